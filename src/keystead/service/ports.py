@@ -1,0 +1,163 @@
+"""What the use cases need from the world, as Protocols. Adapters implement them; app.py wires them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keystead.core.model import (
+        Account,
+        AuditRecord,
+        Certificate,
+        Cluster,
+        DataKey,
+        KeyManager,
+        KeyServer,
+        Node,
+        Svm,
+    )
+    from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
+    from keystead.core.secret import Secret
+
+T = TypeVar("T")
+Listed = TypeVar("Listed", "Certificate", "KeyManager", "KeyServer", "Svm", "Node")
+
+
+class StoreError(Exception):
+    """The store could not do what was asked: the database is away, damaged or too busy for longer than is allowed."""
+
+
+class StoreConflict(StoreError):  # noqa: N818 - a conflict between writers, named as databases name it
+    """Another writer got there first, and running the transaction again did not settle it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A slice of a list: rows whose columns equal ``equals``, after the row named by ``after``, at most ``limit``.
+
+    Columns are names of the model's fields, ``svm_uuid`` and ``svm_name`` where a model has an ``svm``; None equals null.
+    ``after`` is the order key of the last row seen: the ``uuid``, for key servers the ``position``.
+    """
+
+    equals: Mapping[str, str | int | bool | None] = field(default_factory=dict)
+    after: str | int | None = None
+    limit: int = 10_000
+
+
+class Transaction(Protocol):
+    """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.
+
+    Every method raises StoreError when the database fails. ``lock=True`` (in a write) holds the row until the end.
+    """
+
+    def cluster(self) -> Cluster | None: ...
+    def put_cluster(self, cluster: Cluster) -> None: ...
+    def nodes(self) -> tuple[Node, ...]: ...
+    def put_node(self, node: Node) -> None: ...
+
+    def svm(self, uuid: str) -> Svm | None: ...
+    def svm_named(self, name: str) -> Svm | None: ...
+    def add_svm(self, svm: Svm) -> None: ...
+
+    def certificate(self, uuid: str, *, lock: bool = False) -> Certificate | None: ...
+    def add_certificate(self, certificate: Certificate) -> None: ...
+    def delete_certificate(self, uuid: str) -> None: ...
+    def certificate_in_use(self, uuid: str) -> bool: ...
+
+    def key_manager(self, uuid: str, *, lock: bool = False) -> KeyManager | None: ...
+    def key_manager_of(self, svm_uuid: str | None) -> KeyManager | None: ...
+    def add_key_manager(self, key_manager: KeyManager) -> None: ...
+
+    def key_servers(self, key_manager: str) -> tuple[KeyServer, ...]: ...
+    def add_key_servers(self, servers: Sequence[KeyServer]) -> None: ...
+
+    def account(self, name: str) -> Account | None: ...
+    def put_account(self, account: Account) -> None: ...
+
+    def data_keys(self) -> tuple[DataKey, ...]: ...
+    def add_data_key(self, key: DataKey) -> None: ...
+
+    def audit_head(self, node: str) -> tuple[int, bytes]:
+        """Return the chain's last index and MAC, ``(0, b"")`` for a new chain, and lock the chain until the end."""
+        ...
+
+    def add_audit_record(self, record: AuditRecord) -> None:
+        """Store the record and make it the head of its node's chain."""
+        ...
+
+    def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
+
+    def page(self, kind: type[Listed], page: Page) -> tuple[Listed, ...]:
+        """Return rows of a kind in their default order: uuid, or position for key servers."""
+        ...
+
+
+class Store(Protocol):
+    """The database. A transaction is a plain function, run in a worker thread, and run again on a conflict.
+
+    So the function must do nothing but call the transaction and compute. A read sees one snapshot.
+    """
+
+    async def read(self, work: Callable[[Transaction], T]) -> T: ...
+    async def write(self, work: Callable[[Transaction], T]) -> T: ...
+    async def close(self) -> None: ...
+
+
+class Place(NamedTuple):
+    """Where a sealed value stands; it can be opened nowhere else."""
+
+    table: str
+    row: str
+    column: str
+
+
+class Sealer(Protocol):
+    """Encryption at rest. The store sees only what :meth:`seal` returns."""
+
+    def seal(self, value: Secret, place: Place) -> bytes: ...
+
+    def unseal(self, sealed: bytes, place: Place) -> Secret:
+        """Raises ``keystead.core.sealed.SealError`` when the bytes were altered, moved, or their key is unknown."""
+        ...
+
+    def mac(self, message: bytes) -> bytes:
+        """Return the 32-byte MAC of an audit record under a key derived from the root key."""
+        ...
+
+
+class PasswordHasher(Protocol):
+    """Slow, salted password hashing; at most two hashes are computed at a time."""
+
+    async def hash(self, password: Secret) -> str: ...
+    async def verify(self, password_hash: str, password: Secret) -> bool: ...
+
+
+class KeyServerGateway(Protocol):
+    """The key servers themselves."""
+
+    async def probe_all(
+        self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float
+    ) -> list[ProbeResult]:
+        """Probe every target and its secondaries at once and return one result per target, in order.
+
+        Never raises for what a peer does; ends within ``deadline_s`` seconds.
+        """
+        ...
+
+
+class ProbeSlots(Protocol):
+    """The right to probe now: bounded per account and in all."""
+
+    def slot(self, account: str) -> AbstractAsyncContextManager[None]: ...
+
+
+class Clock(Protocol):
+    """The time, an argument of everything that depends on it."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...

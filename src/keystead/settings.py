@@ -1,0 +1,145 @@
+"""Every setting once: name, default, help. Flags > environment ``KEYSTEAD_*`` > ``DIR/keystead.toml`` > default.
+
+``docs/reference/settings.md`` is generated from the declarations below. This module reads files and the environment
+when asked to, and knows nothing of the rest of the service.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENVIRONMENT_PREFIX = "KEYSTEAD_"
+FILE_NAME = "keystead.toml"
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the text names it and says where it came from."""
+
+
+def _setting(help_: str, default: Any, *, secret: bool = False, flag: bool = False) -> Any:
+    return field(default=default, metadata={"help": help_, "secret": secret, "flag": flag}, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one node. Lists are comma-separated in flags, environment and file."""
+
+    data: Path = _setting("The node's data directory.", Path("keystead-data"), flag=True)
+    root_key: Path | None = _setting(
+        "File of the root key (mode 0400). Default: `root.key` in `$CREDENTIALS_DIRECTORY` (systemd) where there is"
+        " one, else in the data directory.",
+        None,
+        flag=True,
+    )
+    listen: str = _setting("Address and port of the HTTPS listener; port 0 takes a free one.", "127.0.0.1:8443", flag=True)
+    database: str = _setting(
+        "Database URL: `postgresql://...`, or empty for SQLite in the data directory. One with a password comes from the"
+        " environment or the file (mode 0600), never from a flag.",
+        "",
+        secret=True,
+        flag=True,
+    )
+    egress_allow: tuple[str, ...] = _setting(
+        "Networks (`127.0.0.0/8,::1/128`) that key servers may be in although the egress rules refuse them.", ()
+    )
+    egress_only: tuple[str, ...] = _setting("If set, the full list of networks that key servers may be in.", ())
+    probes_per_account: int = _setting("Calls of one account that may probe key servers at the same time.", 4)
+    probes_in_all: int = _setting("Calls that may probe key servers at the same time, all accounts together.", 16)
+    probes_waiting: int = _setting("Calls of one account that may wait for their turn to probe; more answer 429.", 32)
+    log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")
+    log_format: str = _setting("`auto` (console on a terminal, else JSON), `json` or `console`.", "auto")
+
+    @property
+    def database_url(self) -> str:
+        """The database in SQLAlchemy's form: SQLite in the data directory unless one is set."""
+        if not self.database:
+            return f"sqlite:///{self.data.resolve() / 'keystead.db'}"
+        scheme, separator, rest = self.database.partition("://")
+        return f"postgresql+psycopg{separator}{rest}" if scheme in {"postgresql", "postgres"} else self.database
+
+    @property
+    def root_key_file(self) -> Path:
+        """Where the root key is: the setting, systemd's credentials directory, or the data directory."""
+        if self.root_key:
+            return self.root_key
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        if credentials and (Path(credentials) / "root.key").exists():
+            return Path(credentials) / "root.key"
+        return self.data / "root.key"
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Combine flags (None = not given), environment, file and defaults.
+
+    Raises SettingsError for an unknown name in the file, a value of the wrong form, or a secret where it must not be.
+    """
+    known = {item.name: item for item in fields(Settings)}
+    from_environment = {
+        name: environment[ENVIRONMENT_PREFIX + name.upper()]
+        for name in known
+        if environment.get(ENVIRONMENT_PREFIX + name.upper())
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    data = Path(given.get("data") or from_environment.get("data") or Settings.__dataclass_fields__["data"].default)
+    from_file = _read_file(data / FILE_NAME, set(known))
+    _refuse_password_in_flag(given.get("database"))
+    values: dict[str, Any] = {}
+    for source, table in (("file", from_file), ("environment", from_environment), ("flag", given)):
+        for name, value in table.items():
+            values[name] = _converted(name, known[name].default, value, source)
+    return Settings(**values)
+
+
+def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise SettingsError(f"{path}: not TOML") from None  # the parser's message could quote a secret
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise SettingsError(f"{path}: unknown setting {unknown[0]!r}")
+    if _has_password(table.get("database")) and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise SettingsError(f"{path}: holds a database password, so its mode must be 0600")
+    return table
+
+
+def _refuse_password_in_flag(database: str | None) -> None:
+    if _has_password(database):
+        raise SettingsError("a database URL with a password is taken from KEYSTEAD_DATABASE or keystead.toml, not a flag")
+
+
+def _has_password(database: object) -> bool:
+    authority = str(database or "").partition("://")[2].partition("/")[0]
+    query = str(database or "").partition("?")[2]
+    return ":" in authority.rpartition("@")[0] or "password=" in query
+
+
+def _converted(name: str, default: object, value: Any, source: str) -> Any:
+    """Give a raw value the type of the setting's default."""
+    where = f"{ENVIRONMENT_PREFIX}{name.upper()}" if source == "environment" else f"{source} setting {name!r}"
+    if isinstance(default, tuple):
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+            raise SettingsError(f"{where}: a list of texts is expected")
+        return tuple(part.strip() for part in parts if part.strip())
+    if isinstance(default, int):
+        if isinstance(value, bool) or not str(value).isascii() or not str(value).isdecimal() or int(value) < 1:
+            raise SettingsError(f"{where}: a positive whole number is expected")
+        return int(value)
+    if not isinstance(value, str | Path):
+        raise SettingsError(f"{where}: a text is expected")
+    return Path(value) if name in {"data", "root_key"} else str(value)
