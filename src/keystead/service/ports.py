@@ -32,6 +32,10 @@ class StoreError(Exception):
     """The store could not do what was asked: the database is away, damaged or too busy for longer than is allowed."""
 
 
+class SealError(Exception):
+    """A sealed value cannot be opened: it was altered or moved, or its key is unknown."""
+
+
 class StoreConflict(StoreError):  # noqa: N818 - a conflict between writers, named as databases name it
     """Another writer got there first, and running the transaction again did not settle it."""
 
@@ -122,7 +126,7 @@ class Sealer(Protocol):
     def seal(self, value: Secret, place: Place) -> bytes: ...
 
     def unseal(self, sealed: bytes, place: Place) -> Secret:
-        """Raises ``keystead.core.sealed.SealError`` when the bytes were altered, moved, or their key is unknown."""
+        """Raises SealError."""
         ...
 
     def mac(self, message: bytes) -> bytes:
