@@ -39,10 +39,10 @@ class Settings:
         None,
         flag=True,
     )
-    listen: str = _setting("Address and port of the HTTPS listener; port 0 takes a free one.", "127.0.0.1:8443", flag=True)
+    listen: str = _setting("Address and port of the HTTPS listener; port 0: a free one.", "127.0.0.1:8443", flag=True)
     database: str = _setting(
-        "Database URL: `postgresql://...`, or empty for SQLite in the data directory. One with a password comes from the"
-        " environment or the file (mode 0600), never from a flag.",
+        "Database URL: `postgresql://...`, or empty for SQLite in the data directory. One with a password comes from"
+        " the environment or the file (mode 0600), never from a flag.",
         "",
         secret=True,
         flag=True,
@@ -119,7 +119,7 @@ def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
 
 def _refuse_password_in_flag(database: str | None) -> None:
     if _has_password(database):
-        raise SettingsError("a database URL with a password is taken from KEYSTEAD_DATABASE or keystead.toml, not a flag")
+        raise SettingsError("a database URL with a password comes from KEYSTEAD_DATABASE or keystead.toml, not a flag")
 
 
 def _has_password(database: object) -> bool:

@@ -47,6 +47,12 @@ INTERNAL_ERROR = _row(262145, 500, "An unexpected error occurred.", "A fault ins
 SHUTTING_DOWN = _row(
     262145, 503, "The service is shutting down.", "The service was stopped before this call could finish: retry."
 )
+TOO_BUSY = _row(
+    262145,
+    503,
+    "The service is too busy to finish in time. Retry the request later.",
+    "The turn to probe came late.",
+)
 TOO_MANY_REQUESTS = _row(
     262160, 429, "Too many requests. Retry the request later.", "More calls of this account wait than are allowed."
 )
@@ -55,7 +61,10 @@ INVALID_VALUE = _row(
     262185, 400, 'Invalid value for field "{field}". Reason: {reason}', "The value breaks a rule named in the text."
 )
 FIELDS_EXCLUDE_EACH_OTHER = _row(
-    262186, 400, 'Field "{field}" cannot be used with field "{other}".', "Two fields were given that exclude each other."
+    262186,
+    400,
+    'Field "{field}" cannot be used with field "{other}".',
+    "Two fields exclude each other.",
 )
 FIELD_TWICE = _row(262188, 400, 'Field "{field}" was specified twice.', "A JSON object or a query names a field twice.")
 FIELD_NOT_SETTABLE = _row(
@@ -70,7 +79,7 @@ INVALID_SECRET_VALUE = _row(
 INVALID_FIELDS_VALUE = _row(
     262197, 400, 'The value "{value}" is invalid for field "fields" (<field,...>)', "`fields` names an unknown field."
 )
-BODY_NOT_ALLOWED = _row(262198, 400, "A request body is not allowed for this method.", "GET, HEAD or DELETE with a body.")
+BODY_NOT_ALLOWED = _row(262198, 400, "A request body is not allowed for this method.", "A GET or HEAD with a body.")
 INVALID_JSON = _row(
     262199, 400, "Invalid JSON input: {reason} at line {line}, column {column}.", "The body is not strict JSON."
 )
@@ -220,7 +229,7 @@ NETWORK = _row(
     "The address is not allowed, does not resolve or answer, or the connection broke before our certificate went out.",
 )
 
-# --- certificates: POST and DELETE /security/certificates ---------------------------------------------------------------
+# --- certificates: POST and DELETE /security/certificates -------------------------------------------------------------
 NO_COMMON_NAME = _row(
     3735676,
     400,

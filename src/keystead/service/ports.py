@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.model import (
@@ -44,7 +43,7 @@ class StoreConflict(StoreError):  # noqa: N818 - a conflict between writers, nam
 class Page:
     """A slice of a list: rows whose columns equal ``equals``, after the row named by ``after``, at most ``limit``.
 
-    Columns are names of the model's fields, ``svm_uuid`` and ``svm_name`` where a model has an ``svm``; None equals null.
+    Columns are names of the model's fields, ``svm_uuid`` and ``svm_name`` where a model has an ``svm``; None is null.
     ``after`` is the order key of the last row seen: the ``uuid``, for key servers the ``position``.
     """
 
@@ -152,12 +151,6 @@ class KeyServerGateway(Protocol):
         Never raises for what a peer does; ends within ``deadline_s`` seconds.
         """
         ...
-
-
-class ProbeSlots(Protocol):
-    """The right to probe now: bounded per account and in all."""
-
-    def slot(self, account: str) -> AbstractAsyncContextManager[None]: ...
 
 
 class Clock(Protocol):

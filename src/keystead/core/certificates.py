@@ -1,0 +1,177 @@
+"""The rules of installing a certificate: what is read from it and which ONTAP code a bad one gets.
+
+Pure: the time is an argument and no file is read. Source: ONTAP pages of ``POST`` and ``DELETE
+/security/certificates``; certificates are read as RFC 5280 says, by ``cryptography``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import NameOID
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.model import Certificate, CertificateType
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keystead.core.model import Svm
+    from keystead.core.secret import Secret
+
+_PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+
+Kind = TypeVar("Kind", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True, slots=True)
+class NewCertificate:
+    """A certificate as the caller asks for it; PEM texts. ``name`` and ``common_name`` are made up when absent."""
+
+    type: str
+    public_certificate: str
+    name: str | None = None
+    svm_uuid: str | None = None
+    svm_name: str | None = None
+    common_name: str | None = None
+    private_key: Secret | None = None
+    intermediate_certificates: tuple[str, ...] = ()
+
+
+def check_install(new: NewCertificate, uuid: str, svm: Svm | None, now: datetime) -> Certificate:
+    """Return the certificate to store (its private key still to be sealed), or raise the rule broken."""
+    type_ = _checked_type(new)
+    leaf = _read_certificate(new.public_certificate, "public_certificate")
+    if leaf.not_valid_before_utc > now:
+        raise OntapError(errors.CERTIFICATE_NOT_YET_VALID, target="public_certificate")
+    if leaf.not_valid_after_utc < now:
+        raise OntapError(errors.CERTIFICATE_EXPIRED, target="public_certificate")
+    if type_ is CertificateType.SERVER_CA and not _is_ca(leaf):
+        raise OntapError(errors.NOT_A_CA, target="public_certificate")
+    if new.private_key is not None:
+        _check_private_key(new.private_key, leaf)
+    intermediates = tuple(
+        _pem(_read_certificate(text, f"intermediate_certificates[{index}]"))
+        for index, text in enumerate(new.intermediate_certificates)
+    )
+    return replace(_described(leaf, new), uuid=uuid, svm=svm, type=type_, intermediates=intermediates)
+
+
+def _checked_type(new: NewCertificate) -> CertificateType:
+    """Return the type, with what may and must come with it."""
+    try:
+        type_ = CertificateType(new.type)
+    except ValueError:
+        raise OntapError(errors.CERTIFICATE_TYPE, target="type") from None
+    if type_ is CertificateType.CLIENT and not new.private_key:
+        raise OntapError(errors.PRIVATE_KEY_EMPTY, target="private_key")
+    if type_ is CertificateType.SERVER_CA and new.private_key is not None:
+        raise OntapError(errors.KEY_FOR_CA, target="private_key")
+    if type_ is CertificateType.SERVER_CA and new.intermediate_certificates:
+        raise OntapError(errors.INTERMEDIATES_FOR_CA, target="intermediate_certificates")
+    return type_
+
+
+def _read_certificate(text: str, target: str) -> x509.Certificate:
+    """Read exactly one certificate, and touch what is read lazily, so that a broken one fails here."""
+    try:
+        (certificate,) = x509.load_pem_x509_certificates(text.encode())
+        _ = certificate.subject, certificate.issuer, certificate.extensions
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if not isinstance(certificate.public_key(), _PublicKey):
+            raise OntapError(errors.CERTIFICATE_MALFORMED, target=target)
+    except OntapError:
+        raise
+    except Exception:  # noqa: BLE001 - the parser raises many types for hostile bytes; each means "not readable"
+        raise OntapError(errors.CERTIFICATE_MALFORMED, target=target) from None
+    return certificate
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    constraints = _extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
+
+
+def _check_private_key(key: Secret, leaf: x509.Certificate) -> None:
+    try:
+        loaded = serialization.load_pem_private_key(key.reveal(), password=None)
+        public = loaded.public_key()
+    except Exception:  # noqa: BLE001 - as above; an encrypted key is a TypeError
+        raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
+    if not isinstance(public, _PublicKey):
+        raise OntapError(errors.KEY_MALFORMED, target="private_key")
+    if _spki(public) != _spki(leaf.public_key()):
+        raise OntapError(errors.KEY_MISMATCH, target="private_key")
+
+
+def _spki(key: object) -> bytes:
+    if not isinstance(key, _PublicKey):
+        raise TypeError("checked by the caller")
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _described(leaf: x509.Certificate, new: NewCertificate) -> Certificate:
+    """Read everything that ONTAP shows of a certificate. Identity and type are filled in by the caller."""
+    common_name = new.common_name or _common_name(leaf)
+    serial_number = f"{leaf.serial_number:X}"
+    authority = _extension(leaf, x509.AuthorityKeyIdentifier)
+    subject = _extension(leaf, x509.SubjectKeyIdentifier)
+    public = leaf.public_key()
+    return Certificate(
+        uuid="",
+        svm=None,
+        name=new.name or f"{common_name}_{serial_number}",
+        type=CertificateType.CLIENT,
+        common_name=common_name,
+        public_certificate=_pem(leaf),
+        intermediates=(),
+        ca=_common_name_of(leaf.issuer) or leaf.issuer.rfc4514_string(),
+        serial_number=serial_number,
+        not_before=leaf.not_valid_before_utc,
+        expiry_time=leaf.not_valid_after_utc,
+        key_size=public.key_size if isinstance(public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) else 256,
+        hash_function=_hash_function(leaf),
+        authority_key_identifier=_colons(authority.key_identifier if authority else None),
+        subject_key_identifier=_colons(subject.digest if subject else None),
+    )
+
+
+def _common_name(leaf: x509.Certificate) -> str:
+    """The subject's common name, else the whole subject; an empty subject is 3735676."""
+    name = _common_name_of(leaf.subject) or leaf.subject.rfc4514_string()
+    if not name:
+        raise OntapError(errors.NO_COMMON_NAME, target="common_name")
+    return name
+
+
+def _common_name_of(name: x509.Name) -> str:
+    values = [str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return values[-1] if values else ""
+
+
+def _hash_function(leaf: x509.Certificate) -> str:
+    try:
+        algorithm = leaf.signature_hash_algorithm
+    except Exception:  # noqa: BLE001 - an algorithm that the library does not know
+        return ""
+    return algorithm.name.replace("-", "") if algorithm else ""
+
+
+def _extension(leaf: x509.Certificate, kind: type[Kind]) -> Kind | None:
+    try:
+        return leaf.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _colons(digest: bytes | None) -> str:
+    return digest.hex(":").upper() if digest else ""
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
