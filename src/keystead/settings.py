@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX = "KEYSTEAD_"
 FILE_NAME = "keystead.toml"
+DEFAULT_DATA = Path("keystead-data")
 
 
 class SettingsError(Exception):
@@ -32,7 +33,7 @@ def _setting(help_: str, default: Any, *, secret: bool = False, flag: bool = Fal
 class Settings:
     """The settings of one node. Lists are comma-separated in flags, environment and file."""
 
-    data: Path = _setting("The node's data directory.", Path("keystead-data"), flag=True)
+    data: Path = _setting("The node's data directory.", DEFAULT_DATA, flag=True)
     root_key: Path | None = _setting(
         "File of the root key (mode 0400). Default: `root.key` in `$CREDENTIALS_DIRECTORY` (systemd) where there is"
         " one, else in the data directory.",
@@ -88,7 +89,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
         if environment.get(ENVIRONMENT_PREFIX + name.upper())
     }
     given = {name: value for name, value in flags.items() if value is not None}
-    data = Path(given.get("data") or from_environment.get("data") or Settings.__dataclass_fields__["data"].default)
+    data = Path(given.get("data") or from_environment.get("data") or DEFAULT_DATA)
     from_file = _read_file(data / FILE_NAME, set(known))
     _refuse_password_in_flag(given.get("database"))
     values: dict[str, Any] = {}

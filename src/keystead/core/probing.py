@@ -1,0 +1,70 @@
+"""What a probe of a key server is asked and answers: pure values between the use cases and the key server gateway.
+
+Nothing here holds a byte that must not be shown: ``learned`` is for cluster accounts, the rest for any caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keystead.core.errors import ErrorKind
+    from keystead.core.secret import Secret
+    from keystead.core.server_address import ServerAddress
+
+STAGES = ("egress", "resolve", "connect", "tls", "kmip", "credential")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsIdentity:
+    """What we show to key servers and whom we believe: PEM texts, the leaf's issuer first among intermediates."""
+
+    certificate: str
+    private_key: Secret
+    intermediates: tuple[str, ...]
+    server_cas: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeTarget:
+    """One primary with its secondaries (whose port is the primary's). ``timeout_s`` bounds the probe of each."""
+
+    server: ServerAddress
+    timeout_s: float
+    username: str = ""
+    password: Secret | None = None
+    secondaries: tuple[ServerAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """How one stage went: ``state`` is ``passed``, ``failed`` or ``skipped``."""
+
+    stage: str
+    state: str
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """The answer for one primary, its secondaries included.
+
+    ``error`` is None when all were accepted; else ``stage`` and ``reason`` (a fixed word) say what failed first, and
+    ``failed_server`` which address it was: the primary or one of its secondaries.
+    """
+
+    server: ServerAddress
+    error: ErrorKind | None
+    stage: str | None
+    reason: str | None
+    failed_server: ServerAddress | None
+    stages: tuple[StageResult, ...]
+    learned: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the primary and all of its secondaries passed every stage."""
+        return self.error is None
