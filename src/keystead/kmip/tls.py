@@ -1,0 +1,402 @@
+"""TLS over a plain non-blocking socket: an ``ssl.MemoryBIO`` pumped by the event loop's socket calls.
+
+asyncio's own TLS transport closes the socket when a write fails, and the alert that the peer had already sent is lost
+with it. This pump goes on reading, so the alert is always seen, and it keeps what a transport hides: whether a
+ServerHello came, whether our certificate left, whether the peer sent a session ticket. It works alike on asyncio and
+uvloop, as client and as server.
+
+It does not resolve names, choose time-outs or interpret failures: addresses are given checked, deadlines come from the
+caller (``asyncio.timeout``), and a failure carries numbers for others to classify. A cancelled call always closes the
+socket. TLS 1.2 (RFC 5246) and 1.3 (RFC 8446); KMIP Profiles 1.4, section 3.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from keystead.kmip.errors import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+READ_SIZE: Final = 64 * 1024
+"""Bytes asked for in one read: four full TLS records."""
+
+_READS_PER_TURN: Final = 16
+"""Reads that find data never wait: without a pause a flooding peer would keep every timer of the loop from running."""
+
+ALERTS: Final[dict[str, int]] = {
+    "SSLV3_ALERT_UNEXPECTED_MESSAGE": 10,
+    "SSLV3_ALERT_BAD_RECORD_MAC": 20,
+    "TLSV1_ALERT_DECRYPTION_FAILED": 21,
+    "TLSV1_ALERT_RECORD_OVERFLOW": 22,
+    "SSLV3_ALERT_DECOMPRESSION_FAILURE": 30,
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": 40,
+    "SSLV3_ALERT_NO_CERTIFICATE": 41,
+    "SSLV3_ALERT_BAD_CERTIFICATE": 42,
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": 43,
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": 44,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": 45,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": 46,
+    "SSLV3_ALERT_ILLEGAL_PARAMETER": 47,
+    "TLSV1_ALERT_UNKNOWN_CA": 48,
+    "TLSV1_ALERT_ACCESS_DENIED": 49,
+    "TLSV1_ALERT_DECODE_ERROR": 50,
+    "TLSV1_ALERT_DECRYPT_ERROR": 51,
+    "TLSV1_ALERT_EXPORT_RESTRICTION": 60,
+    "TLSV1_ALERT_PROTOCOL_VERSION": 70,
+    "TLSV1_ALERT_INSUFFICIENT_SECURITY": 71,
+    "TLSV1_ALERT_INTERNAL_ERROR": 80,
+    "TLSV1_ALERT_INAPPROPRIATE_FALLBACK": 86,
+    "TLSV1_ALERT_USER_CANCELLED": 90,
+    "TLSV1_ALERT_NO_RENEGOTIATION": 100,
+    "TLSV13_ALERT_MISSING_EXTENSION": 109,
+    "TLSV1_UNSUPPORTED_EXTENSION": 110,
+    "TLSV1_UNRECOGNIZED_NAME": 112,
+    "TLSV1_BAD_CERTIFICATE_STATUS_RESPONSE": 113,
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": 116,
+}
+"""OpenSSL's reason name for an alert that the *peer* sent -> its number (RFC 8446 section 6)."""
+
+# The first byte of a TLS record and of a handshake message inside it (RFC 8446 sections 5.1 and 4).
+_RECORD_TYPES: Final = frozenset({20, 21, 22, 23})
+_HANDSHAKE_RECORD: Final = 22
+_SERVER_HELLO: Final = 2
+_CERTIFICATE: Final = 11
+_RECORD_HEADER: Final = 5
+_MESSAGE_HEADER: Final = 4
+_EMPTY_CERTIFICATE_LIST: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A resolved and checked socket address: an address family and what ``socket.connect`` takes for it."""
+
+    family: int
+    sockaddr: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen on one connection so far, for whoever has to say why it failed."""
+
+    spoke_tls: bool | None
+    """Whether the peer's first bytes were a TLS record; ``None`` when it sent nothing."""
+    server_hello: bool
+    """A ServerHello came: the peer accepted one of our versions and ciphers."""
+    client_certificate_sent: bool
+    """Our Certificate message left with a certificate in it. Visible in TLS 1.2 only."""
+    handshake_done: bool
+    """The handshake ended on our side: the server's Finished was verified."""
+    ticket_received: bool
+    """TLS 1.3: a session ticket came, which OpenSSL servers send only after they accept our certificate."""
+    received: bool
+    """At least one byte of application data came."""
+
+
+class TLSError(TransportError):
+    """A TLS connection failed: in the handshake (``phase`` "tls") or after it (``phase`` "exchange").
+
+    ``alert`` is the number of the alert that the peer sent, ``verify_code`` OpenSSL's X509_V_ERR_* when we refused the
+    peer's certificate, ``reason`` OpenSSL's symbol for the error; each is ``None`` where it does not apply.
+    """
+
+    def __init__(self, phase: str, message: str, evidence: Evidence, cause: OSError) -> None:
+        super().__init__(phase, message)
+        self.evidence = evidence
+        self.reason: str | None = getattr(cause, "reason", None)  # some SSLErrors have no such attribute at all
+        self.alert = ALERTS.get(self.reason or "")
+        self.verify_code: int | None = getattr(cause, "verify_code", None)
+
+
+async def connect_tcp(addresses: Sequence[Address], *, stagger: float = 0.25) -> socket.socket:
+    """Connect to the first address that answers and return its non-blocking socket (RFC 8305, section 5).
+
+    A further address is tried each ``stagger`` seconds, or as soon as an attempt fails; attempts run on side by side.
+
+    Raises:
+        TransportError: phase "connect"; its cause is the most telling failure (refused before unreachable).
+    """
+    if not addresses:
+        raise TransportError("connect", "no address to connect to")
+    try:
+        if len(addresses) == 1:
+            return await _connect_one(addresses[0])
+        return await _connect_staggered(list(addresses), stagger)
+    except OSError as error:
+        raise TransportError("connect", "no address accepted a connection") from error
+
+
+async def _connect_one(address: Address) -> socket.socket:
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_staggered(waiting: list[Address], stagger: float) -> socket.socket:
+    running: set[asyncio.Task[socket.socket]] = set()
+    failures: list[OSError] = []
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(asyncio.create_task(_connect_one(waiting.pop(0))))
+            ended, _ = await asyncio.wait(
+                running, timeout=stagger if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for attempt in ended:
+                running.discard(attempt)
+                if (error := attempt.exception()) is None:
+                    return attempt.result()
+                if not isinstance(error, OSError):
+                    raise error
+                failures.append(error)
+    finally:
+        for attempt in running:
+            attempt.add_done_callback(_close_late)
+            attempt.cancel()
+    raise min(failures, key=_tellingness)
+
+
+def _close_late(attempt: asyncio.Task[socket.socket]) -> None:
+    """Close the socket of an attempt that succeeded although another address had already won."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
+
+
+def _tellingness(error: OSError) -> int:
+    """Rank a failed attempt: a refusal says more than no route, and no route more than silence."""
+    return {errno.ECONNREFUSED: 0, errno.ETIMEDOUT: 2}.get(error.errno or 0, 1)
+
+
+async def handshake(
+    sock: socket.socket,
+    context: ssl.SSLContext,
+    *,
+    server_name: str | None,
+    server_side: bool = False,
+    send_alert: bool = True,
+) -> Stream:
+    """Run the TLS handshake on a connected non-blocking socket and return the stream; the socket is the stream's now.
+
+    ``server_name`` (a host name or an IP address without brackets) is checked against the peer's certificate and, when
+    it is a name, sent as SNI. ``send_alert=False`` makes a refusal silent, as some servers' are.
+
+    A TLS 1.3 client's handshake ends before the server has looked at the client's certificate: a refusal comes out of
+    the first :meth:`Stream.receive`.
+
+    Raises:
+        TLSError: phase "tls"; the socket is closed.
+        ValueError: ``server_name`` is no host name (an empty or an over-long label).
+    """
+    try:
+        stream = Stream(sock, context, server_name=server_name, server_side=server_side)
+    except ValueError:  # a server name that no certificate could hold
+        sock.close()
+        raise
+    await stream._handshake(send_alert=send_alert)  # noqa: SLF001 - the only way to make a stream
+    return stream
+
+
+class Stream:
+    """One TLS connection: bytes in, bytes out, and what was seen on the way.
+
+    One task at a time may receive and one may send. Any failure or cancellation closes the socket.
+
+    After the handshake ``version`` is "TLSv1.2" or "TLSv1.3", ``cipher`` the suite's OpenSSL name, ``peer_certificate``
+    the peer's certificate (DER; ``None`` when it sent none) and ``handshake_seconds`` the time that it took.
+    """
+
+    __slots__ = (
+        "_client_certificate_sent",
+        "_early",
+        "_handshake_done",
+        "_incoming",
+        "_loop",
+        "_outgoing",
+        "_reads",
+        "_received",
+        "_sock",
+        "_tls",
+        "_unwritable",
+        "cipher",
+        "handshake_seconds",
+        "peer_certificate",
+        "version",
+    )
+
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, *, server_name: str | None, server_side: bool
+    ) -> None:
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+        )
+        self._early = b""  # the first bytes of the peer, enough to tell what it speaks
+        self._client_certificate_sent = self._handshake_done = self._received = self._unwritable = False
+        self._reads = 0
+        self.version: str | None = None
+        self.cipher: str | None = None
+        self.peer_certificate: bytes | None = None
+        self.handshake_seconds = 0.0
+
+    # --- what was seen ---
+
+    @property
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """All certificates that the peer sent (DER), its own first; only its own where Python does not tell (3.11)."""
+        return _unverified_chain(self._tls) or tuple(filter(None, [self.peer_certificate]))
+
+    @property
+    def evidence(self) -> Evidence:
+        """What was seen so far."""
+        session = self._tls.session if self.version == "TLSv1.3" else None
+        return Evidence(
+            spoke_tls=self._early[0] in _RECORD_TYPES and self._early[1:2] in {b"", b"\3"} if self._early else None,
+            server_hello=self._early[:1] == bytes([_HANDSHAKE_RECORD])
+            and self._early[_RECORD_HEADER:] == bytes([_SERVER_HELLO]),
+            client_certificate_sent=self._client_certificate_sent,
+            handshake_done=self._handshake_done,
+            ticket_received=session is not None and session.has_ticket,
+            received=self._received,
+        )
+
+    # --- bytes ---
+
+    async def send(self, data: bytes) -> None:
+        """Encrypt and send all of ``data``.
+
+        A connection that the peer has closed is not an error here: what the peer said about it is still to be read, so
+        the next :meth:`receive` tells, by the peer's last bytes, its alert, or the end of the stream.
+        """
+        with self._closing_on_failure("exchange"):
+            self._tls.write(data)
+            await self._flush()
+
+    async def receive(self) -> bytes:
+        """Wait for application data and return some; ``b""`` when the peer has closed, politely or not.
+
+        Raises:
+            TLSError: phase "exchange": an alert, a broken record or a reset.
+        """
+        with self._closing_on_failure("exchange"):
+            while True:
+                try:
+                    data = self._tls.read(READ_SIZE)
+                except ssl.SSLWantReadError:
+                    await self._flush()
+                    await self._fill()
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    return b""
+                else:
+                    self._received = self._received or bool(data)
+                    return data
+
+    def close(self) -> None:
+        """Say goodbye if that needs no waiting, and close the socket. Closing twice is fine."""
+        if self._handshake_done and self._sock.fileno() >= 0:
+            with contextlib.suppress(ssl.SSLError):
+                self._tls.unwrap()
+            self._flush_without_waiting()
+        self._sock.close()
+
+    async def _handshake(self, *, send_alert: bool) -> None:
+        start = time.perf_counter()
+        with self._closing_on_failure("tls"):
+            while True:
+                try:
+                    self._tls.do_handshake()
+                except ssl.SSLWantReadError:
+                    await self._flush()
+                    await self._fill()
+                except ssl.SSLError:
+                    if send_alert:
+                        self._flush_without_waiting()
+                    raise
+                else:
+                    break
+            self._note_parameters()
+            await self._flush()
+        self.handshake_seconds = time.perf_counter() - start
+
+    def _note_parameters(self) -> None:
+        """Keep what OpenSSL forgets as soon as the connection fails."""
+        self._handshake_done = True
+        self.version = self._tls.version()
+        suite = self._tls.cipher()
+        self.cipher = suite[0] if suite else None
+        self.peer_certificate = self._tls.getpeercert(binary_form=True)
+
+    async def _flush(self) -> None:
+        """Write what OpenSSL has ready. After a failed write only reading goes on."""
+        if not self._outgoing.pending or self._unwritable:
+            return
+        data = self._outgoing.read()
+        try:
+            await self._loop.sock_sendall(self._sock, data)
+        except OSError:
+            self._unwritable = True
+        else:
+            self._client_certificate_sent = self._client_certificate_sent or _holds_certificate(data)
+
+    def _flush_without_waiting(self) -> None:
+        if self._outgoing.pending and not self._unwritable:
+            with contextlib.suppress(OSError):
+                self._sock.send(self._outgoing.read())
+
+    async def _fill(self) -> None:
+        self._reads += 1
+        if self._reads % _READS_PER_TURN == 0:
+            await asyncio.sleep(0)
+        data = await self._loop.sock_recv(self._sock, READ_SIZE)
+        if not data:
+            self._incoming.write_eof()
+            return
+        self._incoming.write(data)
+        if len(self._early) <= _RECORD_HEADER:
+            self._early = (self._early + data)[: _RECORD_HEADER + 1]
+
+    @contextlib.contextmanager
+    def _closing_on_failure(self, phase: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # ssl.SSLError too
+            failure = TLSError(phase, f"the connection failed ({phase})", self.evidence, error)
+            self._sock.close()
+            raise failure from error
+        except BaseException:
+            self._sock.close()
+            raise
+
+
+def _holds_certificate(flight: bytes) -> bool:
+    """Whether a flight of plain TLS 1.2 records starts with a Certificate message that is not empty.
+
+    A client that was asked for a certificate begins its second flight with it (RFC 5246 section 7.4.6).
+    """
+    start = _RECORD_HEADER + _MESSAGE_HEADER
+    return (
+        len(flight) >= start
+        and flight[0] == _HANDSHAKE_RECORD
+        and flight[_RECORD_HEADER] == _CERTIFICATE
+        and int.from_bytes(flight[_RECORD_HEADER + 1 : start]) > _EMPTY_CERTIFICATE_LIST
+    )
+
+
+def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+    read = getattr(tls, "get_unverified_chain", None)  # since Python 3.13
+    return tuple(read()) if read is not None else ()
