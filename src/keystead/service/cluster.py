@@ -1,0 +1,36 @@
+"""Use cases of the cluster and its nodes: read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.model import Node
+from keystead.service.key_servers import require_cluster
+
+if TYPE_CHECKING:
+    from keystead.core.model import Cluster
+    from keystead.service.ports import Page, Store
+
+
+class ClusterInfo:
+    """The cluster that this database is, and the nodes that serve it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self) -> Cluster:
+        """Return the cluster."""
+        return await self._store.read(require_cluster)
+
+    async def nodes(self, page: Page) -> tuple[Node, ...]:
+        """Return a slice of the nodes, by uuid."""
+        return await self._store.read(lambda tx: tx.page(Node, page))
+
+    async def node(self, uuid: str) -> Node:
+        """Return one node, or raise 4 (404)."""
+        found = next((node for node in await self._store.read(lambda tx: tx.nodes()) if node.uuid == uuid), None)
+        if found is None:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+        return found

@@ -1,0 +1,90 @@
+"""Prove key servers before they are stored: what to probe, with which identity, and the error that a failure gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystead.core.errors import OntapError
+from keystead.core.probing import ProbeTarget, TlsIdentity
+from keystead.service.ports import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from keystead.core.key_servers import AddRequest, NewKeyServer
+    from keystead.core.model import Certificate, KeyManager
+    from keystead.core.probing import ProbeResult
+    from keystead.service.context import Call
+    from keystead.service.ports import KeyServerGateway, Sealer
+    from keystead.service.probe_queue import ProbeQueue
+
+IMMEDIATE_S = 1.0  # the probe of a server whose stored timeout is 0 ("fail at once")
+
+
+def private_key_place(certificate: str) -> Place:
+    """Where a certificate's private key is sealed."""
+    return Place("certificates", certificate, "private_key")
+
+
+def password_place(key_server: str) -> Place:
+    """Where a key server's password is sealed."""
+    return Place("key_servers", key_server, "password")
+
+
+class Prover:
+    """Probes servers in the caller's turn, over mutual TLS with the key manager's certificates."""
+
+    def __init__(self, gateway: KeyServerGateway, sealer: Sealer, queue: ProbeQueue) -> None:
+        self._gateway = gateway
+        self._sealer = sealer
+        self._queue = queue
+
+    async def probe(
+        self,
+        call: Call,
+        key_manager: KeyManager,
+        certificates: Mapping[str, Certificate],
+        servers: Sequence[NewKeyServer],
+    ) -> list[ProbeResult]:
+        """Probe all servers and their secondaries at once; one result per server, in order."""
+        identity = self._identity(key_manager, certificates)
+        return await self._queue.run(
+            call.caller.account,
+            lambda left_s: self._gateway.probe_all([_target(new, left_s) for new in servers], identity, left_s),
+        )
+
+    def _identity(self, key_manager: KeyManager, certificates: Mapping[str, Certificate]) -> TlsIdentity:
+        client = certificates[key_manager.client_certificate]
+        if client.sealed_private_key is None:
+            raise ValueError(f"client certificate {client.uuid} has no private key")
+        return TlsIdentity(
+            certificate=client.public_certificate,
+            private_key=self._sealer.unseal(client.sealed_private_key, private_key_place(client.uuid)),
+            intermediates=client.intermediates,
+            server_cas=tuple(certificates[uuid].public_certificate for uuid in key_manager.server_ca_certificates),
+        )
+
+
+def _target(new: NewKeyServer, left_s: float) -> ProbeTarget:
+    timeout_s = {-1: left_s, 0: IMMEDIATE_S}.get(new.timeout, float(new.timeout))
+    return ProbeTarget(new.server, min(timeout_s, left_s), new.username, new.password, new.secondaries)
+
+
+def raise_first_failure(request: AddRequest, results: Sequence[ProbeResult]) -> None:
+    """Raise the first failure in request order; its arguments name every failed server, stage and reason."""
+    failed = [(index, result) for index, result in enumerate(results) if result.error is not None]
+    if not failed:
+        return
+    index, first = failed[0]
+    if first.error is None:
+        raise AssertionError("filtered above")
+    arguments = [
+        pair
+        for _, result in failed
+        for pair in (
+            ("server", str(result.failed_server or result.server)),
+            ("stage", result.stage or ""),
+            ("reason", result.reason or ""),
+        )
+    ]
+    raise OntapError(first.error, target=request.target(index, "server"), arguments=arguments)

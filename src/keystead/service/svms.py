@@ -1,0 +1,61 @@
+"""Use cases of SVMs: create, read, and find the one that a request names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.model import Svm
+
+if TYPE_CHECKING:
+    from keystead.service.audit import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.ports import Page, Store, Transaction
+
+
+class Svms:
+    """The SVMs of the cluster."""
+
+    def __init__(self, store: Store, audit: AuditLog) -> None:
+        self._store = store
+        self._audit = audit
+
+    async def create(self, call: Call, name: str) -> Svm:
+        """Create an SVM; a name that is taken is code 1 (409)."""
+        svm = Svm(str(uuid4()), name)
+
+        def store(tx: Transaction) -> Svm:
+            if tx.svm_named(name) is not None:
+                raise OntapError(errors.DUPLICATE_ENTRY, target="name")
+            tx.add_svm(svm)
+            self._audit.succeed(tx, call, f"created SVM {svm.uuid}")
+            return svm
+
+        return await self._store.write(store)
+
+    async def get(self, uuid: str) -> Svm:
+        """Return one SVM, or raise 4 (404)."""
+        svm = await self._store.read(lambda tx: tx.svm(uuid))
+        if svm is None:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+        return svm
+
+    async def page(self, page: Page) -> tuple[Svm, ...]:
+        """Return a slice of the SVMs, by uuid."""
+        return await self._store.read(lambda tx: tx.page(Svm, page))
+
+
+def named_svm(tx: Transaction, uuid: str | None, name: str | None) -> Svm | None:
+    """Return the SVM that a body names by uuid, name or both; None when it names none.
+
+    Raises 2621462 when there is no such SVM, or when uuid and name are of two different ones.
+    """
+    if uuid is None and name is None:
+        return None
+    svm = tx.svm(uuid) if uuid is not None else tx.svm_named(name or "")
+    if svm is None or (name is not None and svm.name != name):
+        target = "svm.name" if uuid is None else "svm.uuid"
+        raise OntapError(errors.SVM_NOT_FOUND, target=target, name=name if uuid is None else uuid)
+    return svm
