@@ -84,7 +84,7 @@ def render_tags(registries: list[dict[str, Any]]) -> str:
         "",
         "from typing import Final",
         "",
-        *(f"{_constant(name)}: Final = 0x{number:06X}" for number, name in names.items()),
+        *(f"{_constant(name)} = 0x{number:06X}" for number, name in names.items()),
         "",
         "NAMES: Final[dict[int, str]] = {",
         *(f'    0x{number:06X}: "{name}",' for number, name in names.items()),

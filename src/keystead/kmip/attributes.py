@@ -1,0 +1,268 @@
+"""Attributes of Managed Objects, in the 1.x and in the 2.x form (KMIP 1.4 sections 2.1.1 and 3, KMIP 2.1 section 4).
+
+In both forms an attribute is an :class:`Attribute` with the specification's name and a typed value. On the wire it is
+Attribute {Name, Index, Value} in 1.x, where the name decides the value's type, and one item under the attribute's own
+tag inside Attributes in 2.x. Names that :data:`ATTRIBUTES` does not list keep their value as a raw item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from keystead.kmip import enums, tags
+from keystead.kmip.errors import LocalProtocolError
+from keystead.kmip.kinds import Either, Raw, Select
+from keystead.kmip.schema import Form, NestedReader, PlainReader, Structure, Writer, as_kind, field, structure
+from keystead.kmip.ttlv import Item, ItemType
+from keystead.kmip.versions import V1_1, V1_2, V1_4, Version
+
+IDENTIFIER: Final = Either(ItemType.TEXT_STRING, Raw())
+"""Unique Identifier: ``str``; in 2.x it may also be an Enumeration (the ID Placeholder) or an Integer, kept raw."""
+
+
+@structure(tags.NAME)
+class Name(Structure):
+    """Name (KMIP 1.4 section 3.2)."""
+
+    name_value: str = field(tags.NAME_VALUE, ItemType.TEXT_STRING)
+    name_type: int = field(tags.NAME_TYPE, enums.NameType)
+
+
+@structure(tags.CRYPTOGRAPHIC_PARAMETERS)
+class CryptographicParameters(Structure):
+    """Cryptographic Parameters (KMIP 1.4 section 3.6)."""
+
+    block_cipher_mode: int | None = field(tags.BLOCK_CIPHER_MODE, enums.BlockCipherMode, optional=True)
+    padding_method: int | None = field(tags.PADDING_METHOD, enums.PaddingMethod, optional=True)
+    hashing_algorithm: int | None = field(tags.HASHING_ALGORITHM, enums.HashingAlgorithm, optional=True)
+    key_role_type: int | None = field(tags.KEY_ROLE_TYPE, enums.KeyRoleType, optional=True)
+    digital_signature_algorithm: int | None = field(
+        tags.DIGITAL_SIGNATURE_ALGORITHM, ItemType.ENUMERATION, optional=True, since=V1_2
+    )
+    cryptographic_algorithm: int | None = field(
+        tags.CRYPTOGRAPHIC_ALGORITHM, enums.CryptographicAlgorithm, optional=True, since=V1_2
+    )
+    random_iv: bool | None = field(tags.RANDOM_IV, ItemType.BOOLEAN, optional=True, since=V1_2)
+    iv_length: int | None = field(tags.IV_LENGTH, ItemType.INTEGER, optional=True, since=V1_2)
+    tag_length: int | None = field(tags.TAG_LENGTH, ItemType.INTEGER, optional=True, since=V1_2)
+    fixed_field_length: int | None = field(tags.FIXED_FIELD_LENGTH, ItemType.INTEGER, optional=True, since=V1_2)
+    invocation_field_length: int | None = field(
+        tags.INVOCATION_FIELD_LENGTH, ItemType.INTEGER, optional=True, since=V1_2
+    )
+    counter_length: int | None = field(tags.COUNTER_LENGTH, ItemType.INTEGER, optional=True, since=V1_2)
+    initial_counter_value: int | None = field(tags.INITIAL_COUNTER_VALUE, ItemType.INTEGER, optional=True, since=V1_2)
+    salt_length: int | None = field(tags.SALT_LENGTH, ItemType.INTEGER, optional=True, since=V1_4)
+    mask_generator: int | None = field(tags.MASK_GENERATOR, ItemType.ENUMERATION, optional=True, since=V1_4)
+    mask_generator_hashing_algorithm: int | None = field(
+        tags.MASK_GENERATOR_HASHING_ALGORITHM, enums.HashingAlgorithm, optional=True, since=V1_4
+    )
+    p_source: bytes | None = field(tags.P_SOURCE, ItemType.BYTE_STRING, optional=True, since=V1_4)
+    trailer_field: int | None = field(tags.TRAILER_FIELD, ItemType.INTEGER, optional=True, since=V1_4)
+
+
+@structure(tags.CRYPTOGRAPHIC_DOMAIN_PARAMETERS)
+class CryptographicDomainParameters(Structure):
+    """Cryptographic Domain Parameters (KMIP 1.4 section 3.7)."""
+
+    qlength: int | None = field(tags.QLENGTH, ItemType.INTEGER, optional=True)
+    recommended_curve: int | None = field(tags.RECOMMENDED_CURVE, ItemType.ENUMERATION, optional=True)
+
+
+@structure(tags.DIGEST)
+class Digest(Structure):
+    """Digest (KMIP 1.4 section 3.17)."""
+
+    hashing_algorithm: int = field(tags.HASHING_ALGORITHM, enums.HashingAlgorithm)
+    digest_value: bytes | None = field(tags.DIGEST_VALUE, ItemType.BYTE_STRING, optional=True)
+    key_format_type: int | None = field(tags.KEY_FORMAT_TYPE, enums.KeyFormatType, optional=True, since=V1_1)
+
+
+@structure(tags.USAGE_LIMITS)
+class UsageLimits(Structure):
+    """Usage Limits (KMIP 1.4 section 3.21)."""
+
+    usage_limits_total: int = field(tags.USAGE_LIMITS_TOTAL, ItemType.LONG_INTEGER)
+    usage_limits_count: int | None = field(tags.USAGE_LIMITS_COUNT, ItemType.LONG_INTEGER, optional=True)
+    usage_limits_unit: int = field(tags.USAGE_LIMITS_UNIT, ItemType.ENUMERATION, kw_only=True)
+
+
+@structure(tags.LINK)
+class Link(Structure):
+    """Link (KMIP 1.4 section 3.35)."""
+
+    link_type: int = field(tags.LINK_TYPE, enums.LinkType)
+    linked_object_identifier: str | Item = field(tags.LINKED_OBJECT_IDENTIFIER, IDENTIFIER)
+
+
+@structure(tags.APPLICATION_SPECIFIC_INFORMATION)
+class ApplicationSpecificInformation(Structure):
+    """Application Specific Information (KMIP 1.4 section 3.36); the server may make the data up."""
+
+    application_namespace: str = field(tags.APPLICATION_NAMESPACE, ItemType.TEXT_STRING)
+    application_data: str | None = field(tags.APPLICATION_DATA, ItemType.TEXT_STRING, optional=True)
+
+
+@structure(tags.ALTERNATIVE_NAME)
+class AlternativeName(Structure):
+    """Alternative Name (KMIP 1.4 section 3.40)."""
+
+    alternative_name_value: str = field(tags.ALTERNATIVE_NAME_VALUE, ItemType.TEXT_STRING)
+    alternative_name_type: int = field(tags.ALTERNATIVE_NAME_TYPE, ItemType.ENUMERATION)
+
+
+@structure(tags.REVOCATION_REASON)
+class RevocationReason(Structure):
+    """Revocation Reason (KMIP 1.4 section 3.31)."""
+
+    revocation_reason_code: int = field(tags.REVOCATION_REASON_CODE, enums.RevocationReasonCode)
+    revocation_message: str | None = field(tags.REVOCATION_MESSAGE, ItemType.TEXT_STRING, optional=True)
+
+
+_BOOLEAN: Final = as_kind(ItemType.BOOLEAN)
+_DATE: Final = as_kind(ItemType.DATE_TIME)
+_ENUMERATION: Final = as_kind(ItemType.ENUMERATION)
+_INTEGER: Final = as_kind(ItemType.INTEGER)
+_INTERVAL: Final = as_kind(ItemType.INTERVAL)
+_TEXT: Final = as_kind(ItemType.TEXT_STRING)
+
+ATTRIBUTES: Final[dict[str, Any]] = {
+    "Unique Identifier": IDENTIFIER,
+    "Name": Name,
+    "Object Type": enums.ObjectType,
+    "Cryptographic Algorithm": enums.CryptographicAlgorithm,
+    "Cryptographic Length": _INTEGER,
+    "Cryptographic Parameters": CryptographicParameters,
+    "Cryptographic Domain Parameters": CryptographicDomainParameters,
+    "Certificate Type": enums.CertificateType,
+    "Certificate Length": _INTEGER,
+    "Digital Signature Algorithm": _ENUMERATION,
+    "Digest": Digest,
+    "Operation Policy Name": _TEXT,
+    "Cryptographic Usage Mask": _INTEGER,
+    "Lease Time": _INTERVAL,
+    "Usage Limits": UsageLimits,
+    "State": enums.State,
+    "Initial Date": _DATE,
+    "Activation Date": _DATE,
+    "Process Start Date": _DATE,
+    "Protect Stop Date": _DATE,
+    "Deactivation Date": _DATE,
+    "Destroy Date": _DATE,
+    "Compromise Occurrence Date": _DATE,
+    "Compromise Date": _DATE,
+    "Revocation Reason": RevocationReason,
+    "Archive Date": _DATE,
+    "Object Group": _TEXT,
+    "Fresh": _BOOLEAN,
+    "Link": Link,
+    "Application Specific Information": ApplicationSpecificInformation,
+    "Contact Information": _TEXT,
+    "Last Change Date": _DATE,
+    "Alternative Name": AlternativeName,
+    "Key Value Present": _BOOLEAN,
+    "Original Creation Date": _DATE,
+    "PKCS#12 Friendly Name": _TEXT,
+    "Description": _TEXT,
+    "Comment": _TEXT,
+    "Sensitive": _BOOLEAN,
+    "Always Sensitive": _BOOLEAN,
+    "Extractable": _BOOLEAN,
+    "Never Extractable": _BOOLEAN,
+    "Key Format Type": enums.KeyFormatType,
+    "NIST Key Type": _ENUMERATION,
+    "Protection Level": _ENUMERATION,
+    "Protection Period": _INTERVAL,
+    "Protection Storage Mask": _INTEGER,
+    "Quantum Safe": _BOOLEAN,
+    "Short Unique Identifier": as_kind(ItemType.BYTE_STRING),
+    "Rotate Automatic": _BOOLEAN,
+    "Rotate Date": _DATE,
+    "Rotate Generation": _INTEGER,
+    "Rotate Interval": _INTERVAL,
+    "Rotate Latest": _BOOLEAN,
+    "Rotate Offset": _INTERVAL,
+}
+"""Attribute name to the kind of its value. Enumerations without a class, and masks, are plain ``int``."""
+
+TAGS: Final = {name: tag for tag, name in tags.NAMES.items() if name in ATTRIBUTES}
+"""Attribute name to the tag under which it stands in 2.x; :data:`tags.NAMES` goes the other way."""
+
+
+@structure(tags.ATTRIBUTE)
+class Attribute(Structure):
+    """One attribute: in 1.x exactly this structure, in 2.x the item under the attribute's own tag, without index."""
+
+    attribute_name: str = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING)
+    attribute_index: int | None = field(tags.ATTRIBUTE_INDEX, ItemType.INTEGER, optional=True)
+    attribute_value: Any = field(tags.ATTRIBUTE_VALUE, Select(ATTRIBUTES, "attribute_name"), optional=True)
+
+
+@structure(tags.ATTRIBUTE)
+class VendorAttribute(Structure):
+    """An attribute outside the specification, in 2.x (KMIP 2.1 section 4.60)."""
+
+    vendor_identification: str = field(tags.VENDOR_IDENTIFICATION, ItemType.TEXT_STRING)
+    attribute_name: str = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING)
+    attribute_value: Item = field(tags.ATTRIBUTE_VALUE, Raw())
+
+
+@structure(tags.ATTRIBUTE_REFERENCE)
+class AttributeReference(Structure):
+    """The name of an attribute outside the specification, in 2.x (KMIP 2.1 section 7.5)."""
+
+    vendor_identification: str = field(tags.VENDOR_IDENTIFICATION, ItemType.TEXT_STRING)
+    attribute_name: str = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING)
+
+
+REFERENCE: Final = Either(AttributeReference, ItemType.ENUMERATION)
+"""Attribute Reference: the tag's number for an attribute of the specification, else an :class:`AttributeReference`."""
+
+
+class _Tagged:
+    """Kind of what stands in Attributes: a known attribute under its own tag, or a vendor's under Attribute."""
+
+    def forms(self, tag: int, version: Version) -> Iterator[Form]:
+        yield from as_kind(VendorAttribute).forms(tag, version)
+        for name, kind in ATTRIBUTES.items():
+            for form in as_kind(kind).forms(TAGS[name], version):
+                yield Form(form.key, None, _attribute_reader(name, form.plain, form.nested))
+
+    def writer(self, tag: int, version: Version) -> Writer:
+        writers = {name: as_kind(kind).writer(TAGS[name], version) for name, kind in ATTRIBUTES.items()}
+        write_vendor = as_kind(VendorAttribute).writer(tag, version)
+
+        def write(value: Any, owner: Structure) -> bytes:
+            if not isinstance(value, Attribute):
+                return write_vendor(value, owner)
+            if value.attribute_name not in writers:
+                raise LocalProtocolError("an attribute that KMIP 2.x does not have; use a VendorAttribute")
+            return writers[value.attribute_name](value.attribute_value, owner)
+
+        return write
+
+
+def _attribute_reader(name: str, plain: PlainReader | None, nested: NestedReader | None) -> NestedReader:
+    def read(buffer: bytes, start: int, length: int, depth: int, siblings: Any) -> Attribute:
+        if nested:
+            value = nested(buffer, start, length, depth, siblings)
+        else:
+            value = plain(buffer, start, length) if plain else None
+        return Attribute(name, attribute_value=value)
+
+    return read
+
+
+@structure(tags.ATTRIBUTES)
+class Attributes(Structure):
+    """Attributes of the 2.x form, in the order in which they came (KMIP 2.1 section 7.1)."""
+
+    attributes: tuple[Attribute | VendorAttribute, ...] = field(tags.ATTRIBUTE, _Tagged(), many=True)
+
+
+@structure(tags.TEMPLATE_ATTRIBUTE)
+class TemplateAttribute(Structure):
+    """Template-Attribute of the 1.x form (KMIP 1.4 section 2.1.8)."""
+
+    name: tuple[Name, ...] = field(tags.NAME, Name, many=True)
+    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, many=True)

@@ -1,0 +1,22 @@
+"""Activate (KMIP 1.4 section 4.19, KMIP 2.1 section 6.1.1): the object may be used."""
+
+from __future__ import annotations
+
+from keystead.kmip import tags
+from keystead.kmip.attributes import IDENTIFIER
+from keystead.kmip.schema import Structure, field, structure
+from keystead.kmip.ttlv import Item
+
+
+@structure()
+class ActivateRequestPayload(Structure):
+    """Which object; without an identifier, that of the ID Placeholder."""
+
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
+
+
+@structure()
+class ActivateResponsePayload(Structure):
+    """The object."""
+
+    unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)

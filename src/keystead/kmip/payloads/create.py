@@ -1,0 +1,33 @@
+"""Create (KMIP 1.4 section 4.1, KMIP 2.1 section 6.1.8): the server makes a symmetric key."""
+
+from __future__ import annotations
+
+from keystead.kmip import enums, tags
+from keystead.kmip.attributes import IDENTIFIER, Attributes, TemplateAttribute
+from keystead.kmip.kinds import Raw
+from keystead.kmip.schema import Structure, field, structure
+from keystead.kmip.ttlv import Item
+from keystead.kmip.versions import V2_0
+
+
+@structure()
+class CreateRequestPayload(Structure):
+    """The object to make: Template-Attribute in 1.x, Attributes in 2.x."""
+
+    object_type: int = field(tags.OBJECT_TYPE, enums.ObjectType)
+    template_attribute: TemplateAttribute | None = field(
+        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, optional=True, until=V2_0
+    )
+    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, optional=True, since=V2_0)
+    protection_storage_masks: Item | None = field(tags.PROTECTION_STORAGE_MASKS, Raw(), optional=True, since=V2_0)
+
+
+@structure()
+class CreateResponsePayload(Structure):
+    """The object made, and attributes that the server set by itself (1.x)."""
+
+    object_type: int = field(tags.OBJECT_TYPE, enums.ObjectType)
+    unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
+    template_attribute: TemplateAttribute | None = field(
+        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, optional=True, until=V2_0
+    )

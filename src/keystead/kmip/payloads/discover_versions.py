@@ -1,0 +1,21 @@
+"""Discover Versions (KMIP 1.4 section 4.26); 1.0 does not have it."""
+
+from __future__ import annotations
+
+from keystead.kmip import tags
+from keystead.kmip.headers import ProtocolVersion
+from keystead.kmip.schema import Structure, field, structure
+
+
+@structure()
+class DiscoverVersionsRequestPayload(Structure):
+    """The client's versions, preferred first; none asks for all of the server's."""
+
+    protocol_version: tuple[ProtocolVersion, ...] = field(tags.PROTOCOL_VERSION, ProtocolVersion, many=True)
+
+
+@structure()
+class DiscoverVersionsResponsePayload(Structure):
+    """Those that the server has too, in its order of preference; none means that none is in common."""
+
+    protocol_version: tuple[ProtocolVersion, ...] = field(tags.PROTOCOL_VERSION, ProtocolVersion, many=True)

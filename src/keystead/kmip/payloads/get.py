@@ -1,0 +1,32 @@
+"""Get (KMIP 1.4 section 4.11, KMIP 2.1 section 6.1.19)."""
+
+from __future__ import annotations
+
+from keystead.kmip import enums, tags
+from keystead.kmip.attributes import IDENTIFIER
+from keystead.kmip.objects import OBJECT, KeyWrappingSpecification, ManagedObject
+from keystead.kmip.schema import Structure, field, structure
+from keystead.kmip.ttlv import Item
+from keystead.kmip.versions import V1_4
+
+
+@structure()
+class GetRequestPayload(Structure):
+    """Which object, and in which form; without an identifier, that of the ID Placeholder."""
+
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
+    key_format_type: int | None = field(tags.KEY_FORMAT_TYPE, enums.KeyFormatType, optional=True)
+    key_wrap_type: int | None = field(tags.KEY_WRAP_TYPE, enums.KeyWrapType, optional=True, since=V1_4)
+    key_compression_type: int | None = field(tags.KEY_COMPRESSION_TYPE, enums.KeyCompressionType, optional=True)
+    key_wrapping_specification: KeyWrappingSpecification | None = field(
+        tags.KEY_WRAPPING_SPECIFICATION, KeyWrappingSpecification, optional=True
+    )
+
+
+@structure()
+class GetResponsePayload(Structure):
+    """The object."""
+
+    object_type: int = field(tags.OBJECT_TYPE, enums.ObjectType)
+    unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
+    managed_object: ManagedObject = field(tags.SYMMETRIC_KEY, OBJECT)

@@ -1,0 +1,37 @@
+"""Get Attribute List (KMIP 1.4 section 4.13, KMIP 2.1 section 6.1.21)."""
+
+from __future__ import annotations
+
+from keystead.kmip import tags
+from keystead.kmip.attributes import IDENTIFIER, REFERENCE, AttributeReference
+from keystead.kmip.schema import Structure, field, structure
+from keystead.kmip.ttlv import Item, ItemType
+from keystead.kmip.versions import V2_0
+
+
+@structure()
+class GetAttributeListRequestPayload(Structure):
+    """Of which object."""
+
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
+
+
+@structure()
+class GetAttributeListResponsePayload(Structure):
+    """The names of the object's attributes; references in 2.x."""
+
+    unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
+    attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, many=True, until=V2_0)
+    attribute_reference: tuple[int | AttributeReference, ...] = field(
+        tags.ATTRIBUTE_REFERENCE, REFERENCE, many=True, since=V2_0
+    )
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names, whichever form they came in; a tag that is not known is shown in hexadecimal."""
+        references = (
+            reference.attribute_name
+            if isinstance(reference, AttributeReference)
+            else tags.NAMES.get(reference, f"0x{reference:06X}")
+            for reference in self.attribute_reference
+        )
+        return (*self.attribute_name, *references)

@@ -1,0 +1,33 @@
+"""Get Attributes (KMIP 1.4 section 4.12, KMIP 2.1 section 6.1.20)."""
+
+from __future__ import annotations
+
+from keystead.kmip import tags
+from keystead.kmip.attributes import IDENTIFIER, REFERENCE, Attribute, AttributeReference, Attributes, VendorAttribute
+from keystead.kmip.schema import Structure, field, structure
+from keystead.kmip.ttlv import Item, ItemType
+from keystead.kmip.versions import V2_0
+
+
+@structure()
+class GetAttributesRequestPayload(Structure):
+    """Which attributes, by name in 1.x and by reference in 2.x; none asks for all."""
+
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
+    attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, many=True, until=V2_0)
+    attribute_reference: tuple[int | AttributeReference, ...] = field(
+        tags.ATTRIBUTE_REFERENCE, REFERENCE, many=True, since=V2_0
+    )
+
+
+@structure()
+class GetAttributesResponsePayload(Structure):
+    """The attributes that the object has."""
+
+    unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
+    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, many=True, until=V2_0)
+    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, optional=True, since=V2_0)
+
+    def all(self) -> tuple[Attribute | VendorAttribute, ...]:
+        """Return the attributes, whichever form they came in."""
+        return self.attributes.attributes if self.attributes else self.attribute

@@ -1,0 +1,34 @@
+"""Register (KMIP 1.4 section 4.3, KMIP 2.1 section 6.1.43): the client brings an object."""
+
+from __future__ import annotations
+
+from keystead.kmip import enums, tags
+from keystead.kmip.attributes import IDENTIFIER, Attributes, TemplateAttribute
+from keystead.kmip.kinds import Raw
+from keystead.kmip.objects import OBJECT, ManagedObject
+from keystead.kmip.schema import Structure, field, structure
+from keystead.kmip.ttlv import Item
+from keystead.kmip.versions import V2_0
+
+
+@structure()
+class RegisterRequestPayload(Structure):
+    """The object with its attributes: Template-Attribute in 1.x, Attributes in 2.x."""
+
+    object_type: int = field(tags.OBJECT_TYPE, enums.ObjectType)
+    template_attribute: TemplateAttribute | None = field(
+        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, optional=True, until=V2_0
+    )
+    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, optional=True, since=V2_0)
+    managed_object: ManagedObject | None = field(tags.SYMMETRIC_KEY, OBJECT, optional=True)
+    protection_storage_masks: Item | None = field(tags.PROTECTION_STORAGE_MASKS, Raw(), optional=True, since=V2_0)
+
+
+@structure()
+class RegisterResponsePayload(Structure):
+    """The object's new identifier, and attributes that the server set by itself (1.x)."""
+
+    unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
+    template_attribute: TemplateAttribute | None = field(
+        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, optional=True, until=V2_0
+    )

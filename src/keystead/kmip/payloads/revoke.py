@@ -1,0 +1,26 @@
+"""Revoke (KMIP 1.4 section 4.20, KMIP 2.1 section 6.1.48): the object may no longer protect, or was compromised."""
+
+from __future__ import annotations
+
+from keystead.kmip import tags
+from keystead.kmip.attributes import IDENTIFIER, RevocationReason
+from keystead.kmip.schema import Structure, field, structure
+from keystead.kmip.ttlv import Item, ItemType
+
+
+@structure()
+class RevokeRequestPayload(Structure):
+    """Which object and why; the occurrence date (seconds since 1970) is for compromise only."""
+
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
+    revocation_reason: RevocationReason = field(tags.REVOCATION_REASON, RevocationReason, kw_only=True)
+    compromise_occurrence_date: int | None = field(
+        tags.COMPROMISE_OCCURRENCE_DATE, ItemType.DATE_TIME, optional=True
+    )
+
+
+@structure()
+class RevokeResponsePayload(Structure):
+    """The object."""
+
+    unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)

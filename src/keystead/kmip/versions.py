@@ -1,0 +1,23 @@
+"""Protocol versions as plain (major, minor) tuples, and the ones that this library knows (KMIP 2.1 section 8.4)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+Version = tuple[int, int]
+
+V1_0: Final[Version] = (1, 0)
+V1_1: Final[Version] = (1, 1)
+V1_2: Final[Version] = (1, 2)
+V1_3: Final[Version] = (1, 3)
+V1_4: Final[Version] = (1, 4)
+V2_0: Final[Version] = (2, 0)
+V2_1: Final[Version] = (2, 1)
+
+VERSIONS: Final = (V2_1, V2_0, V1_4, V1_3, V1_2, V1_1, V1_0)
+"""Newest first, the order of preference that Discover Versions wants."""
+
+
+def nearest(version: Version) -> Version:
+    """Return the newest known version that is not newer than ``version``; 1.0 for what is older still."""
+    return next((candidate for candidate in VERSIONS if candidate <= version), V1_0)
