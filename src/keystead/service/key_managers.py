@@ -79,7 +79,13 @@ class KeyManagers:
 def _planned(tx: Transaction, uuid: str, new: NewKeyManager, *, lock: bool = False) -> tuple[KeyManager, CreateState]:
     """Read what decides, and say what the key manager would be."""
     svm: Svm | None = named_svm(tx, new.svm_uuid, new.svm_name)
-    planned = KeyManager(uuid, svm, True, new.client_certificate or "", new.server_ca_certificates)
+    planned = KeyManager(
+        uuid,
+        svm,
+        enabled=True,
+        client_certificate=new.client_certificate or "",
+        server_ca_certificates=new.server_ca_certificates,
+    )
     return planned, CreateState(
         existing=tx.key_manager_of(svm.uuid if svm else None),
         cluster=require_cluster(tx),

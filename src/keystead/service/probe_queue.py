@@ -74,7 +74,7 @@ class ProbeQueue:
             return await work(ends - asyncio.get_running_loop().time())
 
     async def _until_shutdown(self, work: Awaitable[T]) -> T:
-        task: asyncio.Task[T] = asyncio.ensure_future(work)  # type: ignore[assignment]
+        task: asyncio.Task[T] = asyncio.ensure_future(work)
         self._running.add(task)  # type: ignore[arg-type]
         try:
             return await task
@@ -84,4 +84,4 @@ class ProbeQueue:
                 raise OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S) from None
             raise
         finally:
-            self._running.discard(task)  # type: ignore[arg-type]
+            self._running.discard(task)

@@ -1,0 +1,182 @@
+"""The rules of installing certificates, on certificates made for the purpose."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.core import errors
+from keystead.core.certificates import NewCertificate, check_install
+from keystead.core.errors import ErrorKind, OntapError
+from keystead.core.secret import Secret
+
+NOW = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
+KEY = ec.generate_private_key(ec.SECP256R1())
+OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
+def pem(
+    *, cn: str | None = "leaf", ca: bool | None = None, start: int = -1, end: int = 1, key: Key = KEY, ids: bool = False
+) -> str:
+    """Make a self-signed certificate; ``start`` and ``end`` are days from NOW, ``ca`` None leaves constraints out."""
+    name = x509.Name([] if cn is None else [x509.NameAttribute(NameOID.COMMON_NAME, cn)])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 255)
+    builder = builder.not_valid_before(NOW + dt.timedelta(start)).not_valid_after(NOW + dt.timedelta(end))
+    if ca is not None:
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    if ids:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier(b"\x01\xab"), critical=False)
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier(b"\x02\xcd", None, None), critical=False)
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(key, algorithm).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def key_pem(key: object = KEY, password: bytes | None = None) -> Secret:
+    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return Secret(
+        key.private_bytes(  # type: ignore[attr-defined]
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
+    )
+
+
+CLIENT = NewCertificate("client", pem(), private_key=key_pem())
+CA = NewCertificate("server_ca", pem(ca=True, cn="root"))
+
+REFUSED: dict[str, tuple[NewCertificate, ErrorKind, str]] = {
+    "type unknown": (replace(CA, type="nonsense"), errors.CERTIFICATE_TYPE, "type"),
+    "type not kept": (replace(CLIENT, type="server"), errors.CERTIFICATE_TYPE, "type"),
+    "client without key": (replace(CLIENT, private_key=None), errors.PRIVATE_KEY_EMPTY, "private_key"),
+    "client, empty key": (replace(CLIENT, private_key=Secret("")), errors.PRIVATE_KEY_EMPTY, "private_key"),
+    "CA with key": (replace(CA, private_key=key_pem()), errors.KEY_FOR_CA, "private_key"),
+    "CA with intermediates": (
+        replace(CA, intermediate_certificates=(CA.public_certificate,)),
+        errors.INTERMEDIATES_FOR_CA, "intermediate_certificates",
+    ),
+    "not PEM": (replace(CA, public_certificate="x"), errors.CERTIFICATE_MALFORMED, "public_certificate"),
+    "empty": (replace(CA, public_certificate=""), errors.CERTIFICATE_MALFORMED, "public_certificate"),
+    "two": (
+        replace(CA, public_certificate=CA.public_certificate * 2), errors.CERTIFICATE_MALFORMED, "public_certificate"
+    ),
+    "cut": (
+        replace(CA, public_certificate=CA.public_certificate.replace("MII", "MIA", 1)),
+        errors.CERTIFICATE_MALFORMED, "public_certificate",
+    ),
+    "a key instead": (
+        replace(CA, public_certificate=key_pem().reveal().decode()),
+        errors.CERTIFICATE_MALFORMED, "public_certificate",
+    ),
+    "not yet valid": (
+        replace(CA, public_certificate=pem(ca=True, start=1, end=2)),
+        errors.CERTIFICATE_NOT_YET_VALID, "public_certificate",
+    ),
+    "expired": (
+        replace(CA, public_certificate=pem(ca=True, start=-2, end=-1)),
+        errors.CERTIFICATE_EXPIRED, "public_certificate",
+    ),
+    "CA flag false": (replace(CA, public_certificate=pem(ca=False)), errors.NOT_A_CA, "public_certificate"),
+    "no constraints": (replace(CA, public_certificate=pem()), errors.NOT_A_CA, "public_certificate"),
+    "no subject": (replace(CA, public_certificate=pem(cn=None, ca=True)), errors.NO_COMMON_NAME, "common_name"),
+    "other key": (replace(CLIENT, private_key=key_pem(OTHER_KEY)), errors.KEY_MISMATCH, "private_key"),
+    "key not PEM": (replace(CLIENT, private_key=Secret("x")), errors.KEY_MALFORMED, "private_key"),
+    "encrypted key": (replace(CLIENT, private_key=key_pem(password=b"p")), errors.KEY_MALFORMED, "private_key"),
+    "DSA key": (
+        replace(CLIENT, private_key=key_pem(dsa.generate_private_key(1024))), errors.KEY_MALFORMED, "private_key"
+    ),
+    "bad intermediate": (
+        replace(CLIENT, intermediate_certificates=(CA.public_certificate, "x")),
+        errors.CERTIFICATE_MALFORMED, "intermediate_certificates[1]",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_refused(case: tuple[NewCertificate, ErrorKind, str]) -> None:
+    """Each fault gives its code and names the field."""
+    asked, kind, target = case
+    with pytest.raises(OntapError) as raised:
+        check_install(asked, "u", None, NOW)
+    assert (raised.value.kind, raised.value.target) == (kind, target)
+
+
+def test_client_is_described() -> None:
+    """What ONTAP shows of a certificate is read from it; names are made up when absent."""
+    asked = NewCertificate(
+        "client", pem(ids=True), private_key=key_pem(), intermediate_certificates=(CA.public_certificate,)
+    )
+    stored = check_install(asked, "u", None, NOW)
+    assert (stored.uuid, stored.type, stored.common_name, stored.name) == ("u", "client", "leaf", "leaf_FF")
+    assert (stored.ca, stored.serial_number, stored.key_size, stored.hash_function) == ("leaf", "FF", 256, "sha256")
+    assert (stored.subject_key_identifier, stored.authority_key_identifier) == ("01:AB", "02:CD")
+    assert stored.expiry_time == NOW + dt.timedelta(1)
+    assert stored.intermediates == (CA.public_certificate,)
+    assert stored.sealed_private_key is None
+
+
+def test_names_given() -> None:
+    """A name and a common name that the caller gives are kept."""
+    stored = check_install(
+        replace(CA, name="mine", common_name="cn", public_certificate=pem(cn=None, ca=True)), "u", None, NOW
+    )
+    assert (stored.name, stored.common_name) == ("mine", "cn")
+
+
+def test_surrounding_text_is_dropped() -> None:
+    """Text around the PEM block, as openssl writes it, is not kept."""
+    asked = replace(CA, public_certificate="subject=root\n" + CA.public_certificate + "\ntrailing")
+    assert check_install(asked, "u", None, NOW).public_certificate == CA.public_certificate
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "hash_function"),
+    [(rsa.generate_private_key(65537, 2048), 2048, "sha256"), (ed25519.Ed25519PrivateKey.generate(), 256, "")],
+    ids=["rsa", "ed25519"],
+)
+def test_key_types(key: Key, size: int, hash_function: str) -> None:
+    """RSA and Edwards keys are accepted beside EC keys."""
+    stored = check_install(NewCertificate("client", pem(key=key), private_key=key_pem(key)), "u", None, NOW)
+    assert (stored.key_size, stored.hash_function) == (size, hash_function)
+
+
+def test_unsupported_public_key() -> None:
+    """A certificate with a key that TLS cannot use is not readable for us."""
+    key = dsa.generate_private_key(1024)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dsa")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW - dt.timedelta(1), NOW + dt.timedelta(1))
+    text = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    with pytest.raises(OntapError) as raised:
+        check_install(NewCertificate("client", text, private_key=key_pem()), "u", None, NOW)
+    assert raised.value.kind is errors.CERTIFICATE_MALFORMED
+
+
+@given(st.text(max_size=200), st.binary(max_size=200))
+def test_any_text(text: str, key: bytes) -> None:
+    """Whatever stands in place of a certificate or key is an OntapError, never another exception."""
+    for asked in (replace(CA, public_certificate=text), replace(CLIENT, private_key=Secret(b"x" + key))):
+        with pytest.raises(OntapError):
+            check_install(asked, "u", None, NOW)
+
+
+@given(st.integers(min_value=0), st.binary(min_size=1, max_size=3))
+def test_mutated_certificate(position: int, change: bytes) -> None:
+    """A damaged certificate is refused or read, without any other exception."""
+    der = bytearray(
+        x509.load_pem_x509_certificate(CA.public_certificate.encode()).public_bytes(serialization.Encoding.DER)
+    )
+    start = position % len(der)
+    der[start : start + len(change)] = change
+    import base64
+
+    text = "-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bytes(der)).decode() + "-----END CERTIFICATE-----\n"
+    with contextlib.suppress(OntapError):
+        check_install(replace(CA, public_certificate=text), "u", None, NOW)

@@ -1,0 +1,94 @@
+"""Key server addresses: what is accepted, shown, and held to be the same server."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.core.server_address import ServerAddress
+
+SHOWN = {
+    "host": "host:5696",
+    "HOST": "HOST:5696",
+    "host.": "host.:5696",
+    "ks_1.example.com:15696": "ks_1.example.com:15696",
+    "10.0.0.20": "10.0.0.20:5696",
+    "10.0.0.20:1": "10.0.0.20:1",
+    "[::1]": "[::1]:5696",
+    "[fd20:8b1e:b255::9]:1234": "[fd20:8b1e:b255::9]:1234",
+    "[::ffff:10.0.0.1]:65535": "[::ffff:10.0.0.1]:65535",
+    "0x10.example": "0x10.example:5696",
+    "a-b.c-d": "a-b.c-d:5696",
+    "host:00080": "host:80",
+}
+
+SAME = [
+    ("HOST", "host"),
+    ("host", "host:5696"),
+    ("host.", "host"),
+    ("[::1]", "[0:0::1]"),
+    ("[FD20::A]:5696", "[fd20:0:0:0:0:0:0:a]"),
+    ("[::ffff:10.0.0.1]", "[::ffff:a00:1]"),
+]
+
+DIFFERENT = [("host:1", "host:2"), ("a", "b"), ("[::1]", "127.0.0.1"), ("[::ffff:10.0.0.1]", "10.0.0.1")]
+
+REFUSED = [
+    "", " ", " host", "host ", "host:", "host:0", "host:65536", "host:abc", "host:-1", "host:+1", "host:1_0", "host:٣",
+    "host:000001", ":5696", "::1", "fd20::9", "[]", "[::1", "::1]", "[::1]5696", "[::1]:", "[::1]:0", "[::1%eth0]",
+    "[fe80::1%1]:5696", "[10.0.0.1]", "[host]", "a..b", ".a", "..", ".", "-a", "a-", "a.-b", "a b", "a/b", "a@b", "a\x00b",
+    "a\n", "ho\u0455t", "xn--é", "1.2.3", "127.1", "2130706433", "0x7f000001", "0x7f.1", "1.2.3.4.", "256.1.1.1",
+    "01.2.3.4", "1.2.3.4.5", "a.1", "a.0x", "a" * 64, ".".join(["a" * 60] * 5), "[:::1]", "[12345::]", "http://host",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "shown"), SHOWN.items())
+def test_shown(text: str, shown: str) -> None:
+    """What is shown is the caller's spelling plus the port, and reads back as the same server."""
+    assert str(ServerAddress.parse(text)) == shown
+    assert ServerAddress.parse(shown) == ServerAddress.parse(text)
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_same(one: str, other: str) -> None:
+    """Case, a trailing dot, the default port and the spelling of IPv6 make no difference."""
+    assert ServerAddress.parse(one) == ServerAddress.parse(other)
+    assert hash(ServerAddress.parse(one)) == hash(ServerAddress.parse(other))
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_different(one: str, other: str) -> None:
+    """Ports, names and address families make different servers."""
+    assert ServerAddress.parse(one) != ServerAddress.parse(other)
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_refused(text: str) -> None:
+    """Nothing is trimmed, completed or guessed, and the error is a fixed text."""
+    with pytest.raises(ValueError, match=r"^(a port is|an? IPv6 address|an address with|not an? |only an IPv6)"):
+        ServerAddress.parse(text)
+
+
+@pytest.mark.parametrize("text", ["host", "10.0.0.1", "::1", "[::1]"])
+def test_secondary_uses_the_port_given(text: str) -> None:
+    """A secondary is a host alone and takes its primary's port."""
+    assert ServerAddress.parse_host(text, 7).port == 7
+
+
+@pytest.mark.parametrize("text", ["host:1", "[::1]:1", "", "[host]", "1.2.3", "a b", "[::1"])
+def test_secondary_refused(text: str) -> None:
+    """A secondary with a port, or that is no host, is refused."""
+    with pytest.raises(ValueError, match=r"."):
+        ServerAddress.parse_host(text, 7)
+
+
+@given(st.text(max_size=300))
+def test_any_text(text: str) -> None:
+    """Any text is either refused by ValueError or shown in a form that reads back as the same server."""
+    try:
+        address = ServerAddress.parse(text)
+    except ValueError:
+        return
+    assert ServerAddress.parse(str(address)) == address
+    assert 1 <= address.port <= 65535
