@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
 from dataclasses import replace
@@ -175,8 +176,6 @@ def test_mutated_certificate(position: int, change: bytes) -> None:
     )
     start = position % len(der)
     der[start : start + len(change)] = change
-    import base64
-
     text = "-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bytes(der)).decode() + "-----END CERTIFICATE-----\n"
     with contextlib.suppress(OntapError):
         check_install(replace(CA, public_certificate=text), "u", None, NOW)
