@@ -1,0 +1,1 @@
+"""Key servers over KMIP: the adapter behind :class:`keystead.service.ports.KeyServerGateway`."""

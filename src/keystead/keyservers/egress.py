@@ -1,0 +1,111 @@
+"""Which addresses Keystead may connect to. An administrator of one SVM says where we connect, so this is a fence.
+
+Refused by default are the addresses by which we would reach ourselves, our own link or a cloud's metadata service,
+also inside the IPv6 forms that carry an IPv4 address (Python 3.11's ``ipaddress`` does not look into those). Private
+networks are allowed: key servers live there. This module neither resolves nor connects.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+REFUSED: Final[tuple[IPNetwork, ...]] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8",  # "this network", RFC 1122 section 3.2.1.3; reaches this host on Linux
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local, and the metadata service of most clouds
+        "224.0.0.0/4",  # multicast
+        "100.100.100.200/32",  # metadata service of Alibaba Cloud
+        "168.63.129.16/32",  # platform service of Azure
+        "::/128",  # unspecified
+        "::1/128",  # loopback
+        "fe80::/10",  # link-local
+        "ff00::/8",  # multicast
+        "fd00:ec2::254/128",  # metadata service of AWS
+    )
+)
+
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")  # RFC 4291 section 2.5.5.2
+_LOW_32_BITS: Final = (
+    _MAPPED,
+    ipaddress.IPv6Network("::/96"),  # IPv4-compatible, RFC 4291 section 2.5.5.1
+    ipaddress.IPv6Network("::ffff:0:0:0/96"),  # IPv4-translated, RFC 2765
+    ipaddress.IPv6Network("64:ff9b::/96"),  # NAT64, RFC 6052
+)
+_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
+_6TO4: Final = ipaddress.IPv6Network("2002::/16")  # RFC 3056
+_TEREDO: Final = ipaddress.IPv6Network("2001::/32")  # RFC 4380: the client's address, inverted, in the low 32 bits
+
+
+@dataclass(frozen=True, slots=True)
+class EgressRules:
+    """The rules: ``allow`` are exceptions to what is refused; ``only``, if not empty, is all that is allowed."""
+
+    allow: tuple[IPNetwork, ...] = ()
+    only: tuple[IPNetwork, ...] = ()
+
+    @classmethod
+    def parse(cls, allow: Iterable[str] = (), only: Iterable[str] = ()) -> EgressRules:
+        """Read networks in CIDR notation or single addresses; ValueError when one is neither."""
+        return cls(tuple(map(_network, allow)), tuple(map(_network, only)))
+
+    def permits(self, text: str) -> bool:
+        """Whether an address may be connected to; ``text`` may carry an IPv6 zone, as a resolver's answers do."""
+        address = ipaddress.ip_address(text.partition("%")[0])
+        if address in _MAPPED:  # the kernel connects to the IPv4 address itself
+            address = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        if self.only:
+            return _in(address, self.only)
+        if _in(address, self.allow):
+            return True
+        return all(not _in(each, REFUSED) or _in(each, self.allow) for each in (address, *carried(address)))
+
+
+def carried(address: IPAddress) -> Iterator[ipaddress.IPv4Address]:
+    """The IPv4 addresses that an IPv6 address may carry for a translator or a tunnel on the way."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return
+    value = int(address)
+    if _in(address, _LOW_32_BITS) and value > 1:  # "::" and "::1" are no IPv4 addresses
+        yield ipaddress.IPv4Address(value & 0xFFFF_FFFF)
+    elif address in _LOCAL_NAT64:
+        yield from _carried_by_local_nat64(value)
+    elif address in _6TO4:
+        yield ipaddress.IPv4Address(value >> 80 & 0xFFFF_FFFF)
+    elif address in _TEREDO:
+        yield ipaddress.IPv4Address(~value & 0xFFFF_FFFF)
+
+
+def _carried_by_local_nat64(value: int) -> Iterator[ipaddress.IPv4Address]:
+    """Read the layouts that an operator of 64:ff9b:1::/48 may have chosen (RFC 6052 section 2.2).
+
+    A layout is possible when the bits after its IPv4 address, and the octet that it must skip, are zero.
+    """
+    if value >> 56 & 0xFF == 0:
+        octets = value.to_bytes(16)
+        without_skipped = octets[:8] + octets[9:]
+        for start in (6, 7, 8):
+            if not any(without_skipped[start + 4 :]):
+                yield ipaddress.IPv4Address(without_skipped[start : start + 4])
+    if value & 0xFFFF_FFFF:
+        yield ipaddress.IPv4Address(value & 0xFFFF_FFFF)
+
+
+def _in(address: IPAddress, networks: tuple[IPNetwork, ...]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _network(text: str) -> IPNetwork:
+    network = ipaddress.ip_network(text.strip(), strict=False)
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        return ipaddress.IPv4Network((int(network.network_address) & 0xFFFF_FFFF, network.prefixlen - 96))
+    return network

@@ -1,0 +1,107 @@
+"""Host name to checked socket addresses. A name is resolved once; what is connected to is what was checked.
+
+``getaddrinfo`` cannot be given a deadline or cancelled, so each lookup has a daemon thread of its own, a bounded number
+of them at a time: a resolver that hangs delays neither the caller's deadline nor the end of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from keystead.kmip.tls import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keystead.keyservers.egress import EgressRules
+
+LOOKUPS: Final = 32
+"""Lookups at a time. One that hangs keeps its place until the system's resolver gives up (seconds to a minute)."""
+
+Answer = list[tuple[int, int, int, str, tuple[Any, ...]]]
+
+
+class NameNotResolvedError(Exception):
+    """No address is known for the host: no such name, a temporary failure, or a name that DNS cannot carry."""
+
+
+class AddressNotAllowedError(Exception):
+    """At least one of the host's addresses is refused by the egress rules."""
+
+
+class Resolver:
+    """Resolves host names, outside the event loop, and checks every address. One event loop per resolver."""
+
+    def __init__(
+        self,
+        rules: EgressRules,
+        *,
+        lookups: int = LOOKUPS,
+        getaddrinfo: Callable[..., Answer] = socket.getaddrinfo,  # type: ignore[assignment]
+    ) -> None:
+        self._rules = rules
+        self._places = asyncio.Semaphore(lookups)
+        self._getaddrinfo = getaddrinfo
+
+    async def resolve(self, host: str, port: int) -> tuple[Address, ...]:
+        """Return all addresses of ``host``, in the resolver's order; an answer with one forbidden address is refused.
+
+        Raises:
+            NameNotResolvedError, AddressNotAllowedError.
+        """
+        addresses = _literal(host, port) or await self._look_up(host, port)
+        if not addresses:
+            raise NameNotResolvedError
+        if not all(self._rules.permits(address.sockaddr[0]) for address in addresses):
+            raise AddressNotAllowedError
+        return addresses
+
+    async def _look_up(self, host: str, port: int) -> tuple[Address, ...]:
+        await self._places.acquire()
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Answer] = loop.create_future()
+
+        def report(answer: Answer | None, error: Exception | None) -> None:
+            self._places.release()
+            if answered.done():  # the caller gave up
+                return
+            if answer is not None:
+                answered.set_result(answer)
+            else:
+                answered.set_exception(error or NameNotResolvedError())
+
+        def work() -> None:
+            answer, failure = None, None
+            try:
+                answer = self._getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError) as error:  # UnicodeError: an empty or an over-long label
+                failure = NameNotResolvedError()
+                failure.__cause__ = error
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(report, answer, failure)
+
+        threading.Thread(target=work, name="resolve", daemon=True).start()
+        answer = await answered
+        return tuple(
+            dict.fromkeys(
+                Address(family, sockaddr)
+                for family, _, _, _, sockaddr in answer
+                if family in {socket.AF_INET, socket.AF_INET6}
+            )
+        )
+
+
+def _literal(host: str, port: int) -> tuple[Address, ...]:
+    """The socket address of an address written out, without asking anyone."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ()
+    if address.version == 4:
+        return (Address(socket.AF_INET, (str(address), port)),)
+    return (Address(socket.AF_INET6, (str(address), port, 0, 0)),)

@@ -1,0 +1,113 @@
+"""What was observed when a key server was refused: fixed words and numbers, taken from exceptions and evidence.
+
+Nothing is read from the text of an exception, and no byte from a peer enters a symptom. What a symptom means is the
+table's business (``failures.py``).
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from keystead.kmip.errors import KMIPError, OperationFailed, RemoteProtocolError, TransportError, TTLVError
+
+if TYPE_CHECKING:
+    from keystead.kmip.tls import TLSError
+
+
+class Event(StrEnum):
+    """What happened, in one word."""
+
+    FORBIDDEN = "forbidden"
+    UNRESOLVED = "unresolved"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed out"
+    CLOSED = "closed"
+    ALERT = "alert"
+    VERIFY = "verify"
+    TLS = "tls error"
+    OWN_EXPIRED = "our certificate has expired"
+    OWN_NOT_YET_VALID = "our certificate is not yet valid"
+    OWN_KEY_MISMATCH = "our key is another certificate's"
+    RESULT = "operation failed"
+    NO_COMMON_VERSION = "no common version"
+    MALFORMED = "malformed"
+    TOO_LARGE = "too large"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """The facts of one failure. Numbers are ``None`` where they do not apply."""
+
+    stage: str
+    event: Event
+    alert: int | None = None
+    verify_code: int | None = None
+    tls_reason: str | None = None
+    spoke_tls: bool | None = None
+    server_hello: bool = False
+    certificate_sent: bool = False
+    """TLS 1.2: our certificate left, and the server's Finished did not come."""
+    closes_without_request: bool = False
+    """TLS 1.3: no ticket came, and a second connection that sent nothing was closed as well."""
+    operation: str | None = None
+    result_reason: int | None = None
+    username: bool = False
+
+
+def connect_symptom(error: TransportError) -> Symptom:
+    """What a failed TCP connection shows."""
+    refused = isinstance(error.__cause__, ConnectionRefusedError)
+    timed_out = isinstance(error.__cause__, TimeoutError)  # ETIMEDOUT: the kernel gave up before we did
+    return Symptom("connect", Event.REFUSED if refused else Event.TIMED_OUT if timed_out else Event.UNREACHABLE)
+
+
+def tls_symptom(error: TLSError) -> Symptom:
+    """What a failed TLS connection shows, in the handshake or at the first read."""
+    return Symptom(
+        "tls",
+        _tls_event(error),
+        alert=error.alert,
+        verify_code=error.verify_code,
+        tls_reason=error.reason,
+        spoke_tls=error.evidence.spoke_tls,
+        server_hello=error.evidence.server_hello,
+        certificate_sent=error.evidence.client_certificate_sent and not error.evidence.handshake_done,
+    )
+
+
+def _tls_event(error: TLSError) -> Event:
+    if error.alert is not None:
+        return Event.ALERT
+    if error.verify_code is not None:
+        return Event.VERIFY
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLEOFError) or not isinstance(cause, ssl.SSLError):
+        return Event.CLOSED
+    return Event.TLS
+
+
+def kmip_symptom(stage: str, operation: str, error: KMIPError | TimeoutError, *, username: bool) -> Symptom:
+    """What a failed KMIP operation shows."""
+    reason = error.reason if isinstance(error, OperationFailed) else None
+    return Symptom(stage, _kmip_event(error), operation=operation, result_reason=reason, username=username)
+
+
+def _kmip_event(error: KMIPError | TimeoutError) -> Event:
+    match error:
+        case TimeoutError():
+            return Event.TIMED_OUT
+        case OperationFailed():
+            return Event.RESULT
+        case TTLVError(limit=True):
+            return Event.TOO_LARGE
+        case TTLVError() | RemoteProtocolError():
+            return Event.MALFORMED
+        case TransportError():
+            return Event.CLOSED
+        case _:
+            return Event.OTHER
