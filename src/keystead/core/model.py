@@ -142,10 +142,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """A data key, wrapped by the root key."""
+    """A data key, wrapped by the root key that ``root_key_check`` (a one-way value) tells from others."""
 
     id: int
     wrapped: bytes = field(repr=False)
+    root_key_check: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +169,16 @@ class AuditRecord:
     code: str
     message: str
     mac: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """The end of a node's audit chain: the last record's index and MAC.
+
+    ``head_mac`` covers them, so that cutting records off the end cannot be hidden by pointing at an earlier one.
+    """
+
+    node: str
+    index: int
+    mac: bytes
+    head_mac: bytes

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import (
         Account,
+        AuditHead,
         AuditRecord,
         Certificate,
         Cluster,
@@ -56,6 +57,7 @@ class Transaction(Protocol):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.
 
     Every method raises StoreError when the database fails. ``lock=True`` (in a write) holds the row until the end.
+    A failure that running the transaction again can settle is raised as something else: do not catch Exception here.
     """
 
     def cluster(self) -> Cluster | None: ...
@@ -73,27 +75,36 @@ class Transaction(Protocol):
     def certificate_in_use(self, uuid: str) -> bool: ...
 
     def key_manager(self, uuid: str, *, lock: bool = False) -> KeyManager | None: ...
-    def key_manager_of(self, svm_uuid: str | None) -> KeyManager | None: ...
+    def key_manager_of(self, svm_uuid: str | None) -> KeyManager | None:
+        """Return the enabled key manager of an SVM, or of the cluster (None)."""
+        ...
+
     def add_key_manager(self, key_manager: KeyManager) -> None: ...
 
     def key_servers(self, key_manager: str) -> tuple[KeyServer, ...]: ...
     def add_key_servers(self, servers: Sequence[KeyServer]) -> None: ...
 
     def account(self, name: str) -> Account | None: ...
-    def put_account(self, account: Account) -> None: ...
+    def put_account(self, account: Account) -> None:
+        """Store the account; an existing row's version grows by one, whatever ``account.version`` says."""
+        ...
+
 
     def data_keys(self) -> tuple[DataKey, ...]: ...
     def add_data_key(self, key: DataKey) -> None: ...
 
-    def audit_head(self, node: str) -> tuple[int, bytes]:
-        """Return the chain's last index and MAC, ``(0, b"")`` for a new chain, and lock the chain until the end."""
+    def audit_head(self, node: str) -> AuditHead | None:
+        """Return the end of a node's chain, None for a new chain; in a write, lock the chain until the end."""
         ...
 
-    def add_audit_record(self, record: AuditRecord) -> None:
-        """Store the record and make it the head of its node's chain."""
+    def add_audit_record(self, record: AuditRecord, head: AuditHead) -> None:
+        """Store the record and make ``head`` the end of its node's chain."""
         ...
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
+    def audit_nodes(self) -> tuple[str, ...]:
+        """Return the uuids of all nodes that have records or an end of chain."""
+        ...
 
     def page(self, kind: type[Listed], page: Page) -> tuple[Listed, ...]:
         """Return rows of a kind in their default order: uuid, or position for key servers."""

@@ -1,0 +1,141 @@
+"""The Store of both engines: transactions on worker threads, repeated when their failure says so.
+
+It knows neither tables nor the two databases' habits: those are in repository.py, sqlite.py and postgres.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from keystead.service.ports import StoreError
+from keystead.store.failures import RunAgain
+from keystead.store.repository import SqlTransaction
+from keystead.store.workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+    from keystead.service.ports import Transaction
+    from keystead.store.failures import Classify
+
+T = TypeVar("T")
+FIRST_PAUSE_S = 0.005
+CLOSING_S = 5.0
+"""How long a closing store, or a caller that was cancelled, waits for a transaction that is under way."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """What the two engines differ in.
+
+    ``reader`` and ``writer`` begin the right kind of transaction at their first statement; the numbers are threads, and
+    connections.
+    """
+
+    reader: Engine
+    writer: Engine
+    readers: int
+    writers: int
+    row_locks: bool
+    classify: Classify
+
+
+class _Cancelled(Exception):  # noqa: N818 - never leaves this module
+    """The caller went away before the commit."""
+
+
+class SqlStore:
+    """Implements :class:`keystead.service.ports.Store`. ``database.writer`` takes SQLAlchemy's event listeners."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._readers = Workers("keystead-read", database.readers)
+        self._writers = Workers("keystead-write", database.writers)
+        self._closed = False
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run a function that only reads, on one snapshot. Raises StoreError, or what the function raises."""
+        self._check_open()
+        return await asyncio.wrap_future(self._readers.submit(lambda: self._repeat(lambda: self._read(work))))
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run a function in a transaction and commit. Raises StoreError, StoreConflict, or what the function raises.
+
+        A caller that is cancelled before the commit leaves nothing behind; later, it gets the result all the same.
+        """
+        self._check_open()
+        cancelled = threading.Event()
+        future = self._writers.submit(lambda: self._repeat(lambda: self._write(work, cancelled)))
+        outcome = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(outcome)
+        except asyncio.CancelledError:
+            cancelled.set()
+            future.cancel()
+            await asyncio.wait([outcome], timeout=CLOSING_S)
+            if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
+                return outcome.result()
+            raise
+
+    async def close(self) -> None:
+        """Let what is under way end (within seconds), then close all connections. May be called twice."""
+        self._closed = True
+        ends = [asyncio.wrap_future(end) for end in self._readers.stop() + self._writers.stop()]
+        await asyncio.wait(ends, timeout=CLOSING_S)
+        self.database.reader.dispose()
+        self.database.writer.dispose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        database = self.database
+        with database.reader.connect() as connection:
+            return work(SqlTransaction(connection, database.classify, row_locks=False))
+
+    def _write(self, work: Callable[[Transaction], T], cancelled: threading.Event) -> T:
+        database = self.database
+        with database.writer.connect() as connection:
+            try:
+                result = work(SqlTransaction(connection, database.classify, row_locks=database.row_locks))
+                if cancelled.is_set():
+                    raise _Cancelled
+            except BaseException:
+                with suppress(SQLAlchemyError):  # what the function raised counts, not a connection that broke as well
+                    connection.rollback()
+                raise
+            try:
+                connection.commit()
+            except SQLAlchemyError as error:
+                if getattr(error, "connection_invalidated", False):
+                    raise StoreError("the connection broke during the commit: it may have happened or not") from None
+                raise
+            return result
+
+    def _repeat(self, attempt: Callable[[], T]) -> T:
+        """Make attempts as long as their failures say that another one may succeed."""
+        runs = 0
+        while True:
+            runs += 1
+            try:
+                return attempt()
+            except SQLAlchemyError as error:
+                failure = self.database.classify(error)
+            except RunAgain as error:
+                failure = error
+            if isinstance(failure, StoreError):
+                raise failure
+            if runs >= failure.runs:
+                raise failure.otherwise
+            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**runs))  # noqa: S311 - two writers must not stay in step

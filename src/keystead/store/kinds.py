@@ -1,0 +1,161 @@
+"""How each kind of value is read from its tables: one declaration per kind, one pair of functions for all.
+
+A kind is a main table, the name of its SVM if it has an owner, and at most one child table (parent, position, value) whose
+values are a tuple in the model. Nothing is executed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from sqlalchemy import bindparam, null, select
+
+from keystead.core.model import Certificate, CertificateType, KeyManager, KeyServer, Node, Release, Svm
+from keystead.core.server_address import ServerAddress
+from keystead.store import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from sqlalchemy import Column, ColumnElement, Row, Select, Table
+
+    from keystead.service.ports import Page
+
+T = TypeVar("T")
+INTEGERS = range(-(2**63), 2**63)
+"""What a database can compare an integer column with."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """How one model class is read: ``make`` gets a row of the main table and the child's values."""
+
+    model: type[T]
+    main: Table
+    order: str
+    make: Callable[[Row[Any], tuple[str, ...]], T]
+    child: Table | None = None
+
+    @cached_property
+    def columns(self) -> Mapping[str, Column[Any]]:
+        """The columns that a page may be restricted by, by the model's names."""
+        named = {item.name for item in fields(self.model)}  # type: ignore[arg-type]
+        found = {column.name: column for column in self.main.c if column.name in named and not _is_secret(column)}
+        if "svm_uuid" in self.main.c:
+            found |= {"svm_uuid": self.main.c.svm_uuid, "svm_name": tables.svms.c.name}
+        if "address_key" in self.main.c:
+            found["address"] = self.main.c.address_key
+        return found
+
+    @cached_property
+    def everything(self) -> Select[Any]:
+        """All rows in the kind's order, one per value of the child (or one without)."""
+        columns: list[ColumnElement[Any]] = list(self.main.c)
+        source: Any = self.main
+        order = [self.main.c[self.order]]
+        if "svm_uuid" in self.main.c:
+            source = source.outerjoin(tables.svms, tables.svms.c.uuid == self.main.c.svm_uuid)
+            columns.append(tables.svms.c.name.label("svm_name"))
+        if self.child is not None:
+            parent, position, value = self.child.c
+            source = source.outerjoin(self.child, parent == self.main.c.uuid)
+            order.append(position)
+            columns.append(value.label("child"))
+        else:
+            columns.append(null().label("child"))
+        return select(*columns).select_from(source).order_by(*order)
+
+    def where(self, **equals: str) -> Select[Any]:
+        """Rows where columns equal bound parameters: ``where(uuid="u")`` is executed with ``{"u": ...}``."""
+        return self.everything.where(*(self.main.c[column] == bindparam(name) for column, name in equals.items()))
+
+    def page(self, page: Page) -> Select[Any] | None:
+        """The statement of a page, None when no row can match. Raises KeyError for a column that the kind has not."""
+        if any(isinstance(value, int) and value not in INTEGERS for value in [*page.equals.values(), page.after]):
+            return None
+        key = self.main.c[self.order]
+        wanted = select(self.main.c.uuid).order_by(key).limit(page.limit)
+        if "svm_name" in page.equals:
+            wanted = wanted.join(tables.svms, tables.svms.c.uuid == self.main.c.svm_uuid, isouter=True)
+        for name, value in page.equals.items():
+            wanted = wanted.where(self.columns[name] == (int(value) if isinstance(value, bool) else value))
+        if page.after is not None:
+            wanted = wanted.where(key > page.after)
+        return self.everything.where(self.main.c.uuid.in_(wanted))
+
+    def values(self, rows: Iterable[Row[Any]]) -> Iterator[T]:
+        """Make values of the rows of :attr:`everything`. Raises ValueError for a row that makes no sense."""
+        for _, group in groupby(rows, key=_uuid):
+            found = list(group)
+            yield self.make(found[0], tuple(row.child for row in found if row.child is not None))
+
+
+def _uuid(row: Row[Any]) -> str:
+    return str(row.uuid)
+
+
+def _is_secret(column: Column[Any]) -> bool:
+    return column.name.startswith("sealed_")
+
+
+def _svm_of(row: Row[Any]) -> Svm | None:
+    return None if row.svm_uuid is None else Svm(row.svm_uuid, row.svm_name)
+
+
+def _node(row: Row[Any], _: tuple[str, ...]) -> Node:
+    return Node(row.uuid, row.name, Release(row.generation, row.major, row.minor))
+
+
+def _svm(row: Row[Any], _: tuple[str, ...]) -> Svm:
+    return Svm(row.uuid, row.name)
+
+
+def _certificate(row: Row[Any], intermediates: tuple[str, ...]) -> Certificate:
+    return Certificate(
+        uuid=row.uuid,
+        svm=_svm_of(row),
+        name=row.name,
+        type=CertificateType(row.type),
+        common_name=row.common_name,
+        public_certificate=row.public_certificate,
+        intermediates=intermediates,
+        ca=row.ca,
+        serial_number=row.serial_number,
+        not_before=row.not_before,
+        expiry_time=row.expiry_time,
+        key_size=row.key_size,
+        hash_function=row.hash_function,
+        authority_key_identifier=row.authority_key_identifier,
+        subject_key_identifier=row.subject_key_identifier,
+        sealed_private_key=row.sealed_private_key,
+    )
+
+
+def _key_manager(row: Row[Any], server_cas: tuple[str, ...]) -> KeyManager:
+    return KeyManager(row.uuid, _svm_of(row), bool(row.enabled), row.client_certificate, server_cas)
+
+
+def _key_server(row: Row[Any], secondaries: tuple[str, ...]) -> KeyServer:
+    return KeyServer(
+        uuid=row.uuid,
+        key_manager=row.key_manager,
+        position=row.position,
+        address=ServerAddress(row.host, row.port),
+        timeout=row.timeout,
+        create_remove_timeout=row.create_remove_timeout,
+        username=row.username,
+        secondary_key_servers=secondaries,
+        sealed_password=row.sealed_password,
+    )
+
+
+NODE = Kind(Node, tables.nodes, "uuid", _node)
+SVM = Kind(Svm, tables.svms, "uuid", _svm)
+CERTIFICATE = Kind(Certificate, tables.certificates, "uuid", _certificate, tables.certificate_intermediates)
+KEY_MANAGER = Kind(KeyManager, tables.key_managers, "uuid", _key_manager, tables.key_manager_server_cas)
+KEY_SERVER = Kind(KeyServer, tables.key_servers, "position", _key_server, tables.secondary_key_servers)
+
+KINDS: Mapping[type[Any], Kind[Any]] = {kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER)}

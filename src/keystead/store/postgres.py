@@ -1,0 +1,83 @@
+"""PostgreSQL, and databases that speak its protocol: engines, transactions and what failures mean; nothing else.
+
+A read is REPEATABLE READ READ ONLY: one snapshot. A write is READ COMMITTED with row locks, so that what is loaded
+after a lock shows what the previous holder did. Every wait has an end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+
+from keystead.service.ports import StoreConflict, StoreError
+from keystead.store.engine import Database
+from keystead.store.failures import RunAgain
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Engine
+
+    from keystead.store.failures import Failure
+
+READERS = 8
+WRITERS = 4
+CONFLICT_RUNS = 8
+TIMEOUT_S = 10
+"""The longest a statement, a lock or a silent peer is waited for: below the 40 s of a request."""
+
+_TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+_CONNECT = {
+    "connect_timeout": 5,
+    "application_name": "keystead",
+    "keepalives_idle": TIMEOUT_S,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": TIMEOUT_S * 1000,
+}
+_SESSION = {
+    "statement_timeout": TIMEOUT_S * 1000,
+    "lock_timeout": TIMEOUT_S * 1000,
+    "idle_in_transaction_session_timeout": 2 * TIMEOUT_S * 1000,
+}
+
+
+def open_database(url: URL) -> Database:
+    """Make the engines; nothing is opened yet. Raises ModuleNotFoundError without psycopg."""
+    reader = _engine(url, READERS, "REPEATABLE READ")
+    writer = _engine(url, WRITERS, "READ COMMITTED")
+
+    @event.listens_for(reader, "connect")
+    def only_read(connection: Any, _record: object) -> None:
+        connection.read_only = True
+
+    return Database(reader, writer, READERS, WRITERS, row_locks=True, classify=classify)
+
+
+def classify(error: SQLAlchemyError) -> Failure:
+    """Tell what a failure means. The server's texts can quote values ("Key (name)=(x) already exists"): not quoted."""
+    cause = getattr(error, "orig", None)
+    state = getattr(cause, "sqlstate", None) or ""
+    what = f"{type(cause or error).__name__} {state}".strip()
+    if isinstance(error, IntegrityError):
+        constraint = getattr(getattr(cause, "diag", None), "constraint_name", None)
+        return RunAgain(StoreConflict(f"the database refuses a row: {what} {constraint or ''}".strip()), runs=2)
+    if state in _TRANSIENT:
+        return RunAgain(StoreConflict(f"writers keep getting into each other's way: {what}"), runs=CONFLICT_RUNS)
+    if getattr(error, "connection_invalidated", False):
+        return RunAgain(StoreError(f"the database closed the connection: {what}"), runs=2)
+    if isinstance(error, OperationalError) and not state:
+        return StoreError(f"the database cannot be reached: {cause}")  # libpq's own text: hosts, ports and users
+    return StoreError(f"the database failed: {what}")
+
+
+def _engine(url: URL, connections: int, isolation: str) -> Engine:
+    options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+    return create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        hide_parameters=True,
+        isolation_level=isolation,
+        connect_args=_CONNECT | {"options": options},
+    )

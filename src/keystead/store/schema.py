@@ -1,0 +1,50 @@
+"""Which schema a database has, against the one that this release needs. Alembic is not imported here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from keystead.service.ports import StoreError
+from keystead.store import tables
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from keystead.store.engine import Database
+
+REVISIONS = "alembic_version"
+
+
+class SchemaError(StoreError):
+    """The database's schema is not the one that this release needs; the text says what to do."""
+
+
+def check_schema(database: Database) -> None:
+    """Raise SchemaError unless the database is of this release's revision, StoreError when it cannot be read."""
+    try:
+        with database.reader.connect() as connection:
+            found = revision(connection)
+    except SQLAlchemyError as error:
+        raise StoreError(str(database.classify(error))) from None
+    if found is None:
+        raise SchemaError("the database holds no Keystead schema: run `keystead init`, or `keystead db upgrade`")
+    if found < tables.HEAD:
+        raise SchemaError(
+            f"the database has schema {found}, older than this release's {tables.HEAD}: run `keystead db upgrade`"
+        )
+    if found > tables.HEAD:
+        raise SchemaError(
+            f"the database has schema {found}, newer than this release's {tables.HEAD}: install the release whose"
+            " `keystead db upgrade` made it"
+        )
+
+
+def revision(connection: Connection) -> str | None:
+    """Return the schema's revision, None where there is none. Revisions are numbers of four digits, in order."""
+    if not inspect(connection).has_table(REVISIONS):
+        return None
+    found = connection.execute(text(f"SELECT version_num FROM {REVISIONS}")).scalar()  # noqa: S608 - a constant
+    return None if found is None else str(found)

@@ -1,0 +1,74 @@
+"""SQLite: engines, transactions and what its failures mean; nothing else.
+
+WAL with ``synchronous=FULL``: a commit that was answered survives a loss of power. Python's driver would begin a
+deferred transaction before the first write only, and two writers could both count three key servers and both add one;
+so it begins nothing by itself, and a write begins with BEGIN IMMEDIATE.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from keystead.service.ports import StoreConflict, StoreError
+from keystead.store.engine import Database
+from keystead.store.failures import RunAgain
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+    from keystead.store.failures import Failure
+
+READERS = 4
+BUSY_TIMEOUT_S = 5
+BUSY_RUNS = 3
+"""Fifteen seconds in all: below the 40 s of a request."""
+
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+)
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_PRIMARY_CODE = 0xFF
+
+
+def open_database(url: URL) -> Database:
+    """Make the engines; nothing is opened yet."""
+    reader = _engine(url, READERS, "BEGIN", (*_PRAGMAS, "PRAGMA query_only = ON"))
+    writer = _engine(url, 1, "BEGIN IMMEDIATE", _PRAGMAS)
+    return Database(reader, writer, READERS, 1, row_locks=False, classify=classify)
+
+
+def classify(error: SQLAlchemyError) -> Failure:
+    """Tell what a failure means. SQLite's own texts hold names of tables and files, never values."""
+    cause = getattr(error, "orig", None)
+    code = getattr(cause, "sqlite_errorcode", 0) or 0
+    if isinstance(error, IntegrityError):
+        return RunAgain(StoreConflict(f"the database refuses a row: {cause}"), runs=2)
+    if code & _PRIMARY_CODE in _BUSY:
+        return RunAgain(StoreError("the database is locked by another process"), runs=BUSY_RUNS)
+    if isinstance(cause, sqlite3.Error):
+        return StoreError(f"the database failed: {getattr(cause, 'sqlite_errorname', type(cause).__name__)}: {cause}")
+    return StoreError(f"the database failed: {type(cause or error).__name__}")
+
+
+def _engine(url: URL, connections: int, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    engine = create_engine(
+        url, pool_size=connections, max_overflow=0, hide_parameters=True, connect_args={"isolation_level": None}
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        for pragma in pragmas:
+            connection.execute(pragma).close()
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,240 @@
+"""The one schema. It declares tables and nothing else; rows become values in repository.py.
+
+Types are portable: text, integer (booleans are 0 and 1), bytes and UTC timestamps. A change here needs a migration:
+a test compares this module with what the migrations make, on SQLite and on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.sql.schema import SchemaItem
+
+HEAD = "0001"
+"""The newest revision in migrations/versions, kept here so that a normal start does not import Alembic."""
+
+CLUSTER = ""
+"""The ``owner`` of what belongs to the cluster: unlike null it can be compared, and so be part of a unique index."""
+
+
+class UtcTimestamp(TypeDecorator[datetime]):
+    """An aware UTC time. SQLite keeps the naive text, PostgreSQL a ``timestamptz``."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time, which would be read as the machine's local one."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored time must be aware")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the time its zone, whatever the session's is."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _text(name: str, *items: SchemaItem, **options: Any) -> Column[str]:
+    return Column(name, Text, *items, nullable=False, **options)
+
+
+def _integer(name: str, **options: Any) -> Column[int]:
+    return Column(name, Integer, nullable=False, autoincrement=False, **options)
+
+
+def _owned() -> tuple[Column[str], Column[str | None], CheckConstraint]:
+    """Columns that say whose a row is: the cluster's or an SVM's."""
+    return (
+        _text("owner"),
+        Column("svm_uuid", Text, ForeignKey("svms.uuid"), nullable=True, index=True),
+        CheckConstraint("owner = coalesce(svm_uuid, '')", name="owner"),
+    )
+
+
+# One row: two nodes that initialise one database at the same time must not make two clusters.
+cluster = Table(
+    "cluster",
+    metadata,
+    _integer("id", primary_key=True),
+    _text("uuid"),
+    _text("name"),
+    _integer("metrocluster"),
+    CheckConstraint("id = 1", name="one"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    _text("uuid", primary_key=True),
+    _text("name", unique=True),
+    _integer("generation"),
+    _integer("major"),
+    _integer("minor"),
+)
+
+svms = Table(
+    "svms",
+    metadata,
+    _text("uuid", primary_key=True),
+    _text("name", unique=True),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    _text("uuid", primary_key=True),
+    *_owned(),
+    _text("name"),
+    _text("type"),
+    _text("common_name"),
+    _text("public_certificate"),
+    _text("ca"),
+    _text("serial_number"),
+    Column("not_before", UtcTimestamp, nullable=False),
+    Column("expiry_time", UtcTimestamp, nullable=False),
+    _integer("key_size"),
+    _text("hash_function"),
+    _text("authority_key_identifier"),
+    _text("subject_key_identifier"),
+    Column("sealed_private_key", LargeBinary, nullable=True),
+    UniqueConstraint("owner", "name"),
+)
+
+certificate_intermediates = Table(
+    "certificate_intermediates",
+    metadata,
+    _text("certificate", ForeignKey("certificates.uuid", ondelete="CASCADE"), primary_key=True),
+    _integer("position", primary_key=True),
+    _text("public_certificate"),
+)
+
+# The certificates are named, not referenced: a certificate row can vanish underneath a key manager (code 65536821).
+key_managers = Table(
+    "key_managers",
+    metadata,
+    _text("uuid", primary_key=True),
+    *_owned(),
+    _integer("enabled"),
+    _text("client_certificate", index=True),
+)
+
+Index(
+    "uq_key_managers_enabled_owner",
+    key_managers.c.owner,
+    unique=True,
+    sqlite_where=key_managers.c.enabled == 1,
+    postgresql_where=key_managers.c.enabled == 1,
+)
+
+key_manager_server_cas = Table(
+    "key_manager_server_cas",
+    metadata,
+    _text("key_manager", ForeignKey("key_managers.uuid", ondelete="CASCADE"), primary_key=True),
+    _integer("position", primary_key=True),
+    _text("certificate", index=True),
+)
+
+key_servers = Table(
+    "key_servers",
+    metadata,
+    _text("uuid", primary_key=True),
+    _text("key_manager", ForeignKey("key_managers.uuid", ondelete="CASCADE")),
+    _integer("position"),
+    _text("host"),
+    _integer("port"),
+    _text("address_key"),
+    _integer("timeout"),
+    _integer("create_remove_timeout"),
+    _text("username"),
+    Column("sealed_password", LargeBinary, nullable=True),
+    UniqueConstraint("key_manager", "address_key"),
+    UniqueConstraint("key_manager", "position"),
+)
+
+secondary_key_servers = Table(
+    "secondary_key_servers",
+    metadata,
+    _text("key_server", ForeignKey("key_servers.uuid", ondelete="CASCADE"), primary_key=True),
+    _integer("position", primary_key=True),
+    _text("host"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    _text("name", primary_key=True),
+    _text("role"),
+    _text("password_hash"),
+    _integer("version"),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    _integer("id", primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("root_key_check", LargeBinary, nullable=False),
+)
+
+# Not tied to nodes: the chain outlives the node that wrote it.
+audit_records = Table(
+    "audit_records",
+    metadata,
+    _text("node", primary_key=True),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("timestamp", UtcTimestamp, nullable=False),
+    _text("account"),
+    _text("location"),
+    _text("svm"),
+    _text("method"),
+    _text("path"),
+    _text("input"),
+    _text("state"),
+    _text("code"),
+    _text("message"),
+    Column("mac", LargeBinary, nullable=False),
+)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    _text("node", primary_key=True),
+    Column("index", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    Column("head_mac", LargeBinary, nullable=False),
+)

@@ -1,0 +1,73 @@
+"""`keystead db upgrade`: bring a database's schema to this release's, by the revisions in migrations/versions.
+
+Imported only when it is wanted: a normal start does not import Alembic.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from keystead.service.ports import StoreError
+from keystead.store import tables
+from keystead.store.failures import RunAgain
+from keystead.store.opening import open_database
+from keystead.store.schema import SchemaError, revision
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from keystead.store.engine import Database
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK = 0x4B657973  # "Keys": any number that others are unlikely to lock
+LOCK_TIMEOUT_S = 30
+STATEMENT_TIMEOUT_S = 600
+
+
+def upgrade(url: str) -> str | None:
+    """Upgrade a database in one transaction, alone; return the revision it had, None for an empty one.
+
+    SQLite's file is made (mode 0600) where there is none. Raises StoreError, SchemaError for a newer schema.
+    """
+    database = open_database(url)
+    try:
+        if database.writer.dialect.name == "sqlite" and database.writer.url.database:
+            os.close(os.open(database.writer.url.database, os.O_CREAT | os.O_RDWR, 0o600))
+        return _upgrade(database)
+    except OSError as error:
+        raise StoreError(f"the database file cannot be made: {error.strerror}") from None
+    except SQLAlchemyError as error:
+        failure = database.classify(error)
+        raise (failure.otherwise if isinstance(failure, RunAgain) else failure) from None
+    finally:
+        database.reader.dispose()
+        database.writer.dispose()
+
+
+def _upgrade(database: Database) -> str | None:
+    with database.writer.begin() as connection:
+        if database.row_locks:
+            _be_alone(connection)
+        found = revision(connection)
+        if found is not None and found > tables.HEAD:
+            raise SchemaError(f"the database has schema {found}, newer than this release's {tables.HEAD}")
+        if found != tables.HEAD:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, tables.HEAD)
+        return found
+
+
+def _be_alone(connection: Connection) -> None:
+    """Hold a lock that every upgrade takes, and bound every wait. (SQLite's BEGIN IMMEDIATE is such a lock.)"""
+    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+    connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK})
