@@ -1,0 +1,43 @@
+"""The thin pytest layer over the peers: one set of certificates and one set of PyKMIP servers per test session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers import pykmip
+from tests.peers.certificates import Authority, Credentials, client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.peers.processes import Program
+
+PYKMIP_SERVERS = 6
+
+
+@dataclass(frozen=True)
+class Pki:
+    """A CA for key servers and one for their clients, with a leaf of each; and a client that no server trusts."""
+
+    server_ca: Authority
+    client_ca: Authority
+    server: Credentials
+    client: Credentials
+    stranger: Credentials
+
+
+@pytest.fixture(scope="session")
+def pki() -> Pki:
+    """The certificates that the session's PyKMIP servers and their clients use."""
+    server_ca, client_ca = Authority("Key Server CA"), Authority("Client CA")
+    return Pki(server_ca, client_ca, server_ca.issue(), client(client_ca), client(Authority("Another CA")))
+
+
+@pytest.fixture(scope="session")
+def pykmip_servers(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Program]]:
+    """Real KMIP servers on loopback, shared by the session: they must be left as they were found."""
+    with pykmip.running(PYKMIP_SERVERS, tmp_path_factory.mktemp("pykmip"), pki.server, pki.client_ca) as servers:
+        yield servers

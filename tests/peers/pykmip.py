@@ -1,0 +1,71 @@
+"""PyKMIP's real server, as processes on loopback. Plain functions: the demo uses them without pytest.
+
+PyKMIP 0.11 speaks exactly TLS 1.2 and KMIP 1.0 to 2.0, on IPv4 only. It asks for a client certificate whose common name
+becomes the owner of the keys, and ignores user names. It does not end on SIGTERM in time, so it is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from tests.peers.processes import Program, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.certificates import Authority, Credentials
+
+_SERVE = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from kmip.services.server import KmipServer
+with KmipServer(**json.loads(sys.argv[1])) as server:
+    server.serve()
+"""
+
+
+def start(folder: Path, credentials: Credentials, client_ca: Authority) -> Program:
+    """Start one server whose files are in ``folder`` (made if absent); await it with ``wait_until_ready``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "policy").mkdir(exist_ok=True)
+    certificate, key = credentials.write(folder, "server")
+    (folder / "client-ca.pem").write_text(client_ca.pem)
+    port = free_port()
+    options = {
+        "hostname": "127.0.0.1",
+        "port": port,
+        "certificate_path": str(certificate),
+        "key_path": str(key),
+        "ca_path": str(folder / "client-ca.pem"),
+        "auth_suite": "TLS1.2",
+        "config_path": None,
+        "log_path": str(folder / "server.log"),
+        "policy_path": str(folder / "policy"),
+        "enable_tls_client_auth": True,
+        "logging_level": "WARNING",
+        "database_path": str(folder / "pykmip.db"),
+    }
+    return Program(
+        [sys.executable, "-c", _SERVE, json.dumps(options)],
+        port,
+        log=folder / "output.log",
+        environment={"TMPDIR": str(folder)},  # its manager process leaves folders behind when killed
+    )
+
+
+@contextlib.contextmanager
+def running(count: int, folder: Path, credentials: Credentials, client_ca: Authority) -> Iterator[list[Program]]:
+    """Run ``count`` servers, started side by side (about 3 s on two cores), and end them afterwards."""
+    servers: list[Program] = []
+    try:
+        servers.extend(start(folder / f"server-{number}", credentials, client_ca) for number in range(1, count + 1))
+        for server in servers:
+            server.wait_until_ready()
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
