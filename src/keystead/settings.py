@@ -58,6 +58,12 @@ class Settings:
     log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")
     log_format: str = _setting("`auto` (console on a terminal, else JSON), `json` or `console`.", "auto")
 
+    @classmethod
+    def help(cls, name: str) -> str:
+        """Return what a setting is for."""
+        text: str = cls.__dataclass_fields__[name].metadata["help"]
+        return text
+
     @property
     def database_url(self) -> str:
         """The database in SQLAlchemy's form: SQLite in the data directory unless one is set."""

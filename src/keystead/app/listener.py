@@ -1,0 +1,133 @@
+"""The HTTPS listener: its self-signed certificate, and the server process from ready line to clean end.
+
+It knows nothing of what the app answers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import os
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from keystead.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+VALID_FOR = dt.timedelta(days=825)  # the longest that common trust stores accept of a server certificate
+GRACE_S = 3  # of the 5 s that a stop may take: requests that are not answered by then are cancelled
+CERTIFICATE_FILE = "tls.crt"
+KEY_FILE = "tls.key"
+
+
+def make_certificate(host: str, now: dt.datetime) -> tuple[bytes, bytes]:
+    """Make an ECDSA P-256 key and a self-signed certificate for this machine's names: (certificate, key) in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Keystead")])
+    builder = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + VALID_FOR)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_alternative_names(host)), critical=False)
+    )
+    certificate = builder.sign(key, hashes.SHA256())
+    return (
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+
+
+def _alternative_names(host: str) -> list[x509.GeneralName]:
+    names = {"localhost", "127.0.0.1", "::1", socket.gethostname(), host} - {"", "0.0.0.0", "::"}  # noqa: S104 - left out
+    return [_general_name(name) for name in sorted(names)]
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def fingerprint(certificate_pem: bytes) -> str:
+    """Return the SHA-256 fingerprint that clients can compare: hexadecimal, in pairs."""
+    return x509.load_pem_x509_certificate(certificate_pem).fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Read ``host:port`` or ``[v6]:port``; raises SettingsError."""
+    host, colon, port = listen.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or not bare or (":" in bare) != (bare != host) or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"setting 'listen': HOST:PORT is expected, not {listen!r}")
+    return bare, int(port)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, saying where it listens and telling the services of a stop before it waits for requests."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, then write the ready line, plain and alone, to standard output."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            os.write(1, f"listening on https://{shown}:{port}\n".encode())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what could hold a request for long, then let uvicorn finish the rest."""
+        self._on_stop()
+        await super().shutdown(sockets)
+        self._captured_signals.clear()  # a stop that was asked for is a success, not a death by signal
+
+
+def server(app: ASGIApp, listen: str, data: Path, on_stop: Callable[[], None]) -> Server:
+    """Make the HTTPS server of an app; raises SettingsError when its certificate cannot be used."""
+    host, port = parse_listen(listen)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=75,
+    )
+    config.load()
+    config.ssl = _tls_context(data)
+    return Server(config, on_stop)
+
+
+def _tls_context(data: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(data / CERTIFICATE_FILE, data / KEY_FILE, password=lambda: b"")
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"{data / CERTIFICATE_FILE}, {KEY_FILE}: cannot be used ({type(error).__name__})") from None
+    return context

@@ -1,0 +1,55 @@
+"""The ``keystead`` command: its tree, loaded command by command, and its exit statuses.
+
+Exit status: 0 done, 1 refused (the error is printed), 2 usage, 3 the service cannot be reached.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from keystead import __version__
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are run or asked for their help."""
+
+    def __init__(self, *args: Any, lazy: dict[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands, in the order of their declaration."""
+        return [*super().list_commands(ctx), *self._lazy]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command by its ``module:attribute``."""
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._lazy[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "init": "keystead.cli.server:init",
+        "serve": "keystead.cli.server:serve",
+        "db": "keystead.cli.server:db",
+        "audit": "keystead.cli.server:audit",
+        "kmip": "keystead.cli.kmip:kmip",
+        "security": "keystead.cli.security:security",
+    },
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, message="%(version)s")
+def cli() -> None:
+    """Keystead: an external key manager for storage, managed through the ONTAP REST API."""
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="keystead")

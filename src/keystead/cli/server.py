@@ -1,0 +1,102 @@
+"""Commands that work on a data directory: ``init``, ``serve``, ``db upgrade``, ``audit verify``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keystead.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_FLAGS = [
+    click.option("--data", type=click.Path(path_type=Path), help=Settings.help("data")),
+    click.option("--root-key", type=click.Path(path_type=Path), help=Settings.help("root_key")),
+    click.option("--database", metavar="URL", help=Settings.help("database")),
+]
+
+
+def _directory_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that say which data directory, root key and database are meant."""
+    for option in reversed(_FLAGS):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Print what cannot be done as one line, without a traceback: 2 for settings, 1 for the rest."""
+    from keystead.app.wiring import CannotStart
+
+    try:
+        yield
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    except CannotStart as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command()
+@_directory_options
+@click.option(
+    "--admin-password-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Read the password of the account admin from this file (one trailing newline is ignored).",
+)
+def init(admin_password_file: Path | None, **flags: Any) -> None:
+    """Make a data directory: root key, database, TLS certificate, account admin. Safe to repeat."""
+    with _refusals():
+        from keystead.app.initialise import initialise
+
+        password = admin_password_file.read_bytes() if admin_password_file else None
+        for line in initialise(load(flags), password, terminal=sys.stdout.isatty()):
+            click.echo(line)
+
+
+@click.command()
+@_directory_options
+@click.option("--listen", metavar="HOST:PORT", help=Settings.help("listen"))
+def serve(**flags: Any) -> None:
+    """Serve the REST API until SIGTERM or Ctrl-C. Prints "listening on https://HOST:PORT" once it answers."""
+    with _refusals():
+        from keystead.app.wiring import serve as serve_
+
+        serve_(load(flags))
+
+
+@click.group()
+def db() -> None:
+    """The database."""
+
+
+@db.command()
+@_directory_options
+def upgrade(**flags: Any) -> None:
+    """Bring the database to this release's schema."""
+    with _refusals():
+        from keystead.app.initialise import upgrade as upgrade_
+
+        click.echo(upgrade_(load(flags)))
+
+
+@click.group()
+def audit() -> None:
+    """The audit records."""
+
+
+@audit.command()
+@_directory_options
+def verify(**flags: Any) -> None:
+    """Walk every node's chain of audit records; exit status 1 when one is broken."""
+    with _refusals():
+        from keystead.app.wiring import verify_audit
+
+        lines, intact = verify_audit(load(flags))
+        for line in lines:
+            click.echo(line)
+        sys.exit(0 if intact else 1)
