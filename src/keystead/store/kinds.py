@@ -1,6 +1,6 @@
 """How each kind of value is read from its tables: one declaration per kind, one pair of functions for all.
 
-A kind is a main table, the name of its SVM if it has an owner, and at most one child table (parent, position, value) whose
+A kind is a main table, its SVM's name if it has an owner, and at most one child table (parent, position, value) whose
 values are a tuple in the model. Nothing is executed here.
 """
 
