@@ -153,7 +153,8 @@ def _class(name: str, base: str, values: dict[int, str], width: int) -> list[str
 def _table(title: str, tables: dict[str, dict[int, str]]) -> list[str]:
     lines = [f"{title}: Final[dict[str, dict[int, str]]] = {{"]
     for name, values in tables.items():
-        lines += [f'    "{name}": {{', *(f'        0x{number:X}: "{text}",' for number, text in values.items()), "    },"]
+        entries = (f'        0x{number:X}: "{text}",' for number, text in values.items())
+        lines += [f'    "{name}": {{', *entries, "    },"]
     return [*lines, "}"]
 
 

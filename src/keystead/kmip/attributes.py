@@ -7,15 +7,19 @@ tag inside Attributes in 2.x. Names that :data:`ATTRIBUTES` does not list keep t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from keystead.kmip import enums, tags
 from keystead.kmip.errors import LocalProtocolError
 from keystead.kmip.kinds import Either, Raw, Select
-from keystead.kmip.schema import Form, NestedReader, PlainReader, Structure, Writer, as_kind, field, structure
+from keystead.kmip.schema import Form, NestedReader, Structure, Writer, as_kind, field, structure
 from keystead.kmip.ttlv import Item, ItemType
 from keystead.kmip.versions import V1_1, V1_2, V1_4, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keystead.kmip.specialise import Decode
 
 IDENTIFIER: Final = Either(ItemType.TEXT_STRING, Raw())
 """Unique Identifier: ``str``; in 2.x it may also be an Enumeration (the ID Placeholder) or an Integer, kept raw."""
@@ -33,40 +37,40 @@ class Name(Structure):
 class CryptographicParameters(Structure):
     """Cryptographic Parameters (KMIP 1.4 section 3.6)."""
 
-    block_cipher_mode: int | None = field(tags.BLOCK_CIPHER_MODE, enums.BlockCipherMode, optional=True)
-    padding_method: int | None = field(tags.PADDING_METHOD, enums.PaddingMethod, optional=True)
-    hashing_algorithm: int | None = field(tags.HASHING_ALGORITHM, enums.HashingAlgorithm, optional=True)
-    key_role_type: int | None = field(tags.KEY_ROLE_TYPE, enums.KeyRoleType, optional=True)
+    block_cipher_mode: int | None = field(tags.BLOCK_CIPHER_MODE, enums.BlockCipherMode, default=None)
+    padding_method: int | None = field(tags.PADDING_METHOD, enums.PaddingMethod, default=None)
+    hashing_algorithm: int | None = field(tags.HASHING_ALGORITHM, enums.HashingAlgorithm, default=None)
+    key_role_type: int | None = field(tags.KEY_ROLE_TYPE, enums.KeyRoleType, default=None)
     digital_signature_algorithm: int | None = field(
-        tags.DIGITAL_SIGNATURE_ALGORITHM, ItemType.ENUMERATION, optional=True, since=V1_2
+        tags.DIGITAL_SIGNATURE_ALGORITHM, ItemType.ENUMERATION, default=None, since=V1_2
     )
     cryptographic_algorithm: int | None = field(
-        tags.CRYPTOGRAPHIC_ALGORITHM, enums.CryptographicAlgorithm, optional=True, since=V1_2
+        tags.CRYPTOGRAPHIC_ALGORITHM, enums.CryptographicAlgorithm, default=None, since=V1_2
     )
-    random_iv: bool | None = field(tags.RANDOM_IV, ItemType.BOOLEAN, optional=True, since=V1_2)
-    iv_length: int | None = field(tags.IV_LENGTH, ItemType.INTEGER, optional=True, since=V1_2)
-    tag_length: int | None = field(tags.TAG_LENGTH, ItemType.INTEGER, optional=True, since=V1_2)
-    fixed_field_length: int | None = field(tags.FIXED_FIELD_LENGTH, ItemType.INTEGER, optional=True, since=V1_2)
+    random_iv: bool | None = field(tags.RANDOM_IV, ItemType.BOOLEAN, default=None, since=V1_2)
+    iv_length: int | None = field(tags.IV_LENGTH, ItemType.INTEGER, default=None, since=V1_2)
+    tag_length: int | None = field(tags.TAG_LENGTH, ItemType.INTEGER, default=None, since=V1_2)
+    fixed_field_length: int | None = field(tags.FIXED_FIELD_LENGTH, ItemType.INTEGER, default=None, since=V1_2)
     invocation_field_length: int | None = field(
-        tags.INVOCATION_FIELD_LENGTH, ItemType.INTEGER, optional=True, since=V1_2
+        tags.INVOCATION_FIELD_LENGTH, ItemType.INTEGER, default=None, since=V1_2
     )
-    counter_length: int | None = field(tags.COUNTER_LENGTH, ItemType.INTEGER, optional=True, since=V1_2)
-    initial_counter_value: int | None = field(tags.INITIAL_COUNTER_VALUE, ItemType.INTEGER, optional=True, since=V1_2)
-    salt_length: int | None = field(tags.SALT_LENGTH, ItemType.INTEGER, optional=True, since=V1_4)
-    mask_generator: int | None = field(tags.MASK_GENERATOR, ItemType.ENUMERATION, optional=True, since=V1_4)
+    counter_length: int | None = field(tags.COUNTER_LENGTH, ItemType.INTEGER, default=None, since=V1_2)
+    initial_counter_value: int | None = field(tags.INITIAL_COUNTER_VALUE, ItemType.INTEGER, default=None, since=V1_2)
+    salt_length: int | None = field(tags.SALT_LENGTH, ItemType.INTEGER, default=None, since=V1_4)
+    mask_generator: int | None = field(tags.MASK_GENERATOR, ItemType.ENUMERATION, default=None, since=V1_4)
     mask_generator_hashing_algorithm: int | None = field(
-        tags.MASK_GENERATOR_HASHING_ALGORITHM, enums.HashingAlgorithm, optional=True, since=V1_4
+        tags.MASK_GENERATOR_HASHING_ALGORITHM, enums.HashingAlgorithm, default=None, since=V1_4
     )
-    p_source: bytes | None = field(tags.P_SOURCE, ItemType.BYTE_STRING, optional=True, since=V1_4)
-    trailer_field: int | None = field(tags.TRAILER_FIELD, ItemType.INTEGER, optional=True, since=V1_4)
+    p_source: bytes | None = field(tags.P_SOURCE, ItemType.BYTE_STRING, default=None, since=V1_4)
+    trailer_field: int | None = field(tags.TRAILER_FIELD, ItemType.INTEGER, default=None, since=V1_4)
 
 
 @structure(tags.CRYPTOGRAPHIC_DOMAIN_PARAMETERS)
 class CryptographicDomainParameters(Structure):
     """Cryptographic Domain Parameters (KMIP 1.4 section 3.7)."""
 
-    qlength: int | None = field(tags.QLENGTH, ItemType.INTEGER, optional=True)
-    recommended_curve: int | None = field(tags.RECOMMENDED_CURVE, ItemType.ENUMERATION, optional=True)
+    qlength: int | None = field(tags.QLENGTH, ItemType.INTEGER, default=None)
+    recommended_curve: int | None = field(tags.RECOMMENDED_CURVE, ItemType.ENUMERATION, default=None)
 
 
 @structure(tags.DIGEST)
@@ -74,8 +78,8 @@ class Digest(Structure):
     """Digest (KMIP 1.4 section 3.17)."""
 
     hashing_algorithm: int = field(tags.HASHING_ALGORITHM, enums.HashingAlgorithm)
-    digest_value: bytes | None = field(tags.DIGEST_VALUE, ItemType.BYTE_STRING, optional=True)
-    key_format_type: int | None = field(tags.KEY_FORMAT_TYPE, enums.KeyFormatType, optional=True, since=V1_1)
+    digest_value: bytes | None = field(tags.DIGEST_VALUE, ItemType.BYTE_STRING, default=None)
+    key_format_type: int | None = field(tags.KEY_FORMAT_TYPE, enums.KeyFormatType, default=None, since=V1_1)
 
 
 @structure(tags.USAGE_LIMITS)
@@ -83,7 +87,7 @@ class UsageLimits(Structure):
     """Usage Limits (KMIP 1.4 section 3.21)."""
 
     usage_limits_total: int = field(tags.USAGE_LIMITS_TOTAL, ItemType.LONG_INTEGER)
-    usage_limits_count: int | None = field(tags.USAGE_LIMITS_COUNT, ItemType.LONG_INTEGER, optional=True)
+    usage_limits_count: int | None = field(tags.USAGE_LIMITS_COUNT, ItemType.LONG_INTEGER, default=None)
     usage_limits_unit: int = field(tags.USAGE_LIMITS_UNIT, ItemType.ENUMERATION, kw_only=True)
 
 
@@ -100,7 +104,7 @@ class ApplicationSpecificInformation(Structure):
     """Application Specific Information (KMIP 1.4 section 3.36); the server may make the data up."""
 
     application_namespace: str = field(tags.APPLICATION_NAMESPACE, ItemType.TEXT_STRING)
-    application_data: str | None = field(tags.APPLICATION_DATA, ItemType.TEXT_STRING, optional=True)
+    application_data: str | None = field(tags.APPLICATION_DATA, ItemType.TEXT_STRING, default=None)
 
 
 @structure(tags.ALTERNATIVE_NAME)
@@ -116,7 +120,7 @@ class RevocationReason(Structure):
     """Revocation Reason (KMIP 1.4 section 3.31)."""
 
     revocation_reason_code: int = field(tags.REVOCATION_REASON_CODE, enums.RevocationReasonCode)
-    revocation_message: str | None = field(tags.REVOCATION_MESSAGE, ItemType.TEXT_STRING, optional=True)
+    revocation_message: str | None = field(tags.REVOCATION_MESSAGE, ItemType.TEXT_STRING, default=None)
 
 
 _BOOLEAN: Final = as_kind(ItemType.BOOLEAN)
@@ -194,8 +198,8 @@ class Attribute(Structure):
     """One attribute: in 1.x exactly this structure, in 2.x the item under the attribute's own tag, without index."""
 
     attribute_name: str = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING)
-    attribute_index: int | None = field(tags.ATTRIBUTE_INDEX, ItemType.INTEGER, optional=True)
-    attribute_value: Any = field(tags.ATTRIBUTE_VALUE, Select(ATTRIBUTES, "attribute_name"), optional=True)
+    attribute_index: int | None = field(tags.ATTRIBUTE_INDEX, ItemType.INTEGER, default=None)
+    attribute_value: Any = field(tags.ATTRIBUTE_VALUE, Select(ATTRIBUTES, "attribute_name"), default=None)
 
 
 @structure(tags.ATTRIBUTE)
@@ -223,12 +227,14 @@ class _Tagged:
     """Kind of what stands in Attributes: a known attribute under its own tag, or a vendor's under Attribute."""
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:
+        """Yield the forms of a value."""
         yield from as_kind(VendorAttribute).forms(tag, version)
         for name, kind in ATTRIBUTES.items():
             for form in as_kind(kind).forms(TAGS[name], version):
-                yield Form(form.key, None, _attribute_reader(name, form.plain, form.nested))
+                yield Form(form.key, None, _AttributeReader(name, form.reader()))
 
     def writer(self, tag: int, version: Version) -> Writer:
+        """Return what encodes a value."""
         writers = {name: as_kind(kind).writer(TAGS[name], version) for name, kind in ATTRIBUTES.items()}
         write_vendor = as_kind(VendorAttribute).writer(tag, version)
 
@@ -242,27 +248,23 @@ class _Tagged:
         return write
 
 
-def _attribute_reader(name: str, plain: PlainReader | None, nested: NestedReader | None) -> NestedReader:
-    def read(buffer: bytes, start: int, length: int, depth: int, siblings: Any) -> Attribute:
-        if nested:
-            value = nested(buffer, start, length, depth, siblings)
-        else:
-            value = plain(buffer, start, length) if plain else None
-        return Attribute(name, attribute_value=value)
+class _AttributeReader:
+    """Reads an attribute's own item and wraps the value with the attribute's name."""
 
-    return read
+    def __init__(self, name: str, own: NestedReader) -> None:
+        self.decode: Decode = lambda *arguments: Attribute(name, attribute_value=own.decode(*arguments))
 
 
 @structure(tags.ATTRIBUTES)
 class Attributes(Structure):
     """Attributes of the 2.x form, in the order in which they came (KMIP 2.1 section 7.1)."""
 
-    attributes: tuple[Attribute | VendorAttribute, ...] = field(tags.ATTRIBUTE, _Tagged(), many=True)
+    attributes: tuple[Attribute | VendorAttribute, ...] = field(tags.ATTRIBUTE, _Tagged(), default=())
 
 
 @structure(tags.TEMPLATE_ATTRIBUTE)
 class TemplateAttribute(Structure):
     """Template-Attribute of the 1.x form (KMIP 1.4 section 2.1.8)."""
 
-    name: tuple[Name, ...] = field(tags.NAME, Name, many=True)
-    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, many=True)
+    name: tuple[Name, ...] = field(tags.NAME, Name, default=())
+    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, default=())

@@ -45,7 +45,9 @@ class OperationFailed(KMIPError):  # noqa: N818 - the specification's words: Res
     is the peer's free text: show it to operators only, never to an API caller.
     """
 
-    def __init__(self, operation: int | None, status: int, reason: int | None, result_message: str | None = None) -> None:
+    def __init__(
+        self, operation: int | None, status: int, reason: int | None, result_message: str | None = None
+    ) -> None:
         super().__init__(f"operation {operation} failed: status {status}, reason {reason}")
         self.operation = operation
         self.status = status

@@ -32,19 +32,19 @@ class UsernameAndPassword(Structure):
     """Credential Value of type Username and Password (KMIP 1.4 section 2.1.2)."""
 
     username: str = field(tags.USERNAME, ItemType.TEXT_STRING)
-    password: str | None = field(tags.PASSWORD, ItemType.TEXT_STRING, optional=True, secret=True)
+    password: str | None = field(tags.PASSWORD, ItemType.TEXT_STRING, default=None, secret=True)
 
 
 @structure()
 class Device(Structure):
     """Credential Value of type Device (KMIP 1.4 section 2.1.2); at least one field is wanted."""
 
-    device_serial_number: str | None = field(tags.DEVICE_SERIAL_NUMBER, ItemType.TEXT_STRING, optional=True)
-    password: str | None = field(tags.PASSWORD, ItemType.TEXT_STRING, optional=True, secret=True)
-    device_identifier: str | None = field(tags.DEVICE_IDENTIFIER, ItemType.TEXT_STRING, optional=True)
-    network_identifier: str | None = field(tags.NETWORK_IDENTIFIER, ItemType.TEXT_STRING, optional=True)
-    machine_identifier: str | None = field(tags.MACHINE_IDENTIFIER, ItemType.TEXT_STRING, optional=True)
-    media_identifier: str | None = field(tags.MEDIA_IDENTIFIER, ItemType.TEXT_STRING, optional=True)
+    device_serial_number: str | None = field(tags.DEVICE_SERIAL_NUMBER, ItemType.TEXT_STRING, default=None)
+    password: str | None = field(tags.PASSWORD, ItemType.TEXT_STRING, default=None, secret=True)
+    device_identifier: str | None = field(tags.DEVICE_IDENTIFIER, ItemType.TEXT_STRING, default=None)
+    network_identifier: str | None = field(tags.NETWORK_IDENTIFIER, ItemType.TEXT_STRING, default=None)
+    machine_identifier: str | None = field(tags.MACHINE_IDENTIFIER, ItemType.TEXT_STRING, default=None)
+    media_identifier: str | None = field(tags.MEDIA_IDENTIFIER, ItemType.TEXT_STRING, default=None)
 
 
 _CREDENTIAL_VALUES: Final = {
@@ -67,7 +67,7 @@ class Credential(Structure):
 class Authentication(Structure):
     """Authentication (KMIP 1.4 section 6.6); from 1.2 on it may hold several credentials."""
 
-    credential: tuple[Credential, ...] = field(tags.CREDENTIAL, Credential, many=True)
+    credential: tuple[Credential, ...] = field(tags.CREDENTIAL, Credential, default=())
 
 
 @structure(tags.NONCE)
@@ -83,24 +83,24 @@ class RequestHeader(Structure):
     """Request Header (KMIP 1.4 section 7.2). Asynchronous Indicator is a Boolean in 1.x and an Enumeration in 2.x."""
 
     protocol_version: ProtocolVersion = field(tags.PROTOCOL_VERSION, ProtocolVersion)
-    maximum_response_size: int | None = field(tags.MAXIMUM_RESPONSE_SIZE, ItemType.INTEGER, optional=True)
+    maximum_response_size: int | None = field(tags.MAXIMUM_RESPONSE_SIZE, ItemType.INTEGER, default=None)
     client_correlation_value: str | None = field(
-        tags.CLIENT_CORRELATION_VALUE, ItemType.TEXT_STRING, optional=True, since=V1_4
+        tags.CLIENT_CORRELATION_VALUE, ItemType.TEXT_STRING, default=None, since=V1_4
     )
     server_correlation_value: str | None = field(
-        tags.SERVER_CORRELATION_VALUE, ItemType.TEXT_STRING, optional=True, since=V1_4
+        tags.SERVER_CORRELATION_VALUE, ItemType.TEXT_STRING, default=None, since=V1_4
     )
-    asynchronous_indicator: Item | None = field(tags.ASYNCHRONOUS_INDICATOR, Raw(), optional=True)
+    asynchronous_indicator: Item | None = field(tags.ASYNCHRONOUS_INDICATOR, Raw(), default=None)
     attestation_capable_indicator: bool | None = field(
-        tags.ATTESTATION_CAPABLE_INDICATOR, ItemType.BOOLEAN, optional=True, since=V1_2
+        tags.ATTESTATION_CAPABLE_INDICATOR, ItemType.BOOLEAN, default=None, since=V1_2
     )
-    attestation_type: tuple[int, ...] = field(tags.ATTESTATION_TYPE, ItemType.ENUMERATION, many=True, since=V1_2)
-    authentication: Authentication | None = field(tags.AUTHENTICATION, Authentication, optional=True)
+    attestation_type: tuple[int, ...] = field(tags.ATTESTATION_TYPE, ItemType.ENUMERATION, default=(), since=V1_2)
+    authentication: Authentication | None = field(tags.AUTHENTICATION, Authentication, default=None)
     batch_error_continuation_option: int | None = field(
-        tags.BATCH_ERROR_CONTINUATION_OPTION, enums.BatchErrorContinuationOption, optional=True
+        tags.BATCH_ERROR_CONTINUATION_OPTION, enums.BatchErrorContinuationOption, default=None
     )
-    batch_order_option: bool | None = field(tags.BATCH_ORDER_OPTION, ItemType.BOOLEAN, optional=True)
-    time_stamp: int | None = field(tags.TIME_STAMP, ItemType.DATE_TIME, optional=True)
+    batch_order_option: bool | None = field(tags.BATCH_ORDER_OPTION, ItemType.BOOLEAN, default=None)
+    time_stamp: int | None = field(tags.TIME_STAMP, ItemType.DATE_TIME, default=None)
     batch_count: int = field(tags.BATCH_COUNT, ItemType.INTEGER, kw_only=True)
 
 
@@ -109,17 +109,17 @@ class ResponseHeader(Structure):
     """Response Header (KMIP 1.4 section 7.2). Time Stamp is required, but an answer without it is still an answer."""
 
     protocol_version: ProtocolVersion = field(tags.PROTOCOL_VERSION, ProtocolVersion)
-    time_stamp: int | None = field(tags.TIME_STAMP, ItemType.DATE_TIME, optional=True)
-    nonce: Nonce | None = field(tags.NONCE, Nonce, optional=True, since=V1_2)
+    time_stamp: int | None = field(tags.TIME_STAMP, ItemType.DATE_TIME, default=None)
+    nonce: Nonce | None = field(tags.NONCE, Nonce, default=None, since=V1_2)
     server_hashed_password: bytes | None = field(
-        tags.SERVER_HASHED_PASSWORD, ItemType.BYTE_STRING, optional=True, since=V2_0, secret=True
+        tags.SERVER_HASHED_PASSWORD, ItemType.BYTE_STRING, default=None, since=V2_0, secret=True
     )
-    attestation_type: tuple[int, ...] = field(tags.ATTESTATION_TYPE, ItemType.ENUMERATION, many=True, since=V1_2)
+    attestation_type: tuple[int, ...] = field(tags.ATTESTATION_TYPE, ItemType.ENUMERATION, default=(), since=V1_2)
     client_correlation_value: str | None = field(
-        tags.CLIENT_CORRELATION_VALUE, ItemType.TEXT_STRING, optional=True, since=V1_4
+        tags.CLIENT_CORRELATION_VALUE, ItemType.TEXT_STRING, default=None, since=V1_4
     )
     server_correlation_value: str | None = field(
-        tags.SERVER_CORRELATION_VALUE, ItemType.TEXT_STRING, optional=True, since=V1_4
+        tags.SERVER_CORRELATION_VALUE, ItemType.TEXT_STRING, default=None, since=V1_4
     )
     batch_count: int = field(tags.BATCH_COUNT, ItemType.INTEGER, kw_only=True)
 

@@ -5,24 +5,31 @@ Only declarations: the codec that uses them is :mod:`keystead.kmip.schema`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keystead.kmip import tags, ttlv
 from keystead.kmip.errors import LocalProtocolError, RemoteProtocolError
 from keystead.kmip.schema import Form, Kind, NestedReader, Structure, Writer, as_kind
 from keystead.kmip.ttlv import Item, ItemType
-from keystead.kmip.versions import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from keystead.kmip.specialise import Decode
+    from keystead.kmip.versions import Version
 
 
 class Raw:
     """Any item under the field's tag, as an :class:`Item` tree; lossless, for what needs no type of its own."""
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:  # noqa: ARG002 - alike in every version
+        """Yield the forms of a value."""
         for item_type in ItemType:
-            yield Form(ttlv.key(tag, item_type), None, _raw_reader(ttlv.key(tag, item_type)))
+            yield Form(ttlv.key(tag, item_type), None, _RawReader(ttlv.key(tag, item_type)))
 
     def writer(self, tag: int, version: Version) -> Writer:  # noqa: ARG002
+        """Return what encodes a value."""
+
         def write(value: Any, _: Structure) -> bytes:
             if not isinstance(value, Item) or value.tag != tag:
                 raise LocalProtocolError(f"{tags.NAMES[tag]}: not a raw item with that tag")
@@ -38,6 +45,7 @@ class Either:
         self._kinds = [as_kind(kind) for kind in kinds]
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:
+        """Yield the forms of a value."""
         seen = set()
         for kind in self._kinds:
             for form in kind.forms(tag, version):
@@ -46,6 +54,7 @@ class Either:
                     yield form
 
     def writer(self, tag: int, version: Version) -> Writer:
+        """Return what encodes a value."""
         writers = [kind.writer(tag, version) for kind in self._kinds]
 
         def write(value: Any, owner: Structure) -> bytes:
@@ -66,10 +75,12 @@ class OneOf:
         self._kinds: dict[int, Kind] = {cls.TAG: as_kind(cls) for cls in classes} | dict.fromkeys(raw, Raw())
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:  # noqa: ARG002 - the value brings its own tag
+        """Yield the forms of a value."""
         for own, kind in self._kinds.items():
             yield from kind.forms(own, version)
 
     def writer(self, tag: int, version: Version) -> Writer:
+        """Return what encodes a value."""
         writers = {own: kind.writer(own, version) for own, kind in self._kinds.items()}
 
         def write(value: Any, owner: Structure) -> bytes:
@@ -92,29 +103,15 @@ class Select:
         self._kinds = {key if len(by) > 1 else (key,): as_kind(kind) for key, kind in table.items()}
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:
+        """Yield the forms of a value."""
         choices = {key: {form.key: form for form in kind.forms(tag, version)} for key, kind in self._kinds.items()}
         for item_type in ItemType:
             item_key = ttlv.key(tag, item_type)
-            yield Form(item_key, None, self._reader(item_key, choices))
-
-    def _reader(self, item_key: int, choices: Mapping[tuple[Any, ...], Mapping[int, Form]]) -> NestedReader:
-        by = self._by
-        read_raw = _raw_reader(item_key)
-
-        def read(buffer: bytes, start: int, length: int, depth: int, siblings: Mapping[str, Any]) -> Any:
-            forms = choices.get(tuple([siblings.get(name) for name in by]))
-            if forms is None:
-                return read_raw(buffer, start, length, depth, siblings)
-            form = forms.get(item_key)
-            if form is None:
-                raise RemoteProtocolError(f"{tags.NAMES[item_key >> 8]} has another item type than {' and '.join(by)} ask for")
-            if form.nested:
-                return form.nested(buffer, start, length, depth, siblings)
-            return form.plain(buffer, start, length) if form.plain else None
-
-        return read
+            readers = {key: forms[item_key].reader() if item_key in forms else None for key, forms in choices.items()}
+            yield Form(item_key, None, _SelectReader(item_key, self._by, readers))
 
     def writer(self, tag: int, version: Version) -> Writer:
+        """Return what encodes a value."""
         writers = {key: kind.writer(tag, version) for key, kind in self._kinds.items()}
         write_raw = Raw().writer(tag, version)
 
@@ -126,8 +123,28 @@ class Select:
         return write
 
 
-def _raw_reader(item_key: int) -> NestedReader:
-    def read(buffer: bytes, start: int, length: int, depth: int, _: Mapping[str, Any]) -> Item:
-        return ttlv.decode_value(item_key, buffer, start, length, depth)
+class _RawReader:
+    """Reads any value under one key."""
 
-    return read
+    def __init__(self, item_key: int) -> None:
+        def decode(buffer: bytes, start: int, length: int, depth: int, _: Mapping[str, Any]) -> Item:
+            return ttlv.decode_value(item_key, buffer, start, length, depth)
+
+        self.decode: Decode = decode
+
+
+class _SelectReader:
+    """Reads a value under one key by the reader that earlier fields choose; ``None`` stands for a wrong item type."""
+
+    def __init__(
+        self, item_key: int, by: tuple[str, ...], readers: Mapping[tuple[Any, ...], NestedReader | None]
+    ) -> None:
+        raw = _RawReader(item_key)
+
+        def decode(buffer: bytes, start: int, length: int, depth: int, siblings: Mapping[str, Any]) -> Any:
+            read = readers.get(tuple([siblings.get(name) for name in by]), raw)
+            if read is None:
+                raise RemoteProtocolError(f"{tags.NAMES[item_key >> 8]} has another item type than {by} ask for")
+            return read.decode(buffer, start, length, depth, siblings)
+
+        self.decode: Decode = decode

@@ -69,28 +69,26 @@ class RequestBatchItem(Structure):
     """One request of a batch; Unique Batch Item ID is wanted when there is more than one."""
 
     operation: int = field(tags.OPERATION, enums.Operation)
-    ephemeral: Item | None = field(tags.EPHEMERAL, Raw(), optional=True, since=V2_0)
-    unique_batch_item_id: bytes | None = field(tags.UNIQUE_BATCH_ITEM_ID, ItemType.BYTE_STRING, optional=True)
+    ephemeral: Item | None = field(tags.EPHEMERAL, Raw(), default=None, since=V2_0)
+    unique_batch_item_id: bytes | None = field(tags.UNIQUE_BATCH_ITEM_ID, ItemType.BYTE_STRING, default=None)
     request_payload: Any = field(tags.REQUEST_PAYLOAD, Select(_REQUESTS, "operation"), kw_only=True)
-    message_extension: tuple[Item, ...] = field(tags.MESSAGE_EXTENSION, Raw(), many=True)
+    message_extension: tuple[Item, ...] = field(tags.MESSAGE_EXTENSION, Raw(), default=())
 
 
 @structure(tags.BATCH_ITEM)
 class ResponseBatchItem(Structure):
     """One answer of a batch. The operation is absent when the whole message failed."""
 
-    operation: int | None = field(tags.OPERATION, enums.Operation, optional=True)
-    unique_batch_item_id: bytes | None = field(tags.UNIQUE_BATCH_ITEM_ID, ItemType.BYTE_STRING, optional=True)
+    operation: int | None = field(tags.OPERATION, enums.Operation, default=None)
+    unique_batch_item_id: bytes | None = field(tags.UNIQUE_BATCH_ITEM_ID, ItemType.BYTE_STRING, default=None)
     result_status: int = field(tags.RESULT_STATUS, enums.ResultStatus, kw_only=True)
-    result_reason: int | None = field(tags.RESULT_REASON, enums.ResultReason, optional=True)
-    result_message: str | None = field(tags.RESULT_MESSAGE, ItemType.TEXT_STRING, optional=True)
+    result_reason: int | None = field(tags.RESULT_REASON, enums.ResultReason, default=None)
+    result_message: str | None = field(tags.RESULT_MESSAGE, ItemType.TEXT_STRING, default=None)
     asynchronous_correlation_value: bytes | None = field(
-        tags.ASYNCHRONOUS_CORRELATION_VALUE, ItemType.BYTE_STRING, optional=True
+        tags.ASYNCHRONOUS_CORRELATION_VALUE, ItemType.BYTE_STRING, default=None
     )
-    response_payload: Any = field(
-        tags.RESPONSE_PAYLOAD, Select(_RESPONSES, "operation", "result_status"), optional=True
-    )
-    message_extension: tuple[Item, ...] = field(tags.MESSAGE_EXTENSION, Raw(), many=True)
+    response_payload: Any = field(tags.RESPONSE_PAYLOAD, Select(_RESPONSES, "operation", "result_status"), default=None)
+    message_extension: tuple[Item, ...] = field(tags.MESSAGE_EXTENSION, Raw(), default=())
 
 
 @structure(tags.REQUEST_MESSAGE)
@@ -98,7 +96,7 @@ class RequestMessage(Structure):
     """Request Message."""
 
     request_header: RequestHeader = field(tags.REQUEST_HEADER, RequestHeader)
-    batch_item: tuple[RequestBatchItem, ...] = field(tags.BATCH_ITEM, RequestBatchItem, many=True)
+    batch_item: tuple[RequestBatchItem, ...] = field(tags.BATCH_ITEM, RequestBatchItem, default=())
 
 
 @structure(tags.RESPONSE_MESSAGE)
@@ -106,7 +104,7 @@ class ResponseMessage(Structure):
     """Response Message."""
 
     response_header: ResponseHeader = field(tags.RESPONSE_HEADER, ResponseHeader)
-    batch_item: tuple[ResponseBatchItem, ...] = field(tags.BATCH_ITEM, ResponseBatchItem, many=True)
+    batch_item: tuple[ResponseBatchItem, ...] = field(tags.BATCH_ITEM, ResponseBatchItem, default=())
 
 
 def encode_request(message: RequestMessage) -> bytes:

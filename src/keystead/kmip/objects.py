@@ -22,7 +22,7 @@ class EncryptionKeyInformation(Structure):
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
     cryptographic_parameters: CryptographicParameters | None = field(
-        tags.CRYPTOGRAPHIC_PARAMETERS, CryptographicParameters, optional=True
+        tags.CRYPTOGRAPHIC_PARAMETERS, CryptographicParameters, default=None
     )
 
 
@@ -32,7 +32,7 @@ class MACSignatureKeyInformation(Structure):
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
     cryptographic_parameters: CryptographicParameters | None = field(
-        tags.CRYPTOGRAPHIC_PARAMETERS, CryptographicParameters, optional=True
+        tags.CRYPTOGRAPHIC_PARAMETERS, CryptographicParameters, default=None
     )
 
 
@@ -42,14 +42,14 @@ class KeyWrappingData(Structure):
 
     wrapping_method: int = field(tags.WRAPPING_METHOD, enums.WrappingMethod)
     encryption_key_information: EncryptionKeyInformation | None = field(
-        tags.ENCRYPTION_KEY_INFORMATION, EncryptionKeyInformation, optional=True
+        tags.ENCRYPTION_KEY_INFORMATION, EncryptionKeyInformation, default=None
     )
     mac_signature_key_information: MACSignatureKeyInformation | None = field(
-        tags.MAC_SIGNATURE_KEY_INFORMATION, MACSignatureKeyInformation, optional=True
+        tags.MAC_SIGNATURE_KEY_INFORMATION, MACSignatureKeyInformation, default=None
     )
-    mac_signature: bytes | None = field(tags.MAC_SIGNATURE, ItemType.BYTE_STRING, optional=True)
-    iv_counter_nonce: bytes | None = field(tags.IV_COUNTER_NONCE, ItemType.BYTE_STRING, optional=True)
-    encoding_option: int | None = field(tags.ENCODING_OPTION, enums.EncodingOption, optional=True, since=V1_1)
+    mac_signature: bytes | None = field(tags.MAC_SIGNATURE, ItemType.BYTE_STRING, default=None)
+    iv_counter_nonce: bytes | None = field(tags.IV_COUNTER_NONCE, ItemType.BYTE_STRING, default=None)
+    encoding_option: int | None = field(tags.ENCODING_OPTION, enums.EncodingOption, default=None, since=V1_1)
 
 
 @structure(tags.KEY_WRAPPING_SPECIFICATION)
@@ -58,13 +58,13 @@ class KeyWrappingSpecification(Structure):
 
     wrapping_method: int = field(tags.WRAPPING_METHOD, enums.WrappingMethod)
     encryption_key_information: EncryptionKeyInformation | None = field(
-        tags.ENCRYPTION_KEY_INFORMATION, EncryptionKeyInformation, optional=True
+        tags.ENCRYPTION_KEY_INFORMATION, EncryptionKeyInformation, default=None
     )
     mac_signature_key_information: MACSignatureKeyInformation | None = field(
-        tags.MAC_SIGNATURE_KEY_INFORMATION, MACSignatureKeyInformation, optional=True
+        tags.MAC_SIGNATURE_KEY_INFORMATION, MACSignatureKeyInformation, default=None
     )
-    attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, many=True)
-    encoding_option: int | None = field(tags.ENCODING_OPTION, enums.EncodingOption, optional=True, since=V1_1)
+    attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, default=())
+    encoding_option: int | None = field(tags.ENCODING_OPTION, enums.EncodingOption, default=None, since=V1_1)
 
 
 @structure(tags.KEY_VALUE)
@@ -72,8 +72,8 @@ class KeyValue(Structure):
     """Key Value in clear (KMIP 1.4 section 2.1.4): bytes, or a raw structure for the transparent key formats."""
 
     key_material: bytes | Item = field(tags.KEY_MATERIAL, Either(ItemType.BYTE_STRING, Raw()), secret=True)
-    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, many=True, until=V2_0)
-    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, optional=True, since=V2_0)
+    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, default=(), until=V2_0)
+    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, default=None, since=V2_0)
 
 
 @structure(tags.KEY_BLOCK)
@@ -85,15 +85,15 @@ class KeyBlock(Structure):
     """
 
     key_format_type: int = field(tags.KEY_FORMAT_TYPE, enums.KeyFormatType)
-    key_compression_type: int | None = field(tags.KEY_COMPRESSION_TYPE, enums.KeyCompressionType, optional=True)
+    key_compression_type: int | None = field(tags.KEY_COMPRESSION_TYPE, enums.KeyCompressionType, default=None)
     key_value: KeyValue | bytes | None = field(
-        tags.KEY_VALUE, Either(KeyValue, ItemType.BYTE_STRING), optional=True, secret=True
+        tags.KEY_VALUE, Either(KeyValue, ItemType.BYTE_STRING), default=None, secret=True
     )
     cryptographic_algorithm: int | None = field(
-        tags.CRYPTOGRAPHIC_ALGORITHM, enums.CryptographicAlgorithm, optional=True
+        tags.CRYPTOGRAPHIC_ALGORITHM, enums.CryptographicAlgorithm, default=None
     )
-    cryptographic_length: int | None = field(tags.CRYPTOGRAPHIC_LENGTH, ItemType.INTEGER, optional=True)
-    key_wrapping_data: KeyWrappingData | None = field(tags.KEY_WRAPPING_DATA, KeyWrappingData, optional=True)
+    cryptographic_length: int | None = field(tags.CRYPTOGRAPHIC_LENGTH, ItemType.INTEGER, default=None)
+    key_wrapping_data: KeyWrappingData | None = field(tags.KEY_WRAPPING_DATA, KeyWrappingData, default=None)
 
 
 @structure(tags.SYMMETRIC_KEY)

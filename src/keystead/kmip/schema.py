@@ -12,22 +12,26 @@ A field that is missing, repeated or of another item type raises RemoteProtocolE
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from enum import IntEnum
-from functools import lru_cache, partial
-from typing import Any, Final, NamedTuple, Protocol, TypeVar, dataclass_transform
+from functools import cached_property
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar, dataclass_transform
 
 from keystead.kmip import tags, ttlv
 from keystead.kmip.errors import LocalProtocolError, RemoteProtocolError, TTLVError
+from keystead.kmip.specialise import Decode, specialise
 from keystead.kmip.ttlv import DEFAULT_LIMITS, Item, ItemType, Limits
 from keystead.kmip.versions import V1_0, Version, nearest
-
 
 PlainReader = Callable[[bytes, int, int], Any]
 """(buffer, start of the value, its length) -> value."""
 
-NestedReader = Callable[[bytes, int, int, int, Mapping[str, Any]], Any]
-"""The same with the depth left, and the fields that came before it in the same structure."""
+
+class NestedReader(Protocol):
+    """What reads a value that has others inside, or depends on others."""
+
+    decode: Decode
+    """See :data:`keystead.kmip.specialise.Decode`; looked up at each call, since a codec replaces it once."""
 
 
 class Form(NamedTuple):
@@ -37,9 +41,21 @@ class Form(NamedTuple):
     plain: PlainReader | None
     nested: NestedReader | None = None
 
+    def reader(self) -> NestedReader:
+        """Return either reader behind the same call."""
+        if self.nested is not None:
+            return self.nested
+        assert self.plain is not None  # noqa: S101 - a Form has one reader
+        return _Plain(self.plain)
+
+
+class _Plain:
+    def __init__(self, read: PlainReader) -> None:
+        self.decode: Decode = lambda buffer, start, length, _depth, _siblings: read(buffer, start, length)
+
 
 Writer = Callable[[Any, "Structure"], bytes]
-"""(value, the structure that holds it) -> the bytes of its item; raises LocalProtocolError for another kind of value."""
+"""(value, the structure that holds it) -> its item's bytes; raises LocalProtocolError for another kind of value."""
 
 
 class Kind(Protocol):
@@ -75,8 +91,7 @@ def field(
     tag: int,
     kind: Any,
     *,
-    optional: bool = False,
-    many: bool = False,
+    default: Any = dataclasses.MISSING,
     since: Version = V1_0,
     until: Version | None = None,
     secret: bool = False,
@@ -84,27 +99,27 @@ def field(
 ) -> Any:
     """Declare a field of a structure.
 
-    ``kind`` is an ItemType, an IntEnum (Enumeration), a structure's class or a :class:`Kind`. An ``optional`` field is
-    ``None`` when absent; a ``many`` field is a tuple. The field exists from version ``since`` up to, but not including,
-    ``until``. The value of a ``secret`` field is never in ``repr``. A required field after an optional one is ``kw_only``.
+    ``kind`` is an ItemType, an IntEnum (Enumeration), a structure's class or a :class:`Kind`. A field without a default
+    is required; with the default ``None`` it is optional, with ``()`` it holds any number of values: no other defaults.
+    The field exists from version ``since`` up to, but not including, ``until``. The value of a ``secret`` field is
+    never in ``repr``. A required field after an optional one is ``kw_only``.
     """
-    metadata = {_DECLARED: Declared(tag, as_kind(kind), optional or many, many, since, until, secret)}
-    if many:
-        return dataclasses.field(default=(), metadata=metadata)
-    if optional:
-        return dataclasses.field(default=None, metadata=metadata)
-    return dataclasses.field(metadata=metadata, kw_only=kw_only)
+    optional = default is not dataclasses.MISSING
+    metadata = {_DECLARED: Declared(tag, as_kind(kind), optional, default == (), since, until, secret)}
+    return dataclasses.field(default=default, metadata=metadata, kw_only=kw_only)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Structure:
     """Base of every structure; ``extra`` is what the peer sent beyond the fields that this version has, raw."""
 
-    TAG = 0
+    TAG: ClassVar[int] = 0
+    FIELDS: ClassVar[tuple[tuple[str, Declared], ...]] = ()
+    """(name, declaration) of the fields in the specification's order."""
     extra: tuple[Item, ...] = dataclasses.field(default=(), kw_only=True)
 
     def __repr__(self) -> str:
-        secrets = {name for name, declared in declared_fields(type(self)) if declared.secret}
+        secrets = {name for name, declared in self.FIELDS if declared.secret}
         shown = [f"{name}={'***' if name in secrets else repr(value)}" for name, value in present_fields(self)]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -117,22 +132,19 @@ def structure(tag: int = 0) -> Callable[[type[_S]], type[_S]]:
     """Return the decorator that makes a class a structure; without ``tag`` it stands under the tags of fields only."""
 
     def decorate(cls: type[_S]) -> type[_S]:
-        cls.TAG = tag
-        return dataclasses.dataclass(frozen=True, repr=False)(cls)
+        made = dataclasses.dataclass(frozen=True, repr=False)(cls)
+        made.TAG = tag
+        made.FIELDS = tuple(
+            (entry.name, entry.metadata[_DECLARED]) for entry in dataclasses.fields(made) if entry.name != "extra"
+        )
+        return made
 
     return decorate
 
 
-@lru_cache(maxsize=None)
-def declared_fields(cls: type[Structure]) -> tuple[tuple[str, Declared], ...]:
-    """Return (name, declaration) of a structure's fields in the specification's order."""
-    fields = dataclasses.fields(cls)
-    return tuple((entry.name, entry.metadata[_DECLARED]) for entry in fields if _DECLARED in entry.metadata)
-
-
 def present_fields(value: Structure) -> Iterator[tuple[str, Any]]:
     """Yield (name, value) of the fields that are there, ``extra`` last."""
-    for name in (*(name for name, _ in declared_fields(type(value))), "extra"):
+    for name in (*(name for name, _ in value.FIELDS), "extra"):
         content = getattr(value, name)
         if content is not None and content != ():
             yield name, content
@@ -144,9 +156,11 @@ class Primitive(NamedTuple):
     type: ItemType
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:  # noqa: ARG002 - alike in every version
+        """Yield the forms of a value."""
         yield Form(ttlv.key(tag, self.type), ttlv.READERS[self.type])
 
     def writer(self, tag: int, version: Version) -> Writer:  # noqa: ARG002
+        """Return what encodes a value."""
         item_key = ttlv.key(tag, self.type)
         return lambda value, _: ttlv.write(item_key, value)
 
@@ -157,16 +171,12 @@ class Enumeration(NamedTuple):
     members: type[IntEnum]
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:  # noqa: ARG002
-        read = ttlv.READERS[ItemType.ENUMERATION]
-        known = {int(member): member for member in self.members}
-
-        def read_member(buffer: bytes, start: int, length: int) -> int:
-            value: int = read(buffer, start, length)
-            return known.get(value, value)
-
-        yield Form(ttlv.key(tag, ItemType.ENUMERATION), read_member)
+        """Yield the forms of a value."""
+        members = {int(member): member for member in self.members}
+        yield Form(ttlv.key(tag, ItemType.ENUMERATION), ttlv.word_reader(">II", members))
 
     def writer(self, tag: int, version: Version) -> Writer:
+        """Return what encodes a value."""
         return Primitive(ItemType.ENUMERATION).writer(tag, version)
 
 
@@ -176,16 +186,18 @@ class Nested(NamedTuple):
     cls: type[Structure]
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:
-        yield Form(ttlv.key(tag, ItemType.STRUCTURE), None, partial(_decode, _plan(self.cls, version)))
+        """Yield the forms of a value."""
+        yield Form(ttlv.key(tag, ItemType.STRUCTURE), None, codec(self.cls, version))
 
     def writer(self, tag: int, version: Version) -> Writer:
-        plan = _plan(self.cls, version)
+        """Return what encodes a value."""
+        own = codec(self.cls, version)
         item_key = ttlv.key(tag, ItemType.STRUCTURE)
 
         def write(value: Any, _: Structure) -> bytes:
-            if not isinstance(value, plan.cls):
-                raise LocalProtocolError(f"{tags.NAMES[tag]}: not a {plan.cls.__name__}")
-            return ttlv.write_bytes(item_key, _encode(plan, value))
+            if not isinstance(value, own.cls):
+                raise LocalProtocolError(f"{tags.NAMES[tag]}: not a {own.cls.__name__}")
+            return ttlv.write_bytes(item_key, own.encode(value))
 
         return write
 
@@ -202,36 +214,61 @@ def as_kind(kind: Any) -> Kind:
     return declared
 
 
-class _Plan(NamedTuple):
-    """A class at one version: what may come, by key, and how each field is written."""
+class Codec:
+    """The codec of one class at one version. Its tables are built when they are first used."""
 
-    cls: type[Structure]
-    forms: dict[int, tuple[str, bool, Any, Any]]
-    tags: frozenset[int]
-    required: tuple[str, ...]
-    many: tuple[str, ...]
-    writers: tuple[tuple[str, Declared, Writer], ...]
-    absent: tuple[str, ...]
+    def __init__(self, cls: type[Structure], version: Version) -> None:
+        self.cls = cls
+        self._version = version
+        self._fields = [(name, declared) for name, declared in cls.FIELDS if declared.exists_in(version)]
+        self.decode: Decode = self._decode_first
+
+    def encode(self, value: Structure) -> bytes:
+        """Return the bytes of a structure's fields, without its own header."""
+        content = value.__dict__
+        parts = []
+        for name, declared, write in self._writers:
+            item = content.get(name)
+            if item is None:
+                if not declared.optional:
+                    raise LocalProtocolError(f"{self.cls.__name__}: {name} is missing")
+            elif declared.many:
+                parts += [write(one, value) for one in item]
+            else:
+                parts.append(write(item, value))
+        for name in self._absent:
+            if content.get(name) not in (None, ()):
+                raise LocalProtocolError(f"{self.cls.__name__}: {name} does not exist in this protocol version")
+        parts += [ttlv.encode(item) for item in value.extra]
+        return b"".join(parts)
+
+    @cached_property
+    def _writers(self) -> list[tuple[str, Declared, Writer]]:
+        return [(name, entry, entry.kind.writer(entry.tag, self._version)) for name, entry in self._fields]
+
+    @cached_property
+    def _absent(self) -> list[str]:
+        return [name for name, declared in self.cls.FIELDS if not declared.exists_in(self._version)]
+
+    def _decode_first(self, *arguments: Any) -> Any:
+        required = frozenset(name for name, declared in self._fields if not declared.optional)
+        fields = [
+            (name, declared.many, tuple(declared.kind.forms(declared.tag, self._version)))
+            for name, declared in self._fields
+        ]
+        self.decode = specialise(self.cls, fields, required)
+        return self.decode(*arguments)
 
 
-@lru_cache(maxsize=None)
-def _plan(cls: type[Structure], version: Version) -> _Plan:
-    forms: dict[int, tuple[str, bool, Any, Any]] = {}
-    writers = []
-    for name, declared in declared_fields(cls):
-        if declared.exists_in(version):
-            for form in declared.kind.forms(declared.tag, version):
-                forms[form.key] = (name, declared.many, form.plain, form.nested)
-            writers.append((name, declared, declared.kind.writer(declared.tag, version)))
-    return _Plan(
-        cls=cls,
-        forms=forms,
-        tags=frozenset(item_key >> 8 for item_key in forms),
-        required=tuple(name for name, declared, _ in writers if not declared.optional),
-        many=(*(name for name, declared, _ in writers if declared.many), "extra"),
-        writers=tuple(writers),
-        absent=tuple(name for name, declared in declared_fields(cls) if not declared.exists_in(version)),
-    )
+_CODECS: Final[dict[tuple[type[Structure], Version], Codec]] = {}
+
+
+def codec(cls: type[Structure], version: Version) -> Codec:
+    """Return the one codec of a class at one of the known versions."""
+    found = _CODECS.get((cls, version))
+    if found is None:
+        found = _CODECS[cls, version] = Codec(cls, version)
+    return found
 
 
 def decode(cls: type[_S], data: bytes, version: Version, limits: Limits = DEFAULT_LIMITS) -> _S:
@@ -245,10 +282,9 @@ def decode(cls: type[_S], data: bytes, version: Version, limits: Limits = DEFAUL
     item_key, length, after = ttlv.next_item(data, 0, len(data))
     if after != len(data):
         raise TTLVError("bytes follow the item")
-    if item_key != ttlv.key(cls.TAG, ItemType.STRUCTURE):
+    if item_key != cls.TAG << 8 | 0x01:
         raise RemoteProtocolError(f"not a {tags.NAMES[cls.TAG]}")
-    value = _decode(_plan(cls, nearest(version)), bytes(data), 8, length, limits.depth)
-    assert isinstance(value, cls)  # noqa: S101 - for the type checker
+    value: _S = codec(cls, nearest(version)).decode(bytes(data), 8, length, limits.depth, {})
     return value
 
 
@@ -257,69 +293,5 @@ def encode(value: Structure, version: Version) -> bytes:
 
     Raises LocalProtocolError for a missing field, one that the version does not have, or a value of another kind.
     """
-    return ttlv.write_bytes(ttlv.key(value.TAG, ItemType.STRUCTURE), _encode(_plan(type(value), nearest(version)), value))
-
-
-def _decode(
-    plan: _Plan, buffer: bytes, start: int, length: int, depth: int, _siblings: Mapping[str, Any] | None = None
-) -> Structure:
-    if length & 7 or depth <= 0:
-        ttlv.check_structure(length, depth)
-    end = start + length
-    depth -= 1
-    forms, read_header = plan.forms, ttlv.read_header
-    values: dict[str, Any] = {}
-    while start < end:
-        # ttlv.next_item() written out: this loop is where decoding spends its time.
-        item_key, length = read_header(buffer, start)
-        at = start + 8
-        start = at + (length + 7 & -8)
-        if start > end:
-            raise TTLVError("an item is longer than what holds it")
-        form = forms.get(item_key)
-        if form is None:
-            values.setdefault("extra", []).append(_unknown(plan, item_key, buffer, at, length, depth))
-            continue
-        name, many, plain, nested = form
-        value = plain(buffer, at, length) if plain else nested(buffer, at, length, depth, values)
-        if many:
-            values.setdefault(name, []).append(value)
-        elif name in values:
-            raise RemoteProtocolError(f"{plan.cls.__name__}: {name} is there twice")
-        else:
-            values[name] = value
-    for name in plan.many:
-        if name in values:
-            values[name] = tuple(values[name])
-    for name in plan.required:
-        if name not in values:
-            raise RemoteProtocolError(f"{plan.cls.__name__}: {name} is missing")
-    result = object.__new__(plan.cls)
-    # Absent optional fields are the class attributes that dataclasses made of their defaults.
-    object.__setattr__(result, "__dict__", values)
-    return result
-
-
-def _unknown(plan: _Plan, item_key: int, buffer: bytes, start: int, length: int, depth: int) -> Item:
-    if item_key >> 8 in plan.tags:
-        raise RemoteProtocolError(f"{plan.cls.__name__}: {tags.NAMES[item_key >> 8]} has another item type")
-    return ttlv.decode_value(item_key, buffer, start, length, depth)
-
-
-def _encode(plan: _Plan, value: Structure) -> bytes:
-    content = value.__dict__
-    parts = []
-    for name, declared, write in plan.writers:
-        item = content.get(name)
-        if item is None:
-            if not declared.optional:
-                raise LocalProtocolError(f"{plan.cls.__name__}: {name} is missing")
-        elif declared.many:
-            parts += [write(one, value) for one in item]
-        else:
-            parts.append(write(item, value))
-    for name in plan.absent:
-        if content.get(name) not in (None, ()):  # noqa: PLR6201 - a value need not be hashable
-            raise LocalProtocolError(f"{plan.cls.__name__}: {name} does not exist in this protocol version")
-    parts += [ttlv.encode(item) for item in value.extra]
-    return b"".join(parts)
+    item_key = ttlv.key(value.TAG, ItemType.STRUCTURE)
+    return ttlv.write_bytes(item_key, codec(type(value), nearest(version)).encode(value))

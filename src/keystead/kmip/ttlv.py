@@ -7,13 +7,15 @@ only ones; :mod:`keystead.kmip.schema` calls them for typed structures. KMIP 1.4
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from keystead.kmip import tags
 from keystead.kmip.errors import LocalProtocolError, TTLVError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 class ItemType(IntEnum):
@@ -94,19 +96,39 @@ def padded(length: int) -> int:
 # Readers: (buffer, start of the value, its length) -> value. The caller has checked that the padded value is inside.
 
 
-def _fixed_reader(layout: str, length: int) -> Callable[[bytes, int, int], int]:
+def _wrong_length(length: int) -> TTLVError:
+    return TTLVError(f"an item of a fixed-length type has length {length}")
+
+
+def word_reader(layout: str, names: Mapping[int, int] | None = None) -> Callable[[bytes, int, int], int]:
+    """Return the reader of a 4-byte number and its padding; ``names`` may map it to an enumeration's member."""
     unpack = struct.Struct(layout).unpack_from
 
-    def read(buffer: bytes, start: int, n: int) -> int:
-        if n != length:
-            raise TTLVError(f"an item of a fixed-length type has length {n} instead of {length}")
+    def read(buffer: bytes, start: int, length: int) -> int:
+        if length != 4:
+            raise _wrong_length(length)
         value: int
-        value, *padding = unpack(buffer, start)
-        if padding and padding[0]:
+        value, padding = unpack(buffer, start)
+        if padding:
             raise TTLVError("padding is not zero")
         return value
 
-    return read
+    def read_name(buffer: bytes, start: int, length: int) -> int:
+        value = read(buffer, start, length)
+        return known.get(value, value)
+
+    known = names or {}
+    return read_name if known else read
+
+
+def _read_long(buffer: bytes, start: int, length: int) -> int:
+    if length != 8:
+        raise _wrong_length(length)
+    value: int = _LONG(buffer, start)[0]
+    return value
+
+
+_LONG: Final = struct.Struct(">q").unpack_from
 
 
 def _read_big_integer(buffer: bytes, start: int, n: int) -> int:
@@ -116,8 +138,8 @@ def _read_big_integer(buffer: bytes, start: int, n: int) -> int:
 
 
 def _read_boolean(buffer: bytes, start: int, n: int) -> bool:
-    value = _read_unsigned(buffer, start, n)
-    if value > 1:
+    value = _read_long(buffer, start, n)
+    if not 0 <= value <= 1:
         raise TTLVError("a Boolean is neither 0 nor 1")
     return value == 1
 
@@ -142,20 +164,17 @@ def _read_text(buffer: bytes, start: int, n: int) -> str:
     return text
 
 
-_read_unsigned: Final = _fixed_reader(">Q", 8)
-_read_signed: Final = _fixed_reader(">q", 8)
-
 READERS: Final[dict[int, Callable[[bytes, int, int], Any]]] = {
-    ItemType.INTEGER: _fixed_reader(">iI", 4),
-    ItemType.LONG_INTEGER: _read_signed,
+    ItemType.INTEGER: word_reader(">iI"),
+    ItemType.LONG_INTEGER: _read_long,
     ItemType.BIG_INTEGER: _read_big_integer,
-    ItemType.ENUMERATION: _fixed_reader(">II", 4),
+    ItemType.ENUMERATION: word_reader(">II"),
     ItemType.BOOLEAN: _read_boolean,
     ItemType.TEXT_STRING: _read_text,
     ItemType.BYTE_STRING: _read_bytes,
-    ItemType.DATE_TIME: _read_signed,
-    ItemType.INTERVAL: _fixed_reader(">II", 4),
-    ItemType.DATE_TIME_EXTENDED: _read_signed,
+    ItemType.DATE_TIME: _read_long,
+    ItemType.INTERVAL: word_reader(">II"),
+    ItemType.DATE_TIME_EXTENDED: _read_long,
 }
 
 

@@ -20,4 +20,9 @@ VERSIONS: Final = (V2_1, V2_0, V1_4, V1_3, V1_2, V1_1, V1_0)
 
 def nearest(version: Version) -> Version:
     """Return the newest known version that is not newer than ``version``; 1.0 for what is older still."""
+    if version in _KNOWN:
+        return version
     return next((candidate for candidate in VERSIONS if candidate <= version), V1_0)
+
+
+_KNOWN: Final = frozenset(VERSIONS)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from keystead.kmip import enums, tags
 from keystead.kmip.attributes import IDENTIFIER, Attributes, TemplateAttribute
 from keystead.kmip.kinds import Raw
 from keystead.kmip.schema import Structure, field, structure
-from keystead.kmip.ttlv import Item
 from keystead.kmip.versions import V2_0
+
+if TYPE_CHECKING:
+    from keystead.kmip.ttlv import Item
 
 
 @structure()
@@ -16,10 +20,10 @@ class CreateRequestPayload(Structure):
 
     object_type: int = field(tags.OBJECT_TYPE, enums.ObjectType)
     template_attribute: TemplateAttribute | None = field(
-        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, optional=True, until=V2_0
+        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, default=None, until=V2_0
     )
-    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, optional=True, since=V2_0)
-    protection_storage_masks: Item | None = field(tags.PROTECTION_STORAGE_MASKS, Raw(), optional=True, since=V2_0)
+    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, default=None, since=V2_0)
+    protection_storage_masks: Item | None = field(tags.PROTECTION_STORAGE_MASKS, Raw(), default=None, since=V2_0)
 
 
 @structure()
@@ -29,5 +33,5 @@ class CreateResponsePayload(Structure):
     object_type: int = field(tags.OBJECT_TYPE, enums.ObjectType)
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
     template_attribute: TemplateAttribute | None = field(
-        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, optional=True, until=V2_0
+        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, default=None, until=V2_0
     )

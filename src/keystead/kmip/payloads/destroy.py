@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from keystead.kmip import tags
 from keystead.kmip.attributes import IDENTIFIER
 from keystead.kmip.schema import Structure, field, structure
-from keystead.kmip.ttlv import Item
+
+if TYPE_CHECKING:
+    from keystead.kmip.ttlv import Item
 
 
 @structure()
 class DestroyRequestPayload(Structure):
     """Which object; without an identifier, that of the ID Placeholder."""
 
-    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
 
 
 @structure()

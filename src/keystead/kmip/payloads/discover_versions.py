@@ -11,11 +11,11 @@ from keystead.kmip.schema import Structure, field, structure
 class DiscoverVersionsRequestPayload(Structure):
     """The client's versions, preferred first; none asks for all of the server's."""
 
-    protocol_version: tuple[ProtocolVersion, ...] = field(tags.PROTOCOL_VERSION, ProtocolVersion, many=True)
+    protocol_version: tuple[ProtocolVersion, ...] = field(tags.PROTOCOL_VERSION, ProtocolVersion, default=())
 
 
 @structure()
 class DiscoverVersionsResponsePayload(Structure):
     """Those that the server has too, in its order of preference; none means that none is in common."""
 
-    protocol_version: tuple[ProtocolVersion, ...] = field(tags.PROTOCOL_VERSION, ProtocolVersion, many=True)
+    protocol_version: tuple[ProtocolVersion, ...] = field(tags.PROTOCOL_VERSION, ProtocolVersion, default=())

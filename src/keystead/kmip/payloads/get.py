@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from keystead.kmip import enums, tags
 from keystead.kmip.attributes import IDENTIFIER
 from keystead.kmip.objects import OBJECT, KeyWrappingSpecification, ManagedObject
 from keystead.kmip.schema import Structure, field, structure
-from keystead.kmip.ttlv import Item
 from keystead.kmip.versions import V1_4
+
+if TYPE_CHECKING:
+    from keystead.kmip.ttlv import Item
 
 
 @structure()
 class GetRequestPayload(Structure):
     """Which object, and in which form; without an identifier, that of the ID Placeholder."""
 
-    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
-    key_format_type: int | None = field(tags.KEY_FORMAT_TYPE, enums.KeyFormatType, optional=True)
-    key_wrap_type: int | None = field(tags.KEY_WRAP_TYPE, enums.KeyWrapType, optional=True, since=V1_4)
-    key_compression_type: int | None = field(tags.KEY_COMPRESSION_TYPE, enums.KeyCompressionType, optional=True)
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
+    key_format_type: int | None = field(tags.KEY_FORMAT_TYPE, enums.KeyFormatType, default=None)
+    key_wrap_type: int | None = field(tags.KEY_WRAP_TYPE, enums.KeyWrapType, default=None, since=V1_4)
+    key_compression_type: int | None = field(tags.KEY_COMPRESSION_TYPE, enums.KeyCompressionType, default=None)
     key_wrapping_specification: KeyWrappingSpecification | None = field(
-        tags.KEY_WRAPPING_SPECIFICATION, KeyWrappingSpecification, optional=True
+        tags.KEY_WRAPPING_SPECIFICATION, KeyWrappingSpecification, default=None
     )
 
 

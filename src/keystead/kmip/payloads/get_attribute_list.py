@@ -13,7 +13,7 @@ from keystead.kmip.versions import V2_0
 class GetAttributeListRequestPayload(Structure):
     """Of which object."""
 
-    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
 
 
 @structure()
@@ -21,9 +21,9 @@ class GetAttributeListResponsePayload(Structure):
     """The names of the object's attributes; references in 2.x."""
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
-    attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, many=True, until=V2_0)
+    attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, default=(), until=V2_0)
     attribute_reference: tuple[int | AttributeReference, ...] = field(
-        tags.ATTRIBUTE_REFERENCE, REFERENCE, many=True, since=V2_0
+        tags.ATTRIBUTE_REFERENCE, REFERENCE, default=(), since=V2_0
     )
 
     def names(self) -> tuple[str, ...]:

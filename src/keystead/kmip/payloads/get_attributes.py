@@ -13,10 +13,10 @@ from keystead.kmip.versions import V2_0
 class GetAttributesRequestPayload(Structure):
     """Which attributes, by name in 1.x and by reference in 2.x; none asks for all."""
 
-    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
-    attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, many=True, until=V2_0)
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
+    attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, default=(), until=V2_0)
     attribute_reference: tuple[int | AttributeReference, ...] = field(
-        tags.ATTRIBUTE_REFERENCE, REFERENCE, many=True, since=V2_0
+        tags.ATTRIBUTE_REFERENCE, REFERENCE, default=(), since=V2_0
     )
 
 
@@ -25,8 +25,8 @@ class GetAttributesResponsePayload(Structure):
     """The attributes that the object has."""
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
-    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, many=True, until=V2_0)
-    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, optional=True, since=V2_0)
+    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, default=(), until=V2_0)
+    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, default=None, since=V2_0)
 
     def all(self) -> tuple[Attribute | VendorAttribute, ...]:
         """Return the attributes, whichever form they came in."""

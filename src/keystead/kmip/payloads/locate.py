@@ -13,19 +13,17 @@ from keystead.kmip.versions import V1_1, V1_3, V2_0
 class LocateRequestPayload(Structure):
     """What to look for: objects that have all the attributes. 2.x wants Attributes, though it may be empty."""
 
-    maximum_items: int | None = field(tags.MAXIMUM_ITEMS, ItemType.INTEGER, optional=True)
-    offset_items: int | None = field(tags.OFFSET_ITEMS, ItemType.INTEGER, optional=True, since=V1_3)
-    storage_status_mask: int | None = field(tags.STORAGE_STATUS_MASK, ItemType.INTEGER, optional=True)
-    object_group_member: int | None = field(
-        tags.OBJECT_GROUP_MEMBER, ItemType.ENUMERATION, optional=True, since=V1_1
-    )
-    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, many=True, until=V2_0)
-    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, optional=True, since=V2_0)
+    maximum_items: int | None = field(tags.MAXIMUM_ITEMS, ItemType.INTEGER, default=None)
+    offset_items: int | None = field(tags.OFFSET_ITEMS, ItemType.INTEGER, default=None, since=V1_3)
+    storage_status_mask: int | None = field(tags.STORAGE_STATUS_MASK, ItemType.INTEGER, default=None)
+    object_group_member: int | None = field(tags.OBJECT_GROUP_MEMBER, ItemType.ENUMERATION, default=None, since=V1_1)
+    attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, default=(), until=V2_0)
+    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, default=None, since=V2_0)
 
 
 @structure()
 class LocateResponsePayload(Structure):
     """The identifiers found, and how many there are in all (1.3)."""
 
-    located_items: int | None = field(tags.LOCATED_ITEMS, ItemType.INTEGER, optional=True, since=V1_3)
-    unique_identifier: tuple[str | Item, ...] = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, many=True)
+    located_items: int | None = field(tags.LOCATED_ITEMS, ItemType.INTEGER, default=None, since=V1_3)
+    unique_identifier: tuple[str | Item, ...] = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=())

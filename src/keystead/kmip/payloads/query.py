@@ -13,26 +13,26 @@ from keystead.kmip.versions import V1_1, V1_2, V1_3, V2_0
 class QueryRequestPayload(Structure):
     """What the client wants to know."""
 
-    query_function: tuple[int, ...] = field(tags.QUERY_FUNCTION, enums.QueryFunction, many=True)
+    query_function: tuple[int, ...] = field(tags.QUERY_FUNCTION, enums.QueryFunction, default=())
 
 
 @structure()
 class QueryResponsePayload(Structure):
     """What the server is. Server Information and everything with many inner fields is raw."""
 
-    operation: tuple[int, ...] = field(tags.OPERATION, enums.Operation, many=True)
-    object_type: tuple[int, ...] = field(tags.OBJECT_TYPE, enums.ObjectType, many=True)
-    vendor_identification: str | None = field(tags.VENDOR_IDENTIFICATION, ItemType.TEXT_STRING, optional=True)
-    server_information: Item | None = field(tags.SERVER_INFORMATION, Raw(), optional=True)
-    application_namespace: tuple[str, ...] = field(tags.APPLICATION_NAMESPACE, ItemType.TEXT_STRING, many=True)
-    extension_information: tuple[Item, ...] = field(tags.EXTENSION_INFORMATION, Raw(), many=True, since=V1_1)
-    attestation_type: tuple[int, ...] = field(tags.ATTESTATION_TYPE, ItemType.ENUMERATION, many=True, since=V1_2)
-    rng_parameters: tuple[Item, ...] = field(tags.RNG_PARAMETERS, Raw(), many=True, since=V1_3)
-    profile_information: tuple[Item, ...] = field(tags.PROFILE_INFORMATION, Raw(), many=True, since=V1_3)
-    validation_information: tuple[Item, ...] = field(tags.VALIDATION_INFORMATION, Raw(), many=True, since=V1_3)
-    capability_information: tuple[Item, ...] = field(tags.CAPABILITY_INFORMATION, Raw(), many=True, since=V1_3)
+    operation: tuple[int, ...] = field(tags.OPERATION, enums.Operation, default=())
+    object_type: tuple[int, ...] = field(tags.OBJECT_TYPE, enums.ObjectType, default=())
+    vendor_identification: str | None = field(tags.VENDOR_IDENTIFICATION, ItemType.TEXT_STRING, default=None)
+    server_information: Item | None = field(tags.SERVER_INFORMATION, Raw(), default=None)
+    application_namespace: tuple[str, ...] = field(tags.APPLICATION_NAMESPACE, ItemType.TEXT_STRING, default=())
+    extension_information: tuple[Item, ...] = field(tags.EXTENSION_INFORMATION, Raw(), default=(), since=V1_1)
+    attestation_type: tuple[int, ...] = field(tags.ATTESTATION_TYPE, ItemType.ENUMERATION, default=(), since=V1_2)
+    rng_parameters: tuple[Item, ...] = field(tags.RNG_PARAMETERS, Raw(), default=(), since=V1_3)
+    profile_information: tuple[Item, ...] = field(tags.PROFILE_INFORMATION, Raw(), default=(), since=V1_3)
+    validation_information: tuple[Item, ...] = field(tags.VALIDATION_INFORMATION, Raw(), default=(), since=V1_3)
+    capability_information: tuple[Item, ...] = field(tags.CAPABILITY_INFORMATION, Raw(), default=(), since=V1_3)
     client_registration_method: tuple[int, ...] = field(
-        tags.CLIENT_REGISTRATION_METHOD, ItemType.ENUMERATION, many=True, since=V1_3
+        tags.CLIENT_REGISTRATION_METHOD, ItemType.ENUMERATION, default=(), since=V1_3
     )
-    defaults_information: Item | None = field(tags.DEFAULTS_INFORMATION, Raw(), optional=True, since=V2_0)
-    protection_storage_masks: Item | None = field(tags.PROTECTION_STORAGE_MASKS, Raw(), optional=True, since=V2_0)
+    defaults_information: Item | None = field(tags.DEFAULTS_INFORMATION, Raw(), default=None, since=V2_0)
+    protection_storage_masks: Item | None = field(tags.PROTECTION_STORAGE_MASKS, Raw(), default=None, since=V2_0)

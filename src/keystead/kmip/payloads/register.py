@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from keystead.kmip import enums, tags
 from keystead.kmip.attributes import IDENTIFIER, Attributes, TemplateAttribute
 from keystead.kmip.kinds import Raw
 from keystead.kmip.objects import OBJECT, ManagedObject
 from keystead.kmip.schema import Structure, field, structure
-from keystead.kmip.ttlv import Item
 from keystead.kmip.versions import V2_0
+
+if TYPE_CHECKING:
+    from keystead.kmip.ttlv import Item
 
 
 @structure()
@@ -17,11 +21,11 @@ class RegisterRequestPayload(Structure):
 
     object_type: int = field(tags.OBJECT_TYPE, enums.ObjectType)
     template_attribute: TemplateAttribute | None = field(
-        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, optional=True, until=V2_0
+        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, default=None, until=V2_0
     )
-    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, optional=True, since=V2_0)
-    managed_object: ManagedObject | None = field(tags.SYMMETRIC_KEY, OBJECT, optional=True)
-    protection_storage_masks: Item | None = field(tags.PROTECTION_STORAGE_MASKS, Raw(), optional=True, since=V2_0)
+    attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, default=None, since=V2_0)
+    managed_object: ManagedObject | None = field(tags.SYMMETRIC_KEY, OBJECT, default=None)
+    protection_storage_masks: Item | None = field(tags.PROTECTION_STORAGE_MASKS, Raw(), default=None, since=V2_0)
 
 
 @structure()
@@ -30,5 +34,5 @@ class RegisterResponsePayload(Structure):
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
     template_attribute: TemplateAttribute | None = field(
-        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, optional=True, until=V2_0
+        tags.TEMPLATE_ATTRIBUTE, TemplateAttribute, default=None, until=V2_0
     )

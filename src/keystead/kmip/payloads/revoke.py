@@ -12,11 +12,9 @@ from keystead.kmip.ttlv import Item, ItemType
 class RevokeRequestPayload(Structure):
     """Which object and why; the occurrence date (seconds since 1970) is for compromise only."""
 
-    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, optional=True)
+    unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
     revocation_reason: RevocationReason = field(tags.REVOCATION_REASON, RevocationReason, kw_only=True)
-    compromise_occurrence_date: int | None = field(
-        tags.COMPROMISE_OCCURRENCE_DATE, ItemType.DATE_TIME, optional=True
-    )
+    compromise_occurrence_date: int | None = field(tags.COMPROMISE_OCCURRENCE_DATE, ItemType.DATE_TIME, default=None)
 
 
 @structure()

@@ -1,0 +1,153 @@
+"""The decode function of one structure class at one version, as source made from its declaration.
+
+It is the inner loop of :mod:`keystead.kmip.schema` and no codec of its own: the readers of values come from there, and
+what it raises, tolerates and returns is stated there. Only names of declared fields and numbers enter the source;
+nothing that a peer sends does. Measured: a third faster than a loop over a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, Final
+
+from keystead.kmip import tags, ttlv
+from keystead.kmip.errors import RemoteProtocolError, TTLVError
+
+if TYPE_CHECKING:
+    from keystead.kmip.schema import Form
+
+Decode = Callable[[bytes, int, int, int, Any], Any]
+"""(buffer, start of the value, its length, depth left, fields before it in the structure that holds it) -> value."""
+
+# Fields stand in the specification's order, so one pass over the ifs takes a whole structure. What is left over at the
+# bottom is unknown, or known but out of order: then the next pass takes it.
+_FUNCTION: Final = """\
+def decode(buffer, start, length, depth, siblings):
+    if length & 7 or depth <= 0:
+        check_structure(length, depth)
+    end = start + length
+    depth -= 1
+    values = {}
+    lists = {}
+    while start < end:
+        key, length = read_header(buffer, start)
+        at = start + 8
+        start = at + (length + 7 & -8)
+        if start > end:
+            overrun()
+<fields>
+        if key in known:
+            start = at - 8
+        else:
+            lists.setdefault("extra", []).append(unknown(key, buffer, at, length, depth))
+    if <incomplete>:
+        missing(values)
+    for name, items in lists.items():
+        values[name] = tuple(items)
+    result = new(cls)
+    set_attribute(result, "__dict__", values)
+    return result
+"""
+
+_ONE: Final = """\
+if <test>:
+    if "<name>" in values:
+        repeated("<name>")
+    values["<name>"] = <read>
+    if start >= end:
+        break
+    key, length = read_header(buffer, start)
+    at = start + 8
+    start = at + (length + 7 & -8)
+    if start > end:
+        overrun()
+"""
+
+_MANY: Final = """\
+if <test>:
+    items = lists.setdefault("<name>", [])
+    while <test>:
+        items.append(<read>)
+        if start >= end:
+            key = 0
+            break
+        key, length = read_header(buffer, start)
+        at = start + 8
+        start = at + (length + 7 & -8)
+        if start > end:
+            overrun()
+    if not key:
+        break
+"""
+
+
+def specialise(cls: type, fields: Iterable[tuple[str, bool, tuple[Form, ...]]], required: frozenset[str]) -> Decode:
+    """Return the function that decodes ``cls``; ``fields`` are (name, many, forms) in the specification's order."""
+    known: set[int] = set()
+    namespace = {
+        "check_structure": ttlv.check_structure,
+        "cls": cls,
+        "known": known,
+        "missing": _missing(cls, required),
+        "new": object.__new__,
+        "overrun": _overrun,
+        "read_header": ttlv.read_header,
+        "repeated": _repeated(cls),
+        # Absent optional fields are the class attributes that dataclasses made of their defaults.
+        "set_attribute": object.__setattr__,
+        "unknown": _unknown(cls, known),
+    }
+    blocks = []
+    for number, (name, many, forms) in enumerate(fields):
+        known.update(form.key for form in forms)
+        test, read = _expressions(number, forms, namespace)
+        template = _MANY if many else _ONE
+        blocks.append(template.replace("<test>", test).replace("<read>", read).replace("<name>", name))
+    incomplete = " or ".join(f'"{name}" not in values' for name in sorted(required)) or "False"
+    source = _FUNCTION.replace("<incomplete>", incomplete).replace("<fields>\n", indent("".join(blocks), " " * 8))
+    exec(compile(source, f"<decode {cls.__name__}>", "exec"), namespace)  # noqa: S102 - source of this module only
+    decode: Decode = namespace["decode"]  # type: ignore[assignment]
+    return decode
+
+
+def _expressions(number: int, forms: tuple[Form, ...], namespace: dict[str, Any]) -> tuple[str, str]:
+    """Return the source that tests for a field's keys and the source that reads its value."""
+    only, *others = forms
+    reader = f"reader_{number}"
+    if others:
+        namespace[reader] = {form.key: form.reader() for form in forms}
+        return f"key in {reader}", f"{reader}[key].decode(buffer, at, length, depth, values)"
+    if only.plain:
+        namespace[reader] = only.plain
+        return f"key == {only.key}", f"{reader}(buffer, at, length)"
+    namespace[reader] = only.nested
+    return f"key == {only.key}", f"{reader}.decode(buffer, at, length, depth, values)"
+
+
+def _overrun() -> None:
+    raise TTLVError("an item is longer than what holds it")
+
+
+def _repeated(cls: type) -> Callable[[str], None]:
+    def repeated(name: str) -> None:
+        raise RemoteProtocolError(f"{cls.__name__}: {name} is there twice")
+
+    return repeated
+
+
+def _missing(cls: type, required: frozenset[str]) -> Callable[[dict[str, Any]], None]:
+    def missing(values: dict[str, Any]) -> None:
+        names = ", ".join(sorted(required - values.keys()))
+        raise RemoteProtocolError(f"{cls.__name__}: {names} missing")
+
+    return missing
+
+
+def _unknown(cls: type, known: set[int]) -> Callable[[int, bytes, int, int, int], ttlv.Item]:
+    def unknown(item_key: int, buffer: bytes, start: int, length: int, depth: int) -> ttlv.Item:
+        if any(item_key >> 8 == key >> 8 for key in known):
+            raise RemoteProtocolError(f"{cls.__name__}: {tags.NAMES[item_key >> 8]} has another item type")
+        return ttlv.decode_value(item_key, buffer, start, length, depth)
+
+    return unknown
