@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keystead.kmip.tls import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from keystead.keyservers.egress import EgressRules
 
@@ -48,20 +48,23 @@ class Resolver:
         self._places = asyncio.Semaphore(lookups)
         self._getaddrinfo = getaddrinfo
 
-    async def resolve(self, host: str, port: int) -> tuple[Address, ...]:
-        """Return all addresses of ``host``, in the resolver's order; an answer with one forbidden address is refused.
+    async def look_up(self, host: str, port: int) -> tuple[Address, ...]:
+        """Return all addresses of ``host``, in the system's order; none may be used before :meth:`check`.
 
         Raises:
-            NameNotResolvedError, AddressNotAllowedError.
+            NameNotResolvedError.
         """
-        addresses = _literal(host, port) or await self._look_up(host, port)
+        addresses = _literal(host, port) or await self._ask(host, port)
         if not addresses:
             raise NameNotResolvedError
-        if not all(self._rules.permits(address.sockaddr[0]) for address in addresses):
-            raise AddressNotAllowedError
         return addresses
 
-    async def _look_up(self, host: str, port: int) -> tuple[Address, ...]:
+    def check(self, addresses: Sequence[Address]) -> None:
+        """Raise AddressNotAllowedError when one of the addresses is forbidden, whatever the others are."""
+        if not all(self._rules.permits(address.sockaddr[0]) for address in addresses):
+            raise AddressNotAllowedError
+
+    async def _ask(self, host: str, port: int) -> tuple[Address, ...]:
         await self._places.acquire()
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()

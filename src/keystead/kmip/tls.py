@@ -106,11 +106,15 @@ class TLSError(TransportError):
 
     ``alert`` is the number of the alert that the peer sent, ``verify_code`` OpenSSL's X509_V_ERR_* when we refused the
     peer's certificate, ``reason`` OpenSSL's symbol for the error; each is ``None`` where it does not apply.
+    ``peer_chain`` holds the certificates (DER) that the peer had shown, trusted or not.
     """
 
-    def __init__(self, phase: str, message: str, evidence: Evidence, cause: OSError) -> None:
+    def __init__(
+        self, phase: str, message: str, evidence: Evidence, peer_chain: tuple[bytes, ...], cause: OSError
+    ) -> None:
         super().__init__(phase, message)
         self.evidence = evidence
+        self.peer_chain = peer_chain
         self.reason: str | None = getattr(cause, "reason", None)  # some SSLErrors have no such attribute at all
         self.alert = ALERTS.get(self.reason or "")
         self.verify_code: int | None = getattr(cause, "verify_code", None)
@@ -258,7 +262,10 @@ class Stream:
 
     @property
     def peer_chain(self) -> tuple[bytes, ...]:
-        """All certificates that the peer sent (DER), its own first; only its own where Python does not tell (3.11)."""
+        """All certificates that the peer sent (DER), its own first.
+
+        Python tells from 3.13 on. Before, it is the peer's own alone, and nothing when the handshake failed.
+        """
         return _unverified_chain(self._tls) or tuple(filter(None, [self.peer_certificate]))
 
     @property
@@ -375,7 +382,7 @@ class Stream:
         try:
             yield
         except OSError as error:  # ssl.SSLError too
-            failure = TLSError(phase, f"the connection failed ({phase})", self.evidence, error)
+            failure = TLSError(phase, f"the connection failed ({phase})", self.evidence, self.peer_chain, error)
             self._sock.close()
             raise failure from error
         except BaseException:
