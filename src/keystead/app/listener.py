@@ -110,7 +110,7 @@ def server(app: ASGIApp, listen: str, data: Path, on_stop: Callable[[], None]) -
         loop="uvloop",
         http="httptools",
         ws="none",
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
