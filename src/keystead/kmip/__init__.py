@@ -1,1 +1,23 @@
-"""KMIP 1.0 to 2.1: a protocol library that needs nothing but the standard library."""
+"""KMIP 1.0 to 2.1: a protocol library that needs nothing but the standard library, usable alone."""
+
+from keystead.kmip.client import Client
+from keystead.kmip.errors import (
+    KMIPError,
+    LocalProtocolError,
+    NoCommonVersion,
+    OperationFailed,
+    RemoteProtocolError,
+    TransportError,
+    TTLVError,
+)
+
+__all__ = [
+    "Client",
+    "KMIPError",
+    "LocalProtocolError",
+    "NoCommonVersion",
+    "OperationFailed",
+    "RemoteProtocolError",
+    "TTLVError",
+    "TransportError",
+]

@@ -268,3 +268,13 @@ class TemplateAttribute(Structure):
 
     name: tuple[Name, ...] = field(tags.NAME, Name, default=())
     attribute: tuple[Attribute, ...] = field(tags.ATTRIBUTE, Attribute, default=())
+
+
+def attribute(name: str, value: Any) -> Attribute:
+    """Return an attribute by the specification's name, such as ``attribute("Cryptographic Length", 256)``."""
+    return Attribute(name, attribute_value=value)
+
+
+def name_attribute(text: str) -> Attribute:
+    """Return the attribute Name, of the type Uninterpreted Text String."""
+    return attribute("Name", Name(text, enums.NameType.UNINTERPRETED_TEXT_STRING))

@@ -1,0 +1,247 @@
+"""The protocol on one connection without any I/O: messages to bytes, and bytes to messages.
+
+It never waits, reads a clock or opens a socket. One request is in flight at a time, since nothing in the specification
+says that a server must answer several in order. The caller's duty is to send what ``send_*`` returned, to feed what
+came, ``b""`` at the end of the stream, and to close the transport when ``state`` is CLOSED. A connection whose answer
+was not read to the end is BUSY or CLOSED, never IDLE: only an IDLE one may be used again.
+KMIP 1.4 sections 7 and 9.1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from keystead.kmip import tags, ttlv
+from keystead.kmip.errors import KMIPError, LocalProtocolError, RemoteProtocolError, TTLVError
+from keystead.kmip.messages import (
+    RequestMessage,
+    ResponseBatchItem,
+    ResponseMessage,
+    decode_request,
+    decode_response,
+    encode_request,
+    encode_response,
+)
+from keystead.kmip.ttlv import DEFAULT_LIMITS, ItemType, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class State(Enum):
+    """What may happen next."""
+
+    IDLE = auto()
+    """A request may come."""
+    BUSY = auto()
+    """A request is there and not answered yet."""
+    CLOSED = auto()
+    """Nothing more: close the transport."""
+
+
+class Event(Enum):
+    """What happens, the same in both roles: a client sends the request, a server the response."""
+
+    REQUEST = auto()
+    RESPONSE = auto()
+    CLOSE = auto()
+    """We closed, the peer closed, or the peer broke the protocol."""
+
+
+TRANSITIONS: Final = {
+    (State.IDLE, Event.REQUEST): State.BUSY,
+    (State.BUSY, Event.RESPONSE): State.IDLE,
+    (State.IDLE, Event.CLOSE): State.CLOSED,
+    (State.BUSY, Event.CLOSE): State.CLOSED,
+    (State.CLOSED, Event.CLOSE): State.CLOSED,
+}
+"""What is not here is not allowed."""
+
+_REQUEST: Final = ttlv.key(tags.REQUEST_MESSAGE, ItemType.STRUCTURE).to_bytes(4, "big")
+_RESPONSE: Final = ttlv.key(tags.RESPONSE_MESSAGE, ItemType.STRUCTURE).to_bytes(4, "big")
+
+
+class Answer(NamedTuple):
+    """A response, and its batch items in the order of the request; ``None`` for one that the server did not answer."""
+
+    message: ResponseMessage
+    items: tuple[ResponseBatchItem | None, ...]
+
+
+class _Connection:
+    """What both roles share: the state, and the framing of what comes in."""
+
+    def __init__(self, incoming: bytes, limits: Limits) -> None:
+        self._incoming = incoming
+        self._limits = limits
+        self._buffer = bytearray()
+        self.state = State.IDLE
+
+    def close(self) -> None:
+        """Note that the transport was closed, by whichever side."""
+        self._move(Event.CLOSE, LocalProtocolError)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take what the transport brought; ``b""`` is the end of the stream and closes the connection.
+
+        Raises TTLVError or RemoteProtocolError as soon as the bytes cannot become the message expected, or more of
+        them are waiting than one message may have.
+        """
+        if self.state is State.CLOSED:
+            raise LocalProtocolError("the connection is closed")
+        if not data:
+            self.close()
+            return
+        self._buffer += data
+        with self._closing_on_fault():
+            self._announced_length()
+            if len(self._buffer) > self._limits.message_bytes + len(data):
+                raise TTLVError("more bytes are waiting than a message may have", limit=True)
+
+    def _next_message(self) -> bytes | None:
+        """Return the first complete message in the buffer, or ``None`` until there is one."""
+        length = self._announced_length()
+        if length is None or len(self._buffer) < length:
+            return None
+        message = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return message
+
+    def _announced_length(self) -> int | None:
+        """Return the length of the message that has begun, header included; ``None`` until its header is there."""
+        start = bytes(self._buffer[:4])
+        if not self._incoming.startswith(start):
+            if start in {_REQUEST, _RESPONSE}:
+                raise RemoteProtocolError("a message of the wrong role came")
+            raise TTLVError("what came is not a KMIP message")
+        if len(self._buffer) < 8:
+            return None
+        length = int.from_bytes(self._buffer[4:8], "big")
+        if length & 7:
+            raise TTLVError(f"a message has length {length}, not a multiple of 8")
+        if length + 8 > self._limits.message_bytes:
+            raise TTLVError(f"a message of {length + 8} bytes exceeds the limit", limit=True)
+        return length + 8
+
+    def _move(self, event: Event, fault: type[LocalProtocolError | RemoteProtocolError]) -> None:
+        following = TRANSITIONS.get((self.state, event))
+        if following is None:
+            raise fault(f"no {event.name} is possible: the connection is {self.state.name}")
+        self.state = following
+
+    @contextlib.contextmanager
+    def _closing_on_fault(self) -> Iterator[None]:
+        try:
+            yield
+        except KMIPError:
+            self.state = TRANSITIONS[self.state, Event.CLOSE]
+            raise
+
+
+class ClientConnection(_Connection):
+    """The client's side: one request, then its answer."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(_RESPONSE, limits)
+        self._request: RequestMessage | None = None
+
+    def send_request(self, request: RequestMessage) -> bytes:
+        """Return the bytes of a request, all of which must now be sent.
+
+        Raises LocalProtocolError, the state unchanged, for a message that cannot be encoded, for a batch of several
+        items without distinct Unique Batch Item IDs, and unless the connection is IDLE.
+        """
+        items = request.batch_item
+        identifiers = {item.unique_batch_item_id for item in items}
+        if not items or request.request_header.batch_count != len(items):
+            raise LocalProtocolError("Batch Count is not the number of batch items")
+        if len(items) > 1 and (None in identifiers or len(identifiers) < len(items)):
+            raise LocalProtocolError("the items of a batch need distinct Unique Batch Item IDs")
+        data = encode_request(request)
+        self._move(Event.REQUEST, LocalProtocolError)
+        self._request = request
+        return data
+
+    def receive_data(self, data: bytes) -> None:
+        """Take what the transport brought, see the base class; while IDLE nothing but the end may come."""
+        if data and self.state is State.IDLE:
+            with self._closing_on_fault():
+                raise RemoteProtocolError("bytes came that nobody asked for")
+        super().receive_data(data)
+
+    def next_answer(self) -> Answer | None:
+        """Return the answer once all of it is there, else ``None``.
+
+        Raises TTLVError or RemoteProtocolError, the connection then being CLOSED, for an answer that cannot be read or
+        is not one to the request, and for bytes that nobody asked for.
+        """
+        with self._closing_on_fault():
+            data = self._next_message()
+            if data is None:
+                return None
+            self._move(Event.RESPONSE, RemoteProtocolError)
+            message = decode_response(data, self._limits)
+            if self._buffer:
+                raise RemoteProtocolError("bytes follow the answer")
+            assert self._request is not None  # noqa: S101 - the state was BUSY
+            return Answer(message, match(self._request, message))
+
+
+class ServerConnection(_Connection):
+    """The server's side: a request, then its response; further requests wait in the buffer."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(_REQUEST, limits)
+
+    def next_request(self) -> RequestMessage | None:
+        """Return the next request once all of it is there, else ``None``; also while one is not answered yet.
+
+        Raises TTLVError or RemoteProtocolError, the connection then being CLOSED.
+        """
+        if self.state is not State.IDLE:
+            return None
+        with self._closing_on_fault():
+            data = self._next_message()
+            if data is None:
+                return None
+            self._move(Event.REQUEST, RemoteProtocolError)
+            return decode_request(data, self._limits)
+
+    def send_response(self, response: ResponseMessage) -> bytes:
+        """Return the bytes of a response; raises LocalProtocolError, the state unchanged, unless it is BUSY."""
+        data = encode_response(response)
+        self._move(Event.RESPONSE, LocalProtocolError)
+        return data
+
+
+def match(request: RequestMessage, response: ResponseMessage) -> tuple[ResponseBatchItem | None, ...]:
+    """Return the response's items in the request's order, found by Unique Batch Item ID (KMIP 1.4 section 7.3).
+
+    A batch that stopped may lack some: ``None``. When the server could not take the message at all it answers with one
+    item that names no operation, which then stands for every item. Raises RemoteProtocolError for items that answer
+    nothing.
+    """
+    items = response.batch_item
+    if response.response_header.batch_count != len(items):
+        raise RemoteProtocolError("Batch Count is not the number of batch items")
+    _check_correlation(request, response)
+    if len(items) == 1 and items[0].operation is None and items[0].unique_batch_item_id is None:
+        return items * len(request.batch_item)
+    by_identifier = {item.unique_batch_item_id: item for item in items}
+    if len(request.batch_item) == len(items) == 1 and None in by_identifier:
+        by_identifier = {request.batch_item[0].unique_batch_item_id: items[0]}
+    matched = tuple([by_identifier.pop(item.unique_batch_item_id, None) for item in request.batch_item])
+    if by_identifier or sum(item is not None for item in matched) < len(items):
+        raise RemoteProtocolError("a batch item answers none of the request's")
+    for asked, answered in zip(request.batch_item, matched, strict=True):
+        if answered is not None and answered.operation not in {asked.operation, None}:
+            raise RemoteProtocolError("a batch item answers another operation")
+    return matched
+
+
+def _check_correlation(request: RequestMessage, response: ResponseMessage) -> None:
+    sent = request.request_header.client_correlation_value
+    if sent is not None and response.response_header.client_correlation_value not in {sent, None}:
+        raise RemoteProtocolError("the answer carries another Client Correlation Value")
