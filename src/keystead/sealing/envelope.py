@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
+
 from keystead.service.ports import SealError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def key_id_of(sealed: bytes) -> int:
 
 
 def unseal(key: AESGCM, sealed: bytes, place: Place) -> bytes:
-    """Open a value that :func:`key_id_of` accepts. Raises SealError when it was altered or moved, or the key is wrong."""
+    """Open a value that :func:`key_id_of` accepts. Raises SealError for one altered, moved or sealed by another key."""
     header, rest = sealed[: _HEADER.size], sealed[_HEADER.size :]
     try:
         return key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], header + _encoded(place))

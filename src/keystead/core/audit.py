@@ -1,0 +1,150 @@
+"""What an audit record holds, what is masked in it, and the chain that shows whether records were changed.
+
+A record's MAC covers all its other fields and the MAC of the record before it; the end of a node's chain has a MAC of
+its own. So a record that was altered, removed, inserted or moved breaks the chain where it happened, and one that was
+cut off the end is missed. Nothing is stored, and no key is known here: the MAC is a function argument.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from keystead.core.model import AuditHead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from keystead.core.model import AuditRecord
+
+    Mac = Callable[[bytes], bytes]
+
+MASK = "***"
+SECRET_NAMES = ("password", "passphrase", "private_key")
+"""A JSON field is secret when its name contains one of these: ``existing_passphrase`` too."""
+
+TEXT_LIMIT = 256
+"""Characters of one string that are kept."""
+
+INPUT_LIMIT = 8 * 1024
+"""Characters of a whole masked body that are kept."""
+
+PARSED_LIMIT = 1024 * 1024
+"""Bytes of a body that is looked into at all."""
+
+
+# --- masking ---------------------------------------------------------------------------------------------------------
+
+
+def masked_input(body: bytes) -> str:
+    """Return a request body as JSON text with its secrets masked, in ASCII; only its length when it is no JSON object.
+
+    What cannot be parsed cannot be masked, so nothing of it is kept.
+    """
+    if not body:
+        return ""
+    try:
+        value = json.loads(body.decode(), parse_constant=_refuse) if len(body) <= PARSED_LIMIT else None
+        text = json.dumps(_masked(value), separators=(",", ":")) if isinstance(value, dict | list) else ""
+    except (ValueError, RecursionError):
+        text = ""
+    return text if text and len(text) <= INPUT_LIMIT else f"{len(body)} bytes"
+
+
+def cleaned(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Return a caller's text as one line that any database and terminal takes, cut at ``limit`` characters."""
+    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:limit])
+    return shown if len(text) <= limit else f"{shown[: limit - 1]}…"
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _is_secret(name: str) -> bool:
+    return any(secret in name.casefold() for secret in SECRET_NAMES)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_short(name): MASK if _is_secret(name) else _masked(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(inner) for inner in value]
+    return _short(value) if isinstance(value, str) else value
+
+
+def _short(text: str) -> str:
+    """A string that holds a PEM private key is secret wherever it stands; a long one is cut."""
+    if "PRIVATE KEY" in text:
+        return MASK
+    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text)} characters)"
+
+
+# --- the chain -------------------------------------------------------------------------------------------------------
+
+
+class BrokenChainError(Exception):
+    """The chain of a node does not hold at ``index``."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"record {index}: {reason}")
+        self.index = index
+        self.reason = reason
+
+
+def append(record: AuditRecord, head: AuditHead | None, mac: Mac) -> tuple[AuditRecord, AuditHead]:
+    """Give a record its place after ``head`` (None: it is the first) and its MAC; return it with the new head."""
+    index, previous = (head.index, head.mac) if head else (0, b"")
+    placed = replace(record, index=index + 1)
+    chained = replace(placed, mac=mac(_canonical(placed, previous)))
+    return chained, AuditHead(record.node, chained.index, chained.mac, mac(_canonical_head(record.node, chained)))
+
+
+def follow(node: str, records: Iterable[AuditRecord], last: tuple[int, bytes], mac: Mac) -> tuple[int, bytes]:
+    """Check the records that come after ``last`` (index and MAC; ``(0, b"")`` at first) and return the new last.
+
+    Raises BrokenChainError at the first record that is missing, altered or out of its place.
+    """
+    index, previous = last
+    for record in records:
+        index += 1
+        if record.index != index:
+            raise BrokenChainError(index, "is missing")
+        if record.node != node or not hmac.compare_digest(record.mac, mac(_canonical(record, previous))):
+            raise BrokenChainError(index, "was altered, or the one before it replaced")
+        previous = record.mac
+    return index, previous
+
+
+def check_end(node: str, last: tuple[int, bytes], head: AuditHead | None, mac: Mac) -> None:
+    """Check that the chain ends where its head says. Raises BrokenChainError."""
+    index, previous = last
+    if head is None:
+        if index:
+            raise BrokenChainError(index, "the end of the chain is not known any more")
+        return
+    if not hmac.compare_digest(head.head_mac, mac(_canonical_head(node, head))):
+        raise BrokenChainError(index, "the end of the chain was altered")
+    if head.index != index or not hmac.compare_digest(head.mac, previous):
+        raise BrokenChainError(index + 1, "is missing, and all after it")
+
+
+def _canonical(record: AuditRecord, previous: bytes) -> bytes:
+    timestamp = record.timestamp.astimezone(UTC).isoformat(timespec="microseconds")
+    texts = (
+        *("keystead audit record v1", record.node, str(record.index), timestamp, record.account, record.location),
+        *(record.svm, record.method, record.path, record.input, record.state, record.code, record.message),
+    )
+    return _joined([*(text.encode() for text in texts), previous])
+
+
+def _canonical_head(node: str, end: AuditHead | AuditRecord) -> bytes:
+    return _joined([b"keystead audit head v1", node.encode(), str(end.index).encode(), end.mac])
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    """Each part with its length before it: no two lists look alike."""
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

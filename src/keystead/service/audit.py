@@ -1,0 +1,190 @@
+"""The audit log: one chain of records per node (design: changes, refusals, denials and failed logins).
+
+A change's record is part of its transaction; a refusal's has its own, and its failure never changes the answer. Failed
+logins are counted per minute, account and address, so that a guesser cannot fill the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from keystead.core import audit
+from keystead.core.errors import AUTHENTICATION_FAILED
+from keystead.core.model import AuditRecord
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keystead.core.errors import OntapError
+    from keystead.core.model import AuditHead
+    from keystead.service.context import Call
+    from keystead.service.ports import Clock, Sealer, Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+BUCKETS = 1024
+"""Different failed logins (minute, account, address) that are told apart; what exceeds them is counted together."""
+
+FLUSH_S = 5.0
+PAGE = 1000
+_OTHERS = "(others)"
+_MINUTE = timedelta(minutes=1)
+_Bucket = tuple["datetime", str, str]
+
+
+class AuditLog:
+    """Writes one node's chain. ``svm`` is the name of the SVM whose object a call touches, empty for the cluster's."""
+
+    def __init__(self, store: Store, sealer: Sealer, clock: Clock, node_uuid: str) -> None:
+        self._store = store
+        self._mac = sealer.mac
+        self._clock = clock
+        self._node = node_uuid
+        self._failed_logins: dict[_Bucket, int] = {}
+        self._timer: asyncio.Task[None] | None = None
+
+    def succeed(self, tx: Transaction, call: Call, message: str = "", *, svm: str = "") -> None:
+        """Append the record of a change to the transaction that makes it: last, for it locks the chain."""
+        self._append(tx, self._record(call, svm, "success", "", message))
+
+    async def refuse(self, call: Call, error: OntapError, *, svm: str = "") -> None:
+        """Append the record of a refused or denied call in a transaction of its own. Raises nothing."""
+        record = self._record(call, svm, "error", str(error.kind.code), error.message)
+        try:
+            await self._store.write(lambda tx: self._append(tx, record))
+        except StoreError as failure:  # logged without its traceback: the text says it
+            log.error(  # noqa: TRY400
+                "audit record lost", path=record.path, code=record.code, account=record.account, why=str(failure)
+            )
+
+    def login_failed(self, account: str, location: str) -> None:
+        """Count a failed login. The name is the caller's text: it is cleaned and cut."""
+        minute = self._clock.now().replace(second=0, microsecond=0)
+        bucket = (minute, audit.cleaned(account, 64), audit.cleaned(location, 64))
+        if bucket not in self._failed_logins and len(self._failed_logins) >= BUCKETS:
+            bucket = (minute, _OTHERS, _OTHERS)
+        self._failed_logins[bucket] = self._failed_logins.get(bucket, 0) + 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().create_task(self._flush_in_time())
+
+    async def flush(self, *, everything: bool = False) -> None:
+        """Write the failed logins of minutes that are over, or all; what cannot be written stays for the next time."""
+        over = self._clock.now() - _MINUTE
+        due = {bucket: count for bucket, count in self._failed_logins.items() if everything or bucket[0] <= over}
+        if not due:
+            return
+        records = [self._logins(bucket, count) for bucket, count in due.items()]
+        try:
+            await self._store.write(lambda tx: self._append(tx, *records))
+        except StoreError as failure:  # logged without its traceback: the text says it
+            log.error(  # noqa: TRY400
+                "failed logins not recorded yet", logins=sum(due.values()), why=str(failure)
+            )
+            return
+        for bucket, count in due.items():
+            self._failed_logins[bucket] -= count
+            if not self._failed_logins[bucket]:
+                del self._failed_logins[bucket]
+
+    async def close(self) -> None:
+        """Write all failed logins that are still counted only."""
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.wait([self._timer])  # a flush that was committing has counted down what it wrote
+            self._timer = None
+        await self.flush(everything=True)
+
+    async def _flush_in_time(self) -> None:
+        """Runs while there are failed logins that are not written."""
+        while self._failed_logins:
+            await asyncio.sleep(FLUSH_S)
+            await self.flush()
+        self._timer = None
+
+    def _append(self, tx: Transaction, *records: AuditRecord) -> None:
+        head = tx.audit_head(self._node)
+        for record in records:
+            chained, head = audit.append(record, head, self._mac)
+            tx.add_audit_record(chained, head)
+
+    def _record(self, call: Call, svm: str, state: str, code: str, message: str) -> AuditRecord:
+        return AuditRecord(
+            node=self._node,
+            index=0,
+            timestamp=self._clock.now(),
+            account=audit.cleaned(call.caller.account),
+            location=audit.cleaned(call.caller.location),
+            svm=svm,
+            method=audit.cleaned(call.method, 16),
+            path=audit.cleaned(call.path, 4 * audit.TEXT_LIMIT),
+            input=audit.cleaned(call.input, audit.INPUT_LIMIT),
+            state=state,
+            code=code,
+            message=audit.cleaned(message, 4 * audit.TEXT_LIMIT),
+        )
+
+    def _logins(self, bucket: _Bucket, count: int) -> AuditRecord:
+        minute, account, location = bucket
+        return AuditRecord(
+            node=self._node,
+            index=0,
+            timestamp=self._clock.now(),
+            account=account,
+            location=location,
+            svm="",
+            method="",
+            path="",
+            input="",
+            state="error",
+            code=str(AUTHENTICATION_FAILED.code),
+            message=f"{count} failed login{'s' * (count > 1)} in the minute of {minute:%Y-%m-%dT%H:%MZ}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """What was found in one node's chain: ``broken_at`` is the first index that does not hold, None if all do."""
+
+    node: str
+    records: int
+    broken_at: int | None = None
+    reason: str = ""
+
+    @property
+    def intact(self) -> bool:
+        """Whether every record is there and as it was written."""
+        return self.broken_at is None
+
+    def __str__(self) -> str:
+        found = f"intact, {self.records} records" if self.intact else f"BROKEN: record {self.broken_at} {self.reason}"
+        return f"node {self.node}: {found}"
+
+
+async def verify(store: Store, sealer: Sealer) -> tuple[ChainReport, ...]:
+    """Walk the chains of all nodes, page by page, while they may grow. Raises StoreError."""
+    nodes = await store.read(lambda tx: tx.audit_nodes())
+    return tuple([await _verify_node(store, sealer, node) for node in nodes])
+
+
+async def _verify_node(store: Store, sealer: Sealer, node: str) -> ChainReport:
+    last = (0, b"")
+    while True:
+        after = last[0]
+        records, head = await store.read(lambda tx: _page(tx, node, after))  # noqa: B023 - run before the next turn
+        try:
+            last = audit.follow(node, records, last, sealer.mac)
+            if len(records) < PAGE:
+                audit.check_end(node, last, head, sealer.mac)
+                return ChainReport(node, last[0])
+        except audit.BrokenChainError as broken:
+            return ChainReport(node, broken.index - 1, broken.index, broken.reason)
+
+
+def _page(tx: Transaction, node: str, after: int) -> tuple[tuple[AuditRecord, ...], AuditHead | None]:
+    return tx.audit_records(node, after, PAGE), tx.audit_head(node)
