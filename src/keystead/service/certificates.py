@@ -12,7 +12,7 @@ from keystead.core.errors import OntapError
 from keystead.core.model import Certificate
 from keystead.service.ports import Page
 from keystead.service.proving import private_key_place
-from keystead.service.svms import named_svm
+from keystead.service.svms import named_svm, svm_name
 
 if TYPE_CHECKING:
     from keystead.core.certificates import NewCertificate
@@ -42,7 +42,7 @@ class Certificates:
             if tx.page(Certificate, Page({**scope, "name": certificate.name}, limit=1)):
                 raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.add_certificate(certificate)
-            self._audit.succeed(tx, call, f"installed certificate {uuid}")
+            self._audit.succeed(tx, call, f"installed certificate {uuid}", svm=svm_name(certificate.svm))
             return certificate
 
         return await self._store.write(store)
@@ -59,11 +59,11 @@ class Certificates:
         """Delete a certificate that no key manager refers to (else 3735683)."""
 
         def delete(tx: Transaction) -> None:
-            _require(tx, uuid, lock=True)
+            svm = _require(tx, uuid, lock=True).svm
             if tx.certificate_in_use(uuid):
                 raise OntapError(errors.CERTIFICATE_IN_USE)
             tx.delete_certificate(uuid)
-            self._audit.succeed(tx, call, f"deleted certificate {uuid}")
+            self._audit.succeed(tx, call, f"deleted certificate {uuid}", svm=svm_name(svm))
 
         await self._store.write(delete)
 

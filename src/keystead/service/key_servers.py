@@ -15,6 +15,7 @@ from keystead.core.key_servers import AddState, plan_add
 from keystead.core.model import KeyServer
 from keystead.service.ports import Page, StoreError
 from keystead.service.proving import password_place, raise_first_failure
+from keystead.service.svms import svm_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,10 +52,11 @@ class KeyServers:
         rows = sealed_rows(request.servers, key_manager, self._sealer)
 
         def store_all(tx: Transaction) -> tuple[KeyServer, ...]:
-            plan = plan_add(load_state(tx, key_manager, lock=True), request)
+            locked = load_state(tx, key_manager, lock=True)
+            plan = plan_add(locked, request)
             placed = at_positions(rows, plan.first_position)
             tx.add_key_servers(placed)
-            self._audit.succeed(tx, call, added(placed))
+            self._audit.succeed(tx, call, added(placed), svm=svm_name(locked.key_manager.svm))
             return placed
 
         return await self._store.write(store_all)
@@ -65,9 +67,9 @@ class KeyServers:
         plan_add(state, request)
         results = await self._prover.probe(call, state.key_manager, state.certificates, request.servers)
         refused = sum(not result.accepted for result in results)
-        await self._store.write(
-            lambda tx: self._audit.succeed(tx, call, f"dry run: {len(results) - refused} accepted, {refused} refused")
-        )
+        message = f"dry run: {len(results) - refused} accepted, {refused} refused"
+        svm = svm_name(state.key_manager.svm)
+        await self._store.write(lambda tx: self._audit.succeed(tx, call, message, svm=svm))
         return tuple(results)
 
     async def page(self, key_manager: str, page: Page) -> tuple[KeyServer, ...]:

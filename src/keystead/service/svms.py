@@ -30,7 +30,7 @@ class Svms:
             if tx.svm_named(name) is not None:
                 raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.add_svm(svm)
-            self._audit.succeed(tx, call, f"created SVM {svm.uuid}")
+            self._audit.succeed(tx, call, f"created SVM {svm.uuid}", svm=name)
             return svm
 
         return await self._store.write(store)
@@ -59,3 +59,8 @@ def named_svm(tx: Transaction, uuid: str | None, name: str | None) -> Svm | None
         target = "svm.name" if uuid is None else "svm.uuid"
         raise OntapError(errors.SVM_NOT_FOUND, target=target, name=name if uuid is None else uuid)
     return svm
+
+
+def svm_name(svm: Svm | None) -> str:
+    """Name an SVM in an audit record; the cluster's own things have none."""
+    return svm.name if svm else ""
