@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Decode = Callable[[bytes, int, int, int, Any], Any]
 """(buffer, start of the value, its length, depth left, fields before it in the structure that holds it) -> value."""
 
-# Fields stand in the specification's order, so one pass over the ifs takes a whole structure. What is left over at the
+# The fields go straight into the new object's own dictionary: absent ones are the class attributes that dataclasses made
+# of their defaults. Fields stand in the specification's order, so one pass over the ifs takes a whole structure. What is left over at the
 # bottom is unknown, or known but out of order: then the next pass takes it.
 _FUNCTION: Final = """\
 def decode(buffer, start, length, depth, siblings):
@@ -28,7 +29,8 @@ def decode(buffer, start, length, depth, siblings):
         check_structure(length, depth)
     end = start + length
     depth -= 1
-    values = {}
+    result = new(cls)
+    values = result.__dict__
     lists = {}
     while start < end:
         key, length = read_header(buffer, start)
@@ -45,8 +47,6 @@ def decode(buffer, start, length, depth, siblings):
         missing(values)
     for name, items in lists.items():
         values[name] = tuple(items)
-    result = new(cls)
-    set_attribute(result, "__dict__", values)
     return result
 """
 
@@ -94,8 +94,6 @@ def specialise(cls: type, fields: Iterable[tuple[str, bool, tuple[Form, ...]]], 
         "overrun": _overrun,
         "read_header": ttlv.read_header,
         "repeated": _repeated(cls),
-        # Absent optional fields are the class attributes that dataclasses made of their defaults.
-        "set_attribute": object.__setattr__,
         "unknown": _unknown(cls, known),
     }
     blocks = []
