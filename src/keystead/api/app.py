@@ -1,0 +1,51 @@
+"""The REST application: paths to operations, inside authentication, inside the error boundary.
+
+Composition only. Paths are ONTAP's: ``/api/...``, also ``/api/v1/...``, with doubled slashes and a trailing one
+tolerated (clients build such paths out of links).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route, Router
+
+from keystead.api.auth import Authentication
+from keystead.api.errors import ErrorBoundary
+from keystead.api.operations import Endpoint
+from keystead.api.resources import PATHS
+from keystead.core import errors
+from keystead.core.errors import OntapError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from keystead.service.services import Services
+
+_SLASHES = re.compile("/{2,}")
+
+
+def create_app(services: Services) -> ASGIApp:
+    """Return the ASGI application that serves ``/api`` with these use cases."""
+    routes = [Route(path, Endpoint(services, operations)) for path, operations in PATHS.items()]
+    router = Router(routes, redirect_slashes=False, default=_no_such_path)
+    return ErrorBoundary(_Paths(Authentication(router, services.accounts)), services.audit)
+
+
+class _Paths:
+    """Rewrites the path to the one spelling that routes have."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = _SLASHES.sub("/", scope["path"]).rstrip("/")
+            scope["path"] = f"/api{path[7:]}" if path.startswith("/api/v1/") else path
+        await self._app(scope, receive, send)
+
+
+async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
+    del scope, receive, send
+    raise OntapError(errors.API_NOT_FOUND)

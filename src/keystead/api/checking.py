@@ -1,0 +1,161 @@
+"""A body against a resource's declaration: what may be set, of which type; else ONTAP's code with its ``target``.
+
+In order: unknown fields (262179), fields that cannot be set (262196), wrong types (262197, 262254, 262255), absent
+required fields (262212). ``_links`` is accepted anywhere and ignored. Values of secrets, of unknown fields and of
+anything that is not a plain value are never repeated.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.resource import Field, Node, Resource
+from keystead.api.values import OBJECT
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.query import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keystead.core.errors import ErrorKind
+
+MASK = "***"
+RECORDS = "records"
+LINKS = "_links"
+_UNKNOWN, _NOT_SETTABLE, _TYPE, _MISSING = range(4)
+
+
+def check_post(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a POST body, objects as dicts and arrays as tuples; absent fields stay absent.
+
+    A bulk body comes back as ``{"records": (...)}``. Raises the first fault of the most basic kind.
+    """
+    check = _Check(resource)
+    if resource.bulk and RECORDS in body:
+        values = {RECORDS: check.records(body)}
+    else:
+        values = check.members(resource.tree, body, "")
+    if check.faults:
+        raise min(check.faults, key=lambda fault: fault[0])[1]
+    return values
+
+
+def masked(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a body for the audit record: what is secret or undeclared is ``***``."""
+    copy: dict[str, Any] = _masked(resource.tree, body)
+    if resource.bulk and isinstance(body.get(RECORDS), list):
+        copy[RECORDS] = [_masked(resource.tree, item) for item in body[RECORDS]]
+    return copy
+
+
+def _masked(node: Node | None, value: Any) -> Any:
+    if node is None:
+        return MASK
+    if isinstance(value, list):
+        return [_masked(node, item) for item in value]
+    if isinstance(value, dict):
+        return {quoted(name): _masked(node.members.get(name), item) for name, item in value.items()}
+    known = isinstance(node.declared, Field) and not node.declared.secret
+    return value if known and "PRIVATE KEY" not in str(value) else MASK
+
+
+class _Check:
+    """One walk over a body, collecting faults by kind."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self.faults: list[tuple[int, OntapError]] = []
+
+    def records(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+        """Check a bulk body: ``records`` alone, an array of at least one object."""
+        for name in body:
+            if name in {RECORDS, LINKS}:
+                continue
+            if name not in self._resource.tree.members:
+                self._unknown(name, name)
+            else:
+                self._fault(_TYPE, errors.FIELDS_EXCLUDE_EACH_OTHER, name, other=RECORDS)
+        records = body[RECORDS]
+        if not isinstance(records, list):
+            self._fault(_TYPE, errors.ARRAY_EXPECTED, RECORDS)
+            return ()
+        if not records:
+            self._fault(_MISSING, errors.MISSING_VALUE, RECORDS)
+        return tuple(self._item(self._resource.tree, item, f"{RECORDS}[{i}]") for i, item in enumerate(records))
+
+    def members(self, node: Node, body: Mapping[str, Any], path: str) -> dict[str, Any]:
+        """Check one object's members and what it lacks."""
+        values: dict[str, Any] = {}
+        for name, value in body.items():
+            if name == LINKS:
+                continue
+            target = f"{path}.{name}" if path else name
+            member = node.members.get(name)
+            if member is None:
+                self._unknown(name if not node.path else f"{node.path}.{name}", target)
+            elif isinstance(member.declared, Field):
+                values[name] = self._field(member.declared, value, target)
+            else:
+                values[name] = self._group(member, value, target)
+        for name, member in node.members.items():
+            declared = member.declared
+            if isinstance(declared, Field) and declared.required and name not in body:
+                self._fault(_MISSING, errors.MISSING_VALUE, f"{path}.{name}" if path else name)
+        return values
+
+    def _group(self, node: Node, value: Any, target: str) -> Any:
+        if not node.many:
+            return self._item(node, value, target)
+        if not isinstance(value, list):
+            self._fault(_TYPE, errors.ARRAY_EXPECTED, target)
+            return ()
+        return tuple(self._item(node, item, f"{target}[{index}]") for index, item in enumerate(value))
+
+    def _item(self, node: Node, value: Any, target: str) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return self.members(node, value, target)
+        self._wrong(value, target, OBJECT.text, secret=True)
+        return {}
+
+    def _field(self, field: Field, value: Any, target: str) -> Any:
+        if not field.post:
+            self._fault(_NOT_SETTABLE, field.refusal or errors.FIELD_NOT_SETTABLE, target)
+            return None
+        if not field.many:
+            return self._value(field, value, target)
+        if not isinstance(value, list):
+            self._fault(_TYPE, errors.ARRAY_EXPECTED, target)
+            return ()
+        return tuple(self._value(field, item, f"{target}[{index}]") for index, item in enumerate(value))
+
+    def _value(self, field: Field, value: Any, target: str) -> Any:
+        try:
+            return field.type.parse(value)
+        except ValueError:
+            self._wrong(value, target, field.type.text, secret=field.secret)
+            return None
+
+    def _wrong(self, value: Any, target: str, type_: str, *, secret: bool) -> None:
+        if isinstance(value, list):
+            self._fault(_TYPE, errors.ARRAY_NOT_EXPECTED, target)
+        elif secret or isinstance(value, dict) or "PRIVATE KEY" in str(value):
+            self._fault(_TYPE, errors.INVALID_SECRET_VALUE, target, type=type_)
+        else:
+            self._fault(_TYPE, errors.INVALID_FIELD_VALUE, target, value=_shown(value), type=type_)
+
+    def _unknown(self, name: str, target: str) -> None:
+        if self._resource.catalogue.is_absent(name):
+            self._fault(_NOT_SETTABLE, errors.FIELD_NOT_SETTABLE, target)
+        else:
+            self._fault(_UNKNOWN, errors.UNEXPECTED_ARGUMENT, target)
+
+    def _fault(self, rank: int, kind: ErrorKind, target: str, **values: Any) -> None:
+        name = quoted(target)
+        self.faults.append((rank, OntapError(kind, target=name, field=name, **values)))
+
+
+def _shown(value: Any) -> str:
+    """A plain JSON value as an error repeats it."""
+    return quoted(value if isinstance(value, str) else json.dumps(value))

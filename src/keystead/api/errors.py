@@ -1,0 +1,115 @@
+"""The outermost layer: whatever goes wrong becomes ONTAP's error body here, and refused writes are recorded here, once.
+
+Nothing of an unexpected exception reaches the caller, and not its text the log: only its types and where it happened,
+because exceptions may quote what they failed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from keystead.api.body import ClientGoneError, header
+from keystead.api.hal import Reply, wants_links
+from keystead.api.request import ALLOW, CALLER, READS, call_of, raw_path
+from keystead.core import errors
+from keystead.core.errors import OntapError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from keystead.service.audit import AuditLog
+
+REALM = b'Basic realm="Keystead", charset="UTF-8"'
+RETRY_AFTER_S = 5
+_CLOSING = {408, 413}  # answered before the body was read to its end
+
+log = structlog.get_logger(__name__)
+
+
+class ErrorBoundary:
+    """Runs the application inside it; answers and records what that raises."""
+
+    def __init__(self, app: ASGIApp, audit: AuditLog) -> None:
+        self._app = app
+        self._audit = audit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, whatever happens."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except ClientGoneError:
+            return
+        except OntapError as error:
+            refusal = error
+        except asyncio.CancelledError:
+            refusal = OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S)
+        except Exception as error:  # noqa: BLE001 - this is the place that answers for every fault
+            log.error(  # noqa: TRY400 - a traceback's last line is the exception's text
+                "unexpected error",
+                method=scope["method"],
+                path=raw_path(scope),
+                **described(error),
+            )
+            refusal = OntapError(errors.INTERNAL_ERROR)
+        else:
+            return
+        await self._record(scope, refusal)
+        if not started:
+            reply = error_reply(refusal, allow=scope.get(ALLOW, b""))
+            hal = wants_links(header(scope, b"accept"))
+            await reply.send(send, hal=hal, bodiless=scope["method"] == "HEAD")
+
+    async def _record(self, scope: Scope, error: OntapError) -> None:
+        """Record the refusal of a write by a known caller. If that fails too, the answer stands."""
+        if scope["method"] in READS or CALLER not in scope:
+            return
+        try:
+            await self._audit.refuse(call_of(scope, scope[CALLER]), error)
+        except Exception as failure:  # noqa: BLE001 - logged; the caller still gets the answer
+            log.error(  # noqa: TRY400 - as above
+                "refusal not recorded", path=raw_path(scope), code=error.kind.code, **described(failure)
+            )
+
+
+def error_reply(error: OntapError, *, allow: bytes = b"") -> Reply:
+    """ONTAP's error body and status for an error; ``allow`` is the value of a 405's Allow header."""
+    body: dict[str, Any] = {"message": error.message, "code": str(error.kind.code)}
+    if error.target is not None:
+        body["target"] = error.target
+    if error.arguments:
+        body["arguments"] = [{"code": code, "message": message} for code, message in error.arguments]
+    headers: list[tuple[bytes, bytes]] = []
+    if error.kind.status == 401:
+        headers.append((b"www-authenticate", REALM))
+    if error.kind.status == 405:
+        headers.append((b"allow", allow))
+    if error.kind.status in _CLOSING:
+        headers.append((b"connection", b"close"))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    return Reply(error.kind.status, {"error": body}, tuple(headers))
+
+
+def described(error: BaseException) -> dict[str, object]:
+    """An exception for the log: the types of it and its causes, and where it was raised, without any text of theirs."""
+    types = []
+    chained: BaseException | None = error
+    while chained is not None:
+        types.append(type(chained).__qualname__)
+        chained = chained.__cause__ or chained.__context__
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    return {"error": types, "at": places}

@@ -1,0 +1,112 @@
+"""Answers: an object as JSON with the fields that were asked for, HAL links by ``Accept``, and the reply itself.
+
+Source: "Getting started with the ONTAP REST API", "HAL links" and "Response body"; ``_links`` are left out with
+``Accept: application/json`` only. What is shown comes from the resource's declaration, nothing else is added here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from keystead.api.resource import Field, Node, Resource, itself
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import Send
+
+HAL_TYPE = b"application/hal+json"
+JSON_TYPE = b"application/json"
+_FIXED_HEADERS = [
+    (b"cache-control", b"no-cache,no-store,must-revalidate"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: status, JSON object, further headers."""
+
+    status: int
+    body: Mapping[str, Any]
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    async def send(self, send: Send, *, hal: bool, bodiless: bool = False) -> None:
+        """Send it; ``bodiless`` (HEAD) sends the headers only."""
+        body = _encode(self.body).encode() + b"\n"
+        headers = [
+            (b"content-type", HAL_TYPE if hal else JSON_TYPE),
+            (b"content-length", str(len(body)).encode()),
+            *_FIXED_HEADERS,
+            *self.headers,
+        ]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if bodiless else body})
+
+
+def wants_links(accept: bytes) -> bool:
+    """Whether an ``Accept`` header asks for HAL: everything but plain JSON without HAL does."""
+    return b"application/json" not in accept.lower() or b"hal+json" in accept.lower()
+
+
+def segment(text: str) -> str:
+    """A path segment, percent-encoded as ONTAP does: the colon too."""
+    return quote(text, safe="")
+
+
+def self_link(path: str) -> dict[str, Any]:
+    """A ``_links`` object that holds ``self``."""
+    return {"self": {"href": path}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to write of one object: name, getter, and for groups their own plan and whether they are arrays."""
+
+    entries: tuple[tuple[str, Callable[[Any], Any], _Plan | None, bool], ...]
+    link: Callable[[Any], str] | None
+
+
+def render(resource: Resource, selected: frozenset[str], view: Any, *, hal: bool) -> dict[str, Any]:
+    """Return the JSON object for ``view`` with the selected fields; what has no value is left out."""
+    return _render(_plan_of(resource, selected), view, hal=hal)
+
+
+@lru_cache(maxsize=256)
+def _plan_of(resource: Resource, selected: frozenset[str]) -> _Plan:
+    return _plan(resource.tree, selected, resource.link)
+
+
+def _plan(node: Node, selected: frozenset[str], link: Callable[[Any], str] | None) -> _Plan:
+    entries: list[tuple[str, Callable[[Any], Any], _Plan | None, bool]] = []
+    for name, member in node.members.items():
+        declared = member.declared
+        if isinstance(declared, Field):
+            if member.path in selected and declared.get is not None:
+                entries.append((name, declared.get, None, False))
+        elif any(path.startswith(f"{member.path}.") for path in selected):
+            get, link_beneath = (declared.get, declared.link) if declared else (itself, None)
+            entries.append((name, get, _plan(member, selected, link_beneath), member.many))
+    return _Plan(tuple(entries), link)
+
+
+def _render(plan: _Plan, view: Any, *, hal: bool) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for name, get, members, many in plan.entries:
+        value = get(view)
+        if value is None:
+            continue
+        if members is None:
+            record[name] = value
+        elif many:
+            record[name] = [_render(members, item, hal=hal) for item in value]
+        else:
+            record[name] = _render(members, value, hal=hal)
+    if hal and plan.link is not None:
+        record["_links"] = self_link(plan.link(view))
+    return record

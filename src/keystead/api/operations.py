@@ -1,0 +1,129 @@
+"""The methods of a path, and the operations that all resources share: list, show, answer a creation.
+
+An operation is an async function of a request that returns a reply or raises OntapError.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.hal import Reply, render, self_link
+from keystead.api.query import GetQuery, WriteQuery, next_page, read_get
+from keystead.api.request import ALLOW, READS, Request
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.query import cut
+from keystead.service.ports import Page
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from keystead.api.resource import Resource
+    from keystead.service.services import Services
+
+Operation = Callable[[Request], Awaitable[Reply]]
+Paths = dict[str, dict[str, Operation]]
+ReadPage = Callable[[Request, Page], Awaitable[Sequence[Any]]]
+ReadOne = Callable[[Request], Awaitable[Any]]
+
+_SEARCH_ROWS = 1000  # read at a time when records are compared in memory
+
+
+class Endpoint:
+    """The ASGI application of one path: GET serves HEAD too, OPTIONS names the methods, the rest is 405."""
+
+    def __init__(self, services: Services, operations: Mapping[str, Operation]) -> None:
+        self._services = services
+        self._operations = dict(operations)
+        if "GET" in operations:
+            self._operations["HEAD"] = operations["GET"]
+        self._allow = ", ".join(sorted({*self._operations, "OPTIONS"})).encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope[ALLOW] = self._allow
+        request = Request(self._services, scope, receive)
+        if request.method in READS:
+            request.refuse_body()
+        if request.method == "OPTIONS":
+            reply = Reply(200, {}, ((b"allow", self._allow),))
+        elif request.method in self._operations:
+            reply = await self._operations[request.method](request)
+        else:
+            raise OntapError(errors.METHOD_NOT_SUPPORTED)
+        await reply.send(send, hal=request.hal, bodiless=request.method == "HEAD")
+
+
+def listing(resource: Resource, read_page: ReadPage) -> Operation:
+    """GET of a collection: the records that the filters leave, a page at a time."""
+
+    async def operation(request: Request) -> Reply:
+        parameters = request.parameters()
+        query = read_get(resource, parameters, single=False)
+        views, after = await _collect(resource, query, lambda page: read_page(request, page))
+        body: dict[str, Any] = {}
+        if query.return_records:
+            body["records"] = [render(resource, query.selected, view, hal=request.hal) for view in views]
+        body["num_records"] = len(views)
+        if request.hal:
+            body["_links"] = self_link(request.self_path)
+        if after is None:
+            return Reply(200, body)
+        href = next_page(request.path, parameters, resource, after)
+        if request.hal:
+            body["_links"]["next"] = {"href": href}
+        return Reply(200, body, ((b"link", f'<{href}>; rel="next"'.encode()),))
+
+    return operation
+
+
+def showing(resource: Resource, read_one: ReadOne) -> Operation:
+    """GET of one object."""
+
+    async def operation(request: Request) -> Reply:
+        query = read_get(resource, request.parameters(), single=True)
+        return Reply(200, render(resource, query.selected, await read_one(request), hal=request.hal))
+
+    return operation
+
+
+def created(resource: Resource, request: Request, query: WriteQuery, views: Sequence[Any]) -> Reply:
+    """201: where the (first) new object is, and with ``return_records`` the key fields of each."""
+    headers = ((b"location", resource.link(views[0]).encode()),)
+    if not query.return_records:
+        return Reply(201, {}, headers)
+    keys = resource.catalogue.select("", single=False)
+    records = [render(resource, keys, view, hal=request.hal) for view in views]
+    return Reply(201, {"num_records": len(records), "records": records}, headers)
+
+
+async def _collect(
+    resource: Resource, query: GetQuery, read: Callable[[Page], Awaitable[Sequence[Any]]]
+) -> tuple[Sequence[Any], str | int | None]:
+    """Read until a page is full, the list or the time is at its end; return the page and where the next begins."""
+    if resource.order is None:
+        raise ValueError(f"{resource.name} has no order")
+    key = resource.order[2]
+    if not query.rest:
+        rows = await read(Page(query.columns, query.after, query.limit + 1))
+        return cut(rows, query.limit, key)
+    ends = time.monotonic() + query.return_timeout
+    found: list[Any] = []
+    after = query.after
+    while True:
+        rows = await read(Page(query.columns, after, _SEARCH_ROWS))
+        found += [view for view in rows if _matches(resource, query, view)]
+        if len(found) > query.limit or len(rows) < _SEARCH_ROWS:
+            return cut(found, query.limit, key)
+        after = key(rows[-1])
+        if time.monotonic() > ends:
+            return found, after
+
+
+def _matches(resource: Resource, query: GetQuery, view: Any) -> bool:
+    return all(
+        wanted.matches(resource.fields[wanted.field].type.parse(value) for value in resource.values(view, wanted.field))
+        for wanted in query.filters
+    )

@@ -1,0 +1,114 @@
+"""One request as the operations see it: who calls, the path's values, the URL's parameters, the checked body.
+
+Secrets leave here only as Secret values; the text kept for the audit record has them masked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.body import declares_body, header, parse_object, read_body
+from keystead.api.checking import check_post, masked
+from keystead.api.hal import wants_links
+from keystead.api.query import read_parameters
+from keystead.api.values import UUID
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.query import quoted
+from keystead.service.context import Call, Caller
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+    from keystead.api.resource import Resource
+    from keystead.service.services import Services
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+CALLER = "keystead.caller"  # keys of the ASGI scope
+INPUT = "keystead.input"
+ALLOW = "keystead.allow"
+_PATH_LIMIT = 2048  # characters of a path that an audit record keeps
+_SLASHES = re.compile(r"/{2,}")
+
+
+class Request:
+    """A request of an authenticated caller."""
+
+    __slots__ = ("_receive", "_scope", "services")
+
+    def __init__(self, services: Services, scope: Scope, receive: Receive) -> None:
+        self.services = services
+        self._scope = scope
+        self._receive = receive
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return str(self._scope["method"])
+
+    @property
+    def hal(self) -> bool:
+        """Whether the answer holds ``_links``."""
+        return wants_links(header(self._scope, b"accept"))
+
+    @property
+    def path(self) -> str:
+        """The path as the client wrote it, but for doubled slashes."""
+        return _SLASHES.sub("/", raw_path(self._scope))
+
+    @property
+    def self_path(self) -> str:
+        """The path with its query string, for ``_links.self``."""
+        query = self._scope["query_string"].decode("ascii", "backslashreplace")
+        return f"{self.path}?{query}" if query else self.path
+
+    @property
+    def call(self) -> Call:
+        """What the use cases and the audit record need to know about this request."""
+        return call_of(self._scope, self._scope[CALLER])
+
+    def parameters(self) -> dict[str, str]:
+        """The URL's parameters."""
+        return read_parameters(self._scope["query_string"])
+
+    def path_text(self, name: str) -> str:
+        """A value of the path, decoded."""
+        return str(self._scope["path_params"][name])
+
+    def path_uuid(self, name: str = "uuid") -> str:
+        """A uuid of the path, in lower case; a malformed one is code 2 (404)."""
+        text = self.path_text(name)
+        try:
+            return str(UUID.parse(text))
+        except ValueError:
+            raise OntapError(
+                errors.INVALID_PATH_VALUE, target=name, value=quoted(text), field=name, type=UUID.text
+            ) from None
+
+    def refuse_body(self) -> None:
+        """Refuse a body where none is allowed, without reading it."""
+        if declares_body(self._scope):
+            raise OntapError(errors.BODY_NOT_ALLOWED)
+
+    async def values(self, resource: Resource) -> dict[str, Any]:
+        """Read the body of a POST and check it against the resource."""
+        body = parse_object(await read_body(self._scope, self._receive))
+        self._scope[INPUT] = json.dumps(masked(resource, body))
+        return check_post(resource, body)
+
+    async def empty_body(self) -> None:
+        """Read the body of a DELETE: nothing, or an empty object as the official client sends."""
+        if parse_object(await read_body(self._scope, self._receive)):
+            raise OntapError(errors.BODY_NOT_ALLOWED)
+
+
+def raw_path(scope: Scope) -> str:
+    """The path as it was sent: ASCII, percent-encoded."""
+    return bytes(scope["raw_path"]).decode("ascii", "backslashreplace")
+
+
+def call_of(scope: Scope, caller: Caller) -> Call:
+    """The call as it is known so far. The query string is left out: a secret may have been put there."""
+    return Call(caller, scope["method"], raw_path(scope)[:_PATH_LIMIT], scope.get(INPUT, ""))

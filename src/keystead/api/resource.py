@@ -1,0 +1,128 @@
+"""A REST resource as a declaration: its fields once, and everything that is derived from the list.
+
+From it come the check of bodies (checking.py), ``fields`` and filters (query.py), answers and links (hal.py) and the
+reference page (reference.py). Source: the object tables of the ONTAP REST API reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from keystead.core.query import Catalogue, Read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from keystead.api.values import Type
+    from keystead.core.errors import ErrorKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field. ``name`` is dotted; the members before the last are groups.
+
+    ``get`` reads it from the group's object: a JSON value, or None when there is nothing to show. ``equals`` compiles a
+    filter's value to columns of the store's page; every filter is compared in memory as well. ``many`` is an array.
+    """
+
+    name: str
+    type: Type
+    help: str
+    get: Callable[[Any], Any] | None = None
+    read: Read = Read.NORMAL
+    post: bool = False
+    patch: bool = False
+    required: bool = False
+    secret: bool = False
+    many: bool = False
+    since: str = "9.6"
+    equals: Callable[[Any], Mapping[str, Any]] | None = None
+    refusal: ErrorKind | None = None  # what setting it answers, where ONTAP has a code of its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """An object, or an array of objects, that fields stand in. ``get`` reads it from the object around it.
+
+    ``link`` makes the path of its ``_links.self``.
+    """
+
+    name: str
+    help: str
+    get: Callable[[Any], Any]
+    many: bool = False
+    link: Callable[[Any], str] | None = None
+
+
+@dataclass(slots=True)
+class Node:
+    """A place in the tree that the dotted names make: the declaration there, if any, and the members beneath.
+
+    Without a declaration it is a group that only gives a name to some of the fields around it.
+    """
+
+    path: str
+    declared: Field | Group | None = None
+    members: dict[str, Node] = field(default_factory=dict)
+
+    @property
+    def many(self) -> bool:
+        """Whether an array stands here."""
+        return self.declared is not None and self.declared.many
+
+
+def itself(value: Any) -> Any:
+    """The getter of a field that is the whole of its group's object."""
+    return value
+
+
+def column(name: str) -> Callable[[Any], Mapping[str, Any]]:
+    """A filter that one column of the store's page answers."""
+    return lambda value: {name: value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Resource:
+    """A resource. ``link`` is the path of one object; ``order`` the name, type and value of its place in a list.
+
+    ``absent`` are fields that ONTAP has and this service has nothing to show for; ``bulk`` says that POST takes
+    ``records``, an array of objects.
+    """
+
+    name: str
+    help: str
+    declared: tuple[Field | Group, ...]
+    link: Callable[[Any], str]
+    order: tuple[str, Type, Callable[[Any], Any]] | None = None
+    absent: frozenset[str] = frozenset()
+    bulk: bool = False
+    tree: Node = field(init=False)
+    fields: Mapping[str, Field] = field(init=False)
+    catalogue: Catalogue = field(init=False)
+
+    def __post_init__(self) -> None:
+        root = Node("")
+        for declared in self.declared:
+            node = root
+            for name in declared.name.split("."):
+                node = node.members.setdefault(name, Node(f"{node.path}.{name}".lstrip(".")))
+            node.declared = declared
+        fields = {item.name: item for item in self.declared if isinstance(item, Field)}
+        object.__setattr__(self, "tree", root)
+        object.__setattr__(self, "fields", fields)
+        reads = {name: item.read for name, item in fields.items()}
+        object.__setattr__(self, "catalogue", Catalogue(reads, self.absent))
+
+    def values(self, view: Any, name: str) -> Iterator[Any]:
+        """Yield the values that an object has for a readable field: none, one, or several through arrays."""
+        found = [view]
+        node = self.tree
+        for part in name.split("."):
+            node = node.members[part]
+            declared = node.declared
+            if declared is None or declared.get is None:
+                continue
+            got = [value for value in map(declared.get, found) if value is not None]
+            found = [item for value in got for item in value] if declared.many else got
+        return iter(found)

@@ -1,0 +1,13 @@
+"""The resources, one file each; together the paths that the API serves."""
+
+from keystead.api.resources import certificates, cluster, key_managers, key_servers, svms
+
+PATHS = certificates.PATHS | cluster.PATHS | key_managers.PATHS | key_servers.PATHS | svms.PATHS
+RESOURCES = (
+    key_servers.KEY_SERVERS,
+    key_managers.KEY_MANAGERS,
+    certificates.CERTIFICATES,
+    svms.SVMS,
+    cluster.CLUSTER,
+    cluster.NODES,
+)

@@ -1,0 +1,101 @@
+"""``/cluster`` and ``/cluster/nodes``. Clients read the version here before anything else.
+
+Source: ONTAP REST API reference, cluster. The release reported is the ONTAP level of this API.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.hal import segment
+from keystead.api.operations import Paths, listing, showing
+from keystead.api.resource import Field, Group, Resource, column
+from keystead.api.values import TEXT, UUID, integer
+from keystead.core.model import Release
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keystead.core.model import Node
+
+CLUSTER_PATH = "/api/cluster"
+NODES_PATH = "/api/cluster/nodes"
+API_LEVEL = Release(9, 18, 1)
+NUMBER = integer(0, 999)
+
+
+def node_link(node: Node) -> str:
+    """The path of a node."""
+    return f"{NODES_PATH}/{segment(node.uuid)}"
+
+
+def _version(release: Callable[[Any], Release]) -> tuple[Field | Group, ...]:
+    """``version``, of the release that a getter returns."""
+    return (
+        Group(name="version", help="The release.", get=release),
+        Field(name="version.full", type=TEXT, help="As text.", get=lambda release: f"Keystead Release {release}"),
+        Field(name="version.generation", type=NUMBER, help="Its first number.", get=attrgetter("generation")),
+        Field(name="version.major", type=NUMBER, help="Its second number.", get=attrgetter("major")),
+        Field(name="version.minor", type=NUMBER, help="Its third number.", get=attrgetter("minor")),
+    )
+
+
+CLUSTER = Resource(
+    name="cluster",
+    help="The cluster: all nodes on one database.",
+    declared=(
+        Field(name="name", type=TEXT, help="The cluster's name.", get=attrgetter("name")),
+        Field(name="uuid", type=UUID, help="The cluster's identifier.", get=attrgetter("uuid")),
+        *_version(lambda _: API_LEVEL),
+    ),
+    link=lambda _: CLUSTER_PATH,
+    absent=frozenset(
+        {
+            "contact",
+            "location",
+            "dns_domains",
+            "name_servers",
+            "ntp_servers",
+            "management_interfaces",
+            "timezone",
+            "certificate",
+        }
+    ),
+)
+
+NODES = Resource(
+    name="node",
+    help="A node: one process home that serves the cluster's database.",
+    declared=(
+        Field(
+            name="uuid",
+            type=UUID,
+            help="The node's identifier.",
+            get=attrgetter("uuid"),
+            read=Read.KEY,
+            equals=column("uuid"),
+        ),
+        Field(
+            name="name",
+            type=TEXT,
+            help="The node's name.",
+            get=attrgetter("name"),
+            read=Read.KEY,
+            equals=column("name"),
+        ),
+        *_version(attrgetter("release")),
+    ),
+    link=node_link,
+    order=("uuid", UUID, attrgetter("uuid")),
+    absent=frozenset({"management_interfaces", "state", "membership", "model", "serial_number", "location", "uptime"}),
+)
+
+PATHS: Paths = {
+    CLUSTER_PATH: {"GET": showing(CLUSTER, lambda request: request.services.cluster.get())},
+    NODES_PATH: {"GET": listing(NODES, lambda request, page: request.services.cluster.nodes(page))},
+    f"{NODES_PATH}/{{uuid}}": {
+        "GET": showing(NODES, lambda request: request.services.cluster.node(request.path_uuid()))
+    },
+}

@@ -1,0 +1,170 @@
+"""``/security/key-managers/{uuid}/key-servers``: the primary key servers of a key manager.
+
+Source: ONTAP 9.6 page of ``POST /security/key-managers/{uuid}/key-servers`` and later releases. ``dry_run`` is our own.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.checking import RECORDS
+from keystead.api.hal import Reply, segment
+from keystead.api.operations import Paths, created, listing, showing
+from keystead.api.query import read_write
+from keystead.api.resource import Field, Resource, column
+from keystead.api.values import BOOLEAN, SECRET, SERVER, UUID, integer, text
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.key_servers import AddRequest, NewKeyServer
+from keystead.core.query import Read
+from keystead.core.server_address import ServerAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from keystead.api.request import Request
+    from keystead.core.model import KeyServer
+    from keystead.core.probing import ProbeResult
+    from keystead.service.ports import Page
+
+COLLECTION = "/api/security/key-managers/{uuid}/key-servers"
+SECONDS = integer(-1, 60)
+
+
+def key_server_link(server: KeyServer) -> str:
+    """The path of a key server: its address, percent-encoded."""
+    return f"/api/security/key-managers/{server.key_manager}/key-servers/{segment(str(server.address))}"
+
+
+KEY_SERVERS = Resource(
+    name="key_server",
+    help="A primary key server of an external key manager: at most four, each with up to three secondaries.",
+    declared=(
+        Field(
+            name="uuid",
+            type=UUID,
+            help="The key manager's identifier.",
+            get=attrgetter("key_manager"),
+        ),
+        Field(
+            name="server",
+            type=SERVER,
+            help="Host name, IPv4 address or ``[IPv6 address]``, and port; 5696 when absent.",
+            get=lambda server: str(server.address),
+            read=Read.KEY,
+            post=True,
+            required=True,
+            equals=lambda address: {"address_key": address.key},
+        ),
+        Field(
+            name="timeout",
+            type=SECONDS,
+            help="Seconds to wait for an answer; 25 when absent, -1 waits for ever, 0 fails at once.",
+            get=attrgetter("timeout"),
+            post=True,
+            patch=True,
+            equals=column("timeout"),
+        ),
+        Field(
+            name="username",
+            type=text(256),
+            help="KMIP user name, empty when none is used.",
+            get=attrgetter("username"),
+            post=True,
+            patch=True,
+            equals=column("username"),
+        ),
+        Field(
+            name="password",
+            type=SECRET,
+            help="KMIP password; never shown.",
+            read=Read.NEVER,
+            post=True,
+            patch=True,
+            secret=True,
+        ),
+        Field(
+            name="secondary_key_servers",
+            type=text(300),
+            help="Hosts, on the primary's port, in the order of access; left out when there are none.",
+            get=lambda server: list(server.secondary_key_servers) or None,
+            post=True,
+            patch=True,
+            many=True,
+            since="9.8",
+        ),
+        Field(
+            name="create_remove_timeout",
+            type=SECONDS,
+            help="Seconds to wait when keys are made or removed; 10 when absent.",
+            get=attrgetter("create_remove_timeout"),
+            post=True,
+            patch=True,
+            since="9.14",
+            equals=column("create_remove_timeout"),
+        ),
+    ),
+    link=key_server_link,
+    order=("position", integer(0, 2**31 - 1), attrgetter("position")),
+    absent=frozenset({"connectivity"}),
+    bulk=True,
+)
+
+
+def new_key_server(values: Mapping[str, Any]) -> NewKeyServer:
+    """A server as the caller asks for it, from checked values; an empty password is none."""
+    return NewKeyServer(**{name: value for name, value in values.items() if name != "password" or value})
+
+
+async def _add(request: Request) -> Reply:
+    uuid = request.path_uuid()
+    query = read_write(KEY_SERVERS, request.parameters(), "POST", {"dry_run": BOOLEAN})
+    await request.services.key_servers.key_manager(uuid)
+    values = await request.values(KEY_SERVERS)
+    records = values.get(RECORDS)
+    servers = tuple(map(new_key_server, [values] if records is None else records))
+    wanted = AddRequest(servers, prefix="" if records is None else RECORDS + "[{index}].")
+    if query.own.get("dry_run"):
+        return _dry_run_reply(await request.services.key_servers.dry_run(request.call, uuid, wanted))
+    added = await request.services.key_servers.add(request.call, uuid, wanted)
+    return created(KEY_SERVERS, request, query, added)
+
+
+def _dry_run_reply(results: Sequence[ProbeResult]) -> Reply:
+    records = [_dry_run_record(result) for result in results]
+    return Reply(200, {"num_records": len(records), "records": records})
+
+
+def _dry_run_record(result: ProbeResult) -> dict[str, Any]:
+    record: dict[str, Any] = {"server": str(result.server), "accepted": result.accepted}
+    if result.error is not None:
+        record |= {"code": str(result.error.code), "reason": result.reason}
+        if result.failed_server not in {None, result.server}:
+            record["failed_server"] = str(result.failed_server)
+    record["stages"] = [
+        {"stage": stage.stage, "state": stage.state, "elapsed_ms": round(stage.elapsed_ms, 1)}
+        for stage in result.stages
+    ]
+    record["learned"] = dict(result.learned)
+    return record
+
+
+async def _page(request: Request, page: Page) -> tuple[KeyServer, ...]:
+    return await request.services.key_servers.page(request.path_uuid(), page)
+
+
+async def _show(request: Request) -> KeyServer:
+    uuid = request.path_uuid()
+    try:
+        address = ServerAddress.parse(request.path_text("server"))
+    except ValueError:
+        await request.services.key_servers.key_manager(uuid)
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="server") from None
+    return await request.services.key_servers.get(uuid, address)
+
+
+PATHS: Paths = {
+    COLLECTION: {"GET": listing(KEY_SERVERS, _page), "POST": _add},
+    f"{COLLECTION}/{{server}}": {"GET": showing(KEY_SERVERS, _show)},
+}

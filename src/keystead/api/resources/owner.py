@@ -1,0 +1,50 @@
+"""``scope`` and ``svm``: whose an object is, declared alike for every resource that has an owner."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.resource import Field, Group, column
+from keystead.api.resources.svms import svm_link
+from keystead.api.values import UUID, one_of, text
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keystead.core.model import Svm
+
+
+def owner_fields(
+    svm_of: Callable[[Any], Svm | None], *, key: bool = False, scope_post: bool = False
+) -> tuple[Field | Group, ...]:
+    """The fields of an owner; ``key`` shows ``svm.name`` always, ``scope_post`` accepts ``scope`` in POST."""
+    return (
+        Field(
+            name="scope",
+            type=one_of("cluster", "svm"),
+            help="``svm`` when it belongs to an SVM, else ``cluster``.",
+            get=lambda view: "cluster" if svm_of(view) is None else "svm",
+            post=scope_post,
+            equals=lambda scope: {"svm_uuid": None} if scope == "cluster" else {},
+        ),
+        Group(name="svm", help="The SVM; absent for scope ``cluster``.", get=svm_of, link=svm_link),
+        Field(
+            name="svm.uuid",
+            type=UUID,
+            help="The SVM's identifier.",
+            get=attrgetter("uuid"),
+            post=True,
+            equals=column("svm_uuid"),
+        ),
+        Field(
+            name="svm.name",
+            type=text(255),
+            help="The SVM's name.",
+            get=attrgetter("name"),
+            read=Read.KEY if key else Read.NORMAL,
+            post=True,
+            equals=column("svm_name"),
+        ),
+    )

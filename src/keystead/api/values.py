@@ -1,0 +1,102 @@
+"""The types of a resource's fields: how a JSON or URL value becomes a value, and how a refusal names the type.
+
+A parser takes what JSON or a URL can hold and raises ValueError, whose text is never shown. Digit strings are integers
+and "true" is a boolean, because ONTAP's clients send them so; a boolean is never an integer.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from keystead.core.secret import Secret
+from keystead.core.server_address import ServerAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_BOOLEANS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A type: ``text`` is how errors and the reference page show it."""
+
+    text: str
+    parse: Callable[[Any], Any]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not text")  # noqa: TRY004 - one exception means "not of this type"
+    return value
+
+
+def text(limit: int) -> Type:
+    """Text of at most ``limit`` characters."""
+
+    def parse(value: Any) -> str:
+        if len(_text(value)) > limit:
+            raise ValueError("too long")
+        return str(value)
+
+    return Type(f"<string of up to {limit} characters>", parse)
+
+
+def integer(low: int, high: int) -> Type:
+    """A whole number from ``low`` to ``high``."""
+
+    def parse(value: Any) -> int:
+        if isinstance(value, str) and _INTEGER.fullmatch(value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError("not a whole number in range")
+        return value
+
+    return Type(f"<{low}..{high}>", parse)
+
+
+def one_of(*words: str) -> Type:
+    """One of a few words."""
+
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError("not one of the words")
+        return _text(value)
+
+    return Type(f"<{'|'.join(words)}>", parse)
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    known = _BOOLEANS.get(_text(value).lower())
+    if known is None:
+        raise ValueError("not a boolean")
+    return known
+
+
+def _uuid(value: Any) -> str:
+    if not _UUID.fullmatch(_text(value)):
+        raise ValueError("not a uuid")
+    return str(value).lower()
+
+
+def _time(value: Any) -> datetime:
+    time = datetime.fromisoformat(_text(value))
+    if time.tzinfo is None:
+        raise ValueError("a time without zone")
+    return time
+
+
+BOOLEAN = Type("<true|false>", _boolean)
+UUID = Type("<UUID>", _uuid)
+TIME = Type("<ISO 8601 date and time with zone>", _time)
+TEXT = Type("<string>", _text)
+SECRET = Type("<secret string>", lambda value: Secret(_text(value)))
+SERVER = Type("<host[:port]>", lambda value: ServerAddress.parse(_text(value)))
+OBJECT = Type("<object>", lambda value: value)
