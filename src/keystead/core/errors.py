@@ -85,6 +85,7 @@ INVALID_JSON = _row(
 )
 BODY_TOO_LARGE = _row(262200, 413, "The request body exceeds the limit of {limit} bytes.", "The body is too large.")
 JSON_OUT_OF_RANGE = _row(262200, 400, "Invalid JSON input: {reason}.", "A number, string or nesting is out of range.")
+BODY_TOO_SLOW = _row(262201, 408, "The request body did not arrive in time.", "The client sent its body too slowly.")
 UNSUPPORTED_CONTENT = _row(
     262201, 415, "The request body must be JSON.", "A request with an Origin header must declare a JSON body."
 )
