@@ -37,6 +37,7 @@ class AsgiClient:
         self._app = app
         credential = base64.b64encode(f"{name}:{password}".encode()).decode()
         self.headers = {"authorization": f"Basic {credential}", "host": "keystead.test"}
+        self.address: tuple[str, int] | None = ("192.0.2.7", 50000)
         self.body_reads = 0
 
     async def __call__(
@@ -64,7 +65,7 @@ class AsgiClient:
             "query_string": query.encode(),
             "root_path": "",
             "headers": [(k.encode(), v.encode("latin-1")) for k, v in sent.items() if v is not None],
-            "client": ("192.0.2.7", 50000),
+            "client": self.address,
             "server": ("keystead.test", 443),
         }
         messages: list[Message] = []

@@ -15,6 +15,7 @@ from keystead.api.hal import wants_links
 from keystead.api.query import read_parameters
 from keystead.api.values import UUID
 from keystead.core import errors
+from keystead.core.audit import masked_input
 from keystead.core.errors import OntapError
 from keystead.core.query import quoted
 from keystead.service.context import Call, Caller
@@ -95,7 +96,7 @@ class Request:
     async def values(self, resource: Resource) -> dict[str, Any]:
         """Read the body of a POST and check it against the resource."""
         body = parse_object(await read_body(self._scope, self._receive))
-        self._scope[INPUT] = json.dumps(masked(resource, body))
+        self._scope[INPUT] = masked_input(json.dumps(masked(resource, body)).encode())
         return check_post(resource, body)
 
     async def empty_body(self) -> None:

@@ -66,7 +66,6 @@ CERTIFICATES = Resource(
             type=TIME,
             help="When it expires.",
             get=lambda certificate: certificate.expiry_time.isoformat(),
-            equals=column("expiry_time"),
         ),
         _column("key_size", integer(0, 65536), "Bits of the public key."),
         _column("hash_function", TEXT, "Of the signature, such as ``sha256``."),

@@ -55,7 +55,7 @@ KEY_SERVERS = Resource(
             read=Read.KEY,
             post=True,
             required=True,
-            equals=lambda address: {"address_key": address.key},
+            equals=lambda address: {"address": address.key},
         ),
         Field(
             name="timeout",
