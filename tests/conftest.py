@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 
+pytest_plugins = ["tests.peers.fixtures"]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--long`` adds the repetitions, kill rounds and fuzz that take minutes."""
     parser.addoption("--long", action="store_true", help="repetitions, kill rounds and fuzz as well")

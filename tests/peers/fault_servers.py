@@ -66,6 +66,7 @@ class FaultServer:
                 return
             self.accepted += 1
             connection.settimeout(30)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is said leaves before a reset
             with self._lock:
                 self._open.add(connection)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
@@ -137,6 +138,16 @@ def say(data: bytes) -> Callable[[Connection], None]:
         connection.recv(65536)
         connection.sendall(data)
         silence(connection)
+
+    return script
+
+
+def say_and_close(data: bytes) -> Callable[[Connection], None]:
+    """Send ``data`` whatever was asked, and close."""
+
+    def script(connection: Connection) -> None:
+        connection.recv(65536)
+        connection.sendall(data)
 
     return script
 

@@ -81,6 +81,10 @@ def discovered(*versions: Version) -> tuple[bytes, ...]:
     return success(DISCOVER_VERSIONS, *map(protocol_version, versions))
 
 
+def _header(tag: int, kind: int, length: int) -> bytes:
+    return struct.pack(">II", tag << 8 | kind, length)
+
+
 SOUND: Mapping[int, tuple[bytes, ...]] = {
     DISCOVER_VERSIONS: discovered(*ALL_VERSIONS),
     QUERY: success(QUERY, enumeration(0x42005C, LOCATE), text(0x42009D, "Fault Server")),
@@ -128,7 +132,3 @@ def _version(request: bytes) -> Version:
 def _operation(request: bytes) -> int:
     start = request.index(bytes.fromhex("42005c"))
     return int.from_bytes(request[start + 8 : start + 12])
-
-
-def _header(tag: int, kind: int, length: int) -> bytes:
-    return struct.pack(">II", tag << 8 | kind, length)

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from keystead.kmip.errors import KMIPError, OperationFailed, RemoteProtocolError, TransportError, TTLVError
+from keystead.kmip.errors import (
+    KMIPError,
+    NoCommonVersion,
+    OperationFailed,
+    RemoteProtocolError,
+    TransportError,
+    TTLVError,
+)
 
 if TYPE_CHECKING:
     from keystead.kmip.tls import TLSError
@@ -61,9 +68,15 @@ class Symptom:
 
 def connect_symptom(error: TransportError) -> Symptom:
     """What a failed TCP connection shows."""
-    refused = isinstance(error.__cause__, ConnectionRefusedError)
-    timed_out = isinstance(error.__cause__, TimeoutError)  # ETIMEDOUT: the kernel gave up before we did
-    return Symptom("connect", Event.REFUSED if refused else Event.TIMED_OUT if timed_out else Event.UNREACHABLE)
+    match error.__cause__:
+        case ConnectionRefusedError():
+            return Symptom("connect", Event.REFUSED)
+        case ConnectionResetError():  # it was accepted, and reset before we looked
+            return Symptom("tls", Event.CLOSED)
+        case TimeoutError():  # ETIMEDOUT: the kernel gave up before we did
+            return Symptom("connect", Event.TIMED_OUT)
+        case _:
+            return Symptom("connect", Event.UNREACHABLE)
 
 
 def tls_symptom(error: TLSError) -> Symptom:
@@ -91,16 +104,16 @@ def _tls_event(error: TLSError) -> Event:
     return Event.TLS
 
 
-def kmip_symptom(stage: str, operation: str, error: KMIPError | TimeoutError, *, username: bool) -> Symptom:
+def kmip_symptom(stage: str, operation: str, error: KMIPError, *, username: bool) -> Symptom:
     """What a failed KMIP operation shows."""
     reason = error.reason if isinstance(error, OperationFailed) else None
     return Symptom(stage, _kmip_event(error), operation=operation, result_reason=reason, username=username)
 
 
-def _kmip_event(error: KMIPError | TimeoutError) -> Event:
+def _kmip_event(error: KMIPError) -> Event:
     match error:
-        case TimeoutError():
-            return Event.TIMED_OUT
+        case NoCommonVersion():
+            return Event.NO_COMMON_VERSION
         case OperationFailed():
             return Event.RESULT
         case TTLVError(limit=True):

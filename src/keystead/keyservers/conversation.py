@@ -1,0 +1,106 @@
+"""What a probe asks a key server once TLS is up: its versions, what it is, and whether our credential counts.
+
+Discover Versions and Query are often open to all, so Locate asks last: it needs a client that the server knows. All
+three change nothing. Errors are the library's (:class:`keystead.kmip.errors.KMIPError`); ``operation`` names the one
+that was under way.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from keystead.keyservers.learned import clean
+from keystead.kmip.client import Client
+from keystead.kmip.enums import ResultReason
+from keystead.kmip.errors import OperationFailed, TransportError
+from keystead.kmip.headers import username_credential
+from keystead.kmip.ttlv import PROBE_LIMITS
+from keystead.kmip.versions import V1_0, V1_2, V1_4
+
+if TYPE_CHECKING:
+    from keystead.kmip.tls import Stream
+
+FALLBACK_VERSIONS: Final = (V1_4, V1_2, V1_0)
+"""Headers under which Query is tried when Discover Versions is not permitted."""
+
+
+class Conversation:
+    """The requests of one probe, in order: :meth:`settle_version`, :meth:`query`, :meth:`locate`."""
+
+    def __init__(self, stream: Stream, username: str, password: str | None, learned: dict[str, object]) -> None:
+        credential = username_credential(username, password) if username else None
+        self._client = Client(stream, credential=credential, limits=PROBE_LIMITS)
+        self._learned = learned
+        self._queried = False
+        self.operation = "DiscoverVersions"
+
+    async def settle_version(self) -> None:
+        """Choose the highest common version; a server that does not permit the question is asked by trial."""
+        try:
+            await self._client.negotiate()
+        except OperationFailed as failure:
+            if failure.reason != ResultReason.PERMISSION_DENIED:
+                raise
+            await self._try_versions(failure)
+        self._learn_clock()
+        self._learned["kmip_versions"] = [_shown(version) for version in self._client.offered]
+        self._learned["kmip_version"] = _shown(self._client.version)
+
+    async def query(self) -> None:
+        """Ask for operations and server information; a server without Query is fine."""
+        if self._queried:
+            return
+        self.operation = "Query"
+        try:
+            await self._query()
+        except OperationFailed as failure:
+            if failure.reason != ResultReason.OPERATION_NOT_SUPPORTED:
+                raise
+            self._warn("Query is not supported")
+
+    async def locate(self) -> None:
+        """Ask for one object, as any client of a key server must be able to; that we may not is only a warning."""
+        self.operation = "Locate"
+        try:
+            await self._client.locate(maximum_items=1)
+        except OperationFailed as failure:
+            if failure.reason == ResultReason.OPERATION_NOT_SUPPORTED:
+                self._warn("Locate is not supported")
+            elif failure.reason == ResultReason.PERMISSION_DENIED:
+                self._warn("Locate is not permitted")
+            else:
+                raise
+
+    async def _try_versions(self, denied: OperationFailed) -> None:
+        for version in FALLBACK_VERSIONS:
+            self._client.version = version
+            try:
+                await self._query()
+            except OperationFailed:
+                continue
+            except TransportError:  # it closes after an answer that it does not like
+                break
+            self._queried = True
+            self._warn("Discover Versions is not permitted")
+            return
+        raise denied
+
+    async def _query(self) -> None:
+        answer = await self._client.query()
+        if answer.vendor_identification:
+            self._learned["vendor"] = clean(answer.vendor_identification)
+
+    def _learn_clock(self) -> None:
+        header = self._client.response_header
+        if header is not None and header.time_stamp is not None:
+            self._learned["clock_skew_s"] = round(header.time_stamp - time.time())
+
+    def _warn(self, text: str) -> None:
+        warnings = self._learned.setdefault("warnings", [])
+        if isinstance(warnings, list):
+            warnings.append(text)
+
+
+def _shown(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

@@ -1,0 +1,82 @@
+"""The key server gateway of the service: all probes of a request at once, one answer per primary.
+
+It holds what probes share (resolver, TLS contexts) and no connection. How many requests may probe at a time is the
+service's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from keystead.keyservers.contexts import Contexts
+from keystead.keyservers.probe import Probe
+from keystead.keyservers.resolve import Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
+    from keystead.core.server_address import ServerAddress
+    from keystead.keyservers.egress import EgressRules
+    from keystead.keyservers.resolve import Answer
+
+
+class Gateway:
+    """Probes key servers over KMIP. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        rules: EgressRules,
+        *,
+        getaddrinfo: Callable[..., Answer] = socket.getaddrinfo,  # type: ignore[assignment]
+    ) -> None:
+        self._resolver = Resolver(rules, getaddrinfo=getaddrinfo)
+        self._contexts = Contexts()
+
+    async def probe_all(
+        self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float
+    ) -> list[ProbeResult]:
+        """Probe every target and its secondaries at once and return one result per target, in order.
+
+        Each address has the target's time limit, and none has more than ``deadline_s`` seconds.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+
+        async def probe(target: ProbeTarget, server: ServerAddress) -> ProbeResult:
+            limit_s = min(target.timeout_s, end - loop.time())
+            return await Probe(server, target, identity, self._resolver, self._contexts).run(limit_s)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                [group.create_task(probe(target, server)) for server in (target.server, *target.secondaries)]
+                for target in targets
+            ]
+        return [_combined([task.result() for task in of_one_target]) for of_one_target in tasks]
+
+
+def _combined(results: Sequence[ProbeResult]) -> ProbeResult:
+    """Answer for a primary by its own result, or by the first of its secondaries that was refused."""
+    primary, *secondaries = results
+    refused = next((result for result in results if not result.accepted), None)
+    if secondaries:
+        learned = {str(result.server): _summary(result) for result in secondaries}
+        primary = replace(primary, learned={**primary.learned, "secondaries": learned})
+    if refused is None or refused.server is primary.server:
+        return primary
+    return replace(
+        primary,
+        error=refused.error,
+        stage=refused.stage,
+        reason=refused.reason,
+        failed_server=refused.server,
+        stages=refused.stages,
+    )
+
+
+def _summary(result: ProbeResult) -> dict[str, object]:
+    outcome = {"accepted": result.accepted, "stage": result.stage, "reason": result.reason}
+    return {**{name: value for name, value in outcome.items() if value is not None}, **result.learned}

@@ -1,0 +1,46 @@
+"""What a probe learned about a key server, as plain JSON values for cluster accounts and operators.
+
+Everything here came from the peer: texts are cut and stripped of control characters, and nothing of it may enter an
+error.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography import x509
+
+TEXT_LIMIT: Final = 256
+NAMES_LIMIT: Final = 32
+
+
+def clean(text: str) -> str:
+    """Make a peer's text fit to be shown: one line, printable, at most 256 characters."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:TEXT_LIMIT]
+    )
+
+
+def certificate_facts(certificate: bytes) -> dict[str, object]:
+    """Return subject, issuer, dates and names of a certificate (DER); empty when it cannot be read."""
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        return {
+            "subject": clean(parsed.subject.rfc4514_string()),
+            "issuer": clean(parsed.issuer.rfc4514_string()),
+            "not_before": parsed.not_valid_before_utc.isoformat(),
+            "not_after": parsed.not_valid_after_utc.isoformat(),
+            "names": _names(parsed),
+        }
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return {}
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    hosts = names.get_values_for_type(x509.DNSName)
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return [clean(str(name)) for name in (*hosts, *addresses)][:NAMES_LIMIT]

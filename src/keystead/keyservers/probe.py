@@ -1,0 +1,246 @@
+"""One probe of one key server: resolve, check, connect, TLS, KMIP, credential, each stage a fact.
+
+A probe is a liveness and compatibility test on a connection of its own: it resumes no session, takes no pooled
+connection and changes nothing on the server. It never outlives its time limit and never raises for what a peer does.
+What a failure means is the table's business (``failures.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.probing import STAGES, ProbeResult, StageResult
+from keystead.core.server_address import ServerAddress
+from keystead.keyservers.contexts import KeyMismatchError
+from keystead.keyservers.conversation import Conversation
+from keystead.keyservers.failures import classify, stage_of
+from keystead.keyservers.learned import certificate_facts
+from keystead.keyservers.resolve import AddressNotAllowedError, NameNotResolvedError
+from keystead.keyservers.symptoms import Event, Symptom, connect_symptom, kmip_symptom, tls_symptom
+from keystead.kmip.errors import KMIPError, TransportError
+from keystead.kmip.tls import TLSError, connect_tcp, handshake
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Coroutine, Iterator, Sequence
+
+    from keystead.core.probing import ProbeTarget, TlsIdentity
+    from keystead.keyservers.contexts import Contexts
+    from keystead.keyservers.resolve import Resolver
+    from keystead.kmip.tls import Address, Stream
+
+# How long a second connection is watched before its silence counts as patience: at least so many seconds, and so many
+# times what its handshake took, because a loaded server is slow to close as well.
+SECOND_LOOK_S: Final = 0.25
+SECOND_LOOK_HANDSHAKES: Final = 3
+
+_log = logging.getLogger(__name__)
+
+
+class _RefusedError(Exception):
+    """A stage failed; carries what was observed."""
+
+    def __init__(self, symptom: Symptom) -> None:
+        super().__init__(symptom.event)
+        self.symptom = symptom
+
+
+class Probe:
+    """A probe of one address, a primary's or a secondary's. Run it once."""
+
+    def __init__(
+        self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity, resolver: Resolver, contexts: Contexts
+    ) -> None:
+        self._server = server
+        self._host = server.host.removesuffix(".")
+        self._target = target
+        self._identity = identity
+        self._resolver = resolver
+        self._contexts = contexts
+        self._stage = "resolve"
+        self._elapsed_ms: dict[str, float] = {}
+        self._conversation: Conversation | None = None
+        self._suspicion: Symptom | None = None  # stands if the time runs out during the second look
+        self._learned: dict[str, object] = {}
+
+    async def run(self, limit_s: float) -> ProbeResult:
+        """Probe within ``limit_s`` seconds."""
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._run_stages()
+        except TimeoutError:
+            return self._refused(self._suspicion or self._timed_out())
+        except _RefusedError as refused:
+            return self._refused(refused.symptom, refused.__cause__)
+        return self._accepted()
+
+    # --- the stages, in order ---
+
+    async def _run_stages(self) -> None:
+        with self._timing("resolve"):
+            addresses = await self._resolve()
+        with self._timing("egress"):
+            self._check(addresses)
+        self._stage = "tls"
+        context = self._own_context()
+        with self._timing("connect"):
+            sock = await self._connect(addresses)
+        with self._timing("tls"):
+            stream = await self._handshake(sock, context)
+        with contextlib.closing(stream):
+            await self._converse(stream, addresses, context)
+
+    async def _resolve(self) -> tuple[Address, ...]:
+        try:
+            return await self._resolver.look_up(self._host, self._server.port)
+        except NameNotResolvedError as error:
+            raise _RefusedError(Symptom("resolve", Event.UNRESOLVED)) from error
+
+    def _check(self, addresses: Sequence[Address]) -> None:
+        try:
+            self._resolver.check(addresses)
+        except AddressNotAllowedError as error:
+            raise _RefusedError(Symptom("egress", Event.FORBIDDEN)) from error
+
+    def _own_context(self) -> ssl.SSLContext:
+        """Find the faults of our own certificate before any packet leaves."""
+        try:
+            context = self._contexts.get(self._identity)
+        except KeyMismatchError as error:
+            raise _RefusedError(Symptom("tls", Event.OWN_KEY_MISMATCH)) from error
+        except (ssl.SSLError, ValueError) as error:
+            raise _RefusedError(Symptom("tls", Event.OTHER)) from error
+        now = datetime.now(UTC)
+        if now > context.not_after:
+            raise _RefusedError(Symptom("tls", Event.OWN_EXPIRED))
+        if now < context.not_before:
+            raise _RefusedError(Symptom("tls", Event.OWN_NOT_YET_VALID))
+        return context.ssl
+
+    async def _connect(self, addresses: Sequence[Address]) -> socket.socket:
+        try:
+            sock = await connect_tcp(addresses)
+        except TransportError as error:
+            raise _RefusedError(connect_symptom(error)) from error
+        with contextlib.suppress(OSError):  # it may be closed again by now
+            self._learned["address"] = str(ServerAddress(*sock.getpeername()[:2]))
+        return sock
+
+    async def _handshake(self, sock: socket.socket, context: ssl.SSLContext) -> Stream:
+        try:
+            stream = await handshake(sock, context, server_name=self._host)
+        except TLSError as error:
+            self._learn_certificate(error.peer_chain)
+            raise _RefusedError(tls_symptom(error)) from error
+        self._learned |= {"tls_version": stream.version, "cipher": stream.cipher}
+        self._learn_certificate(stream.peer_chain)
+        return stream
+
+    async def _converse(self, stream: Stream, addresses: Sequence[Address], context: ssl.SSLContext) -> None:
+        password = self._target.password.reveal().decode() if self._target.password else None
+        self._conversation = conversation = Conversation(stream, self._target.username, password, self._learned)
+        with self._timing("kmip"):
+            try:
+                await conversation.settle_version()
+            except TransportError as error:
+                raise _RefusedError(await self._unanswered(error, stream, addresses, context)) from error
+            except KMIPError as error:
+                raise self._refused_by_kmip(error) from error
+            await self._ask(conversation.query())
+        with self._timing("credential"):
+            await self._ask(conversation.locate())
+
+    async def _ask(self, question: Coroutine[None, None, None]) -> None:
+        try:
+            await question
+        except KMIPError as error:
+            raise self._refused_by_kmip(error) from error
+
+    # --- no answer to our first request ---
+
+    async def _unanswered(
+        self, error: TransportError, stream: Stream, addresses: Sequence[Address], context: ssl.SSLContext
+    ) -> Symptom:
+        """Tell a TLS 1.3 server that refuses our certificate from one that dislikes our request."""
+        closed = self._kmip_symptom(error)
+        evidence = stream.evidence
+        if evidence.received:
+            return closed
+        if isinstance(error, TLSError) and (symptom := tls_symptom(error)).event is not Event.CLOSED:
+            return symptom
+        if stream.version != "TLSv1.3" or evidence.ticket_received:
+            return closed
+        self._suspicion = closed
+        return await self._second_look(addresses, context) or closed
+
+    async def _second_look(self, addresses: Sequence[Address], context: ssl.SSLContext) -> Symptom | None:
+        """Connect again and send nothing: who is closed on now, too, is refused for who they are."""
+        try:
+            stream = await handshake(await connect_tcp(addresses), context, server_name=self._host)
+            with contextlib.closing(stream):
+                async with asyncio.timeout(max(SECOND_LOOK_S, SECOND_LOOK_HANDSHAKES * stream.handshake_seconds)):
+                    said = await stream.receive()
+        except TLSError as error:
+            symptom = tls_symptom(error)
+            if symptom.event is not Event.CLOSED:
+                return symptom
+            refused = error.phase == "exchange" and not error.evidence.ticket_received
+        except (TransportError, TimeoutError):
+            return None
+        else:
+            refused = not said and not stream.evidence.ticket_received
+        return Symptom("tls", Event.CLOSED, closes_without_request=True) if refused else None
+
+    # --- facts and results ---
+
+    @contextlib.contextmanager
+    def _timing(self, stage: str) -> Iterator[None]:
+        self._stage = stage
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._elapsed_ms[stage] = round((time.perf_counter() - start) * 1000, 1)
+
+    def _learn_certificate(self, chain: Sequence[bytes]) -> None:
+        if chain:
+            self._learned["certificate"] = certificate_facts(chain[0])
+
+    def _timed_out(self) -> Symptom:
+        operation = self._conversation.operation if self._conversation else None
+        return Symptom(self._stage, Event.TIMED_OUT, operation=operation)
+
+    def _kmip_symptom(self, error: KMIPError) -> Symptom:
+        operation = self._conversation.operation if self._conversation else ""
+        return kmip_symptom(self._stage, operation, error, username=bool(self._target.username))
+
+    def _refused_by_kmip(self, error: KMIPError) -> _RefusedError:
+        return _RefusedError(self._kmip_symptom(error))
+
+    def _accepted(self) -> ProbeResult:
+        stages = tuple(StageResult(stage, "passed", self._elapsed_ms[stage]) for stage in STAGES)
+        return ProbeResult(self._server, None, None, None, None, stages, self._learned)
+
+    def _refused(self, symptom: Symptom, cause: BaseException | None = None) -> ProbeResult:
+        row = classify(symptom)
+        stage = stage_of(row, symptom)
+        _log.info("key server %s refused: %s (%s); %r; %r", self._server, row.reason, stage, symptom, cause)
+        return ProbeResult(
+            self._server, row.error, stage, row.reason, self._server, self._stages_until(stage), self._learned
+        )
+
+    def _stages_until(self, failed: str) -> tuple[StageResult, ...]:
+        """Stages before the failed one passed if they were run; those behind it are skipped, whatever they saw."""
+        before = STAGES[: STAGES.index(failed)]
+        return tuple(self._stage_result(stage, failed=stage == failed, before=stage in before) for stage in STAGES)
+
+    def _stage_result(self, stage: str, *, failed: bool, before: bool) -> StageResult:
+        if failed or (before and stage in self._elapsed_ms):
+            return StageResult(stage, "failed" if failed else "passed", self._elapsed_ms.get(stage, 0.0))
+        return StageResult(stage, "skipped", 0.0)
