@@ -103,7 +103,7 @@ class Transaction(Protocol):
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
     def audit_nodes(self) -> tuple[str, ...]:
-        """Return the uuids of all nodes that have records or an end of chain."""
+        """Return the uuids of all nodes: registered ones, and those that left a chain behind."""
         ...
 
     def page(self, kind: type[Listed], page: Page) -> tuple[Listed, ...]:

@@ -71,7 +71,9 @@ _DATA_KEYS = select(tables.data_keys).order_by(tables.data_keys.c.id)
 _AUDIT_HEAD = select(tables.audit_heads).where(tables.audit_heads.c.node == bindparam("n"))
 _LOCKED_AUDIT_HEAD = _AUDIT_HEAD.with_for_update()
 _PUT_AUDIT_HEAD = _storing(tables.audit_heads, "node")
-_AUDIT_NODES = union(select(tables.audit_heads.c.node), select(tables.audit_records.c.node)).order_by("node")
+_AUDIT_NODES = union(
+    select(tables.nodes.c.uuid.label("node")), select(tables.audit_heads.c.node), select(tables.audit_records.c.node)
+).order_by("node")
 _AUDIT_RECORDS = (
     select(tables.audit_records)
     .where(and_(tables.audit_records.c.node == bindparam("n"), tables.audit_records.c.index > bindparam("after")))
