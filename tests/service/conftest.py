@@ -1,5 +1,119 @@
-"""The databases, for every test of the use cases."""
+"""A world for use cases: the real services on a fresh SQLite database, and sound key servers to add."""
 
-from tests.peers.databases import database_url, postgres, sqlite_template, sqlite_url, store
+from __future__ import annotations
 
-__all__ = ["database_url", "postgres", "sqlite_template", "sqlite_url", "store"]
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from keystead.app.initialise import initialise
+from keystead.app.wiring import Running, running
+from keystead.core.certificates import NewCertificate
+from keystead.core.key_managers import NewKeyManager
+from keystead.core.key_servers import AddRequest, NewKeyServer
+from keystead.core.model import Role
+from keystead.core.secret import Secret
+from keystead.core.server_address import ServerAddress
+from keystead.service.context import Call, Caller
+from keystead.settings import Settings
+from tests.peers import fault_servers as fault
+from tests.peers import kmip_answers as kmip
+from tests.peers.certificates import server_context
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from keystead.service.ports import Store
+    from keystead.service.services import Services
+    from tests.peers.fixtures import Pki
+
+CALL = Call(Caller("admin", Role.ADMIN, "127.0.0.1"), "POST", "/api/test")
+
+
+@dataclass
+class World:
+    """The running services, with short ways to make what most tests need."""
+
+    open: Running
+    pki: Pki
+
+    @property
+    def services(self) -> Services:
+        return self.open.services
+
+    @property
+    def store(self) -> Store:
+        return self.open.store
+
+    async def certificates(self, svm: str | None = None) -> tuple[str, str]:
+        """Install the client certificate and the key servers' CA; return their uuids."""
+        install = self.services.certificates.install
+        key = Secret(self.pki.client.key_pem)
+        client = await install(
+            CALL, NewCertificate("client", self.pki.client.certificate_pem, svm_name=svm, private_key=key)
+        )
+        ca = await install(CALL, NewCertificate("server_ca", self.pki.server_ca.pem, svm_name=svm))
+        return client.uuid, ca.uuid
+
+    async def key_manager(self, *servers: str, svm: str | None = None) -> str:
+        """Make certificates and a key manager with these servers; return its uuid."""
+        client, ca = await self.certificates(svm)
+        new = NewKeyManager(None, svm, client, (ca,), tuple(asked(server) for server in servers))
+        return (await self.services.key_managers.create(CALL, new)).key_manager.uuid
+
+    async def stored(self, key_manager: str) -> list[str]:
+        """Return the addresses of the stored servers, in order."""
+        return [str(server.address) for server in await self.store.read(lambda tx: tx.key_servers(key_manager))]
+
+    async def audited(self) -> list[tuple[str, str]]:
+        """Return state and code of this node's audit records, in order."""
+        (node,) = await self.store.read(lambda tx: tx.nodes())
+        records = await self.store.read(lambda tx: tx.audit_records(node.uuid, 0, 1000))
+        return [(record.state, record.code) for record in records]
+
+
+def asked(server: str, **fields: object) -> NewKeyServer:
+    """Ask for a server as a caller would."""
+    return NewKeyServer(ServerAddress.parse(server), **fields)  # type: ignore[arg-type]
+
+
+def add(*servers: NewKeyServer) -> AddRequest:
+    """Ask for servers in one call."""
+    return AddRequest(servers, prefix="" if len(servers) == 1 else "records[{index}].")
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory that init made."""
+    data = tmp_path_factory.mktemp("template") / "data"
+    initialise(Settings(data=data), b"password of admin", terminal=False)
+    return data
+
+
+@pytest_asyncio.fixture
+async def world(template: Path, tmp_path: Path, pki: Pki) -> AsyncIterator[World]:
+    """The services over a copy of the template."""
+    data = tmp_path / "data"
+    shutil.copytree(template, data)
+    async with running(Settings(data=data, egress_allow=("127.0.0.0/8",))) as open_:
+        yield World(open_, pki)
+
+
+@pytest.fixture(scope="session")
+def servers(pki: Pki) -> Iterator[list[str]]:
+    """Addresses of five sound key servers."""
+    context = server_context(pki.server, client_ca=pki.client_ca)
+    with ExitStack() as stack:
+        started = [stack.enter_context(fault.FaultServer(fault.tls(context, kmip.answering()))) for _ in range(5)]
+        yield [f"127.0.0.1:{server.port}" for server in started]
+
+
+@pytest.fixture(scope="session")
+def closed() -> str:
+    """An address on which nothing listens."""
+    return f"127.0.0.1:{fault.refused_port()}"

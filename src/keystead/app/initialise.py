@@ -1,0 +1,178 @@
+"""``keystead init`` and ``db upgrade``: everything that is made once. Safe to repeat; nothing is ever made anew.
+
+It must not print: it returns what to say. The first password is shown on a terminal, or written to a 0400 file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from keystead.app import listener
+from keystead.app.wiring import NODE_FILE, CannotStart, opened
+from keystead.core.model import Account, Cluster, Node, Release, Role
+from keystead.core.secret import Secret
+from keystead.sealing import Argon2Hasher, Keyring, create_root_key, read_root_key
+from keystead.service.ports import SealError, StoreError
+from keystead.settings import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from keystead.service.ports import Transaction
+    from keystead.settings import Settings
+    from keystead.store import SqlStore
+
+RELEASE = Release(9, 18, 1)
+"""The ONTAP release that the API follows: what ``GET /cluster`` reports and a node's row holds."""
+
+ADMIN = "admin"
+PASSWORD_FILE = "admin.password"  # noqa: S105 - a file's name
+SHORTEST_PASSWORD = 8
+LONGEST_PASSWORD = 128
+
+
+def initialise(settings: Settings, password_file: bytes | None, *, terminal: bool) -> list[str]:
+    """Make what is missing of a data directory and its database; return the lines to show.
+
+    ``password_file`` is the content of ``--admin-password-file``. Raises CannotStart, SettingsError.
+    """
+    given = _checked_password(password_file) if password_file is not None else None
+    host, _ = listener.parse_listen(settings.listen)
+    lines = [f"data directory {settings.data}"]
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lines += [upgrade(settings), *_root_key(settings), *_certificate(settings.data, host)]
+        lines += asyncio.run(_rows(settings, given, terminal=terminal))
+    except (SealError, StoreError) as error:
+        raise CannotStart(str(error)) from None
+    except OSError as error:
+        raise CannotStart(f"{error.filename or settings.data}: {error.strerror}") from None
+    return lines
+
+
+def upgrade(settings: Settings) -> str:
+    """Bring the database to this release's schema; return the line to show. Raises CannotStart."""
+    from keystead.store import tables
+    from keystead.store.upgrade import upgrade as upgrade_
+
+    try:
+        before = upgrade_(settings.database_url)
+    except StoreError as error:
+        raise CannotStart(str(error)) from None
+    if before == tables.HEAD:
+        return f"database schema {before}, current"
+    return f"database schema {tables.HEAD}, {f'upgraded from {before}' if before else 'made'}"
+
+
+def _checked_password(content: bytes) -> Secret:
+    password = content.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        length = len(password.decode())
+    except UnicodeDecodeError:
+        raise SettingsError("--admin-password-file: the password is not UTF-8") from None
+    if not SHORTEST_PASSWORD <= length <= LONGEST_PASSWORD:
+        raise SettingsError(
+            f"--admin-password-file: a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
+        )
+    return Secret(password)
+
+
+def _root_key(settings: Settings) -> list[str]:
+    """Make the root key where there is none, unless the database was set up with one already."""
+    path = settings.root_key_file
+    if path.exists():
+        return []
+    if asyncio.run(_has_data_keys(settings)):
+        raise CannotStart(f"the root key {path} is missing, and this database's secrets can be opened with no other")
+    create_root_key(path)
+    return [f"root key {path}: keep a copy away from the database's backups"]
+
+
+async def _has_data_keys(settings: Settings) -> bool:
+    store = opened(settings)
+    try:
+        return bool(await store.read(lambda tx: tx.data_keys()))
+    finally:
+        await store.close()
+
+
+def _certificate(data: Path, host: str) -> list[str]:
+    """Make the listener's certificate unless there is one."""
+    certificate, key = data / listener.CERTIFICATE_FILE, data / listener.KEY_FILE
+    if not (certificate.exists() and key.exists()):
+        made, private = listener.make_certificate(host, datetime.now(UTC))
+        _write_new(key, private, 0o400)
+        _write_new(certificate, made, 0o444)
+    return [f"TLS certificate {certificate}, SHA-256 {listener.fingerprint(certificate.read_bytes())}"]
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a file under its final name only when it is whole and on disk."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+async def _rows(settings: Settings, given: Secret | None, *, terminal: bool) -> list[str]:
+    """Make the rows that a service needs: data key, cluster, node, account admin."""
+    store = opened(settings)
+    try:
+        await _data_key(store, read_root_key(settings.root_key_file))
+        await store.write(lambda tx: _cluster_and_node(tx, settings.data))
+        return await _admin(store, settings.data, given, terminal=terminal)
+    finally:
+        await store.close()
+
+
+async def _data_key(store: SqlStore, root_key: Secret) -> None:
+    def make(tx: Transaction) -> None:
+        keys = tx.data_keys()
+        if keys:
+            Keyring.open(root_key, keys)  # raises when it is another root key
+        else:
+            tx.add_data_key(Keyring.create(root_key)[1])
+
+    await store.write(make)
+
+
+def _cluster_and_node(tx: Transaction, data: Path) -> None:
+    cluster = tx.cluster()
+    if cluster is None:
+        cluster = Cluster(str(uuid4()), "keystead")
+        tx.put_cluster(cluster)
+    file = data / NODE_FILE
+    if not file.exists():
+        _write_new(file, f"{uuid4()}\n".encode(), 0o444)
+    uuid = file.read_text().strip()
+    known = {node.uuid: node for node in tx.nodes()}
+    name = known[uuid].name if uuid in known else f"{cluster.name}-{len(known) + 1:02}"
+    tx.put_node(Node(uuid, name, RELEASE))
+
+
+async def _admin(store: SqlStore, data: Path, given: Secret | None, *, terminal: bool) -> list[str]:
+    if await store.read(lambda tx: tx.account(ADMIN)):
+        return [f"account {ADMIN} exists, its password is unchanged"]
+    password = given or Secret(secrets.token_urlsafe(18))
+    hasher = Argon2Hasher()
+    try:
+        hashed = await hasher.hash(password)
+    finally:
+        hasher.close()
+    file = data / PASSWORD_FILE
+    if not (given or terminal):
+        _write_new(file, password.reveal() + b"\n", 0o400)  # before the account exists: a kill here loses nothing
+    await store.write(lambda tx: tx.put_account(Account(ADMIN, Role.ADMIN, hashed)))
+    if given:
+        return [f"account {ADMIN} made, with the password given"]
+    if terminal:
+        return [f"account {ADMIN} made, password: {password.reveal().decode()}", "(it is not shown again)"]
+    return [f"account {ADMIN} made, its password is in {file}"]

@@ -1,0 +1,155 @@
+"""Settings become an open store, adapters, services and the ASGI app; ``serve`` runs them until it is stopped.
+
+The only place where an adapter is chosen. It makes nothing on disk: that is ``initialise``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keystead.app import listener, logs
+from keystead.app.clock import SystemClock
+from keystead.keyservers.egress import EgressRules
+from keystead.keyservers.gateway import Gateway
+from keystead.sealing import Argon2Hasher, Keyring, read_root_key
+from keystead.service.accounts import Accounts
+from keystead.service.audit import AuditLog, verify
+from keystead.service.certificates import Certificates
+from keystead.service.cluster import ClusterInfo
+from keystead.service.key_managers import KeyManagers
+from keystead.service.key_servers import KeyServers
+from keystead.service.ports import SealError, StoreError
+from keystead.service.probe_queue import ProbeQueue
+from keystead.service.proving import Prover
+from keystead.service.services import Services
+from keystead.service.svms import Svms
+from keystead.settings import SettingsError
+from keystead.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from keystead.service.audit import ChainReport
+    from keystead.service.ports import Sealer
+    from keystead.settings import Settings
+    from keystead.store import SqlStore
+
+NODE_FILE = "node.uuid"
+
+
+class CannotStart(Exception):  # noqa: N818 - what the operator reads: the service cannot start, because ...
+    """The data directory, its database or its root key cannot be used; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Everything that is open while the service runs."""
+
+    services: Services
+    store: SqlStore
+    sealer: Sealer
+    queue: ProbeQueue
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Open everything, and close it in order; raises CannotStart, SettingsError."""
+    rules = egress_rules(settings)
+    node = node_uuid(settings.data)
+    store = opened(settings)
+    hasher = Argon2Hasher()
+    clock = SystemClock()
+    try:
+        try:
+            keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
+        except (SealError, StoreError) as error:
+            raise CannotStart(str(error)) from None
+        audit = AuditLog(store, keyring, clock, node)
+        queue = ProbeQueue(
+            per_account=settings.probes_per_account, in_all=settings.probes_in_all, waiting=settings.probes_waiting
+        )
+        prover = Prover(Gateway(rules), keyring, queue)
+        services = Services(
+            accounts=Accounts(store, hasher, clock, audit),
+            audit=audit,
+            certificates=Certificates(store, keyring, audit, clock),
+            cluster=ClusterInfo(store),
+            key_managers=KeyManagers(store, prover, keyring, audit),
+            key_servers=KeyServers(store, prover, keyring, audit),
+            svms=Svms(store, audit),
+        )
+        try:
+            yield Running(services, store, keyring, queue)
+        finally:
+            await audit.close()
+    finally:
+        hasher.close()
+        await store.close()
+
+
+def egress_rules(settings: Settings) -> EgressRules:
+    """Read the egress settings; raises SettingsError."""
+    try:
+        return EgressRules.parse(settings.egress_allow, settings.egress_only)
+    except ValueError as error:
+        raise SettingsError(f"settings 'egress_allow', 'egress_only': {error}") from None
+
+
+def opened(settings: Settings) -> SqlStore:
+    """Open the database; raises CannotStart when it is missing, unreachable or of another release's schema."""
+    try:
+        return open_store(settings.database_url)
+    except StoreError as error:
+        raise CannotStart(str(error)) from None
+
+
+def node_uuid(data: Path) -> str:
+    """Read which node this data directory is; raises CannotStart."""
+    try:
+        return (data / NODE_FILE).read_text().strip()
+    except OSError:
+        raise CannotStart(f"{data} is no data directory of Keystead: run `keystead init --data {data}`") from None
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; raises CannotStart, SettingsError."""
+    import uvloop
+
+    logs.configure(settings)
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    from keystead.api.app import create_app
+
+    async with running(settings) as open_:
+        server = listener.server(create_app(open_.services), settings.listen, settings.data, open_.queue.close)
+        await server.serve()
+        if not server.started:
+            raise CannotStart(f"cannot listen on {settings.listen}")
+
+
+def verify_audit(settings: Settings) -> tuple[list[str], bool]:
+    """Walk every node's audit chain: one line per node, and whether all are intact."""
+    return asyncio.run(_verify_audit(settings))
+
+
+async def _verify_audit(settings: Settings) -> tuple[list[str], bool]:
+    store = opened(settings)
+    try:
+        keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
+        reports = await verify(store, keyring)
+    except (SealError, StoreError) as error:
+        raise CannotStart(str(error)) from None
+    finally:
+        await store.close()
+    return [_described(report) for report in reports], all(report.broken_at is None for report in reports)
+
+
+def _described(report: ChainReport) -> str:
+    verdict = "intact" if report.broken_at is None else f"broken at record {report.broken_at}: {report.reason}"
+    return f"node {report.node}: {report.records} records, {verdict}"
