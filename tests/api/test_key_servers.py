@@ -1,0 +1,235 @@
+"""``/security/key-managers/{uuid}/key-servers`` over real KMIP servers: shapes, links, dry run, errors."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from tests.api.conftest import ABSENT
+from tests.peers.asgi import assert_error
+from tests.peers.fault_servers import refused_port
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Api
+    from tests.peers.fixtures import Pki
+    from tests.peers.processes import Program
+
+CANARY = "c4nary-s3cret"
+
+
+@pytest.fixture
+async def servers_path(api: Api, pki: Pki, pykmip_servers: list[Program]) -> str:
+    """The key servers of a cluster key manager that has one, the first of the session's."""
+    uuid = await api.key_manager(pki, [pykmip_servers[0].address])
+    return f"/api/security/key-managers/{uuid}/key-servers"
+
+
+def link(path: str, address: str) -> str:
+    """The path of a server as clients encode it."""
+    return f"{path}/{address.replace(':', '%3A')}"
+
+
+async def test_one_server_is_added(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """201, an empty object, Location with the encoded address; then readable in every spelling of its path."""
+    address = pykmip_servers[1].address
+    answer = await api.admin.post(f"{servers_path}?return_timeout=30", {"server": address, "_links": {"self": {}}})
+    assert (answer.status, answer.body) == (201, {})
+    location = answer.headers["location"]
+    assert location == link(servers_path, address)
+    expected = {
+        "uuid": servers_path.split("/")[4],
+        "server": address,
+        "timeout": 25,
+        "username": "",
+        "create_remove_timeout": 10,
+        "_links": {"self": {"href": location}},
+    }
+    for path in (location, f"{servers_path}/{address}", f"{location}/", f"{servers_path}//{address}/"):
+        assert (await api.readonly.get(f"{path}?fields=%2A")).body == expected
+        assert (await api.readonly.get(path)).body == expected
+
+
+async def test_everything_given_is_applied(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """Time-outs as numbers or digits, credential, a secondary; the password is shown and recorded nowhere."""
+    address = pykmip_servers[1].address
+    secondary = "localhost"
+    body = {
+        "server": address,
+        "timeout": "30",
+        "create_remove_timeout": 0,
+        "username": "u",
+        "password": CANARY,
+        "secondary_key_servers": [secondary],
+    }
+    answer = await api.admin.post(servers_path, body)
+    assert answer.status == 201, answer.content
+    shown = await api.admin.get(f"{servers_path}/{address}?fields=**")
+    assert shown.body["timeout"] == 30
+    assert shown.body["create_remove_timeout"] == 0
+    assert shown.body["username"] == "u"
+    assert shown.body["secondary_key_servers"] == [secondary]
+    assert CANARY.encode() not in shown.content
+    assert b"password" not in shown.content
+    assert "connectivity" not in shown.body
+    record = (await api.audit())[-1]
+    assert json.loads(record.input) == body | {"password": "***"}
+    listed = (await api.admin.get("/api/security/key-managers?fields=external")).body["records"][0]
+    assert listed["external"]["servers"][1]["secondary_key_servers"] == secondary
+
+
+async def test_several_servers_are_added_at_once(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """Bulk: one record per server with its key and link, Location of the first."""
+    addresses = [server.address for server in pykmip_servers[1:3]]
+    body = {"records": [{"server": address, "timeout": 5, "_links": {}} for address in addresses]}
+    answer = await api.admin.post(f"{servers_path}?return_records=true", body)
+    assert answer.status == 201
+    assert answer.headers["location"] == link(servers_path, addresses[0])
+    assert answer.body == {
+        "num_records": 2,
+        "records": [
+            {"server": address, "_links": {"self": {"href": link(servers_path, address)}}} for address in addresses
+        ],
+    }
+    listed = (await api.admin.get(servers_path)).body
+    assert [record["server"] for record in listed["records"]] == [pykmip_servers[0].address, *addresses]
+    assert set(listed["records"][0]) == {"server", "_links"}
+    assert listed["_links"]["self"]["href"] == servers_path
+
+
+async def test_pages_keep_the_order_of_creation(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """One server a page, following the links."""
+    addresses = [server.address for server in pykmip_servers[:4]]
+    added = await api.admin.post(servers_path, {"records": [{"server": address} for address in addresses[1:]]})
+    assert added.status == 201
+    url, seen = f"{servers_path}?max_records=1&fields=timeout", []
+    while url:
+        page = (await api.admin.get(url)).body
+        assert page["num_records"] == 1
+        seen += [(record["server"], record["timeout"]) for record in page["records"]]
+        url = page["_links"].get("next", {}).get("href", "")
+    assert seen == [(address, 25) for address in addresses]
+
+
+async def test_filters_compare_by_meaning(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """A server is found by its address; other values by equality; filtered fields are shown."""
+    port = pykmip_servers[1].port
+    assert (await api.admin.post(servers_path, {"server": f"LocalHost:{port}", "timeout": 7})).status == 201
+    for query, found in (
+        (f"server=localhost.%3A{port}", 1),
+        ("server=localhost", 0),
+        ("timeout=7", 1),
+        ("timeout=8", 0),
+        ("timeout=7&create_remove_timeout=10&username=", 1),
+        ("secondary_key_servers=a", 0),
+    ):
+        answer = (await api.admin.get(f"{servers_path}?{query}")).body
+        assert answer["num_records"] == len(answer["records"]) == found, query
+    (record,) = (await api.admin.get(f"{servers_path}?timeout=7")).body["records"]
+    assert (record["server"], record["timeout"]) == (f"LocalHost:{port}", 7)
+    assert (await api.admin.get(f"{servers_path}/LOCALHOST.:{port}")).body["server"] == f"LocalHost:{port}"
+    again = await api.admin.post(servers_path, {"server": f"localhost.:{port}"})
+    assert_error(again, errors.KEY_SERVER_EXISTS, "server")
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1:1", "nosuch", "%40%40", "a:b:c", "%5B::1%5D:5696", "a%00b", "a" * 300])
+async def test_an_absent_server_is_code_4(api: Api, servers_path: str, server: str) -> None:
+    """Also one that cannot be an address."""
+    assert_error(await api.admin.get(f"{servers_path}/{server}"), errors.ENTRY_NOT_FOUND, "server")
+
+
+async def test_an_absent_key_manager_comes_before_the_body(api: Api) -> None:
+    """404 with target uuid before a byte of the body is read, and before a malformed server."""
+    path = f"/api/security/key-managers/{ABSENT}/key-servers"
+    assert_error(await api.admin.post(path, b"{broken"), errors.ENTRY_NOT_FOUND, "uuid")
+    assert api.admin.body_reads == 0
+    assert_error(await api.admin.get(f"{path}/@"), errors.ENTRY_NOT_FOUND, "uuid")
+
+
+async def test_a_dry_run_stores_nothing(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """200 with a record per server: accepted or why not, its stages, what was learned; audited, not stored."""
+    refused = f"127.0.0.1:{refused_port()}"
+    body = {"records": [{"server": pykmip_servers[1].address}, {"server": refused}]}
+    answer = await api.admin.post(f"{servers_path}?dry_run=true", body)
+    assert answer.status == 200
+    assert "location" not in answer.headers
+    good, bad = answer.body["records"]
+    assert answer.body["num_records"] == 2
+    assert good["server"] == pykmip_servers[1].address
+    assert good["accepted"] is True
+    assert [stage["state"] for stage in good["stages"]] == ["passed"] * 6
+    assert good["learned"]["tls_version"] == "TLSv1.2"
+    assert not {"code", "reason"} & set(good)
+    assert (bad["server"], bad["accepted"], bad["code"], bad["reason"]) == (
+        refused,
+        False,
+        str(errors.NETWORK.code),
+        "connection_refused",
+    )
+    assert (await api.admin.get(servers_path)).body["num_records"] == 1
+    record = (await api.audit())[-1]
+    assert (record.method, record.state) == ("POST", "success")
+    assert "dry run" in record.message
+
+
+async def test_a_dry_run_obeys_the_rules_and_roles(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """Rules are raised as in an add; it needs the right to write."""
+    body = {"server": pykmip_servers[0].address}
+    assert_error(await api.admin.post(f"{servers_path}?dry_run=TRUE", body), errors.KEY_SERVER_EXISTS, "server")
+    assert_error(await api.readonly.post(f"{servers_path}?dry_run=true", body), errors.NOT_AUTHORIZED)
+    assert_error(await api.admin.post(f"{servers_path}?dryrun=true", body), errors.UNEXPECTED_ARGUMENT, "dryrun")
+    assert_error(await api.admin.post(f"{servers_path}?dry_run=1", body), errors.INVALID_FIELD_VALUE, "dry_run")
+
+
+async def test_a_dry_run_names_the_secondary_that_failed(
+    api: Api, servers_path: str, pykmip_servers: list[Program]
+) -> None:
+    """Which of a primary's addresses was refused is said."""
+    body = {"server": pykmip_servers[1].address, "secondary_key_servers": ["nosuch.invalid"]}
+    (record,) = (await api.admin.post(f"{servers_path}?dry_run=true", body)).body["records"]
+    assert record["accepted"] is False
+    assert record["failed_server"] == f"nosuch.invalid:{pykmip_servers[1].port}"
+
+
+async def test_the_rules_name_their_place(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """Targets of single and bulk bodies; nothing is stored."""
+    first, second = pykmip_servers[0].address, pykmip_servers[1].address
+    for body, kind, target in (
+        ({"records": [{"server": second}, {"server": second}]}, errors.DUPLICATE_KEY_SERVERS, "records[1].server"),
+        ({"records": [{"server": second}, {"server": first}]}, errors.KEY_SERVER_EXISTS, "records[1].server"),
+        ({"records": [{"server": f"h{i}"} for i in range(5)]}, errors.KEY_SERVER_LIMIT, None),
+        ({"server": second, "username": "u"}, errors.MISSING_PASSWORD, "password"),
+        ({"server": second, "username": "u", "password": ""}, errors.MISSING_PASSWORD, "password"),
+        ({"records": [{"server": second, "password": CANARY}]}, errors.MISSING_USERNAME, "records[0].username"),
+    ):
+        error = assert_error(await api.admin.post(servers_path, body), kind, target)
+        assert CANARY not in error["message"]
+    assert (await api.admin.get(servers_path)).body["num_records"] == 1
+    assert all(CANARY not in f"{record.input}{record.message}" for record in await api.audit())
+
+
+async def test_a_server_that_fails_is_refused_with_its_reason(api: Api, servers_path: str) -> None:
+    """Code, stage and reason in the arguments; recorded once."""
+    before = len(await api.audit())
+    address = f"127.0.0.1:{refused_port()}"
+    error = assert_error(await api.admin.post(servers_path, {"server": address}), errors.NETWORK, "server")
+    assert error["arguments"] == [
+        {"code": "server", "message": address},
+        {"code": "stage", "message": "connect"},
+        {"code": "reason", "message": "connection_refused"},
+    ]
+    (record,) = (await api.audit())[before:]
+    assert (record.state, record.code) == ("error", str(errors.NETWORK.code))
+
+
+async def test_a_secret_in_the_url_is_refused_and_not_recorded(api: Api, servers_path: str) -> None:
+    """262202, and the query string is kept out of the audit record."""
+    answer = await api.admin.post(f"{servers_path}?password={CANARY}", {"server": "a"})
+    assert_error(answer, errors.SECRET_IN_URL, "password")
+    assert CANARY.encode() not in answer.content
+    assert all(CANARY not in repr(record) for record in await api.audit())
+    filtered = await api.admin.get(f"{servers_path}?password={CANARY}")
+    assert_error(filtered, errors.FIELD_NOT_QUERYABLE, "password")
+    assert CANARY.encode() not in filtered.content

@@ -1,0 +1,89 @@
+"""``/svm/svms``, ``/cluster`` and ``/cluster/nodes``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from tests.api.conftest import ABSENT
+from tests.peers.asgi import assert_error
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Api
+
+SVMS = "/api/svm/svms"
+
+
+async def test_an_svm_is_created_and_read(api: Api) -> None:
+    """201 with Location and an empty object; then found by name, by uuid, and in the list."""
+    answer = await api.admin.post(f"{SVMS}?return_timeout=30", {"name": "vs0"})
+    assert (answer.status, answer.body) == (201, {})
+    location = answer.headers["location"]
+    uuid = location.removeprefix(f"{SVMS}/")
+    expected = {"uuid": uuid, "name": "vs0", "_links": {"self": {"href": location}}}
+    assert (await api.admin.get(location)).body == expected
+    assert (await api.readonly.get(f"{SVMS}?name=vs0&fields=uuid")).body["records"] == [expected]
+    assert (await api.admin.get(f"{SVMS}?uuid={uuid.upper()}")).body["num_records"] == 1
+
+
+async def test_a_created_record_is_returned(api: Api) -> None:
+    """``return_records=True`` shows the key fields and the link."""
+    answer = await api.admin.post(f"{SVMS}?return_records=True", {"name": "vs0"})
+    (record,) = answer.body["records"]
+    assert answer.body["num_records"] == 1
+    assert record["_links"]["self"]["href"] == answer.headers["location"]
+    assert set(record) == {"uuid", "name", "_links"}
+
+
+async def test_a_name_is_taken_once(api: Api) -> None:
+    """Code 1, 409, and one success and one refusal in the audit log, with the input."""
+    await api.admin.post(SVMS, {"name": "vs0"})
+    assert_error(await api.admin.post(SVMS, {"name": "vs0"}), errors.DUPLICATE_ENTRY, "name")
+    success, refusal = await api.audit()
+    assert (success.state, refusal.state, refusal.code) == ("success", "error", "1")
+    assert success.input == refusal.input == '{"name":"vs0"}'
+    assert (success.method, success.path, success.account) == ("POST", SVMS, "admin")
+
+
+@pytest.mark.parametrize("body", [{"name": 5}, {"name": None}, {"name": ["a"]}, {"name": "x" * 256}, {"name": {}}])
+async def test_a_name_is_text(api: Api, body: dict[str, object]) -> None:
+    """Anything else is refused with target name."""
+    answer = await api.admin.post(SVMS, body)
+    assert (answer.status, answer.body["error"]["target"]) == (400, "name")
+
+
+async def test_an_absent_svm_is_code_4(api: Api) -> None:
+    """404 with ONTAP's text."""
+    error = assert_error(await api.admin.get(f"{SVMS}/{ABSENT}"), errors.ENTRY_NOT_FOUND, "uuid")
+    assert error["message"] == "entry doesn't exist"
+
+
+async def test_the_cluster_says_its_version(api: Api) -> None:
+    """What every client asks first: all four members, numbers as integers."""
+    answer = await api.readonly.get("/api/cluster?fields=version")
+    assert answer.body == {
+        "version": {"full": "Keystead Release 9.18.1", "generation": 9, "major": 18, "minor": 1},
+        "_links": {"self": {"href": "/api/cluster"}},
+    }
+
+
+async def test_the_cluster_is_one_plain_object(api: Api) -> None:
+    """No ``records``, its name and uuid among the default fields."""
+    answer = (await api.admin.get("/api/cluster?max_records=1024&fields=%2A")).body
+    assert set(answer) == {"name", "uuid", "version", "_links"}
+    assert (await api.admin.get("/api/cluster")).body == answer
+    assert set((await api.admin.get("/api/cluster?fields=contact,dns_domains,timezone.name")).body) == {"_links"}
+
+
+async def test_nodes_are_listed(api: Api) -> None:
+    """Fields that ONTAP has and we have not may be named; the node is found under its uuid."""
+    listed = (await api.admin.get("/api/cluster/nodes?fields=management_interfaces,name,version")).body
+    (record,) = listed["records"]
+    assert set(record) == {"uuid", "name", "version", "_links"}
+    assert record["version"] == {"full": "Keystead Release 9.18.1", "generation": 9, "major": 18, "minor": 1}
+    assert (await api.admin.get(record["_links"]["self"]["href"])).body == record
+    assert (await api.admin.get(f"/api/cluster/nodes?name={record['name']}")).body["num_records"] == 1
+    assert (await api.admin.get("/api/cluster/nodes?version.major=17")).body["num_records"] == 0
+    assert_error(await api.admin.get(f"/api/cluster/nodes/{ABSENT}"), errors.ENTRY_NOT_FOUND, "uuid")
