@@ -49,6 +49,11 @@ class Database:
     row_locks: bool
     classify: Classify
 
+    def dispose(self) -> None:
+        """Close all connections that are not in use."""
+        self.reader.dispose()
+        self.writer.dispose()
+
 
 class _Cancelled(Exception):  # noqa: N818 - never leaves this module
     """The caller went away before the commit."""
@@ -92,8 +97,7 @@ class SqlStore:
         self._closed = True
         ends = [asyncio.wrap_future(end) for end in self._readers.stop() + self._writers.stop()]
         await asyncio.wait(ends, timeout=CLOSING_S)
-        self.database.reader.dispose()
-        self.database.writer.dispose()
+        self.database.dispose()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from keystead.service.ports import Page
 
 T = TypeVar("T")
-INTEGERS = range(-(2**63), 2**63)
-"""What a database can compare an integer column with."""
+INTEGERS = range(-(2**31), 2**31)
+"""What PostgreSQL can compare an integer column with."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,11 @@ def open_store(url: str) -> SqlStore:
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
         raise StoreError(f"there is no database {parsed.database}: run `keystead init`")
     database = open_database(parsed)
-    check_schema(database)
+    try:
+        check_schema(database)
+    except StoreError:
+        database.dispose()
+        raise
     return SqlStore(database)
 
 

@@ -64,8 +64,12 @@ def _engine(url: URL, connections: int, begin: str, pragmas: tuple[str, ...]) ->
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
-        for pragma in pragmas:
-            connection.execute(pragma).close()
+        try:
+            for pragma in pragmas:
+                connection.execute(pragma).close()
+        except sqlite3.Error:
+            connection.close()  # SQLAlchemy forgets a connection that a listener refuses
+            raise
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:

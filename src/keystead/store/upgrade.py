@@ -47,8 +47,7 @@ def upgrade(url: str) -> str | None:
         failure = database.classify(error)
         raise (failure.otherwise if isinstance(failure, RunAgain) else failure) from None
     finally:
-        database.reader.dispose()
-        database.writer.dispose()
+        database.dispose()
 
 
 def _upgrade(database: Database) -> str | None:

@@ -60,7 +60,7 @@ def upgrade() -> None:
         _text("uuid"),
         _text("name"),
         _integer("metrocluster"),
-        sa.CheckConstraint("id = 1", name="ck_cluster_one"),
+        sa.CheckConstraint("id = 1", name=op.f("ck_cluster_one")),
         sa.PrimaryKeyConstraint("id", name="pk_cluster"),
     )
     op.create_table(
@@ -105,7 +105,7 @@ def upgrade() -> None:
         _text("authority_key_identifier"),
         _text("subject_key_identifier"),
         sa.Column("sealed_private_key", sa.LargeBinary, nullable=True),
-        sa.CheckConstraint(OWNER, name="ck_certificates_owner"),
+        sa.CheckConstraint(OWNER, name=op.f("ck_certificates_owner")),
         sa.ForeignKeyConstraint(["svm_uuid"], ["svms.uuid"], name="fk_certificates_svm_uuid"),
         sa.PrimaryKeyConstraint("uuid", name="pk_certificates"),
         sa.UniqueConstraint("owner", "name", name="uq_certificates_owner_name"),
@@ -118,7 +118,7 @@ def upgrade() -> None:
         sa.Column("svm_uuid", sa.Text, nullable=True),
         _integer("enabled"),
         _text("client_certificate"),
-        sa.CheckConstraint(OWNER, name="ck_key_managers_owner"),
+        sa.CheckConstraint(OWNER, name=op.f("ck_key_managers_owner")),
         sa.ForeignKeyConstraint(["svm_uuid"], ["svms.uuid"], name="fk_key_managers_svm_uuid"),
         sa.PrimaryKeyConstraint("uuid", name="pk_key_managers"),
     )
