@@ -26,7 +26,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from keystead.cli.client import Api, Login, Refused
+from keystead.cli.client import Api, Refused
+from keystead.cli.login import Login
 from tests.peers import pykmip
 from tests.peers.certificates import Authority, client
 

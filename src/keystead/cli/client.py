@@ -1,6 +1,6 @@
-"""The CLI's way to the service: the REST API over ``http.client``, with a login from flags, environment or profile.
+"""The CLI's way to the service: the REST API over ``http.client``, one connection, JSON in and out.
 
-A password is never a flag: it comes from ``KEYSTEAD_PASSWORD``, the profile file (mode 0600) or a prompt.
+What answers is not believed to be Keystead: anything but ONTAP's JSON ends the command with exit status 3.
 """
 
 from __future__ import annotations
@@ -8,103 +8,97 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import os
+import re
+import socket
 import ssl
-import stat
-import sys
-import tomllib
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import click
 
+from keystead.cli.login import Login, ask_password
+from keystead.cli.output import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import IO
+
 TIMEOUT_S = 60
-UNREACHABLE = 3
-DEFAULT_PROFILE = Path("~/.config/keystead/profile.toml")
-PROFILE_FIELDS = {"url", "ca", "user", "password"}
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """Where the service is and who calls. ``ca`` is a file of certificates to trust; None means the system's."""
-
-    url: str
-    user: str
-    ca: Path | None
-    password: str | None = field(repr=False)
-
-
-def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path | None) -> Login:
-    """Combine flags, environment and profile file, in this order; raises click.UsageError."""
-    table = _read_profile(profile)
-    chosen_ca = ca or os.environ.get("KEYSTEAD_CA") or table.get("ca")
-    return Login(
-        url=url or os.environ.get("KEYSTEAD_URL") or table.get("url") or "https://127.0.0.1:8443",
-        user=user or os.environ.get("KEYSTEAD_USER") or table.get("user") or "admin",
-        ca=Path(chosen_ca).expanduser() if chosen_ca else None,
-        password=os.environ.get("KEYSTEAD_PASSWORD") or table.get("password"),
-    )
-
-
-def _read_profile(given: Path | None) -> dict[str, str]:
-    path = (given or Path(os.environ.get("KEYSTEAD_PROFILE") or DEFAULT_PROFILE)).expanduser()
-    try:
-        table = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        if given:
-            raise click.UsageError(f"{path}: no such file") from None
-        return {}
-    except (OSError, ValueError):
-        raise click.UsageError(f"{path}: cannot be read as TOML") from None
-    if set(table) - PROFILE_FIELDS or not all(isinstance(value, str) for value in table.values()):
-        raise click.UsageError(f"{path}: holds texts named {', '.join(sorted(PROFILE_FIELDS))} only")
-    if "password" in table and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise click.UsageError(f"{path}: holds a password, so its mode must be 0600")
-    return table
+ANSWER_LIMIT = 64 * 2**20  # bytes: far beyond a full page of records
+_NEXT = re.compile(r'<(/api/[^>]*)>; rel="next"')
 
 
 class Refused(click.ClickException):
     """The service answered with an error: what it said is printed, and the exit status is 1."""
 
-    def __init__(self, status: int, error: dict[str, Any]) -> None:
-        super().__init__(str(error.get("message", "no message")))
-        self.status = status
+    def __init__(self, error: Mapping[str, Any], *, as_json: bool = False) -> None:
+        super().__init__(str(error.get("message", "")))
         self.error = error
+        self._as_json = as_json
 
-    def show(self, file: Any = None) -> None:
-        """Print code, text, field and arguments."""
-        out = file or sys.stderr
-        where = f" (field {self.error['target']})" if self.error.get("target") else ""
-        click.echo(f"Error {self.error.get('code')}: {self.message}{where}", file=out)
-        for argument in self.error.get("arguments", []):
-            click.echo(f"  {argument.get('code')}: {argument.get('message')}", file=out)
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print code, text and field, then a line for each key server at fault; or the answer as it came."""
+        if self._as_json:
+            click.echo(json.dumps({"error": self.error}, indent=2), file=file, err=True)
+            return
+        field = f" (field {self.error['target']})" if self.error.get("target") else ""
+        lines = [f"Error {self.error.get('code')}: {self.message}{field}"]
+        for argument in self.error.get("arguments", ()):
+            name, text = argument.get("code"), argument.get("message")
+            if name in {"stage", "reason"} and len(lines) > 1:
+                lines[-1] += f"{',' if name == 'reason' else ':'} {name} {text}"
+            else:
+                lines.append(f"  {text}" if name == "server" else f"  {name}: {text}")
+        click.echo("\n".join(map(printable, lines)), file=file, err=True)
+
+
+class Unreachable(click.ClickException):
+    """Nothing answers at the service's URL, or something else does; the exit status is 3."""
+
+    exit_code = 3
 
 
 class Api:
     """One connection to the service."""
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: Login, *, errors_as_json: bool = False) -> None:
         self._login = login
-        parts = urlsplit(login.url)
-        if parts.scheme != "https" or not parts.hostname:
-            raise click.UsageError("the service's URL is https://HOST[:PORT]")
+        self._errors_as_json = errors_as_json
         try:
             context = ssl.create_default_context(cafile=login.ca)
         except (OSError, ssl.SSLError):
             raise click.UsageError(f"{login.ca}: no certificates to trust") from None
-        self._connection = http.client.HTTPSConnection(
-            parts.hostname, parts.port or 443, timeout=TIMEOUT_S, context=context
-        )
-        password = login.password
-        if password is None:
-            password = click.prompt(f"Password of {login.user}", hide_input=True, err=True)
+        host, port = login.address
+        self._connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
+        password = ask_password(login.user) if login.password is None else login.password
         self._authorization = "Basic " + base64.b64encode(f"{login.user}:{password}".encode()).decode()
 
     def call(self, method: str, path: str, body: Any = None, **query: str) -> dict[str, Any]:
-        """Make one call of ``/api`` + path; raises Refused on an error, exits with 3 when nothing answers."""
-        target = f"/api{path}" + (f"?{urlencode(query)}" if query else "")
+        """Make one call of ``/api`` + path and return its answer; raises Refused, Unreachable."""
+        answer, _ = self._exchange(method, _target(path, query), body)
+        return answer
+
+    def records(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """Return all records of a collection, page by page; raises Refused, Unreachable."""
+        target: str | None = _target(path, query)
+        found: list[dict[str, Any]] = []
+        while target is not None:
+            answer, target = self._exchange("GET", target, None)
+            found += self._records_of(answer)
+        return found
+
+    def create(self, path: str, body: Any, **query: str) -> list[dict[str, Any]]:
+        """POST, and return the records that the answer tells of; raises Refused, Unreachable."""
+        return self._records_of(self.call("POST", path, body, **({"return_records": "true"} | query)))
+
+    def _records_of(self, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+        records = answer.get("records")
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise self._not_keystead()
+        return records
+
+    def _exchange(self, method: str, target: str, body: Any) -> tuple[dict[str, Any], str | None]:
+        """Return the answer and where the next page is."""
         headers = {"Authorization": self._authorization, "Accept": "application/json"}
         payload = None
         if body is not None:
@@ -113,20 +107,40 @@ class Api:
         try:
             self._connection.request(method, target, payload, headers)
             response = self._connection.getresponse()
-            answer = json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            _unreachable(self._login.url, error)
-        if response.status >= http.client.BAD_REQUEST:
-            raise Refused(response.status, answer.get("error", {}))
-        return dict(answer)
+            content = response.read(ANSWER_LIMIT)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(f"{self._login.url} cannot be reached: {_reason(error)}") from None
+        try:
+            answer = json.loads(content)
+        except (ValueError, RecursionError):
+            raise self._not_keystead() from None
+        if not isinstance(answer, dict):
+            raise self._not_keystead()
+        if response.status >= http.client.BAD_REQUEST and isinstance(answer.get("error"), dict):
+            raise Refused(answer["error"], as_json=self._errors_as_json)
+        if response.status not in {http.client.OK, http.client.CREATED}:
+            raise self._not_keystead()
+        following = _NEXT.search(response.headers.get("Link", ""))
+        return answer, following.group(1) if following else None
 
-    def records(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """Return all records of a collection."""
-        found: list[dict[str, Any]] = self.call("GET", path, **query)["records"]
-        return found
+    def _not_keystead(self) -> Unreachable:
+        return Unreachable(f"{self._login.url} answers, but not as Keystead does: is another program on this port?")
 
 
-def _unreachable(url: str, error: Exception) -> NoReturn:
-    reason = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or type(error).__name__
-    click.echo(f"Error: {url} cannot be reached: {reason}", err=True)
-    sys.exit(UNREACHABLE)
+def _target(path: str, query: Mapping[str, str]) -> str:
+    return f"/api{path}" + (f"?{urlencode(query)}" if query else "")
+
+
+def _reason(error: OSError | http.client.HTTPException) -> str:
+    """What went wrong, in words for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{error.verify_message} (--ca names the file of certificates to trust)"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or 'no reason given'}): is it an HTTPS port?"
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, socket.gaierror):
+        return "its name does not resolve"
+    if isinstance(error, http.client.HTTPException):  # RemoteDisconnected is both
+        return "the connection was closed, or the answer is not HTTP"
+    return error.strerror or type(error).__name__

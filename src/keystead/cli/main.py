@@ -1,16 +1,20 @@
 """The ``keystead`` command: its tree, loaded command by command, and its exit statuses.
 
-Exit status: 0 done, 1 refused (the error is printed), 2 usage, 3 the service cannot be reached.
+Exit status: 0 done, 1 refused (the error is printed), 2 usage, 3 the service cannot be reached,
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from keystead import __version__
+
+INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 
 
 class LazyGroup(click.Group):
@@ -51,5 +55,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
-    cli(prog_name="keystead")
+    """Run the command line and end the process with its exit status."""
+    try:
+        status = cli.main(prog_name="keystead", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except click.Abort:  # Ctrl-C, or the end of input at a prompt
+        status = INTERRUPTED
+    sys.exit(status)

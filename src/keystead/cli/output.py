@@ -1,8 +1,11 @@
-"""How commands show records: a table for people, JSON for programs."""
+"""How commands show records: JSON for programs, a table for people, or blocks where a table is too wide."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,22 +13,79 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+GAP = "  "
+
 
 def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], form: str) -> None:
-    """Print records: every field as JSON, or these columns as a table."""
+    """Print records: every field as JSON, or these columns as a table; columns without any value are left out.
+
+    On a terminal that is too narrow for the table each record becomes a block of lines. What goes into a pipe is
+    always a table, unfolded and without colours.
+    """
     if form == "json":
         click.echo(json.dumps(records, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
+    if not records:
+        click.echo("no records", err=True)
+        return
+    rows = [[_text(record.get(column)) for column in columns] for record in records]
+    kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    names = [columns[index] for index in kept]
+    rows = [[row[index] for index in kept] for row in rows]
+    widths = [max(map(_width, column)) for column in zip(names, *rows, strict=True)]
+    if sys.stdout.isatty() and sum(widths) + len(GAP) * (len(widths) - 1) > shutil.get_terminal_size().columns:
+        _print_blocks(names, rows)
+    else:
+        _print_table(names, rows, widths)
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for record in records:
-        table.add_row(*(_text(record.get(column, "")) for column in columns))
-    Console(markup=False, highlight=False, soft_wrap=False).print(table)
+
+def printable(text: str) -> str:
+    """A text on one line that cannot steer a terminal: what is not printable becomes an escape."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+    click.echo(_bold(_line(names, widths)))
+    for row in rows:
+        click.echo(_line(row, widths))
+
+
+def _print_blocks(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widest = max(map(_width, names))
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for name, cell in zip(names, row, strict=True):
+            click.echo(f"{_bold(_padded(name, widest))}{GAP}{cell}".rstrip())
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return GAP.join(map(_padded, cells, widths)).rstrip()
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _bold(text: str) -> str:
+    """Bold on a terminal; click takes it away in a pipe, NO_COLOR (https://no-color.org) does so everywhere."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, bold=True)
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, bool) else str(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return printable(str(value))

@@ -7,40 +7,53 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keystead.cli.client import Api, read_login
+from keystead.cli.client import Api
+from keystead.cli.login import read_login
 from keystead.cli.output import print_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+REFUSED = 1
+CLUSTER = "(cluster)"  # where a table names the SVM and there is none
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _LOGIN = [
-    click.option("--url", help="The service, https://HOST:PORT. [env: KEYSTEAD_URL; profile: url]"),
+    click.option("--url", help="The service, https://HOST[:PORT]. [env: KEYSTEAD_URL; profile: url]"),
     click.option("--user", help="The account. [env: KEYSTEAD_USER; profile: user; default: admin]"),
-    click.option(
-        "--ca", type=click.Path(path_type=Path), help="Certificates to trust. [env: KEYSTEAD_CA; profile: ca]"
-    ),
+    click.option("--ca", type=_FILE, help="Certificates to trust, PEM. [env: KEYSTEAD_CA; profile: ca]"),
     click.option(
         "--profile",
-        type=click.Path(path_type=Path),
-        help="File with url, ca, user, password. [env: KEYSTEAD_PROFILE; default: ~/.config/keystead/profile.toml]",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File with url, ca, user, password, mode 0600."
+        " [env: KEYSTEAD_PROFILE; default: ~/.config/keystead/profile.toml]",
     ),
     click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
 ]
 
 
 def _api_command(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the login flags."""
+    """Add the login flags; the password is asked for unless KEYSTEAD_PASSWORD or the profile has it."""
     for option in reversed(_LOGIN):
         command = option(command)
     return command
 
 
-def _login(flags: dict[str, Any]) -> Api:
-    return Api(read_login(flags["url"], flags["user"], flags["ca"], flags["profile"]))
+def _api(flags: dict[str, Any]) -> Api:
+    login = read_login(flags["url"], flags["user"], flags["ca"], flags["profile"])
+    return Api(login, errors_as_json=flags["output"] == "json")
 
 
-def _scope(vserver: str | None) -> dict[str, str]:
-    return {"svm.name": vserver} if vserver else {"scope": "cluster"}
+def _svm_name(record: dict[str, Any]) -> str:
+    return str(record.get("svm", {}).get("name", CLUSTER))
+
+
+def _servers(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    """Split ``a,b:5696, c``: blanks around a name are dropped; an empty one is a slip, not a server."""
+    servers = tuple(part.strip() for part in value.split(","))
+    if not all(servers):
+        raise click.BadParameter("an empty name stands between the commas")
+    return servers
 
 
 @click.group()
@@ -61,17 +74,33 @@ def external() -> None:
 @external.command("add-servers")
 @_api_command
 @click.option("--vserver", metavar="SVM", help="The SVM; without it, the cluster.")
-@click.option("--key-servers", required=True, metavar="HOST[:PORT],...", help="Up to four primary key servers.")
-@click.option("--dry-run", is_flag=True, help="Prove the servers, store nothing.")
-def add_servers(vserver: str | None, key_servers: str, dry_run: bool, **flags: Any) -> None:  # noqa: FBT001
+@click.option(
+    "--key-servers",
+    required=True,
+    callback=_servers,
+    metavar="HOST[:PORT],...",
+    help="Up to four primary key servers; the port is 5696 when absent.",
+)
+@click.option("--dry-run", is_flag=True, help="Prove the servers and store nothing; exit status 1 when one is refused.")
+def add_servers(vserver: str | None, key_servers: tuple[str, ...], dry_run: bool, **flags: Any) -> None:  # noqa: FBT001
     """Prove primary key servers and add them, all or none."""
-    api = _login(flags)
+    api = _api(flags)
     path = f"/security/key-managers/{_key_manager_uuid(api, vserver)}/key-servers"
-    body = {"records": [{"server": server} for server in key_servers.split(",")]}
-    query = {"dry_run": "true"} if dry_run else {"return_records": "true"}
-    records = api.call("POST", path, body, **query)["records"]
-    columns = ["server", "accepted", "code", "reason"] if dry_run else ["server"]
-    print_records(records, columns, flags["output"])
+    body = {"records": [{"server": server} for server in key_servers]}
+    if not dry_run:
+        print_records(api.create(path, body), ["server"], flags["output"])
+        return
+    records = api.create(path, body, dry_run="true")
+    if flags["output"] == "table":
+        records = [record | {"stage": _failed_stage(record)} for record in records]
+    print_records(records, ["server", "accepted", "failed_server", "stage", "reason", "code"], flags["output"])
+    if not all(record.get("accepted") for record in records):
+        click.get_current_context().exit(REFUSED)
+
+
+def _failed_stage(record: dict[str, Any]) -> str | None:
+    failed = (stage["stage"] for stage in record.get("stages", ()) if stage["state"] == "failed")
+    return next(failed, None)
 
 
 @external.command("show")
@@ -80,19 +109,20 @@ def add_servers(vserver: str | None, key_servers: str, dry_run: bool, **flags: A
 def show_key_managers(vserver: str | None, **flags: Any) -> None:
     """List key managers and their key servers."""
     query = {"fields": "**"} | ({"svm.name": vserver} if vserver else {})
-    records = _login(flags).records("/security/key-managers", **query)
+    records = _api(flags).records("/security/key-managers", **query)
     if flags["output"] == "table":
         records = [
-            {"vserver": record.get("svm", {}).get("name", "(cluster)"), "uuid": record["uuid"], **server}
+            {"vserver": _svm_name(record), **server, "uuid": record["uuid"]}
             for record in records
-            for server in record["external"]["servers"]
+            for server in record["external"]["servers"] or [{"server": "(none)"}]
         ]
     columns = ["vserver", "server", "timeout", "username", "secondary_key_servers", "uuid"]
     print_records(records, columns, flags["output"])
 
 
 def _key_manager_uuid(api: Api, vserver: str | None) -> str:
-    records = api.records("/security/key-managers", **_scope(vserver))
+    scope = {"svm.name": vserver} if vserver else {"scope": "cluster"}
+    records = api.records("/security/key-managers", **scope)
     if not records:
         raise click.ClickException(f"{f'SVM {vserver}' if vserver else 'the cluster'} has no key manager")
     return str(records[0]["uuid"])
@@ -107,9 +137,9 @@ def certificate() -> None:
 @_api_command
 @click.option("--vserver", metavar="SVM", help="The SVM; without it, the cluster.")
 @click.option("--type", "type_", type=click.Choice(["client", "server_ca"]), required=True)
-@click.option("--cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, help="PEM file.")
-@click.option("--key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="PEM file, type client only.")
-@click.option("--intermediate", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True)
+@click.option("--cert", type=_FILE, required=True, help="The certificate, PEM.")
+@click.option("--key", type=_FILE, help="Its private key, PEM, not encrypted; for type client.")
+@click.option("--intermediate", type=_FILE, multiple=True, help="PEM, the issuer first; for type client. Repeatable.")
 @click.option("--name", help="Unique per SVM; made up when absent.")
 def install(
     vserver: str | None,
@@ -123,16 +153,25 @@ def install(
     """Install a client certificate with its key, or a CA certificate of key servers."""
     body = {
         "type": type_,
-        "public_certificate": cert.read_text(),
-        **({"private_key": key.read_text()} if key else {}),
-        **({"intermediate_certificates": [path.read_text() for path in intermediate]} if intermediate else {}),
+        "public_certificate": _pem(cert),
+        **({"private_key": _pem(key)} if key else {}),
+        **({"intermediate_certificates": [_pem(path) for path in intermediate]} if intermediate else {}),
         **({"name": name} if name else {}),
         **({"svm": {"name": vserver}} if vserver else {}),
     }
-    api = _login(flags)
-    made = api.call("POST", "/security/certificates", body, return_records="true")["records"][0]
+    api = _api(flags)
+    (made,) = api.create("/security/certificates", body)
     record = api.call("GET", f"/security/certificates/{made['uuid']}")
-    print_records([record], ["uuid", "name", "type", "common_name", "expiry_time"], flags["output"])
+    print_records([record], ["name", "type", "common_name", "expiry_time", "uuid"], flags["output"])
+
+
+def _pem(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{path}: not PEM text (DER? `openssl x509 -inform der` converts it)") from None
 
 
 @certificate.command("show")
@@ -141,7 +180,7 @@ def install(
 def show_certificates(vserver: str | None, **flags: Any) -> None:
     """List certificates."""
     query = {"fields": "*"} | ({"svm.name": vserver} if vserver else {})
-    records = _login(flags).records("/security/certificates", **query)
+    records = _api(flags).records("/security/certificates", **query)
     if flags["output"] == "table":
-        records = [record | {"vserver": record.get("svm", {}).get("name", "(cluster)")} for record in records]
+        records = [record | {"vserver": _svm_name(record)} for record in records]
     print_records(records, ["vserver", "name", "type", "common_name", "ca", "expiry_time", "uuid"], flags["output"])

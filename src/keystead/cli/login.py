@@ -1,0 +1,102 @@
+"""Where the service is and who calls: flags, else environment, else the profile file, else defaults.
+
+A password is never a flag, nor part of the URL: it comes from ``KEYSTEAD_PASSWORD``, from the profile file (mode 0600)
+or from a prompt on the terminal. Nothing here talks to the service.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+import tomllib
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+DEFAULT_URL = "https://127.0.0.1:8443"
+DEFAULT_USER = "admin"
+DEFAULT_PROFILE = Path("~/.config/keystead/profile.toml")
+HTTPS_PORT = 443
+PROFILE_FIELDS = {"url", "ca", "user", "password"}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Where the service is and who calls. ``ca`` is a file of certificates to trust; None means the system's."""
+
+    url: str
+    user: str
+    ca: Path | None
+    password: str | None = field(repr=False)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the service."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or HTTPS_PORT
+
+
+def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path | None) -> Login:
+    """Combine flags, environment and profile file, in this order; raises click.UsageError."""
+    table = _read_profile(profile)
+    chosen_ca = ca or os.environ.get("KEYSTEAD_CA") or table.get("ca")
+    login = Login(
+        url=url or os.environ.get("KEYSTEAD_URL") or table.get("url") or DEFAULT_URL,
+        user=user or os.environ.get("KEYSTEAD_USER") or table.get("user") or DEFAULT_USER,
+        ca=Path(chosen_ca).expanduser() if chosen_ca else None,
+        password=os.environ.get("KEYSTEAD_PASSWORD") or table.get("password"),
+    )
+    _check_url(login.url)
+    if ":" in login.user or not login.user.isprintable():
+        raise click.UsageError("the account's name cannot hold a colon or a control character")
+    return login
+
+
+def ask_password(user: str) -> str:
+    """Ask on the terminal, without echo; raises click.UsageError where there is no terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(f"Password of {user}: ")
+        except getpass.GetPassWarning:
+            raise click.UsageError(
+                "no password: set KEYSTEAD_PASSWORD, put it into the profile file, or use a terminal"
+            ) from None
+
+
+def _check_url(url: str) -> None:
+    """The message does not repeat the URL: somebody may have put a password there."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme == "https" and parts.hostname and (parts.port is None or parts.port > 0)
+        bare = "@" not in parts.netloc and parts.path in {"", "/"} and not parts.query and not parts.fragment
+    except ValueError:
+        sound, bare = False, False
+    if not (sound and bare and url.isascii() and url.isprintable()):
+        raise click.UsageError("the service's URL is https://HOST[:PORT], without a path or a login")
+
+
+def _read_profile(given: Path | None) -> dict[str, str]:
+    named = given or os.environ.get("KEYSTEAD_PROFILE")
+    path = Path(named or DEFAULT_PROFILE).expanduser()
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            table = tomllib.load(file)
+    except FileNotFoundError:
+        if named:
+            raise click.UsageError(f"{path}: no such file") from None
+        return {}
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}") from None
+    except ValueError:  # its text could quote the password
+        raise click.UsageError(f"{path}: not TOML") from None
+    if set(table) - PROFILE_FIELDS or not all(isinstance(value, str) for value in table.values()):
+        raise click.UsageError(f"{path}: holds texts named {', '.join(sorted(PROFILE_FIELDS))} only")
+    if "password" in table and mode & 0o077:
+        raise click.UsageError(f"{path}: holds a password, so its mode must be 0600")
+    return table
