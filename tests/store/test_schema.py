@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,13 +21,14 @@ from keystead.store.upgrade import MIGRATIONS, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.peers.postgres import PostgresServer
 
 POSTGRES_SHAPE = (
     "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace",
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
-    "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
+    "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"  # noqa: ISC004
     " WHERE table_schema = 'public'",
 )
 
@@ -179,7 +179,7 @@ def test_a_url_that_cannot_be_used_is_never_quoted(url: str) -> None:
 
 def test_opening_does_not_import_alembic(sqlite_url: str) -> None:
     """It would cost every start a third of a second."""
-    program = f"import sys; from keystead.store import open_store; open_store({sqlite_url!r}); print('alembic' in sys.modules)"
+    program = f"import sys; from keystead.store import *; open_store({sqlite_url!r}); print('alembic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

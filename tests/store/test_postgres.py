@@ -1,0 +1,176 @@
+"""What PostgreSQL in particular must do: repeat what a conflict or a lost connection undid, and wait in bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import event, make_url, text
+
+from keystead.core.model import Svm
+from keystead.service.ports import StoreConflict, StoreError
+from keystead.store import open_store
+from keystead.store import postgres as engine
+from tests.store import samples
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from keystead.service.ports import Transaction
+    from keystead.store import SqlStore
+    from tests.peers.postgres import PostgresServer
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[str]:
+    """A database with the newest schema."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[SqlStore]:
+    """An open store with the samples and a second certificate."""
+    opened = open_store(url)
+    await opened.write(samples.fill)
+    await opened.write(lambda tx: tx.add_certificate(samples.certificate("cert-2")))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def kick(postgres: PostgresServer, url: str) -> Callable[[], None]:
+    """Break all connections to the database, as a restart does."""
+    name = make_url(url).database
+    where = f"datname = '{name}' AND pid <> pg_backend_pid()"
+    statement = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {where}"  # noqa: S608
+    return lambda: postgres.execute(statement) and None
+
+
+@pytest.mark.parametrize(("name", "isolation"), [("reader", "repeatable read"), ("writer", "read committed")])
+def test_every_connection_is_set_up(store: SqlStore, name: str, isolation: str) -> None:
+    """A read sees one snapshot and cannot write; every wait has an end."""
+    with getattr(store.database, name).connect() as connection:
+        show = {
+            setting: connection.execute(text(f"SHOW {setting}")).scalar()
+            for setting in ("transaction_isolation", "transaction_read_only", "statement_timeout", "lock_timeout")
+        }
+    assert show == {
+        "transaction_isolation": isolation,
+        "transaction_read_only": "on" if name == "reader" else "off",
+        "statement_timeout": "10s",
+        "lock_timeout": "10s",
+    }
+
+
+async def test_a_deadlock_is_run_again(store: SqlStore, postgres: PostgresServer, url: str) -> None:
+    """Two writers that lock two rows in opposite order both get through."""
+    postgres.execute(f"ALTER DATABASE {make_url(url).database} SET deadlock_timeout = '50ms'")
+    other = open_store(url)
+    both = threading.Barrier(2)
+    runs: list[str] = []
+
+    def work(first: str, second: str) -> Callable[[Transaction], None]:
+        def lock(tx: Transaction) -> None:
+            runs.append(first)
+            tx.certificate(first, lock=True)
+            if runs.count(first) == 1:
+                both.wait(10)
+            tx.certificate(second, lock=True)
+            tx.add_svm(Svm(f"of {first}", first))
+
+        return lock
+
+    await asyncio.gather(other.write(work("cert-1", "cert-2")), other.write(work("cert-2", "cert-1")))
+    assert len(runs) == 3
+    assert await store.read(lambda tx: (tx.svm_named("cert-1"), tx.svm_named("cert-2"))) == (
+        Svm("of cert-1", "cert-1"),
+        Svm("of cert-2", "cert-2"),
+    )
+    await other.close()
+
+
+async def test_a_serialization_failure_is_run_again_until_it_is_a_conflict(store: SqlStore) -> None:
+    """A few times: a database that always says 40001 must not keep a thread for ever."""
+    runs = []
+
+    def work(tx: Transaction) -> None:
+        runs.append(1)
+        tx.cluster()
+
+    with store.database.writer.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION fail() RETURNS trigger AS"
+                " $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$ LANGUAGE plpgsql"
+            )
+        )
+        connection.execute(text("CREATE TRIGGER fail BEFORE INSERT ON svms FOR EACH ROW EXECUTE FUNCTION fail()"))
+    with pytest.raises(StoreConflict, match="40001"):
+        await store.write(lambda tx: (work(tx), tx.add_svm(Svm("new", "new"))))
+    assert len(runs) == engine.CONFLICT_RUNS
+
+
+async def test_connections_that_broke_while_idle_are_replaced(store: SqlStore, kick: Callable[[], None]) -> None:
+    """After a restart of the database the next transactions work, whatever thread they run on."""
+    await asyncio.gather(*[store.read(lambda tx: tx.svm("svm-1")) for _ in range(20)])
+    kick()
+    assert all(await asyncio.gather(*[store.read(lambda tx: tx.svm("svm-1")) for _ in range(20)]))
+    kick()
+    await store.write(lambda tx: tx.add_svm(Svm("new", "new")))
+
+
+async def test_a_connection_that_breaks_in_a_transaction_is_no_harm(store: SqlStore, kick: Callable[[], None]) -> None:
+    """Nothing was committed, so the function runs again."""
+    runs = []
+
+    def work(tx: Transaction) -> None:
+        runs.append(1)
+        tx.add_svm(Svm("new", "new"))
+        if len(runs) == 1:
+            kick()
+        tx.add_svm(Svm("newer", "newer"))
+
+    await store.write(work)
+    assert len(runs) == 2
+
+
+async def test_a_connection_that_breaks_in_the_commit_is_not_run_again(
+    store: SqlStore, kick: Callable[[], None]
+) -> None:
+    """The commit may have happened: running it again could store it twice."""
+    runs = []
+    event.listen(store.database.writer, "commit", lambda _: kick(), once=True)
+    with pytest.raises(StoreError, match="during the commit"):
+        await store.write(lambda tx: (runs.append(1), tx.add_svm(Svm("new", "new"))))
+    assert len(runs) == 1
+
+
+async def test_what_the_function_raises_passes_though_the_connection_broke(
+    store: SqlStore, kick: Callable[[], None]
+) -> None:
+    """The failing rollback does not hide it."""
+
+    def work(tx: Transaction) -> None:
+        tx.add_svm(Svm("new", "new"))
+        kick()
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await store.write(work)
+
+
+async def test_a_server_that_is_away_is_a_store_error(store: SqlStore, tmp_path: object) -> None:
+    """Within the bounds of connecting."""
+    del store
+    with pytest.raises(StoreError, match="cannot be reached"):
+        open_store(f"postgresql+psycopg://u@/d?host={tmp_path}")
+
+
+async def test_unique_violations_name_the_constraint_only(store: SqlStore) -> None:
+    """PostgreSQL's own text would quote the key."""
+    with pytest.raises(StoreConflict, match="uq_svms_name") as caught:
+        await store.write(lambda tx: tx.add_svm(Svm("new", "svm1")))
+    assert "svm1" not in str(caught.value)

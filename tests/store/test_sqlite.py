@@ -1,0 +1,93 @@
+"""What SQLite in particular must do: durability, waiting for other processes, and giving up in time."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import make_url, text
+
+from keystead.core.model import Svm
+from keystead.service.ports import StoreError
+from keystead.store import open_store, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from keystead.store import SqlStore
+
+
+@pytest.fixture
+async def store(sqlite_url: str) -> AsyncIterator[SqlStore]:
+    """An open store."""
+    opened = open_store(sqlite_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def other(sqlite_url: str) -> Iterator[sqlite3.Connection]:
+    """A connection of somebody else's."""
+    connection = sqlite3.connect(make_url(sqlite_url).database or "", isolation_level=None, check_same_thread=False)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ["reader", "writer"])
+def test_every_connection_is_set_up(store: SqlStore, name: str) -> None:
+    """Write-ahead log, a commit that survives a loss of power (2 is FULL), foreign keys, a bounded wait."""
+    with getattr(store.database, name).connect() as connection:
+        values = {
+            pragma: connection.execute(text(f"PRAGMA {pragma}")).scalar()
+            for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
+        }
+    expected = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+    assert values == expected | {"query_only": int(name == "reader")}
+
+
+def test_one_thread_writes(store: SqlStore) -> None:
+    """Writers of one process do not wait for each other's file lock."""
+    assert store.database.writers == 1
+
+
+async def test_a_write_waits_for_another_process(store: SqlStore, other: sqlite3.Connection) -> None:
+    """And is then made."""
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.rollback)
+    release.start()
+    began = time.monotonic()
+    await store.write(lambda tx: tx.add_svm(Svm("s", "s")))
+    assert time.monotonic() - began > 0.2
+    release.join()
+
+
+async def test_a_read_does_not_wait_for_a_writer(store: SqlStore, other: sqlite3.Connection) -> None:
+    """It sees what was committed before."""
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO svms VALUES ('s', 's')")
+    assert await store.read(lambda tx: tx.svm("s")) is None
+    other.rollback()
+
+
+async def test_a_lock_that_is_never_released_is_a_store_error(
+    sqlite_url: str, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a few bounded waits."""
+    monkeypatch.setattr(sqlite, "_PRAGMAS", ("PRAGMA busy_timeout = 50", *sqlite._PRAGMAS[1:]))
+    store = open_store(sqlite_url)
+    other.execute("BEGIN IMMEDIATE")
+    runs = []
+    with pytest.raises(StoreError, match="locked"):
+        await store.write(lambda tx: (runs.append(1), tx.add_svm(Svm("s", "s"))))
+    assert len(runs) == sqlite.BUSY_RUNS
+    other.rollback()
+    await store.write(lambda tx: tx.add_svm(Svm("s", "s")))
+    await store.close()
+
+
+def test_all_waits_together_are_below_a_requests_deadline() -> None:
+    """40 s."""
+    assert sqlite.BUSY_TIMEOUT_S * sqlite.BUSY_RUNS < 40
