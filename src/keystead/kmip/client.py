@@ -10,7 +10,6 @@ KMIP 1.4 section 4, KMIP 2.1 section 6.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from keystead.kmip.attributes import TAGS, Attribute, Attributes, RevocationReason, TemplateAttribute, VendorAttribute
@@ -41,7 +40,7 @@ from keystead.kmip.ttlv import DEFAULT_LIMITS, Item, Limits
 from keystead.kmip.versions import V1_0, V1_1, V1_4, V2_0, VERSIONS, Version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from keystead.kmip.objects import KeyWrappingSpecification, ManagedObject
     from keystead.kmip.schema import Structure
@@ -83,6 +82,7 @@ class Client:
         self._stream = stream
         self._authentication = Authentication((credential,)) if credential else None
         self._connection = ClientConnection(limits)
+        self._headers: dict[Version, RequestHeader] = {}
         self.version = version
         self.offered: tuple[Version, ...] = ()
         """The versions that the server named in :meth:`negotiate`."""
@@ -106,8 +106,11 @@ class Client:
         A server without Discover Versions has 1.0 only (KMIP 1.4 section 4.26). One that rejects the message for its
         version names another in its header, and is asked once more in that. Raises NoCommonVersion when there is none.
         """
-        async with _deadline(timeout):
-            self.offered = await self._offered(versions)
+        try:
+            async with asyncio.timeout(timeout):
+                self.offered = await self._offered(versions)
+        except TimeoutError as error:  # the call inside was cancelled, which closed the connection
+            raise _too_late() from error
         common = [version for version in self.offered if version in versions]
         if not common:
             raise NoCommonVersion(self.offered)
@@ -267,6 +270,13 @@ class Client:
             return {"template_attribute": TemplateAttribute(attribute=tuple(attributes))}
         return self._attributes(attributes)
 
+    def _header(self, version: Version) -> RequestHeader:
+        if version not in self._headers:
+            self._headers[version] = RequestHeader(
+                ProtocolVersion(*version), authentication=self._authentication, batch_order_option=True, batch_count=1
+            )
+        return self._headers[version]
+
     async def _call(
         self,
         payload: Structure,
@@ -275,12 +285,7 @@ class Client:
         header_version: Version | None = None,
     ) -> ResponseT:
         operation = OPERATIONS[type(payload)]
-        header = RequestHeader(
-            ProtocolVersion(*(header_version or self.version)),
-            authentication=self._authentication,
-            batch_order_option=True,
-            batch_count=1,
-        )
+        header = self._header(header_version or self.version)
         item = RequestBatchItem(operation, request_payload=payload)
         data = self._connection.send_request(RequestMessage(header, (item,)))
         answer = await self._exchange(data, timeout)
@@ -301,26 +306,24 @@ class Client:
 
     async def _exchange(self, data: bytes, timeout: float | None) -> Answer:
         try:
-            async with _deadline(timeout):
+            async with asyncio.timeout(timeout):
                 await self._stream.send(data)
-                while (answer := self._connection.next_answer()) is None:
-                    received = await self._stream.receive()
+                while received := await self._stream.receive():
                     self._connection.receive_data(received)
-                    if not received:
-                        raise TransportError("exchange", "the server closed the connection before it had answered")
-                return answer
+                    answer = self._connection.next_answer()
+                    if answer is not None:
+                        return answer
+                raise TransportError("exchange", "the server closed the connection before it had answered")
+        except TimeoutError as error:
+            self.close()
+            raise _too_late() from error
         except BaseException:
             self.close()
             raise
 
 
-@asynccontextmanager
-async def _deadline(seconds: float | None) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise TransportError("exchange", "no complete answer came in time") from error
+def _too_late() -> TransportError:
+    return TransportError("exchange", "no complete answer came in time")
 
 
 def _attribute_tag(name: str) -> int:

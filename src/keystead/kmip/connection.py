@@ -9,9 +9,8 @@ KMIP 1.4 sections 7 and 9.1.
 
 from __future__ import annotations
 
-import contextlib
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple
+from enum import IntEnum, auto
+from typing import Final, NamedTuple
 
 from keystead.kmip import tags, ttlv
 from keystead.kmip.errors import KMIPError, LocalProtocolError, RemoteProtocolError, TTLVError
@@ -26,11 +25,8 @@ from keystead.kmip.messages import (
 )
 from keystead.kmip.ttlv import DEFAULT_LIMITS, ItemType, Limits
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
-
-class State(Enum):
+class State(IntEnum):
     """What may happen next."""
 
     IDLE = auto()
@@ -41,7 +37,7 @@ class State(Enum):
     """Nothing more: close the transport."""
 
 
-class Event(Enum):
+class Event(IntEnum):
     """What happens, the same in both roles: a client sends the request, a server the response."""
 
     REQUEST = auto()
@@ -77,36 +73,38 @@ class _Connection:
         self._incoming = incoming
         self._limits = limits
         self._buffer = bytearray()
+        self._length: int | None = None
         self.state = State.IDLE
 
     def close(self) -> None:
         """Note that the transport was closed, by whichever side."""
-        self._move(Event.CLOSE, LocalProtocolError)
+        self.state = TRANSITIONS[self.state, Event.CLOSE]
 
     def receive_data(self, data: bytes) -> None:
         """Take what the transport brought; ``b""`` is the end of the stream and closes the connection.
 
-        Raises TTLVError or RemoteProtocolError as soon as the bytes cannot become the message expected, or more of
-        them are waiting than one message may have.
+        Raises LocalProtocolError when it is closed already.
         """
         if self.state is State.CLOSED:
             raise LocalProtocolError("the connection is closed")
         if not data:
             self.close()
-            return
         self._buffer += data
-        with self._closing_on_fault():
-            self._announced_length()
-            if len(self._buffer) > self._limits.message_bytes + len(data):
-                raise TTLVError("more bytes are waiting than a message may have", limit=True)
 
     def _next_message(self) -> bytes | None:
-        """Return the first complete message in the buffer, or ``None`` until there is one."""
-        length = self._announced_length()
+        """Return the first complete message in the buffer, or ``None`` until there is one.
+
+        Raises TTLVError or RemoteProtocolError as soon as the bytes cannot become the message expected, or announce
+        more of them than the limit allows.
+        """
+        if self._length is None:
+            self._length = self._announced_length()
+        length = self._length
         if length is None or len(self._buffer) < length:
             return None
         message = bytes(self._buffer[:length])
         del self._buffer[:length]
+        self._length = None
         return message
 
     def _announced_length(self) -> int | None:
@@ -125,19 +123,11 @@ class _Connection:
             raise TTLVError(f"a message of {length + 8} bytes exceeds the limit", limit=True)
         return length + 8
 
-    def _move(self, event: Event, fault: type[LocalProtocolError | RemoteProtocolError]) -> None:
+    def _move(self, event: Event) -> None:
         following = TRANSITIONS.get((self.state, event))
         if following is None:
-            raise fault(f"no {event.name} is possible: the connection is {self.state.name}")
+            raise LocalProtocolError(f"no {event.name} is possible: the connection is {self.state.name}")
         self.state = following
-
-    @contextlib.contextmanager
-    def _closing_on_fault(self) -> Iterator[None]:
-        try:
-            yield
-        except KMIPError:
-            self.state = TRANSITIONS[self.state, Event.CLOSE]
-            raise
 
 
 class ClientConnection(_Connection):
@@ -153,23 +143,19 @@ class ClientConnection(_Connection):
         Raises LocalProtocolError, the state unchanged, for a message that cannot be encoded, for a batch of several
         items without distinct Unique Batch Item IDs, and unless the connection is IDLE.
         """
+        if self._buffer:
+            raise LocalProtocolError("bytes are waiting that nobody asked for")
         items = request.batch_item
-        identifiers = {item.unique_batch_item_id for item in items}
         if not items or request.request_header.batch_count != len(items):
             raise LocalProtocolError("Batch Count is not the number of batch items")
-        if len(items) > 1 and (None in identifiers or len(identifiers) < len(items)):
-            raise LocalProtocolError("the items of a batch need distinct Unique Batch Item IDs")
+        if len(items) > 1:
+            identifiers = {item.unique_batch_item_id for item in items}
+            if None in identifiers or len(identifiers) < len(items):
+                raise LocalProtocolError("the items of a batch need distinct Unique Batch Item IDs")
         data = encode_request(request)
-        self._move(Event.REQUEST, LocalProtocolError)
+        self._move(Event.REQUEST)
         self._request = request
         return data
-
-    def receive_data(self, data: bytes) -> None:
-        """Take what the transport brought, see the base class; while IDLE nothing but the end may come."""
-        if data and self.state is State.IDLE:
-            with self._closing_on_fault():
-                raise RemoteProtocolError("bytes came that nobody asked for")
-        super().receive_data(data)
 
     def next_answer(self) -> Answer | None:
         """Return the answer once all of it is there, else ``None``.
@@ -177,16 +163,28 @@ class ClientConnection(_Connection):
         Raises TTLVError or RemoteProtocolError, the connection then being CLOSED, for an answer that cannot be read or
         is not one to the request, and for bytes that nobody asked for.
         """
-        with self._closing_on_fault():
-            data = self._next_message()
-            if data is None:
-                return None
-            self._move(Event.RESPONSE, RemoteProtocolError)
-            message = decode_response(data, self._limits)
+        try:
+            return self._read_answer()
+        except KMIPError:
+            self.close()
+            raise
+
+    def _read_answer(self) -> Answer | None:
+        request = self._request
+        if request is None:
             if self._buffer:
-                raise RemoteProtocolError("bytes follow the answer")
-            assert self._request is not None  # noqa: S101 - the state was BUSY
-            return Answer(message, match(self._request, message))
+                raise RemoteProtocolError("bytes came that nobody asked for")
+            return None
+        data = self._next_message()
+        if data is None:
+            return None
+        if self._buffer:
+            raise RemoteProtocolError("bytes follow the answer")
+        message = decode_response(data, self._limits)
+        answer = Answer(message, match(request, message))
+        self._request = None
+        self._move(Event.RESPONSE)
+        return answer
 
 
 class ServerConnection(_Connection):
@@ -202,17 +200,21 @@ class ServerConnection(_Connection):
         """
         if self.state is not State.IDLE:
             return None
-        with self._closing_on_fault():
+        try:
             data = self._next_message()
             if data is None:
                 return None
-            self._move(Event.REQUEST, RemoteProtocolError)
-            return decode_request(data, self._limits)
+            request = decode_request(data, self._limits)
+        except KMIPError:
+            self.close()
+            raise
+        self._move(Event.REQUEST)
+        return request
 
     def send_response(self, response: ResponseMessage) -> bytes:
         """Return the bytes of a response; raises LocalProtocolError, the state unchanged, unless it is BUSY."""
         data = encode_response(response)
-        self._move(Event.RESPONSE, LocalProtocolError)
+        self._move(Event.RESPONSE)
         return data
 
 
@@ -223,25 +225,20 @@ def match(request: RequestMessage, response: ResponseMessage) -> tuple[ResponseB
     item that names no operation, which then stands for every item. Raises RemoteProtocolError for items that answer
     nothing.
     """
-    items = response.batch_item
+    asked, items = request.batch_item, response.batch_item
     if response.response_header.batch_count != len(items):
         raise RemoteProtocolError("Batch Count is not the number of batch items")
-    _check_correlation(request, response)
-    if len(items) == 1 and items[0].operation is None and items[0].unique_batch_item_id is None:
-        return items * len(request.batch_item)
-    by_identifier = {item.unique_batch_item_id: item for item in items}
-    if len(request.batch_item) == len(items) == 1 and None in by_identifier:
-        by_identifier = {request.batch_item[0].unique_batch_item_id: items[0]}
-    matched = tuple([by_identifier.pop(item.unique_batch_item_id, None) for item in request.batch_item])
-    if by_identifier or sum(item is not None for item in matched) < len(items):
-        raise RemoteProtocolError("a batch item answers none of the request's")
-    for asked, answered in zip(request.batch_item, matched, strict=True):
-        if answered is not None and answered.operation not in {asked.operation, None}:
-            raise RemoteProtocolError("a batch item answers another operation")
-    return matched
-
-
-def _check_correlation(request: RequestMessage, response: ResponseMessage) -> None:
     sent = request.request_header.client_correlation_value
     if sent is not None and response.response_header.client_correlation_value not in {sent, None}:
         raise RemoteProtocolError("the answer carries another Client Correlation Value")
+    if len(items) == 1 and items[0].unique_batch_item_id is None and (len(asked) == 1 or items[0].operation is None):
+        matched: tuple[ResponseBatchItem | None, ...] = items * len(asked)
+    else:
+        by_identifier = {item.unique_batch_item_id: item for item in items}
+        matched = tuple([by_identifier.get(item.unique_batch_item_id) for item in asked])
+        if sum(item is not None for item in matched) < len(items):
+            raise RemoteProtocolError("a batch item answers none of the request's")
+    for request_item, item in zip(asked, matched, strict=True):
+        if item is not None and item.operation not in {request_item.operation, None}:
+            raise RemoteProtocolError("a batch item answers another operation")
+    return matched

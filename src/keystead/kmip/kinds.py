@@ -61,7 +61,7 @@ class Either:
             for attempt in writers[:-1]:
                 try:
                     return attempt(value, owner)
-                except LocalProtocolError:
+                except (LocalProtocolError, *ttlv.ENCODING_ERRORS):
                     continue
             return writers[-1](value, owner)
 

@@ -55,7 +55,10 @@ class _Plain:
 
 
 Writer = Callable[[Any, "Structure"], bytes]
-"""(value, the structure that holds it) -> its item's bytes; raises LocalProtocolError for another kind of value."""
+"""(value, the structure that holds it) -> its item's bytes.
+
+Raises LocalProtocolError, or one of ttlv.ENCODING_ERRORS, for a value of another kind.
+"""
 
 
 class Kind(Protocol):
@@ -162,7 +165,8 @@ class Primitive(NamedTuple):
     def writer(self, tag: int, version: Version) -> Writer:  # noqa: ARG002
         """Return what encodes a value."""
         item_key = ttlv.key(tag, self.type)
-        return lambda value, _: ttlv.write(item_key, value)
+        write = ttlv.WRITERS[self.type]
+        return lambda value, _: write(item_key, value)
 
 
 class Enumeration(NamedTuple):
@@ -226,25 +230,33 @@ class Codec:
     def encode(self, value: Structure) -> bytes:
         """Return the bytes of a structure's fields, without its own header."""
         content = value.__dict__
-        parts = []
-        for name, declared, write in self._writers:
-            item = content.get(name)
-            if item is None:
-                if not declared.optional:
-                    raise LocalProtocolError(f"{self.cls.__name__}: {name} is missing")
-            elif declared.many:
-                parts += [write(one, value) for one in item]
-            else:
-                parts.append(write(item, value))
+        parts: list[bytes] = []
+        name = ""
+        try:
+            for name, required, many, write in self._writers:
+                item = content.get(name)
+                if item is None:
+                    if required:
+                        raise LocalProtocolError(f"{self.cls.__name__}: {name} is missing")
+                elif many:
+                    parts += [write(one, value) for one in item]
+                else:
+                    parts.append(write(item, value))
+        except ttlv.ENCODING_ERRORS:
+            raise LocalProtocolError(f"{self.cls.__name__}: {name} is not of its item type") from None
         for name in self._absent:
             if content.get(name) not in (None, ()):
                 raise LocalProtocolError(f"{self.cls.__name__}: {name} does not exist in this protocol version")
-        parts += [ttlv.encode(item) for item in value.extra]
+        if value.extra:
+            parts += [ttlv.encode(item) for item in value.extra]
         return b"".join(parts)
 
     @cached_property
-    def _writers(self) -> list[tuple[str, Declared, Writer]]:
-        return [(name, entry, entry.kind.writer(entry.tag, self._version)) for name, entry in self._fields]
+    def _writers(self) -> list[tuple[str, bool, bool, Writer]]:
+        return [
+            (name, not declared.optional, declared.many, declared.kind.writer(declared.tag, self._version))
+            for name, declared in self._fields
+        ]
 
     @cached_property
     def _absent(self) -> list[str]:

@@ -207,7 +207,7 @@ def _write_byte_string(item_key: int, value: bytes) -> bytes:
     return write_bytes(item_key, bytes(memoryview(value)))
 
 
-_WRITERS: Final[dict[int, Callable[[int, Any], bytes]]] = {
+WRITERS: Final[dict[int, Callable[[int, Any], bytes]]] = {
     ItemType.INTEGER: _fixed_writer(">IIi4x", 4),
     ItemType.LONG_INTEGER: _fixed_writer(">IIq", 8),
     ItemType.BIG_INTEGER: _write_big_integer,
@@ -221,24 +221,20 @@ _WRITERS: Final[dict[int, Callable[[int, Any], bytes]]] = {
 }
 
 
-def write(item_key: int, value: Any) -> bytes:
-    """Return the bytes of one primitive item.
-
-    Raises LocalProtocolError when the value does not fit its type; the message does not quote the value.
-    """
-    try:
-        return _WRITERS[item_key & 0xFF](item_key, value)
-    except (struct.error, ValueError, TypeError, AttributeError, OverflowError):
-        name = tags.NAMES.get(item_key >> 8, f"0x{item_key >> 8:06X}")
-        raise LocalProtocolError(f"{name}: not a value of its item type") from None
+ENCODING_ERRORS: Final = (struct.error, ValueError, TypeError, AttributeError, OverflowError)
+"""What a writer raises for a value that is not of its item type; to be turned into a LocalProtocolError."""
 
 
 def encode(item: Item) -> bytes:
     """Return the bytes of an item and everything in it; raises LocalProtocolError for a value that does not fit."""
     item_key = item.tag << 8 | item.type
-    if item.type == ItemType.STRUCTURE:
-        return write_bytes(item_key, b"".join([encode(child) for child in item.value]))
-    return write(item_key, item.value)
+    try:
+        if item.type == ItemType.STRUCTURE:
+            return write_bytes(item_key, b"".join([encode(child) for child in item.value]))
+        return WRITERS[item.type](item_key, item.value)
+    except (*ENCODING_ERRORS, KeyError):
+        name = tags.NAMES.get(item.tag, f"0x{item.tag:06X}")
+        raise LocalProtocolError(f"{name}: not a value of its item type") from None
 
 
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Item:
