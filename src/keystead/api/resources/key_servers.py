@@ -39,7 +39,9 @@ def key_server_link(server: KeyServer) -> str:
 
 KEY_SERVERS = Resource(
     name="key_server",
-    help="A primary key server of an external key manager: at most four, each with up to three secondaries.",
+    help="A primary key server of an external key manager: at most four, each with up to three secondaries."
+    " ``POST ...?dry_run=true`` (not ONTAP's) proves the servers and stores nothing: 200, and per server whether it is"
+    " accepted, else the code and reason, the stages of the proof and what was learned.",
     declared=(
         Field(
             name="uuid",
