@@ -37,13 +37,14 @@ class Refused(click.ClickException):
         self._as_json = as_json
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print code, text and field, then a line for each key server at fault; or the answer as it came."""
+        """Print code and text, and what they leave open: the key servers at fault, or the field; or all as JSON."""
         if self._as_json:
             click.echo(json.dumps({"error": self.error}, indent=2), file=file, err=True)
             return
-        field = f" (field {self.error['target']})" if self.error.get("target") else ""
+        target, arguments = self.error.get("target"), self.error.get("arguments", ())
+        field = f" (field {target})" if target and not arguments and target not in self.message else ""
         lines = [f"Error {self.error.get('code')}: {self.message}{field}"]
-        for argument in self.error.get("arguments", ()):
+        for argument in arguments:
             name, text = argument.get("code"), argument.get("message")
             if name in {"stage", "reason"} and len(lines) > 1:
                 lines[-1] += f"{',' if name == 'reason' else ':'} {name} {text}"
