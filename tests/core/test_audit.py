@@ -1,0 +1,232 @@
+"""Audit records: what is masked in them, and that no change to a chain stays unseen."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.core import audit
+from keystead.core.model import AuditHead, AuditRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
+NODE = "node-1"
+
+
+def mac(message: bytes) -> bytes:
+    """A MAC as the keyring's."""
+    return hmac.digest(b"key", message, "sha256")
+
+
+def chain(length: int) -> tuple[list[AuditRecord], AuditHead | None]:
+    """A chain of records that differ."""
+    records: list[AuditRecord] = []
+    head: AuditHead | None = None
+    for number in range(length):
+        texts = ("admin", "::1", "svm1", "POST", f"/path/{number}", "{}", "success", "", "made")
+        record, head = audit.append(AuditRecord(NODE, 0, NOON, *texts), head, mac)
+        records.append(record)
+    return records, head
+
+
+def broken_at(records: list[AuditRecord], head: AuditHead | None) -> int | None:
+    """Where the chain does not hold."""
+    try:
+        audit.check_end(NODE, audit.follow(NODE, records, (0, b""), mac), head, mac)
+    except audit.BrokenChainError as error:
+        return error.index
+    return None
+
+
+# --- masking ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", ""),
+        (b'{"server":"a:5696"}', '{"server":"a:5696"}'),
+        (b'{"password":"canary"}', '{"password":"***"}'),
+        (b'{"Password":"canary","existing_passphrase":["canary"]}', '{"Password":"***","existing_passphrase":"***"}'),
+        (b'{"records":[{"a":{"passphrase":{"x":"canary"}}}]}', '{"records":[{"a":{"passphrase":"***"}}]}'),
+        (b'[{"private_key":null}]', '[{"private_key":"***"}]'),
+        (b'{"external.password":"canary"}', '{"external.password":"***"}'),
+        (b'{"p\\u0061ssword":"canary"}', '{"password":"***"}'),
+        (b'{"name":"-----BEGIN EC PRIVATE KEY-----canary"}', '{"name":"***"}'),
+        (b'{"-----BEGIN PRIVATE KEY-----canary":1}', '{"***":1}'),
+        ('{"name":"é\\ud800\\u0000"}'.encode(), '{"name":"\\u00e9\\ud800\\u0000"}'),
+        (b'{"timeout":1.5,"a":true,"b":null}', '{"timeout":1.5,"a":true,"b":null}'),
+    ],
+)
+def test_secrets_are_masked_at_any_depth(body: bytes, expected: str) -> None:
+    """In any spelling of their names that a parser reads, whatever their type; the rest stays."""
+    assert audit.masked_input(body) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"password":"canary"',
+        b'{"password":"canary"}}',
+        b"password=canary",
+        b'"canary"',
+        b"\xff\xfecanary",
+        b'{"a":NaN,"b":"canary"}',
+        b'{"a":' + b"1" * 5000 + b',"b":"canary"}',
+        b"[" * 100_000 + b"canary",
+        b'{"a":"' + b"canary" * 200_000 + b'"}',
+        json.dumps({f"canary{number}": number for number in range(5000)}).encode(),
+    ],
+    ids=["cut", "more", "form", "text", "bytes", "nan", "digits", "deep", "large", "wide"],
+)
+def test_of_what_cannot_be_masked_only_the_length_is_kept(body: bytes) -> None:
+    """Malformed JSON, anything that is no object, and what is too large."""
+    assert audit.masked_input(body) == f"{len(body)} bytes"
+
+
+def test_long_texts_are_cut() -> None:
+    """A certificate's PEM is not kept twice."""
+    kept = json.loads(audit.masked_input(json.dumps({"public_certificate": "x" * 5000}).encode()))
+    assert kept == {"public_certificate": "x" * 256 + "… (5000 characters)"}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "password"]), inner, max_size=2),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), json_values, max_size=3))
+def test_masking_keeps_the_shape(value: dict[str, Any]) -> None:
+    """What is no secret is what it was, and masking what is masked changes nothing."""
+    once = audit.masked_input(json.dumps(value).encode())
+    assert once.isascii()
+    assert audit.masked_input(once.encode()) == once
+
+    def unmasked(inner: Any) -> Any:
+        if isinstance(inner, dict):
+            return {name: "***" if name == "password" else unmasked(item) for name, item in inner.items()}
+        return [unmasked(item) for item in inner] if isinstance(inner, list) else inner
+
+    assert json.loads(once) == unmasked(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("admin", "admin"), ("a\n\x1b[31mb\x00", "a��[31mb�"), ("\ud800é", "�é"), ("x" * 11, "x" * 9 + "…")],
+    ids=["plain", "control", "surrogate", "long"],
+)
+def test_a_callers_text_is_one_clean_line(text: str, expected: str) -> None:
+    """No byte of it can upset a terminal or a database."""
+    assert audit.cleaned(text, 10) == expected
+
+
+# --- the chain -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 5])
+def test_a_chain_as_it_was_written_holds(length: int) -> None:
+    """Indexes count from one."""
+    records, head = chain(length)
+    assert [record.index for record in records] == list(range(1, length + 1))
+    assert broken_at(records, head) is None
+
+
+def test_a_chain_holds_when_it_is_read_in_pages() -> None:
+    """Each page goes on where the last one ended."""
+    records, head = chain(5)
+    last = audit.follow(NODE, records[:2], (0, b""), mac)
+    last = audit.follow(NODE, records[2:], last, mac)
+    audit.check_end(NODE, last, head, mac)
+
+
+def _altered(value: object) -> object:
+    if isinstance(value, datetime):
+        return value + timedelta(microseconds=1)
+    if isinstance(value, bytes):
+        return value[:-1] + bytes([value[-1] ^ 1])
+    return f"{value}x" if isinstance(value, str) else 7
+
+
+@pytest.mark.parametrize("field", [item.name for item in fields(AuditRecord)])
+def test_every_altered_field_is_found_where_it_is(field: str) -> None:
+    """Time, node, index and MAC included."""
+    records, head = chain(4)
+    records[2] = replace(records[2], **{field: _altered(getattr(records[2], field))})
+    assert broken_at(records, head) == 3
+
+
+def test_text_moved_between_fields_is_found() -> None:
+    """Fields are not simply joined."""
+    records, head = chain(1)
+    assert broken_at([replace(records[0], account="admin:", location=":1")], head) == 1
+    assert broken_at([replace(records[0], method="", path="POST/path/0")], head) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda records: records[1:], 1),
+        (lambda records: records[:2] + records[3:], 3),
+        (lambda records: records[:-1], 5),
+        (lambda records: records[:2], 3),
+        (lambda _: [], 1),
+        (lambda records: [records[1], records[0], *records[2:]], 1),
+        (lambda records: [*records[:2], records[1], *records[2:]], 3),
+        (lambda records: [records[1], replace(records[0], index=2), *records[2:]], 1),
+        (lambda records: [*records[:3], replace(records[4], index=4)], 4),
+    ],
+    ids=[
+        "first gone",
+        "middle gone",
+        "last gone",
+        "end gone",
+        "all gone",
+        "swapped",
+        "twice",
+        "renumbered",
+        "closed gap",
+    ],
+)
+def test_missing_and_moved_records_are_found(
+    change: Callable[[list[AuditRecord]], list[AuditRecord]], expected: int
+) -> None:
+    """At the first index that does not hold."""
+    records, head = chain(5)
+    assert broken_at(change(records), head) == expected
+
+
+def test_cutting_the_end_off_cannot_be_hidden_in_the_head() -> None:
+    """Pointing the head at an earlier record needs a MAC that only the key makes; losing the head is seen too."""
+    records, head = chain(5)
+    assert head is not None
+    earlier = replace(head, index=3, mac=records[2].mac)
+    assert broken_at(records[:3], earlier) == 3
+    assert broken_at(records, None) == 5
+
+
+def test_another_nodes_records_do_not_pass_for_its_own() -> None:
+    """The node is part of what is MACed."""
+    records, head = chain(2)
+    assert head is not None
+    with pytest.raises(audit.BrokenChainError, match="record 1"):
+        audit.follow("other", records, (0, b""), mac)
+    with pytest.raises(audit.BrokenChainError, match="end of the chain was altered"):
+        audit.check_end("other", (2, records[-1].mac), head, mac)
+
+
+def test_the_zone_of_a_time_does_not_matter() -> None:
+    """A database may give the same moment back in another one."""
+    records, head = chain(1)
+    there = records[0].timestamp.astimezone(timezone(timedelta(hours=-7)))
+    assert broken_at([replace(records[0], timestamp=there)], head) is None
