@@ -6,7 +6,6 @@ tolerated (clients build such paths out of links).
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route, Router
@@ -14,6 +13,7 @@ from starlette.routing import Route, Router
 from keystead.api.auth import Authentication
 from keystead.api.errors import ErrorBoundary
 from keystead.api.operations import Endpoint
+from keystead.api.request import single_slashes
 from keystead.api.resources import PATHS
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from keystead.service.services import Services
-
-_SLASHES = re.compile("/{2,}")
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -41,7 +39,7 @@ class _Paths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path = _SLASHES.sub("/", scope["path"]).rstrip("/")
+            path = single_slashes(scope["path"]).rstrip("/")
             scope["path"] = f"/api{path[7:]}" if path.startswith("/api/v1/") else path
         await self._app(scope, receive, send)
 

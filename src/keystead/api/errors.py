@@ -17,6 +17,7 @@ from keystead.api.hal import Reply, wants_links
 from keystead.api.request import ALLOW, CALLER, READS, call_of, raw_path
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -67,11 +68,12 @@ class ErrorBoundary:
             refusal = OntapError(errors.INTERNAL_ERROR)
         else:
             return
+        if started:
+            return
         await self._record(scope, refusal)
-        if not started:
-            reply = error_reply(refusal, allow=scope.get(ALLOW, b""))
-            hal = wants_links(header(scope, b"accept"))
-            await reply.send(send, hal=hal, bodiless=scope["method"] == "HEAD")
+        reply = error_reply(refusal, allow=scope.get(ALLOW, b""))
+        hal = wants_links(header(scope, b"accept"))
+        await reply.send(send, hal=hal, bodiless=scope["method"] == "HEAD")
 
     async def _record(self, scope: Scope, error: OntapError) -> None:
         """Record the refusal of a write by a known caller. If that fails too, the answer stands."""
@@ -105,11 +107,14 @@ def error_reply(error: OntapError, *, allow: bytes = b"") -> Reply:
 
 
 def described(error: BaseException) -> dict[str, object]:
-    """An exception for the log: the types of it and its causes, and where it was raised, without any text of theirs."""
+    """An exception for the log: the types of it and its causes, and where it was raised.
+
+    Of all texts only a StoreError's is shown, which names a kind of failure and never quotes a value.
+    """
     types = []
     chained: BaseException | None = error
     while chained is not None:
         types.append(type(chained).__qualname__)
         chained = chained.__cause__ or chained.__context__
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    return {"error": types, "at": places}
+    return {"error": types, "at": places, **({"why": str(error)} if isinstance(error, StoreError) else {})}

@@ -57,7 +57,7 @@ class Request:
     @property
     def path(self) -> str:
         """The path as the client wrote it, but for doubled slashes."""
-        return _SLASHES.sub("/", raw_path(self._scope))
+        return single_slashes(raw_path(self._scope))
 
     @property
     def self_path(self) -> str:
@@ -103,6 +103,11 @@ class Request:
         """Read the body of a DELETE: nothing, or an empty object as the official client sends."""
         if parse_object(await read_body(self._scope, self._receive)):
             raise OntapError(errors.BODY_NOT_ALLOWED)
+
+
+def single_slashes(path: str) -> str:
+    """The path without empty segments: some clients build ``/api//security``."""
+    return _SLASHES.sub("/", path)
 
 
 def raw_path(scope: Scope) -> str:
