@@ -6,8 +6,10 @@ It must not print: it returns what to say. The first password is shown on a term
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -21,6 +23,7 @@ from keystead.service.ports import SealError, StoreError
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from keystead.service.ports import Transaction
@@ -46,13 +49,25 @@ def initialise(settings: Settings, password_file: bytes | None, *, terminal: boo
     lines = [f"data directory {settings.data}"]
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lines += [upgrade(settings), *_root_key(settings), *_certificate(settings.data, host)]
-        lines += asyncio.run(_rows(settings, given, terminal=terminal))
+        with _alone(settings.data):
+            lines += [upgrade(settings), *_root_key(settings), *_certificate(settings.data, host)]
+            lines += asyncio.run(_rows(settings, given, terminal=terminal))
     except (SealError, StoreError) as error:
         raise CannotStart(str(error)) from None
     except OSError as error:
         raise CannotStart(f"{error.filename or settings.data}: {error.strerror}") from None
     return lines
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold the data directory: a second init waits here, and then finds everything made."""
+    directory = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def upgrade(settings: Settings) -> str:
@@ -112,8 +127,9 @@ def _certificate(data: Path, host: str) -> list[str]:
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Write a file under its final name only when it is whole and on disk."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    """Write a file under its final name only when it is whole and on disk. Only while :func:`_alone`."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)  # an init was killed here
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -5,13 +5,16 @@ It knows nothing of what the app answers.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import ipaddress
 import os
 import socket
 import ssl
+import threading
 from typing import TYPE_CHECKING
 
+import structlog
 import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,8 +29,13 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+log = structlog.get_logger(__name__)
+
 VALID_FOR = dt.timedelta(days=825)  # the longest that common trust stores accept of a server certificate
 GRACE_S = 3  # of the 5 s that a stop may take: requests that are not answered by then are cancelled
+IDLE_S = 1  # for clients that do nothing to take note of the end of their connection
+LAST_ANSWERS_S = 0.5  # for these to say so
+STOP_S = 4.5  # whatever still hangs then (a database that is locked) is left behind
 CERTIFICATE_FILE = "tls.crt"
 KEY_FILE = "tls.key"
 
@@ -78,6 +86,20 @@ def parse_listen(listen: str) -> tuple[str, int]:
     return bare, int(port)
 
 
+def bind(listen: str) -> socket.socket:
+    """Open the listening socket; raises SettingsError, OSError when the address cannot be had."""
+    host, port = parse_listen(listen)
+    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+        opened.listen()
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
 class Server(uvicorn.Server):
     """uvicorn, saying where it listens and telling the services of a stop before it waits for requests."""
 
@@ -95,18 +117,37 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what could hold a request for long, then let uvicorn finish the rest."""
+        _end_within(STOP_S)
         self._on_stop()
+        asyncio.get_running_loop().call_later(IDLE_S, self._drop_idle)
         await super().shutdown(sockets)
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=LAST_ANSWERS_S)
         self._captured_signals.clear()  # a stop that was asked for is a success, not a death by signal
 
+    def _drop_idle(self) -> None:
+        """Drop connections that were told to close: TLS waits for the peer to agree, and an idle one does not."""
+        for connection in list(self.server_state.connections):
+            if connection.transport.is_closing():
+                connection.transport.abort()
 
-def server(app: ASGIApp, listen: str, data: Path, on_stop: Callable[[], None]) -> Server:
+
+def _end_within(seconds: float) -> None:
+    """End the process when its orderly end takes longer."""
+    timer = threading.Timer(seconds, _leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave() -> None:
+    log.warning("stopped without waiting any longer for the database")
+    os._exit(0)
+
+
+def server(app: ASGIApp, data: Path, on_stop: Callable[[], None]) -> Server:
     """Make the HTTPS server of an app; raises SettingsError when its certificate cannot be used."""
-    host, port = parse_listen(listen)
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         loop="uvloop",
         http="httptools",
         ws="none",

@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from keystead.settings import SettingsError
+
 if TYPE_CHECKING:
     from keystead.settings import Settings
 
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("auto", "json", "console")
+
 
 def configure(settings: Settings) -> None:
-    """Send structlog and the standard library's loggers to standard error in one form."""
+    """Send structlog and the standard library's loggers to standard error in one form. Raises SettingsError."""
+    for name, value, known in (("log_level", settings.log_level, LEVELS), ("log_format", settings.log_format, FORMATS)):
+        if value not in known:
+            raise SettingsError(f"setting '{name}': one of {', '.join(known)} is expected, not {value!r}")
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     shared: list[structlog.typing.Processor] = [

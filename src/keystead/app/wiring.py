@@ -127,10 +127,12 @@ async def _serve(settings: Settings) -> None:
     from keystead.api.app import create_app
 
     async with running(settings) as open_:
-        server = listener.server(create_app(open_.services), settings.listen, settings.data, open_.queue.close)
-        await server.serve()
-        if not server.started:
-            raise CannotStart(f"cannot listen on {settings.listen}")
+        server = listener.server(create_app(open_.services), settings.data, open_.queue.close)
+        try:
+            socket = listener.bind(settings.listen)
+        except OSError as error:
+            raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
+        await server.serve([socket])
 
 
 def verify_audit(settings: Settings) -> tuple[list[str], bool]:

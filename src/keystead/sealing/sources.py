@@ -6,6 +6,7 @@ The file is never written over: a lost root key is a lost database.
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,17 @@ CREDENTIAL = 0o440
 def create_root_key(path: Path) -> Secret:
     """Write a new root key to a file (mode 0400) that must not exist. Raises SealError, FileExistsError."""
     key = os.urandom(KEY_BYTES)
+    whole = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # a kill must not leave half a key under the name
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key)
+                file.flush()
+                os.fsync(file.fileno())
+            path.hardlink_to(whole)
+        finally:
+            whole.unlink()
         _sync_folder(path.parent)
     except FileExistsError:
         raise
