@@ -5,374 +5,46 @@ Each case is probed many times in parallel while the machine is busy: a wrong co
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
 import subprocess
 import sys
-import time
-from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvloop
 
 from keystead.core import errors
-from keystead.core.probing import STAGES, ProbeResult, ProbeTarget, TlsIdentity
+from keystead.core.probing import STAGES, ProbeResult
 from keystead.core.secret import Secret
-from keystead.core.server_address import ServerAddress
-from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.failures import TABLE
 from keystead.keyservers.gateway import Gateway
+from tests.keyservers.cases import (
+    CLIENT,
+    CLIENT_CA,
+    LOOPBACK,
+    OTHER_CA,
+    SERVER,
+    SERVER_CA,
+    STRANGER,
+    Case,
+    all_cases,
+    identity,
+    kmip_server,
+    not_supported,
+    target,
+)
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip
 from tests.peers import openssl
-from tests.peers.certificates import Authority, Credentials, client, self_signed, server_context
+from tests.peers.certificates import Credentials, client, server_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.peers.fixtures import Pki
     from tests.peers.processes import Program
 
-Versions = Literal["1.2", "1.3", "both"]
-
 BATCH = 25
-LOOPBACK = EgressRules.parse(allow=["127.0.0.0/8", "::1"])
-PATIENCE_S = 20.0
-
-SERVER_CA, CLIENT_CA, OTHER_CA = Authority(), Authority("Client CA"), Authority("Another CA")
-SERVER = SERVER_CA.issue()
-CLIENT, STRANGER = client(CLIENT_CA), client(OTHER_CA)
-
-
-def identity(credentials: Credentials = CLIENT, *cas: Authority, key: str | None = None) -> TlsIdentity:
-    """What we show, and whom we believe."""
-    return TlsIdentity(
-        credentials.certificate_pem, Secret(key or credentials.key_pem), (), tuple(ca.pem for ca in cas or (SERVER_CA,))
-    )
-
-
-def target(port: int, host: str = "127.0.0.1", timeout_s: float = PATIENCE_S, **more: Any) -> ProbeTarget:
-    """A key server on loopback."""
-    return ProbeTarget(ServerAddress(host, port), timeout_s, **more)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A peer, what we show it, and the row that must be found."""
-
-    name: str
-    reason: str | None
-    error: errors.ErrorKind | None
-    stage: str | None
-    peer: Callable[[], AbstractContextManager[Any]]
-    identity: TlsIdentity = identity()
-    host: str = "127.0.0.1"
-    timeout_s: float = PATIENCE_S
-    username: str = ""
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def serving(script: Any, host: str = "127.0.0.1") -> Callable[[], fault.FaultServer]:
-    """A fault server with this script."""
-    return lambda: fault.FaultServer(script, host)
-
-
-def kmip_server(
-    answers: Any = None, *, credentials: Credentials = SERVER, versions: Versions = "both", clock: float = 0
-) -> Callable[[], fault.FaultServer]:
-    """A server that does TLS well and answers by the table."""
-    context = server_context(credentials, CLIENT_CA, versions=versions)
-    return serving(fault.tls(context, kmip.answering(answers, clock=clock)))
-
-
-def tls_cases(version: Versions) -> Iterator[Case]:
-    """Faults of certificates: ours and the server's."""
-
-    def wrong(name: str, reason: str, credentials: Credentials, *cas: Authority, host: str = "127.0.0.1") -> Case:
-        peer = kmip_server(credentials=credentials, versions=version)
-        return Case(name, reason, errors.SERVER_CA_REFUSED, "tls", peer, identity(CLIENT, *cas), host)
-
-    intermediate = Authority("Issuing CA", parent=SERVER_CA)
-    day = timedelta(days=1)
-    yield wrong("another CA, root not sent", "server_certificate_issuer_not_found", SERVER, OTHER_CA)
-    yield wrong("another CA, root sent", "server_certificate_self_signed", _with_root(SERVER), OTHER_CA)
-    yield wrong("self-signed", "server_certificate_self_signed", self_signed())
-    yield wrong(
-        "intermediate missing", "server_certificate_issuer_not_found", intermediate.issue().without_intermediates()
-    )
-    yield wrong("issued by a leaf", "server_certificate_invalid_ca", _issued_by_a_leaf())
-    yield wrong("expired", "server_certificate_expired", SERVER_CA.issue(starts=-3 * day, ends=-day))
-    yield wrong("not yet valid", "server_certificate_not_yet_valid", SERVER_CA.issue(starts=day, ends=3 * day))
-    yield wrong("for clients only", "server_certificate_wrong_purpose", SERVER_CA.issue(purpose="client"))
-    yield wrong("weak key", "server_certificate_weak", SERVER_CA.issue(key="rsa-1024"))
-    yield wrong("another name", "server_certificate_wrong_name", SERVER_CA.issue(["kms.example"]), host="localhost")
-    yield wrong("another address", "server_certificate_wrong_name", SERVER_CA.issue(["10.0.0.1"]))
-    yield wrong("no name", "server_certificate_wrong_name", SERVER_CA.issue([]), host="localhost")
-
-    def refused(name: str, reason: str, ours: Credentials, refusing: Any = fault.tls) -> Case:
-        script = refusing(server_context(SERVER, CLIENT_CA, versions=version), kmip.answering())
-        return Case(name, reason, errors.CLIENT_CERTIFICATE_REFUSED, "tls", serving(script), identity(ours))
-
-    yield refused("client CA unknown", "client_certificate_untrusted", STRANGER)
-    yield refused("client CA unknown, hasty", "client_certificate_untrusted", STRANGER, fault.hasty_tls)
-    yield refused("client certificate for servers", "client_certificate_refused", CLIENT_CA.issue((), purpose="server"))
-    yield refused("closed in silence", "client_certificate_probably_refused", STRANGER, fault.mute_tls)
-    yield refused("reset in silence", "client_certificate_probably_refused", STRANGER, _mute_reset)
-
-
-def _mute_reset(context: Any, then: Any) -> Any:
-    return fault.mute_tls(context, then, refuse=fault.reset)
-
-
-def _with_root(credentials: Credentials) -> Credentials:
-    return replace(credentials, intermediates=(*credentials.intermediates, SERVER_CA.certificate))
-
-
-def _issued_by_a_leaf() -> Credentials:
-    """A chain whose middle certificate is no CA."""
-    middle = SERVER_CA.issue()
-    usurper = Authority("Usurper")
-    usurper.key = middle.key
-    usurper._name = middle.certificate.subject
-    leaf = usurper.issue()
-    return Credentials(leaf.certificate, leaf.key, (middle.certificate,))
-
-
-def network_cases() -> Iterator[Case]:
-    """Faults before and inside the handshake."""
-
-    def network(name: str, reason: str, stage: str, peer: Any, **more: Any) -> Case:
-        return Case(name, reason, errors.NETWORK, stage, peer, **more)
-
-    def engine(name: str, reason: str, peer: Any) -> Case:
-        return Case(name, reason, errors.TLS_ENGINE, "tls", peer)
-
-    yield network("forbidden address", "address_not_allowed", "egress", nothing, host="169.254.169.254")
-    yield network("no such host", "name_not_resolved", "resolve", nothing, host="nowhere.invalid")
-    yield network("refused", "connection_refused", "connect", lambda: contextlib.nullcontext(fault.refused_port()))
-    yield network("black hole", "connect_timed_out", "connect", fault.black_hole, timeout_s=0.5)
-    yield network("stalls", "tls_timed_out", "tls", serving(fault.silence), timeout_s=0.5)
-    yield network("closed at once", "connection_closed", "tls", serving(fault.close_at_once))
-    yield network("reset at once", "connection_closed", "tls", serving(fault.reset))
-    yield network("reset at hello", "connection_closed", "tls", serving(fault.after_client_hello(fault.reset)))
-    yield network("closed at hello", "connection_closed", "tls", serving(fault.after_client_hello(fault.close_at_once)))
-    no_request = server_context(SERVER, versions="1.2")
-    yield network(
-        "closed before Finished, no certificate asked for",
-        "connection_closed",
-        "tls",
-        serving(fault.stop_before_finished(no_request, fault.close_at_once)),
-    )
-    drip = fault.drip(b"\x16\x03\x03\x0f\xff" + bytes(100), pause=0.1)
-    yield network("drips in the handshake", "tls_timed_out", "tls", serving(drip), timeout_s=0.5)
-
-    yield engine("http", "not_tls", serving(fault.say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")))
-    yield engine("ssh", "not_tls", serving(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH\r\n")))
-    yield engine("two letters", "not_tls", serving(fault.after_client_hello(lambda one: one.sendall(b"no"))))
-    yield engine("KMIP without TLS", "not_tls", serving(fault.say(kmip.response((1, 4), *kmip.discovered((1, 4))))))
-    yield engine("alert 40", "no_common_cipher", serving(fault.alert(40)))
-    yield engine("alert 70", "no_common_tls_version", serving(fault.alert(70)))
-    yield engine("alert 71", "tls_too_weak", serving(fault.alert(71)))
-    yield engine("alert 86", "tls_too_weak", serving(fault.alert(86)))
-    yield engine("alert 112", "server_name_not_recognised", serving(fault.alert(112)))
-    yield engine("alert 80", "engine_error", serving(fault.alert(80)))
-    yield engine("a broken record", "engine_error", serving(fault.say(b"\x16\x03\x03\x00\x04\x63\x00\x00\x00")))
-    for number, reason in [
-        (41, "client_certificate_required"),
-        (116, "client_certificate_required"),
-        (48, "client_certificate_untrusted"),
-        (45, "client_certificate_expired"),
-        (44, "client_certificate_revoked"),
-        *((number, "client_certificate_refused") for number in (42, 43, 46, 49, 51)),
-    ]:
-        peer = serving(fault.alert(number))
-        yield Case(f"alert {number}", reason, errors.CLIENT_CERTIFICATE_REFUSED, "tls", peer)
-
-    def own(name: str, reason: str, ours: TlsIdentity) -> Case:
-        """Nothing listens: the fault is found before a packet leaves."""
-        return Case(name, reason, errors.CLIENT_CERTIFICATE_REFUSED, "tls", nothing, ours)
-
-    day = timedelta(days=1)
-    yield own("ours expired", "client_certificate_expired", identity(client(CLIENT_CA, starts=-3 * day, ends=-day)))
-    yield own(
-        "ours not yet valid", "client_certificate_not_yet_valid", identity(client(CLIENT_CA, starts=day, ends=2 * day))
-    )
-    yield own("ours has another key", "client_certificate_key_mismatch", identity(CLIENT, key=STRANGER.key_pem))
-    yield Case(
-        "ours unreadable", "engine_error", errors.TLS_ENGINE, "tls", nothing, identity(CLIENT, key="no key at all")
-    )
-
-
-def nothing() -> AbstractContextManager[int]:
-    """No peer: a port that nobody listens on."""
-    return contextlib.nullcontext(1)
-
-
-def kmip_cases(version: Versions) -> Iterator[Case]:
-    """Faults after a sound handshake."""
-    never = server_context(SERVER, CLIENT_CA, versions=version)
-
-    def versions(name: str, reason: str, answer: Any, **more: Any) -> Case:
-        peer = kmip_server({kmip.DISCOVER_VERSIONS: answer}, versions=version)
-        return Case(name, reason, errors.KMIP_VERSIONS, "kmip", peer, **more)
-
-    def after_tls(name: str, reason: str, script: Any, **more: Any) -> Case:
-        return Case(name, reason, errors.KMIP_VERSIONS, "kmip", serving(fault.tls(never, script)), **more)
-
-    def command(name: str, reason: str, stage: str, answers: Any, **more: Any) -> Case:
-        return Case(name, reason, errors.KMIP_COMMAND, stage, kmip_server(answers, versions=version), **more)
-
-    discover = kmip.DISCOVER_VERSIONS
-    whole = kmip.response((1, 1), *kmip.discovered((1, 4)))
-    huge = bytes.fromhex("42007b01ffffff00")
-
-    yield versions("Discover Versions fails", "discover_versions_failed", kmip.failure(discover, kmip.GENERAL_FAILURE))
-    yield versions("no version", "no_common_version", kmip.discovered())
-    yield versions("only version 9.9", "no_common_version", kmip.discovered((9, 9)))
-    yield versions("another operation's answer", "malformed_answer", kmip.success(kmip.LOCATE))
-    yield after_tls("half an answer", "connection_closed", fault.say_and_close(whole[:40]))
-    yield versions("trailing bytes", "malformed_answer", whole + b"more")
-    yield versions("too large", "answer_too_large", huge)
-    yield versions("huge", "answer_too_large", bytes.fromhex("42007b01fffffff8"))
-    yield versions("length not a multiple of 8", "malformed_answer", bytes.fromhex("42007b0100000005") + bytes(5))
-    yield versions("a request comes back", "malformed_answer", bytes.fromhex("4200780100000008") + bytes(8))
-    yield versions("http inside TLS", "malformed_answer", b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    yield after_tls("garbage at once", "malformed_answer", lambda connection: connection.sendall(b"\xde\xad" * 500))
-    yield after_tls("silence", "no_answer", fault.silence, timeout_s=1)
-    yield after_tls("drips", "no_answer", fault.drip(whole, pause=0.1), timeout_s=1)
-    yield after_tls("closed after the handshake", "connection_closed", fault.close_at_once)
-    yield after_tls("closed at the request", "connection_closed", lambda connection: connection.recv(9999))
-    yield Case(
-        "closed at the request, no ticket",
-        "connection_closed",
-        errors.KMIP_VERSIONS,
-        "kmip",
-        serving(fault.tls(_without_tickets(version), lambda connection: connection.recv(9999))),
-    )
-
-    denied = {discover: kmip.failure(discover, kmip.PERMISSION_DENIED)}
-    query_denied = {kmip.QUERY: kmip.failure(kmip.QUERY, kmip.PERMISSION_DENIED)}
-    yield Case(
-        "nothing permitted",
-        "operation_not_permitted",
-        errors.KMIP_VERSIONS,
-        "kmip",
-        kmip_server({**denied, **query_denied}, versions=version),
-    )
-    yield command("Query denied", "operation_not_permitted", "kmip", query_denied)
-    yield command(
-        "Query fails", "operation_failed", "kmip", {kmip.QUERY: kmip.failure(kmip.QUERY, kmip.GENERAL_FAILURE)}
-    )
-    yield command("Query is cut off", "operation_failed", "kmip", {kmip.QUERY: None})
-    yield command("Query gets garbage", "operation_failed", "kmip", {kmip.QUERY: b"garbage!"})
-    yield command(
-        "Locate fails",
-        "operation_failed",
-        "credential",
-        {kmip.LOCATE: kmip.failure(kmip.LOCATE, kmip.GENERAL_FAILURE)},
-    )
-    yield command("Locate is cut off", "operation_failed", "credential", {kmip.LOCATE: None})
-
-    for operation, name, stage in [
-        (discover, "Discover Versions", "kmip"),
-        (kmip.QUERY, "Query", "kmip"),
-        (kmip.LOCATE, "Locate", "credential"),
-    ]:
-        named = {operation: kmip.failure(operation, kmip.AUTHENTICATION_NOT_SUCCESSFUL)}
-        unnamed = {operation: kmip.failure(None, kmip.AUTHENTICATION_NOT_SUCCESSFUL)}
-        for answers, how in [(named, "named"), (unnamed, "unnamed")]:
-            yield Case(
-                f"unknown client, {name} {how}",
-                "client_certificate_not_registered",
-                errors.CLIENT_CERTIFICATE_REFUSED,
-                stage,
-                kmip_server(answers, versions=version),
-            )
-        yield command(f"wrong password, {name}", "credential_refused", stage, named, username="keystead")
-
-
-def _without_tickets(version: Versions) -> Any:
-    context = server_context(SERVER, CLIENT_CA, versions=version)
-    context.num_tickets = 0
-    return context
-
-
-def _not_supported(operation: int) -> Any:
-    return {operation: kmip.failure(operation, kmip.NOT_SUPPORTED)}
-
-
-def accepted_cases(version: Versions) -> Iterator[Case]:
-    """Unusual servers that must be accepted."""
-
-    def accepted(name: str, answers: Any = None, **more: Any) -> Case:
-        peer = more.pop("peer", None) or kmip_server(answers, versions=version)
-        return Case(name, None, None, None, peer, **more)
-
-    def only_version(only: kmip.Version) -> Any:
-        def answer(version: kmip.Version) -> Any:
-            if version != only:
-                return kmip.response(only, *kmip.failure(None, kmip.INVALID_MESSAGE))
-            return kmip.discovered(only)
-
-        return {kmip.DISCOVER_VERSIONS: answer}
-
-    intermediate = Authority("Issuing CA", parent=SERVER_CA)
-    old = Authority("Old CA", identifiers=False)
-    yield accepted("sound")
-    yield accepted("a name", host="localhost")
-    yield accepted("a trailing dot", host="localhost.")
-    yield accepted("KMIP 1.0 only", _not_supported(kmip.DISCOVER_VERSIONS))
-    yield accepted("speaks 2.0 headers only", only_version((2, 0)))
-    yield accepted("speaks 1.4 headers only", only_version((1, 4)))
-    yield accepted("no Query", _not_supported(kmip.QUERY))
-    yield accepted("no Locate", _not_supported(kmip.LOCATE))
-    yield accepted("Locate denied", {kmip.LOCATE: kmip.failure(kmip.LOCATE, kmip.PERMISSION_DENIED)})
-    yield accepted("Discover Versions denied", {kmip.DISCOVER_VERSIONS: kmip.failure(0x1E, kmip.PERMISSION_DENIED)})
-    yield accepted("a username", username="keystead")
-    yield accepted("intermediate sent", peer=kmip_server(credentials=intermediate.issue(), versions=version))
-    yield accepted(
-        "intermediate trusted",
-        peer=kmip_server(credentials=intermediate.issue().without_intermediates(), versions=version),
-        identity=identity(CLIENT, intermediate),
-    )
-    yield accepted(
-        "no Authority Key Identifier",
-        peer=kmip_server(credentials=old.issue(), versions=version),
-        identity=identity(CLIENT, old),
-    )
-    yield accepted("RSA", peer=kmip_server(credentials=SERVER_CA.issue(key="rsa"), versions=version))
-    context = server_context(SERVER, CLIENT_CA, versions=version)
-    yield accepted("IPv6 only", peer=serving(fault.tls(context, kmip.answering()), "::1"), host="::1")
-    yield accepted("no ticket", peer=serving(fault.tls(_without_tickets(version), kmip.answering())))
-
-
-def all_cases() -> Iterator[Any]:
-    """Each case once; those that depend on TLS, on each version."""
-    for case in network_cases():
-        yield pytest.param(case, id=case.name)
-    for version in ("1.2", "1.3"):
-        for make in (tls_cases, kmip_cases, accepted_cases):
-            for case in make(version):  # type: ignore[arg-type]
-                yield pytest.param(case, id=f"{case.name} - TLS {version}")
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
-    """Run a coroutine on each of the two event loops."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else None
-
-    def run(coroutine: Any) -> Any:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(coroutine)
-
-    return run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -421,3 +93,160 @@ def assert_stages_agree(result: ProbeResult) -> None:
     assert states[failed] == "failed"
     assert set(states[failed + 1 :]) <= {"skipped"}
     assert "failed" not in states[:failed]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "error"),
+    [
+        (["-tls1_3"], None, None),
+        (["-tls1_2"], None, None),
+        (["-tls1_2", "-cipher", "AES256-GCM-SHA384"], "no_common_cipher", errors.TLS_ENGINE),
+    ],
+    ids=["TLS 1.3", "TLS 1.2", "plain RSA only"],
+)
+def test_openssl_as_the_server(run: Any, tmp_path: Path, options: list[str], reason: str | None, error: Any) -> None:
+    """An independent TLS server: it takes our certificate, and then it is no KMIP server, for it never answers."""
+    credentials = SERVER_CA.issue(key="rsa")
+    with openssl.s_server(tmp_path, credentials, CLIENT_CA, *options) as server:
+        (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port, timeout_s=1)], identity(), 40))
+    assert (result.reason, result.error) == ((reason, error) if reason else ("no_answer", errors.KMIP_VERSIONS))
+
+
+@pytest.mark.parametrize(
+    ("ours", "alert", "reason"),
+    [
+        (STRANGER, "unknown ca", "client_certificate_untrusted"),
+        (client(CLIENT_CA, ends=timedelta(days=-0.5)), "expired", "client_certificate_expired"),
+        (CLIENT_CA.issue((), purpose="server"), "purpose", "client_certificate_refused"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_openssl_refuses_our_certificate(
+    run: Any, tmp_path: Path, version: str, ours: Credentials, alert: str, reason: str
+) -> None:
+    """OpenSSL's own server names what it dislikes about a certificate, on both versions."""
+    assert alert
+    with openssl.s_server(tmp_path, SERVER, CLIENT_CA, version) as server:
+        (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(ours), 40))
+    assert (result.reason, result.error, result.stage) == (reason, errors.CLIENT_CERTIFICATE_REFUSED, "tls")
+
+
+def test_pykmip_is_accepted(run: Any, pki: Pki, pykmip_servers: list[Program]) -> None:
+    """PyKMIP's server passes every stage, and tells what it is."""
+    targets = [target(server.port) for server in pykmip_servers]
+    results = run(Gateway(LOOPBACK).probe_all(targets, identity(pki.client, pki.server_ca), 40))
+    for result, server in zip(results, pykmip_servers, strict=True):
+        assert result.accepted, result
+        assert_stages_agree(result)
+        learned = result.learned
+        assert learned["address"] == server.address
+        assert learned["tls_version"] == "TLSv1.2"
+        assert learned["kmip_version"] == "2.0"
+        assert learned["kmip_versions"] == ["2.0", "1.4", "1.3", "1.2", "1.1", "1.0"]
+        assert "PyKMIP" in str(learned["vendor"])
+        assert abs(int(str(learned["clock_skew_s"]))) < 60
+        certificate: Any = learned["certificate"]
+        assert certificate["subject"] == "CN=key server"
+        assert certificate["names"] == ["localhost", "127.0.0.1", "::1"]
+
+
+def test_pykmip_refuses(run: Any, pki: Pki, pykmip_servers: list[Program]) -> None:
+    """A stranger is told so in the handshake; a client whose certificate states no purpose is told so in KMIP."""
+    (one,) = pykmip_servers[:1]
+    unstated = pki.client_ca.issue((), common_name="keystead", purpose="unstated")
+    for ours, reason, error, stage in [
+        (pki.stranger, "client_certificate_untrusted", errors.CLIENT_CERTIFICATE_REFUSED, "tls"),
+        (unstated, "client_certificate_not_registered", errors.CLIENT_CERTIFICATE_REFUSED, "kmip"),
+    ]:
+        (result,) = run(Gateway(LOOPBACK).probe_all([target(one.port)], identity(ours, pki.server_ca), 40))
+        assert (result.reason, result.error, result.stage) == (reason, error, stage)
+
+
+def test_every_reachable_row_has_a_case() -> None:
+    """A new row of the table needs a peer that causes it; what no peer can cause is listed with the reason."""
+    caused = {(param.values[0].reason, param.values[0].error) for param in all_cases()}
+    unreachable = {
+        ("unreachable", errors.NETWORK): "needs a network without a route: the symptom is tested in test_symptoms.py",
+        ("server_certificate_revoked", errors.SERVER_CA_REFUSED): "no revocation list is loaded",
+        ("legacy_tls", errors.TLS_ENGINE): "OpenSSL 3 servers cannot be made that weak: tested in test_failures.py",
+    }
+    rows = {(row.reason, row.error) for row in TABLE}
+    assert rows - caused == set(unreachable)
+    assert not caused - rows - {(None, None)}
+
+
+def test_a_refused_certificate_is_shown_to_the_operator(run: Any) -> None:
+    """Whose certificate was refused is learned (Python 3.13 and later tells it)."""
+    with kmip_server()() as server:
+        (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(CLIENT, OTHER_CA), 40))
+    if sys.version_info >= (3, 13):
+        certificate: Any = result.learned["certificate"]
+        assert certificate["issuer"] == "CN=Key Server CA"
+    else:
+        assert "certificate" not in result.learned
+
+
+@pytest.mark.parametrize(
+    ("answers", "warning"),
+    [
+        (not_supported(kmip.QUERY), "Query is not supported"),
+        (not_supported(kmip.LOCATE), "Locate is not supported"),
+        ({kmip.LOCATE: kmip.failure(kmip.LOCATE, kmip.PERMISSION_DENIED)}, "Locate is not permitted"),
+        (
+            {kmip.DISCOVER_VERSIONS: kmip.failure(0x1E, kmip.PERMISSION_DENIED)},
+            "Discover Versions is not permitted",
+        ),
+    ],
+    ids=["no Query", "no Locate", "Locate denied", "Discover Versions denied"],
+)
+def test_what_is_tolerated_is_told(run: Any, answers: Any, warning: str) -> None:
+    """A server that lacks something is accepted with a warning."""
+    with kmip_server(answers)() as server:
+        (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(), 40))
+    assert result.accepted
+    assert result.learned["warnings"] == [warning]
+
+
+def test_the_clock_is_compared(run: Any) -> None:
+    """The server's time stamp against ours, in seconds."""
+    with kmip_server(clock=3600)() as server:
+        (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(), 40))
+    assert 3590 < int(str(result.learned["clock_skew_s"])) < 3610
+
+
+def test_what_a_server_says_is_made_fit_to_show(run: Any) -> None:
+    """A vendor's text is cut and stripped of control characters."""
+    vendor = "\x1b[31mred\r\n" + "x" * 1000
+    answers = {kmip.QUERY: kmip.success(kmip.QUERY, kmip.text(0x42009D, vendor))}
+    with kmip_server(answers)() as server:
+        (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(), 40))
+    shown = str(result.learned["vendor"])
+    assert len(shown) == 256
+    assert shown.isprintable()
+
+
+def test_the_username_is_sent_and_shown_nowhere(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The credential travels in each request; neither result nor log holds the password."""
+    caplog.set_level("DEBUG")
+    seen: list[bytes] = []
+    answer = kmip.answering({kmip.LOCATE: kmip.failure(kmip.LOCATE, kmip.AUTHENTICATION_NOT_SUCCESSFUL)})
+
+    class Watched:
+        def __init__(self, connection: Any) -> None:
+            self._connection = connection
+
+        def recv(self, size: int) -> bytes:
+            seen.append(self._connection.recv(size))
+            return seen[-1]
+
+        def sendall(self, data: bytes) -> None:
+            self._connection.sendall(data)
+
+    script = fault.tls(server_context(SERVER, CLIENT_CA), lambda connection: answer(Watched(connection)))
+    with fault.FaultServer(script) as server:
+        one = target(server.port, username="canary-user", password=Secret("canary-password"))
+        (result,) = run(Gateway(LOOPBACK).probe_all([one], identity(), 40))
+    assert result.reason == "credential_refused"
+    assert sum(b"canary-password" in data for data in seen) == 3
+    assert "canary-password" not in repr(result) + caplog.text

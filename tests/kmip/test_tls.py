@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import ssl
 import struct
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-import uvloop
 
-from keystead.kmip.errors import TransportError
-from keystead.kmip.tls import ALERTS, Address, Stream, TLSError, connect_tcp, handshake
+from keystead.kmip.connect import Address, connect_tcp
+from keystead.kmip.tls import ALERTS, Stream, TLSError, handshake
 from tests.peers import fault_servers as fault
 from tests.peers.certificates import Authority, client, client_context, server_context
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
 
 PATIENCE = 20
 
@@ -29,22 +23,6 @@ SERVER = SERVER_CA.issue()
 CLIENT, STRANGER = client(CLIENT_CA), client(OTHER_CA)
 
 both_versions = pytest.mark.parametrize("version", ["1.2", "1.3"])
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Run a coroutine on each of the two event loops, within a time limit."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else None
-
-    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        async def limited() -> Any:
-            async with asyncio.timeout(PATIENCE):
-                return await coroutine
-
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(limited())
-
-    return run
 
 
 def address(port: int, host: str = "127.0.0.1") -> Address:
@@ -379,77 +357,6 @@ def test_a_flood_does_not_outrun_a_deadline(run: Any) -> None:
 
     with fault.FaultServer(fault.after_client_hello(flood)) as server:
         assert run(attempt(server)) < 3
-
-
-def test_the_first_address_that_answers_wins(run: Any) -> None:
-    """A black hole costs the stagger, a refusal costs nothing."""
-
-    async def attempt(ports: list[int]) -> float:
-        start = asyncio.get_running_loop().time()
-        sock = await connect_tcp([address(port) for port in ports], stagger=0.2)
-        assert sock.getpeername()[1] == ports[-1]
-        sock.close()
-        return asyncio.get_running_loop().time() - start
-
-    with fault.FaultServer(fault.silence) as server, fault.black_hole() as hole:
-        assert 0.2 <= run(attempt([hole, server.port])) < 2
-        assert run(attempt([fault.refused_port(), server.port])) < 0.2
-        assert run(attempt([server.port])) < 0.2
-
-
-def test_two_winners_leave_one_socket(run: Any) -> None:
-    """With no stagger every address is tried at once; the losers' sockets are closed."""
-
-    async def attempt(port: int) -> None:
-        sock = await connect_tcp([address(port)] * 5, stagger=0)
-        await asyncio.sleep(0.1)
-        sock.close()
-
-    with fault.FaultServer(fault.silence) as server:
-        run(attempt(server.port))
-
-
-def test_ipv6(run: Any) -> None:
-    """An IPv6 address is connected to and checked as any other."""
-
-    async def attempt(server: fault.FaultServer) -> None:
-        (await open_stream(server, client_context(SERVER_CA), "::1")).close()
-
-    with fault.FaultServer(fault.tls(server_context(SERVER), echo), host="::1") as server:
-        run(attempt(server))
-
-
-@pytest.mark.allow_hosts(["127.0.0.1", "255.255.255.255"])  # the kernel refuses the second before any packet
-def test_the_most_telling_failure_is_kept(run: Any) -> None:
-    """Refused says more than unreachable."""
-    nowhere = Address(socket.AF_INET, ("255.255.255.255", 1))
-
-    async def attempt(addresses: list[Address]) -> TransportError:
-        with pytest.raises(TransportError) as caught:
-            await connect_tcp(addresses)
-        return caught.value
-
-    for addresses in ([nowhere, address(fault.refused_port())], [address(fault.refused_port()), nowhere]):
-        error = run(attempt(addresses))
-        assert error.phase == "connect"
-        assert isinstance(error.__cause__, ConnectionRefusedError)
-    unreachable: Any = run(attempt([nowhere])).__cause__
-    assert unreachable.errno in {errno.EACCES, errno.ENETUNREACH}
-    assert run(attempt([])).__cause__ is None
-
-
-def test_a_cancelled_race_leaves_nothing_behind(run: Any) -> None:
-    """The deadline of the caller ends all attempts."""
-
-    async def attempt(port: int) -> int:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await connect_tcp([address(port), address(port)], stagger=0.05)
-        await asyncio.sleep(0)
-        return len(asyncio.all_tasks())
-
-    with fault.black_hole() as hole:
-        assert run(attempt(hole)) <= 2  # the test itself, and the runner's time limit
 
 
 @pytest.mark.parametrize(("name", "number"), ALERTS.items())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 KeyKind = Literal["ec", "rsa", "rsa-1024"]
-Purpose = Literal["server", "client", "both", "mail"]
+Purpose = Literal["server", "client", "both", "mail", "unstated"]
 
 DAY = timedelta(days=1)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -130,7 +130,8 @@ class Authority:
         now = datetime.now(UTC)
         private_key = make_key(key)
         builder = _builder(_subject(common_name), self._name, private_key, now + starts, now + ends)
-        builder = builder.add_extension(x509.ExtendedKeyUsage(_PURPOSES[purpose]), critical=False)
+        if purpose != "unstated":
+            builder = builder.add_extension(x509.ExtendedKeyUsage(_PURPOSES[purpose]), critical=False)
         builder = _with_names(builder, names)
         return Credentials(self._sign(builder, private_key), private_key, self.chain)
 

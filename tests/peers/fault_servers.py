@@ -169,6 +169,16 @@ def drip(data: bytes, *, pause: float = 1.0) -> Callable[[Connection], None]:
     return script
 
 
+def flood(data: bytes) -> Callable[[Connection], None]:
+    """Send ``data`` without end, as fast as it is taken."""
+
+    def script(connection: Connection) -> None:
+        while True:
+            connection.sendall(data * 100)
+
+    return script
+
+
 # --- with TLS ---
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 
 from tests.peers import pykmip
 from tests.peers.certificates import Authority, Credentials, client
@@ -16,6 +19,20 @@ if TYPE_CHECKING:
     from tests.peers.processes import Program
 
 PYKMIP_SERVERS = 6
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run a coroutine, on each of the two event loops in turn."""
+    factory = uvloop.new_event_loop if request.param == "uvloop" else None
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(coroutine)
+
+    return run
 
 
 @dataclass(frozen=True)

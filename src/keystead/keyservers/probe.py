@@ -23,8 +23,9 @@ from keystead.keyservers.failures import classify, stage_of
 from keystead.keyservers.learned import certificate_facts
 from keystead.keyservers.resolve import AddressNotAllowedError, NameNotResolvedError
 from keystead.keyservers.symptoms import Event, Symptom, connect_symptom, kmip_symptom, tls_symptom
+from keystead.kmip.connect import connect_tcp
 from keystead.kmip.errors import KMIPError, TransportError
-from keystead.kmip.tls import TLSError, connect_tcp, handshake
+from keystead.kmip.tls import TLSError, handshake
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from keystead.core.probing import ProbeTarget, TlsIdentity
     from keystead.keyservers.contexts import Contexts
     from keystead.keyservers.resolve import Resolver
-    from keystead.kmip.tls import Address, Stream
+    from keystead.kmip.connect import Address
+    from keystead.kmip.tls import Stream
 
 # How long a second connection is watched before its silence counts as patience: at least so many seconds, and so many
 # times what its handshake took, because a loaded server is slow to close as well.
