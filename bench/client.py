@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.codec import PYKMIP, get_answer
 from bench.row import Row
-from keystead.kmip import Client, tls
+from keystead.kmip import Client, connect, tls
 from tests.peers.certificates import Authority, client, client_context
 from tests.peers.processes import Program, free_port
 
@@ -68,8 +68,8 @@ def ours(setting: Setting) -> float:
     """CPU seconds of one Get with our client."""
 
     async def measure() -> float:
-        address = tls.Address(2, ("127.0.0.1", setting.server.port))
-        stream = await tls.handshake(await tls.connect_tcp([address]), setting.context, server_name="localhost")
+        address = connect.Address(2, ("127.0.0.1", setting.server.port))
+        stream = await tls.handshake(await connect.connect_tcp([address]), setting.context, server_name="localhost")
         key_server = Client(stream)
         await key_server.get("1", timeout=10)
         start = time.process_time()
