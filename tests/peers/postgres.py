@@ -193,7 +193,8 @@ def _copied_wheel(folder: Path) -> Iterator[Path]:
 def _accounts() -> list[pwd.struct_passwd | None]:
     if os.geteuid() != 0:
         return [None]
-    return [account for account in pwd.getpwall() if account.pw_name in ACCOUNTS]
+    known = {account.pw_name: account for account in pwd.getpwall()}
+    return [known[name] for name in ACCOUNTS if name in known]
 
 
 def _identity(account: pwd.struct_passwd | None) -> dict[str, Any]:

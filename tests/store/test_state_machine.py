@@ -142,4 +142,4 @@ def test_both_engines_answer_alike(postgres: PostgresServer) -> None:
 @pytest.mark.timeout(300)
 def test_both_engines_answer_alike_for_long(postgres: PostgresServer) -> None:
     """Many sequences."""
-    _run(postgres, 150, 40)
+    _run(postgres, 60, 30)
