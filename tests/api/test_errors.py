@@ -9,16 +9,24 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from keystead.api.errors import described, error_reply
+from keystead.api.app import create_app
+from keystead.api.body import ClientGoneError
+from keystead.api.errors import ErrorBoundary, described, error_reply
+from keystead.api.request import CALLER
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.model import Role
+from keystead.service.context import Caller
 from tests.api.conftest import PASSWORD
-from tests.peers.asgi import assert_error
+from tests.peers.asgi import AsgiClient, assert_error
 from tests.peers.fault_servers import FaultServer, silence
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from keystead.service.context import Call
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
     from tests.peers.processes import Program
@@ -116,3 +124,71 @@ async def test_a_cancelled_call_is_503_and_stores_nothing(api: Api, pki: Pki, py
     assert int(answer.headers["retry-after"]) > 0
     assert (await api.admin.get(path)).body["num_records"] == 1
     assert (await api.audit())[-1].code == "262145"
+
+
+class Unwritable:
+    """An audit log with a fault of its own."""
+
+    async def refuse(self, call: Call, error: OntapError) -> None:
+        """Fail in a way that is no StoreError."""
+        raise RuntimeError(f"{CANARY} {call} {error}")
+
+
+def failing(*events: object) -> ASGIApp:
+    """An application that sends these messages or raises these exceptions, with a caller known."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        scope[CALLER] = Caller("admin", Role.ADMIN, "")
+        for event in events:
+            if isinstance(event, BaseException):
+                raise event
+            await send(event)  # type: ignore[arg-type]
+
+    return app
+
+
+async def test_a_fault_of_the_audit_log_changes_no_answer() -> None:
+    """Whatever it raises: logged without its text, and the refusal is answered."""
+    client = AsgiClient(ErrorBoundary(failing(OntapError(errors.KEY_SERVER_LIMIT)), Unwritable()))  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        assert_error(await client.post("/x"), errors.KEY_SERVER_LIMIT)
+    assert [entry["event"] for entry in logs] == ["refusal not recorded"]
+    assert CANARY not in str(logs)
+
+
+async def test_an_answer_that_began_is_not_answered_again() -> None:
+    """A call that is cancelled while its answer leaves is neither answered twice nor recorded as refused."""
+    start = {"type": "http.response.start", "status": 201, "headers": []}
+    body = {"type": "http.response.body", "body": b"{}"}
+    app = failing(start, body, asyncio.CancelledError())
+    with capture_logs() as logs:
+        answer = await AsgiClient(ErrorBoundary(app, Unwritable())).post("/x")  # type: ignore[arg-type]
+    assert (answer.status, answer.body, logs) == (201, {}, [])
+
+
+async def test_a_client_that_left_gets_no_answer() -> None:
+    """Nothing is sent or recorded for a request that was never complete."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    boundary = ErrorBoundary(failing(ClientGoneError()), Unwritable())  # type: ignore[arg-type]
+    await boundary({"type": "http", "method": "POST", "headers": [], "raw_path": b"/x"}, send, send)  # type: ignore[arg-type]
+    assert sent == []
+
+
+async def test_servers_that_speak_lifespan_are_answered(api: Api) -> None:
+    """A start and a stop pass through every layer."""
+    incoming: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent: list[str] = []
+
+    async def receive() -> Message:
+        return incoming.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    await create_app(api.services)({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

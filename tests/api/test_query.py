@@ -186,12 +186,6 @@ def test_the_next_page_carries_every_parameter() -> None:
     assert read_parameters(link.partition("?")[2].encode()) == parameters | {"start.position": "2"}
 
 
-def test_what_has_no_order_has_no_pages() -> None:
-    """A single resource has no list."""
-    with pytest.raises(ValueError, match="cluster has no order"):
-        next_page("/api/cluster", {}, CLUSTER, 1)
-
-
 @given(st.data())
 def test_any_query_is_read_or_refused(data: st.DataObject) -> None:
     """Arbitrary query strings, with names that the resource knows among them, give a query or a 4xx with a target."""

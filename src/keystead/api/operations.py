@@ -50,6 +50,7 @@ class Endpoint:
         if request.method == "OPTIONS":
             reply = Reply(200, {}, ((b"allow", self._allow),))
         elif request.method in self._operations:
+            request.check_path()
             reply = await self._operations[request.method](request)
         else:
             raise OntapError(errors.METHOD_NOT_SUPPORTED)
@@ -103,8 +104,6 @@ async def _collect(
     resource: Resource, query: GetQuery, read: Callable[[Page], Awaitable[Sequence[Any]]]
 ) -> tuple[Sequence[Any], str | int | None]:
     """Read until a page is full, the list or the time is at its end; return the page and where the next begins."""
-    if resource.order is None:
-        raise ValueError(f"{resource.name} has no order")
     key = resource.order[2]
     if not query.rest:
         rows = await read(Page(query.columns, query.after, query.limit + 1))

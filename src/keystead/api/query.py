@@ -85,10 +85,8 @@ def read_get(resource: Resource, parameters: Mapping[str, str], *, single: bool)
     return_records = _taken(left, "return_records", BOOLEAN, default=True)
     return_timeout = _taken(left, "return_timeout", _RETURN_TIMEOUT, default=RETURN_TIMEOUT_S)
     selected = resource.catalogue.select(left.pop("fields", ""), single=single)
-    after = None
-    if not single and resource.order is not None:
-        name, type_, _ = resource.order
-        after = _taken(left, _START + name, type_)
+    start, type_, _ = resource.order
+    after = None if single else _taken(left, _START + start, type_)
     filters: list[Equals] = []
     columns: dict[str, Any] = {}
     rest = False
@@ -138,8 +136,6 @@ def _refused(resource: Resource, name: str, method: str) -> OntapError:
 
 def next_page(path: str, parameters: Mapping[str, str], resource: Resource, after: str | int) -> str:
     """The path and query of the page after ``after``: every parameter is carried."""
-    if resource.order is None:
-        raise ValueError(f"{resource.name} has no order")
     kept = {name: value for name, value in parameters.items() if not name.startswith(_START)}
     kept[_START + resource.order[0]] = str(after)
     return f"{path}?" + "&".join(f"{quote(name)}={quote(value, safe='')}" for name, value in kept.items())

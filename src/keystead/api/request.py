@@ -78,6 +78,11 @@ class Request:
         """A value of the path, decoded."""
         return str(self._scope["path_params"][name])
 
+    def check_path(self) -> None:
+        """Refuse a malformed uuid in the path before anything else is looked at."""
+        if "uuid" in self._scope["path_params"]:
+            self.path_uuid()
+
     def path_uuid(self, name: str = "uuid") -> str:
         """A uuid of the path, in lower case; a malformed one is code 2 (404)."""
         text = self.path_text(name)

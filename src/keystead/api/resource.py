@@ -7,8 +7,10 @@ reference page (reference.py). Source: the object tables of the ONTAP REST API r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.values import UUID
 from keystead.core.query import Catalogue, Read
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ class Resource:
     help: str
     declared: tuple[Field | Group, ...]
     link: Callable[[Any], str]
-    order: tuple[str, Type, Callable[[Any], Any]] | None = None
+    order: tuple[str, Type, Callable[[Any], Any]] = ("uuid", UUID, attrgetter("uuid"))
     absent: frozenset[str] = frozenset()
     bulk: bool = False
     tree: Node = field(init=False)

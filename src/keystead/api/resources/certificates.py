@@ -73,7 +73,6 @@ CERTIFICATES = Resource(
         _column("subject_key_identifier", TEXT, "Hexadecimal with colons.", since="9.8"),
     ),
     link=lambda certificate: certificate_link(certificate.uuid),
-    order=("uuid", UUID, attrgetter("uuid")),
     absent=frozenset({"subject_alternatives", "azure"}),
 )
 

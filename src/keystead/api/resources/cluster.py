@@ -88,7 +88,6 @@ NODES = Resource(
         *_version(attrgetter("release")),
     ),
     link=node_link,
-    order=("uuid", UUID, attrgetter("uuid")),
     absent=frozenset({"management_interfaces", "state", "membership", "model", "serial_number", "location", "uptime"}),
 )
 

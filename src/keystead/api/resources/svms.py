@@ -48,7 +48,6 @@ SVMS = Resource(
         ),
     ),
     link=svm_link,
-    order=("uuid", UUID, attrgetter("uuid")),
     absent=frozenset({"state", "subtype", "language", "comment", "ipspace", "aggregates", "ip_interfaces"}),
 )
 
