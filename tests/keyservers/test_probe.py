@@ -167,9 +167,8 @@ def test_every_reachable_row_has_a_case() -> None:
     """A new row of the table needs a peer that causes it; what no peer can cause is listed with the reason."""
     caused = {(param.values[0].reason, param.values[0].error) for param in all_cases()}
     unreachable = {
-        ("unreachable", errors.NETWORK): "needs a network without a route: the symptom is tested in test_symptoms.py",
+        ("unreachable", errors.NETWORK): "needs a network without a route: tested in test_failures.py",
         ("server_certificate_revoked", errors.SERVER_CA_REFUSED): "no revocation list is loaded",
-        ("legacy_tls", errors.TLS_ENGINE): "OpenSSL 3 servers cannot be made that weak: tested in test_failures.py",
     }
     rows = {(row.reason, row.error) for row in TABLE}
     assert rows - caused == set(unreachable)

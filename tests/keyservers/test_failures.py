@@ -1,0 +1,128 @@
+"""The table of failures as a table, and the symptoms that no peer here can cause."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import itertools
+from typing import Any
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.probing import STAGES
+from keystead.keyservers.failures import ADVICE, TABLE, classify, stage_of
+from keystead.keyservers.symptoms import Event, Symptom, connect_symptom, kmip_symptom
+from keystead.kmip.errors import (
+    KMIPError,
+    LocalProtocolError,
+    NoCommonVersion,
+    OperationFailed,
+    RemoteProtocolError,
+    TransportError,
+    TTLVError,
+)
+
+
+def test_every_reason_has_its_advice() -> None:
+    """One line per reason, none without a row."""
+    assert {row.reason for row in TABLE} == set(ADVICE)
+
+
+def test_rows_speak_of_what_symptoms_have() -> None:
+    """A row that asks for an attribute that no symptom has could never match."""
+    attributes = {field.name for field in dataclasses.fields(Symptom)}
+    assert all(set(row.when) <= attributes for row in TABLE)
+    assert {row.stage for row in TABLE} <= {*STAGES, "any"}
+
+
+def test_only_the_last_row_takes_everything() -> None:
+    """An empty condition anywhere else would hide the rows behind it."""
+    assert [row.reason for row in TABLE if not row.when] == ["engine_error"]
+    assert not TABLE[-1].when
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.reason} {row.error.code} {row.condition[:20]}")
+def test_no_row_is_hidden_by_one_before_it(row: Any) -> None:
+    """For each row there is a symptom that it is the first to match."""
+    chosen = {name: min(values, key=str) for name, values in row.when.items()}
+    stage = chosen.pop("stage", row.stage if row.stage in STAGES else "kmip")
+    event = chosen.pop("event", Event.OTHER)
+    assert classify(Symptom(stage, event, **chosen)) is row
+
+
+@pytest.mark.parametrize(
+    ("symptom", "reason", "error"),
+    [
+        (Symptom("connect", Event.UNREACHABLE), "unreachable", errors.NETWORK),
+        (Symptom("tls", Event.VERIFY, verify_code=23), "server_certificate_revoked", errors.SERVER_CA_REFUSED),
+        (Symptom("tls", Event.VERIFY, verify_code=79), "server_certificate_invalid_ca", errors.SERVER_CA_REFUSED),
+        (Symptom("tls", Event.VERIFY, verify_code=68), "server_certificate_weak", errors.SERVER_CA_REFUSED),
+        (Symptom("tls", Event.VERIFY, verify_code=1), "engine_error", errors.TLS_ENGINE),
+        (
+            Symptom("tls", Event.TLS, tls_reason="UNSAFE_LEGACY_RENEGOTIATION_DISABLED"),
+            "legacy_tls",
+            errors.TLS_ENGINE,
+        ),
+        (Symptom("tls", Event.TIMED_OUT, spoke_tls=False), "tls_timed_out", errors.NETWORK),
+        (Symptom("kmip", Event.OTHER, operation="DiscoverVersions"), "engine_error", errors.TLS_ENGINE),
+        (Symptom("credential", Event.TIMED_OUT, operation="Locate"), "operation_failed", errors.KMIP_COMMAND),
+        (Symptom("kmip", Event.TIMED_OUT, operation="Query"), "operation_failed", errors.KMIP_COMMAND),
+    ],
+    ids=itertools.count(),
+)
+def test_what_no_peer_here_can_cause(symptom: Symptom, reason: str, error: Any) -> None:
+    """Rows for networks, revocation lists and machines that a test cannot have."""
+    row = classify(symptom)
+    assert (row.reason, row.error) == (reason, error)
+
+
+def test_the_stage_is_where_it_happened() -> None:
+    """A row of the kmip stage is reported as credential when Locate met it, and an alert at the first read as tls."""
+    late = Symptom("credential", Event.CLOSED, operation="Locate")
+    assert stage_of(classify(late), late) == "credential"
+    odd = Symptom("kmip", Event.OTHER, operation="DiscoverVersions")
+    assert stage_of(classify(odd), odd) == "kmip"
+    alert = Symptom("tls", Event.ALERT, alert=48)
+    assert stage_of(classify(alert), alert) == "tls"
+
+
+@pytest.mark.parametrize(
+    ("cause", "event", "stage"),
+    [
+        (ConnectionRefusedError(), Event.REFUSED, "connect"),
+        (TimeoutError(errno.ETIMEDOUT, ""), Event.TIMED_OUT, "connect"),
+        (OSError(errno.ENETUNREACH, ""), Event.UNREACHABLE, "connect"),
+        (OSError(errno.EHOSTUNREACH, ""), Event.UNREACHABLE, "connect"),
+        (PermissionError(errno.EACCES, ""), Event.UNREACHABLE, "connect"),
+        (ConnectionResetError(errno.ECONNRESET, ""), Event.CLOSED, "tls"),
+        (None, Event.UNREACHABLE, "connect"),
+    ],
+    ids=itertools.count(),
+)
+def test_symptoms_of_connecting(cause: OSError | None, event: Event, stage: str) -> None:
+    """By the type of the exception; a reset means that the connection stood for a moment."""
+    error = TransportError("connect", "text says nothing")
+    error.__cause__ = cause
+    assert connect_symptom(error) == Symptom(stage, event)
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [
+        (OperationFailed(1, 1, 12), Event.RESULT),
+        (NoCommonVersion(()), Event.NO_COMMON_VERSION),
+        (TTLVError("", limit=True), Event.TOO_LARGE),
+        (TTLVError(""), Event.MALFORMED),
+        (RemoteProtocolError(""), Event.MALFORMED),
+        (TransportError("exchange", ""), Event.CLOSED),
+        (LocalProtocolError(""), Event.OTHER),
+    ],
+    ids=itertools.count(),
+)
+def test_symptoms_of_kmip(error: KMIPError, event: Event) -> None:
+    """By the type of the exception and its numbers."""
+    symptom = kmip_symptom("kmip", "Query", error, username=True)
+    assert symptom.event is event
+    assert symptom.result_reason == (12 if isinstance(error, OperationFailed) else None)
+    assert symptom.username
