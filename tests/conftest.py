@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 
-pytest_plugins = ["tests.peers.databases", "tests.peers.fixtures", "tests.peers.keystead"]
+pytest_plugins = ["tests.peers.databases", "tests.peers.fixtures", "tests.peers.homes", "tests.peers.keystead"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,103 @@
+"""Adds without HTTP, with real probes: what harness processes do. As a program: a second process that adds.
+
+The program opens one installation and does what each line of standard input orders, several adds at once, with one
+line of answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from keystead.app.wiring import running
+from keystead.core.errors import OntapError
+from keystead.core.key_servers import AddRequest, NewKeyServer
+from keystead.core.model import Role
+from keystead.core.secret import Secret
+from keystead.core.server_address import ServerAddress
+from keystead.service.context import Call, Caller
+from keystead.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Sequence
+
+    from keystead.service.services import Services
+
+ROOT = Path(__file__).parents[2]
+CALL = Call(Caller("admin", Role.ADMIN, "192.0.2.7"), "POST", "/api/security/key-managers/x/key-servers")
+
+
+def new_key_server(fields: dict[str, Any]) -> NewKeyServer:
+    """A server as the REST face would ask for it."""
+    return NewKeyServer(
+        server=ServerAddress.parse(fields["server"]),
+        timeout=10,
+        username=fields.get("username", ""),
+        password=Secret(fields["password"]) if "password" in fields else None,
+        secondary_key_servers=tuple(fields.get("secondary_key_servers", ())),
+    )
+
+
+@asynccontextmanager
+async def opened(data: str, database: str) -> AsyncIterator[Services]:
+    """The use cases of an installation."""
+    settings = Settings(data=Path(data), database=database, egress_allow=("127.0.0.0/8",), probes_per_account=16)
+    async with running(settings) as open_:
+        yield open_.services
+
+
+async def outcome(work: Awaitable[Any]) -> str:
+    """ "stored", or the code of the refusal."""
+    try:
+        await work
+    except OntapError as error:
+        return str(error.kind.code)
+    return "stored"
+
+
+class Adder:
+    """A process that adds, from a test's side."""
+
+    def __init__(self, data: Path, database: str) -> None:
+        command = [sys.executable, "-m", __name__, str(data), database]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=20)
+
+    def order(self, key_manager: str, requests: Sequence[Sequence[str]]) -> None:
+        """Have requests made at once, each for one or more addresses."""
+        assert self._process.stdin
+        print(json.dumps([key_manager, requests]), file=self._process.stdin, flush=True)
+
+    def outcomes(self) -> list[str]:
+        """What became of the requests of the last order."""
+        assert self._process.stdout
+        found: list[str] = json.loads(self._process.stdout.readline())
+        return found
+
+
+async def main(data: str, database: str) -> None:
+    """Do orders until the end of standard input."""
+    loop = asyncio.get_running_loop()
+    async with opened(data, database) as services:
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            key_manager, requests = json.loads(line)
+            wanted = [
+                AddRequest(tuple(new_key_server({"server": server}) for server in servers), "records[{index}].")
+                for servers in requests
+            ]
+            adds = [outcome(services.key_servers.add(CALL, key_manager, request)) for request in wanted]
+            print(json.dumps(await asyncio.gather(*adds)), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

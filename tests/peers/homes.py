@@ -1,0 +1,96 @@
+"""An installation on each engine that harness processes add to, watched through a store of the test's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from keystead.app.initialise import initialise
+from keystead.core.certificates import NewCertificate
+from keystead.core.model import KeyManager, KeyServer, Svm
+from keystead.core.secret import Secret
+from keystead.core.server_address import ServerAddress
+from keystead.sealing import Keyring, read_root_key
+from keystead.service.audit import verify
+from keystead.settings import Settings
+from keystead.store import SqlStore, open_store
+from tests.peers.adding import CALL, opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from keystead.core.model import AuditRecord
+    from tests.peers.fixtures import Pki
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where it is, what it holds, and what must be true of it at any time."""
+
+    data: Path
+    database: str
+    store: SqlStore
+    keyring: Keyring
+    client_certificate: str
+    server_ca: str
+
+    async def svm(self) -> Svm:
+        """Make an SVM."""
+        svm = Svm(str(uuid4()), f"svm-{uuid4().hex[:8]}")
+        await self.store.write(lambda tx: tx.add_svm(svm))
+        return svm
+
+    async def key_manager(self, *servers: str) -> str:
+        """Make an SVM's key manager with these servers, without proving them; return its uuid."""
+        manager = KeyManager(str(uuid4()), await self.svm(), True, self.client_certificate, (self.server_ca,))  # noqa: FBT003
+        rows = [
+            KeyServer(str(uuid4()), manager.uuid, position, ServerAddress.parse(server), 25, 10, "", ())
+            for position, server in enumerate(servers, 1)
+        ]
+        await self.store.write(lambda tx: (tx.add_key_manager(manager), tx.add_key_servers(rows)))
+        return manager.uuid
+
+    async def servers(self, key_manager: str) -> list[KeyServer]:
+        """The stored servers, in order."""
+        return list(await self.store.read(lambda tx: tx.key_servers(key_manager)))
+
+    async def records(self, after: int = 0) -> list[AuditRecord]:
+        """The audit records of the one node from an index on."""
+        (node,) = await self.store.read(lambda tx: tx.nodes())
+        return list(await self.store.read(lambda tx: tx.audit_records(node.uuid, after, 100_000)))
+
+    async def check_chain(self) -> None:
+        """Assert that every record is there and as it was written."""
+        reports = await verify(self.store, self.keyring)
+        assert reports
+        assert all(report.intact for report in reports), reports
+
+
+@pytest.fixture
+def home_settings(database_url: str, tmp_path: Path) -> Settings:
+    """An initialised data directory on a database of each engine in turn."""
+    settings = Settings(data=tmp_path / "home", database=database_url)
+    initialise(settings, b"a password of the tests", terminal=False)
+    return settings
+
+
+@pytest_asyncio.fixture
+async def home(home_settings: Settings, pki: Pki) -> AsyncIterator[Home]:
+    """An installation with the session's certificates."""
+    data, database = home_settings.data, home_settings.database
+    async with opened(str(data), database) as services:
+        install, key = services.certificates.install, Secret(pki.client.key_pem)
+        client = await install(CALL, NewCertificate("client", pki.client.certificate_pem, private_key=key))
+        server_ca = await install(CALL, NewCertificate("server_ca", pki.server_ca.pem))
+    store = open_store(home_settings.database_url)
+    try:
+        keys = await store.read(lambda tx: tx.data_keys())
+        keyring = Keyring.open(read_root_key(home_settings.root_key_file), keys)
+        yield Home(data, database, store, keyring, client.uuid, server_ca.uuid)
+    finally:
+        await store.close()

@@ -1,0 +1,169 @@
+"""A harness that ends a process in the middle of its work: at the n-th statement, commit or change of a file.
+
+Run as a program it is a fork server: it has imported everything, and runs each job in a child of its own, which kills
+itself at the point that the order names. :class:`Harness` is the way to it from a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: ``result`` is what it returned, or None when it was killed; ``points`` is where it could be."""
+
+    result: Any
+    points: list[str]
+
+    @property
+    def killed(self) -> bool:
+        return self.result is None
+
+
+class Harness:
+    """The fork server's other side."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", __name__], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.communicate(timeout=20)
+
+    def run(self, job: str, at: int | None = None, **arguments: Any) -> Outcome:
+        """Run a job; kill it at the point of this number (the first is 0), if it comes so far."""
+        assert self._server.stdin
+        assert self._server.stdout
+        print(json.dumps({"job": job, "at": at, "arguments": arguments}), file=self._server.stdin, flush=True)
+        return Outcome(**json.loads(self._server.stdout.readline()))
+
+
+# --- in the child ----------------------------------------------------------------------------------------------------
+
+
+class Points:
+    """Counts the points as the work passes them, and ends the process at one of them. Armed once per process."""
+
+    def __init__(self, at: int | None) -> None:
+        self._at = at
+        self.passed: list[str] = []
+
+    def arm(self, folder: str = "") -> None:
+        """From now on every statement and commit is a point, and every change of a file below ``folder``."""
+        from sqlalchemy import Engine, Pool, event
+
+        def statement(_c: object, _cursor: object, text: str, *_: object) -> None:
+            self._pass(f"statement {text.split(None, 1)[0]}")
+
+        event.listen(Engine, "before_cursor_execute", statement)
+        event.listen(Engine, "commit", lambda _: self._pass("commit"))
+        event.listen(Pool, "checkin", lambda *_: self._pass("after the commit"))
+        if folder:
+            sys.addaudithook(self._file_hook(folder))
+
+    def _file_hook(self, folder: str) -> Callable[[str, tuple[Any, ...]], None]:
+        events = {"os.mkdir", "os.rename", "os.link", "os.remove"}
+
+        def hook(name: str, arguments: tuple[Any, ...]) -> None:
+            writes = name == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
+            if (name in events or writes) and str(arguments[0]).startswith(folder):
+                self._pass(f"{name} {os.path.basename(str(arguments[0]))}")
+
+        return hook
+
+    def _pass(self, label: str) -> None:
+        if len(self.passed) == self._at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.passed.append(label)
+
+
+def initialise(points: Points, data: str, database: str) -> list[str]:
+    """``keystead init``."""
+    from keystead.app.initialise import initialise
+    from keystead.settings import Settings
+
+    points.arm(data)
+    return initialise(Settings(data=Path(data), database=database), None, terminal=False)
+
+
+def add(points: Points, data: str, database: str, key_manager: str, servers: list[dict[str, Any]]) -> str:
+    """Add key servers; "stored", or the code of the refusal."""
+    from tests.peers.adding import new_key_server
+
+    new = tuple(map(new_key_server, servers))
+    return asyncio.run(_add(points, data, database, key_manager, new))
+
+
+async def _add(points: Points, data: str, database: str, key_manager: str, new: Any) -> str:
+    from keystead.core.key_servers import AddRequest
+    from tests.peers.adding import CALL, opened, outcome
+
+    async with opened(data, database) as services:
+        points.arm()
+        return await outcome(services.key_servers.add(CALL, key_manager, AddRequest(new, "records[{index}].")))
+
+
+def create(points: Points, data: str, database: str, new: dict[str, Any], servers: list[dict[str, Any]]) -> str:
+    """Create a key manager with its servers; "stored", or the code of the refusal."""
+    from keystead.core.key_managers import NewKeyManager
+    from tests.peers.adding import CALL, new_key_server, opened, outcome
+
+    async def work() -> str:
+        async with opened(data, database) as services:
+            points.arm()
+            wanted = NewKeyManager(
+                svm_name=new["svm"],
+                client_certificate=new["client_certificate"],
+                server_ca_certificates=(new["server_ca"],),
+                servers=tuple(map(new_key_server, servers)),
+            )
+            return await outcome(services.key_managers.create(CALL, wanted))
+
+    return asyncio.run(work())
+
+
+JOBS: dict[str, Callable[..., Any]] = {"initialise": initialise, "add": add, "create": create}
+
+
+def main() -> None:
+    """Serve orders, a line each, until the end of standard input."""
+    import keystead.app.initialise
+    import keystead.app.wiring
+    import keystead.store.upgrade
+    import tests.peers.adding  # noqa: F401 - all of them imported once, here
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            points = Points(order["at"])
+            result = JOBS[order["job"]](points, **order["arguments"])
+            print(json.dumps({"result": result, "points": points.passed}), flush=True)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status == -signal.SIGKILL:
+            print(json.dumps({"result": None, "points": []}), flush=True)
+        elif status:
+            raise SystemExit(f"a job ended with status {status}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Two processes add to one database at once: the outcome is always one that some order of the calls would give."""
+
+from __future__ import annotations
+
+import random
+from contextlib import ExitStack
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers.adding import Adder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.peers.homes import Home
+
+MOST = 4
+EXISTS, LIMIT, STORED = "65536870", "65536038", "stored"
+ROUNDS, LONG_ROUNDS = 40, 200
+
+Requests = list[list[str]]
+
+
+def in_this_order(before: Sequence[str], requests: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """The rules, written anew: what is stored at the end and how each request fares."""
+    stored, fates = list(before), []
+    for servers in requests:
+        if set(servers) & set(stored):
+            fates.append(EXISTS)
+        elif len(stored) + len(servers) > MOST:
+            fates.append(LIMIT)
+        else:
+            stored += servers
+            fates.append(STORED)
+    return stored, fates
+
+
+def is_explained(before: Sequence[str], requests: Requests, fates: Sequence[str], after: list[str]) -> bool:
+    """Whether some order of the requests leads to what was observed."""
+    for order in permutations(range(len(requests))):
+        expected = in_this_order(before, [requests[each] for each in order])
+        if expected == (after, [fates[each] for each in order]):
+            return True
+    return False
+
+
+def drawn(chance: random.Random, addresses: Sequence[str]) -> tuple[list[str], list[Requests]]:
+    """What a round begins with, and two requests for each of two processes, which overlap more often than not."""
+    before = chance.sample(addresses, chance.randint(0, 3))
+    return before, [[chance.sample(addresses, chance.choice([1, 1, 2])) for _ in range(2)] for _ in range(2)]
+
+
+async def run_rounds(home: Home, ports: Sequence[int], rounds: int) -> None:
+    """Run the rounds and check each."""
+    seed = random.SystemRandom().randrange(2**32)
+    chance = random.Random(seed)  # noqa: S311 - printed, so that a failure can be repeated
+    seen: set[str] = set()
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    records = len(await home.records())
+    with ExitStack() as stack:
+        adders = [stack.enter_context(Adder(home.data, home.database)) for _ in range(2)]
+        for _ in range(rounds):
+            before, orders = drawn(chance, addresses)
+            key_manager = await home.key_manager(*before)
+            for adder, requests in zip(adders, orders, strict=True):
+                adder.order(key_manager, requests)
+            fates = [fate for adder in adders for fate in adder.outcomes()]
+            requests = [request for order in orders for request in order]
+            after = [str(server.address) for server in await home.servers(key_manager)]
+            observed = f"seed {seed}: {before} and {requests} gave {fates} and {after}"
+            assert len(after) <= MOST, observed
+            assert len(set(after)) == len(after), observed
+            assert is_explained(before, requests, fates, after), observed
+            seen |= set(fates)
+            records += fates.count(STORED)
+    assert seen == {STORED, EXISTS, LIMIT}
+    assert len(await home.records()) == records
+    await home.check_chain()
+
+
+async def test_two_processes_that_add_at_once(home: Home, sound_ports: list[int]) -> None:
+    """Never more than four, never a duplicate, each refusal with the code of its cause, the audit chain whole."""
+    await run_rounds(home, sound_ports, ROUNDS)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_two_processes_that_add_at_once_for_long(home: Home, sound_ports: list[int]) -> None:
+    """The same, five times as often."""
+    await run_rounds(home, sound_ports, LONG_ROUNDS)
+
+
+def test_the_check_itself_refuses_what_cannot_be() -> None:
+    """A fifth server, a duplicate, and a refusal without a cause are explained by no order."""
+    full = ["a", "b", "c"]
+    assert is_explained(full, [["d"], ["e"]], [STORED, LIMIT], [*full, "d"])
+    assert not is_explained(full, [["d"], ["e"]], [STORED, STORED], [*full, "d", "e"])
+    assert not is_explained(full, [["d"], ["d"]], [STORED, LIMIT], [*full, "d"])
+    assert not is_explained([], [["d"], ["e"]], [STORED, EXISTS], ["d"])
