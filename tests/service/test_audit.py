@@ -150,6 +150,17 @@ async def test_failed_logins_wait_for_a_store_that_is_away(store: SqlStore, audi
     assert [record.message[:15] for record in await records(store)] == ["1 failed login "]
 
 
+async def test_a_login_that_fails_during_a_flush_is_not_lost(store: SqlStore, audit: AuditLog) -> None:
+    """It is written by the next one."""
+    audit.login_failed("admin", "::1")
+    flushing = asyncio.create_task(audit.flush(everything=True))
+    await asyncio.sleep(0)
+    audit.login_failed("admin", "::1")
+    await flushing
+    await audit.close()
+    assert [record.message[:14] for record in await records(store)] == ["1 failed login"] * 2
+
+
 async def test_a_flood_of_names_is_bounded(store: SqlStore, audit: AuditLog) -> None:
     """What exceeds the bound is counted together, none is forgotten."""
     for number in range(BUCKETS + 500):

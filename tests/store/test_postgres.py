@@ -113,6 +113,46 @@ async def test_a_serialization_failure_is_run_again_until_it_is_a_conflict(store
     assert len(runs) == engine.CONFLICT_RUNS
 
 
+async def test_a_commit_that_fails_for_a_conflict_is_run_again(store: SqlStore) -> None:
+    """PostgreSQL may find a conflict as late as that; nothing was committed then."""
+    with store.database.writer.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION fail() RETURNS trigger AS $$ BEGIN IF NEW.name = 'new' THEN"
+                " RAISE EXCEPTION USING ERRCODE = '40001'; END IF; RETURN NULL; END $$ LANGUAGE plpgsql"
+            )
+        )
+        connection.execute(
+            text(
+                "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON svms DEFERRABLE INITIALLY DEFERRED"
+                " FOR EACH ROW EXECUTE FUNCTION fail()"
+            )
+        )
+    runs = []
+
+    def work(tx: Transaction) -> None:
+        runs.append(1)
+        tx.add_svm(Svm("new", "new" if len(runs) == 1 else "newer"))
+
+    await store.write(work)
+    assert len(runs) == 2
+    assert await store.read(lambda tx: tx.svm("new")) == Svm("new", "newer")
+
+
+async def test_a_database_that_went_away_is_a_store_error(
+    store: SqlStore, postgres: PostgresServer, url: str, kick: Callable[[], None]
+) -> None:
+    """As long as it is away: for reads and for writes, and it is no use to run them again and again."""
+    name = make_url(url).database
+    postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    kick()
+    for call in (store.read, store.write):
+        with pytest.raises(StoreError):
+            await call(lambda tx: tx.svm("svm-1"))
+    postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    assert await store.read(lambda tx: tx.svm("svm-1")) == samples.SVM
+
+
 async def test_connections_that_broke_while_idle_are_replaced(store: SqlStore, kick: Callable[[], None]) -> None:
     """After a restart of the database the next transactions work, whatever thread they run on."""
     await asyncio.gather(*[store.read(lambda tx: tx.svm("svm-1")) for _ in range(20)])
