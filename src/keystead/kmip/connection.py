@@ -110,10 +110,10 @@ class _Connection:
     def _announced_length(self) -> int | None:
         """Return the length of the message that has begun, header included; ``None`` until its header is there."""
         start = bytes(self._buffer[:4])
-        if not self._incoming.startswith(start):
-            if start in {_REQUEST, _RESPONSE}:
-                raise RemoteProtocolError("a message of the wrong role came")
+        if not (_REQUEST.startswith(start) or _RESPONSE.startswith(start)):
             raise TTLVError("what came is not a KMIP message")
+        if len(start) == 4 and start != self._incoming:
+            raise RemoteProtocolError("a message of the wrong role came")
         if len(self._buffer) < 8:
             return None
         length = int.from_bytes(self._buffer[4:8], "big")
@@ -143,7 +143,7 @@ class ClientConnection(_Connection):
         Raises LocalProtocolError, the state unchanged, for a message that cannot be encoded, for a batch of several
         items without distinct Unique Batch Item IDs, and unless the connection is IDLE.
         """
-        if self._buffer:
+        if self.state is State.IDLE and self._buffer:
             raise LocalProtocolError("bytes are waiting that nobody asked for")
         items = request.batch_item
         if not items or request.request_header.batch_count != len(items):
