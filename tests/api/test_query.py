@@ -45,6 +45,7 @@ def test_parameters_are_decoded() -> None:
         (b"%ff=1", errors.INVALID_VALUE, "query"),
         (b"\xff=1", errors.INVALID_VALUE, "query"),
         (b"%00", errors.INVALID_VALUE, "query"),
+        (b"fields=" + b"uuid," * 4000, errors.INVALID_VALUE, "query"),
     ],
 )
 def test_broken_parameters_are_refused(query: bytes, kind: ErrorKind, target: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keystead.api.resource import Resource
 
 PAGE_LIMIT = 10_000  # records of one answer, ONTAP's own cap
+QUERY_LIMIT = 16 * 1024  # bytes of a query string: the HTTP parser has no limit of its own
 RETURN_TIMEOUT_S = 15  # how long a GET collects records, by default
 
 _MAX_RECORDS = integer(1, 2**31 - 1)
@@ -53,8 +54,11 @@ class WriteQuery:
 def read_parameters(query_string: bytes) -> dict[str, str]:
     """Split a query string into decoded names and values; ``+`` is a space.
 
-    Raises 262188 for a name given twice, 262185 for what is no UTF-8 text.
+    Raises 262188 for a name given twice, 262185 for what is no UTF-8 text or too long.
     """
+    if len(query_string) > QUERY_LIMIT:
+        reason = f"longer than {QUERY_LIMIT} bytes"
+        raise OntapError(errors.INVALID_VALUE, target="query", field="query", reason=reason)
     parameters: dict[str, str] = {}
     for piece in query_string.split(b"&"):
         if not piece:

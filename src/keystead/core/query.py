@@ -50,7 +50,7 @@ class Catalogue:
         A parent's name means its members; ``*`` all normal fields, ``**`` the expensive ones as well.
         """
         chosen = self._shown(Read.KEY)
-        wanted = [name for name in (part.strip() for part in text.split(",")) if name]
+        wanted = [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
         if not wanted and single:
             chosen |= self._shown(Read.NORMAL)
         for name in wanted:

@@ -134,22 +134,8 @@ async def _add(request: Request) -> Reply:
 
 
 def _dry_run_reply(results: Sequence[ProbeResult]) -> Reply:
-    records = [_dry_run_record(result) for result in results]
+    records = [result.record() for result in results]
     return Reply(200, {"num_records": len(records), "records": records})
-
-
-def _dry_run_record(result: ProbeResult) -> dict[str, Any]:
-    record: dict[str, Any] = {"server": str(result.server), "accepted": result.accepted}
-    if result.error is not None:
-        record |= {"code": str(result.error.code), "reason": result.reason}
-        if result.failed_server not in {None, result.server}:
-            record["failed_server"] = str(result.failed_server)
-    record["stages"] = [
-        {"stage": stage.stage, "state": stage.state, "elapsed_ms": round(stage.elapsed_ms, 1)}
-        for stage in result.stages
-    ]
-    record["learned"] = dict(result.learned)
-    return record
 
 
 async def _page(request: Request, page: Page) -> tuple[KeyServer, ...]:
