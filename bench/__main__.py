@@ -44,7 +44,12 @@ def table(results: dict[str, Row]) -> Table:
         style = {True: "green", False: "red", None: ""}[row.within]
         sign = "≥" if row.better == "higher" else "≤"
         budget = "" if row.budget is None else f"{sign} {row.budget:g} {row.unit}"
-        drawn.add_row(name, f"[{style}]{row.value:.3g} {row.unit}[/]" if style else f"{row.value:.3g} {row.unit}", budget, row.against)
+        drawn.add_row(
+            name,
+            f"[{style}]{row.value:.3g} {row.unit}[/]" if style else f"{row.value:.3g} {row.unit}",
+            budget,
+            row.against,
+        )
     return drawn
 
 
