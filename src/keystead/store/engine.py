@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FIRST_PAUSE_S = 0.005
-CLOSING_S = 5.0
+CLOSING_S = 2.0
 """How long a closing store, or a caller that was cancelled, waits for a transaction that is under way."""
 
 
