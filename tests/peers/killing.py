@@ -7,6 +7,7 @@ itself at the point that the order names. :class:`Harness` is the way to it from
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import signal
@@ -130,6 +131,7 @@ def create(points: Points, data: str, database: str, new: dict[str, Any], server
         async with opened(data, database) as services:
             points.arm()
             wanted = NewKeyManager(
+                svm_uuid=None,
                 svm_name=new["svm"],
                 client_certificate=new["client_certificate"],
                 server_ca_certificates=(new["server_ca"],),
@@ -143,13 +145,20 @@ def create(points: Points, data: str, database: str, new: dict[str, Any], server
 JOBS: dict[str, Callable[..., Any]] = {"initialise": initialise, "add": add, "create": create}
 
 
+IMPORTED_ONCE = (
+    "keystead.app.initialise",
+    "keystead.store.upgrade",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "tests.peers.adding",
+)
+
+
 def main() -> None:
     """Serve orders, a line each, until the end of standard input."""
-    import keystead.app.initialise
-    import keystead.app.wiring
-    import keystead.store.upgrade
-    import tests.peers.adding  # noqa: F401 - all of them imported once, here
-
+    for name in IMPORTED_ONCE:
+        importlib.import_module(name)
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
