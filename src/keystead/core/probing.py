@@ -68,3 +68,17 @@ class ProbeResult:
     def accepted(self) -> bool:
         """Whether the primary and all of its secondaries passed every stage."""
         return self.error is None
+
+    def record(self) -> dict[str, object]:
+        """The result as ``?dry_run=true`` and ``keystead kmip probe -o json`` show it."""
+        record: dict[str, object] = {"server": str(self.server), "accepted": self.accepted}
+        if self.error is not None:
+            record |= {"code": str(self.error.code), "reason": self.reason}
+            if self.failed_server not in {None, self.server}:
+                record["failed_server"] = str(self.failed_server)
+        record["stages"] = [
+            {"stage": stage.stage, "state": stage.state, "elapsed_ms": round(stage.elapsed_ms, 1)}
+            for stage in self.stages
+        ]
+        record["learned"] = dict(self.learned)
+        return record

@@ -94,7 +94,8 @@ class Conversation:
     def _learn_clock(self) -> None:
         header = self._client.response_header
         if header is not None and header.time_stamp is not None:
-            self._learned["clock_skew_s"] = round(header.time_stamp - time.time())
+            # A Date-Time is cut to whole seconds: on average it is half a second behind.
+            self._learned["clock_skew_s"] = round(header.time_stamp + 0.5 - time.time())
 
     def _warn(self, text: str) -> None:
         warnings = self._learned.setdefault("warnings", [])

@@ -1,0 +1,211 @@
+"""``keystead kmip probe``: the staged diagnosis of one key server, without a service.
+
+It is the proof that an add makes, under the same egress rules (``KEYSTEAD_EGRESS_ALLOW``, ``KEYSTEAD_EGRESS_ONLY``),
+run by an operator with certificates from files. A password is never a flag.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
+    from keystead.core.secret import Secret
+    from keystead.core.server_address import ServerAddress
+
+LIMIT_S: Final = 40.0  # what a time-out of -1 means, as in an add
+REFUSED: Final = 1
+MARKS: Final = {"passed": ("\N{CHECK MARK}", "green"), "failed": ("\N{BALLOT X}", "bold red"), "skipped": ("-", "dim")}
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def kmip() -> None:
+    """Look at KMIP key servers."""
+
+
+@kmip.command()
+@click.argument("server", metavar="HOST[:PORT]")
+@click.option(
+    "--client-cert", type=_FILE, required=True, help="Our certificate (PEM); its intermediates may follow in the file."
+)
+@click.option(
+    "--client-key", type=_FILE, required=True, help="Its private key (PEM); asked for its passphrase, if any."
+)
+@click.option(
+    "--server-ca", type=_FILE, required=True, multiple=True, help="CA certificates of the key server (PEM); repeatable."
+)
+@click.option(
+    "--timeout", type=click.IntRange(-1, 60), default=25, show_default=True, help="Seconds; 0 means 1, -1 means 40."
+)
+@click.option("--username", default="", help="KMIP username; its password is in KEYSTEAD_KMIP_PASSWORD or asked for.")
+@click.option(
+    "--password-file", type=_FILE, help="Read that password from this file (one trailing newline is ignored)."
+)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_context
+def probe(ctx: click.Context, /, server: str, **flags: Any) -> None:
+    """Prove a key server over mutual TLS and KMIP, stage by stage; the port is 5696 unless given.
+
+    Exit status: 0 accepted, 1 refused, 2 usage.
+    """
+    from keystead.core.probing import ProbeTarget
+
+    address = _address(server)
+    identity = _identity(flags["client_cert"], flags["client_key"], flags["server_ca"])
+    password = _password(flags["username"], flags["password_file"])
+    limit_s = {0: 1.0, -1: LIMIT_S}.get(flags["timeout"], float(flags["timeout"]))
+    result = _probe(ProbeTarget(address, limit_s, flags["username"], password), identity)
+    if flags["output"] == "json":
+        click.echo(json.dumps(result.record(), indent=2))
+    else:
+        _show(result)
+    ctx.exit(0 if result.accepted else REFUSED)
+
+
+def _probe(target: ProbeTarget, identity: TlsIdentity) -> ProbeResult:
+    import asyncio
+
+    from keystead.keyservers.egress import EgressRules
+    from keystead.keyservers.gateway import Gateway
+    from keystead.settings import SettingsError, load
+
+    try:
+        settings = load({})
+        rules = EgressRules.parse(settings.egress_allow, settings.egress_only)
+    except (SettingsError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    (result,) = asyncio.run(Gateway(rules).probe_all([target], identity, target.timeout_s))
+    return result
+
+
+def _address(text: str) -> ServerAddress:
+    from keystead.core.server_address import ServerAddress
+
+    try:
+        return ServerAddress.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="HOST[:PORT]") from None
+
+
+def _identity(certificate: Path, key: Path, server_cas: Sequence[Path]) -> TlsIdentity:
+    from keystead.core.probing import TlsIdentity
+
+    leaf, *intermediates = _certificates(certificate, "--client-cert")
+    cas = [each for path in server_cas for each in _certificates(path, "--server-ca")]
+    return TlsIdentity(leaf, _private_key(key), tuple(intermediates), tuple(cas))
+
+
+def _certificates(path: Path, option: str) -> list[str]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except ValueError:
+        raise click.BadParameter(f"{path} holds no certificate in PEM", param_hint=option) from None
+    return [certificate.public_bytes(Encoding.PEM).decode() for certificate in found]
+
+
+def _private_key(path: Path) -> Secret:
+    """Read the key; one that is encrypted is opened with a passphrase asked for on the terminal."""
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    from keystead.core.secret import Secret
+
+    content = path.read_bytes()
+    try:
+        try:
+            key = load_pem_private_key(content, None)
+        except TypeError:  # it is encrypted
+            passphrase: str = click.prompt(f"Passphrase of {path}", hide_input=True, err=True)
+            key = load_pem_private_key(content, passphrase.encode())
+    except ValueError:
+        raise click.BadParameter(
+            f"{path} holds no private key in PEM, or the passphrase is wrong", param_hint="--client-key"
+        ) from None
+    return Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _password(username: str, file: Path | None) -> Secret | None:
+    from keystead.core.secret import Secret
+
+    if not username:
+        if file is not None:
+            raise click.UsageError("--password-file needs --username")
+        return None
+    if file is not None:
+        return Secret(file.read_bytes().removesuffix(b"\n"))
+    given = os.environ.get("KEYSTEAD_KMIP_PASSWORD")
+    if given is None:
+        given = click.prompt(f"KMIP password of {username}", hide_input=True, err=True)
+    return Secret(given)
+
+
+# --- for people ---
+
+
+def _show(result: ProbeResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from keystead.keyservers.failures import ADVICE
+
+    console = Console(highlight=False, soft_wrap=True)
+    stages = Table.grid(padding=(0, 2))
+    for stage in result.stages:
+        mark, style = MARKS[stage.state]
+        elapsed = "" if stage.state == "skipped" else f"{stage.elapsed_ms:.1f} ms"
+        stages.add_row(
+            Text(f"  {mark} {stage.stage}", style),
+            Text(elapsed, "dim", justify="right"),
+            Text(result.reason or "" if stage.state == "failed" else "", style),
+        )
+    console.print(Text(f"Key server {result.server}", "bold"))
+    console.print(stages)
+    console.print()
+    _show_learned(console, result.learned)
+    if result.error is None:
+        console.print(Text("Accepted", "bold green"))
+        return
+    console.print(Text(f"Refused: {result.error.code} {result.error.text}", "bold red"))
+    console.print(Text(ADVICE[result.reason or ""]))
+
+
+def _show_learned(console: Console, learned: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not learned:
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in _flattened(learned):
+        table.add_row(Text("  " + name.replace("_", " "), "dim"), Text(value))
+    console.print(table)
+    console.print()
+
+
+def _flattened(learned: Any, prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in learned.items():
+        if isinstance(value, dict):
+            rows += _flattened(value, f"{prefix}{name} ")
+        else:
+            rows.append((prefix + name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return rows
