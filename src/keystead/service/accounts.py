@@ -66,7 +66,7 @@ class Accounts:
 
     async def authenticate(self, name: str, password: Secret, location: str) -> Caller:
         """Return who calls from ``location``. Raises OntapError (401; 429 when too many logins wait), StoreError."""
-        account = await self._store.read(lambda tx: tx.account(name)) if _is_plausible(name) else None
+        account = await self._store.glance(lambda tx: tx.account(name)) if _is_plausible(name) else None
         proof = self._proof(name, account, password)
         if account is not None and self._is_remembered(account, proof):
             return Caller(account.name, account.role, location)

@@ -49,7 +49,7 @@ class Certificates:
 
     async def get(self, uuid: str) -> Certificate:
         """Return one certificate, or raise 4 (404)."""
-        return await self._store.read(lambda tx: _require(tx, uuid))
+        return await self._store.glance(lambda tx: _require(tx, uuid))
 
     async def page(self, page: Page) -> tuple[Certificate, ...]:
         """Return a slice of the certificates, by uuid."""

@@ -22,7 +22,7 @@ class ClusterInfo:
 
     async def get(self) -> Cluster:
         """Return the cluster."""
-        return await self._store.read(require_cluster)
+        return await self._store.glance(require_cluster)
 
     async def nodes(self, page: Page) -> tuple[Node, ...]:
         """Return a slice of the nodes, by uuid."""

@@ -69,7 +69,7 @@ class KeyManagers:
 
     async def get(self, uuid: str) -> KeyManagerView:
         """Return one key manager, or raise 4 (404)."""
-        return await self._store.read(lambda tx: _view(tx, require_key_manager(tx, uuid)))
+        return await self._store.glance(lambda tx: _view(tx, require_key_manager(tx, uuid)))
 
     async def page(self, page: Page) -> tuple[KeyManagerView, ...]:
         """Return a slice of the key managers, by uuid."""

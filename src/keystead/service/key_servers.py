@@ -41,11 +41,11 @@ class KeyServers:
 
     async def key_manager(self, uuid: str) -> KeyManager:
         """Return the key manager, or raise 4 (404) with target ``uuid``."""
-        return await self._store.read(lambda tx: require_key_manager(tx, uuid))
+        return await self._store.glance(lambda tx: require_key_manager(tx, uuid))
 
     async def add(self, call: Call, key_manager: str, request: AddRequest) -> tuple[KeyServer, ...]:
         """Prove and store all servers of the request, or none: one OntapError names the first fault."""
-        state = await self._store.read(lambda tx: load_state(tx, key_manager))
+        state = await self._store.glance(lambda tx: load_state(tx, key_manager))
         plan_add(state, request)
         results = await self._prover.probe(call, state.key_manager, state.certificates, request.servers)
         raise_first_failure(request, results)
@@ -63,7 +63,7 @@ class KeyServers:
 
     async def dry_run(self, call: Call, key_manager: str, request: AddRequest) -> tuple[ProbeResult, ...]:
         """Do all of an add but storing: the rules are raised as in an add, what the probes found is returned."""
-        state = await self._store.read(lambda tx: load_state(tx, key_manager))
+        state = await self._store.glance(lambda tx: load_state(tx, key_manager))
         plan_add(state, request)
         results = await self._prover.probe(call, state.key_manager, state.certificates, request.servers)
         refused = sum(not result.accepted for result in results)
@@ -95,7 +95,7 @@ class KeyServers:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
             return server
 
-        return await self._store.read(read)
+        return await self._store.glance(read)
 
 
 def require_key_manager(tx: Transaction, uuid: str, *, lock: bool = False) -> KeyManager:

@@ -37,7 +37,7 @@ class Svms:
 
     async def get(self, uuid: str) -> Svm:
         """Return one SVM, or raise 4 (404)."""
-        svm = await self._store.read(lambda tx: tx.svm(uuid))
+        svm = await self._store.glance(lambda tx: tx.svm(uuid))
         if svm is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return svm

@@ -39,11 +39,12 @@ class Database:
     """What the two engines differ in.
 
     ``reader`` and ``writer`` begin the right kind of transaction at their first statement; the numbers are threads, and
-    connections.
+    connections. ``glancer`` is a reader that never waits, None where every read crosses a network.
     """
 
     reader: Engine
     writer: Engine
+    glancer: Engine | None
     readers: int
     writers: int
     row_locks: bool
@@ -51,8 +52,9 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""
-        self.reader.dispose()
-        self.writer.dispose()
+        for engine in (self.reader, self.writer, self.glancer):
+            if engine is not None:
+                engine.dispose()
 
 
 class _Cancelled(Exception):  # noqa: N818 - never leaves this module
@@ -72,6 +74,18 @@ class SqlStore:
         """Run a function that only reads, on one snapshot. Raises StoreError, or what the function raises."""
         self._check_open()
         return await asyncio.wrap_future(self._readers.submit(lambda: self._repeat(lambda: self._read(work))))
+
+    async def glance(self, work: Callable[[Transaction], T]) -> T:
+        """Run a read of a few rows by key on the caller's thread where that cannot wait, else as :meth:`read`.
+
+        Two hops between threads cost more than such a read of a local file.
+        """
+        self._check_open()
+        if self.database.glancer is not None:
+            # Busy or broken: the workers may wait, repeat, and find out what it means.
+            with suppress(SQLAlchemyError, RunAgain):
+                return self._read_on(self.database.glancer, work)
+        return await self.read(work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run a function in a transaction and commit. Raises StoreError, StoreConflict, or what the function raises.
@@ -104,9 +118,11 @@ class SqlStore:
             raise StoreError("the store is closed")
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
-        database = self.database
-        with database.reader.connect() as connection:
-            return work(SqlTransaction(connection, database.classify, row_locks=False))
+        return self._read_on(self.database.reader, work)
+
+    def _read_on(self, engine: Engine, work: Callable[[Transaction], T]) -> T:
+        with engine.connect() as connection:
+            return work(SqlTransaction(connection, self.database.classify, row_locks=False))
 
     def _write(self, work: Callable[[Transaction], T], cancelled: threading.Event) -> T:
         database = self.database

@@ -51,7 +51,7 @@ def open_database(url: URL) -> Database:
     def only_read(connection: Any, _record: object) -> None:
         connection.read_only = True
 
-    return Database(reader, writer, READERS, WRITERS, row_locks=True, classify=classify)
+    return Database(reader, writer, None, READERS, WRITERS, row_locks=True, classify=classify)
 
 
 def classify(error: SQLAlchemyError) -> Failure:

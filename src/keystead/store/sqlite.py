@@ -27,21 +27,20 @@ BUSY_TIMEOUT_S = 5
 BUSY_RUNS = 3
 """Fifteen seconds in all: below the 40 s of a request."""
 
-_PRAGMAS = (
-    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-)
+_WAIT = f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}"
+_NEVER_WAIT = "PRAGMA busy_timeout = 0"
+_READ_ONLY = "PRAGMA query_only = ON"
+_PRAGMAS = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON")
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _PRIMARY_CODE = 0xFF
 
 
 def open_database(url: URL) -> Database:
     """Make the engines; nothing is opened yet."""
-    reader = _engine(url, READERS, "BEGIN", (*_PRAGMAS, "PRAGMA query_only = ON"))
-    writer = _engine(url, 1, "BEGIN IMMEDIATE", _PRAGMAS)
-    return Database(reader, writer, READERS, 1, row_locks=False, classify=classify)
+    reader = _engine(url, READERS, "BEGIN", (_WAIT, *_PRAGMAS, _READ_ONLY))
+    writer = _engine(url, 1, "BEGIN IMMEDIATE", (_WAIT, *_PRAGMAS))
+    glancer = _engine(url, 1, "BEGIN", (_NEVER_WAIT, *_PRAGMAS, _READ_ONLY))
+    return Database(reader, writer, glancer, READERS, 1, row_locks=False, classify=classify)
 
 
 def classify(error: SQLAlchemyError) -> Failure:
