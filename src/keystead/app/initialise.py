@@ -16,9 +16,10 @@ from uuid import uuid4
 
 from keystead.app import listener
 from keystead.app.wiring import NODE_FILE, CannotStart, opened
-from keystead.core.model import Account, Cluster, Node, Release, Role
+from keystead.core.model import ONTAP_LEVEL, Account, Cluster, Node, Role
 from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher, Keyring, create_root_key, read_root_key
+from keystead.sealing.sources import unfinished
 from keystead.service.ports import SealError, StoreError
 from keystead.settings import SettingsError
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from keystead.service.ports import Transaction
     from keystead.settings import Settings
     from keystead.store import SqlStore
-
-RELEASE = Release(9, 18, 1)
-"""The ONTAP release that the API follows: what ``GET /cluster`` reports and a node's row holds."""
 
 ADMIN = "admin"
 PASSWORD_FILE = "admin.password"  # noqa: S105 - a file's name
@@ -100,6 +98,8 @@ def _checked_password(content: bytes) -> Secret:
 def _root_key(settings: Settings) -> list[str]:
     """Make the root key where there is none, unless the database was set up with one already."""
     path = settings.root_key_file
+    if unfinished(path).exists():
+        unfinished(path).unlink()
     if path.exists():
         return []
     if asyncio.run(_has_data_keys(settings)):
@@ -171,7 +171,7 @@ def _cluster_and_node(tx: Transaction, data: Path) -> None:
     uuid = file.read_text().strip()
     known = {node.uuid: node for node in tx.nodes()}
     name = known[uuid].name if uuid in known else f"{cluster.name}-{len(known) + 1:02}"
-    tx.put_node(Node(uuid, name, RELEASE))
+    tx.put_node(Node(uuid, name, ONTAP_LEVEL))
 
 
 async def _admin(store: SqlStore, data: Path, given: Secret | None, *, terminal: bool) -> list[str]:

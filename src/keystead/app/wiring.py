@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from keystead.service.audit import ChainReport
     from keystead.service.ports import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
@@ -149,9 +148,4 @@ async def _verify_audit(settings: Settings) -> tuple[list[str], bool]:
         raise CannotStart(str(error)) from None
     finally:
         await store.close()
-    return [_described(report) for report in reports], all(report.broken_at is None for report in reports)
-
-
-def _described(report: ChainReport) -> str:
-    verdict = "intact" if report.broken_at is None else f"broken at record {report.broken_at}: {report.reason}"
-    return f"node {report.node}: {report.records} records, {verdict}"
+    return [str(report) for report in reports], all(report.intact for report in reports)

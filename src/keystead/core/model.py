@@ -28,6 +28,10 @@ class Release:
         return f"{self.generation}.{self.major}.{self.minor}"
 
 
+ONTAP_LEVEL = Release(9, 18, 1)
+"""The ONTAP release that this API follows: what ``GET /cluster`` reports, and the row of a node of this release."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """The one cluster that a database holds."""

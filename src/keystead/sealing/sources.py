@@ -6,7 +6,6 @@ The file is never written over: a lost root key is a lost database.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING
 
@@ -27,8 +26,9 @@ CREDENTIAL = 0o440
 def create_root_key(path: Path) -> Secret:
     """Write a new root key to a file (mode 0400) that must not exist. Raises SealError, FileExistsError."""
     key = os.urandom(KEY_BYTES)
-    whole = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # a kill must not leave half a key under the name
+    whole = unfinished(path)  # a kill must not leave half a key under the name
     try:
+        whole.unlink(missing_ok=True)
         descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -44,6 +44,11 @@ def create_root_key(path: Path) -> Secret:
     except OSError as error:
         raise SealError(f"the root key {path} cannot be written: {error.strerror}") from None
     return Secret(key)
+
+
+def unfinished(path: Path) -> Path:
+    """Where a root key stands until it is whole; what is found there was left behind by a kill."""
+    return path.with_name(f".{path.name}.new")
 
 
 def read_root_key(path: Path) -> Secret:

@@ -12,17 +12,16 @@ from keystead.api.hal import segment
 from keystead.api.operations import Paths, listing, showing
 from keystead.api.resource import Field, Group, Resource, column
 from keystead.api.values import TEXT, UUID, integer
-from keystead.core.model import Release
+from keystead.core.model import ONTAP_LEVEL
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keystead.core.model import Node
+    from keystead.core.model import Node, Release
 
 CLUSTER_PATH = "/api/cluster"
 NODES_PATH = "/api/cluster/nodes"
-API_LEVEL = Release(9, 18, 1)
 NUMBER = integer(0, 999)
 
 
@@ -48,7 +47,7 @@ CLUSTER = Resource(
     declared=(
         Field(name="name", type=TEXT, help="The cluster's name.", get=attrgetter("name")),
         Field(name="uuid", type=UUID, help="The cluster's identifier.", get=attrgetter("uuid")),
-        *_version(lambda _: API_LEVEL),
+        *_version(lambda _: ONTAP_LEVEL),
     ),
     link=lambda _: CLUSTER_PATH,
     absent=frozenset(
