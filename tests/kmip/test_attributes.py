@@ -27,6 +27,7 @@ from keystead.kmip.attributes import (
     name_attribute,
 )
 from keystead.kmip.errors import LocalProtocolError, RemoteProtocolError
+from keystead.kmip.kinds import Raw
 from keystead.kmip.schema import Enumeration, Nested, Primitive, as_kind
 from keystead.kmip.ttlv import Item, ItemType
 from keystead.kmip.versions import V1_2, V1_4, V2_1
@@ -54,9 +55,11 @@ PRIMITIVES = {
 }
 
 
-def sample(kind: Any) -> Any:
-    """A value of a kind."""
-    match as_kind(kind):
+def sample(name: str, raw_tag: int) -> Any:
+    """A value of an attribute; a raw one under the tag that its form wants."""
+    match as_kind(ATTRIBUTES[name]):
+        case Raw():
+            return Item(raw_tag, ItemType.STRUCTURE, (Item(0x540001, ItemType.INTEGER, 1),))
         case Primitive(item_type):
             return PRIMITIVES[item_type]
         case Enumeration(members):
@@ -70,10 +73,10 @@ def sample(kind: Any) -> Any:
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_every_attribute_in_both_forms(name: str) -> None:
     """An attribute survives Attribute {name, value} of 1.4 and its own tag inside Attributes of 2.1."""
-    one = attribute(name, sample(ATTRIBUTES[name]))
+    one = attribute(name, sample(name, tags.ATTRIBUTE_VALUE))
     template = TemplateAttribute(attribute=(one,))
     assert schema.decode(TemplateAttribute, schema.encode(template, V1_4), V1_4) == template
-    attributes = Attributes((one,))
+    attributes = Attributes((attribute(name, sample(name, TAGS[name])),))
     data = schema.encode(attributes, V2_1)
     assert data[8:11] == TAGS[name].to_bytes(3, "big")
     assert schema.decode(Attributes, data, V2_1) == attributes
@@ -114,7 +117,9 @@ def test_an_attribute_without_value() -> None:
 
 def test_an_attribute_of_the_wrong_type() -> None:
     """A known name with a value of another item type is the peer's fault, in both forms."""
-    data = wire.structure(tags.ATTRIBUTE, wire.text(tags.ATTRIBUTE_NAME, "State"), wire.integer(tags.ATTRIBUTE_VALUE, 1))
+    data = wire.structure(
+        tags.ATTRIBUTE, wire.text(tags.ATTRIBUTE_NAME, "State"), wire.integer(tags.ATTRIBUTE_VALUE, 1)
+    )
     with pytest.raises(RemoteProtocolError):
         schema.decode(Attribute, data, V1_4)
     with pytest.raises(RemoteProtocolError):

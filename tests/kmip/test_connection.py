@@ -44,17 +44,13 @@ V = ProtocolVersion(1, 4)
 
 def query(identifier: bytes | None = None) -> RequestBatchItem:
     """A Query."""
-    return RequestBatchItem(
-        Operation.QUERY, unique_batch_item_id=identifier, request_payload=QueryRequestPayload()
-    )
+    return RequestBatchItem(Operation.QUERY, unique_batch_item_id=identifier, request_payload=QueryRequestPayload())
 
 
 def queried(identifier: bytes | None = None, *, operation: Operation | None = Operation.QUERY) -> ResponseBatchItem:
     """The answer to a Query."""
     payload = QueryResponsePayload() if operation is Operation.QUERY else None
-    return ResponseBatchItem(
-        operation, identifier, result_status=ResultStatus.SUCCESS, response_payload=payload
-    )
+    return ResponseBatchItem(operation, identifier, result_status=ResultStatus.SUCCESS, response_payload=payload)
 
 
 FAILED = ResponseBatchItem(
@@ -64,9 +60,7 @@ FAILED = ResponseBatchItem(
 
 def request(*items: RequestBatchItem, correlation: str | None = None) -> RequestMessage:
     """A request of these items."""
-    return RequestMessage(
-        RequestHeader(V, client_correlation_value=correlation, batch_count=len(items)), items
-    )
+    return RequestMessage(RequestHeader(V, client_correlation_value=correlation, batch_count=len(items)), items)
 
 
 def response(*items: ResponseBatchItem, count: int | None = None, correlation: str | None = None) -> ResponseMessage:

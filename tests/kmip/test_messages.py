@@ -143,7 +143,9 @@ def test_unknown_operation_keeps_its_payload() -> None:
 
 def test_fields_newer_than_the_header() -> None:
     """A Server Correlation Value in a 1.0 answer, as one server sends it, is kept raw."""
-    data = wire.response(Operation.ACTIVATE, wire.unhex("42007C 01 00000010 420094 07 00000001 3700000000000000"), (1, 0))
+    data = wire.response(
+        Operation.ACTIVATE, wire.unhex("42007C 01 00000010 420094 07 00000001 3700000000000000"), (1, 0)
+    )
     extra = wire.text(tags.SERVER_CORRELATION_VALUE, "abc")
     at = data.index(bytes.fromhex("42000D02"))
     grown = bytearray(data[:at] + extra + data[at:])
@@ -212,7 +214,8 @@ CREDENTIALS: list[tuple[Any, str]] = [
     ),
     (
         Credential(
-            0x8000_0001, Item(tags.CREDENTIAL_VALUE, ItemType.STRUCTURE, (Item(0x540001, ItemType.TEXT_STRING, "hunter2"),))
+            0x8000_0001,
+            Item(tags.CREDENTIAL_VALUE, ItemType.STRUCTURE, (Item(0x540001, ItemType.TEXT_STRING, "hunter2"),)),
         ),
         "420023 01 00000028 420024 05 00000004 8000000100000000 420025 01 00000010 540001 07 00000007 68756E7465723200",
     ),

@@ -110,9 +110,7 @@ def test_inside_a_secret_everything_is_masked() -> None:
         "  Password: *** (7 characters)",
         "  Network Identifier: *** (7 characters)",
     ]
-    material = Item(
-        tags.KEY_MATERIAL, ItemType.STRUCTURE, (Item(tags.RECOMMENDED_CURVE, ItemType.ENUMERATION, 6),)
-    )
+    material = Item(tags.KEY_MATERIAL, ItemType.STRUCTURE, (Item(tags.RECOMMENDED_CURVE, ItemType.ENUMERATION, 6),))
     assert list(lines(material)) == ["Key Material", "  Recommended Curve: ***"]
 
 

@@ -57,8 +57,8 @@ EXAMPLES: list[tuple[Item, str]] = [
             ItemType.STRUCTURE,
             (Item(0x420004, ItemType.ENUMERATION, 254), Item(0x420005, ItemType.INTEGER, 255)),
         ),
-        "42 00 20 | 01 | 00 00 00 20 | 42 00 04 | 05 | 00 00 00 04 | 00 00 00 FE 00 00 00 00 |"
-        "42 00 05 | 02 | 00 00 00 04 | 00 00 00 FF 00 00 00 00",
+        """42 00 20 | 01 | 00 00 00 20 | 42 00 04 | 05 | 00 00 00 04 | 00 00 00 FE 00 00 00 00
+         | 42 00 05 | 02 | 00 00 00 04 | 00 00 00 FF 00 00 00 00""",
     ),
     (Item(0x420020, ItemType.STRUCTURE, ()), "42 00 20 | 01 | 00 00 00 00"),
 ]
@@ -167,7 +167,7 @@ UNFIT: list[tuple[ItemType, Any]] = [
 @pytest.mark.parametrize(("item_type", "value"), UNFIT)
 def test_values_that_do_not_fit_are_refused(item_type: ItemType, value: Any) -> None:
     """A value that is not of its item type is the caller's error, and the message names the tag, not the value."""
-    with pytest.raises(LocalProtocolError, match="^Cryptographic Algorithm:") as caught:
+    with pytest.raises(LocalProtocolError, match=r"^Cryptographic Algorithm:") as caught:
         ttlv.encode(Item(tags.CRYPTOGRAPHIC_ALGORITHM, item_type, value))
     assert caught.value.__cause__ is None
 
@@ -224,9 +224,7 @@ TAGS = st.integers(0x420000, 0x54FFFF)
 LEAVES = st.sampled_from(list(VALUES)).flatmap(lambda kind: st.builds(Item, TAGS, st.just(int(kind)), VALUES[kind]))
 TREES = st.recursive(
     LEAVES,
-    lambda children: st.builds(
-        Item, TAGS, st.just(int(ItemType.STRUCTURE)), st.lists(children, max_size=5).map(tuple)
-    ),
+    lambda children: st.builds(Item, TAGS, st.just(int(ItemType.STRUCTURE)), st.lists(children, max_size=5).map(tuple)),
     max_leaves=20,
 )
 

@@ -128,7 +128,9 @@ _DATE: Final = as_kind(ItemType.DATE_TIME)
 _ENUMERATION: Final = as_kind(ItemType.ENUMERATION)
 _INTEGER: Final = as_kind(ItemType.INTEGER)
 _INTERVAL: Final = as_kind(ItemType.INTERVAL)
+_RAW: Final = Raw()
 _TEXT: Final = as_kind(ItemType.TEXT_STRING)
+_NAME_PARTS: Final = ("CN", "O", "OU", "Email", "C", "ST", "L", "UID", "Serial Number", "Title", "DC", "DN Qualifier")
 
 ATTRIBUTES: Final[dict[str, Any]] = {
     "Unique Identifier": IDENTIFIER,
@@ -140,6 +142,13 @@ ATTRIBUTES: Final[dict[str, Any]] = {
     "Cryptographic Domain Parameters": CryptographicDomainParameters,
     "Certificate Type": enums.CertificateType,
     "Certificate Length": _INTEGER,
+    "Certificate Identifier": _RAW,
+    "Certificate Subject": _RAW,
+    "Certificate Issuer": _RAW,
+    "X.509 Certificate Identifier": _RAW,
+    "X.509 Certificate Subject": _RAW,
+    "X.509 Certificate Issuer": _RAW,
+    **{f"Certificate {whose} {part}": _TEXT for whose in ("Subject", "Issuer") for part in _NAME_PARTS},
     "Digital Signature Algorithm": _ENUMERATION,
     "Digest": Digest,
     "Operation Policy Name": _TEXT,
@@ -165,7 +174,9 @@ ATTRIBUTES: Final[dict[str, Any]] = {
     "Last Change Date": _DATE,
     "Alternative Name": AlternativeName,
     "Key Value Present": _BOOLEAN,
+    "Key Value Location": _RAW,
     "Original Creation Date": _DATE,
+    "Random Number Generator": _RAW,
     "PKCS#12 Friendly Name": _TEXT,
     "Description": _TEXT,
     "Comment": _TEXT,
@@ -185,9 +196,13 @@ ATTRIBUTES: Final[dict[str, Any]] = {
     "Rotate Generation": _INTEGER,
     "Rotate Interval": _INTERVAL,
     "Rotate Latest": _BOOLEAN,
+    "Rotate Name": _RAW,
     "Rotate Offset": _INTERVAL,
 }
-"""Attribute name to the kind of its value. Enumerations without a class, and masks, are plain ``int``."""
+"""Attribute name to the kind of its value; enumerations without a class, and masks, are plain ``int``.
+
+Raw values stand under the tag Attribute Value in 1.x and under the attribute's own in 2.x.
+"""
 
 TAGS: Final = {name: tag for tag, name in tags.NAMES.items() if name in ATTRIBUTES}
 """Attribute name to the tag under which it stands in 2.x; :data:`tags.NAMES` goes the other way."""
