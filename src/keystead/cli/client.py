@@ -11,7 +11,7 @@ import json
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 import click
@@ -60,7 +60,7 @@ class Unreachable(click.ClickException):
 
 
 class Api:
-    """One connection to the service."""
+    """One connection to the service, closed at the end of the ``with`` block."""
 
     def __init__(self, login: Login, *, errors_as_json: bool = False) -> None:
         self._login = login
@@ -73,6 +73,12 @@ class Api:
         self._connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
         password = ask_password(login.user) if login.password is None else login.password
         self._authorization = "Basic " + base64.b64encode(f"{login.user}:{password}".encode()).decode()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
 
     def call(self, method: str, path: str, body: Any = None, **query: str) -> dict[str, Any]:
         """Make one call of ``/api`` + path and return its answer; raises Refused, Unreachable."""

@@ -84,16 +84,20 @@ def external() -> None:
 @click.option("--dry-run", is_flag=True, help="Prove the servers and store nothing; exit status 1 when one is refused.")
 def add_servers(vserver: str | None, key_servers: tuple[str, ...], dry_run: bool, **flags: Any) -> None:  # noqa: FBT001
     """Prove primary key servers and add them, all or none."""
-    api = _api(flags)
-    path = f"/security/key-managers/{_key_manager_uuid(api, vserver)}/key-servers"
     body = {"records": [{"server": server} for server in key_servers]}
-    if not dry_run:
-        print_records(api.create(path, body), ["server"], flags["output"])
-        return
-    records = api.create(path, body, dry_run="true")
-    if flags["output"] == "table":
+    with _api(flags) as api:
+        path = f"/security/key-managers/{_key_manager_uuid(api, vserver)}/key-servers"
+        records = api.create(path, body, **({"dry_run": "true"} if dry_run else {}))
+    if dry_run:
+        _print_dry_run(records, flags["output"])
+    else:
+        print_records(records, ["server"], flags["output"])
+
+
+def _print_dry_run(records: list[dict[str, Any]], form: str) -> None:
+    if form == "table":
         records = [record | {"stage": _failed_stage(record)} for record in records]
-    print_records(records, ["server", "accepted", "failed_server", "stage", "reason", "code"], flags["output"])
+    print_records(records, ["server", "accepted", "failed_server", "stage", "reason", "code"], form)
     if not all(record.get("accepted") for record in records):
         click.get_current_context().exit(REFUSED)
 
@@ -109,7 +113,8 @@ def _failed_stage(record: dict[str, Any]) -> str | None:
 def show_key_managers(vserver: str | None, **flags: Any) -> None:
     """List key managers and their key servers."""
     query = {"fields": "**"} | ({"svm.name": vserver} if vserver else {})
-    records = _api(flags).records("/security/key-managers", **query)
+    with _api(flags) as api:
+        records = api.records("/security/key-managers", **query)
     if flags["output"] == "table":
         records = [
             {"vserver": _svm_name(record), **server, "uuid": record["uuid"]}
@@ -159,9 +164,9 @@ def install(
         **({"name": name} if name else {}),
         **({"svm": {"name": vserver}} if vserver else {}),
     }
-    api = _api(flags)
-    (made,) = api.create("/security/certificates", body)
-    record = api.call("GET", f"/security/certificates/{made['uuid']}")
+    with _api(flags) as api:
+        (made,) = api.create("/security/certificates", body)
+        record = api.call("GET", f"/security/certificates/{made['uuid']}")
     print_records([record], ["name", "type", "common_name", "expiry_time", "uuid"], flags["output"])
 
 
@@ -180,7 +185,8 @@ def _pem(path: Path) -> str:
 def show_certificates(vserver: str | None, **flags: Any) -> None:
     """List certificates."""
     query = {"fields": "*"} | ({"svm.name": vserver} if vserver else {})
-    records = _api(flags).records("/security/certificates", **query)
+    with _api(flags) as api:
+        records = api.records("/security/certificates", **query)
     if flags["output"] == "table":
         records = [record | {"vserver": _svm_name(record)} for record in records]
     print_records(records, ["vserver", "name", "type", "common_name", "ca", "expiry_time", "uuid"], flags["output"])

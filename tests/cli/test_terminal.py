@@ -1,0 +1,131 @@
+"""The commands on a real (pseudo) terminal: prompts, colours, narrow windows, the keys that end them; and in pipes."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.terminal import CTRL_C, CTRL_D, Terminal
+from tests.peers.keystead import PASSWORD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOW = ("keystead", "security", "certificate", "show")
+NOTHING = (*SHOW, "--vserver", "nobody")
+BOLD = "\x1b[1m"
+
+
+@pytest.fixture
+def asked(environment: dict[str, str]) -> dict[str, str]:
+    """An environment without a password."""
+    return {name: value for name, value in environment.items() if name != "KEYSTEAD_PASSWORD"}
+
+
+def test_the_password_is_asked_for(folder: Path, asked: dict[str, str]) -> None:
+    """On the terminal, without an echo."""
+    with Terminal(NOTHING, folder, asked) as terminal:
+        terminal.wait_for("Password of admin: ")
+        terminal.type(f"{PASSWORD}\n")
+        assert terminal.end() == 0
+        assert PASSWORD not in terminal.screen
+        assert "no records" in terminal.screen
+
+
+def test_a_wrong_password_is_refused(folder: Path, asked: dict[str, str]) -> None:
+    """And shown neither."""
+    with Terminal(SHOW, folder, asked) as terminal:
+        terminal.wait_for("Password of admin: ")
+        terminal.type("open sesame\n")
+        assert terminal.end() == 1
+        assert "Error 6691623: User is not authorized." in terminal.screen
+        assert "sesame" not in terminal.screen
+
+
+def test_the_password_is_asked_for_while_output_goes_into_a_pipe(folder: Path, asked: dict[str, str]) -> None:
+    """The prompt goes to the terminal, not into the file."""
+    with Terminal(("bash", "-c", f"{' '.join(NOTHING)} -o json < /dev/null > out.json"), folder, asked) as terminal:
+        terminal.wait_for("Password of admin: ")
+        terminal.type(f"{PASSWORD}\n")
+        assert terminal.end() == 0
+    assert (folder / "out.json").read_text() == "[]\n"
+
+
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D], ids=["ctrl-c", "ctrl-d"])
+def test_a_prompt_is_left(folder: Path, asked: dict[str, str], key: str) -> None:
+    """Quietly, with the exit status of an interrupted command."""
+    with Terminal(SHOW, folder, asked) as terminal:
+        terminal.wait_for("Password of admin: ")
+        terminal.type(key)
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.screen
+
+
+@pytest.fixture
+def installed(folder: Path, environment: dict[str, str]) -> None:
+    """A certificate of the cluster."""
+    command = ["keystead", "security", "certificate", "install", "--type", "server_ca", "--cert", "kmip-ca.pem"]
+    subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_table_on_a_wide_terminal(folder: Path, environment: dict[str, str]) -> None:
+    """One line per record, the heading bold unless NO_COLOR is set."""
+    with Terminal(SHOW, folder, environment, columns=200) as terminal:
+        assert terminal.end() == 0
+        heading, record, *_ = terminal.screen.splitlines()
+        assert heading.startswith(f"{BOLD}vserver")
+        assert record.startswith("(cluster)")
+    with Terminal(SHOW, folder, environment | {"NO_COLOR": "1"}, columns=200) as terminal:
+        assert terminal.end() == 0
+        assert "\x1b" not in terminal.screen
+
+
+@pytest.mark.usefixtures("installed")
+def test_blocks_on_a_narrow_terminal(folder: Path, environment: dict[str, str]) -> None:
+    """Lines that fit, instead of a table that does not."""
+    with Terminal(SHOW, folder, environment | {"NO_COLOR": "1"}) as terminal:
+        assert terminal.end() == 0
+        lines = terminal.screen.splitlines()
+    assert lines[0] == "vserver      (cluster)"
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_reader_that_goes_away(folder: Path, environment: dict[str, str]) -> None:
+    """A broken pipe ends the command without a word."""
+    pipe = f"for i in 1 2 3; do {' '.join(SHOW)} -o json | true; done; sleep 0.1"
+    done = subprocess.run(
+        ["bash", "-c", pipe], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_init_shows_the_password_on_a_terminal_only(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Elsewhere it goes into a file that its owner can read."""
+    command = ("keystead", "init", "--data", "data")
+    with Terminal(command, tmp_path, environment) as terminal:
+        assert terminal.end() == 0
+        assert "account admin made, password: " in terminal.screen
+    assert not (tmp_path / "data" / "admin.password").exists()
+    piped = subprocess.run(
+        (*command[:3], "other"), cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    file = tmp_path / "other" / "admin.password"
+    assert (file.stat().st_mode & 0o777, file.read_text().strip() in piped.stdout) == (0o400, False)
+
+
+def test_ctrl_c_ends_serve(tmp_path: Path, environment: dict[str, str]) -> None:
+    """As a stop that was asked for: exit status 0, no traceback."""
+    subprocess.run(
+        ("keystead", "init", "--data", "data"), cwd=tmp_path, env=environment, capture_output=True, check=True
+    )
+    with Terminal(
+        ("keystead", "serve", "--data", "data", "--listen", "127.0.0.1:0"), tmp_path, environment
+    ) as terminal:
+        terminal.wait_for("listening on https://127.0.0.1:")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 0
+        assert "Traceback" not in terminal.screen
