@@ -1,0 +1,256 @@
+"""``keystead init`` and its data directory: repeated, interrupted, shared, of another release, tampered with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from keystead.app.initialise import initialise
+from keystead.app.wiring import verify_audit
+from keystead.core.secret import Secret
+from keystead.sealing import Argon2Hasher
+from keystead.settings import Settings, SettingsError
+from keystead.store import open_store
+from tests.peers.keystead import Installation
+from tests.peers.killing import Harness
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.peers.postgres import PostgresServer
+
+MADE = {"admin.password", "keystead.db", "node.uuid", "root.key", "tls.crt", "tls.key"}
+WAL = {"keystead.db-wal", "keystead.db-shm"}
+
+
+def admin_has(settings: Settings, password: str) -> bool:
+    """Whether the account admin has this password."""
+
+    async def verify() -> bool:
+        store, hasher = open_store(settings.database_url), Argon2Hasher()
+        try:
+            account = await store.read(lambda tx: tx.account("admin"))
+            return account is not None and await hasher.verify(account.password_hash, Secret(password))
+        finally:
+            hasher.close()
+            await store.close()
+
+    return asyncio.run(verify())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files that never change after they were made."""
+    return {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.startswith("keystead.db")}
+
+
+def execute(installation: Installation, statement: str) -> None:
+    """Change the SQLite database behind the service's back."""
+    with contextlib.closing(sqlite3.connect(installation.data / "keystead.db", isolation_level=None)) as database:
+        database.execute(statement)
+
+
+def test_init_without_a_terminal_writes_the_password_to_a_file_and_is_idempotent(tmp_path: Path) -> None:
+    """An existing empty directory is taken; secrets are 0400; a second init changes nothing and says so."""
+    installation = Installation(tmp_path / "data")
+    installation.data.mkdir()
+    first = installation.run("init")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert {each.name for each in installation.data.iterdir()} == MADE
+    modes = {each.name: each.stat().st_mode & 0o777 for each in installation.data.iterdir()}
+    assert modes == dict.fromkeys(MADE, 0o400) | {"keystead.db": 0o600, "node.uuid": 0o444, "tls.crt": 0o444}
+    password = (installation.data / "admin.password").read_text().removesuffix("\n")
+    assert len(password) > 20
+    assert password not in first.stdout
+    before = contents(installation.data)
+    second = installation.run("init")
+    assert second.returncode == 0
+    assert "its password is unchanged" in second.stdout
+    assert contents(installation.data) == before
+    assert admin_has(Settings(data=installation.data), password)
+
+
+@pytest.mark.parametrize(
+    ("content", "password"),
+    [
+        (b"with a newline\n", "with a newline"),
+        (b"without one", "without one"),
+        (b"two newlines\n\n", "two newlines\n"),
+        (b" spaces stay ", " spaces stay "),
+        ("gr\u00fc\u00dfe aus unicode\n".encode(), "gr\u00fc\u00dfe aus unicode"),
+    ],
+)
+def test_the_password_file_is_taken_as_it_is(
+    initialised: Installation, tmp_path: Path, content: bytes, password: str
+) -> None:
+    """One trailing newline is ignored, nothing else; no password is shown or written anywhere."""
+    shutil.copytree(initialised.data, tmp_path / "data")
+    settings = Settings(data=tmp_path / "data")
+    execute(Installation(settings.data), "DELETE FROM accounts")
+    lines = initialise(settings, content, terminal=True)
+    assert lines[-1] == "account admin made, with the password given"
+    assert password.strip() not in "".join(lines)
+    assert not (settings.data / "admin.password").exists()
+    assert admin_has(settings, password)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"short\n", b"x" * 129, b"\xff\xfe not utf-8"])
+def test_a_password_that_cannot_be_used_makes_nothing(tmp_path: Path, content: bytes) -> None:
+    """A usage error, before the directory is made; the password is not quoted."""
+    with pytest.raises(SettingsError) as refused:
+        initialise(Settings(data=tmp_path / "data"), content, terminal=False)
+    assert "x" * 20 not in str(refused.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_on_a_terminal_the_password_is_shown_once_and_not_written(initialised: Installation, tmp_path: Path) -> None:
+    """It is in the lines to show, in no file, and not in those of the next init."""
+    shutil.copytree(initialised.data, tmp_path / "data")
+    settings = Settings(data=tmp_path / "data")
+    execute(Installation(settings.data), "DELETE FROM accounts")
+    lines = initialise(settings, None, terminal=True)
+    shown = next(line for line in lines if "password: " in line).rpartition(" ")[2]
+    assert admin_has(settings, shown)
+    assert not (settings.data / "admin.password").exists()
+    assert shown not in "".join(initialise(settings, None, terminal=True))
+
+
+def test_two_inits_at_once_make_one_installation(tmp_path: Path) -> None:
+    """Both succeed; one of them made the account, and its password is the one in the file."""
+    installation = Installation(tmp_path / "data")
+    both = [
+        subprocess.Popen(
+            installation.command("init"),
+            env=installation.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    ended = [(*process.communicate(timeout=30), process.returncode) for process in both]
+    assert [(err, status) for _, err, status in ended] == [("", 0)] * 2
+    assert sorted("made, its password is in" in out for out, _, _ in ended) == [False, True]
+    assert {each.name for each in installation.data.iterdir()} == MADE
+    assert admin_has(Settings(data=installation.data), (installation.data / "admin.password").read_text()[:-1])
+
+
+def different_states(points: list[str]) -> list[int]:
+    """The points before which something lasting has changed, and one in the middle of the migration."""
+    lasting = ("open ", "os.link ", "os.rename ", "os.remove .root", "commit")
+    found = [number for number, point in enumerate(points) if point.startswith(lasting)]
+    after_commits = [number + 1 for number, point in enumerate(points) if point == "commit"]
+    return sorted({*found, *after_commits, points.index("statement CREATE") + 5})
+
+
+@pytest.mark.timeout(120)
+def test_an_init_killed_at_any_point_can_be_repeated(tmp_path: Path) -> None:
+    """The next init makes what is missing; nothing is torn, nothing is left over, and the password is known."""
+    with Harness() as harness:
+        points = harness.run("initialise", data=str(tmp_path / "whole"), database="").points
+        for number in different_states(points):
+            where = f"killed at point {number}, {points[number]}"
+            settings = Settings(data=tmp_path / f"killed-{number}")
+            assert harness.run("initialise", number, data=str(settings.data), database="").killed, where
+            assert harness.run("initialise", data=str(settings.data), database="").result, where
+            assert {each.name for each in settings.data.iterdir()} - {"keystead.db-wal", "keystead.db-shm"} == MADE, (
+                where
+            )
+            assert len((settings.data / "root.key").read_bytes()) == 32, where
+            assert admin_has(settings, (settings.data / "admin.password").read_text().removesuffix("\n")), where
+
+
+@pytest.mark.parametrize("make", ["wrong", "missing", "short", "open to all"])
+def test_serve_refuses_a_root_key_that_is_not_the_one(installation: Installation, make: str) -> None:
+    """Exit status 1 and one line that names the file; init does not make another one either."""
+    key = installation.data / "root.key"
+    content = key.read_bytes()
+    key.unlink()
+    if make != "missing":
+        key.write_bytes({"wrong": os.urandom(32), "short": content[:31]}.get(make, content))
+        key.chmod(0o644 if make == "open to all" else 0o400)
+    for command in ("serve", "init"):
+        done = installation.run(command)
+        assert (done.returncode, done.stdout) == (1, ""), command
+        assert done.stderr.count("\n") == 1
+        assert "root key" in done.stderr
+    assert key.exists() == (make != "missing")
+
+
+@pytest.mark.parametrize(
+    ("revision", "advice"), [("0000", "run `keystead db upgrade`"), ("9999", "install the release whose")]
+)
+def test_serve_refuses_another_schema(installation: Installation, revision: str, advice: str) -> None:
+    """Older: with the command that upgrades it. Newer: with the release that is needed. Nothing is changed."""
+    execute(installation, f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608 - a constant
+    done = installation.run("serve")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert revision in done.stderr
+    assert advice in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_db_upgrade_makes_and_checks_the_schema_on_postgresql(postgres: PostgresServer, tmp_path: Path) -> None:
+    """An empty database is refused with the command, then upgraded; the second run finds it current."""
+    with postgres.empty_database() as url:
+        installation = Installation(tmp_path / "data", url).init()
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+        engine.dispose()
+        assert "keystead db upgrade" in installation.run("serve").stderr
+        assert "made" in installation.run("db", "upgrade").stdout
+        assert "current" in installation.run("db", "upgrade").stdout
+
+
+TAMPERED = {
+    "altered": "UPDATE audit_records SET account = 'nobody' WHERE \"index\" = 2",
+    "removed": 'DELETE FROM audit_records WHERE "index" = 2',
+    "cut off the end": 'DELETE FROM audit_records WHERE "index" = 3',
+    "head moved": 'UPDATE audit_heads SET "index" = 2, mac = (SELECT mac FROM audit_records WHERE "index" = 2)',
+}
+
+
+def test_audit_verify_finds_what_was_changed(installation: Installation, tmp_path: Path) -> None:
+    """Intact: status 0. Altered, removed, cut off: status 1, and where the chain breaks."""
+    with installation.serving() as service, service.client() as call:
+        for name in "abc":
+            call.create("/svm/svms", {"name": name})
+    done = installation.run("audit", "verify")
+    assert (done.returncode, "intact, 3 records" in done.stdout) == (0, True), done.stdout
+    for number, (how, statement) in enumerate(TAMPERED.items()):
+        copy = installation.copy(tmp_path / f"copy-{number}")
+        execute(copy, statement)
+        (line,), intact = verify_audit(Settings(data=copy.data))
+        assert not intact, how
+        assert "BROKEN: record" in line, how
+    execute(installation, TAMPERED["altered"])
+    broken = installation.run("audit", "verify")
+    assert (broken.returncode, broken.stderr) == (1, "")
+    assert "BROKEN: record 2" in broken.stdout
+
+
+def test_a_second_node_joins_a_database_with_the_same_root_key_only(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Another data directory is another node of the same cluster; with a root key of its own it is refused."""
+    with postgres.database() as url:
+        first = Installation(tmp_path / "one", url).init()
+        stranger = Installation(tmp_path / "stranger", url).run("init")
+        assert stranger.returncode == 1
+        assert "root key" in stranger.stderr
+        (tmp_path / "two").mkdir()
+        shutil.copy(first.data / "root.key", tmp_path / "two" / "root.key")
+        second = Installation(tmp_path / "two", url)
+        assert second.run("init").returncode == 0
+        with first.serving() as one, second.serving() as two, one.client() as call, two.client() as other:
+            other.create("/svm/svms", {"name": "from-two"})
+            nodes, svms = call.get("/cluster/nodes"), call.get("/svm/svms")
+        assert {record["name"] for record in nodes["records"]} == {"keystead-01", "keystead-02"}
+        assert [record["name"] for record in svms["records"]] == ["from-two"]
