@@ -10,14 +10,20 @@ import base64
 import json
 import secrets
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 SHORTEST = 16
+LINE = 48
+"""Bytes that one line of a PEM stands for."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,8 @@ class Canaries:
     def plant(self, name: str, value: str | bytes | None = None) -> str:
         """Make a canary (or take a given secret, a private key's PEM for instance) and return its text.
 
-        A made one holds characters that each encoding writes differently. Each line of a PEM counts on its own, and
-        so do the bytes it stands for.
+        A made one holds characters that each encoding writes differently. Of a private key's PEM, what counts are the
+        secret numbers in it, in whichever form.
         """
         if value is None:
             value = f'canary "{secrets.token_hex(8)}" é/+&%\''
@@ -114,8 +120,21 @@ def _inner_base64(raw: bytes, shift: int) -> bytes:
 
 
 def _parts_of_pem(raw: bytes) -> list[bytes]:
-    """The lines between BEGIN and END, and the middle of what they decode to (a key's DER begins like any other's)."""
-    lines = [line for line in raw.split(b"\n") if line and not line.startswith(b"-----")]
-    der = base64.b64decode(b"".join(lines))
-    whole_lines = [line for line in lines[1:] if len(line) >= SHORTEST]
-    return [*whole_lines, der[len(der) // 2 : len(der) // 2 + 48]]
+    """The secret numbers of a private key (its public half is in its certificate too), whole and as lines cut them."""
+    key = load_pem_private_key(raw, None)
+    der = base64.b64decode(b"".join(line for line in raw.splitlines() if not line.startswith(b"-----")))
+    parts = []
+    for secret in _secret_numbers(key):
+        start, end = der.index(secret), der.index(secret) + len(secret)
+        cuts = [start, *range(start // LINE * LINE + LINE, end, LINE), end]
+        parts += [secret, *(der[one:other] for one, other in pairwise(cuts) if other - one >= SHORTEST)]
+    return parts
+
+
+def _secret_numbers(key: object) -> list[bytes]:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return [key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8)]
+    if isinstance(key, rsa.RSAPrivateKey):
+        numbers = key.private_numbers()
+        return [number.to_bytes((number.bit_length() + 7) // 8) for number in (numbers.d, numbers.p, numbers.q)]
+    raise ValueError(f"a canary cannot be made of a {type(key).__name__}")

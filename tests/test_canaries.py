@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.canaries import Canaries
 
@@ -74,6 +74,19 @@ def test_a_private_key_is_found_as_pem_and_as_der() -> None:
         assert canaries.search_bytes(content, "")
     other = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     assert canaries.search_bytes(other, "") == []
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert canaries.search_bytes(public, "") == [], "the public half is no secret"
+
+
+def test_every_secret_number_of_an_rsa_key_is_found() -> None:
+    """In the PEM, line by line, and in the DER."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    canaries = Canaries()
+    canaries.plant("key", pem)
+    assert len(canaries.search_bytes(der, "")) > 10
+    assert len({one.canary for one in canaries.search_bytes(pem, "")}) > 10
 
 
 def test_files_are_searched_wherever_they_are(tmp_path: Path) -> None:

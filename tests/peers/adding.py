@@ -52,7 +52,7 @@ async def opened(data: str, database: str) -> AsyncIterator[Services]:
 
 
 async def outcome(work: Awaitable[Any]) -> str:
-    """ "stored", or the code of the refusal."""
+    """What became of it: the word stored, or the code of the refusal."""
     try:
         await work
     except OntapError as error:

@@ -47,7 +47,7 @@ class Home:
 
     async def key_manager(self, *servers: str) -> str:
         """Make an SVM's key manager with these servers, without proving them; return its uuid."""
-        manager = KeyManager(str(uuid4()), await self.svm(), True, self.client_certificate, (self.server_ca,))  # noqa: FBT003
+        manager = KeyManager(str(uuid4()), await self.svm(), True, self.client_certificate, (self.server_ca,))
         rows = [
             KeyServer(str(uuid4()), manager.uuid, position, ServerAddress.parse(server), 25, 10, "", ())
             for position, server in enumerate(servers, 1)

@@ -86,7 +86,7 @@ class Points:
         def hook(name: str, arguments: tuple[Any, ...]) -> None:
             writes = name == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
             if (name in events or writes) and str(arguments[0]).startswith(folder):
-                self._pass(f"{name} {os.path.basename(str(arguments[0]))}")
+                self._pass(f"{name} {Path(str(arguments[0])).name}")
 
         return hook
 
