@@ -1,7 +1,7 @@
 """``./dev demo``: four real KMIP servers, Keystead, servers added and refused, each request shown with its answer.
 
 Everything is real and on loopback: PyKMIP's servers, mutual TLS, the REST API. It stays up until Ctrl-C (``--once``
-exits), in a temporary folder that it removes.
+exits), in a temporary folder that it removes; whatever ends it, nothing that it started is left.
 """
 
 from __future__ import annotations
@@ -16,27 +16,46 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.panel import Panel
-from rich.rule import Rule
-from rich.syntax import Syntax
-from rich.table import Table
-from rich.text import Text
-
 from keystead.cli.client import Api, Refused
 from keystead.cli.login import Login
+from scripts import demo_view as view
 from tests.peers import pykmip
-from tests.peers.certificates import Authority, client
+from tests.peers.certificates import Authority, Credentials, client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-READY_S = 30
-KEYSTEAD = [sys.executable, "-m", "keystead"]
-console = Console(highlight=False, width=max(110, min(Console().width, 120)))
+STOP_S = 10
+COMMAND = Path(sys.executable).with_name("keystead")
+LOOPBACK = {"KEYSTEAD_EGRESS_ALLOW": "127.0.0.0/8,::1/128"}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The addresses of four sound key servers, of one with a foreign certificate, of one that does not know ours."""
+
+    good: tuple[str, ...]
+    foreign: str
+    strict: str
+
+
+@dataclass(frozen=True)
+class Pki:
+    """Who issued what: the key servers' CA, our client certificate and its CA, and a CA that nobody here trusts."""
+
+    server_ca: Authority
+    client_ca: Authority
+    other_ca: Authority
+    client: Credentials
+
+    def write(self, folder: Path) -> None:
+        """Write the files that ``keystead kmip probe`` reads."""
+        self.client.write(folder, "client")
+        (folder / "kmip-ca.pem").write_text(self.server_ca.pem)
 
 
 class Demo:
@@ -45,194 +64,180 @@ class Demo:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    def call(self, title: str, method: str, path: str, body: Any = None, **query: str) -> dict[str, Any]:
-        """Make a call; print the request and the answer, whichever it is, and return it."""
-        shown = f"{method} /api{path}" + "".join(f"?{name}={value}" for name, value in query.items())
-        console.print()
-        console.print(Text(title, style="bold"))
-        console.print(Text(f"  {shown}", style="cyan"))
-        if body is not None:
-            console.print(_json(_shortened(body)))
+    def call(
+        self, title: str, method: str, path: str, body: Any = None, *, table: bool = False, **query: str
+    ) -> dict[str, Any]:
+        """Make a call, show the request and the answer (unless a table follows), and return the answer."""
+        line = f"{method} /api{path}" + "".join(f"?{name}={value}" for name, value in query.items())
+        view.request(title, line, body)
         started = time.monotonic()
         try:
-            answer, ok = self._api.call(method, path, body, **query), True
+            answer, accepted = self._api.call(method, path, body, **query), True
         except Refused as refused:
-            answer, ok = {"error": refused.error}, False
-        milliseconds = (time.monotonic() - started) * 1000
-        verdict, style = ("accepted", "green") if ok else ("refused", "red")
-        console.print(Text(f"  {verdict} in {milliseconds:.0f} ms", style=style))
-        console.print(_json(_shortened(answer)))
+            answer, accepted = {"error": refused.error}, False
+        if not table:
+            view.answer(answer, accepted=accepted, milliseconds=(time.monotonic() - started) * 1000)
         return answer
 
-
-def _shortened(value: Any) -> Any:
-    """Show the first line of PEM texts, and no private key at all."""
-    if isinstance(value, dict):
-        return {name: "***" if name == "private_key" else _shortened(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_shortened(each) for each in value]
-    return f"{value[:27]}..." if isinstance(value, str) and value.startswith("-----BEGIN") else value
+    def create(self, title: str, path: str, body: Any) -> str:
+        """Make a call that creates an object; return its uuid."""
+        uuid: str = self.call(title, "POST", path, body, return_records="true")["records"][0]["uuid"]
+        return uuid
 
 
-def _json(value: Any) -> Syntax:
-    text = _laid_out(value, 4)
-    return Syntax(text, "json", theme="ansi_dark", background_color="default", padding=(0, 4), word_wrap=True)
+def tell(demo: Demo, servers: Servers, pki: Pki, folder: Path) -> None:
+    """The story: certificates, a key manager, servers added and refused, and how they all are."""
+    certificate = demo.create(
+        "Install the certificate that we show to key servers",
+        "/security/certificates",
+        {
+            "type": "client",
+            "name": "kmip-client",
+            "public_certificate": pki.client.certificate_pem,
+            "private_key": pki.client.key_pem,
+        },
+    )
+    server_ca = demo.create(
+        "Install the CA whose key servers we believe",
+        "/security/certificates",
+        {"type": "server_ca", "name": "kmip-ca", "public_certificate": pki.server_ca.pem},
+    )
+    demo.create("Create an SVM", "/svm/svms", {"name": "vs0"})
+    manager = demo.create(
+        "Create its key manager: the first server is proved before anything is stored",
+        "/security/key-managers",
+        {
+            "svm": {"name": "vs0"},
+            "external": {
+                "client_certificate": {"uuid": certificate},
+                "server_ca_certificates": [{"uuid": server_ca}],
+                "servers": [{"server": servers.good[0]}],
+            },
+        },
+    )
+    path = f"/security/key-managers/{manager}/key-servers"
+    demo.call("Add a primary key server", "POST", path, {"server": servers.good[1], "timeout": 5})
+    demo.call("A server whose certificate another CA issued", "POST", path, {"server": servers.foreign})
+    demo.call("A server that does not know the CA of our certificate", "POST", path, {"server": servers.strict})
+    both = {"records": [{"server": servers.foreign}, {"server": servers.strict}]}
+    title = "How far did they come? A dry run proves every stage and stores nothing"
+    view.diagnosis(demo.call(title, "POST", path, both, table=True, dry_run="true")["records"])
+    rest = {"records": [{"server": server} for server in servers.good[2:]]}
+    demo.call("Add two at once: all or none", "POST", path, rest, return_records="true")
+    demo.call("A fifth primary key server", "POST", path, {"server": "ks5.example.com"})
+    stored = demo.call("What is stored", "GET", path, table=True, fields="*")["records"]
+    probed = probe([server["server"] for server in stored], folder)
+    view.key_servers("Key servers of SVM vs0, probed with `keystead kmip probe`", stored, probed)
 
 
-def _laid_out(value: Any, indent: int) -> str:
-    """JSON on as few lines as fit: a value on one line if it is short enough, else one line per member."""
-    text = json.dumps(value)
-    if len(text) + indent <= console.width - 8 or not isinstance(value, dict | list) or not value:
-        return text
-    inner, space = indent + 2, " " * (indent - 2)
-    if isinstance(value, dict):
-        members = [f"{json.dumps(name)}: {_laid_out(each, inner)}" for name, each in value.items()]
-        return "{\n" + ",\n".join(f"{space}{member}" for member in members) + f"\n{space[2:]}}}"
-    return "[\n" + ",\n".join(f"{space}{_laid_out(each, inner)}" for each in value) + f"\n{space[2:]}]"
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-
-
-def stages_table(records: list[dict[str, Any]]) -> Table:
-    """Draw the staged diagnosis of a dry run."""
-    table = _table("Staged diagnosis")
-    table.add_column("server")
-    for stage in records[0]["stages"]:
-        table.add_column(stage["stage"])
-    table.add_column("verdict", no_wrap=True)
-    marks = {"passed": ("✓", "green"), "failed": ("✗", "bold red")}
-    for record in records:
-        cells = []
-        for stage in record["stages"]:
-            mark, style = marks.get(stage["state"], ("·", "dim"))
-            took = f" {stage['elapsed_ms']:.0f} ms" if stage["state"] in marks else ""
-            cells.append(Text(mark + took, style=style))
-        accepted = record["accepted"]
-        verdict = (
-            Text("accepted", style="green") if accepted else Text(f"{record['code']} {record['reason']}", style="red")
+def probe(servers: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """Run ``keystead kmip probe`` on all servers at once."""
+    files = ["--client-cert", "client.pem", "--client-key", "client.key", "--server-ca", "kmip-ca.pem"]
+    running = [
+        subprocess.Popen(
+            [COMMAND, "kmip", "probe", server, *files, "-o", "json"],
+            stdout=subprocess.PIPE, cwd=folder, env=os.environ | LOOPBACK,
         )
-        table.add_row(record["server"], *cells, verdict)
-    return table
-
-
-def servers_table(records: list[dict[str, Any]]) -> Table:
-    """Draw the key servers as they are stored."""
-    table = _table("Key servers of SVM vs0")
-    for column in ("#", "server", "timeout", "create_remove_timeout", "username"):
-        table.add_column(column)
-    for number, record in enumerate(records, 1):
-        row = (str(record[name]) for name in ("server", "timeout", "create_remove_timeout", "username"))
-        table.add_row(str(number), *row)
-    return table
+        for server in servers
+    ]  # fmt: skip
+    return [json.loads(process.communicate()[0]) for process in running]
 
 
 @contextlib.contextmanager
-def keystead(data: Path, log: Path) -> Iterator[tuple[str, str]]:
-    """Run ``keystead init`` and ``serve``; yield the URL and the password of ``admin``."""
+def key_servers(folder: Path, pki: Pki) -> Iterator[Servers]:
+    """Run the key servers, started side by side; they are ready when the block begins."""
+    sound = pki.server_ca.issue()
+    kinds = [*[(sound, pki.client_ca)] * 4, (pki.other_ca.issue(), pki.client_ca), (sound, pki.other_ca)]
+    with contextlib.ExitStack() as stack:
+        programs = []
+        for number, (credentials, client_ca) in enumerate(kinds, 1):
+            programs.append(pykmip.start(folder / f"ks{number}", credentials, client_ca))
+            stack.callback(programs[-1].stop)
+        for program in programs:
+            program.wait_until_ready()
+        *good, foreign, strict = (program.address for program in programs)
+        yield Servers(tuple(good), foreign, strict)
+
+
+@contextlib.contextmanager
+def keystead(folder: Path) -> Iterator[Login]:
+    """Run ``keystead init`` and ``serve``; yield where it is and the login of ``admin``."""
+    data, log = folder / "data", folder / "serve.log"
     password = secrets.token_urlsafe(12)
-    password_file = data.parent / "admin-password"
+    password_file = folder / "admin-password"
     password_file.touch(mode=0o600)
     password_file.write_text(password)
-    environment = os.environ | {"KEYSTEAD_EGRESS_ALLOW": "127.0.0.0/8,::1/128"}
-    command = [*KEYSTEAD, "init", "--data", str(data), "--admin-password-file", str(password_file)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    init = [COMMAND, "init", "--data", data, "--admin-password-file", password_file]
+    subprocess.run(init, check=True, stdout=subprocess.DEVNULL)
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [*KEYSTEAD, "serve", "--data", str(data), "--listen", "127.0.0.1:0"],
-            stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, start_new_session=True,
+            [COMMAND, "serve", "--data", data, "--listen", "127.0.0.1:0"],
+            stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | LOOPBACK, start_new_session=True,
         )  # fmt: skip
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line.startswith("listening on "):
             raise SystemExit(f"keystead did not start:\n{log.read_text()}")
-        yield line.removeprefix("listening on ").strip(), password
+        yield Login(line.removeprefix("listening on ").strip(), "admin", data / "tls.crt", password)
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
-        if process.stdout:
-            process.stdout.close()
+        process.terminate()
+        try:
+            process.communicate(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
-def tell(demo: Demo, good: list[str], foreign: str, strict: str, server_ca: Authority, identity: Any) -> None:
-    """The story: certificates, a key manager, servers added and refused."""
-    installed = [
-        demo.call(title, "POST", "/security/certificates", body, return_records="true")["records"][0]["uuid"]
-        for title, body in (
-            (
-                "Install the certificate that we show to key servers",
-                {"type": "client", "name": "kmip-client", "public_certificate": identity.certificate_pem,
-                 "private_key": identity.key_pem},
-            ),
-            (
-                "Install the CA whose key servers we believe",
-                {"type": "server_ca", "name": "kmip-ca", "public_certificate": server_ca.pem},
-            ),
-        )
-    ]  # fmt: skip
-    demo.call("Create an SVM", "POST", "/svm/svms", {"name": "vs0"}, return_records="true")
-    manager = demo.call(
-        "Create its key manager with a first key server: proved over mutual TLS and KMIP before anything is stored",
-        "POST",
-        "/security/key-managers",
-        {
-            "svm": {"name": "vs0"},
-            "external": {
-                "client_certificate": {"uuid": installed[0]},
-                "server_ca_certificates": [{"uuid": installed[1]}],
-                "servers": [{"server": good[0]}],
-            },
-        },
-        return_records="true",
-    )["records"][0]["uuid"]
-    path = f"/security/key-managers/{manager}/key-servers"
-    demo.call("Add a primary key server", "POST", path, {"server": good[1], "timeout": 5}, return_records="true")
-    demo.call("A server whose certificate another CA issued", "POST", path, {"server": foreign})
-    demo.call("A server that does not know the CA of our certificate", "POST", path, {"server": strict})
-    both = {"records": [{"server": foreign}, {"server": strict}]}
-    tried = demo.call("Which stage was it? A dry run proves and stores nothing", "POST", path, both, dry_run="true")
-    console.print(stages_table(tried["records"]))
-    rest = {"records": [{"server": good[2]}, {"server": good[3]}]}
-    demo.call("Add two at once: all or none", "POST", path, rest, return_records="true")
-    demo.call("A fifth primary key server", "POST", path, {"server": "ks5.example.com"})
-    stored = demo.call("What is stored", "GET", path, fields="*")
-    console.print(servers_table(stored["records"]))
+def invite(login: Login, folder: Path, server: str) -> None:
+    """Say what can be tried while it stays up, as lines to be pasted."""
+    view.say(f"\nKeystead stays up at {login.url} until Ctrl-C.")
+    view.say(f"The account is {login.user}, the password {login.password}. In another terminal:\n")
+    lines = [
+        f"cd {folder}",
+        f"export KEYSTEAD_URL={login.url} KEYSTEAD_CA=$PWD/data/tls.crt",
+        f"export KEYSTEAD_PASSWORD={login.password}",
+        *(f"export {name}={value}" for name, value in LOOPBACK.items()),
+        f"alias keystead={COMMAND}",
+        "keystead security key-manager external show",
+        f"keystead kmip probe {server} \\",
+        "    --client-cert client.pem --client-key client.key --server-ca kmip-ca.pem",
+        f"curl -u {login.user} --cacert $KEYSTEAD_CA $KEYSTEAD_URL/api/security/key-managers",
+    ]
+    print(*lines, sep="\n", flush=True)  # by print, so that no line is folded where it would not paste
 
 
-def main() -> None:
-    """Run the demo."""
-    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
-    parser.add_argument("--once", action="store_true", help="exit when the story is told")
-    once = parser.parse_args().once
+def run(*, once: bool) -> None:
+    """Run the demo in a folder that is removed in the end."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="keystead-demo-") as temporary, contextlib.ExitStack() as stack:
         folder = Path(temporary)
-        server_ca, client_ca, other_ca = Authority("Key Server CA"), Authority("Client CA"), Authority("Another CA")
-        identity = client(client_ca)
-        console.print(Rule("Keystead demo"))
-        console.print("Starting four PyKMIP key servers, two more that are set up wrongly, and Keystead ...")
-        servers = stack.enter_context(pykmip.running(4, folder / "good", server_ca.issue(), client_ca))
-        foreign = stack.enter_context(pykmip.running(1, folder / "foreign", other_ca.issue(), client_ca))
-        strict = stack.enter_context(pykmip.running(1, folder / "strict", server_ca.issue(), other_ca))
-        data = folder / "data"
-        url, password = stack.enter_context(keystead(data, folder / "serve.log"))
-        demo = Demo(Api(Login(url, "admin", data / "tls.crt", password)))
-        tell(demo, [each.address for each in servers], foreign[0].address, strict[0].address, server_ca, identity)
-        console.print()
-        console.print(Rule(f"done in {time.monotonic() - started:.0f} s"))
-        if once:
-            return
-        console.print(
-            Panel(
-                f"Keystead runs at {url}\naccount  admin\npassword {password}\nCA       {data / 'tls.crt'}\n\n"
-                f"curl -u admin --cacert {data / 'tls.crt'} {url}/api/security/key-managers?fields=*",
-                title="It stays up until Ctrl-C",
-            ),
-            soft_wrap=True,
-        )
-        with contextlib.suppress(KeyboardInterrupt):
+        client_ca = Authority("Client CA")
+        pki = Pki(Authority("Key Server CA"), client_ca, Authority("Another CA"), client(client_ca))
+        pki.write(folder)
+        view.rule("Keystead demo")
+        view.say("Starting four PyKMIP servers, two that are set up wrongly, and Keystead ...")
+        servers = stack.enter_context(key_servers(folder, pki))
+        login = stack.enter_context(keystead(folder))
+        with Api(login) as api:
+            tell(Demo(api), servers, pki, folder)
+        view.say("")
+        view.rule(f"done in {time.monotonic() - started:.0f} s")
+        if not once:
+            invite(login, folder, servers.foreign)
             signal.pause()
+
+
+def main() -> None:
+    """Read the command line; any signal that asks to end ends it cleanly."""
+    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="exit when the story is told")
+    once = parser.parse_args().once
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        run(once=once)
+    except KeyboardInterrupt:
+        view.say("\nStopped: everything is removed.")
 
 
 if __name__ == "__main__":

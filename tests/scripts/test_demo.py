@@ -1,0 +1,57 @@
+"""``./dev demo``, as a person sees it: it tells its story on 80 columns, stays up, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.terminal import CTRL_C, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A temporary folder with a short name: PyKMIP makes a socket in it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_demo(folder: Path) -> None:
+    """Every step is there and fits; Ctrl-C ends it with status 0, its processes and its folder gone."""
+    environment = dict(os.environ) | {"TMPDIR": str(folder), "TERM": "xterm"}
+    with Terminal((sys.executable, "-m", "scripts.demo"), ROOT, environment) as terminal:
+        terminal.wait_for("/api/security/key-managers\n")
+        assert _processes_in(folder)
+        terminal.type(CTRL_C)
+        assert terminal.end() == 0
+    screen = ESCAPES.sub("", terminal.screen)
+    for code in ("66060338", "66060339", "65536038", "server_certificate_issuer_not_found"):
+        assert code in screen
+    assert screen.count("available") == 4
+    assert max(map(len, screen.splitlines())) <= 80
+    assert "PRIVATE KEY" not in screen
+    assert "Traceback" not in screen
+    assert list(folder.iterdir()) == []
+    assert _processes_in(folder) == []
+
+
+def _processes_in(folder: Path) -> list[str]:
+    """The command lines of processes that name the folder."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # it has just ended
+            continue
+    return [line for line in lines if str(folder) in line]
