@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from bench.row import Row
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bench.row import Row
 
 MODULES = ("bench.codec", "bench.client", "bench.connect", "bench.api", "bench.process")
 LIMIT_S = 540

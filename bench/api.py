@@ -11,7 +11,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -135,7 +135,7 @@ def four_with_a_black_hole() -> Row:
         addresses = [server.address for server in given.servers]
         path = keystead.create_key_manager(given.call, given.certificates, addresses[0])
         _forget(given.database, addresses[0])
-        asked = [{"server": address} for address in addresses]
+        asked: list[dict[str, Any]] = [{"server": address} for address in addresses]
         asked.append({"server": f"127.0.0.1:{hole}", "timeout": HOLE_TIMEOUT_S})
         started = time.perf_counter()
         answer = given.call("POST", f"{path}?dry_run=true", {"records": asked})

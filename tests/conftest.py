@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    import pytest
 
 pytest_plugins = ["tests.peers.databases", "tests.peers.fixtures", "tests.peers.homes", "tests.peers.keystead"]
 
