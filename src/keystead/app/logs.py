@@ -50,3 +50,4 @@ def configure(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("keystead").setLevel(level)  # ours at the level asked for, libraries from warnings on
