@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Literal
 
@@ -71,5 +72,22 @@ async def test_a_request_without_items_and_pipelined_ones() -> None:
         received = b""
         while received.count(bytes.fromhex("42007B01")) < 3:
             received += await stream.receive()
+        stream.close()
+    assert len(server.requests) == 3
+
+
+async def test_sound_answers_that_come_late() -> None:
+    """A delayed and a dripping answer are answers, when there is time; what is sent to a silent server is read."""
+    async with testing.KeyServer(server_context(LEAF, CA)) as server:
+        key_server = Client(await stream_to(server))
+        for fault in (testing.delay(0.01), testing.drip(0)):
+            server.faults[Operation.QUERY] = fault
+            assert (await key_server.query(timeout=5)).vendor_identification
+        key_server.close()
+        server.faults[Operation.QUERY] = testing.silence
+        stream = await stream_to(server)
+        for _ in range(2):
+            await stream.send(wire.request(Operation.QUERY, wire.structure(0x420079)))
+            await asyncio.sleep(0.05)
         stream.close()
     assert len(server.requests) == 3
