@@ -22,6 +22,11 @@ def svm(service: Service) -> str:
     return name
 
 
+def server_ca_of(pki: Pki) -> dict[str, str]:
+    """The module's options for the key servers' CA; it insists on ``common_name``."""
+    return {"type": "server_ca", "common_name": "Key Server CA", "public_certificate": pki.server_ca.pem}
+
+
 @pytest.fixture
 def certificates(service: Service, pki: Pki) -> tuple[str, str]:
     """The names of a pair of certificates of the cluster, installed by the module."""
@@ -31,17 +36,18 @@ def certificates(service: Service, pki: Pki) -> tuple[str, str]:
         service,
         name=client,
         type="client",
+        common_name="keystead",
         public_certificate=pki.client.certificate_pem,
         private_key=pki.client.key_pem,
     )
-    assert ansible.security_certificate(service, name=server_ca, type="server_ca", public_certificate=pki.server_ca.pem)
+    assert ansible.security_certificate(service, name=server_ca, **server_ca_of(pki))
     return client, server_ca
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["svm", "cluster"])
 def test_certificates(service: Service, svm: str, pki: Pki, owned: bool) -> None:
     """A certificate is installed once, for an SVM or for the cluster."""
-    certificate = {"name": f"ca-{svm}", "type": "server_ca", "public_certificate": pki.server_ca.pem}
+    certificate = server_ca_of(pki) | {"name": f"ca-{svm}"}
     owner = svm if owned else None
     assert ansible.security_certificate(service, owner, **certificate) is True
     assert ansible.security_certificate(service, owner, **certificate) is False
