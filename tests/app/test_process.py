@@ -109,9 +109,11 @@ def test_a_stop_waits_for_nothing_that_hangs(installation: Installation, pki: Pk
             caller.send("POST", path, {"server": server, "timeout": 60})
         open_idle_and_half_open_connections(held, service)
         time.sleep(0.3)
+        stopped = time.monotonic()
         service.signal(signal.SIGTERM)
         for caller in callers:
             answer = caller.receive()
+            assert time.monotonic() - stopped < 1
             assert_error(answer, errors.SHUTTING_DOWN)
             assert int(answer.headers["retry-after"]) > 0
         assert service.wait(STOP_S) == 0

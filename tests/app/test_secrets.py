@@ -169,16 +169,15 @@ def broken_database(scene: Scene, path: str) -> None:
 
 
 def sqlite_rows(scene: Scene) -> bytes:
-    """All rows as Python writes them."""
+    """All values of all rows."""
     with contextlib.closing(sqlite3.connect(scene.service.installation.data / "keystead.db")) as database:
-        tables = [database.execute(f"SELECT * FROM {name}").fetchall() for name in metadata.tables]  # noqa: S608
-    return repr(tables).encode()
+        return joined(lambda statement: database.execute(statement).fetchall())
 
 
-def postgresql_rows(server: PostgresServer, name: str) -> bytes:
-    """All rows as PostgreSQL writes them: bytes in hexadecimal."""
-    tables = [server.execute(f"SELECT t::text FROM {table} t", name) for table in metadata.tables]  # noqa: S608
-    return repr(tables).encode()
+def joined(query: Callable[[str], list[tuple[Any, ...]]]) -> bytes:
+    """Every value as the bytes that it is, in a line of its own."""
+    rows = [row for table in metadata.tables for row in query(f"SELECT * FROM {table}")]  # noqa: S608
+    return b"\n".join(value if isinstance(value, bytes) else str(value).encode() for row in rows for value in row)
 
 
 def sightings(scene: Scene, rows: bytes, init_output: str) -> list[Sighting]:
@@ -220,7 +219,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Inst
         yield (
             Installation(tmp_path / "data", with_password, settings),
             canaries,
-            lambda _: postgresql_rows(server, name),
+            lambda _: joined(lambda statement: server.execute(statement, name)),
         )
 
 
