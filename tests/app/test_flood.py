@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     from tests.peers.keystead import Installation
 
 AT_ONCE, WAITING = 4, 32
+SLOW_DNS = """
+import socket, time
+def lookup(host, *arguments, real=socket.getaddrinfo, **options):
+    return time.sleep(600) if host.endswith(".slow.example") else real(host, *arguments, **options)
+socket.getaddrinfo = lookup
+from keystead.cli.main import main
+main()
+"""
 SECOND = ("second", "the second account's password")
 
 
@@ -83,3 +92,36 @@ def test_adds_beyond_the_bound_wait_their_turn(installation: Installation, pki: 
         for caller in callers:
             assert_error(caller.receive(), errors.NETWORK, target="server")
         assert 2.9 < time.monotonic() - started < 6
+
+
+def test_lookups_that_hang_do_not_starve_another_account(
+    installation: Installation, pki: Pki, sound_ports: list[int]
+) -> None:
+    """Calls that are over leave lookups behind that nothing can end; another account's names are resolved at once."""
+    asyncio.run(make_account(installation, *SECOND))
+    program = [sys.executable, "-c", SLOW_DNS, *installation.command("serve", "--listen", "127.0.0.1:0")[3:]]
+    with contextlib.ExitStack() as held:
+        service = held.enter_context(installation.serving(program))
+        call, other = held.enter_context(service.client()), held.enter_context(service.client(*SECOND))
+        certificates = install_certificates(call, pki.client, pki.server_ca)
+        path = create_key_manager(call, certificates, f"127.0.0.1:{sound_ports[0]}")
+        own = create_key_manager(other, certificates, f"127.0.0.1:{sound_ports[0]}")
+        callers = [held.enter_context(service.client()) for _ in range(AT_ONCE)]
+        for number, caller in enumerate(callers):
+            records = [
+                {
+                    "server": f"{name}-{number}.slow.example",
+                    "secondary_key_servers": [f"{name}-{number}-{second}.slow.example" for second in "xyz"],
+                    "timeout": 1,
+                }
+                for name in "abc"
+            ]
+            caller.send("POST", path, {"records": records})
+        for caller in callers:
+            assert_error(caller.receive(), errors.NETWORK, target="records[0].server")
+        started = time.monotonic()
+        assert other("POST", own, {"server": f"localhost:{sound_ports[1]}"}).status == 201
+        assert time.monotonic() - started < 1
+        assert_error(
+            call("POST", path, {"server": f"localhost:{sound_ports[1]}", "timeout": 1}), errors.NETWORK, "server"
+        )

@@ -110,16 +110,32 @@ def test_a_password_that_cannot_be_used_makes_nothing(tmp_path: Path, content: b
     assert not (tmp_path / "data").exists()
 
 
-def test_on_a_terminal_the_password_is_shown_once_and_not_written(initialised: Installation, tmp_path: Path) -> None:
-    """It is in the lines to show, in no file, and not in those of the next init."""
-    shutil.copytree(initialised.data, tmp_path / "data")
-    settings = Settings(data=tmp_path / "data")
-    execute(Installation(settings.data), "DELETE FROM accounts")
-    lines = initialise(settings, None, terminal=True)
-    shown = next(line for line in lines if "password: " in line).rpartition(" ")[2]
-    assert admin_has(settings, shown)
-    assert not (settings.data / "admin.password").exists()
-    assert shown not in "".join(initialise(settings, None, terminal=True))
+def on_a_terminal(installation: Installation) -> str:
+    """What ``keystead init`` shows on a terminal."""
+    ours, theirs = os.openpty()
+    try:
+        subprocess.run(
+            installation.command("init"),
+            env=installation.environment,
+            stdout=theirs,
+            stdin=theirs,
+            check=True,
+            timeout=30,
+        )
+        return os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_on_a_terminal_the_password_is_shown_once_and_not_written(installation: Installation) -> None:
+    """It is on the screen, in no file, and not shown by the next init."""
+    execute(installation, "DELETE FROM accounts")
+    screen = on_a_terminal(installation)
+    shown = next(line for line in screen.splitlines() if "password: " in line).rpartition(" ")[2]
+    assert admin_has(Settings(data=installation.data), shown)
+    assert not (installation.data / "admin.password").exists()
+    assert "its password is unchanged" in on_a_terminal(installation)
 
 
 def test_two_inits_at_once_make_one_installation(tmp_path: Path) -> None:

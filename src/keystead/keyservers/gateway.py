@@ -1,13 +1,15 @@
 """The key server gateway of the service: all probes of a request at once, one answer per primary.
 
-It holds what probes share (resolver, TLS contexts) and no connection. How many requests may probe at a time is the
-service's business.
+It holds what probes share (resolvers, TLS contexts) and no connection. How many requests may probe at a time is the
+service's business. Each account has a resolver of its own: lookups that hang, which nothing can end, hold the places of
+the account that asked for them and nobody else's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,11 +35,11 @@ class Gateway:
         *,
         getaddrinfo: Callable[..., Answer] = socket.getaddrinfo,  # type: ignore[assignment]
     ) -> None:
-        self._resolver = Resolver(rules, getaddrinfo=getaddrinfo)
+        self._resolvers = defaultdict[str, Resolver](lambda: Resolver(rules, getaddrinfo=getaddrinfo))
         self._contexts = Contexts()
 
     async def probe_all(
-        self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float
+        self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float, *, account: str = ""
     ) -> list[ProbeResult]:
         """Probe every target and its secondaries at once and return one result per target, in order.
 
@@ -45,10 +47,11 @@ class Gateway:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
+        resolver = self._resolvers[account]
 
         async def probe(target: ProbeTarget, server: ServerAddress) -> ProbeResult:
             limit_s = min(target.timeout_s, end - loop.time())
-            return await Probe(server, target, identity, self._resolver, self._contexts).run(limit_s)
+            return await Probe(server, target, identity, resolver, self._contexts).run(limit_s)
 
         async with asyncio.TaskGroup() as group:
             tasks = [

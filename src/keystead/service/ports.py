@@ -159,10 +159,11 @@ class KeyServerGateway(Protocol):
     """The key servers themselves."""
 
     async def probe_all(
-        self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float
+        self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float, *, account: str
     ) -> list[ProbeResult]:
         """Probe every target and its secondaries at once and return one result per target, in order.
 
+        ``account`` is who asks: what its probes hold back by hanging is its own probes only.
         Never raises for what a peer does; ends within ``deadline_s`` seconds.
         """
         ...

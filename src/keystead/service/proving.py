@@ -48,10 +48,13 @@ class Prover:
     ) -> list[ProbeResult]:
         """Probe all servers and their secondaries at once; one result per server, in order."""
         identity = self._identity(key_manager, certificates)
-        return await self._queue.run(
-            call.caller.account,
-            lambda left_s: self._gateway.probe_all([_target(new, left_s) for new in servers], identity, left_s),
-        )
+        account = call.caller.account
+
+        async def probe_all(left_s: float) -> list[ProbeResult]:
+            targets = [_target(new, left_s) for new in servers]
+            return await self._gateway.probe_all(targets, identity, left_s, account=account)
+
+        return await self._queue.run(account, probe_all)
 
     def _identity(self, key_manager: KeyManager, certificates: Mapping[str, Certificate]) -> TlsIdentity:
         client = certificates[key_manager.client_certificate]
