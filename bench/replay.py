@@ -1,6 +1,7 @@
 """A TLS server that answers every request with the same bytes: ``python -m bench.replay PORT CERT KEY CA ANSWER_HEX``.
 
-It does next to nothing, so that what is measured is the client.
+It does next to nothing, and it polls instead of sleeping: waking a process on the same machine would be charged to the
+client's ``send``, and a key server stands on another machine.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def replay(connection: socket.socket, context: ssl.SSLContext, answer: bytes) ->
     """Read requests and answer them, until the client leaves."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
+        tls.settimeout(0)
         while header := read(tls, 8):
             read(tls, int.from_bytes(header[4:], "big"))
             tls.sendall(answer)
@@ -32,8 +34,12 @@ def replay(connection: socket.socket, context: ssl.SSLContext, answer: bytes) ->
 def read(tls: ssl.SSLSocket, size: int) -> bytes:
     """Read so many bytes, fewer only at the end of the stream."""
     data = b""
-    while len(data) < size and (more := tls.recv(size - len(data))):
-        data += more
+    while len(data) < size:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            more = tls.recv(size - len(data))
+            if not more:
+                break
+            data += more
     return data
 
 

@@ -109,14 +109,15 @@ class _Connection:
 
     def _announced_length(self) -> int | None:
         """Return the length of the message that has begun, header included; ``None`` until its header is there."""
-        start = bytes(self._buffer[:4])
-        if not (_REQUEST.startswith(start) or _RESPONSE.startswith(start)):
-            raise TTLVError("what came is not a KMIP message")
-        if len(start) == 4 and start != self._incoming:
-            raise RemoteProtocolError("a message of the wrong role came")
         if len(self._buffer) < 8:
+            if not any(first.startswith(bytes(self._buffer[:4])) for first in (_REQUEST, _RESPONSE)):
+                raise TTLVError("what came is not a KMIP message")
             return None
-        length = int.from_bytes(self._buffer[4:8], "big")
+        first, length = bytes(self._buffer[:4]), int.from_bytes(self._buffer[4:8], "big")
+        if first not in {_REQUEST, _RESPONSE}:
+            raise TTLVError("what came is not a KMIP message")
+        if first != self._incoming:
+            raise RemoteProtocolError("a message of the wrong role came")
         if length & 7:
             raise TTLVError(f"a message has length {length}, not a multiple of 8")
         if length + 8 > self._limits.message_bytes:

@@ -14,12 +14,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from enum import IntEnum
-from functools import cached_property
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar, dataclass_transform
 
 from keystead.kmip import tags, ttlv
 from keystead.kmip.errors import LocalProtocolError, RemoteProtocolError, TTLVError
-from keystead.kmip.specialise import Decode, specialise
+from keystead.kmip.specialise import Decode, Encode, specialise_decode, specialise_encode
 from keystead.kmip.ttlv import DEFAULT_LIMITS, Item, ItemType, Limits
 from keystead.kmip.versions import V1_0, Version, nearest
 
@@ -165,8 +164,10 @@ class Primitive(NamedTuple):
     def writer(self, tag: int, version: Version) -> Writer:  # noqa: ARG002
         """Return what encodes a value."""
         item_key = ttlv.key(tag, self.type)
-        write = ttlv.WRITERS[self.type]
-        return lambda value, _: write(item_key, value)
+        if self.type in ttlv.FIXED:
+            pack, length = ttlv.FIXED[self.type]
+            return lambda value, _: pack(item_key, length, value)
+        return lambda value, _: ttlv.write(item_key, value)
 
 
 class Enumeration(NamedTuple):
@@ -226,41 +227,17 @@ class Codec:
         self._version = version
         self._fields = [(name, declared) for name, declared in cls.FIELDS if declared.exists_in(version)]
         self.decode: Decode = self._decode_first
+        self.encode: Encode = self._encode_first
+        """The bytes of a structure's fields, without its own header."""
 
-    def encode(self, value: Structure) -> bytes:
-        """Return the bytes of a structure's fields, without its own header."""
-        content = value.__dict__
-        parts: list[bytes] = []
-        name = ""
-        try:
-            for name, required, many, write in self._writers:
-                item = content.get(name)
-                if item is None:
-                    if required:
-                        raise LocalProtocolError(f"{self.cls.__name__}: {name} is missing")
-                elif many:
-                    parts += [write(one, value) for one in item]
-                else:
-                    parts.append(write(item, value))
-        except ttlv.ENCODING_ERRORS:
-            raise LocalProtocolError(f"{self.cls.__name__}: {name} is not of its item type") from None
-        for name in self._absent:
-            if content.get(name) not in (None, ()):
-                raise LocalProtocolError(f"{self.cls.__name__}: {name} does not exist in this protocol version")
-        if value.extra:
-            parts += [ttlv.encode(item) for item in value.extra]
-        return b"".join(parts)
-
-    @cached_property
-    def _writers(self) -> list[tuple[str, bool, bool, Writer]]:
-        return [
-            (name, not declared.optional, declared.many, declared.kind.writer(declared.tag, self._version))
+    def _encode_first(self, value: Structure) -> bytes:
+        writers = [
+            (name, declared.optional, declared.many, declared.kind.writer(declared.tag, self._version))
             for name, declared in self._fields
         ]
-
-    @cached_property
-    def _absent(self) -> list[str]:
-        return [name for name, declared in self.cls.FIELDS if not declared.exists_in(self._version)]
+        absent = [name for name, declared in self.cls.FIELDS if not declared.exists_in(self._version)]
+        self.encode = specialise_encode(self.cls, writers, absent)
+        return self.encode(value)
 
     def _decode_first(self, *arguments: Any) -> Any:
         required = frozenset(name for name, declared in self._fields if not declared.optional)
@@ -268,7 +245,7 @@ class Codec:
             (name, declared.many, tuple(declared.kind.forms(declared.tag, self._version)))
             for name, declared in self._fields
         ]
-        self.decode = specialise(self.cls, fields, required)
+        self.decode = specialise_decode(self.cls, fields, required)
         return self.decode(*arguments)
 
 

@@ -1,24 +1,27 @@
-"""The decode function of one structure class at one version, as source made from its declaration.
+"""The decode and encode functions of one structure class at one version, as source made from its declaration.
 
-It is the inner loop of :mod:`keystead.kmip.schema` and no codec of its own: the readers of values come from there, and
-what it raises, tolerates and returns is stated there. Only names of declared fields and numbers enter the source;
-nothing that a peer sends does. Measured: a quarter faster than a loop over a table.
+They are the inner loops of :mod:`keystead.kmip.schema` and no codec of their own: what reads and writes values comes
+from there, and what is raised, tolerated and returned is stated there. Only names of declared fields and numbers enter
+the source; nothing that a peer sends does. Measured: a quarter faster than loops over a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
 from keystead.kmip import tags, ttlv
-from keystead.kmip.errors import RemoteProtocolError, TTLVError
+from keystead.kmip.errors import LocalProtocolError, RemoteProtocolError, TTLVError
 
 if TYPE_CHECKING:
     from keystead.kmip.schema import Form
 
 Decode = Callable[[bytes, int, int, int, Any], Any]
 """(buffer, start of the value, its length, depth left, fields before it in the structure that holds it) -> value."""
+
+Encode = Callable[[Any], bytes]
+"""structure -> the bytes of its fields."""
 
 # Fields go straight into the new object's own dictionary; those that are absent are the class attributes that
 # dataclasses made of their defaults. They stand in the specification's order, so one pass over the ifs takes a whole
@@ -82,7 +85,9 @@ if <test>:
 """
 
 
-def specialise(cls: type, fields: Iterable[tuple[str, bool, tuple[Form, ...]]], required: frozenset[str]) -> Decode:
+def specialise_decode(
+    cls: type, fields: Iterable[tuple[str, bool, tuple[Form, ...]]], required: frozenset[str]
+) -> Decode:
     """Return the function that decodes ``cls``; ``fields`` are (name, many, forms) in the specification's order."""
     known: set[int] = set()
     namespace = {
@@ -107,6 +112,90 @@ def specialise(cls: type, fields: Iterable[tuple[str, bool, tuple[Form, ...]]], 
     exec(compile(source, f"<decode {cls.__name__}>", "exec"), namespace)  # noqa: S102 - source of this module only
     decode: Decode = namespace["decode"]  # type: ignore[assignment]
     return decode
+
+
+# A required field that is not there fails in its writer; what went wrong is then found out by going through them again.
+_ENCODE: Final = """\
+def encode(value):
+    get = value.__dict__.get
+    parts = []
+    try:
+<fields>
+    except errors:
+        explain(value)
+        raise
+    for name in absent:
+        if get(name) not in (None, ()):
+            misplaced(name)
+    extra = get("extra")
+    if extra:
+        parts += [encode_item(item) for item in extra]
+    return join(parts)
+"""
+
+_WRITE_REQUIRED: Final = """\
+parts.append(writer_<number>(get("<name>"), value))
+"""
+
+_WRITE_OPTIONAL: Final = """\
+item = get("<name>")
+if item is not None:
+    parts.append(writer_<number>(item, value))
+"""
+
+_WRITE_MANY: Final = """\
+for item in get("<name>") or ():
+    parts.append(writer_<number>(item, value))
+"""
+
+
+def specialise_encode(
+    cls: type, writers: Sequence[tuple[str, bool, bool, Callable[[Any, Any], bytes]]], absent: Sequence[str]
+) -> Encode:
+    """Return the function that encodes ``cls``; ``writers`` are (name, optional, many, writer), ``absent`` fields that
+    the version does not have.
+    """
+    namespace: dict[str, Any] = {
+        "absent": tuple(absent),
+        "encode_item": ttlv.encode,
+        "errors": ttlv.ENCODING_ERRORS,
+        "explain": _explain(cls, writers),
+        "join": b"".join,
+        "misplaced": _misplaced(cls),
+    }
+    blocks = ["pass\n"]
+    for number, (name, optional, many, write) in enumerate(writers):
+        namespace[f"writer_{number}"] = write
+        template = _WRITE_MANY if many else _WRITE_OPTIONAL if optional else _WRITE_REQUIRED
+        blocks.append(template.replace("<name>", name).replace("<number>", str(number)))
+    source = _ENCODE.replace("<fields>\n", indent("".join(blocks), " " * 8))
+    exec(compile(source, f"<encode {cls.__name__}>", "exec"), namespace)  # noqa: S102 - source of this module only
+    encode: Encode = namespace["encode"]
+    return encode
+
+
+def _explain(
+    cls: type, writers: Sequence[tuple[str, bool, bool, Callable[[Any, Any], bytes]]]
+) -> Callable[[Any], None]:
+    def explain(value: Any) -> None:
+        for name, optional, many, write in writers:
+            content = getattr(value, name)
+            if content is None and not optional:
+                raise LocalProtocolError(f"{cls.__name__}: {name} is missing") from None
+            try:
+                for item in content if many else [] if content is None else [content]:
+                    write(item, value)
+            except ttlv.ENCODING_ERRORS:
+                raise LocalProtocolError(f"{cls.__name__}: {name} is not of its item type") from None
+
+    return explain
+
+
+def _misplaced(cls: type) -> Callable[[str], None]:
+    def misplaced(name: str) -> None:
+        raise LocalProtocolError(f"{cls.__name__}: {name} does not exist in this protocol version")
+
+    return misplaced
 
 
 def _expressions(number: int, forms: tuple[Form, ...], namespace: dict[str, Any]) -> tuple[str, str]:

@@ -181,9 +181,16 @@ READERS: Final[dict[int, Callable[[bytes, int, int], Any]]] = {
 # Writers: (tag << 8 | type, value) -> the item's bytes.
 
 
-def _fixed_writer(layout: str, length: int) -> Callable[[int, Any], bytes]:
-    pack = struct.Struct(layout).pack
-    return lambda item_key, value: pack(item_key, length, value)
+FIXED: Final[dict[int, tuple[Callable[..., bytes], int]]] = {
+    ItemType.INTEGER: (struct.Struct(">IIi4x").pack, 4),
+    ItemType.LONG_INTEGER: (struct.Struct(">IIq").pack, 8),
+    ItemType.ENUMERATION: (struct.Struct(">III4x").pack, 4),
+    ItemType.BOOLEAN: (struct.Struct(">II7x?").pack, 8),
+    ItemType.DATE_TIME: (struct.Struct(">IIq").pack, 8),
+    ItemType.INTERVAL: (struct.Struct(">III4x").pack, 4),
+    ItemType.DATE_TIME_EXTENDED: (struct.Struct(">IIq").pack, 8),
+}
+"""Types of a fixed length: what packs (key, length, value), and the length."""
 
 
 def write_bytes(item_key: int, value: bytes) -> bytes:
@@ -207,18 +214,20 @@ def _write_byte_string(item_key: int, value: bytes) -> bytes:
     return write_bytes(item_key, bytes(memoryview(value)))
 
 
-WRITERS: Final[dict[int, Callable[[int, Any], bytes]]] = {
-    ItemType.INTEGER: _fixed_writer(">IIi4x", 4),
-    ItemType.LONG_INTEGER: _fixed_writer(">IIq", 8),
+_SIZED: Final[dict[int, Callable[[int, Any], bytes]]] = {
     ItemType.BIG_INTEGER: _write_big_integer,
-    ItemType.ENUMERATION: _fixed_writer(">III4x", 4),
-    ItemType.BOOLEAN: _fixed_writer(">II7x?", 8),
     ItemType.TEXT_STRING: _write_text,
     ItemType.BYTE_STRING: _write_byte_string,
-    ItemType.DATE_TIME: _fixed_writer(">IIq", 8),
-    ItemType.INTERVAL: _fixed_writer(">III4x", 4),
-    ItemType.DATE_TIME_EXTENDED: _fixed_writer(">IIq", 8),
 }
+
+
+def write(item_key: int, value: Any) -> bytes:
+    """Return the bytes of one primitive item; raises one of :data:`ENCODING_ERRORS`."""
+    fixed = FIXED.get(item_key & 0xFF)
+    if fixed:
+        pack, length = fixed
+        return pack(item_key, length, value)
+    return _SIZED[item_key & 0xFF](item_key, value)
 
 
 ENCODING_ERRORS: Final = (struct.error, ValueError, TypeError, AttributeError, OverflowError)
@@ -231,7 +240,7 @@ def encode(item: Item) -> bytes:
     try:
         if item.type == ItemType.STRUCTURE:
             return write_bytes(item_key, b"".join([encode(child) for child in item.value]))
-        return WRITERS[item.type](item_key, item.value)
+        return write(item_key, item.value)
     except (*ENCODING_ERRORS, KeyError):
         name = tags.NAMES.get(item.tag, f"0x{item.tag:06X}")
         raise LocalProtocolError(f"{name}: not a value of its item type") from None
