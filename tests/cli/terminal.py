@@ -30,11 +30,12 @@ class Terminal:
     def __init__(
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, columns: int = 80
     ) -> None:
+        inherited = {name: value for name, value in environment.items() if name != "COLUMNS"}  # the terminal has a size
         self._master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
         self._process = subprocess.Popen(
             [sys.executable, "-c", _IN_TERMINAL, os.ttyname(slave), *command],
-            stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=dict(environment), start_new_session=True,
+            stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=inherited, start_new_session=True,
         )  # fmt: skip
         os.close(slave)
         self.screen = ""

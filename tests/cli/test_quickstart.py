@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "quickstart.md"
 SECONDS = 50
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_SERVE = "{} > serve.out 2> serve.err &\nuntil grep -q '^listening on' serve.out; do kill -0 $!; sleep 0.05; done\n"
+_SERVE = "{} > serve.out 2> serve.err &\nuntil grep -qs '^listening on' serve.out; do kill -0 $!; sleep 0.05; done\n"
 
 
 def _script(port: int) -> str:

@@ -13,6 +13,8 @@ from tests.peers.keystead import PASSWORD
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.peers.keystead import Installation
+
 SHOW = ("keystead", "security", "certificate", "show")
 NOTHING = (*SHOW, "--vserver", "nobody")
 BOLD = "\x1b[1m"
@@ -66,7 +68,18 @@ def test_a_prompt_is_left(folder: Path, asked: dict[str, str], key: str) -> None
 @pytest.fixture
 def installed(folder: Path, environment: dict[str, str]) -> None:
     """A certificate of the cluster."""
-    command = ["keystead", "security", "certificate", "install", "--type", "server_ca", "--cert", "kmip-ca.pem"]
+    command = [
+        "keystead",
+        "security",
+        "certificate",
+        "install",
+        "--type",
+        "server_ca",
+        "--cert",
+        "kmip-ca.pem",
+        "--name",
+        "ca",
+    ]
     subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True)
 
 
@@ -117,14 +130,10 @@ def test_init_shows_the_password_on_a_terminal_only(tmp_path: Path, environment:
     assert (file.stat().st_mode & 0o777, file.read_text().strip() in piped.stdout) == (0o400, False)
 
 
-def test_ctrl_c_ends_serve(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_ctrl_c_ends_serve(installation: Installation) -> None:
     """As a stop that was asked for: exit status 0, no traceback."""
-    subprocess.run(
-        ("keystead", "init", "--data", "data"), cwd=tmp_path, env=environment, capture_output=True, check=True
-    )
-    with Terminal(
-        ("keystead", "serve", "--data", "data", "--listen", "127.0.0.1:0"), tmp_path, environment
-    ) as terminal:
+    command = installation.command("serve", "--listen", "127.0.0.1:0")
+    with Terminal(command, installation.data.parent, installation.environment) as terminal:
         terminal.wait_for("listening on https://127.0.0.1:")
         terminal.type(CTRL_C)
         assert terminal.end() == 0
