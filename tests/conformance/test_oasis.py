@@ -19,6 +19,7 @@ from keystead.kmip.messages import PAYLOADS, decode_request, decode_response, en
 from keystead.kmip.schema import Structure
 from keystead.kmip.ttlv import Item
 from tests.conformance import oasis
+from tests.kmip import feeding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +88,13 @@ def test_golden_messages(golden: list[oasis.Golden]) -> None:
     """Every golden message goes through the typed layer byte for byte, whatever its operations are."""
     for message in golden:
         assert encoded(typed(message.data)) == message.data, message.case
+
+
+def test_golden_requests_however_they_come(golden: list[oasis.Golden]) -> None:
+    """Every fifth golden request goes through a server's connection whole, in pieces and byte by byte."""
+    requests = [message for message in golden if message.role == "req"][::5]
+    for message in requests:
+        assert feeding.request(message.data) == typed(message.data), message.case
 
 
 def test_known_operations_are_typed(golden: list[oasis.Golden]) -> None:

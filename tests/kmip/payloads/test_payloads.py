@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keystead.kmip import enums, tags
 from keystead.kmip.attributes import (
@@ -22,6 +24,7 @@ from keystead.kmip.attributes import (
     name_attribute,
 )
 from keystead.kmip.enums import Operation
+from keystead.kmip.errors import RemoteProtocolError, TTLVError
 from keystead.kmip.headers import ProtocolVersion
 from keystead.kmip.messages import decode_request, decode_response, encode_request, encode_response
 from keystead.kmip.objects import KeyBlock, KeyValue, SecretData, raw_key
@@ -41,7 +44,7 @@ from keystead.kmip.payloads import (
 )
 from keystead.kmip.ttlv import Item, ItemType
 from keystead.kmip.versions import V1_1, V1_2, V1_4, V2_0, V2_1, Version
-from tests.kmip import wire
+from tests.kmip import feeding, wire
 
 AES128 = raw_key(bytes(range(16)), enums.CryptographicAlgorithm.AES)
 CUSTOM = Attribute("x-ID", attribute_value=Item(tags.ATTRIBUTE_VALUE, ItemType.TEXT_STRING, "TC-315-12"))
@@ -453,20 +456,52 @@ RESPONSES: list[tuple[Version, Operation, Any, str]] = [
 
 @pytest.mark.parametrize(("version", "operation", "payload", "text"), REQUESTS)
 def test_request_payloads(version: Version, operation: Operation, payload: Any, text: str) -> None:
-    """The payload decodes from its bytes and encodes to them."""
+    """The payload decodes from its bytes, however they come, and encodes to them."""
     data = wire.request(operation, wire.unhex(text), version)
-    message = decode_request(data)
+    message = feeding.request(data)
     assert message.batch_item[0].request_payload == payload
     assert encode_request(message) == data
 
 
 @pytest.mark.parametrize(("version", "operation", "payload", "text"), RESPONSES)
 def test_response_payloads(version: Version, operation: Operation, payload: Any, text: str) -> None:
-    """The payload decodes from its bytes and encodes to them."""
+    """The payload decodes from its bytes, however they come, and encodes to them."""
     data = wire.response(operation, wire.unhex(text), version)
-    message = decode_response(data)
+    message = feeding.response(data, operation)
     assert message.batch_item[0].response_payload == payload
     assert encode_response(message) == data
+
+
+SAMPLES = [
+    *(wire.request(operation, wire.unhex(text), version) for version, operation, _, text in REQUESTS),
+    *(wire.response(operation, wire.unhex(text), version) for version, operation, _, text in RESPONSES),
+]
+
+
+@given(st.sampled_from(SAMPLES), st.data())
+@settings(max_examples=500, deadline=None)
+def test_mutated_messages(sample: bytes, data: st.DataObject) -> None:
+    """With bytes changed, cut out or doubled a message is read, and then encodes, or raises one of the two errors."""
+    mutated = bytearray(sample)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(mutated) - 1))
+        change = data.draw(st.sampled_from(["byte", "cut", "double", "length"]))
+        if change == "byte":
+            mutated[at] = data.draw(st.integers(0, 255))
+        elif change == "cut":
+            del mutated[at : min(at + 8, len(mutated) - 1)]
+        elif change == "double":
+            mutated[at:at] = mutated[at : at + 16]
+        else:
+            mutated[at // 8 * 8 + 4 : at // 8 * 8 + 8] = data.draw(
+                st.sampled_from([b"\xff" * 4, b"\0\0\0\x08", b"\0" * 4])
+            )
+    read, write = (decode_request, encode_request) if sample[2] == 0x78 else (decode_response, encode_response)
+    try:
+        message = read(bytes(mutated))
+    except (TTLVError, RemoteProtocolError):
+        return
+    assert read(write(message)) == message
 
 
 def test_attributes_in_either_form() -> None:
