@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine, text
 
-from keystead.app.initialise import initialise
-from keystead.app.wiring import verify_audit
+from keystead.app.initialise import initialise, upgrade
+from keystead.app.wiring import CannotStart, running, verify_audit
 from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher
 from keystead.settings import Settings, SettingsError
 from keystead.store import open_store
-from tests.peers.keystead import Installation
+from tests.peers.keystead import PASSWORD, Installation
 from tests.peers.killing import Harness
 
 if TYPE_CHECKING:
@@ -183,48 +183,66 @@ def test_an_init_killed_at_any_point_can_be_repeated(tmp_path: Path) -> None:
             assert admin_has(settings, (settings.data / "admin.password").read_text().removesuffix("\n")), where
 
 
+def refusal(settings: Settings) -> str:
+    """Why the service cannot start."""
+
+    async def start() -> None:
+        async with running(settings):
+            pass
+
+    with pytest.raises(CannotStart) as refused:
+        asyncio.run(start())
+    return str(refused.value)
+
+
 @pytest.mark.parametrize("make", ["wrong", "missing", "short", "open to all"])
-def test_serve_refuses_a_root_key_that_is_not_the_one(installation: Installation, make: str) -> None:
-    """Exit status 1 and one line that names the file; init does not make another one either."""
+def test_a_root_key_that_is_not_the_one_is_refused(installation: Installation, make: str) -> None:
+    """With a line that names the file; init does not make another one either."""
     key = installation.data / "root.key"
     content = key.read_bytes()
     key.unlink()
     if make != "missing":
         key.write_bytes({"wrong": os.urandom(32), "short": content[:31]}.get(make, content))
         key.chmod(0o644 if make == "open to all" else 0o400)
-    for command in ("serve", "init"):
-        done = installation.run(command)
-        assert (done.returncode, done.stdout) == (1, ""), command
-        assert done.stderr.count("\n") == 1
-        assert "root key" in done.stderr
+    settings = Settings(data=installation.data)
+    assert "root key" in refusal(settings)
+    with pytest.raises(CannotStart, match="root key"):
+        initialise(settings, None, terminal=False)
     assert key.exists() == (make != "missing")
 
 
 @pytest.mark.parametrize(
     ("revision", "advice"), [("0000", "run `keystead db upgrade`"), ("9999", "install the release whose")]
 )
-def test_serve_refuses_another_schema(installation: Installation, revision: str, advice: str) -> None:
-    """Older: with the command that upgrades it. Newer: with the release that is needed. Nothing is changed."""
+def test_another_schema_is_refused(installation: Installation, revision: str, advice: str) -> None:
+    """Older: with the command that upgrades it. Newer: with the release that is needed."""
     execute(installation, f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608 - a constant
+    said = refusal(Settings(data=installation.data))
+    assert revision in said
+    assert advice in said
+
+
+def test_serve_says_in_one_line_why_it_cannot_start(installation: Installation) -> None:
+    """Exit status 1, nothing on standard output, no traceback."""
+    execute(installation, "UPDATE alembic_version SET version_num = '0000'")
     done = installation.run("serve")
     assert (done.returncode, done.stdout) == (1, "")
-    assert revision in done.stderr
-    assert advice in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == f"Error: {refusal(Settings(data=installation.data))}\n"
 
 
 def test_db_upgrade_makes_and_checks_the_schema_on_postgresql(postgres: PostgresServer, tmp_path: Path) -> None:
-    """An empty database is refused with the command, then upgraded; the second run finds it current."""
-    with postgres.empty_database() as url:
-        installation = Installation(tmp_path / "data", url).init()
+    """A database without tables is refused with the command, then upgraded; the next upgrade finds it current."""
+    with postgres.database() as url:
+        settings = Settings(data=tmp_path / "data", database=url)
+        initialise(settings, None, terminal=False)
         engine = create_engine(url)
         with engine.begin() as connection:
             connection.execute(text("DROP SCHEMA public CASCADE"))
             connection.execute(text("CREATE SCHEMA public"))
         engine.dispose()
-        assert "keystead db upgrade" in installation.run("serve").stderr
-        assert "made" in installation.run("db", "upgrade").stdout
-        assert "current" in installation.run("db", "upgrade").stdout
+        assert "keystead db upgrade" in refusal(settings)
+        assert "made" in Installation(settings.data, url).run("db", "upgrade").stdout
+        assert "current" in upgrade(settings)
 
 
 TAMPERED = {
@@ -257,16 +275,16 @@ def test_audit_verify_finds_what_was_changed(installation: Installation, tmp_pat
 def test_a_second_node_joins_a_database_with_the_same_root_key_only(postgres: PostgresServer, tmp_path: Path) -> None:
     """Another data directory is another node of the same cluster; with a root key of its own it is refused."""
     with postgres.database() as url:
-        first = Installation(tmp_path / "one", url).init()
-        stranger = Installation(tmp_path / "stranger", url).run("init")
-        assert stranger.returncode == 1
-        assert "root key" in stranger.stderr
-        (tmp_path / "two").mkdir()
-        shutil.copy(first.data / "root.key", tmp_path / "two" / "root.key")
-        second = Installation(tmp_path / "two", url)
-        assert second.run("init").returncode == 0
-        with first.serving() as one, second.serving() as two, one.client() as call, two.client() as other:
+        first, stranger, second = (Settings(data=tmp_path / name, database=url) for name in ("one", "stranger", "two"))
+        initialise(first, PASSWORD.encode(), terminal=False)
+        with pytest.raises(CannotStart, match="root key"):
+            initialise(stranger, None, terminal=False)
+        second.data.mkdir()
+        shutil.copy(first.data / "root.key", second.data)
+        initialise(second, None, terminal=False)
+        nodes = [Installation(each.data, url) for each in (first, second)]
+        with nodes[0].serving() as one, nodes[1].serving() as two, one.client() as call, two.client() as other:
             other.create("/svm/svms", {"name": "from-two"})
-            nodes, svms = call.get("/cluster/nodes"), call.get("/svm/svms")
-        assert {record["name"] for record in nodes["records"]} == {"keystead-01", "keystead-02"}
+            known, svms = call.get("/cluster/nodes"), call.get("/svm/svms")
+        assert {record["name"] for record in known["records"]} == {"keystead-01", "keystead-02"}
         assert [record["name"] for record in svms["records"]] == ["from-two"]
