@@ -149,6 +149,14 @@ def test_a_request_whose_body_never_comes_is_answered_at_a_stop(service: Service
     assert codes(service.installation)[-1] == ("error", "262145")
 
 
+def test_failed_logins_are_recorded_at_a_stop(service: Service) -> None:
+    """They are counted for a minute before they are written; a stop does not wait for the minute."""
+    with service.client(password="not the password") as stranger:
+        assert_error(stranger("GET", "/cluster"), errors.AUTHENTICATION_FAILED)
+    stop(service)
+    assert codes(service.installation) == [("error", "6691623")]
+
+
 def test_what_is_stored_is_answered_also_during_a_stop(
     service: Service, prepared: tuple[Client, str], sound_ports: list[int]
 ) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from keystead.app.wiring import running
 from keystead.core.errors import OntapError
+from keystead.core.key_managers import NewKeyManager
 from keystead.core.key_servers import AddRequest, NewKeyServer
 from keystead.core.model import Role
 from keystead.core.secret import Secret
@@ -24,7 +25,7 @@ from keystead.service.context import Call, Caller
 from keystead.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 
     from keystead.service.services import Services
 
@@ -73,10 +74,17 @@ class Adder:
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=20)
 
-    def order(self, key_manager: str, requests: Sequence[Sequence[str]]) -> None:
-        """Have requests made at once, each for one or more addresses."""
+    def add(self, key_manager: str, requests: Sequence[Sequence[str]]) -> None:
+        """Order adds to a key manager, all at once, each of one or more addresses."""
+        self._order("add", key_manager, requests)
+
+    def create(self, new: Mapping[str, Any], requests: Sequence[Sequence[str]]) -> None:
+        """Order creations of an SVM's key manager, all at once, each with these addresses."""
+        self._order("create", new, requests)
+
+    def _order(self, *order: Any) -> None:
         assert self._process.stdin
-        print(json.dumps([key_manager, requests]), file=self._process.stdin, flush=True)
+        print(json.dumps(order), file=self._process.stdin, flush=True)
 
     def outcomes(self) -> list[str]:
         """What became of the requests of the last order."""
@@ -85,18 +93,33 @@ class Adder:
         return found
 
 
+def new_key_manager(new: Mapping[str, Any], servers: Sequence[NewKeyServer]) -> NewKeyManager:
+    """A key manager as the REST face would ask for it."""
+    return NewKeyManager(
+        svm_uuid=None,
+        svm_name=new["svm"],
+        client_certificate=new["client_certificate"],
+        server_ca_certificates=(new["server_ca"],),
+        servers=tuple(servers),
+    )
+
+
+def work(services: Services, job: str, where: Any, addresses: Sequence[str]) -> Awaitable[Any]:
+    """One call of an order."""
+    servers = tuple(new_key_server({"server": address}) for address in addresses)
+    if job == "create":
+        return services.key_managers.create(CALL, new_key_manager(where, servers))
+    return services.key_servers.add(CALL, where, AddRequest(servers, "records[{index}]."))
+
+
 async def main(data: str, database: str) -> None:
     """Do orders until the end of standard input."""
     loop = asyncio.get_running_loop()
     async with opened(data, database) as services:
         while line := await loop.run_in_executor(None, sys.stdin.readline):
-            key_manager, requests = json.loads(line)
-            wanted = [
-                AddRequest(tuple(new_key_server({"server": server}) for server in servers), "records[{index}].")
-                for servers in requests
-            ]
-            adds = [outcome(services.key_servers.add(CALL, key_manager, request)) for request in wanted]
-            print(json.dumps(await asyncio.gather(*adds)), flush=True)
+            job, where, requests = json.loads(line)
+            calls = [outcome(work(services, job, where, addresses)) for addresses in requests]
+            print(json.dumps(await asyncio.gather(*calls)), flush=True)
 
 
 if __name__ == "__main__":

@@ -124,19 +124,12 @@ async def _add(points: Points, data: str, database: str, key_manager: str, new: 
 
 def create(points: Points, data: str, database: str, new: dict[str, Any], servers: list[dict[str, Any]]) -> str:
     """Create a key manager with its servers; "stored", or the code of the refusal."""
-    from keystead.core.key_managers import NewKeyManager
-    from tests.peers.adding import CALL, new_key_server, opened, outcome
+    from tests.peers.adding import CALL, new_key_manager, new_key_server, opened, outcome
 
     async def work() -> str:
         async with opened(data, database) as services:
             points.arm()
-            wanted = NewKeyManager(
-                svm_uuid=None,
-                svm_name=new["svm"],
-                client_certificate=new["client_certificate"],
-                server_ca_certificates=(new["server_ca"],),
-                servers=tuple(map(new_key_server, servers)),
-            )
+            wanted = new_key_manager(new, [new_key_server(server) for server in servers])
             return await outcome(services.key_managers.create(CALL, wanted))
 
     return asyncio.run(work())

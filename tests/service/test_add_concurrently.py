@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.peers.homes import Home
 
 MOST = 4
-EXISTS, LIMIT, STORED = "65536870", "65536038", "stored"
+EXISTS, LIMIT, MANAGER_EXISTS, STORED = "65536870", "65536038", "65536823", "stored"
 ROUNDS, LONG_ROUNDS = 40, 200
 
 Requests = list[list[str]]
@@ -65,7 +65,7 @@ async def run_rounds(home: Home, ports: Sequence[int], rounds: int) -> None:
             before, orders = drawn(chance, addresses)
             key_manager = await home.key_manager(*before)
             for adder, requests in zip(adders, orders, strict=True):
-                adder.order(key_manager, requests)
+                adder.add(key_manager, requests)
             fates = [fate for adder in adders for fate in adder.outcomes()]
             requests = [request for order in orders for request in order]
             after = [str(server.address) for server in await home.servers(key_manager)]
@@ -90,6 +90,25 @@ async def test_two_processes_that_add_at_once(home: Home, sound_ports: list[int]
 async def test_two_processes_that_add_at_once_for_long(home: Home, sound_ports: list[int]) -> None:
     """The same, five times as often."""
     await run_rounds(home, sound_ports, LONG_ROUNDS)
+
+
+async def test_two_processes_that_create_one_key_manager(home: Home, sound_ports: list[int]) -> None:
+    """One of them makes it, with all of its servers; everybody else hears that there is one."""
+    with ExitStack() as stack:
+        adders = [stack.enter_context(Adder(home.data, home.database)) for _ in range(2)]
+        for _ in range(ROUNDS // 4):
+            svm = await home.svm()
+            new = {"svm": svm.name, "client_certificate": home.client_certificate, "server_ca": home.server_ca}
+            requests = [[f"127.0.0.1:{sound_ports[number]}", f"127.0.0.1:{sound_ports[5]}"] for number in range(4)]
+            for number, adder in enumerate(adders):
+                adder.create(new, requests[2 * number :][:2])
+            fates = [fate for adder in adders for fate in adder.outcomes()]
+            assert sorted(fates) == [MANAGER_EXISTS] * 3 + [STORED]
+            made = await home.store.read(lambda tx: tx.key_manager_of(svm.uuid))  # noqa: B023 - run at once
+            assert made
+            stored = [str(server.address) for server in await home.servers(made.uuid)]
+            assert stored == requests[fates.index(STORED)]
+    await home.check_chain()
 
 
 def test_the_check_itself_refuses_what_cannot_be() -> None:
