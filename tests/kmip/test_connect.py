@@ -27,17 +27,17 @@ def address(port: int, host: str = "127.0.0.1") -> Address:
 def test_the_first_address_that_answers_wins(run: Any) -> None:
     """A black hole costs the stagger, a refusal costs nothing."""
 
-    async def attempt(ports: list[int]) -> float:
+    async def attempt(ports: list[int], stagger: float) -> float:
         start = asyncio.get_running_loop().time()
-        sock = await connect_tcp([address(port) for port in ports], stagger=0.2)
+        sock = await connect_tcp([address(port) for port in ports], stagger=stagger)
         assert sock.getpeername()[1] == ports[-1]
         sock.close()
         return asyncio.get_running_loop().time() - start
 
     with fault.FaultServer(fault.silence) as server, fault.black_hole() as hole:
-        assert 0.2 <= run(attempt([hole, server.port])) < 2
-        assert run(attempt([fault.refused_port(), server.port])) < 0.2
-        assert run(attempt([server.port])) < 0.2
+        assert 0.2 <= run(attempt([hole, server.port], 0.2)) < 2
+        assert run(attempt([fault.refused_port(), server.port], 5)) < 2
+        assert run(attempt([server.port], 5)) < 2
 
 
 def test_two_winners_leave_one_socket(run: Any) -> None:

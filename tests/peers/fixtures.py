@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.peers.processes import Program
 
 PYKMIP_SERVERS = 6
+RUN_SECONDS = 50
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -28,9 +29,13 @@ def run(request: pytest.FixtureRequest) -> Run:
     """Run a coroutine, on each of the two event loops in turn."""
     factory = uvloop.new_event_loop if request.param == "uvloop" else None
 
+    async def limited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        async with asyncio.timeout(RUN_SECONDS):  # an alarm signal does not interrupt uvloop
+            return await coroutine
+
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(coroutine)
+            return runner.run(limited(coroutine))
 
     return run
 
