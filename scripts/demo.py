@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 STOP_S = 10
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COMMAND = Path(sys.executable).with_name("keystead")
 LOOPBACK = {"KEYSTEAD_EGRESS_ALLOW": "127.0.0.0/8,::1/128"}
 
@@ -227,13 +228,20 @@ def run(*, once: bool) -> None:
             signal.pause()
 
 
+def stop(*_: object) -> None:
+    """End the demo; from now on nothing interrupts it while it cleans up."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Read the command line; any signal that asks to end ends it cleanly."""
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="exit when the story is told")
     once = parser.parse_args().once
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    for number in STOPS:
+        signal.signal(number, stop)
     try:
         run(once=once)
     except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import select
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CTRL_C, CTRL_D = "\x03", "\x04"
-SECONDS = 30
+SECONDS = 45
+STOP_SECONDS = 10
 
 # A session leader that opens a terminal gets it as its controlling one, which is where a password is asked for.
 _IN_TERMINAL = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execvp(sys.argv[2], sys.argv[2:])"
@@ -72,7 +72,10 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        self._process.terminate()  # so that it can end what it has started, also when the test has failed
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-        self._process.wait()
+            self._process.wait()
         os.close(self._master)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from keystead.cli import client
 from keystead.cli.main import main
 from tests.peers.certificates import server_context
-from tests.peers.fault_servers import FaultServer, close_at_once, say_and_close, tls
+from tests.peers.fault_servers import FaultServer, close_at_once, say_and_close, silence, tls
 from tests.peers.keystead import PASSWORD, create_key_manager, install_certificates
 
 if TYPE_CHECKING:
@@ -98,6 +99,14 @@ def test_no_tls(run: Callable[..., tuple[int, str, str]], script: Callable[[obje
         status, out, err = run(*SHOW, "--url", f"https://127.0.0.1:{server.port}")
     assert (status, out) == (3, "")
     assert said in err
+
+
+def test_nothing_is_said(run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that takes the connection and is silent is given up."""
+    monkeypatch.setattr(client, "TIMEOUT_S", 0.2)
+    with FaultServer(silence) as server:
+        status, _, err = run(*SHOW, "--url", f"https://127.0.0.1:{server.port}")
+    assert (status, err) == (3, f"Error: https://127.0.0.1:{server.port} cannot be reached: timed out\n")
 
 
 def test_pages_are_followed(pki: Pki, run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
