@@ -179,3 +179,37 @@ def test_mutated_certificate(position: int, change: bytes) -> None:
     text = "-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bytes(der)).decode() + "-----END CERTIFICATE-----\n"
     with contextlib.suppress(OntapError):
         check_install(replace(CA, public_certificate=text), "u", None, NOW)
+
+
+@pytest.mark.parametrize("bits", [1024, 9216])
+def test_key_sizes(bits: int) -> None:
+    """An RSA key that TLS refuses, or that would hold a handshake up, is refused, whatever stands in it."""
+    modulus = (1 << (bits - 1)) + 1
+    public = rsa.RSAPublicNumbers(65537, modulus)
+    numbers = rsa.RSAPrivateNumbers(3, modulus // 3 | 1, 3, 1, 1, 1, public)
+    key = key_pem(numbers.private_key(unsafe_skip_rsa_key_validation=True))
+    with pytest.raises(OntapError) as raised:
+        check_install(replace(CLIENT, private_key=key), "u", None, NOW)
+    assert (raised.value.kind, raised.value.target) == (errors.KEY_SIZE, "private_key")
+
+
+def test_certificate_of_a_small_key() -> None:
+    """The certificate's key is bounded as well."""
+    text = pem(ca=True, key=rsa.generate_private_key(65537, 1024))
+    with pytest.raises(OntapError) as raised:
+        check_install(replace(CA, public_certificate=text), "u", None, NOW)
+    assert (raised.value.kind, raised.value.target) == (errors.KEY_SIZE, "public_certificate")
+
+
+def test_numbers_that_are_no_key() -> None:
+    """A private key with the certificate's modulus and other numbers is malformed: a signature would not verify."""
+    numbers = rsa.generate_private_key(65537, 2048).private_numbers()
+    whole = numbers.private_key()
+    broken = rsa.RSAPrivateNumbers(
+        numbers.p, numbers.q, numbers.d + 2, numbers.dmp1 + 2, numbers.dmq1, numbers.iqmp, numbers.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    asked = NewCertificate("client", pem(key=whole), private_key=key_pem(broken))
+    with pytest.raises(OntapError) as raised:
+        check_install(asked, "u", None, NOW)
+    assert raised.value.kind is errors.KEY_MALFORMED
+    assert check_install(replace(asked, private_key=key_pem(whole)), "u", None, NOW).key_size == 2048

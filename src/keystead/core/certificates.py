@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from keystead.core import errors
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
 
 _PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+
+RSA_BITS = (2048, 8192)
+"""Smallest and largest RSA keys: TLS refuses smaller ones, and a handshake with a larger one takes too long."""
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 
@@ -83,8 +86,10 @@ def _read_certificate(text: str, target: str) -> x509.Certificate:
         (certificate,) = x509.load_pem_x509_certificates(text.encode())
         _ = certificate.subject, certificate.issuer, certificate.extensions
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        if not isinstance(certificate.public_key(), _PublicKey):
+        public = certificate.public_key()
+        if not isinstance(public, _PublicKey):
             raise OntapError(errors.CERTIFICATE_MALFORMED, target=target)
+        _check_key_size(public, target)
     except OntapError:
         raise
     except Exception:  # noqa: BLE001 - the parser raises many types for hostile bytes; each means "not readable"
@@ -99,14 +104,43 @@ def _is_ca(certificate: x509.Certificate) -> bool:
 
 def _check_private_key(key: Secret, leaf: x509.Certificate) -> None:
     try:
-        loaded = serialization.load_pem_private_key(key.reveal(), password=None)
+        # The check of an RSA key's primes takes seconds for a large one: what counts is proved by a signature below.
+        loaded = serialization.load_pem_private_key(key.reveal(), password=None, unsafe_skip_rsa_key_validation=True)
         public = loaded.public_key()
     except Exception:  # noqa: BLE001 - as above; an encrypted key is a TypeError
         raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
     if not isinstance(public, _PublicKey):
         raise OntapError(errors.KEY_MALFORMED, target="private_key")
+    _check_key_size(public, "private_key")
     if _spki(public) != _spki(leaf.public_key()):
         raise OntapError(errors.KEY_MISMATCH, target="private_key")
+    try:
+        _prove(loaded, public)
+    except Exception:  # noqa: BLE001 - numbers that are no key fail in many ways
+        raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
+
+
+def _check_key_size(public: _PublicKey, target: str) -> None:
+    if isinstance(public, rsa.RSAPublicKey) and not RSA_BITS[0] <= public.key_size <= RSA_BITS[1]:
+        raise OntapError(errors.KEY_SIZE, target=target)
+
+
+def _prove(private: object, public: _PublicKey) -> None:
+    """Sign with one key and verify with the other."""
+    message = b"keystead"
+    match private, public:
+        case rsa.RSAPrivateKey(), rsa.RSAPublicKey():
+            signature = private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+            public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+        case ec.EllipticCurvePrivateKey(), ec.EllipticCurvePublicKey():
+            public.verify(private.sign(message, ec.ECDSA(hashes.SHA256())), message, ec.ECDSA(hashes.SHA256()))
+        case (ed25519.Ed25519PrivateKey(), ed25519.Ed25519PublicKey()) | (
+            ed448.Ed448PrivateKey(),
+            ed448.Ed448PublicKey(),
+        ):
+            public.verify(private.sign(message), message)
+        case _:
+            raise TypeError("the keys are of different kinds")
 
 
 def _spki(key: object) -> bytes:

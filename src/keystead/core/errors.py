@@ -269,6 +269,9 @@ INTERMEDIATES_FOR_CA = _row(
     "Intermediate certificates are not supported with client_ca and server_ca type certificates.",
     "intermediate_certificates came with a CA certificate.",
 )
+KEY_SIZE = _row(
+    3735700, 400, "The specified key size is not supported.", "An RSA key of less than 2048 or more than 8192 bits."
+)
 CERTIFICATE_NOT_YET_VALID = _row(
     52559972, 400, "The certificates start date is later than the current date.", "notBefore lies in the future."
 )

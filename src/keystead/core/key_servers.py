@@ -142,9 +142,11 @@ def _check_primaries(existing: Sequence[KeyServer], request: AddRequest) -> None
     primaries = {server.address for server in existing}
     secondaries = {address for server in existing for address in secondary_addresses(server)}
     new = [server.server for server in request.servers]
+    seen: set[ServerAddress] = set()
     for index, address in enumerate(new):
-        if address in new[:index]:
+        if address in seen:
             raise OntapError(errors.DUPLICATE_KEY_SERVERS, target=request.target(index, "server"))
+        seen.add(address)
     for index, address in enumerate(new):
         if address in primaries:
             named = [("server", str(address))]
