@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -87,6 +89,17 @@ def test_upgrades_at_the_same_time_wait_for_each_other(empty_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(upgrade, [empty_url] * 4))
     assert sorted(found, key=str) == sorted([None, *[tables.HEAD] * 3], key=str)
+
+
+def test_an_upgrade_waits_for_another_that_switches_the_file_to_wal(tmp_path: Path) -> None:
+    """Both hold a lock that the other one needs gone: SQLite fails at once then, whatever busy_timeout says."""
+    other = sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.rollback)
+    release.start()
+    assert upgrade(f"sqlite:///{tmp_path / 'new.db'}") is None
+    release.join()
+    other.close()
 
 
 def test_an_upgrade_that_fails_leaves_nothing(database_url: str) -> None:

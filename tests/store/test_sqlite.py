@@ -76,7 +76,7 @@ async def test_a_lock_that_is_never_released_is_a_store_error(
     sqlite_url: str, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a few bounded waits."""
-    monkeypatch.setattr(sqlite, "_PRAGMAS", ("PRAGMA busy_timeout = 50", *sqlite._PRAGMAS[1:]))
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
     store = open_store(sqlite_url)
     other.execute("BEGIN IMMEDIATE")
     runs = []
