@@ -192,3 +192,23 @@ async def test_servers_that_speak_lifespan_are_answered(api: Api) -> None:
 
     await create_app(api.services)({"type": "lifespan"}, receive, send)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_a_refusal_names_its_svm(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
+    """Refusals about an SVM's key manager or certificate are recorded with the SVM, the cluster's with none."""
+    await api.admin.post(SVMS, {"name": "vs0"})
+    of_svm = await api.certificate("server_ca", pki.server_ca.pem, name="ca", svm={"name": "vs0"})
+    server = pykmip_servers[0].address
+    key_manager = await api.key_manager(pki, [server], svm={"name": "vs0"})
+    path = f"/api/security/key-managers/{key_manager}/key-servers"
+    again = {"type": "server_ca", "public_certificate": pki.server_ca.pem, "name": "ca", "svm": {"name": "vs0"}}
+    for call in (
+        api.admin.post(path, {"server": server}),
+        api.admin.post(path, {"nonsense": 1}),
+        api.admin.post("/api/security/certificates", again),
+        api.admin.post(SVMS, {"name": "vs0"}),
+    ):
+        assert (await call).status in {400, 409}
+    refusals = [(record.path, record.svm) for record in await api.audit() if record.state == "error"]
+    assert refusals == [(path, "vs0"), (path, "vs0"), ("/api/security/certificates", "vs0"), (SVMS, "")]
+    assert of_svm

@@ -87,3 +87,10 @@ async def test_nodes_are_listed(api: Api) -> None:
     assert (await api.admin.get(f"/api/cluster/nodes?name={record['name']}")).body["num_records"] == 1
     assert (await api.admin.get("/api/cluster/nodes?version.major=17")).body["num_records"] == 0
     assert_error(await api.admin.get(f"/api/cluster/nodes/{ABSENT}"), errors.ENTRY_NOT_FOUND, "uuid")
+
+
+@pytest.mark.parametrize("name", ["", "   ", " vs0", "vs0 ", "a\nb", "a\u001b[31mred", "a\u2028b", "a" * 256])
+async def test_names_are_names(api: Api, name: str) -> None:
+    """A name is not empty, has no blanks at its ends, and can be printed on one line."""
+    assert_error(await api.admin.post(SVMS, {"name": name}), errors.INVALID_FIELD_VALUE, "name")
+    assert (await api.admin.get(SVMS)).body["num_records"] == 0

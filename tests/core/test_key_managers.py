@@ -43,6 +43,14 @@ def test_incomplete(change: dict[str, object]) -> None:
     assert raised.value.kind is errors.EXTERNAL_INCOMPLETE
 
 
+def test_a_ca_named_twice() -> None:
+    """The same server CA certificate twice is refused, with where it stands."""
+    with pytest.raises(OntapError) as raised:
+        check_complete(replace(asked(), server_ca_certificates=("a", "b", "a")))
+    assert raised.value.kind is errors.VALUE_TWICE
+    assert raised.value.target == "external.server_ca_certificates[2].uuid"
+
+
 REFUSED: dict[str, tuple[CreateState, NewKeyManager, ErrorKind, str | None]] = {
     "exists": (given(key_manager()), asked(), errors.KEY_MANAGER_EXISTS, None),
     "old node": (given(nodes=(Node("o", "o", Release(9, 5, 0)),)), asked(), errors.CLUSTER_VERSION, None),

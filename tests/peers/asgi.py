@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from dataclasses import dataclass
@@ -69,10 +70,15 @@ class AsgiClient:
             "server": ("keystead.test", 443),
         }
         messages: list[Message] = []
+        whole = False
 
         async def receive() -> Message:
+            nonlocal whole
+            if whole:
+                await asyncio.Event().wait()  # nothing more comes, and the client stays
             self.body_reads += 1
             part = parts.pop(0) if parts else b""
+            whole = not parts
             return {"type": "http.request", "body": part, "more_body": bool(parts)}
 
         async def send(message: Message) -> None:

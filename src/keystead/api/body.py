@@ -54,6 +54,13 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         raise OntapError(errors.BODY_TOO_SLOW) from None
 
 
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client has closed its connection; only after the body was read."""
+    gone = False
+    while not gone:
+        gone = (await receive())["type"] == "http.disconnect"
+
+
 def header(scope: Scope, name: bytes) -> bytes:
     """Return a request header's value, empty when it was not sent."""
     return next((value for key, value in scope["headers"] if key == name), b"")

@@ -5,11 +5,13 @@ Secrets leave here only as Secret values; the text kept for the audit record has
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from keystead.api.body import declares_body, header, parse_object, read_body
+from keystead.api.body import ClientGoneError, declares_body, header, parse_object, read_body, wait_for_disconnect
 from keystead.api.checking import check_post, masked
 from keystead.api.hal import wants_links
 from keystead.api.query import read_parameters
@@ -21,10 +23,14 @@ from keystead.core.query import quoted
 from keystead.service.context import Call, Caller
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from starlette.types import Receive, Scope
 
     from keystead.api.resource import Resource
     from keystead.service.services import Services
+
+T = TypeVar("T")
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 CALLER = "keystead.caller"  # keys of the ASGI scope
@@ -104,10 +110,36 @@ class Request:
         self._scope[INPUT] = masked_input(json.dumps(masked(resource, body)).encode())
         return check_post(resource, body)
 
+    async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await what may take long, and end it when the client closes its connection. The body was read before.
+
+        A client that goes away while the result is being stored gets it stored: that is not undone.
+        """
+        task = asyncio.create_task(work)
+        gone = asyncio.create_task(wait_for_disconnect(self._receive))
+        try:
+            await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OntapError):
+                await task
+            raise ClientGoneError
+        finally:
+            gone.cancel()
+            if task.cancel():
+                task.add_done_callback(_ignore)
+
     async def empty_body(self) -> None:
         """Read the body of a DELETE: nothing, or an empty object as the official client sends."""
         if parse_object(await read_body(self._scope, self._receive)):
             raise OntapError(errors.BODY_NOT_ALLOWED)
+
+
+def _ignore(task: asyncio.Task[Any]) -> None:
+    """Look at how abandoned work ended, so that nobody complains about it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def single_slashes(path: str) -> str:

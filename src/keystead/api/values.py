@@ -47,6 +47,17 @@ def text(limit: int) -> Type:
     return Type(f"<string of up to {limit} characters>", parse)
 
 
+def name(limit: int) -> Type:
+    """A name: text of at most ``limit`` characters, not empty, printable, without blanks at its ends."""
+
+    def parse(value: Any) -> str:
+        if not 0 < len(_text(value)) <= limit or not value.isprintable() or value != value.strip():
+            raise ValueError("not a name")
+        return str(value)
+
+    return Type(f"<name of up to {limit} printable characters>", parse)
+
+
 def integer(low: int, high: int) -> Type:
     """A whole number from ``low`` to ``high``."""
 

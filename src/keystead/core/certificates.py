@@ -115,7 +115,7 @@ def _check_private_key(key: Secret, leaf: x509.Certificate) -> None:
     if _spki(public) != _spki(leaf.public_key()):
         raise OntapError(errors.KEY_MISMATCH, target="private_key")
     try:
-        _prove(loaded, public)
+        _prove(loaded)
     except Exception:  # noqa: BLE001 - numbers that are no key fail in many ways
         raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
 
@@ -125,22 +125,17 @@ def _check_key_size(public: _PublicKey, target: str) -> None:
         raise OntapError(errors.KEY_SIZE, target=target)
 
 
-def _prove(private: object, public: _PublicKey) -> None:
-    """Sign with one key and verify with the other."""
+def _prove(private: object) -> None:
+    """Sign with a key and verify with its public half, whose numbers the caller has compared."""
     message = b"keystead"
-    match private, public:
-        case rsa.RSAPrivateKey(), rsa.RSAPublicKey():
-            signature = private.sign(message, padding.PKCS1v15(), hashes.SHA256())
-            public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
-        case ec.EllipticCurvePrivateKey(), ec.EllipticCurvePublicKey():
-            public.verify(private.sign(message, ec.ECDSA(hashes.SHA256())), message, ec.ECDSA(hashes.SHA256()))
-        case (ed25519.Ed25519PrivateKey(), ed25519.Ed25519PublicKey()) | (
-            ed448.Ed448PrivateKey(),
-            ed448.Ed448PublicKey(),
-        ):
-            public.verify(private.sign(message), message)
-        case _:
-            raise TypeError("the keys are of different kinds")
+    if isinstance(private, rsa.RSAPrivateKey):
+        signature = private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+        private.public_key().verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+    elif isinstance(private, ec.EllipticCurvePrivateKey):
+        algorithm = ec.ECDSA(hashes.SHA256())
+        private.public_key().verify(private.sign(message, algorithm), message, algorithm)
+    elif isinstance(private, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
+        private.public_key().verify(private.sign(message), message)
 
 
 def _spki(key: object) -> bytes:

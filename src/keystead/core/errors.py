@@ -94,6 +94,9 @@ POST_FILTER = _row(
     262211, 400, 'POST does not support filtering on an attribute in the URL: "{field}".', "A field in a POST's query."
 )
 MISSING_VALUE = _row(262212, 400, 'The request is missing the required value "{field}".', "A required field is absent.")
+VALUE_TWICE = _row(
+    262222, 400, 'Value "{value}" for field "{field}" is listed more than once.', "A list names the same thing twice."
+)
 FIELD_NOT_READABLE = _row(
     262249, 400, 'Field "{field}" cannot be read in this operation.', "`fields` names a field that is never shown."
 )
@@ -335,5 +338,6 @@ class OntapError(Exception):
         self.target = target
         self.arguments = tuple(arguments)
         self.retry_after = retry_after
+        self.svm = ""  # the SVM that the call is about, for the audit record, once it is known
         self.message = kind.text.format(**values) if values else kind.text
         super().__init__(f"{kind.code}: {self.message}")

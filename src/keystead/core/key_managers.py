@@ -43,9 +43,15 @@ class CreateState:
 
 
 def check_complete(new: NewKeyManager) -> None:
-    """Raise 65536876 unless client certificate, server CA certificates and key servers are all named."""
+    """Raise 65536876 unless client certificate, server CAs and key servers are named, 262222 for a CA named twice."""
     if not (new.client_certificate and new.server_ca_certificates and new.servers):
         raise OntapError(errors.EXTERNAL_INCOMPLETE)
+    seen: set[str] = set()
+    for index, uuid in enumerate(new.server_ca_certificates):
+        if uuid in seen:
+            field = f"external.server_ca_certificates[{index}].uuid"
+            raise OntapError(errors.VALUE_TWICE, target=field, field=field, value=uuid)
+        seen.add(uuid)
 
 
 def check_create(state: CreateState, planned: KeyManager, new: NewKeyManager) -> None:

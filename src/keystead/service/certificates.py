@@ -12,7 +12,7 @@ from keystead.core.errors import OntapError
 from keystead.core.model import Certificate
 from keystead.service.ports import Page
 from keystead.service.proving import private_key_place
-from keystead.service.svms import named_svm, svm_name
+from keystead.service.svms import concerning, named_svm, svm_name
 
 if TYPE_CHECKING:
     from keystead.core.certificates import NewCertificate
@@ -39,8 +39,9 @@ class Certificates:
         def store(tx: Transaction) -> Certificate:
             certificate = replace(checked, svm=named_svm(tx, new.svm_uuid, new.svm_name))
             scope = {"svm_uuid": certificate.svm.uuid if certificate.svm else None}
-            if tx.page(Certificate, Page({**scope, "name": certificate.name}, limit=1)):
-                raise OntapError(errors.DUPLICATE_ENTRY, target="name")
+            with concerning(certificate.svm):
+                if tx.page(Certificate, Page({**scope, "name": certificate.name}, limit=1)):
+                    raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.add_certificate(certificate)
             self._audit.succeed(tx, call, f"installed certificate {uuid}", svm=svm_name(certificate.svm))
             return certificate
@@ -60,8 +61,9 @@ class Certificates:
 
         def delete(tx: Transaction) -> None:
             svm = _require(tx, uuid, lock=True).svm
-            if tx.certificate_in_use(uuid):
-                raise OntapError(errors.CERTIFICATE_IN_USE)
+            with concerning(svm):
+                if tx.certificate_in_use(uuid):
+                    raise OntapError(errors.CERTIFICATE_IN_USE)
             tx.delete_certificate(uuid)
             self._audit.succeed(tx, call, f"deleted certificate {uuid}", svm=svm_name(svm))
 

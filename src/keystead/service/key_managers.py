@@ -18,7 +18,7 @@ from keystead.service.key_servers import (
     sealed_rows,
 )
 from keystead.service.proving import raise_first_failure
-from keystead.service.svms import named_svm, svm_name
+from keystead.service.svms import concerning, named_svm, svm_name
 
 if TYPE_CHECKING:
     from keystead.core.key_managers import NewKeyManager
@@ -51,13 +51,16 @@ class KeyManagers:
         check_complete(new)
         uuid = str(uuid4())
         planned, state = await self._store.read(lambda tx: _planned(tx, uuid, new))
-        check_create(state, planned, new)
-        request = new.add_request
-        results = await self._prover.probe(call, planned, state.certificates, new.servers)
-        raise_first_failure(request, results)
+        with concerning(planned.svm):
+            check_create(state, planned, new)
+            results = await self._prover.probe(call, planned, state.certificates, new.servers)
+            raise_first_failure(new.add_request, results)
+            return await self._store_all(call, uuid, new)
+
+    async def _store_all(self, call: Call, uuid: str, new: NewKeyManager) -> KeyManagerView:
         rows = at_positions(sealed_rows(new.servers, uuid, self._sealer), 1)
 
-        def store_all(tx: Transaction) -> KeyManagerView:
+        def work(tx: Transaction) -> KeyManagerView:
             planned, state = _planned(tx, uuid, new, lock=True)
             check_create(state, planned, new)
             tx.add_key_manager(planned)
@@ -65,7 +68,7 @@ class KeyManagers:
             self._audit.succeed(tx, call, f"created key manager {uuid}, {added(rows)}", svm=svm_name(planned.svm))
             return KeyManagerView(planned, rows, state.certificates[planned.client_certificate].name)
 
-        return await self._store.write(store_all)
+        return await self._store.write(work)
 
     async def get(self, uuid: str) -> KeyManagerView:
         """Return one key manager, or raise 4 (404)."""

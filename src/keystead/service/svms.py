@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -10,6 +11,8 @@ from keystead.core.errors import OntapError
 from keystead.core.model import Svm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports import Page, Store, Transaction
@@ -64,3 +67,13 @@ def named_svm(tx: Transaction, uuid: str | None, name: str | None) -> Svm | None
 def svm_name(svm: Svm | None) -> str:
     """Name an SVM in an audit record; the cluster's own things have none."""
     return svm.name if svm else ""
+
+
+@contextmanager
+def concerning(svm: Svm | None) -> Iterator[None]:
+    """Refusals raised within are about this SVM: their audit records name it."""
+    try:
+        yield
+    except OntapError as error:
+        error.svm = svm_name(svm)
+        raise

@@ -10,7 +10,7 @@ from keystead.api.operations import Paths, created, listing, showing
 from keystead.api.query import read_write
 from keystead.api.resource import Field, Resource, column
 from keystead.api.resources.owner import owner_fields
-from keystead.api.values import SECRET, TEXT, TIME, UUID, integer, text
+from keystead.api.values import SECRET, TEXT, TIME, UUID, integer, name, text
 from keystead.core import errors
 from keystead.core.certificates import NewCertificate
 from keystead.core.query import Read
@@ -38,7 +38,7 @@ CERTIFICATES = Resource(
     help="An installed certificate: ``client`` with its private key, or ``server_ca``.",
     declared=(
         _column("uuid", UUID, "The certificate's identifier.", read=Read.KEY),
-        _column("name", text(255), "Its name, unique per SVM; made up when absent.", post=True, since="9.8"),
+        _column("name", name(255), "Its name, unique per SVM; made up when absent.", post=True, since="9.8"),
         _column("type", text(32), "``client`` or ``server_ca``.", post=True, required=True),
         _column("common_name", text(255), "The subject's common name.", post=True),
         _column("public_certificate", TEXT, "The certificate, PEM.", post=True, required=True),

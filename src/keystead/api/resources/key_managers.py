@@ -166,7 +166,7 @@ def new_key_manager(values: Mapping[str, Any]) -> NewKeyManager:
 async def _create(request: Request) -> Reply:
     query = read_write(KEY_MANAGERS, request.parameters(), "POST")
     new = new_key_manager(await request.values(KEY_MANAGERS))
-    view = await request.services.key_managers.create(request.call, new)
+    view = await request.while_connected(request.services.key_managers.create(request.call, new))
     return created(KEY_MANAGERS, request, query, [view])
 
 

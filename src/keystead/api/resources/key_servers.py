@@ -19,10 +19,12 @@ from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, NewKeyServer
 from keystead.core.query import Read
 from keystead.core.server_address import ServerAddress
+from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import KeyServer
     from keystead.core.probing import ProbeResult
@@ -122,14 +124,20 @@ def new_key_server(values: Mapping[str, Any]) -> NewKeyServer:
 async def _add(request: Request) -> Reply:
     uuid = request.path_uuid()
     query = read_write(KEY_SERVERS, request.parameters(), "POST", {"dry_run": BOOLEAN})
-    await request.services.key_servers.key_manager(uuid)
+    key_manager = await request.services.key_servers.key_manager(uuid)
+    with concerning(key_manager.svm):
+        return await _add_to(request, uuid, query)
+
+
+async def _add_to(request: Request, uuid: str, query: WriteQuery) -> Reply:
     values = await request.values(KEY_SERVERS)
     records = values.get(RECORDS)
     servers = tuple(map(new_key_server, [values] if records is None else records))
     wanted = AddRequest(servers, prefix="" if records is None else RECORDS + "[{index}].")
     if query.own.get("dry_run"):
-        return _dry_run_reply(await request.services.key_servers.dry_run(request.call, uuid, wanted))
-    added = await request.services.key_servers.add(request.call, uuid, wanted)
+        results = await request.while_connected(request.services.key_servers.dry_run(request.call, uuid, wanted))
+        return _dry_run_reply(results)
+    added = await request.while_connected(request.services.key_servers.add(request.call, uuid, wanted))
     return created(KEY_SERVERS, request, query, added)
 
 

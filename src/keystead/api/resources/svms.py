@@ -9,7 +9,7 @@ from keystead.api.hal import Reply, segment
 from keystead.api.operations import Paths, created, listing, showing
 from keystead.api.query import read_write
 from keystead.api.resource import Field, Resource, column
-from keystead.api.values import UUID, text
+from keystead.api.values import UUID, name
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ SVMS = Resource(
         ),
         Field(
             name="name",
-            type=text(255),
+            type=name(255),
             help="The SVM's name, unique in the cluster.",
             get=attrgetter("name"),
             read=Read.KEY,
