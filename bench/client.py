@@ -46,7 +46,7 @@ def cpu_per_get() -> Row:
     return Row(mine / other, "x", 0.2, "lower", PYKMIP)
 
 
-ROWS: dict[str, Callable[[], Row]] = {"client CPU per Get": cpu_per_get}
+ROWS: dict[str, Callable[[], Row]] = {"client_cpu_per_get": cpu_per_get}
 
 
 @contextlib.contextmanager

@@ -45,9 +45,9 @@ def compare(data: bytes, budget: float) -> Row:
 
 
 ROWS: dict[str, Callable[[], Row]] = {
-    "decode Get response": lambda: compare(get_answer(), 10),
-    "decode Locate response, 1000 ids": lambda: compare(locate_answer(1000), 60),
-    "decode batch of 10 Get responses": lambda: compare(get_answer(10), 11),
+    "decode_get_response": lambda: compare(get_answer(), 10),
+    "decode_locate_1000": lambda: compare(locate_answer(1000), 60),
+    "decode_batch_10_gets": lambda: compare(get_answer(10), 11),
 }
 
 

@@ -52,8 +52,8 @@ def connect_cpu_uvloop() -> Row:
 
 
 ROWS: dict[str, Callable[[], Row]] = {
-    "connect + DiscoverVersions CPU": connect_cpu,
-    "connect + DiscoverVersions CPU, uvloop": connect_cpu_uvloop,
+    "connect_cpu": connect_cpu,
+    "connect_cpu_uvloop": connect_cpu_uvloop,
 }
 
 
