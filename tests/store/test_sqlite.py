@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -12,7 +13,7 @@ from sqlalchemy import make_url, text
 
 from keystead.core.model import Svm
 from keystead.service.ports import StoreError
-from keystead.store import open_store, sqlite
+from keystead.store import engine, open_store, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -73,21 +74,51 @@ async def test_a_read_does_not_wait_for_a_writer(store: SqlStore, other: sqlite3
 
 
 async def test_a_lock_that_is_never_released_is_a_store_error(
-    sqlite_url: str, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    store: SqlStore, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a few bounded waits."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
-    store = open_store(sqlite_url)
+    """At the transaction's deadline."""
+    monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
     other.execute("BEGIN IMMEDIATE")
-    runs = []
+    began = time.monotonic()
     with pytest.raises(StoreError, match="locked"):
-        await store.write(lambda tx: (runs.append(1), tx.add_svm(Svm("s", "s"))))
-    assert len(runs) == sqlite.BUSY_RUNS
+        await store.write(lambda tx: tx.add_svm(Svm("s", "s")))
+    assert 0.2 < time.monotonic() - began < 2
     other.rollback()
     await store.write(lambda tx: tx.add_svm(Svm("s", "s")))
+
+
+async def test_writes_that_queue_behind_a_lock_fail_together(
+    store: SqlStore, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its deadline from its submission: the last of them does not wait as long as all of them together."""
+    monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    writes = [store.write(lambda tx, n=number: tx.add_svm(Svm(f"{n}", f"{n}"))) for number in range(20)]
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    assert time.monotonic() - began < 2
+    assert {type(outcome) for outcome in outcomes} == {StoreError}
+    other.rollback()
+
+
+async def test_reads_of_a_file_that_another_process_keeps_to_itself_end_in_time(
+    sqlite_url: str, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As writes do."""
+    monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.1)
+    store = open_store(sqlite_url)
+    store.database.dispose()
+    other.execute("PRAGMA journal_mode = DELETE").close()
+    other.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+    outcomes = await asyncio.gather(*[store.read(lambda tx: tx.cluster()) for _ in range(12)], return_exceptions=True)
+    assert time.monotonic() - began < 4
+    assert {type(outcome) for outcome in outcomes} == {StoreError}
+    other.rollback()
     await store.close()
 
 
 def test_all_waits_together_are_below_a_requests_deadline() -> None:
     """40 s."""
-    assert sqlite.BUSY_TIMEOUT_S * sqlite.BUSY_RUNS < 40
+    assert engine.DEADLINE_S + sqlite.BUSY_TIMEOUT_S < 40

@@ -23,13 +23,20 @@ from keystead.store.workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from keystead.service.ports import Transaction
     from keystead.store.failures import Classify
 
 T = TypeVar("T")
 FIRST_PAUSE_S = 0.005
+DEADLINE_S = 15.0
+"""The longest a transaction waits from its submission on: in the queue, for locks, for its turn to run again. So many
+that wait behind a locked database all fail within it, below the 40 s of a request, not one after the other."""
+
+UNTIL = "keystead_until"
+"""Execution option of a connection: the time.monotonic() at which an engine's waits for locks must end."""
+
 CLOSING_S = 2.0
 """How long a closing store, or a caller that was cancelled, waits for a transaction that is under way."""
 
@@ -73,7 +80,9 @@ class SqlStore:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run a function that only reads, on one snapshot. Raises StoreError, or what the function raises."""
         self._check_open()
-        return await asyncio.wrap_future(self._readers.submit(lambda: self._repeat(lambda: self._read(work))))
+        until = time.monotonic() + DEADLINE_S
+        future = self._readers.submit(lambda: self._repeat(lambda: self._read(work, until), until))
+        return await asyncio.wrap_future(future)
 
     async def glance(self, work: Callable[[Transaction], T]) -> T:
         """Run a read of a few rows by key on the caller's thread where that cannot wait, else as :meth:`read`.
@@ -83,8 +92,8 @@ class SqlStore:
         self._check_open()
         if self.database.glancer is not None:
             # Busy or broken: the workers may wait, repeat, and find out what it means.
-            with suppress(SQLAlchemyError, RunAgain):
-                return self._read_on(self.database.glancer, work)
+            with suppress(SQLAlchemyError, RunAgain), self.database.glancer.connect() as connection:
+                return self._run(connection, work)
         return await self.read(work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
@@ -94,7 +103,8 @@ class SqlStore:
         """
         self._check_open()
         cancelled = threading.Event()
-        future = self._writers.submit(lambda: self._repeat(lambda: self._write(work, cancelled)))
+        until = time.monotonic() + DEADLINE_S
+        future = self._writers.submit(lambda: self._repeat(lambda: self._write(work, cancelled, until), until))
         outcome = asyncio.wrap_future(future)
         try:
             return await asyncio.shield(outcome)
@@ -117,18 +127,19 @@ class SqlStore:
         if self._closed:
             raise StoreError("the store is closed")
 
-    def _read(self, work: Callable[[Transaction], T]) -> T:
-        return self._read_on(self.database.reader, work)
+    def _read(self, work: Callable[[Transaction], T], until: float) -> T:
+        with self.database.reader.connect() as connection:
+            connection.execution_options(**{UNTIL: until})
+            return self._run(connection, work)
 
-    def _read_on(self, engine: Engine, work: Callable[[Transaction], T]) -> T:
-        with engine.connect() as connection:
-            return work(SqlTransaction(connection, self.database.classify, row_locks=False))
+    def _run(self, connection: Connection, work: Callable[[Transaction], T], *, row_locks: bool = False) -> T:
+        return work(SqlTransaction(connection, self.database.classify, row_locks=row_locks))
 
-    def _write(self, work: Callable[[Transaction], T], cancelled: threading.Event) -> T:
-        database = self.database
-        with database.writer.connect() as connection:
+    def _write(self, work: Callable[[Transaction], T], cancelled: threading.Event, until: float) -> T:
+        with self.database.writer.connect() as connection:
+            connection.execution_options(**{UNTIL: until})
             try:
-                result = work(SqlTransaction(connection, database.classify, row_locks=database.row_locks))
+                result = self._run(connection, work, row_locks=self.database.row_locks)
                 if cancelled.is_set():
                     raise _Cancelled
             except BaseException:
@@ -143,8 +154,10 @@ class SqlStore:
                 raise
             return result
 
-    def _repeat(self, attempt: Callable[[], T]) -> T:
-        """Make attempts as long as their failures say that another one may succeed."""
+    def _repeat(self, attempt: Callable[[], T], until: float) -> T:
+        """Make attempts as long as their failures say that another one may succeed, and it is not too late."""
+        if time.monotonic() >= until:
+            raise StoreError("the database is too busy: a transaction waited in vain for its turn")
         runs = 0
         while True:
             runs += 1
@@ -156,6 +169,6 @@ class SqlStore:
                 failure = error
             if isinstance(failure, StoreError):
                 raise failure
-            if runs >= failure.runs:
+            if runs >= failure.runs or time.monotonic() >= until:
                 raise failure.otherwise
             time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**runs))  # noqa: S311 - two writers must not stay in step

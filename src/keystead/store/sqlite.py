@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from keystead.service.ports import StoreConflict, StoreError
-from keystead.store.engine import Database
+from keystead.store.engine import UNTIL, Database
 from keystead.store.failures import RunAgain
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 READERS = 4
 BUSY_TIMEOUT_S = 5
+"""How long a connection waits for another process's lock, where no transaction's deadline says otherwise."""
+
 BUSY_RUNS = 3
-"""Fifteen seconds in all: below the 40 s of a request."""
 
 _WAL = "PRAGMA journal_mode = WAL"
 _WAL_PAUSE_S = 0.01
@@ -61,6 +62,11 @@ def _is_busy(cause: BaseException | None) -> bool:
     return (getattr(cause, "sqlite_errorcode", 0) or 0) & _PRIMARY_CODE in _BUSY
 
 
+def _wait(connection: Any, seconds: float) -> None:
+    """Say how long the connection waits for others' locks from now on."""
+    connection.execute(f"PRAGMA busy_timeout = {max(0, round(seconds * 1000))}").close()
+
+
 def _use_wal(connection: sqlite3.Connection, wait_s: float) -> None:
     """Switch to WAL. When two do so at once, one fails without the wait of ``busy_timeout``."""
     give_up = time.monotonic() + wait_s
@@ -83,7 +89,7 @@ def _engine(url: URL, connections: int, begin: str, pragmas: tuple[str, ...], wa
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
         try:
-            connection.execute(f"PRAGMA busy_timeout = {round(wait_s * 1000)}").close()
+            _wait(connection, wait_s)
             _use_wal(connection, wait_s)
             for pragma in pragmas:
                 connection.execute(pragma).close()
@@ -93,6 +99,9 @@ def _engine(url: URL, connections: int, begin: str, pragmas: tuple[str, ...], wa
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
+        until = connection.get_execution_options().get(UNTIL)
+        if until is not None:
+            _wait(connection.connection.dbapi_connection, until - time.monotonic())
         connection.exec_driver_sql(begin)
 
     return engine

@@ -6,6 +6,7 @@ Imported only when it is wanted: a normal start does not import Alembic.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keystead.service.ports import StoreError
 from keystead.store import tables
+from keystead.store.engine import UNTIL
 from keystead.store.failures import RunAgain
 from keystead.store.opening import open_database
 from keystead.store.schema import SchemaError, revision
@@ -51,7 +53,8 @@ def upgrade(url: str) -> str | None:
 
 
 def _upgrade(database: Database) -> str | None:
-    with database.writer.begin() as connection:
+    until = time.monotonic() + LOCK_TIMEOUT_S
+    with database.writer.connect().execution_options(**{UNTIL: until}) as connection, connection.begin():
         if database.row_locks:
             _be_alone(connection)
         found = revision(connection)
