@@ -12,13 +12,13 @@ from pathlib import Path
 FLOORS = {
     "core": 100.0,
     "kmip": 98.0,
-    "api": 90.0,  # ratchet
-    "app": 80.0,  # ratchet
-    "cli": 75.0,  # ratchet
-    "keyservers": 90.0,  # ratchet
-    "sealing": 90.0,  # ratchet
-    "service": 90.0,  # ratchet
-    "store": 88.0,  # ratchet
+    "api": 98.0,  # ratchet
+    "app": 94.0,  # ratchet
+    "cli": 97.0,  # ratchet
+    "keyservers": 97.0,  # ratchet
+    "sealing": 97.0,  # ratchet
+    "service": 98.0,  # ratchet
+    "store": 97.0,  # ratchet
 }
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Svm
     from keystead.core.secret import Secret
 
+_PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 _PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 
 RSA_BITS = (2048, 8192)
@@ -109,7 +110,7 @@ def _check_private_key(key: Secret, leaf: x509.Certificate) -> None:
         public = loaded.public_key()
     except Exception:  # noqa: BLE001 - as above; an encrypted key is a TypeError
         raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
-    if not isinstance(public, _PublicKey):
+    if not (isinstance(loaded, _PrivateKey) and isinstance(public, _PublicKey)):
         raise OntapError(errors.KEY_MALFORMED, target="private_key")
     _check_key_size(public, "private_key")
     if _spki(public) != _spki(leaf.public_key()):
@@ -125,7 +126,7 @@ def _check_key_size(public: _PublicKey, target: str) -> None:
         raise OntapError(errors.KEY_SIZE, target=target)
 
 
-def _prove(private: object) -> None:
+def _prove(private: _PrivateKey) -> None:
     """Sign with a key and verify with its public half, whose numbers the caller has compared."""
     message = b"keystead"
     if isinstance(private, rsa.RSAPrivateKey):
@@ -134,7 +135,7 @@ def _prove(private: object) -> None:
     elif isinstance(private, ec.EllipticCurvePrivateKey):
         algorithm = ec.ECDSA(hashes.SHA256())
         private.public_key().verify(private.sign(message, algorithm), message, algorithm)
-    elif isinstance(private, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
+    else:
         private.public_key().verify(private.sign(message), message)
 
 

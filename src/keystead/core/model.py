@@ -103,11 +103,6 @@ class KeyManager:
     client_certificate: str
     server_ca_certificates: tuple[str, ...]
 
-    @property
-    def scope(self) -> str:
-        """ONTAP's ``scope``: ``svm`` or ``cluster``."""
-        return "cluster" if self.svm is None else "svm"
-
 
 @dataclass(frozen=True, slots=True)
 class KeyServer:
