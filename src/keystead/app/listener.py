@@ -6,9 +6,12 @@ It knows nothing of what the app answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import ipaddress
 import os
+import re
+import resource
 import socket
 import ssl
 import threading
@@ -21,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from keystead.app.protocol import HttpProtocol
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -36,8 +40,11 @@ GRACE_S = 3  # of the 5 s that a stop may take: requests that are not answered b
 IDLE_S = 1  # for clients that do nothing to take note of the end of their connection
 LAST_ANSWERS_S = 0.5  # for these to say so
 STOP_S = 4.5  # whatever still hangs then (a database that is locked) is left behind
+CONNECTIONS = 1024  # or half of the descriptors that the process may have: the rest is for database and key servers
+BACKLOG = 1024
 CERTIFICATE_FILE = "tls.crt"
 KEY_FILE = "tls.key"
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
 
 
 def make_certificate(host: str, now: dt.datetime) -> tuple[bytes, bytes]:
@@ -61,7 +68,10 @@ def make_certificate(host: str, now: dt.datetime) -> tuple[bytes, bytes]:
 
 
 def _alternative_names(host: str) -> list[x509.GeneralName]:
-    names = {"localhost", "127.0.0.1", "::1", socket.gethostname(), host} - {"", "0.0.0.0", "::"}  # noqa: S104 - left out
+    names = {"localhost", "127.0.0.1", "::1", host} - {"0.0.0.0", "::"}  # noqa: S104 - left out
+    machine = socket.gethostname()  # anything: the kernel does not check it
+    if _HOST_NAME.fullmatch(machine):
+        names.add(machine)
     return [_general_name(name) for name in sorted(names)]
 
 
@@ -79,11 +89,20 @@ def fingerprint(certificate_pem: bytes) -> str:
 
 def parse_listen(listen: str) -> tuple[str, int]:
     """Read ``host:port`` or ``[v6]:port``; raises SettingsError."""
-    host, colon, port = listen.rpartition(":")
+    host, _, port = listen.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not colon or not bare or (":" in bare) != (bare != host) or not port.isdecimal() or int(port) > 65535:
-        raise SettingsError(f"setting 'listen': HOST:PORT is expected, not {listen!r}")
+    sound = _is_ipv6(bare) if bare != host else _HOST_NAME.fullmatch(host)
+    if not (sound and re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
+        raise SettingsError(f"setting 'listen': HOST:PORT is expected, not {listen[:80]!r}")
     return bare, int(port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def bind(listen: str) -> socket.socket:
@@ -93,7 +112,8 @@ def bind(listen: str) -> socket.socket:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
-        opened.listen()
+        opened.listen(BACKLOG)
+        opened.settimeout(0)  # for the loop
     except OSError:
         opened.close()
         raise
@@ -101,24 +121,71 @@ def bind(listen: str) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, saying where it listens and telling the services of a stop before it waits for requests."""
+    """uvicorn, with a bound on connections, saying where it listens and telling the services of a stop at once.
+
+    It accepts connections itself: a loop's own server cannot count those that are in their handshake.
+    """
+
+    handshake_s = 15.0
+    close_s = 5.0
+    """Seconds for the peer to agree to the end of its connection (TLS close_notify)."""
 
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._limit = min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._full = False
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._accepting: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then write the ready line, plain and alone, to standard output."""
-        await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
+        await super().startup([])
+        self._accepting = [asyncio.create_task(self._accept(listening)) for listening in sockets or []]
+        for listening in sockets or []:
+            host, port = listening.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            os.write(1, f"listening on https://{shown}:{port}\n".encode())
+            try:
+                os.write(1, f"listening on https://{shown}:{port}\n".encode())
+            except OSError as error:
+                log.warning("the ready line cannot be written", reason=error.strerror)
+
+    async def _accept(self, listening: socket.socket) -> None:
+        """Accept connections for ever; those beyond the limit are closed before they cost a handshake."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except OSError as error:  # the peer has gone again, or there is no descriptor
+                log.warning("a connection cannot be accepted", reason=error.strerror)
+                await asyncio.sleep(0.1)
+                continue
+            was_full, self._full = self._full, len(self._handshakes) + len(self.server_state.connections) >= self._limit
+            if self._full:
+                accepted.close()
+                if not was_full:
+                    log.warning("too many connections: new ones are closed", limit=self._limit)
+                continue
+            handshake = loop.create_task(self._shake_hands(accepted))
+            self._handshakes.add(handshake)
+            handshake.add_done_callback(self._handshakes.discard)
+
+    async def _shake_hands(self, accepted: socket.socket) -> None:
+        """Give the connection to a protocol of its own, if its peer speaks TLS."""
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: HttpProtocol(self.config, self.server_state, self.lifespan.state),
+                accepted,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=self.handshake_s,
+                ssl_shutdown_timeout=self.close_s,
+            )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what could hold a request for long, then let uvicorn finish the rest."""
         _end_within(STOP_S)
         self._on_stop()
+        await _cancelled([*self._accepting, *self._handshakes])
         asyncio.get_running_loop().call_later(IDLE_S, self._drop_idle)
         await super().shutdown(sockets)
         if self.server_state.tasks:
@@ -130,6 +197,12 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if connection.transport.is_closing():
                 connection.transport.abort()
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _end_within(seconds: float) -> None:
@@ -149,7 +222,7 @@ def server(app: ASGIApp, data: Path, on_stop: Callable[[], None]) -> Server:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
