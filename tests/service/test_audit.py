@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,6 +87,53 @@ async def test_a_refusal_that_cannot_be_recorded_is_logged_only(store: SqlStore,
     assert [(line["event"], line["code"]) for line in logs] == [("audit record lost", "65536038")]
 
 
+async def test_an_answer_does_not_wait_for_a_busy_database(
+    store: SqlStore, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of its refusal is written when the database is free: at the latest, closing waits for it."""
+    monkeypatch.setattr(audit_module, "REFUSAL_WAIT_S", 0.05)
+    release = threading.Event()
+    holders = [asyncio.create_task(store.write(lambda _: release.wait(10))) for _ in range(store.database.writers)]
+    await asyncio.sleep(0.05)
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(2):
+            await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
+    assert [(line["event"], line["code"]) for line in logs] == [("audit record late", "65536038")]
+    assert await records(store) == ()
+    release.set()
+    await audit.close()
+    assert [record.code for record in await records(store)] == ["65536038"]
+    await asyncio.gather(*holders)
+
+
+async def test_a_late_record_that_is_lost_is_logged(
+    store: SqlStore, audit: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that was waited for."""
+    monkeypatch.setattr(audit_module, "REFUSAL_WAIT_S", 0)
+    with store.database.writer.begin() as connection:
+        connection.execute(text("DROP TABLE audit_records"))
+    with structlog.testing.capture_logs() as logs:
+        await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
+        await audit.close()
+    assert [line["event"] for line in logs] == ["audit record late", "audit record lost"]
+
+
+async def test_late_records_are_bounded(store: SqlStore, audit: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With too many, an answer waits for its own."""
+    monkeypatch.setattr(audit_module, "REFUSAL_WAIT_S", 0)
+    monkeypatch.setattr(audit_module, "LATE_LIMIT", 2)
+    release = threading.Event()
+    holders = [asyncio.create_task(store.write(lambda _: release.wait(10))) for _ in range(store.database.writers)]
+    refusals = [asyncio.create_task(audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))) for _ in range(3)]
+    _, waiting = await asyncio.wait(refusals, timeout=0.3)
+    assert len(waiting) == 1
+    release.set()
+    await asyncio.gather(*holders, *refusals)
+    await audit.close()
+    assert len(await records(store)) == 3
+
+
 async def test_no_text_of_a_caller_can_stop_a_record(store: SqlStore, audit: AuditLog) -> None:
     """What a database refuses is replaced, what is long is cut."""
     strange = Call(Caller("a\x00\ud800", Role.ADMIN, "\n"), "PO\x00ST", "/" + "x" * 5000, "\x00" + "y" * 100_000)
@@ -118,6 +166,11 @@ async def test_failed_logins_are_one_record_per_minute_account_and_address(
     assert len(await records(store)) == 3
 
 
+def timer_runs(audit: AuditLog) -> bool:
+    """Whether failed logins will be written without a further call."""
+    return audit._timer is not None
+
+
 async def test_failed_logins_are_flushed_by_themselves(
     store: SqlStore, audit: AuditLog, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,11 +179,11 @@ async def test_failed_logins_are_flushed_by_themselves(
     audit.login_failed("admin", "::1")
     clock.advance(60)
     async with asyncio.timeout(5):
-        while audit._timer is not None:  # noqa: ASYNC110 - the service has no event for it
+        while timer_runs(audit):  # noqa: ASYNC110 - the service has no event for it
             await asyncio.sleep(0.01)
     assert len(await records(store)) == 1
     audit.login_failed("admin", "::1")
-    assert audit._timer is not None
+    assert timer_runs(audit)
     await audit.close()
     assert len(await records(store)) == 2
 

@@ -32,6 +32,12 @@ BUCKETS = 1024
 """Different failed logins (minute, account, address) that are told apart; what exceeds them is counted together."""
 
 FLUSH_S = 5.0
+REFUSAL_WAIT_S = 1.0
+"""How long an answer waits for the record of its refusal; a record that takes longer is written behind it."""
+
+LATE_LIMIT = 1000
+"""Records that are being written behind their answers at most; with more, answers wait."""
+
 PAGE = 1000
 _OTHERS = "(others)"
 _MINUTE = timedelta(minutes=1)
@@ -48,19 +54,33 @@ class AuditLog:
         self._node = node_uuid
         self._failed_logins: dict[_Bucket, int] = {}
         self._timer: asyncio.Task[None] | None = None
+        self._refusals: set[asyncio.Task[None]] = set()
 
     def succeed(self, tx: Transaction, call: Call, message: str = "", *, svm: str = "") -> None:
         """Append the record of a change to the transaction that makes it: last, for it locks the chain."""
         self._append(tx, self._record(call, svm, "success", "", message))
 
     async def refuse(self, call: Call, error: OntapError, *, svm: str = "") -> None:
-        """Append the record of a refused or denied call in a transaction of its own. Raises nothing."""
+        """Append the record of a refused or denied call in a transaction of its own. Raises no StoreError.
+
+        Returns in about a second: when the database is busy for longer, the record is written later, or logged as lost.
+        """
         record = self._record(call, svm, "error", str(error.kind.code), error.message)
+        patience = REFUSAL_WAIT_S if len(self._refusals) < LATE_LIMIT else None
+        task = asyncio.get_running_loop().create_task(self._refuse(record))
+        self._refusals.add(task)
+        task.add_done_callback(self._refusals.discard)
+        done, _ = await asyncio.wait([task], timeout=patience)
+        if not done:
+            log.warning("audit record late", path=record.path, code=record.code, account=record.account)
+
+    async def _refuse(self, record: AuditRecord) -> None:
         try:
             await self._store.write(lambda tx: self._append(tx, record))
-        except StoreError as failure:  # logged without its traceback: the text says it
-            log.error(  # noqa: TRY400
-                "audit record lost", path=record.path, code=record.code, account=record.account, why=str(failure)
+        except Exception as failure:  # noqa: BLE001 - nobody waits for it; of all texts, a StoreError's alone is safe
+            why = str(failure) if isinstance(failure, StoreError) else type(failure).__name__
+            log.error(  # noqa: TRY400 - the text says it
+                "audit record lost", path=record.path, code=record.code, account=record.account, why=why
             )
 
     def login_failed(self, account: str, location: str) -> None:
@@ -93,12 +113,14 @@ class AuditLog:
                 del self._failed_logins[bucket]
 
     async def close(self) -> None:
-        """Write all failed logins that are still counted only."""
+        """Write all failed logins that are still counted only, and what is late."""
         if self._timer is not None:
             self._timer.cancel()
             await asyncio.wait([self._timer])  # a flush that was committing has counted down what it wrote
             self._timer = None
         await self.flush(everything=True)
+        if self._refusals:
+            await asyncio.wait(self._refusals)
 
     async def _flush_in_time(self) -> None:
         """Runs while there are failed logins that are not written."""
