@@ -168,7 +168,7 @@ def keystead(folder: Path) -> Iterator[Login]:
     password_file = folder / "admin-password"
     password_file.touch(mode=0o600)
     password_file.write_text(password)
-    init = [COMMAND, "init", "--data", data, "--admin-password-file", password_file]
+    init: list[str | Path] = [COMMAND, "init", "--data", data, "--admin-password-file", password_file]
     subprocess.run(init, check=True, stdout=subprocess.DEVNULL)
     with log.open("wb") as errors:
         process = subprocess.Popen(

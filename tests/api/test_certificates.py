@@ -85,7 +85,7 @@ async def test_filters_in_memory_page_on(api: Api, pki: Pki, monkeypatch: pytest
     monkeypatch.setattr(operations, "_SEARCH_ROWS", 2)
     await api.admin.post("/api/svm/svms", {"name": "vs0"})
     for number in range(5):
-        owner = {"svm": {"name": "vs0"}} if number % 2 else {}
+        owner: dict[str, Any] = {"svm": {"name": "vs0"}} if number % 2 else {}
         await api.certificate("server_ca", pki.server_ca.pem, name=f"ca{number}", **owner)
     url = f"{CERTIFICATES}?scope=svm&max_records=1"
     names = []

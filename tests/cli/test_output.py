@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keystead.cli.output import print_records
 
 if TYPE_CHECKING:
     import pytest
 
-RECORDS = [
+RECORDS: list[dict[str, Any]] = [
     {"name": "a", "size": 5, "enabled": True, "list": ["x", "y"], "empty": ""},
     {"name": "a longer name", "size": None, "enabled": False, "list": []},
 ]

@@ -45,7 +45,7 @@ class Module:
         with self.service.client() as client:
             return client(method, target, b"" if method == "DELETE" else body, headers=headers)
 
-    def answer(self, method: str, path: str, body: Any = None, **query: str | int) -> dict[str, Any]:
+    def answer(self, method: str, path: str, body: Any = None, **query: Any) -> dict[str, Any]:
         """As :meth:`ask`; an answer with ``error`` fails the module."""
         answer: dict[str, Any] = self.ask(method, path, body, **query).body
         if "error" in answer:

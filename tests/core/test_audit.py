@@ -150,7 +150,7 @@ def test_a_chain_holds_when_it_is_read_in_pages() -> None:
     audit.check_end(NODE, last, head, mac)
 
 
-def _altered(value: object) -> object:
+def _altered(value: Any) -> Any:
     if isinstance(value, datetime):
         return value + timedelta(microseconds=1)
     if isinstance(value, bytes):

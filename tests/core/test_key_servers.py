@@ -135,7 +135,7 @@ def test_cluster_scope_is_never_multitenant() -> None:
 def test_certificates_of_the_svm_itself() -> None:
     """An SVM's key manager may use its own certificates or the cluster's; the cluster's only the cluster's."""
     own = (certificate("client", CLIENT, VS0), certificate("ca", CA))
-    assert plan_add(state(certificates=own), A)
+    assert plan_add(state(certificates=own), A).servers == A.servers
     with pytest.raises(OntapError) as raised:
         plan_add(state(manager=key_manager(None), certificates=own), A)
     assert raised.value.kind is errors.CERTIFICATE_NOT_INSTALLED
@@ -143,8 +143,9 @@ def test_certificates_of_the_svm_itself() -> None:
 
 def test_secondary_on_another_port_is_another_server() -> None:
     """A secondary uses its primary's port, so the same host on another port is no duplicate."""
-    assert plan_add(state(server("b:1", 1, ("a",))), A)
-    assert plan_add(state(), bulk(new("a"), new("b:1", secondaries=("a",))))
+    assert plan_add(state(server("b:1", 1, ("a",))), A).servers == A.servers
+    both = bulk(new("a"), new("b:1", secondaries=("a",)))
+    assert plan_add(state(), both).servers == both.servers
 
 
 def test_existing_is_named() -> None:

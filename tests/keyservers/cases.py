@@ -375,5 +375,5 @@ def all_cases() -> Iterator[Any]:
         yield pytest.param(case, id=case.name)
     for version in ("1.2", "1.3"):
         for make in (tls_cases, kmip_cases, accepted_cases):
-            for case in make(version):  # type: ignore[arg-type]
+            for case in make(version):
                 yield pytest.param(case, id=f"{case.name} - TLS {version}")

@@ -35,7 +35,7 @@ def test_the_first_address_that_answers_wins(run: Any) -> None:
         return asyncio.get_running_loop().time() - start
 
     with fault.FaultServer(fault.silence) as server, fault.black_hole() as hole:
-        assert 0.2 <= run(attempt([hole, server.port], 0.2)) < 2
+        assert 0.19 < run(attempt([hole, server.port], 0.2)) < 2  # uvloop keeps time in milliseconds
         assert run(attempt([fault.refused_port(), server.port], 5)) < 2
         assert run(attempt([server.port], 5)) < 2
 

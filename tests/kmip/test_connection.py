@@ -90,7 +90,7 @@ def fed(data: bytes, size: int, limits: Limits = DEFAULT_LIMITS) -> Iterator[Ans
         yield connection.next_answer()
 
 
-def read_every_way(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Answer:
+def read_every_way(data: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
     """Feed an answer whole, in two parts and byte by byte, and with bytes after it, which is an error."""
     for size in (len(data), len(data) - 1, 8, 1):
         answers = list(fed(data, size, limits))
@@ -99,8 +99,6 @@ def read_every_way(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Answer:
     for trailing in (b"B", RESPONSE_BYTES, bytes(8)):
         with pytest.raises(RemoteProtocolError, match="bytes follow"):
             list(fed(data + trailing, len(data) + len(trailing)))
-    assert answers[-1]
-    return answers[-1]
 
 
 def refused_every_way(data: bytes, error: type[Exception]) -> None:
@@ -137,8 +135,7 @@ def test_one_request_after_the_other() -> None:
     """A connection whose answer was read to the end takes the next request."""
     connection = ClientConnection()
     for _ in range(3):
-        assert connection.send_request(REQUEST) == REQUEST_BYTES
-        assert connection.state is State.BUSY
+        assert (connection.send_request(REQUEST), connection.state) == (REQUEST_BYTES, State.BUSY)
         connection.receive_data(RESPONSE_BYTES)
         assert connection.next_answer() == Answer(RESPONSE, RESPONSE.batch_item)
         assert connection.state is State.IDLE

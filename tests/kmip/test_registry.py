@@ -19,10 +19,10 @@ def test_numbers_of_the_specification() -> None:
     assert tags.UNIQUE_IDENTIFIER == 0x420094
     assert tags.ATTRIBUTES == 0x420125  # 2.0
     assert tags.NAMES[0x42003D] == "IV/Counter/Nonce"
-    assert enums.Operation.DISCOVER_VERSIONS == 0x1E
-    assert enums.CryptographicAlgorithm.TRIPLE_DES == 2
+    assert enums.Operation(0x1E) is enums.Operation.DISCOVER_VERSIONS
+    assert enums.CryptographicAlgorithm(2) is enums.CryptographicAlgorithm.TRIPLE_DES
     assert enums.CryptographicUsageMask.ENCRYPT | enums.CryptographicUsageMask.DECRYPT == 12
-    assert enums.ResultReason.AUTHENTICATION_NOT_SUCCESSFUL == 3
+    assert enums.ResultReason(3) is enums.ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
     assert enums.VALUES["Mask Generator"] == {1: "MGF1"}
     assert enums.MASKS["Storage Status Mask"][2] == "Archival storage"
 

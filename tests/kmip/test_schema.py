@@ -184,7 +184,7 @@ def test_bytes_that_are_no_structure() -> None:
 def test_limits() -> None:
     """Size and depth are limited in typed structures as in trees."""
     data = outer(NUMBER, wire.structure(tags.NAME, wire.integer(tags.ATTRIBUTE_INDEX, 3)), FRESH)
-    assert schema.decode(Outer, data, V1_4, Limits(len(data), 2))
+    assert schema.decode(Outer, data, V1_4, Limits(len(data), 2)).last
     for limits in (Limits(len(data) - 1, 2), Limits(len(data), 1)):
         with pytest.raises(TTLVError) as caught:
             schema.decode(Outer, data, V1_4, limits)

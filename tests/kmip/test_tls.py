@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import threading
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -22,6 +22,7 @@ SERVER_CA, CLIENT_CA, OTHER_CA = Authority(), Authority("Client CA"), Authority(
 SERVER = SERVER_CA.issue()
 CLIENT, STRANGER = client(CLIENT_CA), client(OTHER_CA)
 
+Version = Literal["1.2", "1.3"]
 both_versions = pytest.mark.parametrize("version", ["1.2", "1.3"])
 
 
@@ -42,7 +43,7 @@ def echo(connection: Any) -> None:
 
 
 @both_versions
-def test_bytes_survive_both_ways(run: Any, version: str) -> None:
+def test_bytes_survive_both_ways(run: Any, version: Version) -> None:
     """A megabyte goes out and comes back, and the stream tells what was negotiated."""
     payload = bytes(range(256)) * 4096
 
@@ -68,7 +69,7 @@ def test_bytes_survive_both_ways(run: Any, version: str) -> None:
 
 
 @both_versions
-def test_both_roles_speak_to_each_other(run: Any, version: str) -> None:
+def test_both_roles_speak_to_each_other(run: Any, version: Version) -> None:
     """The same pump serves: the server's side sees the client's certificate and a polite end."""
 
     async def talk() -> None:
@@ -151,7 +152,7 @@ async def refusal(server: fault.FaultServer, context: ssl.SSLContext) -> TLSErro
 
 @both_versions
 @pytest.mark.parametrize("dropping", [fault.tls, fault.hasty_tls])
-def test_the_alert_is_never_lost(run: Any, version: str, dropping: Any) -> None:
+def test_the_alert_is_never_lost(run: Any, version: Version, dropping: Any) -> None:
     """30 refused clients in parallel that write at once all see the alert, even when the server resets after it."""
     context = client_context(SERVER_CA, STRANGER)
 
@@ -168,7 +169,7 @@ def test_the_alert_is_never_lost(run: Any, version: str, dropping: Any) -> None:
 
 
 @both_versions
-def test_no_client_certificate(run: Any, version: str) -> None:
+def test_no_client_certificate(run: Any, version: Version) -> None:
     """A server that wants a certificate and gets none says 40 on TLS 1.2 and 116 on TLS 1.3."""
     with fault.FaultServer(fault.tls(server_context(SERVER, CLIENT_CA, versions=version), echo)) as server:
         outcome = run(refusal(server, client_context(SERVER_CA)))
@@ -179,7 +180,7 @@ def test_no_client_certificate(run: Any, version: str) -> None:
 
 @both_versions
 @pytest.mark.parametrize("accepted", [True, False])
-def test_a_ticket_tells_that_our_certificate_was_accepted(run: Any, version: str, accepted: bool) -> None:
+def test_a_ticket_tells_that_our_certificate_was_accepted(run: Any, version: Version, accepted: bool) -> None:
     """TLS 1.3 servers send a ticket to those they accept; one that refuses silently sends none."""
     context = client_context(SERVER_CA, CLIENT if accepted else STRANGER)
 
@@ -246,7 +247,7 @@ def test_a_certificate_that_we_refuse_is_reported_to_the_peer(run: Any) -> None:
 
 
 @both_versions
-def test_a_silent_refusal_sends_no_alert(run: Any, version: str) -> None:
+def test_a_silent_refusal_sends_no_alert(run: Any, version: Version) -> None:
     """With ``send_alert=False`` the other side sees an end and no word."""
 
     async def talk() -> TLSError | bytes:
@@ -276,7 +277,7 @@ def test_a_silent_refusal_sends_no_alert(run: Any, version: str) -> None:
 
 
 @both_versions
-def test_a_reset_after_the_handshake(run: Any, version: str) -> None:
+def test_a_reset_after_the_handshake(run: Any, version: Version) -> None:
     """A reset is an error of the exchange, with neither alert nor verify code."""
 
     def slam(connection: Any) -> None:
@@ -293,7 +294,7 @@ def test_a_reset_after_the_handshake(run: Any, version: str) -> None:
 
 
 @both_versions
-def test_what_was_said_before_the_end_is_read_after_a_failed_write(run: Any, version: str) -> None:
+def test_what_was_said_before_the_end_is_read_after_a_failed_write(run: Any, version: Version) -> None:
     """A peer that answers and closes is heard although our next write fails."""
     released = threading.Event()
 

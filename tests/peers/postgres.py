@@ -140,8 +140,8 @@ def watch(folder: Path) -> None:
         (folder / name).mkdir(mode=mode)
         if account:
             shutil.chown(folder / name, account.pw_uid, account.pw_gid)
-    setup = [binaries / "initdb", "-D", "data", "-U", USER, "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync"]
-    subprocess.run(setup, check=True, stdout=subprocess.DEVNULL, **run)
+    setup = ["-D", "data", "-U", USER, "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync"]
+    subprocess.run([binaries / "initdb", *setup], check=True, stdout=subprocess.DEVNULL, **run)
     options = [f"--{name}={value}" for name, value in OPTIONS.items()]
     socket = [f"--unix_socket_directories={folder / 'socket'}"]
     server = subprocess.Popen([binaries / "postgres", "-D", "data", *socket, *options], **run)

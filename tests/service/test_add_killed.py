@@ -56,9 +56,9 @@ async def check_after_a_kill(
 @pytest.mark.timeout(120)
 async def test_an_add_killed_at_every_point(harness: Harness, home: Home, servers: list[dict[str, Any]]) -> None:
     """All or none at each; the same call again works, or says that the servers are there when they are."""
-    place = {"data": str(home.data), "database": home.database}
-    kept = 0
-    for point in range(200):
+    place: dict[str, Any] = {"data": str(home.data), "database": home.database}
+    kept = point = 0
+    while True:
         key_manager = await home.key_manager()
         records = len(await home.records())
         outcome = harness.run("add", at=point, key_manager=key_manager, servers=servers, **place)
@@ -70,6 +70,7 @@ async def test_an_add_killed_at_every_point(harness: Harness, home: Home, server
         again = harness.run("add", key_manager=key_manager, servers=servers, **place)
         assert again.result == (EXISTS if stored else STORED), f"killed at point {point}"
         assert are_whole(await home.servers(key_manager), servers)
+        point += 1
     assert outcome.result == STORED
     assert point == len(outcome.points) > 20
     assert outcome.points.count("commit") == 1
@@ -80,9 +81,9 @@ async def test_an_add_killed_at_every_point(harness: Harness, home: Home, server
 @pytest.mark.timeout(120)
 async def test_a_creation_killed_at_every_point(harness: Harness, home: Home, servers: list[dict[str, Any]]) -> None:
     """A key manager is there with all of its servers and its record, or not at all."""
-    place = {"data": str(home.data), "database": home.database}
-    kept = 0
-    for point in range(200):
+    place: dict[str, Any] = {"data": str(home.data), "database": home.database}
+    kept = point = 0
+    while True:
         svm = await home.svm()
         new = {"svm": svm.name, "client_certificate": home.client_certificate, "server_ca": home.server_ca}
         records = len(await home.records())
@@ -96,6 +97,7 @@ async def test_a_creation_killed_at_every_point(harness: Harness, home: Home, se
         kept += bool(stored)
         again = harness.run("create", new=new, servers=servers[:2], **place)
         assert again.result == (MANAGER_EXISTS if stored else STORED), f"killed at point {point}"
+        point += 1
     assert outcome.result == STORED
     assert point == len(outcome.points) > 20
     assert kept == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from keystead.core.model import KeyServer
@@ -39,7 +40,7 @@ async def main(url: str, name: str, start: float, rounds: int) -> None:
         manager = f"km-{number}"
         for host in ("shared1", f"{name}-1", "SHARED2", f"{name}-2"):
             uuid = f"{manager} {name} {host}"
-            outcomes.append(await store.write(lambda tx, m=manager, h=host, u=uuid: add(tx, m, h, u)))
+            outcomes.append(await store.write(partial(add, manager=manager, host=host, uuid=uuid)))
     await store.close()
     print(*outcomes)
 

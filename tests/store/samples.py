@@ -29,7 +29,7 @@ NODE = Node("node-1", "n1", Release(9, 18, 1))
 
 def certificate(uuid: str = "cert-1", svm: Svm | None = None, **changes: Any) -> Certificate:
     """A client certificate whose texts all differ, so that columns cannot be mixed up unseen."""
-    values = {
+    values: dict[str, Any] = {
         "name": f"name of {uuid}",
         "type": CertificateType.CLIENT,
         "common_name": "cn",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from keystead.service.ports import Transaction
     from keystead.store import SqlStore
 
+KINDS: tuple[type[Any], ...] = (Certificate, KeyManager, KeyServer, Svm, Node)
+
 
 async def test_an_empty_store_has_nothing(store: SqlStore) -> None:
     """Absent single values are None, absent lists are empty."""
@@ -38,7 +40,7 @@ async def test_an_empty_store_has_nothing(store: SqlStore) -> None:
             *(tx.cluster(), tx.svm("x"), tx.svm_named("x"), tx.certificate("x"), tx.key_manager("x")),
             *(tx.key_manager_of(None), tx.account("x"), tx.audit_head("x")),
             *(tx.nodes(), tx.key_servers("x"), tx.data_keys(), tx.audit_records("x", 0, 9), tx.audit_nodes()),
-            *(tx.page(kind, Page()) for kind in (Certificate, KeyManager, KeyServer, Svm, Node)),
+            *(tx.page(kind, Page()) for kind in KINDS),
         ]
 
     assert await store.read(work) == [None] * 8 + [()] * 10
@@ -113,7 +115,7 @@ async def test_an_accounts_version_grows_with_every_change(store: SqlStore) -> N
     """Whatever version the caller says: remembered credentials depend on it."""
     account = Account("admin", Role.ADMIN, "hash", version=1)
     for changed in (account, replace(account, password_hash="other"), replace(account, role=Role.READONLY)):
-        await store.write(lambda tx, changed=changed: tx.put_account(changed))
+        await store.write(lambda tx: tx.put_account(changed))  # noqa: B023 - run at once
     assert await store.read(lambda tx: tx.account("admin")) == Account("admin", Role.READONLY, "hash", version=3)
 
 
@@ -242,5 +244,5 @@ async def test_uniqueness_ends_at_the_owner(filled: SqlStore, work: Callable[[Tr
 
 
 def _everything(tx: Transaction) -> list[object]:
-    pages = [tx.page(kind, Page()) for kind in (Certificate, KeyManager, Svm, Node)]
+    pages = [tx.page(kind, Page()) for kind in KINDS]
     return [*pages, tx.cluster(), tx.key_servers("km-1"), tx.key_servers("absent")]

@@ -46,7 +46,11 @@ def kick(postgres: PostgresServer, url: str) -> Callable[[], None]:
     name = make_url(url).database
     where = f"datname = '{name}' AND pid <> pg_backend_pid()"
     statement = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {where}"  # noqa: S608
-    return lambda: postgres.execute(statement) and None
+
+    def all_connections() -> None:
+        postgres.execute(statement)
+
+    return all_connections
 
 
 @pytest.mark.parametrize(("name", "isolation"), [("reader", "repeatable read"), ("writer", "read committed")])

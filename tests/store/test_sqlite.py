@@ -94,8 +94,11 @@ async def test_writes_that_queue_behind_a_lock_fail_together(
     monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
-    writes = [store.write(lambda tx, n=number: tx.add_svm(Svm(f"{n}", f"{n}"))) for number in range(20)]
-    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+
+    async def write(number: int) -> None:
+        await store.write(lambda tx: tx.add_svm(Svm(f"{number}", f"{number}")))
+
+    outcomes = await asyncio.gather(*map(write, range(20)), return_exceptions=True)
     assert time.monotonic() - began < 2
     assert {type(outcome) for outcome in outcomes} == {StoreError}
     other.rollback()

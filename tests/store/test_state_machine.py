@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from keystead.core.model import Account, Certificate, Cluster, DataKey, KeyManager, KeyServer, Node, Release, Role, Svm
+from keystead.core.server_address import ServerAddress
 from keystead.service.ports import Page, StoreError
 from keystead.store import open_store
 from keystead.store.upgrade import upgrade
@@ -40,7 +41,7 @@ key_managers = st.builds(KeyManager, names, owners, st.booleans(), names, st.lis
 hosts = st.sampled_from(["h", "H", "h.", "::1", "0::1", "i"])
 key_servers = st.builds(
     lambda uuid, manager, position, host, secondaries, password: KeyServer(
-        *(uuid, manager, position, samples.ServerAddress(host, 1), -1, 0, "", tuple(secondaries), password)
+        *(uuid, manager, position, ServerAddress(host, 1), -1, 0, "", tuple(secondaries), password)
     ),
     *(names, names, st.integers(0, 3), hosts, st.lists(names, max_size=3), secrets),
 )
@@ -101,7 +102,7 @@ class BothEngines(RuleBasedStateMachine):
         limit=st.integers(1, 3),
         after=st.none() | st.sampled_from(["a", "b"]),
     )
-    def page(self, kind: type[Svm], owner: str | None, limit: int, after: str | None) -> None:
+    def page(self, kind: type[Any], owner: str | None, limit: int, after: str | None) -> None:
         """A page, restricted by an SVM where the kind has one."""
         equals = {"svm_name": owner} if kind in {Certificate, KeyManager} else {}
         self.alike(write=False, work=lambda tx: tx.page(kind, Page(equals, after, limit)))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import make_url
 
 from keystead.store.tables import UtcTimestamp
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 EAST = timezone(timedelta(hours=9))
+SQLITE, POSTGRES = (make_url(url).get_dialect()() for url in ("sqlite://", "postgresql+psycopg://"))
 MOMENT = datetime(2026, 3, 1, 12, 0, 0, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRES], ids=lambda dialect: dialect.name)
 def test_times_are_utc_whatever_their_zone(dialect: Dialect) -> None:
     """SQLite keeps them naive, PostgreSQL answers in the session's zone; null stays null."""
     column = UtcTimestamp()
@@ -34,4 +35,4 @@ def test_times_are_utc_whatever_their_zone(dialect: Dialect) -> None:
 def test_a_naive_time_is_refused() -> None:
     """It would mean the machine's local time."""
     with pytest.raises(ValueError, match="aware"):
-        UtcTimestamp().process_bind_param(MOMENT.replace(tzinfo=None), sqlite.dialect())
+        UtcTimestamp().process_bind_param(MOMENT.replace(tzinfo=None), SQLITE)

@@ -5,7 +5,7 @@ The bytes of 1.x follow the OASIS test cases 1.2, those of 2.0 were written by P
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -45,6 +45,9 @@ from keystead.kmip.payloads import (
 from keystead.kmip.ttlv import Item, ItemType
 from keystead.kmip.versions import V1_1, V1_2, V1_4, V2_0, V2_1, Version
 from tests.kmip import feeding, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 AES128 = raw_key(bytes(range(16)), enums.CryptographicAlgorithm.AES)
 CUSTOM = Attribute("x-ID", attribute_value=Item(tags.ATTRIBUTE_VALUE, ItemType.TEXT_STRING, "TC-315-12"))
@@ -472,6 +475,11 @@ def test_response_payloads(version: Version, operation: Operation, payload: Any,
     assert encode_response(message) == data
 
 
+CODECS: dict[int, tuple[Callable[[bytes], Any], Callable[[Any], bytes]]] = {
+    tags.REQUEST_MESSAGE & 0xFF: (decode_request, encode_request),
+    tags.RESPONSE_MESSAGE & 0xFF: (decode_response, encode_response),
+}
+
 SAMPLES = [
     *(wire.request(operation, wire.unhex(text), version) for version, operation, _, text in REQUESTS),
     *(wire.response(operation, wire.unhex(text), version) for version, operation, _, text in RESPONSES),
@@ -496,7 +504,7 @@ def test_mutated_messages(sample: bytes, data: st.DataObject) -> None:
             mutated[at // 8 * 8 + 4 : at // 8 * 8 + 8] = data.draw(
                 st.sampled_from([b"\xff" * 4, b"\0\0\0\x08", b"\0" * 4])
             )
-    read, write = (decode_request, encode_request) if sample[2] == 0x78 else (decode_response, encode_response)
+    read, write = CODECS[sample[2]]
     try:
         message = read(bytes(mutated))
     except (TTLVError, RemoteProtocolError):
