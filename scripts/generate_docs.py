@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from keystead.api.reference import reference
 
+from keystead.api.reference import reference
 from keystead.cli.main import cli
 from keystead.core.errors import NOT_RAISED, TABLE
 from keystead.keyservers.failures import ADVICE
