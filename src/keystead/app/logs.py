@@ -5,15 +5,18 @@ Events name what happened and to what; no event holds a password, a key or a req
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from keystead.settings import Settings
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -36,14 +39,15 @@ def configure(settings: Settings) -> None:
     last: list[structlog.typing.Processor] = (
         [renderer] if console else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
+    stream = cast("TextIO", _Log(sys.stderr))
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
@@ -51,3 +55,18 @@ def configure(settings: Settings) -> None:
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("keystead").setLevel(level)  # ours at the level asked for, libraries from warnings on
+
+
+class _Log:
+    """A stream that takes events also when they cannot be written (a full disk): serving goes on without its log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()

@@ -1,12 +1,14 @@
 """The ``keystead`` command: its tree, loaded command by command, and its exit statuses.
 
-Exit status: 0 done, 1 refused (the error is printed), 2 usage, 3 the service cannot be reached,
-130 interrupted.
+Exit status: 0 done, 1 refused (the error is printed) or the output cannot be written, 2 usage, 3 the service cannot be
+reached, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -14,6 +16,7 @@ import click
 
 from keystead import __version__
 
+REFUSED = 1
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 
 
@@ -56,11 +59,37 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
+    _open_standard_streams()
     try:
-        status = cli.main(prog_name="keystead", standalone_mode=False)
+        status = _run()
+    except OSError as error:  # mostly standard output, closed or full; where it is a file, its name is known
+        with contextlib.suppress(OSError):
+            click.echo(f"Error: {error.filename or 'the output cannot be written'}: {error.strerror}", err=True)
+        _drop_output()
+        status = REFUSED
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        status: int = cli.main(prog_name="keystead", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
     except click.Abort:  # Ctrl-C, or the end of input at a prompt
-        status = INTERRUPTED
-    sys.exit(status)
+        return INTERRUPTED
+    return status
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null where the process was started without a stream: a socket or a database must not take its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, closefd=False))
+
+
+def _drop_output() -> None:
+    """Let the interpreter's end find nothing that it could complain of."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
