@@ -101,6 +101,13 @@ def test_no_tls(run: Callable[..., tuple[int, str, str]], script: Callable[[obje
     assert said in err
 
 
+def test_a_password_that_is_not_utf8(run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A usage error, before anything is sent; it is not quoted."""
+    monkeypatch.setenv("KEYSTEAD_PASSWORD", "gr\udcfc\udcdfe")
+    status, out, err = run(*SHOW)
+    assert (status, out, err.splitlines()[-1]) == (2, "", "Error: KEYSTEAD_PASSWORD: not UTF-8")
+
+
 def test_nothing_is_said(run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that takes the connection and is silent is given up."""
     monkeypatch.setattr(client, "TIMEOUT_S", 0.2)

@@ -160,6 +160,26 @@ def test_usage(probe: Any, tmp_path: Path, where: str, options: list[str], envir
     assert named in result.output
 
 
+@pytest.mark.parametrize(
+    ("options", "environment", "named"),
+    [
+        (["--username", "u", "--password-file", "latin.key"], {}, "--password-file"),
+        (["--username", "u"], {"KEYSTEAD_KMIP_PASSWORD": "gr\udcfc\udcdfe"}, "KEYSTEAD_KMIP_PASSWORD"),
+        (["--username", "\udcfc"], {"KEYSTEAD_KMIP_PASSWORD": "p"}, "--username"),
+    ],
+)
+def test_what_is_sent_must_be_utf8(
+    probe: Any, server: fault.FaultServer, tmp_path: Path, options: list[str], environment: Any, named: str
+) -> None:
+    """KMIP's texts are; a password that is not is not quoted, and nothing is sent."""
+    (tmp_path / "latin.key").write_bytes(b"gr\xfc\xdfe\n")
+    paths = [str(tmp_path / part) if part.endswith(".key") else part for part in options]
+    result = probe(f"127.0.0.1:{server.port}", *paths, **environment)
+    assert (result.exit_code, server.accepted) == (2, 0)
+    assert f"{named}: not UTF-8" in result.output
+    assert "gr" not in result.output.partition("Error")[2]
+
+
 def test_help_needs_no_heavy_import() -> None:
     """Asking for help loads neither cryptography nor asyncio."""
     code = (

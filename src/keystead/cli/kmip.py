@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from keystead.cli.login import check_utf8
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -149,11 +151,13 @@ def _password(username: str, file: Path | None) -> Secret | None:
         if file is not None:
             raise click.UsageError("--password-file needs --username")
         return None
+    check_utf8(username, "--username")
+    given, source = os.environ.get("KEYSTEAD_KMIP_PASSWORD"), "KEYSTEAD_KMIP_PASSWORD"
     if file is not None:
-        return Secret(file.read_bytes().removesuffix(b"\n"))
-    given = os.environ.get("KEYSTEAD_KMIP_PASSWORD")
+        given, source = file.read_bytes().removesuffix(b"\n").decode(errors="surrogateescape"), "--password-file"
     if given is None:
         given = click.prompt(f"KMIP password of {username}", hide_input=True, err=True)
+    check_utf8(given, source)
     return Secret(given)
 
 

@@ -51,6 +51,7 @@ def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path
         password=os.environ.get("KEYSTEAD_PASSWORD") or table.get("password"),
     )
     _check_url(login.url)
+    check_utf8(login.password or "", "KEYSTEAD_PASSWORD")
     if ":" in login.user or not login.user.isprintable():
         raise click.UsageError("the account's name cannot hold a colon or a control character")
     return login
@@ -62,10 +63,20 @@ def ask_password(user: str) -> str:
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return getpass.getpass(f"Password of {user}: ")
+        except UnicodeDecodeError:
+            raise click.UsageError("the password is not UTF-8") from None
         except getpass.GetPassWarning:
             raise click.UsageError(
                 "no password: set KEYSTEAD_PASSWORD, put it into the profile file, or use a terminal"
             ) from None
+
+
+def check_utf8(text: str, name: str) -> None:
+    """Refuse what the command line or the environment held as bytes that are no text; raises click.UsageError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(f"{name}: not UTF-8") from None
 
 
 def _check_url(url: str) -> None:
