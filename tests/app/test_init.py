@@ -110,6 +110,32 @@ def test_a_password_that_cannot_be_used_makes_nothing(tmp_path: Path, content: b
     assert not (tmp_path / "data").exists()
 
 
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
+    """A tight one takes nothing away: clients may read the certificate."""
+    installation = Installation(tmp_path / "data")
+    tight = ["sh", "-c", 'umask 777; exec "$@"', "sh", *installation.command("init", "--root-key", f"{tmp_path}/key")]
+    installation.data.mkdir(mode=0o700)
+    subprocess.run(tight, env=installation.environment, check=True, timeout=30)
+    modes = {each.name: each.stat().st_mode & 0o777 for each in (*installation.data.iterdir(), tmp_path / "key")}
+    assert {name: mode for name, mode in modes.items() if not name.startswith("keystead.db")} == {
+        "admin.password": 0o400,
+        "key": 0o400,
+        "node.uuid": 0o444,
+        "tls.crt": 0o444,
+        "tls.key": 0o400,
+    }
+
+
+def test_a_root_key_that_is_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    """With the link and what it points to; no key is made at either place."""
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "not mounted" / "key")
+    done = Installation(tmp_path / "data").run("init", "--root-key", str(link))
+    assert done.returncode == 1
+    assert done.stderr == f"Error: the root key {link} is a link to {tmp_path}/not mounted/key, which does not exist\n"
+    assert not (tmp_path / "not mounted").exists()
+
+
 def on_a_terminal(installation: Installation) -> str:
     """What ``keystead init`` shows on a terminal."""
     ours, theirs = os.openpty()

@@ -102,6 +102,8 @@ def _root_key(settings: Settings) -> list[str]:
         unfinished(path).unlink()
     if path.exists():
         return []
+    if path.is_symlink():
+        raise CannotStart(f"the root key {path} is a link to {path.readlink()}, which does not exist")
     if asyncio.run(_has_data_keys(settings)):
         raise CannotStart(f"the root key {path} is missing, and this database's secrets can be opened with no other")
     create_root_key(path)
@@ -132,6 +134,7 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
     temporary.unlink(missing_ok=True)  # an init was killed here
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)  # whatever the umask
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

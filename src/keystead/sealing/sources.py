@@ -32,6 +32,7 @@ def create_root_key(path: Path) -> Secret:
         descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, 0o400)  # whatever the umask
                 file.write(key)
                 file.flush()
                 os.fsync(file.fileno())
