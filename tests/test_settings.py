@@ -16,7 +16,7 @@ def test_defaults() -> None:
     settings = load({}, {})
     assert settings == Settings()
     assert settings.data == DEFAULT_DATA
-    assert settings.database_url == f"sqlite:///{DEFAULT_DATA.resolve()}/keystead.db"
+    assert settings.database_url == DEFAULT_DATA.resolve() / "keystead.db"
 
 
 def test_order(tmp_path: Path) -> None:
@@ -53,22 +53,45 @@ def test_database_password() -> None:
     settings = load({}, {"KEYSTEAD_DATABASE": SECRET_URL})
     assert settings.database_url == SECRET_URL.replace("postgresql", "postgresql+psycopg")
     assert "hunter2" not in repr(settings)
-    for url in (SECRET_URL, "postgresql://db/keystead?password=hunter2"):
-        with pytest.raises(SettingsError) as raised:
-            load({"database": url}, {})
-        assert "hunter2" not in str(raised.value)
     assert load({"database": "postgresql://u@db/k"}, {}).database == "postgresql://u@db/k"
 
 
-def test_database_password_in_a_readable_file(tmp_path: Path) -> None:
+PASSWORDS = [
+    SECRET_URL,
+    "postgresql://db/keystead?password=hunter2",
+    "postgresql://keystead:hunter2/with/slashes@db/keystead",
+    "postgresql://keystead:hunter2?asked@db/keystead",
+    "postgresql://keystead:hunter2@with:colon@db/keystead",
+    "keystead:hunter2@db/keystead",
+]
+
+
+@pytest.mark.parametrize("url", PASSWORDS)
+def test_no_database_password_in_a_flag(url: str) -> None:
+    """However it is written."""
+    with pytest.raises(SettingsError) as raised:
+        load({"database": url}, {})
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", PASSWORDS)
+def test_database_password_in_a_readable_file(tmp_path: Path, url: str) -> None:
     """In the file it needs mode 0600."""
     file = tmp_path / "keystead.toml"
-    file.write_text(f'database = "{SECRET_URL}"')
+    file.write_text(f'database = "{url}"')
     file.chmod(0o644)
     with pytest.raises(SettingsError, match="0600"):
         load({"data": tmp_path}, {})
     file.chmod(0o600)
-    assert load({"data": tmp_path}, {}).database == SECRET_URL
+    assert load({"data": tmp_path}, {}).database == url
+
+
+def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    """TOML is UTF-8, whatever the machine's locale says; nothing of the file is quoted."""
+    (tmp_path / "keystead.toml").write_bytes(b'database = "caf\xe9"')
+    with pytest.raises(SettingsError, match="not UTF-8") as raised:
+        load({"data": tmp_path}, {})
+    assert "caf" not in str(raised.value)
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

@@ -65,10 +65,10 @@ class Settings:
         return text
 
     @property
-    def database_url(self) -> str:
-        """The database in SQLAlchemy's form: SQLite in the data directory unless one is set."""
+    def database_url(self) -> str | Path:
+        """The database in SQLAlchemy's form, or the path of SQLite's file in the data directory when none is set."""
         if not self.database:
-            return f"sqlite:///{self.data.resolve() / 'keystead.db'}"
+            return self.data.resolve() / "keystead.db"
         scheme, separator, rest = self.database.partition("://")
         return f"postgresql+psycopg{separator}{rest}" if scheme in {"postgresql", "postgres"} else self.database
 
@@ -107,11 +107,13 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
 
 def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: not UTF-8") from None
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -130,9 +132,10 @@ def _refuse_password_in_flag(database: str | None) -> None:
 
 
 def _has_password(database: object) -> bool:
-    authority = str(database or "").partition("://")[2].partition("/")[0]
-    query = str(database or "").partition("?")[2]
-    return ":" in authority.rpartition("@")[0] or "password=" in query
+    """Whether a URL may hold a password: in doubt it does, for one that is written wrongly splits anywhere."""
+    scheme, separator, rest = str(database or "").partition("://")
+    user = (rest if separator else scheme).rpartition("@")[0]
+    return ":" in user or "password=" in rest.partition("?")[2]
 
 
 def _converted(name: str, default: object, value: Any, source: str) -> Any:

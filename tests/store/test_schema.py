@@ -160,6 +160,40 @@ def test_a_missing_file_is_not_made_by_opening(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a#b&mode=memory", "a b", "a\udcff"])
+def test_any_name_of_a_directory_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    """The path is no URL: nothing in it is decoded, and nothing lands elsewhere."""
+    folder = tmp_path / name
+    folder.mkdir()
+    assert upgrade(folder / "keystead.db") is None
+    open_database(folder / "keystead.db").dispose()
+    open_store(folder / "keystead.db").database.dispose()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (folder / "keystead.db").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u:p@canary:w0rd@127.0.0.1:1/db",
+        "postgresql+psycopg://u:p@canary@127.0.0.1:1/db",
+        "postgresql+psycopg://u:p@canary/x@127.0.0.1:1/db",
+        "postgresql+psycopg://u:p@canary?x@127.0.0.1:1/db",
+        "postgresql+canary://u:p@127.0.0.1:1/db",
+        "canary",
+        "sqlite://",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_not_quoted(url: str) -> None:
+    """It may hold a password, and where that begins and ends is not known."""
+    with pytest.raises(StoreError) as caught:
+        upgrade(url)
+    assert "canary" not in str(caught.value)
+    assert "w0rd" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
 def test_the_database_file_is_the_owners_alone(sqlite_template: Path, tmp_path: Path) -> None:
     """Hashes and sealed values are not for everybody."""
     upgrade(f"sqlite:///{tmp_path / 'new.db'}")

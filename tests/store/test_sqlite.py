@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,6 +121,40 @@ async def test_reads_of_a_file_that_another_process_keeps_to_itself_end_in_time(
     assert {type(outcome) for outcome in outcomes} == {StoreError}
     other.rollback()
     await store.close()
+
+
+def _remove(file: Path, *, replace: bool) -> None:
+    """Delete a database, or put a copy in its place."""
+    copy = file.read_bytes()
+    for path in file.parent.glob("keystead.db*"):
+        path.unlink()
+    if replace:
+        (file.parent / "new").write_bytes(copy)
+        (file.parent / "new").rename(file)
+
+
+def _exists(file: Path) -> bool:
+    return file.exists()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_gone_or_replaced_is_neither_read_nor_written(
+    store: SqlStore, sqlite_url: str, *, replaced: bool
+) -> None:
+    """Connections that are open still have it, but what they commit would be lost; and no empty one is made."""
+    file = Path(make_url(sqlite_url).database or "")
+    await store.write(lambda tx: tx.add_svm(Svm("s", "s")))
+    _remove(file, replace=replaced)
+    found = "replaced" if replaced else "gone"
+    for _ in range(2):
+        with pytest.raises(StoreError, match=found):
+            await store.write(lambda tx: tx.add_svm(Svm("t", "t")))
+        for read in (store.read, store.glance):
+            with pytest.raises(StoreError, match=found):
+                await read(lambda tx: tx.svm("s"))
+        store.database.dispose()
+        found = "replaced" if replaced else "unable to open|gone"
+    assert _exists(file) == replaced
 
 
 def test_all_waits_together_are_below_a_requests_deadline() -> None:

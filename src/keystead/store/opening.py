@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from keystead.service.ports import StoreError
@@ -13,19 +12,18 @@ from keystead.store import postgres, sqlite
 from keystead.store.engine import Database, SqlStore
 from keystead.store.schema import check_schema
 
-if TYPE_CHECKING:
-    from sqlalchemy import URL
-
+MALFORMED = "the database URL is malformed (in a user and a password, / ? : @ % are written %2F %3F %3A %40 %25)"
 _ENGINES = {"sqlite": sqlite.open_database, "postgresql": postgres.open_database}
 
 
-def open_store(url: str) -> SqlStore:
+def open_store(url: str | Path) -> SqlStore:
     """Open a database whose schema is of this release.
 
-    ``url`` is in SQLAlchemy's form, ``sqlite:////absolute/path`` or ``postgresql+psycopg://...``. Raises StoreError,
-    whose text never holds the URL; SchemaError when `keystead db upgrade` must run first.
+    ``url`` is in SQLAlchemy's form, ``sqlite:////absolute/path`` or ``postgresql+psycopg://...``, or the path of
+    SQLite's file. Raises StoreError, whose text never holds the URL; SchemaError when `keystead db upgrade` must run
+    first.
     """
-    parsed = _parse(url)
+    parsed = parse(url)
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
         raise StoreError(f"there is no database {parsed.database}: run `keystead init`")
     database = open_database(parsed)
@@ -37,9 +35,9 @@ def open_store(url: str) -> SqlStore:
     return SqlStore(database)
 
 
-def open_database(url: str | URL) -> Database:
+def open_database(url: str | Path | URL) -> Database:
     """Make the engines of a database, whatever its schema; nothing is opened yet. Raises StoreError."""
-    parsed = _parse(url)
+    parsed = parse(url)
     make = _ENGINES.get(parsed.get_backend_name())
     if make is None:
         raise StoreError("the database URL must begin with sqlite:/// or postgresql://")
@@ -47,10 +45,20 @@ def open_database(url: str | URL) -> Database:
         return make(parsed)
     except ModuleNotFoundError:
         raise StoreError("PostgreSQL needs the driver: install keystead[postgres]") from None
-
-
-def _parse(url: str | URL) -> URL:
-    try:
-        return make_url(url)
     except ArgumentError:
-        raise StoreError("the database URL is malformed") from None
+        raise StoreError(MALFORMED) from None
+
+
+def parse(url: str | Path | URL) -> URL:
+    """Return the URL of a database. Raises StoreError, whose text holds nothing of it: parts of a password may be
+    anywhere in a URL that has an ``@`` too many.
+    """
+    if isinstance(url, Path):
+        return URL.create("sqlite", database=str(url))
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError(MALFORMED) from None
+    if isinstance(url, str) and parsed.get_backend_name() != "sqlite" and url.count("@") > 1:
+        raise StoreError(MALFORMED)
+    return parsed

@@ -2,15 +2,18 @@
 
 WAL with ``synchronous=FULL``: a commit that was answered survives a loss of power. Python's driver would begin a
 deferred transaction before the first write only, and two writers could both count three key servers and both add one;
-so it begins nothing by itself, and a write begins with BEGIN IMMEDIATE.
+so it begins nothing by itself, and a write begins with BEGIN IMMEDIATE. The file is made by `upgrade` alone: every
+connection is to the file that the first one found, so that nothing is written into one that is deleted or another.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -39,10 +42,15 @@ _PRIMARY_CODE = 0xFF
 
 
 def open_database(url: URL) -> Database:
-    """Make the engines; nothing is opened yet."""
-    reader = _engine(url, READERS, "BEGIN", (*_PRAGMAS, _READ_ONLY), BUSY_TIMEOUT_S)
-    writer = _engine(url, 1, "BEGIN IMMEDIATE", _PRAGMAS, BUSY_TIMEOUT_S)
-    glancer = _engine(url, 1, "BEGIN", (*_PRAGMAS, _READ_ONLY), 0)
+    """Make the engines; nothing is opened yet. Raises StoreError for a URL without a path."""
+    if not url.database:
+        raise StoreError("the database URL must name a file: sqlite:////absolute/path")
+    file = _File(url.database)
+    # As a URI, because only that can say "open, do not make". Quoted: any name of a directory is taken as it is.
+    url = url.set(database=file.uri, query=url.query | {"uri": "true", "mode": "rw"})
+    reader = _engine(url, file, READERS, "BEGIN", (*_PRAGMAS, _READ_ONLY), BUSY_TIMEOUT_S)
+    writer = _engine(url, file, 1, "BEGIN IMMEDIATE", _PRAGMAS, BUSY_TIMEOUT_S)
+    glancer = _engine(url, file, 1, "BEGIN", (*_PRAGMAS, _READ_ONLY), 0)
     return Database(reader, writer, glancer, READERS, 1, row_locks=False, classify=classify)
 
 
@@ -81,7 +89,31 @@ def _use_wal(connection: sqlite3.Connection, wait_s: float) -> None:
             return
 
 
-def _engine(url: URL, connections: int, begin: str, pragmas: tuple[str, ...], wait_s: float) -> Engine:
+class _File:
+    """The database's file, the same as long as its engines are used."""
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(path)  # noqa: PTH100 - Path.absolute() leaves ".." for later
+        self._first: tuple[int, int] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"file:{quote(os.fsencode(self._path))}"
+
+    def check(self) -> None:
+        """Raise StoreError when the path names another file than at first, or none."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - for every transaction
+        except OSError:
+            raise StoreError("the database's file is gone: restore it and start again") from None
+        identity = found.st_dev, found.st_ino
+        if self._first is None:
+            self._first = identity
+        if identity != self._first:
+            raise StoreError("the database's file was replaced while it was open: start again")
+
+
+def _engine(url: URL, file: _File, connections: int, begin: str, pragmas: tuple[str, ...], wait_s: float) -> Engine:
     engine = create_engine(
         url, pool_size=connections, max_overflow=0, hide_parameters=True, connect_args={"isolation_level": None}
     )
@@ -99,6 +131,7 @@ def _engine(url: URL, connections: int, begin: str, pragmas: tuple[str, ...], wa
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
+        file.check()
         until = connection.get_execution_options().get(UNTIL)
         if until is not None:
             _wait(connection.connection.dbapi_connection, until - time.monotonic())

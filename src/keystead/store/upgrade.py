@@ -19,7 +19,7 @@ from keystead.service.ports import StoreError
 from keystead.store import tables
 from keystead.store.engine import UNTIL
 from keystead.store.failures import RunAgain
-from keystead.store.opening import open_database
+from keystead.store.opening import open_database, parse
 from keystead.store.schema import SchemaError, revision
 
 if TYPE_CHECKING:
@@ -33,15 +33,16 @@ LOCK_TIMEOUT_S = 30
 STATEMENT_TIMEOUT_S = 600
 
 
-def upgrade(url: str) -> str | None:
+def upgrade(url: str | Path) -> str | None:
     """Upgrade a database in one transaction, alone; return the revision it had, None for an empty one.
 
     SQLite's file is made (mode 0600) where there is none. Raises StoreError, SchemaError for a newer schema.
     """
-    database = open_database(url)
+    parsed = parse(url)
+    database = open_database(parsed)
     try:
-        if database.writer.dialect.name == "sqlite" and database.writer.url.database:
-            os.close(os.open(database.writer.url.database, os.O_CREAT | os.O_RDWR, 0o600))
+        if parsed.get_backend_name() == "sqlite":
+            os.close(os.open(str(parsed.database), os.O_CREAT | os.O_RDWR, 0o600))
         return _upgrade(database)
     except OSError as error:
         raise StoreError(f"the database file cannot be made: {error.strerror}") from None
