@@ -38,9 +38,9 @@ class Api:
     store: SqlStore
 
     async def audit(self) -> list[AuditRecord]:
-        """Every audit record of the one node."""
+        """Every audit record of the one node, without that of init."""
         (node,) = await self.store.read(lambda tx: tx.nodes())
-        return list(await self.store.read(lambda tx: tx.audit_records(node.uuid, 0, 1000)))
+        return list(await self.store.read(lambda tx: tx.audit_records(node.uuid, 1, 1000)))
 
     async def certificate(self, type_: str, pem: str, key: str | None = None, **more: object) -> str:
         """Install a certificate and return its uuid."""

@@ -100,7 +100,7 @@ class Round:
             uuids = [uuid for of_one in self.key_managers for uuid in of_one]
             servers = {uuid: len(await store.read(lambda tx, uuid=uuid: tx.key_servers(uuid))) for uuid in uuids}  # type: ignore[misc]
             (node,) = await store.read(lambda tx: tx.nodes())
-            records = await store.read(lambda tx: tx.audit_records(node.uuid, 0, 100_000))
+            records = await store.read(lambda tx: tx.audit_records(node.uuid, 1, 100_000))
             await store.close()
             return servers, Counter(record.path.split("/")[-2] for record in records if record.state == "success")
 

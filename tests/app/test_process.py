@@ -44,9 +44,9 @@ def stop(service: Service, number: int = signal.SIGTERM) -> float:
 
 
 def codes(installation: Installation) -> list[tuple[str, str]]:
-    """State and code of all audit records."""
+    """State and code of all audit records but init's."""
     with contextlib.closing(sqlite3.connect(installation.data / "keystead.db")) as database:
-        return database.execute('SELECT state, code FROM audit_records ORDER BY "index"').fetchall()
+        return database.execute('SELECT state, code FROM audit_records WHERE "index" > 1 ORDER BY "index"').fetchall()
 
 
 def stored_servers(installation: Installation) -> list[str]:

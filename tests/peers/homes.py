@@ -60,9 +60,9 @@ class Home:
         return list(await self.store.read(lambda tx: tx.key_servers(key_manager)))
 
     async def records(self, after: int = 0) -> list[AuditRecord]:
-        """The audit records of the one node from an index on."""
+        """The audit records of the one node after so many; that of init is not counted."""
         (node,) = await self.store.read(lambda tx: tx.nodes())
-        return list(await self.store.read(lambda tx: tx.audit_records(node.uuid, after, 100_000)))
+        return list(await self.store.read(lambda tx: tx.audit_records(node.uuid, after + 1, 100_000)))
 
     async def check_chain(self) -> None:
         """Assert that every record is there and as it was written."""

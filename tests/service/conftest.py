@@ -71,9 +71,9 @@ class World:
         return [str(server.address) for server in await self.store.read(lambda tx: tx.key_servers(key_manager))]
 
     async def audited(self) -> list[tuple[str, str]]:
-        """Return state and code of this node's audit records, in order."""
+        """Return state and code of this node's audit records, in order, without that of init."""
         (node,) = await self.store.read(lambda tx: tx.nodes())
-        records = await self.store.read(lambda tx: tx.audit_records(node.uuid, 0, 1000))
+        records = await self.store.read(lambda tx: tx.audit_records(node.uuid, 1, 1000))
         return [(record.state, record.code) for record in records]
 
 

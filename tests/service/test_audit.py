@@ -13,7 +13,7 @@ from sqlalchemy import text
 from keystead.core.errors import KEY_SERVER_LIMIT, OntapError
 from keystead.core.model import Node, Release, Role, Svm
 from keystead.service import audit as audit_module
-from keystead.service.audit import BUCKETS, AuditLog, ChainReport, verify
+from keystead.service.audit import BUCKETS, AuditLog, ChainReport, begin, verify
 from keystead.service.context import Call, Caller
 from tests.service.worlds import KEYRING, HandClock
 
@@ -34,13 +34,18 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def audit(store: SqlStore, clock: HandClock) -> AuditLog:
-    """The log of one node."""
+    """The log of one node, which has no record yet: init would have written one."""
     return AuditLog(store, KEYRING, clock, NODE)
 
 
 async def records(store: SqlStore) -> tuple[AuditRecord, ...]:
     """What was recorded."""
     return await store.read(lambda tx: tx.audit_records(NODE, 0, 10_000))
+
+
+async def begun(store: SqlStore, clock: HandClock, node: str = NODE) -> None:
+    """Write record 1, as init does."""
+    await store.write(lambda tx: begin(tx, KEYRING, clock, node))
 
 
 async def test_a_changes_record_is_in_its_transaction(store: SqlStore, audit: AuditLog, clock: HandClock) -> None:
@@ -229,17 +234,45 @@ async def test_a_flood_of_names_is_bounded(store: SqlStore, audit: AuditLog) -> 
 async def test_intact_chains_are_reported(
     store: SqlStore, audit: AuditLog, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of every node, in pages; a registered node without records is shown as such."""
+    """Of every node, in pages; the last record's MAC is shown, to be noted."""
     monkeypatch.setattr(audit_module, "PAGE", 2)
     other = AuditLog(store, KEYRING, clock, "node-2")
-    for log, count in ((audit, 4), (other, 3)):
+    for node, log, count in ((NODE, audit, 3), ("node-2", other, 2)):
+        await begun(store, clock, node)
         for _ in range(count):
             await log.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
-    await store.write(lambda tx: tx.put_node(Node("node-3", "n", Release(9, 18, 1))))
     reports = await verify(store, KEYRING)
-    assert reports == (ChainReport("node-1", 4), ChainReport("node-2", 3), ChainReport("node-3", 0))
+    assert reports == (ChainReport("node-1", 4), ChainReport("node-2", 3))
     assert all(report.intact for report in reports)
-    assert str(reports[0]) == "node node-1: intact, 4 records"
+    mac = (await records(store))[-1].mac.hex()
+    assert str(reports[0]) == f"node node-1: intact, 4 records, the last with MAC {mac}"
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["and nothing later", "and records since"])
+async def test_a_chain_that_was_deleted_as_a_whole_is_reported(
+    store: SqlStore, audit: AuditLog, clock: HandClock, *, later: bool
+) -> None:
+    """Its node is still there, or known to who asks; what is recorded afterwards is no beginning."""
+    await begun(store, clock)
+    assert [report.intact for report in await verify(store, KEYRING, NODE)] == [True]
+    await store.write(lambda tx: tx.put_node(Node(NODE, "n", Release(9, 18, 1))))
+    with store.database.writer.begin() as connection:
+        connection.execute(text("DELETE FROM audit_records"))
+        connection.execute(text("DELETE FROM audit_heads"))
+    if later:
+        await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
+    (report,) = await verify(store, KEYRING)
+    assert (report.broken_at, report.intact) == (1, False)
+    with store.database.writer.begin() as connection:
+        connection.execute(text("DELETE FROM nodes"))
+    assert [report.broken_at for report in await verify(store, KEYRING, NODE)] == [1]
+
+
+async def test_a_chain_begins_once(store: SqlStore, clock: HandClock) -> None:
+    """Init may be repeated."""
+    for _ in range(2):
+        await begun(store, clock)
+    assert [record.message for record in await records(store)] == ["initialised"]
 
 
 @pytest.mark.parametrize(
@@ -254,11 +287,17 @@ async def test_intact_chains_are_reported(
     ids=["altered", "deleted", "cut", "head gone", "head moved"],
 )
 async def test_what_was_done_to_a_chain_behind_its_back_is_reported(
-    store: SqlStore, audit: AuditLog, monkeypatch: pytest.MonkeyPatch, damage: str, broken_at: int
+    store: SqlStore,
+    audit: AuditLog,
+    clock: HandClock,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+    broken_at: int,
 ) -> None:
     """With the first index that does not hold."""
     monkeypatch.setattr(audit_module, "PAGE", 3)
-    for _ in range(7):
+    await begun(store, clock)
+    for _ in range(6):
         await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
     with store.database.writer.begin() as connection:
         connection.execute(text(damage))

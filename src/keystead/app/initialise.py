@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from keystead.app import listener
+from keystead.app.clock import SystemClock
 from keystead.app.wiring import NODE_FILE, CannotStart, opened
 from keystead.core.model import ONTAP_LEVEL, Account, Cluster, Node, Role
 from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher, Keyring, create_root_key, read_root_key
 from keystead.sealing.sources import unfinished
+from keystead.service import audit
 from keystead.service.ports import SealError, StoreError
 from keystead.settings import SettingsError
 
@@ -145,25 +147,26 @@ async def _rows(settings: Settings, given: Secret | None, *, terminal: bool) -> 
     """Make the rows that a service needs: data key, cluster, node, account admin."""
     store = opened(settings)
     try:
-        await _data_key(store, read_root_key(settings.root_key_file))
-        await store.write(lambda tx: _cluster_and_node(tx, settings.data))
+        keyring = await _keyring(store, read_root_key(settings.root_key_file))
+        await store.write(lambda tx: _cluster_and_node(tx, settings.data, keyring))
         return await _admin(store, settings.data, given, terminal=terminal)
     finally:
         await store.close()
 
 
-async def _data_key(store: SqlStore, root_key: Secret) -> None:
-    def make(tx: Transaction) -> None:
+async def _keyring(store: SqlStore, root_key: Secret) -> Keyring:
+    def make(tx: Transaction) -> Keyring:
         keys = tx.data_keys()
         if keys:
-            Keyring.open(root_key, keys)  # raises when it is another root key
-        else:
-            tx.add_data_key(Keyring.create(root_key)[1])
+            return Keyring.open(root_key, keys)  # raises when it is another root key
+        keyring, key = Keyring.create(root_key)
+        tx.add_data_key(key)
+        return keyring
 
-    await store.write(make)
+    return await store.write(make)
 
 
-def _cluster_and_node(tx: Transaction, data: Path) -> None:
+def _cluster_and_node(tx: Transaction, data: Path, keyring: Keyring) -> None:
     cluster = tx.cluster()
     if cluster is None:
         cluster = Cluster(str(uuid4()), "keystead")
@@ -175,6 +178,8 @@ def _cluster_and_node(tx: Transaction, data: Path) -> None:
     known = {node.uuid: node for node in tx.nodes()}
     name = known[uuid].name if uuid in known else f"{cluster.name}-{len(known) + 1:02}"
     tx.put_node(Node(uuid, name, ONTAP_LEVEL))
+    if uuid not in known:  # a node that is known and has no records any more lost them: verify must say so
+        audit.begin(tx, keyring, SystemClock(), uuid)
 
 
 async def _admin(store: SqlStore, data: Path, given: Secret | None, *, terminal: bool) -> list[str]:

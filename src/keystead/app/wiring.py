@@ -143,7 +143,7 @@ async def _verify_audit(settings: Settings) -> tuple[list[str], bool]:
     store = opened(settings)
     try:
         keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
-        reports = await verify(store, keyring)
+        reports = await verify(store, keyring, node_uuid(settings.data))
     except (SealError, StoreError) as error:
         raise CannotStart(str(error)) from None
     finally:

@@ -7,7 +7,7 @@ logins are counted per minute, account and address, so that a guesser cannot fil
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,9 @@ LATE_LIMIT = 1000
 """Records that are being written behind their answers at most; with more, answers wait."""
 
 PAGE = 1000
+INITIALISED = "initialised"
+"""The message of every node's record 1, which no other record has."""
+
 _OTHERS = "(others)"
 _MINUTE = timedelta(minutes=1)
 _Bucket = tuple["datetime", str, str]
@@ -169,14 +172,39 @@ class AuditLog:
         )
 
 
+def begin(tx: Transaction, sealer: Sealer, clock: Clock, node: str) -> None:
+    """Append record 1 of a new node. Every node has it, so a chain that was deleted as a whole is missed."""
+    if tx.audit_head(node) is None:
+        record = AuditRecord(
+            node=node,
+            index=0,
+            timestamp=clock.now(),
+            account="",
+            location="",
+            svm="",
+            method="",
+            path="",
+            input="",
+            state="success",
+            code="",
+            message=INITIALISED,
+        )
+        tx.add_audit_record(*audit.append(record, None, sealer.mac))
+
+
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What was found in one node's chain: ``broken_at`` is the first index that does not hold, None if all do."""
+    """What was found in one node's chain: ``broken_at`` is the first index that does not hold, None if all do.
+
+    ``mac`` is that of the last record, of an intact chain: noted elsewhere, it shows whether the chain was put back to
+    an earlier state, which the database alone cannot show.
+    """
 
     node: str
     records: int
     broken_at: int | None = None
     reason: str = ""
+    mac: bytes = field(default=b"", compare=False)
 
     @property
     def intact(self) -> bool:
@@ -184,14 +212,18 @@ class ChainReport:
         return self.broken_at is None
 
     def __str__(self) -> str:
-        found = f"intact, {self.records} records" if self.intact else f"BROKEN: record {self.broken_at} {self.reason}"
-        return f"node {self.node}: {found}"
+        if not self.intact:
+            return f"node {self.node}: BROKEN: record {self.broken_at} {self.reason}"
+        return f"node {self.node}: intact, {self.records} records, the last with MAC {self.mac.hex()}"
 
 
-async def verify(store: Store, sealer: Sealer) -> tuple[ChainReport, ...]:
-    """Walk the chains of all nodes, page by page, while they may grow. Raises StoreError."""
+async def verify(store: Store, sealer: Sealer, *known: str) -> tuple[ChainReport, ...]:
+    """Walk the chains of all nodes, page by page, while they may grow. Raises StoreError.
+
+    ``known`` are uuids of nodes that exist, whatever the database says.
+    """
     nodes = await store.read(lambda tx: tx.audit_nodes())
-    return tuple([await _verify_node(store, sealer, node) for node in nodes])
+    return tuple([await _verify_node(store, sealer, node) for node in sorted({*nodes, *known})])
 
 
 async def _verify_node(store: Store, sealer: Sealer, node: str) -> ChainReport:
@@ -201,9 +233,11 @@ async def _verify_node(store: Store, sealer: Sealer, node: str) -> ChainReport:
         records, head = await store.read(lambda tx: _page(tx, node, after))  # noqa: B023 - run before the next turn
         try:
             last = audit.follow(node, records, last, sealer.mac)
+            if after == 0 and (not records or records[0].message != INITIALISED):
+                raise audit.BrokenChainError(1, "is missing: it is written when a node is initialised")
             if len(records) < PAGE:
                 audit.check_end(node, last, head, sealer.mac)
-                return ChainReport(node, last[0])
+                return ChainReport(node, last[0], mac=last[1])
         except audit.BrokenChainError as broken:
             return ChainReport(node, broken.index - 1, broken.index, broken.reason)
 
