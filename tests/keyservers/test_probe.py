@@ -176,14 +176,11 @@ def test_every_reachable_row_has_a_case() -> None:
 
 
 def test_a_refused_certificate_is_shown_to_the_operator(run: Any) -> None:
-    """Whose certificate was refused is learned (Python 3.13 and later tells it)."""
+    """Whose certificate was refused is learned."""
     with kmip_server()() as server:
         (result,) = run(Gateway(LOOPBACK).probe_all([target(server.port)], identity(CLIENT, OTHER_CA), 40))
-    if sys.version_info >= (3, 13):
-        certificate: Any = result.learned["certificate"]
-        assert certificate["issuer"] == "CN=Key Server CA"
-    else:
-        assert "certificate" not in result.learned
+    certificate: Any = result.learned["certificate"]
+    assert certificate["issuer"] == "CN=Key Server CA"
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ _RECORD_TYPES: Final = frozenset({20, 21, 22, 23})
 _HANDSHAKE_RECORD: Final = 22
 _SERVER_HELLO: Final = 2
 _CERTIFICATE: Final = 11
+_DER: Final = 2  # _ssl.ENCODING_DER
 _RECORD_HEADER: Final = 5
 _MESSAGE_HEADER: Final = 4
 _EMPTY_CERTIFICATE_LIST: Final = 3
@@ -190,7 +191,7 @@ class Stream:
     def peer_chain(self) -> tuple[bytes, ...]:
         """All certificates that the peer sent (DER), its own first.
 
-        Python tells from 3.13 on. Before, it is the peer's own alone, and nothing when the handshake failed.
+        Also of a handshake that failed, as far as they had come.
         """
         return _unverified_chain(self._tls) or tuple(filter(None, [self.peer_certificate]))
 
@@ -331,5 +332,9 @@ def _holds_certificate(flight: bytes) -> bool:
 
 
 def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
-    read = getattr(tls, "get_unverified_chain", None)  # since Python 3.13
-    return tuple(read()) if read is not None else ()
+    read = getattr(tls, "get_unverified_chain", None)  # public since Python 3.13
+    if read is not None:
+        return tuple(read())
+    # Before, the same list lies one level down; without it a refused server's certificate could not be shown.
+    inner = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", None)
+    return tuple(certificate.public_bytes(_DER) for certificate in inner() or ()) if inner is not None else ()
