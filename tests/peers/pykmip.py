@@ -62,9 +62,14 @@ def running(count: int, folder: Path, credentials: Credentials, client_ca: Autho
     """Run ``count`` servers, started side by side (about 3 s on two cores), and end them afterwards."""
     servers: list[Program] = []
     try:
-        servers.extend(start(folder / f"server-{number}", credentials, client_ca) for number in range(1, count + 1))
-        for server in servers:
-            server.wait_until_ready()
+        folders = [folder / f"server-{number}" for number in range(1, count + 1)]
+        servers.extend(start(each, credentials, client_ca) for each in folders)
+        for number, each in enumerate(folders):
+            try:
+                servers[number].wait_until_ready()
+            except RuntimeError:  # another process took the port between its choice and its use
+                servers[number] = start(each, credentials, client_ca)
+                servers[number].wait_until_ready()
         yield servers
     finally:
         for server in servers:
