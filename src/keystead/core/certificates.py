@@ -7,7 +7,7 @@ Pure: the time is an argument and no file is read. Source: ONTAP pages of ``POST
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -113,7 +113,7 @@ def _check_private_key(key: Secret, leaf: x509.Certificate) -> None:
     if not (isinstance(loaded, _PrivateKey) and isinstance(public, _PublicKey)):
         raise OntapError(errors.KEY_MALFORMED, target="private_key")
     _check_key_size(public, "private_key")
-    if _spki(public) != _spki(leaf.public_key()):
+    if _spki(public) != _spki(cast("_PublicKey", leaf.public_key())):  # its type was checked when it was read
         raise OntapError(errors.KEY_MISMATCH, target="private_key")
     try:
         _prove(loaded)
@@ -139,9 +139,7 @@ def _prove(private: _PrivateKey) -> None:
         private.public_key().verify(private.sign(message), message)
 
 
-def _spki(key: object) -> bytes:
-    if not isinstance(key, _PublicKey):
-        raise TypeError("checked by the caller")
+def _spki(key: _PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
