@@ -75,6 +75,7 @@ class SqlStore:
         self.database = database
         self._readers = Workers("keystead-read", database.readers)
         self._writers = Workers("keystead-write", database.writers)
+        self._glancing: Connection | None = None
         self._closed = False
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
@@ -92,8 +93,8 @@ class SqlStore:
         self._check_open()
         if self.database.glancer is not None:
             # Busy or broken: the workers may wait, repeat, and find out what it means.
-            with suppress(SQLAlchemyError, RunAgain), self.database.glancer.connect() as connection:
-                return self._run(connection, work)
+            with suppress(SQLAlchemyError, RunAgain):
+                return self._glance(self.database.glancer, work)
         return await self.read(work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
@@ -121,7 +122,25 @@ class SqlStore:
         self._closed = True
         ends = [asyncio.wrap_future(end) for end in self._readers.stop() + self._writers.stop()]
         await asyncio.wait(ends, timeout=CLOSING_S)
+        self._stop_glancing()
         self.database.dispose()
+
+    def _glance(self, glancer: Engine, work: Callable[[Transaction], T]) -> T:
+        """Read on a connection that stays checked out: taking one from a pool costs as much as the read."""
+        self._glancing = self._glancing or glancer.connect()
+        try:
+            result = self._run(self._glancing, work)
+            self._glancing.rollback()
+        except BaseException:
+            self._stop_glancing()
+            raise
+        return result
+
+    def _stop_glancing(self) -> None:
+        """Give the connection back: it begins anew, or is closed with the others."""
+        if self._glancing is not None:
+            self._glancing.close()
+            self._glancing = None
 
     def _check_open(self) -> None:
         if self._closed:
