@@ -23,7 +23,6 @@ from keystead.kmip.errors import TransportError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
 READ_SIZE: Final = 64 * 1024
 """Bytes asked for in one read: four full TLS records."""
@@ -153,6 +152,7 @@ class Stream:
     __slots__ = (
         "_client_certificate_sent",
         "_early",
+        "_exchanging",
         "_handshake_done",
         "_incoming",
         "_loop",
@@ -180,6 +180,7 @@ class Stream:
         self._early = b""  # the first bytes of the peer, enough to tell what it speaks
         self._client_certificate_sent = self._handshake_done = self._received = self._unwritable = False
         self._reads = 0
+        self._exchanging = _Guard(self, "exchange")
         self.version: str | None = None
         self.cipher: str | None = None
         self.peer_certificate: bytes | None = None
@@ -217,7 +218,7 @@ class Stream:
         A connection that the peer has closed is not an error here: what the peer said about it is still to be read, so
         the next :meth:`receive` tells, by the peer's last bytes, its alert, or the end of the stream.
         """
-        with self._closing_on_failure("exchange"):
+        with self._exchanging:
             self._tls.write(data)
             await self._flush()
 
@@ -227,7 +228,10 @@ class Stream:
         Raises:
             TLSError: phase "exchange": an alert, a broken record or a reset.
         """
-        with self._closing_on_failure("exchange"):
+        with self._exchanging:
+            if not (self._tls.pending() or self._incoming.pending or self._incoming.eof):
+                await self._flush()  # nothing is here: to ask OpenSSL for it would only cost an exception
+                await self._fill()
             while True:
                 try:
                     data = self._tls.read(READ_SIZE)
@@ -250,7 +254,7 @@ class Stream:
 
     async def _handshake(self, *, send_alert: bool) -> None:
         start = time.perf_counter()
-        with self._closing_on_failure("tls"):
+        with _Guard(self, "tls"):
             while True:
                 try:
                     self._tls.do_handshake()
@@ -304,17 +308,30 @@ class Stream:
         if len(self._early) <= _RECORD_HEADER:
             self._early = (self._early + data)[: _RECORD_HEADER + 1]
 
-    @contextlib.contextmanager
-    def _closing_on_failure(self, phase: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:  # ssl.SSLError too
+    def closed_by(self, phase: str, error: BaseException) -> TLSError | None:
+        """Close the socket for a failure; say what an OSError (ssl.SSLError too) shows of the peer."""
+        failure = None
+        if isinstance(error, OSError):
             failure = TLSError(phase, f"the connection failed ({phase})", self.evidence, self.peer_chain, error)
-            self._sock.close()
+        self._sock.close()
+        return failure
+
+
+class _Guard:
+    """Closes a stream on any failure within, and turns an OSError into a TLSError. Entered once per read and write."""
+
+    __slots__ = ("_phase", "_stream")
+
+    def __init__(self, stream: Stream, phase: str) -> None:
+        self._stream = stream
+        self._phase = phase
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None and (failure := self._stream.closed_by(self._phase, error)) is not None:
             raise failure from error
-        except BaseException:
-            self._sock.close()
-            raise
 
 
 def _holds_certificate(flight: bytes) -> bool:
