@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -129,32 +128,16 @@ def _issued_by_a_leaf() -> Credentials:
     return Credentials(leaf.certificate, leaf.key, (middle.certificate,))
 
 
-SHORT_GROUP = """\
------BEGIN X9.42 DH PARAMETERS-----
-MIIBJgKBgQCqqahZ81Van19WetOGVsb3tx4hp7IYaWULJ85z8Gjpn+sVDLt702BN
-N1ajJYWforKaxYEitjpGKCCcZX/s6gSn8stJs/CkwdcfrZ+IEcGMs3UONAP/1ndS
-GFtMN20C9bmkOgTAoEu7s6zET/zrrKSw+H9ltPy0Vd9wAqGeDBCj4QKBgHVPLcdD
-S32h5l4X5q+6bSI9p9JTiN0CMQvQu/7r66nr1ZJA2Fh7LuWPRmva4gj8JE0zxLBw
-hO0AG6qQHbQe8325fiumI3z04JZTljLZTBQe1C/a3SY8C4I5pF0q6pdRUD1yNRfY
-JP18hto7PAOmcI8o6+qFgukgdX1giyHjcjuiAh0A4Ut8QDlP9fGh3Kk9uoz+vzax
-AIul32xXx5rUjQ==
------END X9.42 DH PARAMETERS-----
-"""
-
-
-def _short_group() -> Any:
-    """A server's context that offers Diffie-Hellman of 1024 bits and nothing else."""
+def _prime_field_only() -> Any:
+    """A server's context that agrees on keys by Diffie-Hellman over a prime field and in no other way."""
     ciphers = "DHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0"
-    context = server_context(SERVER_CA.issue(key="rsa"), CLIENT_CA, versions="1.2", ciphers=ciphers)
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-        file.write(SHORT_GROUP)
-        file.flush()
-        context.load_dh_params(file.name)
-    return context
+    return server_context(SERVER_CA.issue(key="rsa"), CLIENT_CA, versions="1.2", ciphers=ciphers)
 
 
 # Record and handshake header, version 3.2, random, no session, TLS_RSA_WITH_AES_128_CBC_SHA, no compression.
 TLS_1_1_SERVER_HELLO = bytes.fromhex("160302002a 02000026 0302") + bytes(32) + bytes.fromhex("00 002f 00")
+# The same of TLS 1.2 with TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, and without the extension of RFC 5746.
+LEGACY_SERVER_HELLO = bytes.fromhex("160303002a 02000026 0303") + bytes(32) + bytes.fromhex("00 c02f 00")
 
 
 def network_cases() -> Iterator[Case]:
@@ -192,7 +175,9 @@ def network_cases() -> Iterator[Case]:
     yield engine("alert 40", "no_common_cipher", serving(fault.alert(40)))
     yield engine("alert 70", "no_common_tls_version", serving(fault.alert(70)))
     yield engine("speaks TLS 1.1", "no_common_tls_version", serving(fault.say(TLS_1_1_SERVER_HELLO)))
-    yield engine("short Diffie-Hellman group", "legacy_tls", serving(fault.tls(_short_group(), kmip.answering())))
+    prime_field = serving(fault.tls(_prime_field_only(), kmip.answering()))
+    yield engine("Diffie-Hellman over a prime field only", "no_common_cipher", prime_field)
+    yield engine("no secure renegotiation", "legacy_tls", serving(fault.say(LEGACY_SERVER_HELLO)))
     yield engine("alert 71", "tls_too_weak", serving(fault.alert(71)))
     yield engine("alert 86", "tls_too_weak", serving(fault.alert(86)))
     yield engine("alert 112", "server_name_not_recognised", serving(fault.alert(112)))

@@ -59,11 +59,6 @@ def test_no_row_is_hidden_by_one_before_it(row: Any) -> None:
         (Symptom("tls", Event.VERIFY, verify_code=79), "server_certificate_invalid_ca", errors.SERVER_CA_REFUSED),
         (Symptom("tls", Event.VERIFY, verify_code=68), "server_certificate_weak", errors.SERVER_CA_REFUSED),
         (Symptom("tls", Event.VERIFY, verify_code=1), "engine_error", errors.TLS_ENGINE),
-        (
-            Symptom("tls", Event.TLS, tls_reason="UNSAFE_LEGACY_RENEGOTIATION_DISABLED"),
-            "legacy_tls",
-            errors.TLS_ENGINE,
-        ),
         (Symptom("tls", Event.TIMED_OUT, spoke_tls=False), "tls_timed_out", errors.NETWORK),
         (Symptom("kmip", Event.OTHER, operation="DiscoverVersions"), "engine_error", errors.TLS_ENGINE),
         (Symptom("credential", Event.TIMED_OUT, operation="Locate"), "operation_failed", errors.KMIP_COMMAND),

@@ -145,10 +145,10 @@ TABLE: Final[tuple[Row, ...]] = (
         event={Event.TLS, Event.CLOSED},
     ),
     _tls(
-        "unsafe legacy renegotiation, weak Diffie-Hellman group",
+        "unsafe legacy renegotiation",
         "legacy_tls",
         errors.TLS_ENGINE,
-        tls_reason={"UNSAFE_LEGACY_RENEGOTIATION_DISABLED", "DH_KEY_TOO_SMALL"},
+        tls_reason={"UNSAFE_LEGACY_RENEGOTIATION_DISABLED"},
     ),
     _tls("stalls", "tls_timed_out", errors.NETWORK, event={Event.TIMED_OUT}),
     _tls(
@@ -260,7 +260,8 @@ ADVICE: Final[Mapping[str, str]] = {
     " signature: issue a stronger one.",
     "server_certificate_wrong_name": "The server's certificate does not name the host or address that was given: use"
     " the name in its subject alternative names, or issue one that has it.",
-    "no_common_cipher": "The server accepts none of our cipher suites: enable ECDHE with AES-GCM or AES-CBC-SHA2.",
+    "no_common_cipher": "The server accepts none of our cipher suites: enable ECDHE with AES-GCM or AES-CBC-SHA2;"
+    " Diffie-Hellman over a prime field (DHE) is not offered.",
     "no_common_tls_version": "The server speaks neither TLS 1.2 nor TLS 1.3: enable one of them.",
     "tls_too_weak": "The server demands stronger parameters than were agreed: look at its TLS policy.",
     "client_certificate_required": "The server did not accept what we sent as a client certificate: check that its KMIP"
