@@ -155,7 +155,7 @@ def test_a_kept_connection_may_be_silent_for_longer(service: Service) -> None:
 
 def served(service: Service) -> bool:
     """Whether a new connection gets its answer."""
-    with service.client() as call, contextlib.suppress(ConnectionError):
+    with service.client() as call, contextlib.suppress(OSError):
         return call("GET", "/cluster").status == 200
     return False
 
