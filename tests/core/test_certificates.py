@@ -213,3 +213,13 @@ def test_numbers_that_are_no_key() -> None:
         check_install(asked, "u", None, NOW)
     assert raised.value.kind is errors.KEY_MALFORMED
     assert check_install(replace(asked, private_key=key_pem(whole)), "u", None, NOW).key_size == 2048
+
+
+def test_an_unknown_signature_algorithm() -> None:
+    """A certificate signed by an algorithm without a name here is kept, its hash function is not told."""
+    certificate = x509.load_pem_x509_certificate(CA.public_certificate.encode())
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    ecdsa_with_sha256, unknown = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d04037f")
+    strange = base64.encodebytes(der.replace(ecdsa_with_sha256, unknown)).decode()
+    text = f"-----BEGIN CERTIFICATE-----\n{strange}-----END CERTIFICATE-----\n"
+    assert check_install(replace(CA, public_certificate=text), "u", None, NOW).hash_function == ""
