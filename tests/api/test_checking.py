@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.api.checking import check_post, masked
+from keystead.api.checking import check_body, masked
 from keystead.api.resources import RESOURCES
 from keystead.api.resources.certificates import CERTIFICATES
 from keystead.api.resources.key_managers import KEY_MANAGERS
@@ -31,7 +31,7 @@ ADDRESS = ServerAddress.parse("a:1")
 def refusal(resource: Resource, body: Any) -> OntapError:
     """Check a body that must be refused; whatever the fault, no secret is repeated."""
     with pytest.raises(OntapError) as caught:
-        check_post(resource, body)
+        check_body(resource, body)
     assert CANARY not in f"{caught.value.message}{caught.value.target}{caught.value.arguments}"
     return caught.value
 
@@ -47,7 +47,7 @@ def test_a_single_server_with_everything() -> None:
         "secondary_key_servers": ["b", "c"],
         "_links": {"self": {"href": "/x"}},
     }
-    values = check_post(KEY_SERVERS, body)
+    values = check_body(KEY_SERVERS, body)
     assert values["server"] == ADDRESS
     assert isinstance(values["password"], Secret)
     assert values["password"].reveal() == CANARY.encode()
@@ -64,7 +64,7 @@ def test_a_single_server_with_everything() -> None:
 def test_bulk_records_are_checked_one_by_one() -> None:
     """``records`` holds the same objects; ``_links`` is ignored inside them and beside them."""
     body = {"records": [{"server": "a:1", "timeout": 5, "_links": {}}, {"server": "[::1]"}], "_links": {}}
-    assert check_post(KEY_SERVERS, body) == {
+    assert check_body(KEY_SERVERS, body) == {
         "records": ({"server": ADDRESS, "timeout": 5}, {"server": ServerAddress("::1", 5696)})
     }
 
@@ -239,7 +239,7 @@ def test_any_object_is_accepted_or_refused_with_a_target(data: st.DataObject) ->
     json.dumps(masked(resource, body))
     error = None
     try:
-        check_post(resource, body)
+        check_body(resource, body)
     except OntapError as refused:
         error = refused
     assert error is None or (400 <= error.kind.status < 500 and error.target is not None)
@@ -247,5 +247,5 @@ def test_any_object_is_accepted_or_refused_with_a_target(data: st.DataObject) ->
 
 def test_svm_needs_its_name() -> None:
     """A required field is named when it is absent."""
-    assert check_post(SVMS, {"name": "vs0"}) == {"name": "vs0"}
+    assert check_body(SVMS, {"name": "vs0"}) == {"name": "vs0"}
     assert refusal(SVMS, {}).target == "name"

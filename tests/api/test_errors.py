@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tests.peers.processes import Program
 
 SVMS = "/api/svm/svms"
+CERTIFICATES = "/api/security/certificates"
 CANARY = "c4nary-s3cret"
 
 
@@ -70,12 +71,13 @@ def test_the_log_tells_where_and_not_what() -> None:
     assert CANARY not in str(fields)
 
 
-async def test_a_dead_store_is_500_without_a_trace(api: Api, tmp_path: Path) -> None:
+async def test_a_dead_store_is_500_without_a_trace(api: Api, pki: Pki, tmp_path: Path) -> None:
     """262145, and the log says where; a write's failure is an error for the audit log too, if it still works."""
-    destroy(tmp_path / "home", "svms")
+    destroy(tmp_path / "home", "certificates")
     with capture_logs() as logs:
-        assert_error(await api.admin.get(SVMS), errors.INTERNAL_ERROR)
-        assert_error(await api.admin.post(SVMS, {"name": CANARY}), errors.INTERNAL_ERROR)
+        assert_error(await api.admin.get(CERTIFICATES), errors.INTERNAL_ERROR)
+        new = {"name": CANARY, "type": "server_ca", "public_certificate": pki.server_ca.pem}
+        assert_error(await api.admin.post(CERTIFICATES, new), errors.INTERNAL_ERROR)
     assert [entry["event"] for entry in logs] == ["unexpected error"] * 2
     assert CANARY not in str(logs)
     (record,) = await api.audit()

@@ -98,8 +98,8 @@ async def test_unreadable_key_servers(world: World, servers: list[str]) -> None:
     address = ServerAddress.parse(servers[0])
     for call in (
         world.services.key_servers.add(CALL, manager, add(asked(servers[1]))),
-        world.services.key_servers.page(manager, Page()),
-        world.services.key_servers.get(manager, address),
+        world.services.key_servers.page(CALL, manager, Page()),
+        world.services.key_servers.get(CALL, manager, address),
     ):
         assert (await refused(call)).kind is errors.KEY_SERVERS_UNREADABLE
 
@@ -107,7 +107,7 @@ async def test_unreadable_key_servers(world: World, servers: list[str]) -> None:
 async def test_certificate_gone(world: World, servers: list[str]) -> None:
     """A certificate row removed underneath is 65536821, before anything is probed."""
     manager = await world.key_manager(servers[0])
-    (found,) = await world.services.key_managers.page(Page())
+    (found,) = await world.services.key_managers.page(CALL, Page())
     await world.store.write(lambda tx: tx.delete_certificate(found.key_manager.client_certificate))
     error = await refused(world.services.key_servers.add(CALL, manager, add(asked(servers[1]))))
     assert error.kind is errors.CERTIFICATE_NOT_INSTALLED
@@ -128,10 +128,13 @@ async def test_missing(world: World, servers: list[str]) -> None:
     """A key manager or server that is not there is code 4, and a path finds a server however it is spelled."""
     manager = await world.key_manager(servers[0])
     for call in (
-        world.services.key_servers.key_manager("nope"),
+        world.services.key_servers.key_manager(CALL, "nope"),
         world.services.key_servers.add(CALL, "nope", add(asked(servers[1]))),
-        world.services.key_servers.get(manager, ServerAddress.parse(servers[1])),
-        world.services.key_servers.page("nope", Page()),
+        world.services.key_servers.get(CALL, manager, ServerAddress.parse(servers[1])),
+        world.services.key_servers.page(CALL, "nope", Page()),
     ):
         assert (await refused(call)).kind is errors.ENTRY_NOT_FOUND
-    assert str((await world.services.key_servers.get(manager, ServerAddress.parse(servers[0]))).address) == servers[0]
+    assert (
+        str((await world.services.key_servers.get(CALL, manager, ServerAddress.parse(servers[0]))).address)
+        == servers[0]
+    )

@@ -38,7 +38,7 @@ async def test_certificate_names_are_unique_per_scope(world: World) -> None:
     await world.services.svms.create(CALL, "vs0")
     of_svm = NewCertificate("server_ca", world.pki.server_ca.pem, name="ca", svm_name="vs0")
     assert (await world.services.certificates.install(CALL, of_svm)).svm is not None
-    names = [found.name for found in await world.services.certificates.page(Page({"svm_name": "vs0"}))]
+    names = [found.name for found in await world.services.certificates.page(CALL, Page({"svm_name": "vs0"}))]
     assert names == ["ca"]
 
 
@@ -53,7 +53,7 @@ async def test_certificate_in_use(world: World, servers: list[str]) -> None:
     )
     await world.services.certificates.delete(CALL, spare.uuid)
     for call in (
-        world.services.certificates.get(spare.uuid),
+        world.services.certificates.get(CALL, spare.uuid),
         world.services.certificates.delete(CALL, spare.uuid),
     ):
         assert (await refused(call)).kind is errors.ENTRY_NOT_FOUND
@@ -64,9 +64,9 @@ async def test_svms(world: World) -> None:
     made: Svm = await world.services.svms.create(CALL, "vs0")
     await world.services.svms.create(CALL, "vs1")
     assert (await refused(world.services.svms.create(CALL, "vs0"))).kind is errors.DUPLICATE_ENTRY
-    assert await world.services.svms.get(made.uuid) == made
-    assert (await refused(world.services.svms.get("nope"))).kind is errors.ENTRY_NOT_FOUND
-    assert len(await world.services.svms.page(Page())) == 2
+    assert await world.services.svms.get(CALL, made.uuid) == made
+    assert (await refused(world.services.svms.get(CALL, "nope"))).kind is errors.ENTRY_NOT_FOUND
+    assert len(await world.services.svms.page(CALL, Page())) == 2
     for uuid, name, target in ((None, "nope", "svm.name"), ("nope", None, "svm.uuid"), (made.uuid, "vs1", "svm.uuid")):
         new = NewCertificate("server_ca", world.pki.server_ca.pem, svm_uuid=uuid, svm_name=name)
         error = await refused(world.services.certificates.install(CALL, new))
@@ -79,22 +79,22 @@ async def test_key_manager_is_proved_and_unique(world: World, servers: list[str]
     bad = NewKeyManager(None, None, client, (ca,), (asked(servers[0]), asked(closed)))
     error = await refused(world.services.key_managers.create(CALL, bad))
     assert (error.kind, error.target) == (errors.NETWORK, "external.servers[1].server")
-    assert await world.services.key_managers.page(Page()) == ()
+    assert await world.services.key_managers.page(CALL, Page()) == ()
     good = NewKeyManager(None, None, client, (ca,), (asked(servers[0]), asked(servers[1])))
     made = await world.services.key_managers.create(CALL, good)
-    assert await world.services.key_managers.get(made.key_manager.uuid) == made
+    assert await world.services.key_managers.get(CALL, made.key_manager.uuid) == made
     assert [server.position for server in made.servers] == [1, 2]
     error = await refused(world.services.key_managers.create(CALL, good))
     assert (error.kind, error.arguments) == (errors.KEY_MANAGER_EXISTS, (("key_manager", made.key_manager.uuid),))
-    assert (await refused(world.services.key_managers.get("nope"))).kind is errors.ENTRY_NOT_FOUND
+    assert (await refused(world.services.key_managers.get(CALL, "nope"))).kind is errors.ENTRY_NOT_FOUND
     incomplete = NewKeyManager(None, None, client, (), (asked(servers[0]),))
     assert (await refused(world.services.key_managers.create(CALL, incomplete))).kind is errors.EXTERNAL_INCOMPLETE
 
 
 async def test_cluster_and_nodes(world: World) -> None:
     """Init made one cluster and this node."""
-    assert (await world.services.cluster.get()).name == "keystead"
-    (node,) = await world.services.cluster.nodes(Page())
+    assert (await world.services.cluster.get(CALL)).name == "keystead"
+    (node,) = await world.services.cluster.nodes(CALL, Page())
     assert (node.name, str(node.release)) == ("keystead-01", "9.18.1")
-    assert await world.services.cluster.node(node.uuid) == node
-    assert (await refused(world.services.cluster.node("nope"))).kind is errors.ENTRY_NOT_FOUND
+    assert await world.services.cluster.node(CALL, node.uuid) == node
+    assert (await refused(world.services.cluster.node(CALL, "nope"))).kind is errors.ENTRY_NOT_FOUND

@@ -133,6 +133,7 @@ async def test_a_lost_table_is_a_store_error_that_the_function_can_catch(filled:
     """So that a use case can say that key servers cannot be read, while accounts can."""
     with filled.database.writer.begin() as connection:
         connection.execute(text("DROP TABLE secondary_key_servers"))
+        connection.execute(text("DROP TABLE observations"))  # refers to it
         connection.execute(text("DROP TABLE key_servers"))
 
     def work(tx: Transaction) -> str:
@@ -176,7 +177,7 @@ async def test_a_damaged_row_is_a_store_error(filled: SqlStore) -> None:
     """A row that no model value can be made of was not written by this program."""
     with filled.database.writer.begin() as connection:
         connection.execute(text("UPDATE key_servers SET host = '::zz'"))
-        connection.execute(text("UPDATE certificates SET type = 'root_ca'"))
+        connection.execute(text("UPDATE certificates SET type = 'nonsense'"))
     for work in (lambda tx: tx.key_servers("km-1"), lambda tx: tx.page(Certificate, Page())):
         with pytest.raises(StoreError):
             await filled.read(work)

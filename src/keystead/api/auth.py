@@ -40,7 +40,7 @@ class Authentication:
             location = scope["client"][0] if scope.get("client") else ""
             caller = await self._accounts.authenticate(name, password, location)
             scope[CALLER] = caller
-            if caller.role is not Role.ADMIN and scope["method"] not in READS:
+            if caller.role not in {Role.ADMIN, Role.VSADMIN} and scope["method"] not in READS:
                 raise OntapError(errors.NOT_AUTHORIZED)
             check_origin(scope)
         await self._app(scope, receive, send)

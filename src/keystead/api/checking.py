@@ -27,13 +27,13 @@ LINKS = "_links"
 _UNKNOWN, _NOT_SETTABLE, _TYPE, _MISSING = range(4)
 
 
-def check_post(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a POST body, objects as dicts and arrays as tuples; absent fields stay absent.
+def check_body(resource: Resource, body: Mapping[str, Any], method: str = "POST") -> dict[str, Any]:
+    """Return the values of a body, objects as dicts and arrays as tuples; absent fields stay absent.
 
-    A bulk body comes back as ``{"records": (...)}``. Raises the first fault of the most basic kind.
+    A bulk POST comes back as ``{"records": (...)}``. Raises the first fault of the most basic kind.
     """
-    check = _Check(resource)
-    if resource.bulk and RECORDS in body:
+    check = _Check(resource, method)
+    if resource.bulk and method == "POST" and RECORDS in body:
         values = {RECORDS: check.records(body)}
     else:
         values = check.members(resource.tree, body, "")
@@ -64,8 +64,9 @@ def _masked(node: Node | None, value: Any) -> Any:
 class _Check:
     """One walk over a body, collecting faults by kind."""
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, resource: Resource, method: str) -> None:
         self._resource = resource
+        self._method = method
         self.faults: list[tuple[int, OntapError]] = []
 
     def records(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
@@ -101,7 +102,7 @@ class _Check:
                 values[name] = self._group(member, value, target)
         for name, member in node.members.items():
             declared = member.declared
-            if isinstance(declared, Field) and declared.required and name not in body:
+            if self._method == "POST" and isinstance(declared, Field) and declared.required and name not in body:
                 self._fault(_MISSING, errors.MISSING_VALUE, f"{path}.{name}" if path else name)
         return values
 
@@ -120,7 +121,7 @@ class _Check:
         return {}
 
     def _field(self, field: Field, value: Any, target: str) -> Any:
-        if not field.post:
+        if not field.settable(self._method):
             self._fault(_NOT_SETTABLE, field.refusal or errors.FIELD_NOT_SETTABLE, target)
             return None
         if not field.many:

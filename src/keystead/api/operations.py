@@ -10,23 +10,30 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import Reply, render, self_link
-from keystead.api.query import GetQuery, WriteQuery, next_page, read_get
+from keystead.api.query import GetQuery, WriteQuery, next_page, read_get, read_write
 from keystead.api.request import ALLOW, READS, Request
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.query import cut
+from keystead.core.query import Wanted, cut
 from keystead.service.ports import Page
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from keystead.api.resource import Resource
+    from keystead.api.values import Type
     from keystead.service.services import Services
 
 Operation = Callable[[Request], Awaitable[Reply]]
 Paths = dict[str, dict[str, Operation]]
 ReadPage = Callable[[Request, Page], Awaitable[Sequence[Any]]]
-ReadOne = Callable[[Request], Awaitable[Any]]
+ReadOne = Callable[[Request, Wanted], Awaitable[Any]]
+
+Patch = Callable[[Request, Any, dict[str, Any], WriteQuery], Awaitable[Reply | None]]
+"""Changes one object of a collection: its key, the checked values of the body, the URL's parameters. None is 200."""
+
+Delete = Callable[[Request, Any, WriteQuery], Awaitable[Reply | None]]
+"""Deletes one object of a collection by its key."""
 
 _SEARCH_ROWS = 1000  # read at a time when records are compared in memory
 
@@ -85,7 +92,7 @@ def showing(resource: Resource, read_one: ReadOne) -> Operation:
 
     async def operation(request: Request) -> Reply:
         query = read_get(resource, request.parameters(), single=True)
-        return Reply(200, render(resource, query.selected, await read_one(request), hal=request.hal))
+        return Reply(200, render(resource, query.selected, await read_one(request, query.selected), hal=request.hal))
 
     return operation
 
@@ -100,19 +107,43 @@ def created(resource: Resource, request: Request, query: WriteQuery, views: Sequ
     return Reply(201, {"num_records": len(records), "records": records}, headers)
 
 
+def patching(resource: Resource, patch: Patch, own: Mapping[str, Type] | None = None) -> Operation:
+    """PATCH of one object: its body is checked against the resource, the answer is an empty object (or a job's)."""
+
+    async def operation(request: Request) -> Reply:
+        key = request.key(resource)
+        query = read_write(resource, request.parameters(), "PATCH", own)
+        reply = await patch(request, key, await request.values(resource), query)
+        return reply or Reply(200, {})
+
+    return operation
+
+
+def deleting(resource: Resource, delete: Delete, own: Mapping[str, Type] | None = None) -> Operation:
+    """DELETE of one object."""
+
+    async def operation(request: Request) -> Reply:
+        key = request.key(resource)
+        query = read_write(resource, request.parameters(), "DELETE", own)
+        await request.empty_body()
+        return await delete(request, key, query) or Reply(200, {})
+
+    return operation
+
+
 async def _collect(
     resource: Resource, query: GetQuery, read: Callable[[Page], Awaitable[Sequence[Any]]]
 ) -> tuple[Sequence[Any], str | int | None]:
     """Read until a page is full, the list or the time is at its end; return the page and where the next begins."""
     key = resource.order[2]
     if not query.rest:
-        rows = await read(Page(query.columns, query.after, query.limit + 1))
+        rows = await read(Page(query.columns, query.after, query.limit + 1, query.selected))
         return cut(rows, query.limit, key)
     ends = time.monotonic() + query.return_timeout
     found: list[Any] = []
     after = query.after
     while True:
-        rows = await read(Page(query.columns, after, _SEARCH_ROWS))
+        rows = await read(Page(query.columns, after, _SEARCH_ROWS, query.selected))
         found += [view for view in rows if _matches(resource, query, view)]
         if len(found) > query.limit or len(rows) < _SEARCH_ROWS:
             return cut(found, query.limit, key)

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.api.body import ClientGoneError, declares_body, header, parse_object, read_body, wait_for_disconnect
-from keystead.api.checking import check_post, masked
+from keystead.api.checking import check_body, masked
 from keystead.api.hal import wants_links
 from keystead.api.query import read_parameters
 from keystead.api.values import UUID
@@ -35,6 +35,7 @@ T = TypeVar("T")
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 CALLER = "keystead.caller"  # keys of the ASGI scope
 INPUT = "keystead.input"
+SVM_SCOPE = "keystead.svm"  # the SVM that the call tunnels to
 ALLOW = "keystead.allow"
 _PATH_LIMIT = 2048  # characters of a path that an audit record keeps
 _SLASHES = re.compile(r"/{2,}")
@@ -99,16 +100,25 @@ class Request:
                 errors.INVALID_PATH_VALUE, target=name, value=quoted(text), field=name, type=UUID.text
             ) from None
 
+    def key(self, resource: Resource) -> Any:
+        """What the path's last part names: the value of the resource's key field. A malformed one is absent (404)."""
+        name = resource.key
+        text = self.path_text(name)
+        try:
+            return resource.fields[name].type.parse(text)
+        except ValueError:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target=name) from None
+
     def refuse_body(self) -> None:
         """Refuse a body where none is allowed, without reading it."""
         if declares_body(self._scope):
             raise OntapError(errors.BODY_NOT_ALLOWED)
 
     async def values(self, resource: Resource) -> dict[str, Any]:
-        """Read the body of a POST and check it against the resource."""
+        """Read the body of a POST or PATCH and check it against the resource."""
         body = parse_object(await read_body(self._scope, self._receive))
         self._scope[INPUT] = masked_input(json.dumps(masked(resource, body)).encode())
-        return check_post(resource, body)
+        return check_body(resource, body, self.method)
 
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
         """Await what may take long, and end it when the client closes its connection. The body was read before.
@@ -154,4 +164,5 @@ def raw_path(scope: Scope) -> str:
 
 def call_of(scope: Scope, caller: Caller) -> Call:
     """The call as it is known so far. The query string is left out: a secret may have been put there."""
-    return Call(caller, scope["method"], raw_path(scope)[:_PATH_LIMIT], scope.get(INPUT, ""))
+    confined = scope.get(SVM_SCOPE) or caller.svm
+    return Call(caller, scope["method"], raw_path(scope)[:_PATH_LIMIT], scope.get(INPUT, ""), confined)

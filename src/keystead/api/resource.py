@@ -42,6 +42,10 @@ class Field:
     equals: Callable[[Any], Mapping[str, Any]] | None = None
     refusal: ErrorKind | None = None  # what setting it answers, where ONTAP has a code of its own
 
+    def settable(self, method: str) -> bool:
+        """Whether a body of this method may hold it."""
+        return self.patch if method == "PATCH" else self.post
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
@@ -88,6 +92,7 @@ def column(name: str) -> Callable[[Any], Mapping[str, Any]]:
 class Resource:
     """A resource. ``link`` is the path of one object; ``order`` the name, type and value of its place in a list.
 
+    ``key`` is the field that names an object in its collection, and the path's parameter for it.
     ``absent`` are fields that ONTAP has and this service has nothing to show for; ``bulk`` says that POST takes
     ``records``, an array of objects.
     """
@@ -97,6 +102,7 @@ class Resource:
     declared: tuple[Field | Group, ...]
     link: Callable[[Any], str]
     order: tuple[str, Type, Callable[[Any], Any]] = ("uuid", UUID, attrgetter("uuid"))
+    key: str = "uuid"
     absent: frozenset[str] = frozenset()
     bulk: bool = False
     tree: Node = field(init=False)

@@ -68,10 +68,9 @@ def check_install(new: NewCertificate, uuid: str, svm: Svm | None, now: datetime
 
 def _checked_type(new: NewCertificate) -> CertificateType:
     """Return the type, with what may and must come with it."""
-    try:
-        type_ = CertificateType(new.type)
-    except ValueError:
-        raise OntapError(errors.CERTIFICATE_TYPE, target="type") from None
+    if new.type not in {CertificateType.CLIENT, CertificateType.SERVER_CA}:
+        raise OntapError(errors.CERTIFICATE_TYPE, target="type")
+    type_ = CertificateType(new.type)
     if type_ is CertificateType.CLIENT and not new.private_key:
         raise OntapError(errors.PRIVATE_KEY_EMPTY, target="private_key")
     if type_ is CertificateType.SERVER_CA and new.private_key is not None:

@@ -59,10 +59,13 @@ class Svm:
 
 
 class CertificateType(StrEnum):
-    """The certificate types kept here, out of ONTAP's five."""
+    """ONTAP's five certificate types."""
 
     CLIENT = "client"
+    SERVER = "server"
+    CLIENT_CA = "client_ca"
     SERVER_CA = "server_ca"
+    ROOT_CA = "root_ca"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +105,16 @@ class KeyManager:
     enabled: bool
     client_certificate: str
     server_ca_certificates: tuple[str, ...]
+    policy: str = ""
+    configuration_name: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyServer:
     """A primary key server of a key manager. Times are whole seconds; ``position`` is the order of creation.
 
-    ``secondary_key_servers`` are hosts as the caller wrote them; they use the primary's port.
+    ``secondary_key_servers`` are hosts as the caller wrote them; they use the primary's port. ``tls_server_name`` is
+    the name to send as SNI and to verify instead of the host; empty for the host itself.
     """
 
     uuid: str
@@ -119,24 +125,130 @@ class KeyServer:
     create_remove_timeout: int
     username: str
     secondary_key_servers: tuple[str, ...]
+    tls_server_name: str = ""
     sealed_password: bytes | None = field(default=None, repr=False)
 
 
+class State(StrEnum):
+    """Whether a node reaches a key server."""
+
+    AVAILABLE = "available"
+    NOT_RESPONDING = "not_responding"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """A certificate that a key server showed: its leaf or one of its chain. Texts are the peer's, cleaned."""
+
+    subject: str
+    issuer: str
+    serial_number: str
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one node last found out about a primary or secondary key server; stored when it changes.
+
+    ``host`` is empty for the primary, else the secondary's. ``stage`` and ``reason`` are empty while available.
+    ``certificates`` are the leaf and its chain as last seen.
+    """
+
+    node: str
+    key_server: str
+    host: str
+    state: State
+    since: datetime
+    stage: str = ""
+    reason: str = ""
+    certificates: tuple[PeerCertificate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One EMS event. ``parameters`` are name and value, in the event's order; ``index`` counts per node."""
+
+    node: str
+    index: int
+    time: datetime
+    name: str
+    severity: str
+    svm: Svm | None
+    parameters: tuple[tuple[str, str], ...]
+    log_message: str
+
+
+class JobState(StrEnum):
+    """The states of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that outlives its call. ``svm`` is whose it is, None for the cluster's; ``node`` runs it.
+
+    ``code`` is 0, or the ONTAP code of a failure, whose text is ``message``. ``results`` is a JSON object, or empty.
+    """
+
+    uuid: str
+    node: str
+    svm: Svm | None
+    account: str
+    description: str
+    state: JobState
+    message: str
+    code: int
+    target: str
+    start_time: datetime
+    end_time: datetime | None = None
+    results: str = ""
+
+
 class Role(StrEnum):
-    """Built-in roles of cluster accounts."""
+    """Built-in roles: two of cluster accounts, two of SVM accounts."""
 
     ADMIN = "admin"
     READONLY = "readonly"
+    VSADMIN = "vsadmin"
+    VSADMIN_READONLY = "vsadmin-readonly"
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account that may log in; ``version`` changes with every change of its row."""
+    """An account that may log in; ``version`` changes with every change of its row. Names are unique in the cluster.
+
+    ``svm`` is None for a cluster account. ``password_hash`` is empty for an account without password; ``certificate``
+    says that a client certificate whose common name is the account's name logs in.
+    """
 
     name: str
     role: Role
     password_hash: str = field(repr=False)
     version: int = 1
+    svm: Svm | None = None
+    certificate: bool = False
+    locked: bool = False
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the cluster that are kept in its database and changed through the API.
+
+    ``audit_cli``, ``audit_http`` and ``audit_ontapi`` ask for records of reads, too. The polling interval is minutes.
+    """
+
+    audit_cli: bool = False
+    audit_http: bool = False
+    audit_ontapi: bool = False
+    health_monitor_polling_interval: int = 15
+    cloud_kms_retry_count: int = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Row = TypeVar("Row")
+Wanted = frozenset[str]
+"""Names of the fields that an answer will show or be filtered by."""
 
 QUOTE_LIMIT = 100  # characters of a caller's text that an error repeats
 _OPERATORS = re.compile(r'[*|<>{}"]|\A!|\.\.|\Anull\Z')

@@ -69,11 +69,11 @@ class Accounts:
         account = await self._store.glance(lambda tx: tx.account(name)) if _is_plausible(name) else None
         proof = self._proof(name, account, password)
         if account is not None and self._is_remembered(account, proof):
-            return Caller(account.name, account.role, location)
+            return Caller(account.name, account.role, location, account.svm)
         verified = await self._verify_once(name, account, password, location, proof)
         if account is None or not verified:
             raise OntapError(AUTHENTICATION_FAILED)
-        return Caller(account.name, account.role, location)
+        return Caller(account.name, account.role, location, account.svm)
 
     async def _verify_once(
         self, name: str, account: Account | None, password: Secret, location: str, proof: bytes

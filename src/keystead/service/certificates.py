@@ -37,7 +37,7 @@ class Certificates:
         checked = replace(check_install(new, uuid, None, self._clock.now()), sealed_private_key=sealed)
 
         def store(tx: Transaction) -> Certificate:
-            certificate = replace(checked, svm=named_svm(tx, new.svm_uuid, new.svm_name))
+            certificate = replace(checked, svm=named_svm(tx, call, new.svm_uuid, new.svm_name))
             scope = {"svm_uuid": certificate.svm.uuid if certificate.svm else None}
             with concerning(certificate.svm):
                 if tx.page(Certificate, Page({**scope, "name": certificate.name}, limit=1)):
@@ -48,19 +48,19 @@ class Certificates:
 
         return await self._store.write(store)
 
-    async def get(self, uuid: str) -> Certificate:
+    async def get(self, call: Call, uuid: str) -> Certificate:
         """Return one certificate, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _require(tx, uuid))
+        return await self._store.glance(lambda tx: _require(tx, call, uuid))
 
-    async def page(self, page: Page) -> tuple[Certificate, ...]:
+    async def page(self, call: Call, page: Page) -> tuple[Certificate, ...]:
         """Return a slice of the certificates, by uuid."""
-        return await self._store.read(lambda tx: tx.page(Certificate, page))
+        return await self._store.read(lambda tx: tx.page(Certificate, call.within(page)))
 
     async def delete(self, call: Call, uuid: str) -> None:
         """Delete a certificate that no key manager refers to (else 3735683)."""
 
         def delete(tx: Transaction) -> None:
-            svm = _require(tx, uuid, lock=True).svm
+            svm = _require(tx, call, uuid, lock=True).svm
             with concerning(svm):
                 if tx.certificate_in_use(uuid):
                     raise OntapError(errors.CERTIFICATE_IN_USE)
@@ -70,8 +70,8 @@ class Certificates:
         await self._store.write(delete)
 
 
-def _require(tx: Transaction, uuid: str, *, lock: bool = False) -> Certificate:
+def _require(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> Certificate:
     certificate = tx.certificate(uuid, lock=lock)
-    if certificate is None:
+    if certificate is None or not call.sees(certificate.svm):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return certificate

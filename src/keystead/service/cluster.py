@@ -11,6 +11,7 @@ from keystead.service.key_servers import require_cluster
 
 if TYPE_CHECKING:
     from keystead.core.model import Cluster
+    from keystead.service.context import Call
     from keystead.service.ports import Page, Store
 
 
@@ -20,15 +21,15 @@ class ClusterInfo:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def get(self) -> Cluster:
+    async def get(self, _call: Call) -> Cluster:
         """Return the cluster."""
         return await self._store.glance(require_cluster)
 
-    async def nodes(self, page: Page) -> tuple[Node, ...]:
+    async def nodes(self, _call: Call, page: Page) -> tuple[Node, ...]:
         """Return a slice of the nodes, by uuid."""
         return await self._store.read(lambda tx: tx.page(Node, page))
 
-    async def node(self, uuid: str) -> Node:
+    async def node(self, _call: Call, uuid: str) -> Node:
         """Return one node, or raise 4 (404)."""
         found = next((node for node in await self._store.read(lambda tx: tx.nodes()) if node.uuid == uuid), None)
         if found is None:

@@ -50,7 +50,7 @@ class KeyManagers:
         """Prove every server of a new key manager, then store it with all of them, or raise one OntapError."""
         check_complete(new)
         uuid = str(uuid4())
-        planned, state = await self._store.read(lambda tx: _planned(tx, uuid, new))
+        planned, state = await self._store.read(lambda tx: _planned(tx, call, uuid, new))
         with concerning(planned.svm):
             check_create(state, planned, new)
             results = await self._prover.probe(call, planned, state.certificates, new.servers)
@@ -61,7 +61,7 @@ class KeyManagers:
         rows = at_positions(sealed_rows(new.servers, uuid, self._sealer), 1)
 
         def work(tx: Transaction) -> KeyManagerView:
-            planned, state = _planned(tx, uuid, new, lock=True)
+            planned, state = _planned(tx, call, uuid, new, lock=True)
             check_create(state, planned, new)
             tx.add_key_manager(planned)
             tx.add_key_servers(rows)
@@ -70,18 +70,21 @@ class KeyManagers:
 
         return await self._store.write(work)
 
-    async def get(self, uuid: str) -> KeyManagerView:
+    async def get(self, call: Call, uuid: str) -> KeyManagerView:
         """Return one key manager, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _view(tx, require_key_manager(tx, uuid)))
+        return await self._store.glance(lambda tx: _view(tx, require_key_manager(tx, call, uuid)))
 
-    async def page(self, page: Page) -> tuple[KeyManagerView, ...]:
+    async def page(self, call: Call, page: Page) -> tuple[KeyManagerView, ...]:
         """Return a slice of the key managers, by uuid."""
-        return await self._store.read(lambda tx: tuple(_view(tx, found) for found in tx.page(KeyManager, page)))
+        within = call.within(page)
+        return await self._store.read(lambda tx: tuple(_view(tx, found) for found in tx.page(KeyManager, within)))
 
 
-def _planned(tx: Transaction, uuid: str, new: NewKeyManager, *, lock: bool = False) -> tuple[KeyManager, CreateState]:
+def _planned(
+    tx: Transaction, call: Call, uuid: str, new: NewKeyManager, *, lock: bool = False
+) -> tuple[KeyManager, CreateState]:
     """Read what decides, and say what the key manager would be."""
-    svm: Svm | None = named_svm(tx, new.svm_uuid, new.svm_name)
+    svm: Svm | None = named_svm(tx, call, new.svm_uuid, new.svm_name)
     planned = KeyManager(
         uuid,
         svm,

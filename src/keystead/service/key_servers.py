@@ -13,7 +13,7 @@ from keystead.core import errors, key_servers
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddState, plan_add
 from keystead.core.model import KeyServer
-from keystead.service.ports import Page, StoreError
+from keystead.service.ports import StoreError
 from keystead.service.proving import password_place, raise_first_failure
 from keystead.service.svms import svm_name
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keystead.core.server_address import ServerAddress
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports import Sealer, Store, Transaction
+    from keystead.service.ports import Page, Sealer, Store, Transaction
     from keystead.service.proving import Prover
 
 
@@ -39,20 +39,20 @@ class KeyServers:
         self._sealer = sealer
         self._audit = audit
 
-    async def key_manager(self, uuid: str) -> KeyManager:
+    async def key_manager(self, call: Call, uuid: str) -> KeyManager:
         """Return the key manager, or raise 4 (404) with target ``uuid``."""
-        return await self._store.glance(lambda tx: require_key_manager(tx, uuid))
+        return await self._store.glance(lambda tx: require_key_manager(tx, call, uuid))
 
     async def add(self, call: Call, key_manager: str, request: AddRequest) -> tuple[KeyServer, ...]:
         """Prove and store all servers of the request, or none: one OntapError names the first fault."""
-        state = await self._store.glance(lambda tx: load_state(tx, key_manager))
+        state = await self._store.glance(lambda tx: load_state(tx, call, key_manager))
         plan_add(state, request)
         results = await self._prover.probe(call, state.key_manager, state.certificates, request.servers)
         raise_first_failure(request, results)
         rows = sealed_rows(request.servers, key_manager, self._sealer)
 
         def store_all(tx: Transaction) -> tuple[KeyServer, ...]:
-            locked = load_state(tx, key_manager, lock=True)
+            locked = load_state(tx, call, key_manager, lock=True)
             plan = plan_add(locked, request)
             placed = at_positions(rows, plan.first_position)
             tx.add_key_servers(placed)
@@ -63,7 +63,7 @@ class KeyServers:
 
     async def dry_run(self, call: Call, key_manager: str, request: AddRequest) -> tuple[ProbeResult, ...]:
         """Do all of an add but storing: the rules are raised as in an add, what the probes found is returned."""
-        state = await self._store.glance(lambda tx: load_state(tx, key_manager))
+        state = await self._store.glance(lambda tx: load_state(tx, call, key_manager))
         plan_add(state, request)
         results = await self._prover.probe(call, state.key_manager, state.certificates, request.servers)
         refused = sum(not result.accepted for result in results)
@@ -72,24 +72,23 @@ class KeyServers:
         await self._store.write(lambda tx: self._audit.succeed(tx, call, message, svm=svm))
         return tuple(results)
 
-    async def page(self, key_manager: str, page: Page) -> tuple[KeyServer, ...]:
+    async def page(self, call: Call, key_manager: str, page: Page) -> tuple[KeyServer, ...]:
         """Return a slice of the key manager's servers, in the order of their creation."""
 
         def read(tx: Transaction) -> tuple[KeyServer, ...]:
-            require_key_manager(tx, key_manager)
-            within = Page({**page.equals, "key_manager": key_manager}, page.after, page.limit)
+            require_key_manager(tx, call, key_manager)
             try:
-                return tx.page(KeyServer, within)
+                return tx.page(KeyServer, page.within(key_manager=key_manager))
             except StoreError as error:
                 raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
 
         return await self._store.read(read)
 
-    async def get(self, key_manager: str, address: ServerAddress) -> KeyServer:
+    async def get(self, call: Call, key_manager: str, address: ServerAddress) -> KeyServer:
         """Return the server with this address, however it is spelled, or raise 4 (404)."""
 
         def read(tx: Transaction) -> KeyServer:
-            require_key_manager(tx, key_manager)
+            require_key_manager(tx, call, key_manager)
             server = key_servers.find(read_key_servers(tx, key_manager), address)
             if server is None:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
@@ -98,17 +97,17 @@ class KeyServers:
         return await self._store.glance(read)
 
 
-def require_key_manager(tx: Transaction, uuid: str, *, lock: bool = False) -> KeyManager:
+def require_key_manager(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
     """Return the key manager, or raise 4 (404)."""
     key_manager = tx.key_manager(uuid, lock=lock)
-    if key_manager is None:
+    if key_manager is None or not call.sees(key_manager.svm):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return key_manager
 
 
-def load_state(tx: Transaction, uuid: str, *, lock: bool = False) -> AddState:
+def load_state(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> AddState:
     """Read everything that decides about an add; with ``lock``, nobody else can add to this key manager meanwhile."""
-    key_manager = require_key_manager(tx, uuid, lock=lock)
+    key_manager = require_key_manager(tx, call, uuid, lock=lock)
     return AddState(
         key_manager=key_manager,
         cluster=require_cluster(tx),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
 
 T = TypeVar("T")
-Listed = TypeVar("Listed", "Certificate", "KeyManager", "KeyServer", "Svm", "Node")
+Listed = TypeVar("Listed")
 
 
 class StoreError(Exception):
@@ -45,12 +45,19 @@ class Page:
     """A slice of a list: rows whose columns equal ``equals``, after the row named by ``after``, at most ``limit``.
 
     Columns are names of the model's fields, ``svm_uuid`` and ``svm_name`` where a model has an ``svm``; None is null.
-    ``after`` is the order key of the last row seen: the ``uuid``, for key servers the ``position``.
+    ``after`` is the order key of the last row seen: the ``uuid``, for key servers the ``position``. ``wanted`` are the
+    fields that will be looked at: what is costly to find out and not among them may be left out.
     """
 
     equals: Mapping[str, str | int | bool | None] = field(default_factory=dict)
     after: str | int | None = None
     limit: int = 10_000
+    wanted: frozenset[str] = frozenset()
+
+    def within(self, **equals: str | int | bool | None) -> Page:
+        """The same slice of fewer rows: those whose columns equal these values as well."""
+        contradicts = any(self.equals[name] != value for name, value in equals.items() if name in self.equals)
+        return replace(self, equals={**self.equals, **equals}, limit=0 if contradicts else self.limit)
 
 
 class Transaction(Protocol):
@@ -106,7 +113,7 @@ class Transaction(Protocol):
         ...
 
     def page(self, kind: type[Listed], page: Page) -> tuple[Listed, ...]:
-        """Return rows of a kind in their default order: uuid, or position for key servers."""
+        """Return rows of a kind, by default in its order: uuid, position for key servers, name for accounts."""
         ...
 
 

@@ -38,27 +38,27 @@ class Svms:
 
         return await self._store.write(store)
 
-    async def get(self, uuid: str) -> Svm:
+    async def get(self, call: Call, uuid: str) -> Svm:
         """Return one SVM, or raise 4 (404)."""
         svm = await self._store.glance(lambda tx: tx.svm(uuid))
-        if svm is None:
+        if svm is None or not call.sees(svm):
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return svm
 
-    async def page(self, page: Page) -> tuple[Svm, ...]:
+    async def page(self, call: Call, page: Page) -> tuple[Svm, ...]:
         """Return a slice of the SVMs, by uuid."""
-        return await self._store.read(lambda tx: tx.page(Svm, page))
+        return await self._store.read(lambda tx: tx.page(Svm, call.within(page, "uuid")))
 
 
-def named_svm(tx: Transaction, uuid: str | None, name: str | None) -> Svm | None:
-    """Return the SVM that a body names by uuid, name or both; None when it names none.
+def named_svm(tx: Transaction, call: Call, uuid: str | None, name: str | None) -> Svm | None:
+    """Return the SVM that a body names by uuid, name or both; without a name that of the call's scope, or None.
 
-    Raises 2621462 when there is no such SVM, or when uuid and name are of two different ones.
+    Raises 2621462 when there is no such SVM or it lies outside of the scope, or when uuid and name are of two.
     """
     if uuid is None and name is None:
-        return None
+        return call.scope
     svm = tx.svm(uuid) if uuid is not None else tx.svm_named(name or "")
-    if svm is None or (name is not None and svm.name != name):
+    if svm is None or not call.sees(svm) or (name is not None and svm.name != name):
         target = "svm.name" if uuid is None else "svm.uuid"
         raise OntapError(errors.SVM_NOT_FOUND, target=target, name=name if uuid is None else uuid)
     return svm

@@ -9,11 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import bindparam, null, select
 
-from keystead.core.model import Certificate, CertificateType, KeyManager, KeyServer, Node, Release, Svm
+from keystead.core.model import (
+    Account,
+    Certificate,
+    CertificateType,
+    KeyManager,
+    KeyServer,
+    Node,
+    Release,
+    Role,
+    Svm,
+)
 from keystead.core.server_address import ServerAddress
 from keystead.store import tables
 
@@ -38,6 +49,7 @@ class Kind(Generic[T]):
     order: str
     make: Callable[[Row[Any], tuple[str, ...]], T]
     child: Table | None = None
+    identity: str = "uuid"
 
     @cached_property
     def columns(self) -> Mapping[str, Column[Any]]:
@@ -61,7 +73,7 @@ class Kind(Generic[T]):
             columns.append(tables.svms.c.name.label("svm_name"))
         if self.child is not None:
             parent, position, value = self.child.c
-            source = source.outerjoin(self.child, parent == self.main.c.uuid)
+            source = source.outerjoin(self.child, parent == self.main.c[self.identity])
             order.append(position)
             columns.append(value.label("child"))
         else:
@@ -77,28 +89,24 @@ class Kind(Generic[T]):
         if any(isinstance(value, int) and value not in INTEGERS for value in [*page.equals.values(), page.after]):
             return None
         key = self.main.c[self.order]
-        wanted = select(self.main.c.uuid).order_by(key).limit(page.limit)
+        wanted = select(self.main.c[self.identity]).order_by(key).limit(page.limit)
         if "svm_name" in page.equals:
             wanted = wanted.join(tables.svms, tables.svms.c.uuid == self.main.c.svm_uuid, isouter=True)
         for name, value in page.equals.items():
             wanted = wanted.where(self.columns[name] == (int(value) if isinstance(value, bool) else value))
         if page.after is not None:
             wanted = wanted.where(key > page.after)
-        return self.everything.where(self.main.c.uuid.in_(wanted))
+        return self.everything.where(self.main.c[self.identity].in_(wanted))
 
     def values(self, rows: Iterable[Row[Any]]) -> Iterator[T]:
         """Make values of the rows of :attr:`everything`. Raises ValueError for a row that makes no sense."""
-        for _, group in groupby(rows, key=_uuid):
+        for _, group in groupby(rows, key=attrgetter(self.identity)):
             found = list(group)
             yield self.make(found[0], tuple(row.child for row in found if row.child is not None))
 
 
-def _uuid(row: Row[Any]) -> str:
-    return str(row.uuid)
-
-
 def _is_secret(column: Column[Any]) -> bool:
-    return column.name.startswith("sealed_")
+    return column.name.startswith("sealed_") or column.name == "password_hash"
 
 
 def _svm_of(row: Row[Any]) -> Svm | None:
@@ -135,7 +143,15 @@ def _certificate(row: Row[Any], intermediates: tuple[str, ...]) -> Certificate:
 
 
 def _key_manager(row: Row[Any], server_cas: tuple[str, ...]) -> KeyManager:
-    return KeyManager(row.uuid, _svm_of(row), bool(row.enabled), row.client_certificate, server_cas)
+    return KeyManager(
+        uuid=row.uuid,
+        svm=_svm_of(row),
+        enabled=bool(row.enabled),
+        client_certificate=row.client_certificate,
+        server_ca_certificates=server_cas,
+        policy=row.policy,
+        configuration_name=row.configuration_name,
+    )
 
 
 def _key_server(row: Row[Any], secondaries: tuple[str, ...]) -> KeyServer:
@@ -148,7 +164,21 @@ def _key_server(row: Row[Any], secondaries: tuple[str, ...]) -> KeyServer:
         create_remove_timeout=row.create_remove_timeout,
         username=row.username,
         secondary_key_servers=secondaries,
+        tls_server_name=row.tls_server_name,
         sealed_password=row.sealed_password,
+    )
+
+
+def _account(row: Row[Any], _: tuple[str, ...]) -> Account:
+    return Account(
+        name=row.name,
+        role=Role(row.role),
+        password_hash=row.password_hash,
+        version=row.version,
+        svm=_svm_of(row),
+        certificate=bool(row.certificate),
+        locked=bool(row.locked),
+        comment=row.comment,
     )
 
 
@@ -158,4 +188,8 @@ CERTIFICATE = Kind(Certificate, tables.certificates, "uuid", _certificate, table
 KEY_MANAGER = Kind(KeyManager, tables.key_managers, "uuid", _key_manager, tables.key_manager_server_cas)
 KEY_SERVER = Kind(KeyServer, tables.key_servers, "position", _key_server, tables.secondary_key_servers)
 
-KINDS: Mapping[type[Any], Kind[Any]] = {kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER)}
+ACCOUNT = Kind(Account, tables.accounts, "name", _account, identity="name")
+
+KINDS: Mapping[type[Any], Kind[Any]] = {
+    kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER, ACCOUNT)
+}

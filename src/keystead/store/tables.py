@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in migrations/versions, kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -151,6 +151,8 @@ key_managers = Table(
     *_owned(),
     _integer("enabled"),
     _text("client_certificate", index=True),
+    _text("policy", server_default=""),
+    _text("configuration_name", server_default="default"),
 )
 
 Index(
@@ -182,6 +184,7 @@ key_servers = Table(
     _integer("create_remove_timeout"),
     _text("username"),
     Column("sealed_password", LargeBinary, nullable=True),
+    _text("tls_server_name", server_default=""),
     UniqueConstraint("key_manager", "address_key"),
     UniqueConstraint("key_manager", "position"),
 )
@@ -201,6 +204,58 @@ accounts = Table(
     _text("role"),
     _text("password_hash"),
     _integer("version"),
+    Column("svm_uuid", Text, ForeignKey("svms.uuid"), nullable=True, index=True),
+    _integer("certificate", server_default="0"),
+    _integer("locked", server_default="0"),
+    _text("comment", server_default=""),
+)
+
+# Name and value of what differs from the defaults in keystead.core.model.Options.
+options = Table("options", metadata, _text("name", primary_key=True), _text("value"))
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _text("uuid", primary_key=True),
+    _text("node", index=True),
+    Column("svm_uuid", Text, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
+    _text("account"),
+    _text("description"),
+    _text("state"),
+    _text("message"),
+    _integer("code"),
+    _text("target"),
+    Column("start_time", UtcTimestamp, nullable=False, index=True),
+    Column("end_time", UtcTimestamp, nullable=True),
+    _text("results"),
+)
+
+# `certificates` is a JSON array: leaf and chain as last seen.
+observations = Table(
+    "observations",
+    metadata,
+    _text("node", primary_key=True),
+    _text("key_server", ForeignKey("key_servers.uuid", ondelete="CASCADE"), primary_key=True, index=True),
+    _text("host", primary_key=True),
+    _text("state"),
+    Column("since", UtcTimestamp, nullable=False),
+    _text("stage"),
+    _text("reason"),
+    _text("certificates"),
+)
+
+# `parameters` is a JSON array of [name, value]. The newest events of each node are kept.
+events = Table(
+    "events",
+    metadata,
+    _text("node", primary_key=True),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", UtcTimestamp, nullable=False, index=True),
+    _text("name"),
+    _text("severity"),
+    Column("svm_uuid", Text, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
+    _text("parameters"),
+    _text("log_message"),
 )
 
 data_keys = Table(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.api.values import Type
     from keystead.core.model import Certificate
+    from keystead.core.query import Wanted
 
 COLLECTION = "/api/security/certificates"
 
@@ -86,8 +87,8 @@ async def _install(request: Request) -> Reply:
     return created(CERTIFICATES, request, query, [certificate])
 
 
-async def _show(request: Request) -> Certificate:
-    return await request.services.certificates.get(request.path_uuid())
+async def _show(request: Request, _: Wanted) -> Certificate:
+    return await request.services.certificates.get(request.call, request.path_uuid())
 
 
 async def _delete(request: Request) -> Reply:
@@ -100,7 +101,7 @@ async def _delete(request: Request) -> Reply:
 
 PATHS: Paths = {
     COLLECTION: {
-        "GET": listing(CERTIFICATES, lambda request, page: request.services.certificates.page(page)),
+        "GET": listing(CERTIFICATES, lambda request, page: request.services.certificates.page(request.call, page)),
         "POST": _install,
     },
     f"{COLLECTION}/{{uuid}}": {"GET": showing(CERTIFICATES, _show), "DELETE": _delete},

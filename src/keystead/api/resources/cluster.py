@@ -91,9 +91,9 @@ NODES = Resource(
 )
 
 PATHS: Paths = {
-    CLUSTER_PATH: {"GET": showing(CLUSTER, lambda request: request.services.cluster.get())},
-    NODES_PATH: {"GET": listing(NODES, lambda request, page: request.services.cluster.nodes(page))},
+    CLUSTER_PATH: {"GET": showing(CLUSTER, lambda request, _: request.services.cluster.get(request.call))},
+    NODES_PATH: {"GET": listing(NODES, lambda request, page: request.services.cluster.nodes(request.call, page))},
     f"{NODES_PATH}/{{uuid}}": {
-        "GET": showing(NODES, lambda request: request.services.cluster.node(request.path_uuid()))
+        "GET": showing(NODES, lambda request, _: request.services.cluster.node(request.call, request.path_uuid()))
     },
 }

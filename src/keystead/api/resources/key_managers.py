@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from keystead.api.request import Request
+    from keystead.core.query import Wanted
     from keystead.service.key_managers import KeyManagerView
 
 COLLECTION = "/api/security/key-managers"
@@ -170,13 +171,13 @@ async def _create(request: Request) -> Reply:
     return created(KEY_MANAGERS, request, query, [view])
 
 
-async def _show(request: Request) -> KeyManagerView:
-    return await request.services.key_managers.get(request.path_uuid())
+async def _show(request: Request, _: Wanted) -> KeyManagerView:
+    return await request.services.key_managers.get(request.call, request.path_uuid())
 
 
 PATHS: Paths = {
     COLLECTION: {
-        "GET": listing(KEY_MANAGERS, lambda request, page: request.services.key_managers.page(page)),
+        "GET": listing(KEY_MANAGERS, lambda request, page: request.services.key_managers.page(request.call, page)),
         "POST": _create,
     },
     f"{COLLECTION}/{{uuid}}": {"GET": showing(KEY_MANAGERS, _show)},

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.model import KeyServer
     from keystead.core.probing import ProbeResult
+    from keystead.core.query import Wanted
     from keystead.service.ports import Page
 
 COLLECTION = "/api/security/key-managers/{uuid}/key-servers"
@@ -110,6 +111,7 @@ KEY_SERVERS = Resource(
         ),
     ),
     link=key_server_link,
+    key="server",
     order=("position", integer(0, 2**31 - 1), attrgetter("position")),
     absent=frozenset({"connectivity"}),
     bulk=True,
@@ -124,7 +126,7 @@ def new_key_server(values: Mapping[str, Any]) -> NewKeyServer:
 async def _add(request: Request) -> Reply:
     uuid = request.path_uuid()
     query = read_write(KEY_SERVERS, request.parameters(), "POST", {"dry_run": BOOLEAN})
-    key_manager = await request.services.key_servers.key_manager(uuid)
+    key_manager = await request.services.key_servers.key_manager(request.call, uuid)
     with concerning(key_manager.svm):
         return await _add_to(request, uuid, query)
 
@@ -147,17 +149,17 @@ def _dry_run_reply(results: Sequence[ProbeResult]) -> Reply:
 
 
 async def _page(request: Request, page: Page) -> tuple[KeyServer, ...]:
-    return await request.services.key_servers.page(request.path_uuid(), page)
+    return await request.services.key_servers.page(request.call, request.path_uuid(), page)
 
 
-async def _show(request: Request) -> KeyServer:
+async def _show(request: Request, _: Wanted) -> KeyServer:
     uuid = request.path_uuid()
     try:
         address = ServerAddress.parse(request.path_text("server"))
     except ValueError:
-        await request.services.key_servers.key_manager(uuid)
+        await request.services.key_servers.key_manager(request.call, uuid)
         raise OntapError(errors.ENTRY_NOT_FOUND, target="server") from None
-    return await request.services.key_servers.get(uuid, address)
+    return await request.services.key_servers.get(request.call, uuid, address)
 
 
 PATHS: Paths = {

@@ -60,6 +60,11 @@ async def _create(request: Request) -> Reply:
 
 
 PATHS: Paths = {
-    COLLECTION: {"GET": listing(SVMS, lambda request, page: request.services.svms.page(page)), "POST": _create},
-    f"{COLLECTION}/{{uuid}}": {"GET": showing(SVMS, lambda request: request.services.svms.get(request.path_uuid()))},
+    COLLECTION: {
+        "GET": listing(SVMS, lambda request, page: request.services.svms.page(request.call, page)),
+        "POST": _create,
+    },
+    f"{COLLECTION}/{{uuid}}": {
+        "GET": showing(SVMS, lambda request, _: request.services.svms.get(request.call, request.path_uuid()))
+    },
 }

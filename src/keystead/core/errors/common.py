@@ -1,0 +1,78 @@
+"""Codes of every call. Source: "Getting started with the ONTAP REST API", error table."""
+
+from __future__ import annotations
+
+from keystead.core.errors.table import row
+
+DUPLICATE_ENTRY = row(1, 409, "duplicate entry", "An object with this name exists in the same scope.")
+INVALID_PATH_VALUE = row(
+    2, 404, '"{value}" is an invalid value for field "{field}" ({type})', "The path holds a malformed value."
+)
+METHOD_NOT_SUPPORTED = row(3, 405, "The operation is not supported.", "The resource has no such method.")
+API_NOT_FOUND = row(3, 404, "API not found", "No resource has this path.")
+ENTRY_NOT_FOUND = row(4, 404, "entry doesn't exist", "The object named in the path does not exist for this account.")
+NOT_AUTHORIZED = row(6, 403, "not authorized for that command", "The account's role does not allow this call.")
+INTERNAL_ERROR = row(262145, 500, "An unexpected error occurred.", "A fault inside the service; its log has details.")
+SHUTTING_DOWN = row(
+    262145, 503, "The service is shutting down.", "The service was stopped before this call could finish: retry."
+)
+TOO_BUSY = row(
+    262145,
+    503,
+    "The service is too busy to finish in time. Retry the request later.",
+    "The turn to probe came late.",
+)
+TOO_MANY_REQUESTS = row(
+    262160, 429, "Too many requests. Retry the request later.", "More calls of this account wait than are allowed."
+)
+UNEXPECTED_ARGUMENT = row(262179, 400, 'Unexpected argument "{field}".', "No such field or query parameter.")
+INVALID_VALUE = row(
+    262185, 400, 'Invalid value for field "{field}". Reason: {reason}', "The value breaks a rule named in the text."
+)
+FIELDS_EXCLUDE_EACH_OTHER = row(
+    262186,
+    400,
+    'Field "{field}" cannot be used with field "{other}".',
+    "Two fields exclude each other.",
+)
+FIELD_TWICE = row(262188, 400, 'Field "{field}" was specified twice.', "A JSON object or a query names a field twice.")
+FIELD_NOT_SETTABLE = row(
+    262196, 400, 'Field "{field}" cannot be set in this operation', "The field is read-only, or not for this method."
+)
+INVALID_FIELD_VALUE = row(
+    262197, 400, '"{value}" is an invalid value for field "{field}" ({type})', "Wrong type, range or form of a value."
+)
+INVALID_SECRET_VALUE = row(
+    262197, 400, 'Invalid value for field "{field}" ({type})', "As above, for a field whose value is never quoted."
+)
+INVALID_FIELDS_VALUE = row(
+    262197, 400, 'The value "{value}" is invalid for field "fields" (<field,...>)', "`fields` names an unknown field."
+)
+BODY_NOT_ALLOWED = row(262198, 400, "A request body is not allowed for this method.", "A GET or HEAD with a body.")
+INVALID_JSON = row(
+    262199, 400, "Invalid JSON input: {reason} at line {line}, column {column}.", "The body is not strict JSON."
+)
+BODY_TOO_LARGE = row(262200, 413, "The request body exceeds the limit of {limit} bytes.", "The body is too large.")
+JSON_OUT_OF_RANGE = row(262200, 400, "Invalid JSON input: {reason}.", "A number, string or nesting is out of range.")
+BODY_TOO_SLOW = row(262201, 408, "The request body did not arrive in time.", "The client sent its body too slowly.")
+UNSUPPORTED_CONTENT = row(
+    262201, 415, "The request body must be JSON.", "A request with an Origin header must declare a JSON body."
+)
+SECRET_IN_URL = row(262202, 400, 'Field "{field}" must not be in the URL.', "A secret was given as a query parameter.")
+POST_FILTER = row(
+    262211, 400, 'POST does not support filtering on an attribute in the URL: "{field}".', "A field in a POST's query."
+)
+MISSING_VALUE = row(262212, 400, 'The request is missing the required value "{field}".', "A required field is absent.")
+VALUE_TWICE = row(
+    262222, 400, 'Value "{value}" for field "{field}" is listed more than once.', "A list names the same thing twice."
+)
+FIELD_NOT_READABLE = row(
+    262249, 400, 'Field "{field}" cannot be read in this operation.', "`fields` names a field that is never shown."
+)
+FIELD_NOT_QUERYABLE = row(
+    262250, 400, 'Field "{field}" cannot be queried in this operation.', "A filter on a field that cannot be filtered."
+)
+ARRAY_EXPECTED = row(262254, 400, 'Field "{field}" must be an array.', "A JSON value that must be an array is not.")
+ARRAY_NOT_EXPECTED = row(262255, 400, 'Field "{field}" must not be an array.', "An array where one value belongs.")
+SVM_NOT_FOUND = row(2621462, 400, 'SVM "{name}" does not exist.', "The SVM named in the body does not exist.")
+AUTHENTICATION_FAILED = row(6691623, 401, "User is not authorized.", "No credential, or one that is not valid.")

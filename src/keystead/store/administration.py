@@ -1,0 +1,76 @@
+"""Rows of the cluster, its nodes, accounts, data keys and options, as a transaction reads and writes them."""
+
+# ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, insert, select, update
+
+from keystead.core.model import Cluster, DataKey
+from keystead.store import tables
+from keystead.store.kinds import ACCOUNT, NODE
+from keystead.store.statements import Statements, storing
+
+if TYPE_CHECKING:
+    from keystead.core.model import Account, Node
+
+_ALL_NODES = NODE.everything
+_CLUSTER = select(tables.cluster)
+_PUT_CLUSTER = storing(tables.cluster, "id")
+_PUT_NODE = storing(tables.nodes, "uuid")
+_ACCOUNT = ACCOUNT.where(name="n")
+_UPDATE_ACCOUNT = (
+    update(tables.accounts)
+    .where(tables.accounts.c.name == bindparam("n"))
+    .values(
+        role=bindparam("r"),
+        password_hash=bindparam("p"),
+        svm_uuid=bindparam("s"),
+        certificate=bindparam("c"),
+        locked=bindparam("l"),
+        comment=bindparam("t"),
+        version=tables.accounts.c.version + 1,
+    )
+)
+_DATA_KEYS = select(tables.data_keys).order_by(tables.data_keys.c.id)
+
+
+class AdministrationRows(Statements):
+    """What the service itself is made of."""
+
+    def cluster(self) -> Cluster | None:
+        return self.one(_CLUSTER, {}, lambda row: Cluster(row.uuid, row.name, bool(row.metrocluster)))
+
+    def put_cluster(self, cluster: Cluster) -> None:
+        self.store(_PUT_CLUSTER, asdict(cluster) | {"id": 1, "metrocluster": int(cluster.metrocluster)})
+
+    def nodes(self) -> tuple[Node, ...]:
+        return self.values_of(NODE, _ALL_NODES, {})
+
+    def put_node(self, node: Node) -> None:
+        self.store(_PUT_NODE, {"uuid": node.uuid, "name": node.name} | asdict(node.release))
+
+    def account(self, name: str) -> Account | None:
+        return self.value_of(ACCOUNT, _ACCOUNT, {"n": name})
+
+    def put_account(self, account: Account) -> None:
+        row = {
+            "name": account.name,
+            "role": account.role.value,
+            "password_hash": account.password_hash,
+            "svm_uuid": account.svm.uuid if account.svm else None,
+            "certificate": int(account.certificate),
+            "locked": int(account.locked),
+            "comment": account.comment,
+        }
+        bound = dict(zip("nrpsclt", row.values(), strict=True))
+        if not self.change(_UPDATE_ACCOUNT, bound):
+            self.change(insert(tables.accounts), row | {"version": account.version})
+
+    def data_keys(self) -> tuple[DataKey, ...]:
+        return self.all(_DATA_KEYS, {}, lambda row: DataKey(**row._mapping))
+
+    def add_data_key(self, key: DataKey) -> None:
+        self.change(insert(tables.data_keys), asdict(key))

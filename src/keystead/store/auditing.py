@@ -1,0 +1,44 @@
+"""Rows of the audit chains, as a transaction reads and writes them."""
+
+# ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sqlalchemy import and_, bindparam, insert, select, union
+
+from keystead.core.model import AuditHead, AuditRecord
+from keystead.store import tables
+from keystead.store.statements import Statements, storing
+
+_AUDIT_HEAD = select(tables.audit_heads).where(tables.audit_heads.c.node == bindparam("n"))
+_LOCKED_AUDIT_HEAD = _AUDIT_HEAD.with_for_update()
+_PUT_AUDIT_HEAD = storing(tables.audit_heads, "node")
+_AUDIT_NODES = union(
+    select(tables.nodes.c.uuid.label("node")), select(tables.audit_heads.c.node), select(tables.audit_records.c.node)
+).order_by("node")
+_AUDIT_RECORDS = (
+    select(tables.audit_records)
+    .where(and_(tables.audit_records.c.node == bindparam("n"), tables.audit_records.c.index > bindparam("after")))
+    .order_by(tables.audit_records.c.index)
+    .limit(bindparam("most"))
+)
+
+
+class AuditRows(Statements):
+    """The chains."""
+
+    def audit_head(self, node: str) -> AuditHead | None:
+        statement = _LOCKED_AUDIT_HEAD if self.row_locks else _AUDIT_HEAD
+        return self.one(statement, {"n": node}, lambda row: AuditHead(**row._mapping))
+
+    def add_audit_record(self, record: AuditRecord, head: AuditHead) -> None:
+        self.change(insert(tables.audit_records), asdict(record))
+        self.store(_PUT_AUDIT_HEAD, asdict(head))
+
+    def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]:
+        bound = {"n": node, "after": after, "most": limit}
+        return self.all(_AUDIT_RECORDS, bound, lambda row: AuditRecord(**row._mapping))
+
+    def audit_nodes(self) -> tuple[str, ...]:
+        return self.all(_AUDIT_NODES, {}, lambda row: str(row.node))

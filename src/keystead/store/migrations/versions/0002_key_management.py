@@ -1,0 +1,84 @@
+"""Columns and tables of changes to key managers and key servers, SVM accounts, jobs, observations and events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def _text(name: str, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, **options)
+
+
+def _integer(name: str, **options: Any) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, autoincrement=False, nullable=False, **options)
+
+
+def upgrade() -> None:
+    op.add_column("key_managers", _text("policy", server_default=""))
+    op.add_column("key_managers", _text("configuration_name", server_default="default"))
+    op.add_column("key_servers", _text("tls_server_name", server_default=""))
+    with op.batch_alter_table("accounts") as accounts:
+        accounts.add_column(sa.Column("svm_uuid", sa.Text, nullable=True))
+        accounts.create_foreign_key("fk_accounts_svm_uuid", "svms", ["svm_uuid"], ["uuid"])
+    op.add_column("accounts", _integer("certificate", server_default="0"))
+    op.add_column("accounts", _integer("locked", server_default="0"))
+    op.add_column("accounts", _text("comment", server_default=""))
+    op.create_index("ix_accounts_svm_uuid", "accounts", ["svm_uuid"])
+    op.create_table("options", _text("name"), _text("value"), sa.PrimaryKeyConstraint("name", name="pk_options"))
+    op.create_table(
+        "jobs",
+        _text("uuid"),
+        _text("node"),
+        sa.Column("svm_uuid", sa.Text, nullable=True),
+        _text("account"),
+        _text("description"),
+        _text("state"),
+        _text("message"),
+        _integer("code"),
+        _text("target"),
+        sa.Column("start_time", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("end_time", sa.DateTime(timezone=True), nullable=True),
+        _text("results"),
+        sa.ForeignKeyConstraint(["svm_uuid"], ["svms.uuid"], name="fk_jobs_svm_uuid", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("uuid", name="pk_jobs"),
+    )
+    op.create_index("ix_jobs_node", "jobs", ["node"])
+    op.create_index("ix_jobs_svm_uuid", "jobs", ["svm_uuid"])
+    op.create_index("ix_jobs_start_time", "jobs", ["start_time"])
+    op.create_table(
+        "observations",
+        _text("node"),
+        _text("key_server"),
+        _text("host"),
+        _text("state"),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        _text("stage"),
+        _text("reason"),
+        _text("certificates"),
+        sa.ForeignKeyConstraint(
+            ["key_server"], ["key_servers.uuid"], name="fk_observations_key_server", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("node", "key_server", "host", name="pk_observations"),
+    )
+    op.create_index("ix_observations_key_server", "observations", ["key_server"])
+    op.create_table(
+        "events",
+        _text("node"),
+        sa.Column("index", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("time", sa.DateTime(timezone=True), nullable=False),
+        _text("name"),
+        _text("severity"),
+        sa.Column("svm_uuid", sa.Text, nullable=True),
+        _text("parameters"),
+        _text("log_message"),
+        sa.ForeignKeyConstraint(["svm_uuid"], ["svms.uuid"], name="fk_events_svm_uuid", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("node", "index", name="pk_events"),
+    )
+    op.create_index("ix_events_time", "events", ["time"])
+    op.create_index("ix_events_svm_uuid", "events", ["svm_uuid"])
