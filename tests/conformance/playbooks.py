@@ -1,0 +1,112 @@
+"""Real Ansible: ``ansible-playbook`` with the modules of ``netapp.ontap`` 23.2, as a process, against a real service.
+
+It comes from an environment of its own, which ``./dev test --long`` makes and names in ``KEYSTEAD_ANSIBLE``. The
+playbooks are those of ``ansible_plays/``, or of a page of the docs. A password goes by a file, never by the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.peers.keystead import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.peers.keystead import Service
+
+PLAY = Path(__file__).parent / "ansible_plays" / "play.yml"
+SECONDS = 50
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of a playbook came to: how many tasks changed something, and each task's result in order."""
+
+    changed: int
+    results: list[dict[str, Any]]
+
+    @property
+    def failures(self) -> list[str]:
+        """The messages of the tasks that failed: one at most, since a failure ends the play."""
+        return [result["msg"] for result in self.results if result.get("failed")]
+
+
+@dataclass(frozen=True)
+class Playbooks:
+    """Runs playbooks against one service; what Ansible writes is in ``folder``."""
+
+    service: Service
+    folder: Path
+
+    def run(self, steps: str, *, check: bool = False, **variables: Any) -> Outcome:
+        """Run a file of ``ansible_plays/`` with these variables; ``check`` asks only what would change."""
+        login = {"port": self.service.port, "username": "admin", "password": PASSWORD}
+        file = self.folder / "variables.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(login | {"steps": steps} | variables))
+        return self.playbook(PLAY, "--extra-vars", f"@{file}", *(["--check"] if check else []))
+
+    def changes(self, steps: str, *, check: bool = False, **variables: Any) -> int:
+        """Run and return how many tasks changed something; none may fail."""
+        outcome = self.run(steps, check=check, **variables)
+        assert not outcome.failures, outcome.failures
+        return outcome.changed
+
+    def converge(self, steps: str, **variables: Any) -> None:
+        """Check mode announces the changes and makes none, a run makes them all, the next has none to make."""
+        announced = self.changes(steps, check=True, **variables)
+        assert announced > 0
+        assert self.changes(steps, **variables) == announced
+        assert self.changes(steps, **variables) == 0
+
+    def info(self, subsets: Sequence[str], **variables: Any) -> dict[str, Any]:
+        """Gather subsets; what came, by subset."""
+        outcome = self.run("info", subsets=subsets, **variables)
+        assert outcome.changed == 0
+        assert not outcome.failures, outcome.failures
+        (result,) = outcome.results
+        gathered: dict[str, Any] = result["ontap_info"]
+        return gathered
+
+    def playbook(self, file: Path, *options: str) -> Outcome:
+        """Run a playbook as it is."""
+        done = subprocess.run(
+            [str(_home() / "bin" / "ansible-playbook"), str(file), *options],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+        assert done.returncode in {0, 2}, done.stdout + done.stderr  # 2: a task failed
+        report = json.loads(done.stdout)
+        tasks = [task["hosts"]["localhost"] for play in report["plays"] for task in play["tasks"]]
+        return Outcome(report["stats"]["localhost"]["changed"], tasks)
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of this process's environment: a user's Ansible settings stay out."""
+        return {
+            "PATH": f"{_home() / 'bin'}{os.pathsep}{os.defpath}",
+            "HOME": str(self.folder),
+            "LC_ALL": "C.UTF-8",
+            "REQUESTS_CA_BUNDLE": str(self.service.installation.data / "tls.crt"),
+            "ANSIBLE_HOME": str(self.folder / "home"),
+            "ANSIBLE_PIPELINING": "true",  # modules are fed to Python, not copied first: quicker
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        }
+
+
+def _home() -> Path:
+    """The environment that has Ansible; an assertion without it, since a test that was asked for does not skip."""
+    folder = os.environ.get("KEYSTEAD_ANSIBLE", "")
+    assert folder, "KEYSTEAD_ANSIBLE names no environment with Ansible: ./dev test --long makes one"
+    return Path(folder)

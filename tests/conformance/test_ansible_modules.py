@@ -1,0 +1,213 @@
+"""The real modules of Ansible's ``netapp.ontap``: check mode changes nothing, a run does, the next has nothing to change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from tests.conformance.playbooks import Playbooks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.peers.fixtures import Pki
+    from tests.peers.keystead import Service
+
+pytestmark = pytest.mark.long
+
+REFUSED = "127.0.0.1:1"
+
+
+@pytest.fixture
+def plays(service: Service, tmp_path: Path) -> Playbooks:
+    """Ansible, set to the module's service."""
+    return Playbooks(service, tmp_path)
+
+
+@pytest.fixture
+def svm(service: Service) -> str:
+    """A new SVM."""
+    name = f"svm-{uuid4().hex[:8]}"
+    with service.client() as call:
+        call.create("/svm/svms", {"name": name})
+    return name
+
+
+@pytest.fixture
+def servers(sound_ports: list[int]) -> list[str]:
+    """Six key servers."""
+    return [f"127.0.0.1:{port}" for port in sound_ports]
+
+
+def pair(pki: Pki) -> dict[str, Any]:
+    """The variables of certificates.yml: a client certificate and a server CA under new names."""
+    name = uuid4().hex[:8]
+    return {
+        "client": {
+            "name": f"{name}-client",
+            "certificate": pki.client.certificate_pem,
+            "key": pki.client.key_pem,
+        },
+        "server_ca": {"name": f"{name}-ca", "certificate": pki.server_ca.pem},
+    }
+
+
+def external(certificates: dict[str, Any], servers: Sequence[str]) -> dict[str, Any]:
+    """The option of the key manager's module."""
+    return {
+        "client_certificate": certificates["client"]["name"],
+        "server_ca_certificates": [certificates["server_ca"]["name"]],
+        "servers": list(servers),
+    }
+
+
+def shown_servers(service: Service, svm: str) -> list[str]:
+    """The servers of an SVM's key manager as the service shows them."""
+    with service.client() as call:
+        (manager,) = call.get(f"/security/key-managers?svm.name={svm}&fields=external")["records"]
+    return [each["server"] for each in manager["external"]["servers"]]
+
+
+def test_svm(plays: Playbooks) -> None:
+    """An SVM is made, renamed and deleted, each once."""
+    old, new = f"svm-{uuid4().hex[:8]}", f"svm-{uuid4().hex[:8]}"
+    plays.converge("svm", svm=old)
+    plays.converge("svm", svm=new, from_name=old)
+    plays.converge("svm", svm=new, state="absent")
+
+
+def test_svm_in_use(plays: Playbooks, svm: str, pki: Pki) -> None:
+    """An SVM that owns certificates is not deleted; the task fails with the service's words."""
+    plays.changes("certificates", svm=svm, **pair(pki))
+    (message,) = plays.run("svm", svm=svm, state="absent").failures
+    assert message.startswith("Error in delete: calling: svm/svms/")
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["svm", "cluster"])
+def test_certificates(plays: Playbooks, svm: str, pki: Pki, owned: bool) -> None:
+    """Both certificates are installed and removed, of an SVM or of the cluster."""
+    variables = pair(pki) | ({"svm": svm} if owned else {})
+    plays.converge("certificates", **variables)
+    plays.converge("certificates", **variables, state="absent")
+
+
+def test_certificate_without_its_key(plays: Playbooks, pki: Pki) -> None:
+    """A refused certificate fails the task with the code and text, and nothing is installed."""
+    certificates = pair(pki)
+    del certificates["client"]["key"]
+    for _ in range(2):
+        (message,) = plays.run("certificates", **certificates).failures
+        assert message.startswith("Error creating or installing certificate: ")
+
+
+def test_key_manager(plays: Playbooks, service: Service, svm: str, pki: Pki, servers: list[str]) -> None:
+    """Made with two servers, given two more, left with the last, which is replaced; then deleted.
+
+    The module removes servers before it adds others: a key manager outlives its only server.
+    """
+    certificates = pair(pki)
+    plays.changes("certificates", svm=svm, **certificates)
+    for some in (servers[:2], servers[:4], servers[3:4], servers[4:5]):
+        plays.converge("key_manager", svm=svm, external=external(certificates, some))
+        assert shown_servers(service, svm) == some
+    plays.converge("key_manager", svm=svm, state="absent")
+
+
+def test_key_manager_of_the_cluster(plays: Playbooks, pki: Pki, servers: list[str]) -> None:
+    """Made and deleted without an SVM; only then can its certificates go."""
+    certificates = pair(pki)
+    plays.changes("certificates", **certificates)
+    plays.converge("key_manager", external=external(certificates, servers[:2]))
+    (message,) = plays.run("certificates", **certificates, state="absent").failures
+    assert "3735683" in message
+    assert "Cannot remove this certificate while external key manager is configured." in message
+    plays.converge("key_manager", state="absent")
+    assert plays.changes("certificates", **certificates, state="absent") == 2
+
+
+def test_new_certificates(plays: Playbooks, svm: str, pki: Pki, servers: list[str]) -> None:
+    """Other certificates of the same key pair and CA replace the configured ones, and the old ones can go."""
+    old, new = pair(pki), pair(pki)
+    plays.changes("certificates", **old)
+    plays.changes("certificates", svm=svm, **new)
+    for certificates in (old, new):
+        plays.converge("key_manager", svm=svm, external=external(certificates, servers[:1]))
+    plays.converge("certificates", **old, state="absent")
+
+
+def test_refused_server(plays: Playbooks, service: Service, svm: str, pki: Pki, servers: list[str]) -> None:
+    """A server that cannot be reached fails the task with ONTAP's code and text, every time, and changes nothing."""
+    certificates = pair(pki)
+    plays.changes("certificates", **certificates)
+    plays.changes("key_manager", svm=svm, external=external(certificates, servers[:1]))
+    for _ in range(2):
+        (message,) = plays.run("key_manager", svm=svm, external=external(certificates, [servers[0], REFUSED])).failures
+        assert message.startswith(f"Error adding external key server {REFUSED}: ")
+        assert "66060341" in message
+        assert "due to network configuration issues" in message
+    assert shown_servers(service, svm) == servers[:1]
+
+
+def test_refused_key_manager(plays: Playbooks, svm: str, pki: Pki) -> None:
+    """No key manager is left of one whose server was refused."""
+    certificates = pair(pki)
+    plays.changes("certificates", **certificates)
+    for _ in range(2):
+        (message,) = plays.run("key_manager", svm=svm, external=external(certificates, [REFUSED])).failures
+        assert message.startswith("Error creating key manager for ")
+        assert "66060341" in message
+    assert plays.changes("key_manager", svm=svm, state="absent") == 0
+
+
+def test_fifth_server(plays: Playbooks, service: Service, svm: str, pki: Pki, servers: list[str]) -> None:
+    """A fifth server fails the task with ONTAP's code and text, and the four stay."""
+    certificates = pair(pki)
+    plays.changes("certificates", **certificates)
+    plays.changes("key_manager", svm=svm, external=external(certificates, servers[:4]))
+    (message,) = plays.run("key_manager", svm=svm, external=external(certificates, servers[:5])).failures
+    assert "65536038" in message
+    assert "A maximum of 4 active key servers are allowed." in message
+    assert shown_servers(service, svm) == servers[:4]
+
+
+def test_info(plays: Playbooks, svm: str, pki: Pki, servers: list[str]) -> None:
+    """Every subset of ours is gathered, page by page too, with no change; a subset that is not ours does not fail."""
+    certificates = pair(pki)
+    plays.changes("certificates", svm=svm, **certificates)
+    plays.changes("key_manager", svm=svm, external=external(certificates, servers[:2]))
+    paths = ["cluster", "security/certificates", "security/key-managers", "svm/svms", "storage/volumes"]
+    for fields in (None, ["*"]):
+        info = plays.info(paths, **({"fields": fields} if fields else {}))
+        assert info["cluster"]["version"]["full"]
+        assert svm in [each["name"] for each in info["svm/svms"]["records"]]
+        assert info["storage/volumes"] == "API not found"
+    whole = plays.info(["security/certificates"])["security/certificates"]
+    paged = plays.info(["security/certificates"], max_records=1)["security/certificates"]
+    assert paged["num_records"] == len(paged["records"]) > 1
+    assert paged["records"] == whole["records"]
+    of_the_svm = {"subsets": ["security/key-managers"], "fields": ["external"], "parameters": {"svm.name": svm}}
+    for links in (True, False):
+        (manager,) = plays.info(**of_the_svm, hal_linking=links)["security/key-managers"]["records"]
+        assert [each["server"] for each in manager["external"]["servers"]] == servers[:2]
+        assert ("_links" in manager) is links
+
+
+def test_rest(plays: Playbooks, service: Service, svm: str) -> None:
+    """A call of the user's own: read, refused with code and text, and not made in check mode."""
+    read = {"api": "svm/svms", "query": {"name": svm, "fields": "name"}}
+    outcome = plays.run("rest", call=read)
+    assert outcome.changed == 0
+    (record,) = outcome.results[0]["response"]["records"]
+    again = {"api": "svm/svms", "method": "POST", "body": {"name": svm}}
+    refused = plays.run("rest", call=again).results[0]
+    with service.client() as call:
+        error = call("POST", "/svm/svms", {"name": svm}).body["error"]
+    assert (refused["failed"], refused["status_code"]) == (True, 409)
+    assert (refused["error_code"], refused["error_message"]) == (error["code"], error["message"])
+    gone = {"api": f"svm/svms/{record['uuid']}", "method": "DELETE", "wait_for_completion": True}
+    assert plays.changes("rest", check=True, call=gone) == 1
+    assert plays.changes("rest", call=gone) == 1
+    assert plays.run("rest", call=gone).results[0]["error_code"] == "4"
