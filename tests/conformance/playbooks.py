@@ -1,7 +1,7 @@
 """Real Ansible: ``ansible-playbook`` with the modules of ``netapp.ontap`` 23.2, as a process, against a real service.
 
 It comes from an environment of its own, which ``./dev test --long`` makes and names in ``KEYSTEAD_ANSIBLE``. The
-playbooks are those of ``ansible_plays/``, or of a page of the docs. A password goes by a file, never by the command line.
+playbooks are those of ``ansible_plays/`` or of a page of the docs. Passwords go by a file, never by the command line.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Playbooks:
 
     def run(self, steps: str, *, check: bool = False, **variables: Any) -> Outcome:
         """Run a file of ``ansible_plays/`` with these variables; ``check`` asks only what would change."""
-        login = {"port": self.service.port, "username": "admin", "password": PASSWORD}
+        ca = str(self.service.installation.data / "tls.crt")
+        login = {"ca": ca, "port": self.service.port, "username": "admin", "password": PASSWORD}
         file = self.folder / "variables.json"
         file.touch(mode=0o600)
         file.write_text(json.dumps(login | {"steps": steps} | variables))
@@ -96,7 +97,6 @@ class Playbooks:
             "PATH": f"{_home() / 'bin'}{os.pathsep}{os.defpath}",
             "HOME": str(self.folder),
             "LC_ALL": "C.UTF-8",
-            "REQUESTS_CA_BUNDLE": str(self.service.installation.data / "tls.crt"),
             "ANSIBLE_HOME": str(self.folder / "home"),
             "ANSIBLE_PIPELINING": "true",  # modules are fed to Python, not copied first: quicker
             "ANSIBLE_LOCALHOST_WARNING": "false",

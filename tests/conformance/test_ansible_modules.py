@@ -1,4 +1,4 @@
-"""The real modules of Ansible's ``netapp.ontap``: check mode changes nothing, a run does, the next has nothing to change."""
+"""The real modules of Ansible's ``netapp.ontap``: check mode changes nothing, a run does, the next one need not."""
 
 from __future__ import annotations
 
@@ -148,6 +148,7 @@ def test_refused_server(plays: Playbooks, service: Service, svm: str, pki: Pki, 
         assert message.startswith(f"Error adding external key server {REFUSED}: ")
         assert "66060341" in message
         assert "due to network configuration issues" in message
+        assert "'connection_refused'" in message
     assert shown_servers(service, svm) == servers[:1]
 
 
