@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 from tests.conformance.playbooks import Playbooks
+from tests.peers.certificates import make_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +67,13 @@ def external(certificates: dict[str, Any], servers: Sequence[str]) -> dict[str, 
     }
 
 
+def signing_request(common_name: str) -> str:
+    """A certificate signing request, as its subject makes it."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(make_key("ec"), hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
 def shown_servers(service: Service, svm: str) -> list[str]:
     """The servers of an SVM's key manager as the service shows them."""
     with service.client() as call:
@@ -92,6 +102,18 @@ def test_certificates(plays: Playbooks, svm: str, pki: Pki, owned: bool) -> None
     variables = pair(pki) | ({"svm": svm} if owned else {})
     plays.converge("certificates", **variables)
     plays.converge("certificates", **variables, state="absent")
+
+
+def test_a_certificate_authority(plays: Playbooks) -> None:
+    """An authority of our own is made, signs a request, and is removed."""
+    name = f"root-{uuid4().hex[:8]}"
+    plays.converge("root_ca", name=name)
+    signing = plays.run("root_ca", name=name, signing_request=signing_request("ks.example.com"))
+    assert (signing.changed, signing.failures) == (1, [])  # as the module says of each signature
+    certificate = x509.load_pem_x509_certificate(signing.results[0]["ontap_info"]["public_certificate"].encode())
+    assert name in certificate.issuer.rfc4514_string()
+    assert "ks.example.com" in certificate.subject.rfc4514_string()
+    plays.converge("root_ca", name=name, state="absent")
 
 
 def test_certificate_without_its_key(plays: Playbooks, pki: Pki) -> None:
@@ -189,9 +211,9 @@ def test_info(plays: Playbooks, svm: str, pki: Pki, servers: list[str]) -> None:
     paged = plays.info(["security/certificates"], max_records=1)["security/certificates"]
     assert paged["num_records"] == len(paged["records"]) > 1
     assert paged["records"] == whole["records"]
-    of_the_svm = {"subsets": ["security/key-managers"], "fields": ["external"], "parameters": {"svm.name": svm}}
     for links in (True, False):
-        (manager,) = plays.info(**of_the_svm, hal_linking=links)["security/key-managers"]["records"]
+        chosen: dict[str, Any] = {"fields": ["external"], "parameters": {"svm.name": svm}, "hal_linking": links}
+        (manager,) = plays.info(["security/key-managers"], **chosen)["security/key-managers"]["records"]
         assert [each["server"] for each in manager["external"]["servers"]] == servers[:2]
         assert ("_links" in manager) is links
 
