@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import stat
 import subprocess
@@ -249,7 +250,9 @@ def _shape(connection: Connection) -> set[tuple[str, ...]]:
     """Everything that the database knows about its tables but Alembic's own."""
     if connection.dialect.name == "sqlite":
         rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-        found = {(name, *sorted(line.strip(" \t,") for line in sql.split("\n"))) for name, sql in rows}
+        # A column that was added later stands behind a comma of the line before.
+        lines = {name: re.split(r"\n|, (?=\w+ [A-Z])", sql.replace('"', "")) for name, sql in rows}
+        found = {(name, *sorted(line.strip(" \t,") for line in split)) for name, split in lines.items()}
     else:
         found = {tuple(map(str, row)) for query in POSTGRES_SHAPE for row in connection.execute(text(query))}
     return {row for row in found if not row[0].startswith("alembic_version")}

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ key_managers = Table(
     *_owned(),
     _integer("enabled"),
     _text("client_certificate", index=True),
-    _text("policy", server_default=""),
+    _text("policy", server_default=text("''")),
     _text("configuration_name", server_default="default"),
 )
 
@@ -184,7 +185,7 @@ key_servers = Table(
     _integer("create_remove_timeout"),
     _text("username"),
     Column("sealed_password", LargeBinary, nullable=True),
-    _text("tls_server_name", server_default=""),
+    _text("tls_server_name", server_default=text("''")),
     UniqueConstraint("key_manager", "address_key"),
     UniqueConstraint("key_manager", "position"),
 )
@@ -207,7 +208,7 @@ accounts = Table(
     Column("svm_uuid", Text, ForeignKey("svms.uuid"), nullable=True, index=True),
     _integer("certificate", server_default="0"),
     _integer("locked", server_default="0"),
-    _text("comment", server_default=""),
+    _text("comment", server_default=text("''")),
 )
 
 # Name and value of what differs from the defaults in keystead.core.model.Options.

@@ -20,15 +20,15 @@ def _integer(name: str, **options: Any) -> sa.Column[int]:
 
 
 def upgrade() -> None:
-    op.add_column("key_managers", _text("policy", server_default=""))
+    op.add_column("key_managers", _text("policy", server_default=sa.text("''")))
     op.add_column("key_managers", _text("configuration_name", server_default="default"))
-    op.add_column("key_servers", _text("tls_server_name", server_default=""))
+    op.add_column("key_servers", _text("tls_server_name", server_default=sa.text("''")))
     with op.batch_alter_table("accounts") as accounts:
         accounts.add_column(sa.Column("svm_uuid", sa.Text, nullable=True))
         accounts.create_foreign_key("fk_accounts_svm_uuid", "svms", ["svm_uuid"], ["uuid"])
     op.add_column("accounts", _integer("certificate", server_default="0"))
     op.add_column("accounts", _integer("locked", server_default="0"))
-    op.add_column("accounts", _text("comment", server_default=""))
+    op.add_column("accounts", _text("comment", server_default=sa.text("''")))
     op.create_index("ix_accounts_svm_uuid", "accounts", ["svm_uuid"])
     op.create_table("options", _text("name"), _text("value"), sa.PrimaryKeyConstraint("name", name="pk_options"))
     op.create_table(
