@@ -32,7 +32,7 @@ def chain(length: int) -> tuple[list[AuditRecord], AuditHead | None]:
     records: list[AuditRecord] = []
     head: AuditHead | None = None
     for number in range(length):
-        texts = ("admin", "::1", "svm1", "POST", f"/path/{number}", "{}", "success", "", "made")
+        texts = ("admin", "::1", "svm1", "POST", f"/path/{number}", "{}", "success", "", "made", "admin", "svm-1")
         record, head = audit.append(AuditRecord(NODE, 0, NOON, *texts), head, mac)
         records.append(record)
     return records, head
@@ -230,3 +230,15 @@ def test_the_zone_of_a_time_does_not_matter() -> None:
     records, head = chain(1)
     there = records[0].timestamp.astimezone(timezone(timedelta(hours=-7)))
     assert broken_at([replace(records[0], timestamp=there)], head) is None
+
+
+def test_records_of_the_first_version_hold() -> None:
+    """A chain that was begun before roles and SVM uuids were recorded goes on."""
+    texts = ("admin", "::1", "svm1", "POST", "/path", "{}", "success", "", "made")
+    old, head = audit.append(AuditRecord(NODE, 0, NOON, *texts), None, mac)
+    parts = ["keystead audit record v1", NODE, "1", NOON.isoformat(timespec="microseconds"), *texts, ""]
+    assert old.mac == mac(b"".join(len(part).to_bytes(4, "big") + part.encode() for part in parts))
+    new, head = audit.append(AuditRecord(NODE, 0, NOON, *texts, role="admin"), head, mac)
+    assert broken_at([old, new], head) is None
+    assert broken_at([old, replace(new, role="")], head) == 2
+    assert broken_at([replace(old, svm_uuid="svm-1"), new], head) == 1

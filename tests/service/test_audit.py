@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from keystead.store import SqlStore
 
 NODE = "node-1"
+SVM = Svm("svm-1", "svm1")
 CALL = Call(Caller("admin", Role.ADMIN, "192.0.2.1"), "POST", "/api/svm/svms", '{"name":"a"}')
 
 
@@ -53,7 +55,7 @@ async def test_a_changes_record_is_in_its_transaction(store: SqlStore, audit: Au
 
     def work(tx: Transaction) -> None:
         tx.add_svm(Svm("s", "s"))
-        audit.succeed(tx, CALL, "created", svm="svm1")
+        audit.succeed(tx, CALL, "created", svm=SVM)
 
     await store.write(work)
     (record,) = await records(store)
@@ -61,6 +63,7 @@ async def test_a_changes_record_is_in_its_transaction(store: SqlStore, audit: Au
     assert (record.account, record.location, record.svm) == ("admin", "192.0.2.1", "svm1")
     assert (record.method, record.path, record.input) == ("POST", "/api/svm/svms", '{"name":"a"}')
     assert (record.state, record.code, record.message) == ("success", "", "created")
+    assert (record.role, record.svm_uuid) == ("admin", "svm-1")
 
 
 async def test_without_the_change_there_is_no_record(store: SqlStore, audit: AuditLog) -> None:
@@ -77,10 +80,19 @@ async def test_without_the_change_there_is_no_record(store: SqlStore, audit: Aud
 
 async def test_a_refusals_record_has_its_code_and_text(store: SqlStore, audit: AuditLog) -> None:
     """In the words of the answer."""
-    await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT), svm="svm1")
+    error = OntapError(KEY_SERVER_LIMIT)
+    error.svm = SVM
+    await audit.refuse(CALL, error)
     (record,) = await records(store)
     assert (record.state, record.code, record.message) == ("error", "65536038", KEY_SERVER_LIMIT.text)
     assert record.svm == "svm1"
+
+
+async def test_a_confined_call_is_about_its_svm(store: SqlStore, audit: AuditLog) -> None:
+    """Whatever it asked for: what it did is that SVM's to read."""
+    await audit.refuse(replace(CALL, scope=SVM), OntapError(KEY_SERVER_LIMIT))
+    (record,) = await records(store)
+    assert (record.svm, record.svm_uuid) == ("svm1", "svm-1")
 
 
 async def test_a_refusal_that_cannot_be_recorded_is_logged_only(store: SqlStore, audit: AuditLog) -> None:

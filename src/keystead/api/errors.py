@@ -80,7 +80,7 @@ class ErrorBoundary:
         if scope["method"] in READS or CALLER not in scope:
             return
         try:
-            await self._audit.refuse(call_of(scope, scope[CALLER]), error, svm=error.svm)
+            await self._audit.refuse(call_of(scope, scope[CALLER]), error)
         except Exception as failure:  # noqa: BLE001 - logged; the caller still gets the answer
             log.error(  # noqa: TRY400 - as above
                 "refusal not recorded", path=raw_path(scope), code=error.kind.code, **described(failure)

@@ -134,9 +134,12 @@ def check_end(node: str, last: tuple[int, bytes], head: AuditHead | None, mac: M
 
 def _canonical(record: AuditRecord, previous: bytes) -> bytes:
     timestamp = record.timestamp.astimezone(UTC).isoformat(timespec="microseconds")
+    added = (record.role, record.svm_uuid)  # later than version 1, whose records are checked as they were written
+    version = "2" if any(added) else "1"
     texts = (
-        *("keystead audit record v1", record.node, str(record.index), timestamp, record.account, record.location),
-        *(record.svm, record.method, record.path, record.input, record.state, record.code, record.message),
+        *(f"keystead audit record v{version}", record.node, str(record.index), timestamp, record.account),
+        *(record.location, record.svm, record.method, record.path, record.input, record.state, record.code),
+        *(record.message, *(added if any(added) else ())),
     )
     return _joined([*(text.encode() for text in texts), previous])
 

@@ -265,6 +265,7 @@ class AuditRecord:
     """One line of a node's audit chain. ``mac`` covers every other field and the previous record's ``mac``.
 
     ``input`` is the masked request body, ``state`` is ``success`` or ``error``, ``code`` the ONTAP code of an error.
+    ``svm`` is the name that the SVM ``svm_uuid`` had; both are empty for the cluster's own.
     """
 
     node: str
@@ -279,6 +280,8 @@ class AuditRecord:
     state: str
     code: str
     message: str
+    role: str = ""
+    svm_uuid: str = ""
     mac: bytes = b""
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.errors import OntapError
-    from keystead.core.model import AuditHead
+    from keystead.core.model import AuditHead, Svm
     from keystead.service.context import Call
     from keystead.service.ports import Clock, Sealer, Store, Transaction
 
@@ -48,7 +48,7 @@ _Bucket = tuple["datetime", str, str]
 
 
 class AuditLog:
-    """Writes one node's chain. ``svm`` is the name of the SVM whose object a call touches, empty for the cluster's."""
+    """Writes one node's chain. ``svm`` is the SVM whose object a call touches, None for the cluster's."""
 
     def __init__(self, store: Store, sealer: Sealer, clock: Clock, node_uuid: str) -> None:
         self._store = store
@@ -59,16 +59,16 @@ class AuditLog:
         self._timer: asyncio.Task[None] | None = None
         self._refusals: set[asyncio.Task[None]] = set()
 
-    def succeed(self, tx: Transaction, call: Call, message: str = "", *, svm: str = "") -> None:
+    def succeed(self, tx: Transaction, call: Call, message: str = "", *, svm: Svm | None = None) -> None:
         """Append the record of a change to the transaction that makes it: last, for it locks the chain."""
         self._append(tx, self._record(call, svm, "success", "", message))
 
-    async def refuse(self, call: Call, error: OntapError, *, svm: str = "") -> None:
+    async def refuse(self, call: Call, error: OntapError) -> None:
         """Append the record of a refused or denied call in a transaction of its own. Raises no StoreError.
 
         Returns in about a second: when the database is busy for longer, the record is written later, or logged as lost.
         """
-        record = self._record(call, svm, "error", str(error.kind.code), error.message)
+        record = self._record(call, error.svm, "error", str(error.kind.code), error.message)
         patience = REFUSAL_WAIT_S if len(self._refusals) < LATE_LIMIT else None
         task = asyncio.get_running_loop().create_task(self._refuse(record))
         self._refusals.add(task)
@@ -138,20 +138,23 @@ class AuditLog:
             chained, head = audit.append(record, head, self._mac)
             tx.add_audit_record(chained, head)
 
-    def _record(self, call: Call, svm: str, state: str, code: str, message: str) -> AuditRecord:
+    def _record(self, call: Call, svm: Svm | None, state: str, code: str, message: str) -> AuditRecord:
+        svm = svm or call.scope
         return AuditRecord(
             node=self._node,
             index=0,
             timestamp=self._clock.now(),
             account=audit.cleaned(call.caller.account),
             location=audit.cleaned(call.caller.location),
-            svm=svm,
+            svm=svm.name if svm else "",
             method=audit.cleaned(call.method, 16),
             path=audit.cleaned(call.path, 4 * audit.TEXT_LIMIT),
             input=audit.cleaned(call.input, audit.INPUT_LIMIT),
             state=state,
             code=code,
             message=audit.cleaned(message, 4 * audit.TEXT_LIMIT),
+            role=call.caller.role.value,
+            svm_uuid=svm.uuid if svm else "",
         )
 
     def _logins(self, bucket: _Bucket, count: int) -> AuditRecord:

@@ -12,7 +12,7 @@ from keystead.core.errors import OntapError
 from keystead.core.model import Certificate
 from keystead.service.ports import Page
 from keystead.service.proving import private_key_place
-from keystead.service.svms import concerning, named_svm, svm_name
+from keystead.service.svms import concerning, named_svm
 
 if TYPE_CHECKING:
     from keystead.core.certificates import NewCertificate
@@ -43,7 +43,7 @@ class Certificates:
                 if tx.page(Certificate, Page({**scope, "name": certificate.name}, limit=1)):
                     raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.add_certificate(certificate)
-            self._audit.succeed(tx, call, f"installed certificate {uuid}", svm=svm_name(certificate.svm))
+            self._audit.succeed(tx, call, f"installed certificate {uuid}", svm=certificate.svm)
             return certificate
 
         return await self._store.write(store)
@@ -65,7 +65,7 @@ class Certificates:
                 if tx.certificate_in_use(uuid):
                     raise OntapError(errors.CERTIFICATE_IN_USE)
             tx.delete_certificate(uuid)
-            self._audit.succeed(tx, call, f"deleted certificate {uuid}", svm=svm_name(svm))
+            self._audit.succeed(tx, call, f"deleted certificate {uuid}", svm=svm)
 
         await self._store.write(delete)
 

@@ -18,7 +18,7 @@ from keystead.service.key_servers import (
     sealed_rows,
 )
 from keystead.service.proving import raise_first_failure
-from keystead.service.svms import concerning, named_svm, svm_name
+from keystead.service.svms import concerning, named_svm
 
 if TYPE_CHECKING:
     from keystead.core.key_managers import NewKeyManager
@@ -65,7 +65,7 @@ class KeyManagers:
             check_create(state, planned, new)
             tx.add_key_manager(planned)
             tx.add_key_servers(rows)
-            self._audit.succeed(tx, call, f"created key manager {uuid}, {added(rows)}", svm=svm_name(planned.svm))
+            self._audit.succeed(tx, call, f"created key manager {uuid}, {added(rows)}", svm=planned.svm)
             return KeyManagerView(planned, rows, state.certificates[planned.client_certificate].name)
 
         return await self._store.write(work)

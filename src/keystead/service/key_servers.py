@@ -15,7 +15,6 @@ from keystead.core.key_servers import AddState, plan_add
 from keystead.core.model import KeyServer
 from keystead.service.ports import StoreError
 from keystead.service.proving import password_place, raise_first_failure
-from keystead.service.svms import svm_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +55,7 @@ class KeyServers:
             plan = plan_add(locked, request)
             placed = at_positions(rows, plan.first_position)
             tx.add_key_servers(placed)
-            self._audit.succeed(tx, call, added(placed), svm=svm_name(locked.key_manager.svm))
+            self._audit.succeed(tx, call, added(placed), svm=locked.key_manager.svm)
             return placed
 
         return await self._store.write(store_all)
@@ -68,7 +67,7 @@ class KeyServers:
         results = await self._prover.probe(call, state.key_manager, state.certificates, request.servers)
         refused = sum(not result.accepted for result in results)
         message = f"dry run: {len(results) - refused} accepted, {refused} refused"
-        svm = svm_name(state.key_manager.svm)
+        svm = state.key_manager.svm
         await self._store.write(lambda tx: self._audit.succeed(tx, call, message, svm=svm))
         return tuple(results)
 

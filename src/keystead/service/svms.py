@@ -33,7 +33,7 @@ class Svms:
             if tx.svm_named(name) is not None:
                 raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.add_svm(svm)
-            self._audit.succeed(tx, call, f"created SVM {svm.uuid}", svm=name)
+            self._audit.succeed(tx, call, f"created SVM {svm.uuid}", svm=svm)
             return svm
 
         return await self._store.write(store)
@@ -64,16 +64,11 @@ def named_svm(tx: Transaction, call: Call, uuid: str | None, name: str | None) -
     return svm
 
 
-def svm_name(svm: Svm | None) -> str:
-    """Name an SVM in an audit record; the cluster's own things have none."""
-    return svm.name if svm else ""
-
-
 @contextmanager
 def concerning(svm: Svm | None) -> Iterator[None]:
     """Refusals raised within are about this SVM: their audit records name it."""
     try:
         yield
     except OntapError as error:
-        error.svm = svm_name(svm)
+        error.svm = svm
         raise

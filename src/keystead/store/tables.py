@@ -284,6 +284,8 @@ audit_records = Table(
     _text("code"),
     _text("message"),
     Column("mac", LargeBinary, nullable=False),
+    _text("role", server_default=text("''")),
+    _text("svm_uuid", server_default=text("''"), index=True),
 )
 
 audit_heads = Table(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from keystead.core.model import Svm
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorKind:
@@ -49,6 +51,6 @@ class OntapError(Exception):
         self.target = target
         self.arguments = tuple(arguments)
         self.retry_after = retry_after
-        self.svm = ""  # the SVM that the call is about, for the audit record, once it is known
+        self.svm: Svm | None = None  # whom the call is about, for the audit record, once it is known
         self.message = kind.text.format(**values) if values else kind.text
         super().__init__(f"{kind.code}: {self.message}")

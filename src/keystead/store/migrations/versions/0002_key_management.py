@@ -30,6 +30,9 @@ def upgrade() -> None:
     op.add_column("accounts", _integer("locked", server_default="0"))
     op.add_column("accounts", _text("comment", server_default=sa.text("''")))
     op.create_index("ix_accounts_svm_uuid", "accounts", ["svm_uuid"])
+    op.add_column("audit_records", _text("role", server_default=sa.text("''")))
+    op.add_column("audit_records", _text("svm_uuid", server_default=sa.text("''")))
+    op.create_index("ix_audit_records_svm_uuid", "audit_records", ["svm_uuid"])
     op.create_table("options", _text("name"), _text("value"), sa.PrimaryKeyConstraint("name", name="pk_options"))
     op.create_table(
         "jobs",
