@@ -97,6 +97,10 @@ class AsgiClient:
         """POST."""
         return await self("POST", url, body, **options)
 
+    async def patch(self, url: str, body: Any = None, **options: Any) -> Response:
+        """PATCH."""
+        return await self("PATCH", url, body, **options)
+
     async def delete(self, url: str, body: Any = None, **options: Any) -> Response:
         """DELETE."""
         return await self("DELETE", url, body, **options)
