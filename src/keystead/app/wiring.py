@@ -19,6 +19,7 @@ from keystead.service.accounts import Accounts
 from keystead.service.audit import AuditLog, verify
 from keystead.service.certificates import Certificates
 from keystead.service.cluster import ClusterInfo
+from keystead.service.jobs import Jobs
 from keystead.service.key_managers import KeyManagers
 from keystead.service.key_servers import KeyServers
 from keystead.service.ports import SealError, StoreError
@@ -53,6 +54,11 @@ class Running:
     sealer: Sealer
     queue: ProbeQueue
 
+    def stop(self) -> None:
+        """End what could hold a request for long; each of them answers that the service stops."""
+        self.queue.close()
+        self.services.jobs.stop()
+
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
@@ -76,14 +82,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             accounts=Accounts(store, hasher, clock, audit),
             audit=audit,
             certificates=Certificates(store, keyring, audit, clock),
-            cluster=ClusterInfo(store),
+            cluster=ClusterInfo(store, audit),
+            jobs=Jobs(store, audit, clock, node),
             key_managers=KeyManagers(store, prover, keyring, audit),
             key_servers=KeyServers(store, prover, keyring, audit),
             svms=Svms(store, audit),
         )
+        await services.jobs.start()
         try:
             yield Running(services, store, keyring, queue)
         finally:
+            await services.jobs.close()
             await audit.close()
     finally:
         hasher.close()
@@ -126,7 +135,7 @@ async def _serve(settings: Settings) -> None:
     from keystead.api.app import create_app
 
     async with running(settings) as open_:
-        server = listener.server(create_app(open_.services), settings.data, open_.queue.close)
+        server = listener.server(create_app(open_.services), settings.data, open_.stop)
         try:
             socket = listener.bind(settings.listen)
         except OSError as error:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keystead.service.audit import AuditLog
     from keystead.service.certificates import Certificates
     from keystead.service.cluster import ClusterInfo
+    from keystead.service.jobs import Jobs
     from keystead.service.key_managers import KeyManagers
     from keystead.service.key_servers import KeyServers
     from keystead.service.svms import Svms
@@ -23,6 +24,7 @@ class Services:
     audit: AuditLog
     certificates: Certificates
     cluster: ClusterInfo
+    jobs: Jobs
     key_managers: KeyManagers
     key_servers: KeyServers
     svms: Svms

@@ -18,6 +18,8 @@ from keystead.core.model import (
     Account,
     Certificate,
     CertificateType,
+    Job,
+    JobState,
     KeyManager,
     KeyServer,
     Node,
@@ -182,6 +184,23 @@ def _account(row: Row[Any], _: tuple[str, ...]) -> Account:
     )
 
 
+def _job(row: Row[Any], _: tuple[str, ...]) -> Job:
+    return Job(
+        uuid=row.uuid,
+        node=row.node,
+        svm=_svm_of(row),
+        account=row.account,
+        description=row.description,
+        state=JobState(row.state),
+        message=row.message,
+        code=row.code,
+        target=row.target,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        results=row.results,
+    )
+
+
 NODE = Kind(Node, tables.nodes, "uuid", _node)
 SVM = Kind(Svm, tables.svms, "uuid", _svm)
 CERTIFICATE = Kind(Certificate, tables.certificates, "uuid", _certificate, tables.certificate_intermediates)
@@ -189,7 +208,8 @@ KEY_MANAGER = Kind(KeyManager, tables.key_managers, "uuid", _key_manager, tables
 KEY_SERVER = Kind(KeyServer, tables.key_servers, "position", _key_server, tables.secondary_key_servers)
 
 ACCOUNT = Kind(Account, tables.accounts, "name", _account, identity="name")
+JOB = Kind(Job, tables.jobs, "uuid", _job)
 
 KINDS: Mapping[type[Any], Kind[Any]] = {
-    kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER, ACCOUNT)
+    kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER, ACCOUNT, JOB)
 }

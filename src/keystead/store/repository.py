@@ -5,7 +5,8 @@ from __future__ import annotations
 from keystead.store.administration import AdministrationRows
 from keystead.store.auditing import AuditRows
 from keystead.store.configuration import ConfigurationRows
+from keystead.store.jobs import JobRows
 
 
-class SqlTransaction(ConfigurationRows, AdministrationRows, AuditRows):
+class SqlTransaction(ConfigurationRows, AdministrationRows, AuditRows, JobRows):
     """Implements :class:`keystead.service.ports.Transaction` over a connection."""
