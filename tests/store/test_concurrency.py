@@ -6,11 +6,12 @@ import asyncio
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keystead.core.audit import append, check_end, follow
-from keystead.core.model import KeyManager
+from keystead.core.model import KeyManager, Svm
 from tests.store import samples
 
 if TYPE_CHECKING:
@@ -68,3 +69,25 @@ async def test_what_one_process_creates_twice_at_once_exists_once(store: SqlStor
 
 def _mac(message: bytes) -> bytes:
     return b"%d" % hash(message)
+
+
+async def test_an_svm_is_not_deleted_under_what_is_made_for_it(store: SqlStore) -> None:
+    """Either the certificate is stored and the SVM stays, or the SVM is gone and nothing of it is left."""
+
+    def install(tx: Transaction, number: int) -> str:
+        svm = tx.svm(f"svm-{number}")
+        if svm is None:
+            return "no SVM"
+        tx.add_certificate(samples.certificate(f"cert-{number}", svm))
+        return "installed"
+
+    def delete(tx: Transaction, number: int) -> str:
+        if tx.svm(f"svm-{number}", lock=True) is None or any(tx.svm_contents(f"svm-{number}").values()):
+            return "in use"
+        tx.delete_svm(f"svm-{number}")
+        return "deleted"
+
+    await store.write(lambda tx: [tx.add_svm(Svm(f"svm-{number}", f"vs{number}")) for number in range(20)])
+    works = [partial(work, number=number) for number in range(20) for work in (install, delete)]
+    outcomes = await asyncio.gather(*[store.write(work) for work in works])
+    assert {*zip(outcomes[::2], outcomes[1::2], strict=True)} <= {("installed", "in use"), ("no SVM", "deleted")}

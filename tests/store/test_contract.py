@@ -246,3 +246,22 @@ async def test_uniqueness_ends_at_the_owner(filled: SqlStore, work: Callable[[Tr
 def _everything(tx: Transaction) -> list[object]:
     pages = [tx.page(kind, Page()) for kind in KINDS]
     return [*pages, tx.cluster(), tx.key_servers("km-1"), tx.key_servers("absent")]
+
+
+async def test_an_svm_is_renamed_and_deleted_with_what_it_owns_counted(filled: SqlStore) -> None:
+    """What is owned through it shows the new name; a name that is taken is a conflict."""
+    assert await filled.read(lambda tx: tx.svm_contents(SVM.uuid)) == {
+        "accounts": 0,
+        "certificates": 1,
+        "key_managers": 1,
+    }
+    await filled.write(lambda tx: tx.rename_svm(SVM.uuid, "new"))
+    found = await filled.read(lambda tx: (tx.svm(SVM.uuid), tx.certificate("cert-1")))
+    assert found[1] is not None
+    assert found[0] == found[1].svm == Svm(SVM.uuid, "new")
+    with pytest.raises(StoreConflict):
+        await filled.write(lambda tx: tx.rename_svm(SVM.uuid, OTHER_SVM.name))
+    with pytest.raises(StoreConflict):
+        await filled.write(lambda tx: tx.delete_svm(SVM.uuid))
+    await filled.write(lambda tx: tx.delete_svm(OTHER_SVM.uuid))
+    assert await filled.read(lambda tx: (tx.svm(OTHER_SVM.uuid), tx.svm(SVM.uuid, lock=True))) == (None, found[0])

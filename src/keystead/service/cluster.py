@@ -1,7 +1,8 @@
-"""Use cases of the cluster and its nodes: read."""
+"""Use cases of the cluster and its nodes: read, rename."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keystead.core import errors
@@ -11,19 +12,31 @@ from keystead.service.key_servers import require_cluster
 
 if TYPE_CHECKING:
     from keystead.core.model import Cluster
+    from keystead.service.audit import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports import Page, Store
+    from keystead.service.ports import Page, Store, Transaction
 
 
 class ClusterInfo:
     """The cluster that this database is, and the nodes that serve it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, audit: AuditLog) -> None:
         self._store = store
+        self._audit = audit
 
     async def get(self, _call: Call) -> Cluster:
         """Return the cluster."""
         return await self._store.glance(require_cluster)
+
+    async def rename(self, call: Call, name: str) -> None:
+        """Give the cluster another name; its nodes keep theirs."""
+
+        def rename(tx: Transaction) -> None:
+            cluster = require_cluster(tx)
+            tx.put_cluster(replace(cluster, name=name))
+            self._audit.succeed(tx, call, f"renamed the cluster from {cluster.name}")
+
+        await self._store.write(rename)
 
     async def nodes(self, _call: Call, page: Page) -> tuple[Node, ...]:
         """Return a slice of the nodes, by uuid."""

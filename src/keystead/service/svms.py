@@ -1,8 +1,9 @@
-"""Use cases of SVMs: create, read, and find the one that a request names."""
+"""Use cases of SVMs: create, read, rename, delete, and find the one that a request names."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -30,8 +31,9 @@ class Svms:
         svm = Svm(str(uuid4()), name)
 
         def store(tx: Transaction) -> Svm:
-            if tx.svm_named(name) is not None:
-                raise OntapError(errors.DUPLICATE_ENTRY, target="name")
+            holder = tx.svm_named(name)
+            if holder is not None:
+                raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
             tx.add_svm(svm)
             self._audit.succeed(tx, call, f"created SVM {svm.uuid}", svm=svm)
             return svm
@@ -48,6 +50,43 @@ class Svms:
     async def page(self, call: Call, page: Page) -> tuple[Svm, ...]:
         """Return a slice of the SVMs, by uuid."""
         return await self._store.read(lambda tx: tx.page(Svm, call.within(page, "uuid")))
+
+    async def rename(self, call: Call, uuid: str, name: str) -> None:
+        """Give an SVM another name; one that is taken is code 1 (409)."""
+
+        def rename(tx: Transaction) -> None:
+            svm = _require(tx, call, uuid)
+            holder = tx.svm_named(name)
+            with concerning(svm):
+                if holder is not None and holder != svm:
+                    raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
+            tx.rename_svm(uuid, name)
+            self._audit.succeed(tx, call, f"renamed SVM {uuid} from {svm.name}", svm=replace(svm, name=name))
+
+        await self._store.write(rename)
+
+    async def delete(self, call: Call, uuid: str) -> None:
+        """Delete an SVM that owns nothing; else code 8 (409), whose arguments count what it owns."""
+
+        def delete(tx: Transaction) -> None:
+            svm = _require(tx, call, uuid)
+            owned = {what: count for what, count in tx.svm_contents(uuid).items() if count}
+            with concerning(svm):
+                if owned:
+                    arguments = [(what, str(count)) for what, count in owned.items()]
+                    raise OntapError(errors.IN_USE, target="uuid", arguments=arguments)
+            tx.delete_svm(uuid)
+            self._audit.succeed(tx, call, f"deleted SVM {uuid}", svm=svm)
+
+        await self._store.write(delete)
+
+
+def _require(tx: Transaction, call: Call, uuid: str) -> Svm:
+    """Return the SVM, held until the end of the transaction, or raise 4 (404)."""
+    svm = tx.svm(uuid, lock=True)
+    if svm is None or not call.sees(svm):
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+    return svm
 
 
 def named_svm(tx: Transaction, call: Call, uuid: str | None, name: str | None) -> Svm | None:

@@ -1,19 +1,19 @@
 """Rows of SVMs, certificates, key managers and key servers, as a transaction reads and writes them."""
 
-# ruff: noqa: D102 - the port documents the methods
+# ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import bindparam, delete, exists, insert, or_, select
+from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
 
 from keystead.store import tables
 from keystead.store.kinds import CERTIFICATE, KEY_MANAGER, KEY_SERVER, KINDS, SVM
 from keystead.store.statements import Statements, columns_of, locking, owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from keystead.core.model import Certificate, KeyManager, KeyServer, Svm
     from keystead.service.ports import Page
@@ -27,6 +27,15 @@ _CERTIFICATE = CERTIFICATE.where(uuid="u")
 _KEY_MANAGER = KEY_MANAGER.where(uuid="u")
 _KEY_MANAGER_OF = KEY_MANAGER.where(owner="o").where(tables.key_managers.c.enabled == 1)
 _KEY_SERVERS = KEY_SERVER.where(key_manager="k")
+_LOCK_SVM = locking(tables.svms)
+_RENAME_SVM = update(tables.svms).where(tables.svms.c.uuid == bindparam("u")).values(name=bindparam("n"))
+_DELETE_SVM = delete(tables.svms).where(tables.svms.c.uuid == bindparam("u"))
+_SVM_CONTENTS = select(
+    *(
+        select(func.count()).where(table.c.svm_uuid == bindparam("u")).scalar_subquery().label(table.name)
+        for table in (tables.accounts, tables.certificates, tables.key_managers)
+    )
+)
 _LOCK_CERTIFICATE = locking(tables.certificates)
 _LOCK_KEY_MANAGER = locking(tables.key_managers)
 _DELETE_CERTIFICATE = delete(tables.certificates).where(tables.certificates.c.uuid == bindparam("u"))
@@ -41,7 +50,9 @@ _CERTIFICATE_USES = select(
 class ConfigurationRows(Statements):
     """What the key managers are made of."""
 
-    def svm(self, uuid: str) -> Svm | None:
+    def svm(self, uuid: str, *, lock: bool = False) -> Svm | None:
+        if lock:
+            self.lock(_LOCK_SVM, uuid)
         return self.value_of(SVM, _SVM, {"u": uuid})
 
     def svm_named(self, name: str) -> Svm | None:
@@ -49,6 +60,15 @@ class ConfigurationRows(Statements):
 
     def add_svm(self, svm: Svm) -> None:
         self.change(insert(tables.svms), asdict(svm))
+
+    def rename_svm(self, uuid: str, name: str) -> None:
+        self.change(_RENAME_SVM, {"u": uuid, "n": name})
+
+    def delete_svm(self, uuid: str) -> None:
+        self.change(_DELETE_SVM, {"u": uuid})
+
+    def svm_contents(self, uuid: str) -> Mapping[str, int]:
+        return self.all(_SVM_CONTENTS, {"u": uuid}, lambda row: dict(row._mapping))[0]
 
     def certificate(self, uuid: str, *, lock: bool = False) -> Certificate | None:
         if lock:

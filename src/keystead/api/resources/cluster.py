@@ -8,16 +8,18 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.hal import segment
+from keystead.api.hal import Reply, segment
 from keystead.api.operations import Paths, listing, showing
+from keystead.api.query import read_write
 from keystead.api.resource import Field, Group, Resource, column
-from keystead.api.values import TEXT, UUID, integer
+from keystead.api.values import TEXT, UUID, integer, name
 from keystead.core.model import ONTAP_LEVEL
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from keystead.api.request import Request
     from keystead.core.model import Node, Release
 
 CLUSTER_PATH = "/api/cluster"
@@ -45,7 +47,7 @@ CLUSTER = Resource(
     name="cluster",
     help="The cluster: all nodes on one database.",
     declared=(
-        Field(name="name", type=TEXT, help="The cluster's name.", get=attrgetter("name")),
+        Field(name="name", type=name(44), help="The cluster's name.", get=attrgetter("name"), patch=True),
         Field(name="uuid", type=UUID, help="The cluster's identifier.", get=attrgetter("uuid")),
         *_version(lambda _: ONTAP_LEVEL),
     ),
@@ -90,8 +92,19 @@ NODES = Resource(
     absent=frozenset({"management_interfaces", "state", "membership", "model", "serial_number", "location", "uptime"}),
 )
 
+
+async def _rename(request: Request) -> Reply:
+    read_write(CLUSTER, request.parameters(), "PATCH")
+    values = await request.values(CLUSTER)
+    await request.services.cluster.rename(request.call, values["name"])
+    return Reply(200, {})
+
+
 PATHS: Paths = {
-    CLUSTER_PATH: {"GET": showing(CLUSTER, lambda request, _: request.services.cluster.get(request.call))},
+    CLUSTER_PATH: {
+        "GET": showing(CLUSTER, lambda request, _: request.services.cluster.get(request.call)),
+        "PATCH": _rename,
+    },
     NODES_PATH: {"GET": listing(NODES, lambda request, page: request.services.cluster.nodes(request.call, page))},
     f"{NODES_PATH}/{{uuid}}": {
         "GET": showing(NODES, lambda request, _: request.services.cluster.node(request.call, request.path_uuid()))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, created, listing, showing
+from keystead.api.operations import Paths, created, deleting, listing, patching, showing
 from keystead.api.query import read_write
-from keystead.api.resource import Field, Resource, column
-from keystead.api.values import UUID, name
+from keystead.api.resource import Field, Group, Resource, column, itself
+from keystead.api.values import TEXT, UUID, name, one_of
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
+    from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import Svm
 
@@ -43,12 +44,26 @@ SVMS = Resource(
             get=attrgetter("name"),
             read=Read.KEY,
             post=True,
+            patch=True,
             required=True,
             equals=column("name"),
         ),
+        Field(name="state", type=one_of("running"), help="Always ``running``.", get=lambda _: "running"),
+        Field(name="subtype", type=one_of("default"), help="Always ``default``.", get=lambda _: "default"),
+        Field(name="ipspace.name", type=TEXT, help="Always ``Default``.", get=lambda _: "Default"),
+        Group(name="aggregates", help="None: there is no storage here.", get=lambda _: (), many=True),
+        Field(name="aggregates.name", type=TEXT, help="An aggregate's name.", get=itself),
+        Field(name="snapshot_policy.name", type=TEXT, help="Always ``none``.", get=lambda _: "none"),
     ),
     link=svm_link,
-    absent=frozenset({"state", "subtype", "language", "comment", "ipspace", "aggregates", "ip_interfaces"}),
+    absent=frozenset(
+        {
+            *("anti_ransomware", "auto_enable_activity_tracking", "auto_enable_analytics", "certificate", "cifs"),
+            *("comment", "dns", "fcp", "fcp_interfaces", "fpolicy", "ip_interfaces", "iscsi", "language", "ldap"),
+            *("max_volumes", "ndmp", "nfs", "nis", "nsswitch", "nvme", "qos_policy", "routes", "s3", "snapmirror"),
+            *("storage",),
+        }
+    ),
 )
 
 
@@ -59,12 +74,22 @@ async def _create(request: Request) -> Reply:
     return created(SVMS, request, request_query, [svm])
 
 
+async def _patch(request: Request, key: str, values: dict[str, Any], _: WriteQuery) -> None:
+    await request.services.svms.rename(request.call, key, values["name"])
+
+
+async def _delete(request: Request, key: str, _: WriteQuery) -> None:
+    await request.services.svms.delete(request.call, key)
+
+
 PATHS: Paths = {
     COLLECTION: {
         "GET": listing(SVMS, lambda request, page: request.services.svms.page(request.call, page)),
         "POST": _create,
     },
     f"{COLLECTION}/{{uuid}}": {
-        "GET": showing(SVMS, lambda request, _: request.services.svms.get(request.call, request.path_uuid()))
+        "GET": showing(SVMS, lambda request, _: request.services.svms.get(request.call, request.path_uuid())),
+        "PATCH": patching(SVMS, _patch),
+        "DELETE": deleting(SVMS, _delete),
     },
 }
