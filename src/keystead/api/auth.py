@@ -11,10 +11,10 @@ import binascii
 from typing import TYPE_CHECKING
 
 from keystead.api.body import declares_body, header
-from keystead.api.request import CALLER, READS
+from keystead.api.request import CALLER
 from keystead.core import errors
+from keystead.core.access import READS, is_allowed
 from keystead.core.errors import OntapError
-from keystead.core.model import Role
 from keystead.core.secret import Secret
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Authentication:
             location = scope["client"][0] if scope.get("client") else ""
             caller = await self._accounts.authenticate(name, password, location)
             scope[CALLER] = caller
-            if caller.role not in {Role.ADMIN, Role.VSADMIN} and scope["method"] not in READS:
+            if not is_allowed(caller.role, scope["method"], scope["path"]):
                 raise OntapError(errors.NOT_AUTHORIZED)
             check_origin(scope)
         await self._app(scope, receive, send)

@@ -14,8 +14,9 @@ import structlog
 
 from keystead.api.body import ClientGoneError, header
 from keystead.api.hal import Reply, wants_links
-from keystead.api.request import ALLOW, CALLER, READS, call_of, raw_path
+from keystead.api.request import ALLOW, CALLER, call_of, raw_path
 from keystead.core import errors
+from keystead.core.access import READS
 from keystead.core.errors import OntapError
 from keystead.service.ports import StoreError
 

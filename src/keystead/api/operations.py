@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import Reply, render, self_link
 from keystead.api.query import GetQuery, WriteQuery, next_page, read_get, read_write
-from keystead.api.request import ALLOW, READS, Request
+from keystead.api.request import ALLOW, Request
 from keystead.core import errors
+from keystead.core.access import READS
 from keystead.core.errors import OntapError
 from keystead.core.query import Wanted, cut
 from keystead.service.ports import Page

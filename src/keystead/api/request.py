@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-READS = frozenset({"GET", "HEAD", "OPTIONS"})
 CALLER = "keystead.caller"  # keys of the ASGI scope
 INPUT = "keystead.input"
 SVM_SCOPE = "keystead.svm"  # the SVM that the call tunnels to

@@ -1,0 +1,89 @@
+"""keystead.core.access: the table of roles."""
+
+from __future__ import annotations
+
+import pytest
+
+from keystead.core.access import CLUSTER_ROLES, PRIVILEGES, SVM_ROLES, Access, access_to, is_allowed
+from keystead.core.model import Role
+
+
+def allowed(role: Role, path: str) -> str:
+    """The initials of the methods that a role may call."""
+    return "".join(method[0] for method in ("GET", "POST", "PATCH", "DELETE") if is_allowed(role, method, path))
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "expected"),
+    [
+        (Role.ADMIN, "/api/security/key-managers", Access.ALL),
+        (Role.ADMIN, "/nosuch", Access.ALL),
+        (Role.READONLY, "/api/security/key-managers", Access.READONLY),
+        (Role.READONLY, "/nosuch", Access.READONLY),
+        (Role.READONLY, "/api/security/accounts/x/y", Access.READ_MODIFY),
+        (Role.VSADMIN, "/api/security/key-managers", Access.ALL),
+        (Role.VSADMIN, "/api/security/key-managers/x/key-servers/y", Access.ALL),
+        (Role.VSADMIN, "/api/security/key-manager-configs", Access.NONE),
+        (Role.VSADMIN, "/api/security/certificates/x/sign", Access.ALL),
+        (Role.VSADMIN, "/api/security/audit", Access.NONE),
+        (Role.VSADMIN, "/api/security/audit/messages", Access.READONLY),
+        (Role.VSADMIN, "/api/cluster", Access.READONLY),
+        (Role.VSADMIN, "/api/cluster/jobs/x", Access.READONLY),
+        (Role.VSADMIN, "/api/cluster/nodes", Access.NONE),
+        (Role.VSADMIN, "/api/cluster/nodes/x", Access.NONE),
+        (Role.VSADMIN, "/api/clusters", Access.NONE),
+        (Role.VSADMIN, "/api", Access.NONE),
+        (Role.VSADMIN, "/", Access.NONE),
+        (Role.VSADMIN, "", Access.NONE),
+        (Role.VSADMIN_READONLY, "/api/security/key-managers/x", Access.READONLY),
+        (Role.VSADMIN_READONLY, "/api/svm/svms", Access.READONLY),
+        (Role.VSADMIN_READONLY, "/api/storage/volumes", Access.NONE),
+    ],
+)
+def test_the_longest_path_that_fits_counts(role: Role, path: str, expected: Access) -> None:
+    """A privilege is for its path and what lies beneath, not for names that begin alike; elsewhere ``/api`` counts."""
+    assert access_to(role, path) is expected
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "methods"),
+    [
+        (Role.VSADMIN, "/api", ""),
+        (Role.VSADMIN, "/api/svm/svms", "G"),
+        (Role.READONLY, "/api/security/authentication/password", "GP"),
+        (Role.VSADMIN_READONLY, "/api/security/accounts", "GP"),
+        (Role.VSADMIN, "/api/security/certificates", "GPPD"),
+    ],
+)
+def test_an_access_is_for_some_methods(role: Role, path: str, methods: str) -> None:
+    """GET needs readonly, POST read_create, PATCH read_modify, DELETE all."""
+    assert allowed(role, path) == methods
+
+
+def test_create_and_modify_are_told_apart() -> None:
+    """A POST is not allowed where only PATCH is, and the other way round; an unknown method needs all."""
+    accounts, password = "/api/security/accounts", "/api/security/authentication/password"
+    assert is_allowed(Role.READONLY, "PATCH", accounts)
+    assert not is_allowed(Role.READONLY, "POST", accounts)
+    assert is_allowed(Role.READONLY, "POST", password)
+    assert not is_allowed(Role.READONLY, "PATCH", password)
+    assert not is_allowed(Role.READONLY, "PUT", accounts)
+    assert is_allowed(Role.ADMIN, "PUT", accounts)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_who_reads_may_ask_for_heads_and_methods(role: Role) -> None:
+    """HEAD and OPTIONS go with GET."""
+    for privilege in PRIVILEGES[role]:
+        answers = {is_allowed(role, method, privilege.path) for method in ("GET", "HEAD", "OPTIONS")}
+        assert answers == {privilege.access is not Access.NONE}
+
+
+def test_every_role_has_rows_in_order_and_one_scope() -> None:
+    """The table names each role once, each path once, sorted, ``/api`` first."""
+    assert {*CLUSTER_ROLES, *SVM_ROLES} == set(PRIVILEGES) == set(Role)
+    assert len(CLUSTER_ROLES) + len(SVM_ROLES) == len(Role)
+    for rows in PRIVILEGES.values():
+        paths = [row.path for row in rows]
+        assert paths == sorted(set(paths))
+        assert paths[0] == "/api"
