@@ -28,6 +28,16 @@ _MAX_RECORDS = integer(1, 2**31 - 1)
 _RETURN_TIMEOUT = integer(0, 120)
 _START = "start."
 
+WRITE_PARAMETERS = {
+    "return_records": BOOLEAN,
+    "return_timeout": _RETURN_TIMEOUT,
+    "continue_on_failure": BOOLEAN,
+    "serial_records": BOOLEAN,
+    "ignore_unknown_fields": BOOLEAN,
+    "pretty": BOOLEAN,
+}
+"""What every write accepts. Records are always written one after the other, whatever ``serial_records`` says."""
+
 
 @dataclass(frozen=True, slots=True)
 class GetQuery:
@@ -45,10 +55,21 @@ class GetQuery:
 
 @dataclass(frozen=True, slots=True)
 class WriteQuery:
-    """What a write's URL asks for: ``return_records``, and the operation's own parameters that were given."""
+    """What a write's URL asks for: the common parameters, and the operation's own that were given.
+
+    ``return_timeout`` is None when it was not given: a write of one object takes it as 0, one by query as 15.
+    """
 
     return_records: bool
     own: Mapping[str, Any]
+    return_timeout: int | None = None
+    continue_on_failure: bool = False
+    ignore_unknown_fields: bool = False
+
+    @property
+    def patience(self) -> int:
+        """Seconds that the answer waits for a job."""
+        return self.return_timeout or 0
 
 
 def read_parameters(query_string: bytes) -> dict[str, str]:
@@ -85,6 +106,7 @@ def _decoded(raw: bytes, name: str) -> str:
 def read_get(resource: Resource, parameters: Mapping[str, str], *, single: bool) -> GetQuery:
     """Read the parameters of a GET: of one object with ``single``, else of a collection, which can be filtered."""
     left = dict(parameters)
+    _taken(left, "pretty", BOOLEAN)
     limit = _taken(left, "max_records", _MAX_RECORDS, default=PAGE_LIMIT)
     return_records = _taken(left, "return_records", BOOLEAN, default=True)
     return_timeout = _taken(left, "return_timeout", _RETURN_TIMEOUT, default=RETURN_TIMEOUT_S)
@@ -118,18 +140,25 @@ def read_write(
 ) -> WriteQuery:
     """Read the parameters of a write: the common ones and the operation's ``own``; in POST, fields are refused."""
     left = dict(parameters)
-    return_records = _taken(left, "return_records", BOOLEAN, default=False)
-    _taken(left, "return_timeout", _RETURN_TIMEOUT)
     given = {name: _taken(left, name, type_) for name, type_ in (own or {}).items() if name in left}
+    common = {name: _taken(left, name, type_) for name, type_ in WRITE_PARAMETERS.items()}
     if left:
-        raise _refused(resource, next(iter(left)), method)
-    return WriteQuery(return_records, given)
+        raise refused_in_write(resource, next(iter(left)), method)
+    return WriteQuery(
+        return_records=bool(common["return_records"]),
+        own=given,
+        return_timeout=common["return_timeout"],
+        continue_on_failure=bool(common["continue_on_failure"]),
+        ignore_unknown_fields=bool(common["ignore_unknown_fields"]),
+    )
 
 
-def _refused(resource: Resource, name: str, method: str) -> OntapError:
+def refused_in_write(resource: Resource, name: str, method: str) -> OntapError:
     """The error for a parameter that a write does not take."""
     declared = resource.fields.get(name)
-    if declared is not None and declared.secret:
+    if name in {"query", "query_fields"}:
+        kind = errors.QUERY_ONLY_IN_GET
+    elif declared is not None and declared.secret:
         kind = errors.SECRET_IN_URL
     elif method == "POST" and (declared is not None or resource.catalogue.is_absent(name)):
         kind = errors.POST_FILTER

@@ -10,6 +10,7 @@ import asyncio
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
@@ -34,7 +35,10 @@ PER_ACCOUNT = 16
 
 RETRY_AFTER_S = 5
 
-Work = Callable[[], Awaitable[Outcome | None]]
+Progress = Callable[[OntapError], Awaitable[None]]
+"""Makes the text of a row (262289, 262290) the message of a running job."""
+
+Work = Callable[[Progress], Awaitable[Outcome | None]]
 """What a job does. None is success; an OntapError that it raises is the job's failure."""
 
 
@@ -136,7 +140,7 @@ class Jobs:
     def _begin(self, job: Job, call: Call, work: Work) -> asyncio.Task[Ran]:
         """Two tasks: a stop cancels the work, never the storing of how it ended."""
         loop = asyncio.get_running_loop()
-        working = loop.create_task(_awaited(work))
+        working = loop.create_task(self._work(job, work))
         if self._closed:
             working.cancel()
         task = loop.create_task(self._finish(job, call, working))
@@ -144,6 +148,12 @@ class Jobs:
         task.add_done_callback(self._running.__delitem__)
         task.add_done_callback(lambda _: self._leave(job.account))
         return task
+
+    async def _work(self, job: Job, work: Work) -> Outcome | None:
+        async def progress(said: OntapError) -> None:
+            await self._store.write(lambda tx: tx.update_job(replace(job, message=said.message)))
+
+        return await work(progress)
 
     async def _finish(self, job: Job, call: Call, working: asyncio.Task[Outcome | None]) -> Ran:
         """Wait for the work and store how it ended; never raises."""
@@ -159,10 +169,6 @@ class Jobs:
             outcome.error.svm = outcome.error.svm or job.svm
             await self._audit.refuse(call, outcome.error)
         return Ran(done, outcome.error)
-
-
-async def _awaited(work: Work) -> Outcome | None:
-    return await work()
 
 
 def _outcome(job: Job, working: asyncio.Task[Outcome | None]) -> Outcome:

@@ -37,6 +37,7 @@ FIELDS_EXCLUDE_EACH_OTHER = row(
     "Two fields exclude each other.",
 )
 FIELD_TWICE = row(262188, 400, 'Field "{field}" was specified twice.', "A JSON object or a query names a field twice.")
+NO_VALUES = row(262190, 400, "You must provide one or more values to apply your changes.", "A PATCH without a field.")
 FIELD_NOT_SETTABLE = row(
     262196, 400, 'Field "{field}" cannot be set in this operation', "The field is read-only, or not for this method."
 )
@@ -64,6 +65,12 @@ POST_FILTER = row(
     262211, 400, 'POST does not support filtering on an attribute in the URL: "{field}".', "A field in a POST's query."
 )
 MISSING_VALUE = row(262212, 400, 'The request is missing the required value "{field}".', "A required field is absent.")
+QUERY_REQUIRED = row(
+    262212,
+    400,
+    "{method} of a collection requires at least one field in the query, or records in the body.",
+    "A PATCH or DELETE would have changed all objects.",
+)
 VALUE_TWICE = row(
     262222, 400, 'Value "{value}" for field "{field}" is listed more than once.', "A list names the same thing twice."
 )
@@ -75,5 +82,42 @@ FIELD_NOT_QUERYABLE = row(
 )
 ARRAY_EXPECTED = row(262254, 400, 'Field "{field}" must be an array.', "A JSON value that must be an array is not.")
 ARRAY_NOT_EXPECTED = row(262255, 400, 'Field "{field}" must not be an array.', "An array where one value belongs.")
+QUERY_ONLY_IN_GET = row(
+    262277,
+    400,
+    'The "query_fields" and "query" parameters may only be specified for GET requests.',
+    "A cross-field query in a write.",
+)
+RECORD_FAILED = row(
+    262287,
+    400,
+    '{method} of record "{record}" failed. Reason: {reason}',
+    "One of several records could not be written; what was done before it is rolled back.",
+)
+RECORDS_LEFT = row(
+    262288,
+    400,
+    "The records operation failed and was left in a partially completed state.",
+    "A record could not be written, and what was done before it could not be rolled back entirely.",
+)
+RECORDS_DONE = row(262289, 200, "{done} of {all} records complete.", "The message of a running job.")
+RECORDS_REMAINING = row(
+    262290, 200, "Rolling back: {left} of {all} records remaining.", "The message of a job that rolls back."
+)
+RECORDS_PARTIAL = row(
+    262292,
+    400,
+    "The records operation was partially completed. The following failures were encountered: {failures}",
+    "With continue_on_failure, and always in a DELETE: the other records were written.",
+)
+JOB_RUNNING = row(
+    262293,
+    400,
+    "Job is still running. Wait for the job to complete and then try the operation again.",
+    "The results of an unfinished job were asked for.",
+)
+JOB_ELSEWHERE = row(
+    262294, 400, "Job is not associated with this API.", "job_results_uuid names a job of another collection, or none."
+)
 SVM_NOT_FOUND = row(2621462, 400, 'SVM "{name}" does not exist.', "The SVM named in the body does not exist.")
 AUTHENTICATION_FAILED = row(6691623, 401, "User is not authorized.", "No credential, or one that is not valid.")
