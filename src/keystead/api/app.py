@@ -15,6 +15,7 @@ from keystead.api.errors import ErrorBoundary
 from keystead.api.operations import Endpoint
 from keystead.api.request import single_slashes
 from keystead.api.resources import PATHS
+from keystead.api.tunnelling import Tunnelling
 from keystead.core import errors
 from keystead.core.errors import OntapError
 
@@ -28,7 +29,8 @@ def create_app(services: Services) -> ASGIApp:
     """Return the ASGI application that serves ``/api`` with these use cases."""
     routes = [Route(path, Endpoint(services, operations)) for path, operations in PATHS.items()]
     router = Router(routes, redirect_slashes=False, default=_no_such_path)
-    return ErrorBoundary(_Paths(Authentication(router, services.accounts)), services.audit)
+    tunnelling = Tunnelling(router, services.svms)
+    return ErrorBoundary(_Paths(Authentication(tunnelling, services.accounts)), services.audit)
 
 
 class _Paths:

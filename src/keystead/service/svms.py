@@ -47,6 +47,10 @@ class Svms:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return svm
 
+    async def named(self, call: Call, uuid: str | None, name: str | None) -> Svm | None:
+        """Return the SVM of this uuid and name, one of which may be None; see :func:`named_svm`."""
+        return await self._store.glance(lambda tx: named_svm(tx, call, uuid, name))
+
     async def page(self, call: Call, page: Page) -> tuple[Svm, ...]:
         """Return a slice of the SVMs, by uuid."""
         return await self._store.read(lambda tx: tx.page(Svm, call.within(page, "uuid")))
