@@ -1,14 +1,14 @@
 """A body against a resource's declaration: what may be set, of which type; else ONTAP's code with its ``target``.
 
 In order: unknown fields (262179), fields that cannot be set (262196), wrong types (262197, 262254, 262255), absent
-required fields (262212). ``_links`` is accepted anywhere and ignored. Values of secrets, of unknown fields and of
-anything that is not a plain value are never repeated.
+required fields (262212), a PATCH that sets nothing (262190). ``_links`` is accepted anywhere and ignored. Values of
+secrets, of unknown fields and of anything that is not a plain value are never repeated.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keystead.api.resource import Field, Node, Resource
 from keystead.api.values import OBJECT
@@ -27,25 +27,57 @@ LINKS = "_links"
 _UNKNOWN, _NOT_SETTABLE, _TYPE, _MISSING = range(4)
 
 
-def check_body(resource: Resource, body: Mapping[str, Any], method: str = "POST") -> dict[str, Any]:
+class Record(NamedTuple):
+    """One object of a ``records`` body: what names it (None in POST) and what to set."""
+
+    key: Any
+    values: dict[str, Any]
+
+
+def check_body(
+    resource: Resource, body: Mapping[str, Any], method: str = "POST", *, ignore_unknown: bool = False
+) -> dict[str, Any]:
     """Return the values of a body, objects as dicts and arrays as tuples; absent fields stay absent.
 
     A bulk POST comes back as ``{"records": (...)}``. Raises the first fault of the most basic kind.
     """
-    check = _Check(resource, method)
+    check = _Check(resource, method, ignore_unknown=ignore_unknown)
     if resource.bulk and method == "POST" and RECORDS in body:
-        values = {RECORDS: check.records(body)}
-    else:
-        values = check.members(resource.tree, body, "")
-    if check.faults:
-        raise min(check.faults, key=lambda fault: fault[0])[1]
+        return {RECORDS: tuple(values for _, values in check_records(resource, body, method))}
+    values = check.members(resource.tree, body, "")
+    check.given_something("")
+    check.end()
     return values
+
+
+def check_records(
+    resource: Resource, body: Mapping[str, Any], method: str, *, ignore_unknown: bool = False
+) -> tuple[Record, ...]:
+    """Return the objects of a ``records`` body; those of PATCH and DELETE hold the resource's key field.
+
+    Of a DELETE's objects nothing else is looked at: clients send what else they know.
+    """
+    check = _Check(resource, method, ignore_unknown=ignore_unknown)
+    records = check.records(body)
+    check.end()
+    return records
+
+
+def nested(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with dotted names of fields (``{"svm.name": "x"}``) as objects; 262188 for a field given both ways."""
+    found = _nested(resource.tree, body, "")
+    if isinstance(found.get(RECORDS), list):
+        found[RECORDS] = [
+            _nested(resource.tree, item, f"{RECORDS}[{index}]") if isinstance(item, dict) else item
+            for index, item in enumerate(found[RECORDS])
+        ]
+    return found
 
 
 def masked(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a body for the audit record: what is secret or undeclared is ``***``."""
     copy: dict[str, Any] = _masked(resource.tree, body)
-    if resource.bulk and isinstance(body.get(RECORDS), list):
+    if isinstance(body.get(RECORDS), list):
         copy[RECORDS] = [_masked(resource.tree, item) for item in body[RECORDS]]
     return copy
 
@@ -61,15 +93,71 @@ def _masked(node: Node | None, value: Any) -> Any:
     return value if known and "PRIVATE KEY" not in str(value) else MASK
 
 
+def _nested(node: Node, body: Mapping[str, Any], path: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in body.items():
+        _put(found, name.split(".") if _is_dotted_field(node, name) else [name], value, path)
+    return {name: _nested_value(node.members.get(name), value, joined(path, name)) for name, value in found.items()}
+
+
+def _nested_value(node: Node | None, value: Any, path: str) -> Any:
+    if node is None or isinstance(node.declared, Field):
+        return value
+    if isinstance(value, list):
+        return [_nested_value(node, item, f"{path}[{index}]") for index, item in enumerate(value)]
+    return _nested(node, value, path) if isinstance(value, dict) else value
+
+
+def _is_dotted_field(node: Node, name: str) -> bool:
+    """Whether a name leads to a declared place, not through an array."""
+    *groups, last = name.split(".")
+    for group in groups:
+        if group not in node.members or node.members[group].many:
+            return False
+        node = node.members[group]
+    return bool(groups) and last in node.members
+
+
+def _put(found: dict[str, Any], names: list[str], value: Any, path: str) -> None:
+    """Set a value inside nested objects; objects that are given in parts grow together."""
+    name, *beneath = names
+    target = joined(path, name)
+    if beneath:
+        inside = found.setdefault(name, {})
+        if not isinstance(inside, dict):
+            raise OntapError(errors.FIELD_TWICE, target=quoted(target), field=quoted(target))
+        _put(inside, beneath, value, target)
+    elif name not in found:
+        found[name] = dict(value) if isinstance(value, dict) else value
+    elif isinstance(found[name], dict) and isinstance(value, dict):
+        for member, item in value.items():
+            _put(found[name], [member], item, target)
+    else:
+        raise OntapError(errors.FIELD_TWICE, target=quoted(target), field=quoted(target))
+
+
 class _Check:
     """One walk over a body, collecting faults by kind."""
 
-    def __init__(self, resource: Resource, method: str) -> None:
+    def __init__(self, resource: Resource, method: str, *, ignore_unknown: bool) -> None:
         self._resource = resource
         self._method = method
-        self.faults: list[tuple[int, OntapError]] = []
+        self._ignore_unknown = ignore_unknown
+        self._given = 0  # fields that the object names
+        self._faults: list[tuple[int, OntapError]] = []
 
-    def records(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    def end(self) -> None:
+        """Raise the first fault of the most basic kind."""
+        if self._faults:
+            raise min(self._faults, key=lambda fault: fault[0])[1]
+
+    def given_something(self, target: str) -> None:
+        """Note a PATCH that sets no field."""
+        if self._method == "PATCH" and not self._given:
+            self._faults.append((_MISSING, OntapError(self._resource.empty_patch, target=target or None)))
+        self._given = 0
+
+    def records(self, body: Mapping[str, Any]) -> tuple[Record, ...]:
         """Check a bulk body: ``records`` alone, an array of at least one object."""
         for name in body:
             if name in {RECORDS, LINKS}:
@@ -84,7 +172,23 @@ class _Check:
             return ()
         if not records:
             self._fault(_MISSING, errors.MISSING_VALUE, RECORDS)
-        return tuple(self._item(self._resource.tree, item, f"{RECORDS}[{i}]") for i, item in enumerate(records))
+        return tuple(self._record(item, f"{RECORDS}[{i}]") for i, item in enumerate(records))
+
+    def _record(self, item: Any, target: str) -> Record:
+        if self._method == "POST" or not isinstance(item, dict):
+            return Record(None, self._item(self._resource.tree, item, target))
+        name = self._resource.key
+        key = None
+        if name in item:
+            key = self._value(self._resource.fields[name], item[name], joined(target, name))
+        else:
+            self._fault(_MISSING, errors.MISSING_VALUE, joined(target, name))
+        if self._method == "DELETE":
+            return Record(key, {})
+        others = {member: value for member, value in item.items() if member != name}
+        values = self.members(self._resource.tree, others, target)
+        self.given_something(target)
+        return Record(key, values)
 
     def members(self, node: Node, body: Mapping[str, Any], path: str) -> dict[str, Any]:
         """Check one object's members and what it lacks."""
@@ -92,7 +196,7 @@ class _Check:
         for name, value in body.items():
             if name == LINKS:
                 continue
-            target = f"{path}.{name}" if path else name
+            target = joined(path, name)
             member = node.members.get(name)
             if member is None:
                 self._unknown(name if not node.path else f"{node.path}.{name}", target)
@@ -103,7 +207,7 @@ class _Check:
         for name, member in node.members.items():
             declared = member.declared
             if self._method == "POST" and isinstance(declared, Field) and declared.required and name not in body:
-                self._fault(_MISSING, errors.MISSING_VALUE, f"{path}.{name}" if path else name)
+                self._fault(_MISSING, errors.MISSING_VALUE, joined(path, name))
         return values
 
     def _group(self, node: Node, value: Any, target: str) -> Any:
@@ -121,6 +225,7 @@ class _Check:
         return {}
 
     def _field(self, field: Field, value: Any, target: str) -> Any:
+        self._given += 1
         if not field.settable(self._method):
             self._fault(_NOT_SETTABLE, field.refusal or errors.FIELD_NOT_SETTABLE, target)
             return None
@@ -147,6 +252,8 @@ class _Check:
             self._fault(_TYPE, errors.INVALID_FIELD_VALUE, target, value=_shown(value), type=type_)
 
     def _unknown(self, name: str, target: str) -> None:
+        if self._ignore_unknown:
+            return
         if self._resource.catalogue.is_absent(name):
             self._fault(_NOT_SETTABLE, errors.FIELD_NOT_SETTABLE, target)
         else:
@@ -154,7 +261,12 @@ class _Check:
 
     def _fault(self, rank: int, kind: ErrorKind, target: str, **values: Any) -> None:
         name = quoted(target)
-        self.faults.append((rank, OntapError(kind, target=name, field=name, **values)))
+        self._faults.append((rank, OntapError(kind, target=name, field=name, **values)))
+
+
+def joined(path: str, name: str) -> str:
+    """The dotted name of a member."""
+    return f"{path}.{name}" if path else name
 
 
 def _shown(value: Any) -> str:

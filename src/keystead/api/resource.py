@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.values import UUID
+from keystead.core import errors
 from keystead.core.query import Catalogue, Read
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Resource:
 
     ``key`` is the field that names an object in its collection, and the path's parameter for it.
     ``absent`` are fields that ONTAP has and this service has nothing to show for; ``bulk`` says that POST takes
-    ``records``, an array of objects.
+    ``records``, an array of objects, at once, not as a job. ``empty_patch`` is the answer to a PATCH that sets nothing.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Resource:
     key: str = "uuid"
     absent: frozenset[str] = frozenset()
     bulk: bool = False
+    empty_patch: ErrorKind = errors.NO_VALUES
     tree: Node = field(init=False)
     fields: Mapping[str, Field] = field(init=False)
     catalogue: Catalogue = field(init=False)
