@@ -75,7 +75,7 @@ def test_a_refused_credential_is_not_repeated() -> None:
 
 async def test_a_password_outside_ascii_logs_in(api: Api) -> None:
     """Both encodings of one password are the same credential."""
-    hashed = await api.services.accounts._hasher.hash(Secret("pässwörd"))
+    hashed = await api.services.logins._hasher.hash(Secret("pässwörd"))
 
     def add(tx: Transaction) -> None:
         tx.put_account(Account("umlaut", Role.ADMIN, hashed))

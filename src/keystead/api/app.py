@@ -30,7 +30,7 @@ def create_app(services: Services) -> ASGIApp:
     routes = [Route(path, Endpoint(services, operations)) for path, operations in PATHS.items()]
     router = Router(routes, redirect_slashes=False, default=_no_such_path)
     tunnelling = Tunnelling(router, services.svms)
-    return ErrorBoundary(_Paths(Authentication(tunnelling, services.accounts)), services.audit)
+    return ErrorBoundary(_Paths(Authentication(tunnelling, services.logins)), services.audit)
 
 
 class _Paths:

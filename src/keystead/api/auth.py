@@ -1,6 +1,6 @@
 """Who calls, and whether they may: HTTP Basic, roles and the rules for browsers, before a byte of the body is read.
 
-ASGI middleware around the router. What a password is worth is decided by the accounts service; here are only the
+ASGI middleware around the router. What a password is worth is decided by the logins service; here are only the
 header, the role's methods and the ``Origin`` rules. A refusal is raised and answered by errors.py.
 """
 
@@ -20,7 +20,7 @@ from keystead.core.secret import Secret
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from keystead.service.accounts import Accounts
+    from keystead.service.logins import Logins
 
 CREDENTIAL_LIMIT = 4096  # bytes of an Authorization header: far beyond any name and password
 JSON_TYPES = {b"application/json", b"application/hal+json"}
@@ -29,16 +29,16 @@ JSON_TYPES = {b"application/json", b"application/hal+json"}
 class Authentication:
     """Lets a request pass with its caller in the scope, or raises 6691623 (401) or 6 (403)."""
 
-    def __init__(self, app: ASGIApp, accounts: Accounts) -> None:
+    def __init__(self, app: ASGIApp, logins: Logins) -> None:
         self._app = app
-        self._accounts = accounts
+        self._logins = logins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate, authorise, go on."""
         if scope["type"] == "http":
             name, password = read_basic(header(scope, b"authorization"))
             location = scope["client"][0] if scope.get("client") else ""
-            caller = await self._accounts.authenticate(name, password, location)
+            caller = await self._logins.authenticate(name, password, location)
             scope[CALLER] = caller
             if not is_allowed(caller.role, scope["method"], scope["path"]):
                 raise OntapError(errors.NOT_AUTHORIZED)

@@ -15,13 +15,13 @@ from keystead.app.clock import SystemClock
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
 from keystead.sealing import Argon2Hasher, Keyring, read_root_key
-from keystead.service.accounts import Accounts
 from keystead.service.audit import AuditLog, verify
 from keystead.service.certificates import Certificates
 from keystead.service.cluster import ClusterInfo
 from keystead.service.jobs import Jobs
 from keystead.service.key_managers import KeyManagers
 from keystead.service.key_servers import KeyServers
+from keystead.service.logins import Logins
 from keystead.service.ports import SealError, StoreError
 from keystead.service.probe_queue import ProbeQueue
 from keystead.service.proving import Prover
@@ -79,13 +79,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         prover = Prover(Gateway(rules), keyring, queue)
         services = Services(
-            accounts=Accounts(store, hasher, clock, audit),
             audit=audit,
             certificates=Certificates(store, keyring, audit, clock),
             cluster=ClusterInfo(store, audit),
             jobs=Jobs(store, audit, clock, node),
             key_managers=KeyManagers(store, prover, keyring, audit),
             key_servers=KeyServers(store, prover, keyring, audit),
+            logins=Logins(store, hasher, clock, audit),
             svms=Svms(store, audit),
         )
         await services.jobs.start()

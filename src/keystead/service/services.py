@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from keystead.service.in_flight import InFlight
+
 if TYPE_CHECKING:
-    from keystead.service.accounts import Accounts
     from keystead.service.audit import AuditLog
     from keystead.service.certificates import Certificates
     from keystead.service.cluster import ClusterInfo
     from keystead.service.jobs import Jobs
     from keystead.service.key_managers import KeyManagers
     from keystead.service.key_servers import KeyServers
+    from keystead.service.logins import Logins
     from keystead.service.svms import Svms
 
 
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
 class Services:
     """One object per resource, wired by app.py."""
 
-    accounts: Accounts
     audit: AuditLog
     certificates: Certificates
     cluster: ClusterInfo
     jobs: Jobs
     key_managers: KeyManagers
     key_servers: KeyServers
+    logins: Logins
     svms: Svms
+    deletions: InFlight = field(default_factory=InFlight)

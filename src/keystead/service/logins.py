@@ -1,4 +1,4 @@
-"""Logging in: who calls, proved by a password (design: accounts).
+"""Logging in: who calls, proved by a password (design: accounts and roles).
 
 A verified credential is remembered for minutes, as a MAC under a key of this process, beside the version of the
 account's row, which every login reads: a changed account is asked for its password again. Failed logins slow the next
@@ -43,7 +43,7 @@ def delay_s(failures: int) -> float:
     return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(failures - 3, 16)) if failures > 2 else 0.0
 
 
-class Accounts:
+class Logins:
     """Authenticates. One per process."""
 
     def __init__(

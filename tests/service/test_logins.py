@@ -13,10 +13,10 @@ import pytest
 from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
 from keystead.core.model import Account, Role
 from keystead.core.secret import Secret
-from keystead.service import accounts as accounts_module
-from keystead.service.accounts import AT_ONCE, ENTRIES, Accounts, delay_s
+from keystead.service import logins as logins_module
 from keystead.service.audit import AuditLog
 from keystead.service.context import Caller
+from keystead.service.logins import AT_ONCE, ENTRIES, Logins, delay_s
 from keystead.store import SqlStore, open_store
 from tests.service.worlds import KEYRING, CountingHasher, HandClock
 
@@ -64,25 +64,25 @@ def audit(store: SqlStore, clock: HandClock) -> AuditLog:
 
 
 @pytest.fixture
-async def accounts(
+async def logins(
     store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog
-) -> AsyncIterator[Accounts]:
+) -> AsyncIterator[Logins]:
     """The service, whose sleeping passes at once."""
-    yield Accounts(store, hasher, clock, audit, sleep=clock.sleep)
+    yield Logins(store, hasher, clock, audit, sleep=clock.sleep)
     await audit.close()
 
 
-async def refused(accounts: Accounts, name: str = "admin", password: str = WRONG, where: str = HERE) -> None:
+async def refused(logins: Logins, name: str = "admin", password: str = WRONG, where: str = HERE) -> None:
     """A login that must fail with 401."""
     with pytest.raises(OntapError) as caught:
-        await accounts.authenticate(name, Secret(password), where)
+        await logins.authenticate(name, Secret(password), where)
     assert caught.value.kind is AUTHENTICATION_FAILED
 
 
 @pytest.mark.parametrize(("name", "role"), [("admin", Role.ADMIN), ("reader", Role.READONLY)])
-async def test_the_right_password_says_who_calls(accounts: Accounts, name: str, role: Role) -> None:
+async def test_the_right_password_says_who_calls(logins: Logins, name: str, role: Role) -> None:
     """With the role of the account's row and the caller's address."""
-    assert await accounts.authenticate(name, PASSWORD, HERE) == Caller(name, role, HERE)
+    assert await logins.authenticate(name, PASSWORD, HERE) == Caller(name, role, HERE)
 
 
 @pytest.mark.parametrize(
@@ -100,89 +100,89 @@ async def test_the_right_password_says_who_calls(accounts: Accounts, name: str, 
     ],
     ids=lambda text: repr(text)[:20].encode("ascii", "backslashreplace").decode(),
 )
-async def test_anything_else_is_refused_alike(accounts: Accounts, name: str, password: str) -> None:
+async def test_anything_else_is_refused_alike(logins: Logins, name: str, password: str) -> None:
     """A name that cannot be one is no fault of the store's."""
-    await refused(accounts, name, password)
+    await refused(logins, name, password)
 
 
-async def test_a_verified_credential_is_not_hashed_again(accounts: Accounts, hasher: CountingHasher) -> None:
+async def test_a_verified_credential_is_not_hashed_again(logins: Logins, hasher: CountingHasher) -> None:
     """From any address; another account's is its own."""
     for where in (HERE, HERE, THERE):
-        await accounts.authenticate("admin", PASSWORD, where)
+        await logins.authenticate("admin", PASSWORD, where)
     assert hasher.verified == 1
-    await accounts.authenticate("reader", PASSWORD, HERE)
+    await logins.authenticate("reader", PASSWORD, HERE)
     assert hasher.verified == 2
 
 
-async def test_a_remembered_credential_fits_no_other_password(accounts: Accounts) -> None:
+async def test_a_remembered_credential_fits_no_other_password(logins: Logins) -> None:
     """While it is remembered."""
-    await accounts.authenticate("admin", PASSWORD, HERE)
-    await refused(accounts)
+    await logins.authenticate("admin", PASSWORD, HERE)
+    await refused(logins)
 
 
 async def test_a_credential_is_forgotten_when_it_is_not_used(
-    accounts: Accounts, hasher: CountingHasher, clock: HandClock
+    logins: Logins, hasher: CountingHasher, clock: HandClock
 ) -> None:
     """After minutes; use keeps it."""
     for pause in (0, 200, 200, 301):
         clock.advance(pause)
-        await accounts.authenticate("admin", PASSWORD, HERE)
+        await logins.authenticate("admin", PASSWORD, HERE)
     assert hasher.verified == 2
 
 
 @pytest.mark.parametrize("change", ["password", "role", "deleted"])
 async def test_a_changed_account_is_asked_again_at_once(
-    accounts: Accounts, store: SqlStore, hasher: CountingHasher, change: str
+    logins: Logins, store: SqlStore, hasher: CountingHasher, change: str
 ) -> None:
     """Whatever process changed it: every login reads the row."""
-    await accounts.authenticate("admin", PASSWORD, HERE)
+    await logins.authenticate("admin", PASSWORD, HERE)
     account = await store.read(lambda tx: tx.account("admin"))
     assert account is not None
     if change == "password":
         other_hash = await hasher.hash(Secret("other"))
         await store.write(lambda tx: tx.put_account(replace(account, password_hash=other_hash)))
-        await refused(accounts, password="pässword")
-        await accounts.authenticate("admin", Secret("other"), HERE)
+        await refused(logins, password="pässword")
+        await logins.authenticate("admin", Secret("other"), HERE)
     elif change == "role":
         await store.write(lambda tx: tx.put_account(replace(account, role=Role.READONLY)))
-        assert (await accounts.authenticate("admin", PASSWORD, HERE)).role is Role.READONLY
+        assert (await logins.authenticate("admin", PASSWORD, HERE)).role is Role.READONLY
         assert hasher.verified == 2
     else:
         with store.database.writer.begin() as connection:
             connection.exec_driver_sql("DELETE FROM accounts WHERE name = 'admin'")
-        await refused(accounts, password="pässword")
+        await refused(logins, password="pässword")
 
 
-async def test_a_burst_with_one_credential_costs_one_hash(accounts: Accounts, hasher: CountingHasher) -> None:
+async def test_a_burst_with_one_credential_costs_one_hash(logins: Logins, hasher: CountingHasher) -> None:
     """As when a client opens many connections at once."""
-    callers = await asyncio.gather(*[accounts.authenticate("admin", PASSWORD, HERE) for _ in range(50)])
+    callers = await asyncio.gather(*[logins.authenticate("admin", PASSWORD, HERE) for _ in range(50)])
     assert callers == [Caller("admin", Role.ADMIN, HERE)] * 50
     assert hasher.verified == 1
 
 
-async def test_a_caller_that_goes_away_does_not_fail_the_others(accounts: Accounts) -> None:
+async def test_a_caller_that_goes_away_does_not_fail_the_others(logins: Logins) -> None:
     """Who waits for the same hash gets its result."""
-    first = asyncio.create_task(accounts.authenticate("admin", PASSWORD, HERE))
-    second = asyncio.create_task(accounts.authenticate("admin", PASSWORD, HERE))
-    while not accounts._verifying:  # noqa: ASYNC110 - the service has no event for it
+    first = asyncio.create_task(logins.authenticate("admin", PASSWORD, HERE))
+    second = asyncio.create_task(logins.authenticate("admin", PASSWORD, HERE))
+    while not logins._verifying:  # noqa: ASYNC110 - the service has no event for it
         await asyncio.sleep(0)
     first.cancel()
     assert (await second).account == "admin"
 
 
-async def test_different_credentials_of_one_address_are_bounded(accounts: Accounts, hasher: CountingHasher) -> None:
+async def test_different_credentials_of_one_address_are_bounded(logins: Logins, hasher: CountingHasher) -> None:
     """More than a few at once are told to come back; another address, and a known credential, are served."""
-    await accounts.authenticate("reader", PASSWORD, HERE)
-    guesses = [asyncio.create_task(accounts.authenticate("admin", Secret(f"{n}"), HERE)) for n in range(AT_ONCE + 5)]
-    other = asyncio.create_task(accounts.authenticate("admin", PASSWORD, THERE))
-    known = asyncio.create_task(accounts.authenticate("reader", PASSWORD, HERE))
+    await logins.authenticate("reader", PASSWORD, HERE)
+    guesses = [asyncio.create_task(logins.authenticate("admin", Secret(f"{n}"), HERE)) for n in range(AT_ONCE + 5)]
+    other = asyncio.create_task(logins.authenticate("admin", PASSWORD, THERE))
+    known = asyncio.create_task(logins.authenticate("reader", PASSWORD, HERE))
     errors = await asyncio.gather(*guesses, return_exceptions=True)
     kinds = [error.kind for error in errors if isinstance(error, OntapError)]
     assert (kinds.count(AUTHENTICATION_FAILED), kinds.count(TOO_MANY_REQUESTS)) == (AT_ONCE, 5)
     assert (await other).account == "admin"
     assert (await known).account == "reader"
     assert hasher.verified == AT_ONCE + 2
-    assert not accounts._verifying
+    assert not logins._verifying
 
 
 def test_slowing_grows_to_two_seconds_and_no_further() -> None:
@@ -192,58 +192,58 @@ def test_slowing_grows_to_two_seconds_and_no_further() -> None:
 
 
 async def test_failed_logins_slow_the_next_of_the_same_account_and_address(
-    accounts: Accounts, clock: HandClock
+    logins: Logins, clock: HandClock
 ) -> None:
     """Nobody else, and nobody whose credential is known."""
-    await accounts.authenticate("reader", PASSWORD, HERE)
+    await logins.authenticate("reader", PASSWORD, HERE)
     for number in range(12):
-        await refused(accounts, password=f"{number}")
+        await refused(logins, password=f"{number}")
     assert clock.slept[-1] == 2.0
     assert len(clock.slept) == 11
     clock.slept.clear()
-    await refused(accounts, where=THERE)
-    await refused(accounts, name="nobody")
-    await accounts.authenticate("reader", PASSWORD, HERE)
+    await refused(logins, where=THERE)
+    await refused(logins, name="nobody")
+    await logins.authenticate("reader", PASSWORD, HERE)
     assert [pause for pause in clock.slept if pause] == []
 
 
-async def test_a_known_credential_is_never_slowed(accounts: Accounts, clock: HandClock) -> None:
+async def test_a_known_credential_is_never_slowed(logins: Logins, clock: HandClock) -> None:
     """Also while somebody guesses from the same address."""
-    await accounts.authenticate("admin", PASSWORD, HERE)
+    await logins.authenticate("admin", PASSWORD, HERE)
     for number in range(12):
-        await refused(accounts, password=f"{number}")
+        await refused(logins, password=f"{number}")
     clock.slept.clear()
-    await accounts.authenticate("admin", PASSWORD, HERE)
+    await logins.authenticate("admin", PASSWORD, HERE)
     assert clock.slept == []
 
 
-async def test_nobody_is_locked_out(accounts: Accounts, clock: HandClock) -> None:
+async def test_nobody_is_locked_out(logins: Logins, clock: HandClock) -> None:
     """The right password works after any number of wrong ones, and takes the slowing away."""
     for number in range(12):
-        await refused(accounts, password=f"{number}")
+        await refused(logins, password=f"{number}")
     clock.slept.clear()
-    await accounts.authenticate("admin", PASSWORD, HERE)
+    await logins.authenticate("admin", PASSWORD, HERE)
     assert clock.slept == [2.0]
     clock.slept.clear()
-    await refused(accounts)
+    await refused(logins)
     assert clock.slept == []
 
 
-async def test_failures_are_forgiven_after_minutes(accounts: Accounts, clock: HandClock) -> None:
+async def test_failures_are_forgiven_after_minutes(logins: Logins, clock: HandClock) -> None:
     """Without any."""
     for number in range(12):
-        await refused(accounts, password=f"{number}")
+        await refused(logins, password=f"{number}")
     clock.slept.clear()
     clock.advance(301)
-    await refused(accounts)
+    await refused(logins)
     assert clock.slept == []
 
 
-async def test_failed_logins_are_counted_for_the_audit(accounts: Accounts, audit: AuditLog, store: SqlStore) -> None:
+async def test_failed_logins_are_counted_for_the_audit(logins: Logins, audit: AuditLog, store: SqlStore) -> None:
     """By the name that was tried, never with the password."""
     for _ in range(3):
-        await refused(accounts, password="canary")
-    await refused(accounts, name="nobody", password="canary")
+        await refused(logins, password="canary")
+    await refused(logins, name="nobody", password="canary")
     await audit.close()
     records = await store.read(lambda tx: tx.audit_records("node-1", 0, 10))
     assert [(record.account, record.message[:8]) for record in records] == [
@@ -253,23 +253,23 @@ async def test_failed_logins_are_counted_for_the_audit(accounts: Accounts, audit
     assert "canary" not in repr(records)
 
 
-async def test_an_unknown_account_costs_the_time_of_a_known_one(accounts: Accounts, hasher: CountingHasher) -> None:
+async def test_an_unknown_account_costs_the_time_of_a_known_one(logins: Logins, hasher: CountingHasher) -> None:
     """Or names could be told from non-names by the time of the answer."""
-    await refused(accounts)
+    await refused(logins)
     spent: dict[str, list[float]] = {"admin": [], "nobody": []}
     for number in range(7):
         for name, times in spent.items():
             began = time.perf_counter()
-            await refused(accounts, name=name, password=f"{number}", where=f"{number}")
+            await refused(logins, name=name, password=f"{number}", where=f"{number}")
             times.append(time.perf_counter() - began)
     assert hasher.verified == 15
     assert 1 / 3 < median(spent["admin"]) / median(spent["nobody"]) < 3
 
 
-async def test_memory_is_bounded(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_is_bounded(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest entries go; a name is kept short."""
-    monkeypatch.setattr(accounts_module, "ENTRIES", 3)
+    monkeypatch.setattr(logins_module, "ENTRIES", 3)
     assert ENTRIES > 3
     for name in ("a", "b", "c", "d" * 1000):
-        await refused(accounts, name=name)
-    assert list(accounts._failures._entries) == [("b", HERE), ("c", HERE), ("d" * 64, HERE)]
+        await refused(logins, name=name)
+    assert list(logins._failures._entries) == [("b", HERE), ("c", HERE), ("d" * 64, HERE)]
