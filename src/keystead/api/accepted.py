@@ -27,12 +27,12 @@ def job_reply(ran: Ran, *, done: int = 200, results: str = "") -> Reply:
     ``results`` is the path of what came of it, for ``Location`` and ``_links.results``. The links stand there whatever
     ``Accept`` says: the official client finds the job by them.
     """
-    if ran.error is not None:
-        return error_reply(ran.error)
     links: dict[str, Any] = self_link(job_link(ran.job.uuid))
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if results:
         links["results"] = {"href": results}
         headers = ((b"location", results.encode()),)
-    body = {"job": {"uuid": ran.job.uuid, "_links": links}}
-    return Reply(202 if ran.job.end_time is None else done, body, headers)
+    job = {"uuid": ran.job.uuid, "_links": links}
+    if ran.error is not None:
+        return error_reply(ran.error, job=job)
+    return Reply(202 if ran.job.end_time is None else done, {"job": job}, headers)

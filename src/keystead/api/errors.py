@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from keystead.api.body import ClientGoneError, header
-from keystead.api.hal import Reply, wants_links
+from keystead.api.hal import Reply, wants_links, wants_pretty
 from keystead.api.request import ALLOW, CALLER, call_of, raw_path
 from keystead.core import errors
 from keystead.core.access import READS
@@ -72,9 +72,13 @@ class ErrorBoundary:
         if started:
             return
         await self._record(scope, refusal)
-        reply = error_reply(refusal, allow=scope.get(ALLOW, b""))
-        hal = wants_links(header(scope, b"accept"))
-        await reply.send(send, hal=hal, bodiless=scope["method"] == "HEAD")
+        wants_arguments = header(scope, b"x-dot-error-arguments").lower() != b"false"
+        await error_reply(refusal, allow=scope.get(ALLOW, b""), arguments=wants_arguments).send(
+            send,
+            hal=wants_links(header(scope, b"accept")),
+            bodiless=scope["method"] == "HEAD",
+            pretty=wants_pretty(scope["query_string"]),
+        )
 
     async def _record(self, scope: Scope, error: OntapError) -> None:
         """Record the refusal of a write by a known caller. If that fails too, the answer stands."""
@@ -88,13 +92,21 @@ class ErrorBoundary:
             )
 
 
-def error_reply(error: OntapError, *, allow: bytes = b"") -> Reply:
-    """ONTAP's error body and status for an error; ``allow`` is the value of a 405's Allow header."""
+def error_body(error: OntapError, *, arguments: bool = True) -> dict[str, Any]:
+    """ONTAP's ``error`` object. Clients can leave out ``arguments`` by a header, X-Dot-Error-Arguments."""
     body: dict[str, Any] = {"message": error.message, "code": str(error.kind.code)}
     if error.target is not None:
         body["target"] = error.target
-    if error.arguments:
+    if error.arguments and arguments:
         body["arguments"] = [{"code": code, "message": message} for code, message in error.arguments]
+    return body
+
+
+def error_reply(error: OntapError, *, allow: bytes = b"", arguments: bool = True, **more: Any) -> Reply:
+    """ONTAP's error body and status for an error; ``allow`` is the value of a 405's Allow header.
+
+    ``more`` stands beside ``error``: what was done before a call of several objects failed.
+    """
     headers: list[tuple[bytes, bytes]] = []
     if error.kind.status == 401:
         headers.append((b"www-authenticate", REALM))
@@ -104,7 +116,7 @@ def error_reply(error: OntapError, *, allow: bytes = b"") -> Reply:
         headers.append((b"connection", b"close"))
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
-    return Reply(error.kind.status, {"error": body}, tuple(headers))
+    return Reply(error.kind.status, {"error": error_body(error, arguments=arguments), **more}, tuple(headers))
 
 
 def described(error: BaseException) -> dict[str, object]:

@@ -26,6 +26,7 @@ _FIXED_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
 ]
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode_pretty = json.JSONEncoder(indent=2).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,10 @@ class Reply:
     body: Mapping[str, Any]
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
-    async def send(self, send: Send, *, hal: bool, bodiless: bool = False) -> None:
-        """Send it; ``bodiless`` (HEAD) sends the headers only."""
-        body = _encode(self.body).encode() + b"\n"
+    async def send(self, send: Send, *, hal: bool, bodiless: bool = False, pretty: bool = False) -> None:
+        """Send it; ``bodiless`` (HEAD) sends the headers only, ``pretty`` is for people."""
+        encode = _encode_pretty if pretty else _encode
+        body = encode(self.body).encode() + b"\n"
         headers = [
             (b"content-type", HAL_TYPE if hal else JSON_TYPE),
             (b"content-length", str(len(body)).encode()),
@@ -52,6 +54,11 @@ class Reply:
 def wants_links(accept: bytes) -> bool:
     """Whether an ``Accept`` header asks for HAL: everything but plain JSON without HAL does."""
     return b"application/json" not in accept.lower() or b"hal+json" in accept.lower()
+
+
+def wants_pretty(query_string: bytes) -> bool:
+    """Whether a query string asks for answers that people read. What else it holds may be anything."""
+    return any(piece.lower() == b"pretty=true" for piece in query_string.split(b"&"))
 
 
 def segment(text: str) -> str:

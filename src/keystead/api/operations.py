@@ -6,7 +6,7 @@ An operation is an async function of a request that returns a reply or raises On
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import Reply, render, self_link
@@ -33,7 +33,7 @@ ReadOne = Callable[[Request, Wanted], Awaitable[Any]]
 Patch = Callable[[Request, Any, dict[str, Any], WriteQuery], Awaitable[Reply | None]]
 """Changes one object of a collection: its key, the checked values of the body, the URL's parameters. None is 200."""
 
-Delete = Callable[[Request, Any, WriteQuery], Awaitable[Reply | None]]
+Delete = Callable[[Request, Any, WriteQuery], Coroutine[Any, Any, Reply | None]]
 """Deletes one object of a collection by its key."""
 
 _SEARCH_ROWS = 1000  # read at a time when records are compared in memory
@@ -62,7 +62,7 @@ class Endpoint:
             reply = await self._operations[request.method](request)
         else:
             raise OntapError(errors.METHOD_NOT_SUPPORTED)
-        await reply.send(send, hal=request.hal, bodiless=request.method == "HEAD")
+        await reply.send(send, hal=request.hal, bodiless=request.method == "HEAD", pretty=request.pretty)
 
 
 def listing(resource: Resource, read_page: ReadPage) -> Operation:
@@ -115,21 +115,31 @@ def patching(resource: Resource, patch: Patch, own: Mapping[str, Type] | None = 
         key = request.key(resource)
         query = read_write(resource, request.parameters(), "PATCH", own)
         reply = await patch(request, key, await request.values(resource), query)
-        return reply or Reply(200, {})
+        return reply or _changed(resource, request, key, query)
 
     return operation
 
 
 def deleting(resource: Resource, delete: Delete, own: Mapping[str, Type] | None = None) -> Operation:
-    """DELETE of one object."""
+    """DELETE of one object. One that is repeated while the first is under way shares the first one's result."""
 
     async def operation(request: Request) -> Reply:
         key = request.key(resource)
         query = read_write(resource, request.parameters(), "DELETE", own)
         await request.empty_body()
-        return await delete(request, key, query) or Reply(200, {})
+        what = (resource.name, key, frozenset(query.own.items()))
+        reply = await request.shared(what, delete(request, key, query))
+        return reply or _changed(resource, request, key, query)
 
     return operation
+
+
+def _changed(resource: Resource, request: Request, key: Any, query: WriteQuery) -> Reply:
+    """The answer to a PATCH or DELETE of one object: empty, or with ``return_records`` what names the object."""
+    if not query.return_records:
+        return Reply(200, {})
+    record = {resource.key: str(key)} | ({"_links": self_link(request.path)} if request.hal else {})
+    return Reply(200, {"num_records": 1, "records": [record]})
 
 
 async def _collect(

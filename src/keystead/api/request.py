@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.api.body import ClientGoneError, declares_body, header, parse_object, read_body, wait_for_disconnect
-from keystead.api.checking import check_body, masked
-from keystead.api.hal import wants_links
+from keystead.api.checking import check_body, masked, nested
+from keystead.api.hal import wants_links, wants_pretty
 from keystead.api.query import read_parameters
 from keystead.api.values import UUID
 from keystead.core import errors
@@ -23,9 +23,9 @@ from keystead.core.query import quoted
 from keystead.service.context import Call, Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Hashable
 
-    from starlette.types import Receive, Scope
+    from starlette.types import Message, Receive, Scope
 
     from keystead.api.resource import Resource
     from keystead.service.services import Services
@@ -59,6 +59,11 @@ class Request:
     def hal(self) -> bool:
         """Whether the answer holds ``_links``."""
         return wants_links(header(self._scope, b"accept"))
+
+    @property
+    def pretty(self) -> bool:
+        """Whether people will read the answer."""
+        return wants_pretty(self._scope["query_string"])
 
     @property
     def path(self) -> str:
@@ -113,11 +118,29 @@ class Request:
         if declares_body(self._scope):
             raise OntapError(errors.BODY_NOT_ALLOWED)
 
+    async def body(self, resource: Resource) -> dict[str, Any]:
+        """Read the body of a write, dotted names of fields as objects, and keep it masked for the audit record."""
+        body = nested(resource, parse_object(await read_body(self._scope, self._receive)))
+        self._scope[INPUT] = masked_input(json.dumps(masked(resource, body)).encode())
+        return body
+
     async def values(self, resource: Resource) -> dict[str, Any]:
         """Read the body of a POST or PATCH and check it against the resource."""
-        body = parse_object(await read_body(self._scope, self._receive))
-        self._scope[INPUT] = masked_input(json.dumps(masked(resource, body)).encode())
-        return check_body(resource, body, self.method)
+        ignore = self.parameters().get("ignore_unknown_fields", "").lower() == "true"
+        return check_body(resource, await self.body(resource), self.method, ignore_unknown=ignore)
+
+    def detached(self) -> Request:
+        """This request for work that goes on after its answer: nothing ends it, not even the client."""
+        return Request(self.services, dict(self._scope), _nothing)
+
+    def of_record(self, resource: Resource, record: Any, key: Any) -> Request:
+        """This request as if it were about one object of its ``records``: its audit records show that one."""
+        named = {} if key is None else {resource.key: str(key)}
+        changed = {
+            "path_params": {**self._scope["path_params"], **named},
+            INPUT: masked_input(json.dumps(masked(resource, record)).encode()),
+        }
+        return Request(self.services, {**self._scope, **changed}, self._receive)
 
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
         """Await what may take long, and end it when the client closes its connection. The body was read before.
@@ -143,6 +166,19 @@ class Request:
         """Read the body of a DELETE: nothing, or an empty object as the official client sends."""
         if parse_object(await read_body(self._scope, self._receive)):
             raise OntapError(errors.BODY_NOT_ALLOWED)
+
+    async def shared(self, what: Hashable, work: Coroutine[Any, Any, T]) -> T:
+        """Await a deletion, or the same one of the same account that is under way."""
+        call = self.call
+        scope = call.scope.uuid if call.scope else None
+        path = tuple(self._scope["path_params"].values())
+        return await self.services.deletions.shared((call.caller.account, scope, path, what), work)
+
+
+async def _nothing() -> Message:
+    """The messages of a connection that nobody listens to."""
+    silence: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    return await silence
 
 
 def _ignore(task: asyncio.Task[Any]) -> None:
