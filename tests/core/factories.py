@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from keystead.core.key_servers import AddState, NewKeyServer
+from keystead.core.key_servers import NewKeyServer, ServersState
 from keystead.core.model import Certificate, CertificateType, Cluster, KeyManager, KeyServer, Node, Release, Svm
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -51,10 +51,10 @@ def state(
     cluster: Cluster = CLUSTER,
     nodes: tuple[Node, ...] = (NODE,),
     certificates: tuple[Certificate, ...] | None = None,
-) -> AddState:
+) -> ServersState:
     """Make the state that decides about an add: by default everything is in order."""
     manager = manager or key_manager()
     installed = certificates
     if installed is None:
         installed = (certificate("client", CertificateType.CLIENT), certificate("ca", CertificateType.SERVER_CA))
-    return AddState(manager, cluster, nodes, {each.uuid: each for each in installed}, servers)
+    return ServersState(manager, cluster, nodes, {each.uuid: each for each in installed}, servers)

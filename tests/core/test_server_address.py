@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.core.server_address import ServerAddress
+from keystead.core.server_address import ServerAddress, server_name
 
 SHOWN = {
     "host": "host:5696",
@@ -93,3 +93,19 @@ def test_any_text(text: str) -> None:
         return
     assert ServerAddress.parse(str(address)) == address
     assert 1 <= address.port <= 65535
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("", ""), ("KMS.Example.", "KMS.Example."), ("10.0.0.1", "10.0.0.1"), ("::1", "::1"), ("[::1]", "::1")],
+)
+def test_a_server_name_is_a_host_or_nothing(text: str, name: str) -> None:
+    """What a certificate may name: a host name or an address, never a port; the spelling stays, brackets go."""
+    assert server_name(text) == name
+
+
+@pytest.mark.parametrize("wrong", ["a:1", "[::1]:1", "a b", "*.example", "1.2.3", "é", "a" * 300, 5, None])
+def test_not_a_server_name(wrong: object) -> None:
+    """The rules are those of a host in ``server``."""
+    with pytest.raises(ValueError, match=r"."):
+        server_name(wrong)

@@ -1,13 +1,15 @@
-"""The rules of adding primary key servers: which request is accepted, else which ONTAP code it gets.
+"""The rules of primary key servers: which add, change or removal is accepted, else which ONTAP code it gets.
 
-Pure: facts in, a plan or one :class:`OntapError` out. Source: ONTAP 9.6 page of ``POST
-/security/key-managers/{uuid}/key-servers``; 65536042, 65537400 and 65538xxx from the 9.11.1 page and later.
+Pure: facts in, a plan or one :class:`OntapError` out. Source: ONTAP 9.6 pages of ``/security/key-managers/{uuid}/
+key-servers``; 65536042, 65537400 and 65538xxx from the 9.11.1 pages and later, 65537002 from 9.18.1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -17,14 +19,22 @@ from keystead.core.server_address import ServerAddress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from keystead.core.errors import ErrorKind
     from keystead.core.model import Svm
     from keystead.core.secret import Secret
 
 MAX_PRIMARIES = 4
 MAX_SECONDARIES = 3
 MULTITENANT_SINCE = Release(9, 6, 0)
+SECONDARIES_SINCE = Release(9, 11, 1)
+PORT_SINCE = Release(9, 18, 1)
 DEFAULT_TIMEOUT_S = 25
 DEFAULT_CREATE_REMOVE_TIMEOUT_S = 10
+
+Target = Callable[[int, str], str]
+"""Where a field of the server at an index stands in the request."""
+
+_proved = attrgetter("address", "username", "sealed_password", "secondary_key_servers", "tls_server_name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +47,12 @@ class NewKeyServer:
     username: str = ""
     password: Secret | None = None
     secondary_key_servers: tuple[str, ...] = ()
+    tls_server_name: str = ""
 
     @property
     def secondaries(self) -> tuple[ServerAddress, ...]:
         """The secondaries' addresses, on the primary's port. Only after :func:`plan_add` accepted them."""
-        return tuple(ServerAddress.parse_host(host, self.server.port) for host in self.secondary_key_servers)
+        return _on_port(self.secondary_key_servers, self.server.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +71,34 @@ class AddRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class AddState:
-    """What decides about an add. ``certificates`` holds those of the key manager's that are installed, by uuid."""
+class ModifyRequest:
+    """Changes of the primary key server at ``address``: None leaves a value as it is, an empty one clears it."""
+
+    address: ServerAddress
+    port: int | None = None
+    timeout: int | None = None
+    create_remove_timeout: int | None = None
+    username: str | None = None
+    password: Secret | None = None
+    secondary_key_servers: tuple[str, ...] | None = None
+    tls_server_name: str | None = None
+
+    def target(self, _: int, field: str) -> str:
+        """The field if the request holds it, else the port, which moves all addresses; ``server`` is in the path."""
+        if getattr(self, field, None) is not None:
+            return field
+        return "server" if self.port is None else "port"
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the request holds, by the names of the fields."""
+        found = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "address"}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class ServersState:
+    """What decides about key servers. ``certificates`` are those of the key manager's that are installed, by uuid."""
 
     key_manager: KeyManager
     cluster: Cluster
@@ -78,24 +115,127 @@ class AddPlan:
     first_position: int
 
 
-def plan_add(state: AddState, request: AddRequest) -> AddPlan:
+@dataclass(frozen=True, slots=True)
+class ModifyPlan:
+    """An accepted change: the server as it will be, but for ``password``, a new one to be sealed to it.
+
+    ``proves``: the change is about how the server is reached or who we are to it, so it is proved before it is stored.
+    """
+
+    server: KeyServer
+    password: Secret | None
+    proves: bool
+
+
+# --- add ---
+
+
+def plan_add(state: ServersState, request: AddRequest) -> AddPlan:
     """Decide on an add. The first rule broken is raised, in the order in which the design lists them."""
+    _check_supported(state)
+    check_certificates(state.key_manager, state.certificates)
+    for index, new in enumerate(request.servers):
+        target = request.target(index, "secondary_key_servers")
+        _check_secondaries_supported(state.nodes, new.secondary_key_servers, target)
+    check_servers(state.servers, request)
+    return AddPlan(request.servers, 1 + max((server.position for server in state.servers), default=0))
+
+
+def check_servers(existing: Sequence[KeyServer], request: AddRequest) -> None:
+    """Raise the first rule that the new servers break, among themselves and with those that exist."""
+    for index, new in enumerate(request.servers):
+        if new.password and not new.username:
+            raise OntapError(errors.MISSING_USERNAME, target=request.target(index, "username"))
+        if new.username and not new.password:
+            raise OntapError(errors.MISSING_PASSWORD, target=request.target(index, "password"))
+    _check_addresses(existing, request.servers, request.target)
+
+
+# --- modify ---
+
+
+def plan_modify(state: ServersState, request: ModifyRequest) -> ModifyPlan:
+    """Decide on a change, by the rules of an add in their order; nothing else of the server changes."""
+    if not request.values:
+        raise OntapError(errors.NOTHING_TO_MODIFY)
+    _check_supported(state)
+    check_certificates(state.key_manager, state.certificates)
+    before = require(state.servers, request.address)
+    if request.port is not None:
+        check_release(state.nodes, PORT_SINCE, errors.PORT_RELEASE, "port")
+    _check_secondaries_supported(state.nodes, request.secondary_key_servers, "secondary_key_servers")
+    after = _changed(before, request)
+    asked = NewKeyServer(after.address, secondary_key_servers=after.secondary_key_servers)
+    others = tuple(server for server in state.servers if server is not before)
+    _check_addresses(others, (asked,), request.target)
+    password = request.password or None
+    return ModifyPlan(after, password, password is not None or _proved(before) != _proved(after))
+
+
+def _changed(before: KeyServer, request: ModifyRequest) -> KeyServer:
+    """The server with the request's values, and without its password unless that one stays."""
+    values = request.values
+    password_stays = _password_stays(before, request)
+    port = values.pop("port", before.address.port)
+    values.pop("password", None)
+    return replace(
+        before,
+        address=ServerAddress(before.address.host, port),
+        sealed_password=before.sealed_password if password_stays else None,
+        **values,
+    )
+
+
+def _password_stays(before: KeyServer, request: ModifyRequest) -> bool:
+    """Whether the stored password stays. A user name and a password go together: both, or neither."""
+    username = before.username if request.username is None else request.username
+    if not username:
+        if request.password:
+            raise OntapError(errors.MISSING_USERNAME, target="username")
+        return False
+    if request.password is None and username == before.username:
+        return True
+    if not request.password:
+        raise OntapError(errors.MISSING_PASSWORD, target="password")
+    return False
+
+
+# --- remove ---
+
+
+def plan_remove(state: ServersState, address: ServerAddress) -> KeyServer:
+    """Decide on a removal and return the server. The last one may go: its key manager lives on."""
+    _check_supported(state)
+    return require(state.servers, address)
+
+
+# --- rules that several share ---
+
+
+def _check_supported(state: ServersState) -> None:
     if not state.key_manager.enabled:
         raise OntapError(errors.NOT_ENABLED)
     check_multitenant(state.key_manager.svm, state.cluster, state.nodes)
-    check_certificates(state.key_manager, state.certificates)
-    check_servers(state.servers, request)
-    return AddPlan(request.servers, 1 + max((server.position for server in state.servers), default=0))
 
 
 def check_multitenant(svm: Svm | None, cluster: Cluster, nodes: Iterable[Node]) -> None:
     """Raise 65536822 or 65536824 when an SVM cannot have a key manager of its own here."""
     if svm is None:
         return
-    if any(node.release < MULTITENANT_SINCE for node in nodes):
-        raise OntapError(errors.CLUSTER_VERSION)
+    check_release(nodes, MULTITENANT_SINCE, errors.CLUSTER_VERSION)
     if cluster.metrocluster:
         raise OntapError(errors.METROCLUSTER)
+
+
+def check_release(nodes: Iterable[Node], since: Release, kind: ErrorKind, target: str | None = None) -> None:
+    """The effective version of a cluster is that of its oldest node."""
+    if any(node.release < since for node in nodes):
+        raise OntapError(kind, target=target)
+
+
+def _check_secondaries_supported(nodes: Iterable[Node], secondaries: Sequence[str] | None, target: str) -> None:
+    if secondaries:
+        check_release(nodes, SECONDARIES_SINCE, errors.SECONDARIES_RELEASE, target)
 
 
 def check_certificates(key_manager: KeyManager, installed: Mapping[str, Certificate]) -> None:
@@ -108,24 +248,18 @@ def check_certificates(key_manager: KeyManager, installed: Mapping[str, Certific
             raise OntapError(errors.CERTIFICATE_NOT_INSTALLED)
 
 
-def check_servers(existing: Sequence[KeyServer], request: AddRequest) -> None:
-    """Raise the first rule that the new servers break, among themselves and with those that exist."""
-    for index, new in enumerate(request.servers):
-        _check_credential(new, request, index)
-        _check_own_secondaries(new, request, index)
-    _check_primaries(existing, request)
-    _check_secondaries_against_primaries(existing, request)
+def _check_addresses(existing: Sequence[KeyServer], servers: Sequence[NewKeyServer], target: Target) -> None:
+    """Raise the first rule that the servers' addresses break, secondaries included."""
+    for index, new in enumerate(servers):
+        _check_own_secondaries(new, target(index, "secondary_key_servers"))
+    _check_primaries(existing, servers, target)
+    primaries = {server.address for server in existing} | {server.server for server in servers}
+    for index, new in enumerate(servers):
+        if primaries & set(new.secondaries):
+            raise OntapError(errors.SECONDARY_IS_PRIMARY, target=target(index, "secondary_key_servers"))
 
 
-def _check_credential(new: NewKeyServer, request: AddRequest, index: int) -> None:
-    if new.password is not None and new.password and not new.username:
-        raise OntapError(errors.MISSING_USERNAME, target=request.target(index, "username"))
-    if new.username and not new.password:
-        raise OntapError(errors.MISSING_PASSWORD, target=request.target(index, "password"))
-
-
-def _check_own_secondaries(new: NewKeyServer, request: AddRequest, index: int) -> None:
-    target = request.target(index, "secondary_key_servers")
+def _check_own_secondaries(new: NewKeyServer, target: str) -> None:
     if len(new.secondary_key_servers) > MAX_SECONDARIES:
         raise OntapError(errors.TOO_MANY_SECONDARIES, target=target)
     try:
@@ -138,38 +272,43 @@ def _check_own_secondaries(new: NewKeyServer, request: AddRequest, index: int) -
         raise OntapError(errors.DUPLICATE_SECONDARIES, target=target)
 
 
-def _check_primaries(existing: Sequence[KeyServer], request: AddRequest) -> None:
+def _check_primaries(existing: Sequence[KeyServer], servers: Sequence[NewKeyServer], target: Target) -> None:
     primaries = {server.address for server in existing}
     secondaries = {address for server in existing for address in secondary_addresses(server)}
-    new = [server.server for server in request.servers]
+    new = [server.server for server in servers]
     seen: set[ServerAddress] = set()
     for index, address in enumerate(new):
         if address in seen:
-            raise OntapError(errors.DUPLICATE_KEY_SERVERS, target=request.target(index, "server"))
+            raise OntapError(errors.DUPLICATE_KEY_SERVERS, target=target(index, "server"))
         seen.add(address)
     for index, address in enumerate(new):
         if address in primaries:
             named = [("server", str(address))]
-            raise OntapError(errors.KEY_SERVER_EXISTS, target=request.target(index, "server"), arguments=named)
+            raise OntapError(errors.KEY_SERVER_EXISTS, target=target(index, "server"), arguments=named)
     for index, address in enumerate(new):
         if address in secondaries:
-            raise OntapError(errors.ALREADY_SECONDARY, target=request.target(index, "server"))
+            raise OntapError(errors.ALREADY_SECONDARY, target=target(index, "server"))
     if len(primaries) + len(new) > MAX_PRIMARIES:
         raise OntapError(errors.KEY_SERVER_LIMIT)
 
 
-def _check_secondaries_against_primaries(existing: Sequence[KeyServer], request: AddRequest) -> None:
-    primaries = {server.address for server in existing} | {server.server for server in request.servers}
-    for index, new in enumerate(request.servers):
-        if primaries & set(new.secondaries):
-            raise OntapError(errors.SECONDARY_IS_PRIMARY, target=request.target(index, "secondary_key_servers"))
-
-
 def secondary_addresses(server: KeyServer) -> tuple[ServerAddress, ...]:
     """The addresses of a stored server's secondaries: they use their primary's port."""
-    return tuple(ServerAddress.parse_host(host, server.address.port) for host in server.secondary_key_servers)
+    return _on_port(server.secondary_key_servers, server.address.port)
+
+
+def _on_port(hosts: Iterable[str], port: int) -> tuple[ServerAddress, ...]:
+    return tuple(ServerAddress.parse_host(host, port) for host in hosts)
 
 
 def find(servers: Iterable[KeyServer], address: ServerAddress) -> KeyServer | None:
     """Find a server by address, however it is spelled."""
     return next((server for server in servers if server.address == address), None)
+
+
+def require(servers: Iterable[KeyServer], address: ServerAddress) -> KeyServer:
+    """Find a server that is to be changed, or raise 65536843."""
+    server = find(servers, address)
+    if server is None:
+        raise OntapError(errors.KEY_SERVER_NOT_CONFIGURED, target="server")
+    return server

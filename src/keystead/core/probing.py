@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from keystead.core.errors import ErrorKind
+    from keystead.core.model import PeerCertificate
     from keystead.core.secret import Secret
     from keystead.core.server_address import ServerAddress
 
@@ -30,13 +31,17 @@ class TlsIdentity:
 
 @dataclass(frozen=True, slots=True)
 class ProbeTarget:
-    """One primary with its secondaries (whose port is the primary's). ``timeout_s`` bounds the probe of each."""
+    """One primary with its secondaries (whose port is the primary's). ``timeout_s`` bounds the probe of each.
+
+    ``server_name`` is the name to verify, and to send as SNI unless it is an IP address; empty for each host itself.
+    """
 
     server: ServerAddress
     timeout_s: float
     username: str = ""
     password: Secret | None = None
     secondaries: tuple[ServerAddress, ...] = ()
+    server_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,9 @@ class ProbeResult:
     """The answer for one primary, its secondaries included.
 
     ``error`` is None when all were accepted; else ``stage`` and ``reason`` (a fixed word) say what failed first, and
-    ``failed_server`` which address it was: the primary or one of its secondaries.
+    ``failed_server`` which address it was: the primary or one of its secondaries. ``certificates`` are those that the
+    primary showed, its own first. ``addresses`` are the results of the single addresses, the primary's first, where
+    there are secondaries.
     """
 
     server: ServerAddress
@@ -63,6 +70,13 @@ class ProbeResult:
     failed_server: ServerAddress | None
     stages: tuple[StageResult, ...]
     learned: Mapping[str, object] = field(default_factory=dict)
+    certificates: tuple[PeerCertificate, ...] = ()
+    addresses: tuple[ProbeResult, ...] = ()
+
+    @property
+    def each(self) -> tuple[ProbeResult, ...]:
+        """The result of each address on its own, the primary's first."""
+        return self.addresses or (self,)
 
     @property
     def accepted(self) -> bool:

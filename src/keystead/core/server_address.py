@@ -64,6 +64,16 @@ class ServerAddress:
         return cls(_checked_host(bare), port)
 
 
+def server_name(text: object) -> str:
+    """Read a name that a certificate may hold: a host name or an address, IPv6 without brackets then; or nothing.
+
+    Raises ValueError.
+    """
+    if not isinstance(text, str):
+        raise ValueError("not text")  # noqa: TRY004 - one exception means "no name"
+    return text and ServerAddress.parse_host(text, DEFAULT_PORT).host
+
+
 def _join(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -20,7 +20,7 @@ from keystead.core.server_address import ServerAddress
 from keystead.keyservers.contexts import KeyMismatchError
 from keystead.keyservers.conversation import Conversation
 from keystead.keyservers.failures import classify, stage_of
-from keystead.keyservers.learned import certificate_facts
+from keystead.keyservers.learned import certificate_facts, peer_certificates
 from keystead.keyservers.resolve import AddressNotAllowedError, NameNotResolvedError
 from keystead.keyservers.symptoms import Event, Symptom, connect_symptom, kmip_symptom, tls_symptom
 from keystead.kmip.connect import connect_tcp
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from keystead.core.probing import ProbeTarget, TlsIdentity
     from keystead.keyservers.contexts import Contexts
     from keystead.keyservers.resolve import Resolver
+    from keystead.kmip.client import Client
     from keystead.kmip.connect import Address
     from keystead.kmip.tls import Stream
 
@@ -54,13 +55,25 @@ class _RefusedError(Exception):
 
 
 class Probe:
-    """A probe of one address, a primary's or a secondary's. Run it once."""
+    """A probe of one address, a primary's or a secondary's. Run it once.
+
+    With ``keep`` the connection of a server that was accepted stays open: it is ``kept`` afterwards, the caller's to
+    close. Refusals of such a probe are told by the caller, and hardly logged here.
+    """
 
     def __init__(
-        self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity, resolver: Resolver, contexts: Contexts
+        self,
+        server: ServerAddress,
+        target: ProbeTarget,
+        identity: TlsIdentity,
+        resolver: Resolver,
+        contexts: Contexts,
+        *,
+        keep: bool = False,
     ) -> None:
         self._server = server
         self._host = server.host.removesuffix(".")
+        self._server_name = target.server_name.removesuffix(".") or self._host
         self._target = target
         self._identity = identity
         self._resolver = resolver
@@ -70,6 +83,9 @@ class Probe:
         self._conversation: Conversation | None = None
         self._suspicion: Symptom | None = None  # stands if the time runs out during the second look
         self._learned: dict[str, object] = {}
+        self._chain: Sequence[bytes] = ()
+        self._keep = keep
+        self.kept: Client | None = None
 
     async def run(self, limit_s: float) -> ProbeResult:
         """Probe within ``limit_s`` seconds."""
@@ -95,8 +111,13 @@ class Probe:
             sock = await self._connect(addresses)
         with self._timing("tls"):
             stream = await self._handshake(sock, context)
-        with contextlib.closing(stream):
-            await self._converse(stream, addresses, context)
+        with contextlib.ExitStack() as closing:
+            closing.callback(stream.close)
+            self._conversation = conversation = self._conversation_on(stream)
+            await self._converse(conversation, stream, addresses, context)
+            if self._keep:
+                self.kept = conversation.client
+                closing.pop_all()
 
     async def _resolve(self) -> tuple[Address, ...]:
         try:
@@ -136,7 +157,7 @@ class Probe:
 
     async def _handshake(self, sock: socket.socket, context: ssl.SSLContext) -> Stream:
         try:
-            stream = await handshake(sock, context, server_name=self._host)
+            stream = await handshake(sock, context, server_name=self._server_name)
         except TLSError as error:
             self._learn_certificate(error.peer_chain)
             raise _RefusedError(tls_symptom(error)) from error
@@ -144,9 +165,13 @@ class Probe:
         self._learn_certificate(stream.peer_chain)
         return stream
 
-    async def _converse(self, stream: Stream, addresses: Sequence[Address], context: ssl.SSLContext) -> None:
+    def _conversation_on(self, stream: Stream) -> Conversation:
         password = self._target.password.reveal().decode() if self._target.password else None
-        self._conversation = conversation = Conversation(stream, self._target.username, password, self._learned)
+        return Conversation(stream, self._target.username, password, self._learned)
+
+    async def _converse(
+        self, conversation: Conversation, stream: Stream, addresses: Sequence[Address], context: ssl.SSLContext
+    ) -> None:
         with self._timing("kmip"):
             try:
                 await conversation.settle_version()
@@ -184,7 +209,7 @@ class Probe:
     async def _second_look(self, addresses: Sequence[Address], context: ssl.SSLContext) -> Symptom | None:
         """Connect again and send nothing: who is closed on now, too, is refused for who they are."""
         try:
-            stream = await handshake(await connect_tcp(addresses), context, server_name=self._host)
+            stream = await handshake(await connect_tcp(addresses), context, server_name=self._server_name)
             with contextlib.closing(stream):
                 async with asyncio.timeout(max(SECOND_LOOK_S, SECOND_LOOK_HANDSHAKES * stream.handshake_seconds)):
                     said = await stream.receive()
@@ -211,6 +236,7 @@ class Probe:
             self._elapsed_ms[stage] = round((time.perf_counter() - start) * 1000, 1)
 
     def _learn_certificate(self, chain: Sequence[bytes]) -> None:
+        self._chain = chain
         if chain:
             self._learned["certificate"] = certificate_facts(chain[0])
 
@@ -227,14 +253,22 @@ class Probe:
 
     def _accepted(self) -> ProbeResult:
         stages = tuple(StageResult(stage, "passed", self._elapsed_ms[stage]) for stage in STAGES)
-        return ProbeResult(self._server, None, None, None, None, stages, self._learned)
+        return ProbeResult(self._server, None, None, None, None, stages, self._learned, peer_certificates(self._chain))
 
     def _refused(self, symptom: Symptom, cause: BaseException | None = None) -> ProbeResult:
         row = classify(symptom)
         stage = stage_of(row, symptom)
-        _log.info("key server %s refused: %s (%s); %r; %r", self._server, row.reason, stage, symptom, cause)
+        level = logging.DEBUG if self._keep else logging.INFO
+        _log.log(level, "key server %s refused: %s (%s); %r; %r", self._server, row.reason, stage, symptom, cause)
         return ProbeResult(
-            self._server, row.error, stage, row.reason, self._server, self._stages_until(stage), self._learned
+            self._server,
+            row.error,
+            stage,
+            row.reason,
+            self._server,
+            self._stages_until(stage),
+            self._learned,
+            peer_certificates(self._chain),
         )
 
     def _stages_until(self, failed: str) -> tuple[StageResult, ...]:

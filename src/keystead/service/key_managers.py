@@ -9,9 +9,9 @@ from uuid import uuid4
 from keystead.core.key_managers import CreateState, check_complete, check_create
 from keystead.core.model import KeyManager, KeyServer, Svm
 from keystead.service.key_servers import (
-    added,
     at_positions,
     installed,
+    named,
     read_key_servers,
     require_cluster,
     require_key_manager,
@@ -53,19 +53,21 @@ class KeyManagers:
         planned, state = await self._store.read(lambda tx: _planned(tx, call, uuid, new))
         with concerning(planned.svm):
             check_create(state, planned, new)
-            results = await self._prover.probe(call, planned, state.certificates, new.servers)
+            rows = at_positions(sealed_rows(new.servers, uuid, self._sealer), 1)
+            results = await self._prover.probe(call, planned, state.certificates, rows)
             raise_first_failure(new.add_request, results)
-            return await self._store_all(call, uuid, new)
+            return await self._store_all(call, uuid, new, rows)
 
-    async def _store_all(self, call: Call, uuid: str, new: NewKeyManager) -> KeyManagerView:
-        rows = at_positions(sealed_rows(new.servers, uuid, self._sealer), 1)
-
+    async def _store_all(
+        self, call: Call, uuid: str, new: NewKeyManager, rows: tuple[KeyServer, ...]
+    ) -> KeyManagerView:
         def work(tx: Transaction) -> KeyManagerView:
             planned, state = _planned(tx, call, uuid, new, lock=True)
             check_create(state, planned, new)
             tx.add_key_manager(planned)
             tx.add_key_servers(rows)
-            self._audit.succeed(tx, call, f"created key manager {uuid}, {added(rows)}", svm=planned.svm)
+            message = f"created key manager {uuid}, {named('added', rows)}"
+            self._audit.succeed(tx, call, message, svm=planned.svm)
             return KeyManagerView(planned, rows, state.certificates[planned.client_certificate].name)
 
         return await self._store.write(work)

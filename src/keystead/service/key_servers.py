@@ -1,32 +1,68 @@
-"""Use cases of a key manager's primary key servers: add, try (dry run), read.
+"""Use cases of a key manager's primary key servers: add, modify, remove, try (dry run), read.
 
-The flow of an add (plan, probe outside any transaction, plan again and store in one) is drawn in ARCHITECTURE.md.
+The flow of an add (plan, probe outside any transaction, plan again and store in one) is drawn in ARCHITECTURE.md; a
+change of a server goes the same way.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from keystead.core import errors, key_servers
 from keystead.core.errors import OntapError
-from keystead.core.key_servers import AddState, plan_add
+from keystead.core.key_servers import AddRequest, ServersState, plan_add, plan_modify, plan_remove
 from keystead.core.model import KeyServer
-from keystead.service.ports import StoreError
+from keystead.service.ports import StoreError, Transaction
 from keystead.service.proving import password_place, raise_first_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from keystead.core.key_servers import AddRequest, NewKeyServer
+    from keystead.core.key_servers import ModifyRequest, NewKeyServer
     from keystead.core.model import Certificate, Cluster, KeyManager
     from keystead.core.probing import ProbeResult
     from keystead.core.server_address import ServerAddress
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports import Page, Sealer, Store, Transaction
+    from keystead.service.ports import Page, Sealer, Store
     from keystead.service.proving import Prover
+
+Rows = tuple[KeyServer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a call would store in some state: rows, in order, and whether they are proved before."""
+
+    rows: Rows
+    proves: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A plan, the state that it was made for, and what the probes of its rows found: nothing when none was needed."""
+
+    state: ServersState
+    plan: Plan
+    results: Sequence[ProbeResult] = ()
+
+    def holds_for(self, state: ServersState, plan: Plan) -> bool:
+        """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
+        same_rows = at_positions(self.plan.rows, 0) == at_positions(plan.rows, 0)
+        return same_rows and self.state.key_manager == state.key_manager
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A call that stores key servers: what it asks for, plans in a given state, and does to the rows."""
+
+    request: AddRequest | ModifyRequest
+    plan: Callable[[ServersState], Plan]
+    store: Callable[[Transaction, Rows], None]
+    verb: str
 
 
 class KeyServers:
@@ -42,34 +78,100 @@ class KeyServers:
         """Return the key manager, or raise 4 (404) with target ``uuid``."""
         return await self._store.glance(lambda tx: require_key_manager(tx, call, uuid))
 
-    async def add(self, call: Call, key_manager: str, request: AddRequest) -> tuple[KeyServer, ...]:
+    async def add(self, call: Call, key_manager: str, request: AddRequest) -> Rows:
         """Prove and store all servers of the request, or none: one OntapError names the first fault."""
-        state = await self._store.glance(lambda tx: load_state(tx, call, key_manager))
-        plan_add(state, request)
-        results = await self._prover.probe(call, state.key_manager, state.certificates, request.servers)
-        raise_first_failure(request, results)
+        return await self._make(call, key_manager, self._addition(key_manager, request))
+
+    async def modify(self, call: Call, key_manager: str, request: ModifyRequest) -> KeyServer:
+        """Change one server, proved before it is stored when reaching it or being known to it may differ."""
+        (row,) = await self._make(call, key_manager, self._modification(request))
+        return row
+
+    async def remove(self, call: Call, key_manager: str, address: ServerAddress) -> None:
+        """Remove one server with its secondaries, or raise 65536843."""
+
+        def work(tx: Transaction) -> None:
+            state = load_state(tx, call, key_manager, lock=True)
+            server = plan_remove(state, address)
+            tx.delete_key_server(server.uuid)
+            self._audit.succeed(tx, call, named("removed", [server]), svm=state.key_manager.svm)
+
+        await self._store.write(work)
+
+    async def dry_run(
+        self, call: Call, key_manager: str, request: AddRequest | ModifyRequest
+    ) -> tuple[ProbeResult, ...]:
+        """Do all but storing: the rules are raised as ever; every server is proved, and what was found returned."""
+        if isinstance(request, AddRequest):
+            change = self._addition(key_manager, request)
+        else:
+            change = self._modification(request)
+        proof = await self._prove(call, key_manager, change, always=True)
+        refused = sum(not result.accepted for result in proof.results)
+        message = f"dry run: {len(proof.results) - refused} accepted, {refused} refused"
+        svm = proof.state.key_manager.svm
+        await self._store.write(lambda tx: self._audit.succeed(tx, call, message, svm=svm))
+        return tuple(proof.results)
+
+    # --- plan, prove, plan again and store ---
+
+    def _addition(self, key_manager: str, request: AddRequest) -> Change:
         rows = sealed_rows(request.servers, key_manager, self._sealer)
 
-        def store_all(tx: Transaction) -> tuple[KeyServer, ...]:
-            locked = load_state(tx, call, key_manager, lock=True)
-            plan = plan_add(locked, request)
-            placed = at_positions(rows, plan.first_position)
-            tx.add_key_servers(placed)
-            self._audit.succeed(tx, call, added(placed), svm=locked.key_manager.svm)
-            return placed
+        def plan(state: ServersState) -> Plan:
+            return Plan(at_positions(rows, plan_add(state, request).first_position))
 
-        return await self._store.write(store_all)
+        def store(tx: Transaction, planned: Rows) -> None:
+            tx.add_key_servers(planned)
 
-    async def dry_run(self, call: Call, key_manager: str, request: AddRequest) -> tuple[ProbeResult, ...]:
-        """Do all of an add but storing: the rules are raised as in an add, what the probes found is returned."""
+        return Change(request, plan, store, "added")
+
+    def _modification(self, request: ModifyRequest) -> Change:
+        sealed: dict[str, bytes] = {}  # by row, so that a row that is planned again is the same row
+
+        def plan(state: ServersState) -> Plan:
+            planned = plan_modify(state, request)
+            row = planned.server
+            if planned.password is not None:
+                if row.uuid not in sealed:
+                    sealed[row.uuid] = self._sealer.seal(planned.password, password_place(row.uuid))
+                row = replace(row, sealed_password=sealed[row.uuid])
+            return Plan((row,), planned.proves)
+
+        def store(tx: Transaction, planned: Rows) -> None:
+            for row in planned:
+                tx.change_key_server(row)
+
+        return Change(request, plan, store, "modified")
+
+    async def _make(self, call: Call, key_manager: str, change: Change) -> Rows:
+        """Prove and store. What was proved is what is stored: else it is proved again, as others left it."""
+        while True:
+            proof = await self._prove(call, key_manager, change)
+            raise_first_failure(change.request, proof.results)
+            stored = await self._store.write(partial(self._store_proved, call=call, change=change, proof=proof))
+            if stored is not None:
+                return stored
+
+    async def _prove(self, call: Call, key_manager: str, change: Change, *, always: bool = False) -> Proof:
+        """Plan, and probe what the plan says."""
         state = await self._store.glance(lambda tx: load_state(tx, call, key_manager))
-        plan_add(state, request)
-        results = await self._prover.probe(call, state.key_manager, state.certificates, request.servers)
-        refused = sum(not result.accepted for result in results)
-        message = f"dry run: {len(results) - refused} accepted, {refused} refused"
-        svm = state.key_manager.svm
-        await self._store.write(lambda tx: self._audit.succeed(tx, call, message, svm=svm))
-        return tuple(results)
+        plan = change.plan(state)
+        if not (plan.proves or always):
+            return Proof(state, plan)
+        return Proof(state, plan, await self._prover.probe(call, state.key_manager, state.certificates, plan.rows))
+
+    def _store_proved(self, tx: Transaction, call: Call, change: Change, proof: Proof) -> Rows | None:
+        """Plan again and store, or None when others changed meanwhile what the proof is about."""
+        state = load_state(tx, call, proof.state.key_manager.uuid, lock=True)
+        plan = change.plan(state)
+        if plan.proves and not proof.holds_for(state, plan):
+            return None
+        change.store(tx, plan.rows)
+        self._audit.succeed(tx, call, named(change.verb, plan.rows), svm=state.key_manager.svm)
+        return plan.rows
+
+    # --- read ---
 
     async def page(self, call: Call, key_manager: str, page: Page) -> tuple[KeyServer, ...]:
         """Return a slice of the key manager's servers, in the order of their creation."""
@@ -104,10 +206,10 @@ def require_key_manager(tx: Transaction, call: Call, uuid: str, *, lock: bool = 
     return key_manager
 
 
-def load_state(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> AddState:
-    """Read everything that decides about an add; with ``lock``, nobody else can add to this key manager meanwhile."""
+def load_state(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> ServersState:
+    """Read everything that decides; with ``lock``, nobody else changes servers of this key manager meanwhile."""
     key_manager = require_key_manager(tx, call, uuid, lock=lock)
-    return AddState(
+    return ServersState(
         key_manager=key_manager,
         cluster=require_cluster(tx),
         nodes=tx.nodes(),
@@ -133,10 +235,9 @@ def require_cluster(tx: Transaction) -> Cluster:
 
 
 def installed(tx: Transaction, key_manager: KeyManager, *, lock: bool = False) -> dict[str, Certificate]:
-    """Read those of a key manager's certificates that are installed, by uuid, always in the same order (locks)."""
-    wanted = sorted({key_manager.client_certificate, *key_manager.server_ca_certificates})
-    found = (tx.certificate(uuid, lock=lock) for uuid in wanted)
-    return {certificate.uuid: certificate for certificate in found if certificate is not None}
+    """Read those of a key manager's certificates that are installed, by uuid."""
+    wanted = {key_manager.client_certificate, *key_manager.server_ca_certificates}
+    return {certificate.uuid: certificate for certificate in tx.certificates(wanted, lock=lock)}
 
 
 def sealed_rows(new: Iterable[NewKeyServer], key_manager: str, sealer: Sealer) -> tuple[KeyServer, ...]:
@@ -153,6 +254,7 @@ def sealed_rows(new: Iterable[NewKeyServer], key_manager: str, sealer: Sealer) -
             create_remove_timeout=server.create_remove_timeout,
             username=server.username,
             secondary_key_servers=server.secondary_key_servers,
+            tls_server_name=server.tls_server_name,
             sealed_password=sealer.seal(server.password, password_place(uuid)) if server.password else None,
         )
 
@@ -164,6 +266,6 @@ def at_positions(rows: Iterable[KeyServer], first: int) -> tuple[KeyServer, ...]
     return tuple(replace(row, position=position) for position, row in enumerate(rows, first))
 
 
-def added(rows: Iterable[KeyServer]) -> str:
-    """Say in an audit record which servers were added."""
-    return "added " + ", ".join(str(row.address) for row in rows)
+def named(verb: str, rows: Iterable[KeyServer]) -> str:
+    """Say in an audit record which servers were added, modified or removed."""
+    return f"{verb} " + ", ".join(str(row.address) for row in rows)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from keystead.core.query_where import equal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from keystead.core.certificates_making import KeyAlgorithm
     from keystead.core.model import (
         Account,
         AuditHead,
@@ -16,14 +19,19 @@ if TYPE_CHECKING:
         Certificate,
         Cluster,
         DataKey,
+        Event,
         Job,
         KeyManager,
         KeyServer,
         Node,
+        Observation,
+        Options,
         Svm,
     )
     from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
+    from keystead.core.query_where import Order, Where
     from keystead.core.secret import Secret
+    from keystead.core.server_address import ServerAddress
 
 T = TypeVar("T")
 Listed = TypeVar("Listed")
@@ -43,22 +51,24 @@ class StoreConflict(StoreError):  # noqa: N818 - a conflict between writers, nam
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A slice of a list: rows whose columns equal ``equals``, after the row named by ``after``, at most ``limit``.
+    """A slice of a list: rows that meet ``where``, in ``order``, after the row that ``after`` names.
 
-    Columns are names of the model's fields, ``svm_uuid`` and ``svm_name`` where a model has an ``svm``; None is null.
-    ``after`` is the order key of the last row seen: the ``uuid``, for key servers the ``position``. ``wanted`` are the
-    fields that will be looked at: what is costly to find out and not among them may be left out.
+    Columns are names of the model's fields, and ``svm_uuid``, ``svm_name``, ``scope`` where a model has an ``svm``.
+    The kind's own key (``uuid``; ``position`` of key servers) ends every order that does not hold it. ``after`` are the
+    values of all these keys in the last row seen; then ``offset`` rows are left out. ``wanted`` are the fields that
+    will be looked at: what is costly to find out and not among them may be left out.
     """
 
-    equals: Mapping[str, str | int | bool | None] = field(default_factory=dict)
-    after: str | int | None = None
+    where: Where = ()
+    order: tuple[Order, ...] = ()
+    after: tuple[Any, ...] | None = None
+    offset: int = 0
     limit: int = 10_000
     wanted: frozenset[str] = frozenset()
 
     def within(self, **equals: str | int | bool | None) -> Page:
-        """The same slice of fewer rows: those whose columns equal these values as well."""
-        contradicts = any(self.equals[name] != value for name, value in equals.items() if name in self.equals)
-        return replace(self, equals={**self.equals, **equals}, limit=0 if contradicts else self.limit)
+        """The same slice of fewer rows: those whose columns equal these values as well; None is unset."""
+        return replace(self, where=(*self.where, *equal(**equals)))
 
 
 class Transaction(Protocol):
@@ -68,7 +78,7 @@ class Transaction(Protocol):
     A failure that running the transaction again can settle is raised as something else: do not catch Exception here.
     """
 
-    def cluster(self) -> Cluster | None: ...
+    def cluster(self, *, lock: bool = False) -> Cluster | None: ...
     def put_cluster(self, cluster: Cluster) -> None: ...
     def nodes(self) -> tuple[Node, ...]: ...
     def put_node(self, node: Node) -> None: ...
@@ -86,24 +96,65 @@ class Transaction(Protocol):
         ...
 
     def certificate(self, uuid: str, *, lock: bool = False) -> Certificate | None: ...
+    def certificate_named(self, svm_uuid: str | None, name: str) -> Certificate | None:
+        """Return the certificate with this name among an SVM's, or among the cluster's (None)."""
+        ...
+
+    def certificate_names(self, uuids: Iterable[str]) -> Mapping[str, str]:
+        """Return the names of those of the certificates that are installed, by uuid."""
+        ...
+
+    def certificates(self, uuids: Collection[str], *, lock: bool = False) -> tuple[Certificate, ...]:
+        """Return those that exist, by uuid; locks are taken in that order, too."""
+        ...
+
     def add_certificate(self, certificate: Certificate) -> None: ...
+    def rename_certificate(self, uuid: str, name: str) -> None: ...
     def delete_certificate(self, uuid: str) -> None: ...
     def certificate_in_use(self, uuid: str) -> bool: ...
 
     def key_manager(self, uuid: str, *, lock: bool = False) -> KeyManager | None: ...
     def key_manager_of(self, svm_uuid: str | None) -> KeyManager | None:
-        """Return the enabled key manager of an SVM, or of the cluster (None)."""
+        """Return the key manager of an SVM, or of the cluster (None): the enabled one, else one that is not."""
+        ...
+
+    def enabled_key_managers(self, svm_uuids: Iterable[str]) -> tuple[KeyManager, ...]:
+        """Return the enabled key managers of these SVMs, and the cluster's."""
         ...
 
     def add_key_manager(self, key_manager: KeyManager) -> None: ...
+    def change_key_manager(self, key_manager: KeyManager) -> None:
+        """Replace the row with this uuid; whose it is stays."""
+        ...
+
+    def delete_key_manager(self, uuid: str) -> None:
+        """Delete a key manager with its key servers."""
+        ...
 
     def key_servers(self, key_manager: str) -> tuple[KeyServer, ...]: ...
+    def key_servers_of(self, key_managers: Iterable[str]) -> tuple[KeyServer, ...]:
+        """Return the servers of several key managers, those of one together and in their order."""
+        ...
+
     def add_key_servers(self, servers: Sequence[KeyServer]) -> None: ...
+    def change_key_server(self, server: KeyServer) -> None:
+        """Store other values of the server with this uuid, its secondaries replaced."""
+        ...
+
+    def delete_key_server(self, uuid: str) -> None:
+        """Delete a key server and all that is stored about it."""
+        ...
 
     def account(self, name: str) -> Account | None: ...
     def put_account(self, account: Account) -> None:
         """Store the account; an existing row's version grows by one, whatever ``account.version`` says."""
         ...
+
+    def options(self) -> Options:
+        """Return the cluster's options; what was never put has its default."""
+        ...
+
+    def put_options(self, options: Options) -> None: ...
 
     def data_keys(self) -> tuple[DataKey, ...]: ...
     def add_data_key(self, key: DataKey) -> None: ...
@@ -118,6 +169,33 @@ class Transaction(Protocol):
     def remove_jobs(self, node: str, *, before: datetime, beyond: int) -> None:
         """Delete finished jobs of a node that began earlier than ``before``, and all but the newest ``beyond``."""
         ...
+
+    def change_marker(self) -> Hashable:
+        """Return a value that is another one whenever the configuration was changed; it may change without need."""
+        ...
+
+    def watched(self) -> tuple[tuple[KeyManager, tuple[KeyServer, ...]], ...]:
+        """Return every enabled key manager with its servers."""
+        ...
+
+    def observations_of_node(self, node: str) -> tuple[Observation, ...]: ...
+    def observations(self, key_servers: Collection[str]) -> tuple[Observation, ...]:
+        """Return what all nodes observed of these key servers and their secondaries."""
+        ...
+
+    def put_observation(self, observation: Observation) -> None:
+        """Store what a node observed of an address, in place of what it observed before."""
+        ...
+
+    def forget_observations(self, key_server: str, hosts: Iterable[str]) -> None:
+        """Delete what was observed of addresses of a key server that are not among ``hosts``."""
+        ...
+
+    def add_events(self, events: Sequence[Event], keep: int) -> None:
+        """Store events, each with its node's next index, and keep no more than ``keep`` of each node."""
+        ...
+
+    def events_named(self, node: str, names: Collection[str]) -> tuple[Event, ...]: ...
 
     def audit_head(self, node: str) -> AuditHead | None:
         """Return the end of a node's chain, None for a new chain; in a write, lock the chain until the end."""
@@ -181,8 +259,36 @@ class PasswordHasher(Protocol):
     async def verify(self, password_hash: str, password: Secret) -> bool: ...
 
 
+class Watch(Protocol):
+    """One address of a key server, looked at again and again. One call at a time."""
+
+    async def check(self, limit_s: float) -> bool:
+        """Whether the server answers a light question on the kept connection; False when there is none."""
+        ...
+
+    async def probe(self, limit_s: float) -> ProbeResult:
+        """Probe on a fresh connection, and keep it if the server is accepted. Ends within ``limit_s`` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Close the kept connection."""
+        ...
+
+
+class KeyMaker(Protocol):
+    """Private keys: making an RSA key takes up to seconds, so it never runs on the event loop."""
+
+    async def make(self, algorithm: KeyAlgorithm) -> Secret:
+        """Return a new private key, PKCS #8 in PEM."""
+        ...
+
+
 class KeyServerGateway(Protocol):
     """The key servers themselves."""
+
+    def watch(self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity) -> Watch:
+        """Return the watch of one address: a target's primary or one of its secondaries."""
+        ...
 
     async def probe_all(
         self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float, *, account: str

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keystead.core.errors import OntapError
+from keystead.core.key_servers import secondary_addresses
 from keystead.core.probing import ProbeTarget, TlsIdentity
 from keystead.service.ports import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from keystead.core.key_servers import AddRequest, NewKeyServer
-    from keystead.core.model import Certificate, KeyManager
+    from keystead.core.key_servers import AddRequest, ModifyRequest
+    from keystead.core.model import Certificate, KeyManager, KeyServer
     from keystead.core.probing import ProbeResult
     from keystead.service.context import Call
     from keystead.service.ports import KeyServerGateway, Sealer
@@ -44,19 +45,23 @@ class Prover:
         call: Call,
         key_manager: KeyManager,
         certificates: Mapping[str, Certificate],
-        servers: Sequence[NewKeyServer],
+        servers: Sequence[KeyServer],
     ) -> list[ProbeResult]:
-        """Probe all servers and their secondaries at once; one result per server, in order."""
-        identity = self._identity(key_manager, certificates)
+        """Probe all servers and their secondaries at once; one result per server, in order.
+
+        The servers are as they are stored, or will be: their passwords are sealed.
+        """
+        identity = self.identity(key_manager, certificates)
         account = call.caller.account
 
         async def probe_all(left_s: float) -> list[ProbeResult]:
-            targets = [_target(new, left_s) for new in servers]
+            targets = [self.target(server, left_s) for server in servers]
             return await self._gateway.probe_all(targets, identity, left_s, account=account)
 
         return await self._queue.run(account, probe_all)
 
-    def _identity(self, key_manager: KeyManager, certificates: Mapping[str, Certificate]) -> TlsIdentity:
+    def identity(self, key_manager: KeyManager, certificates: Mapping[str, Certificate]) -> TlsIdentity:
+        """What a key manager shows to its servers and whom it believes. Raises SealError, KeyError for one that is gone."""
         client = certificates[key_manager.client_certificate]
         if client.sealed_private_key is None:
             raise ValueError(f"client certificate {client.uuid} has no private key")
@@ -67,13 +72,21 @@ class Prover:
             server_cas=tuple(certificates[uuid].public_certificate for uuid in key_manager.server_ca_certificates),
         )
 
+    def target(self, server: KeyServer, left_s: float) -> ProbeTarget:
+        """What to probe of a server, each address within ``left_s`` seconds. Raises SealError."""
+        timeout_s = {-1: left_s, 0: IMMEDIATE_S}.get(server.timeout, float(server.timeout))
+        sealed = server.sealed_password
+        return ProbeTarget(
+            server.address,
+            min(timeout_s, left_s),
+            username=server.username,
+            password=None if sealed is None else self._sealer.unseal(sealed, password_place(server.uuid)),
+            secondaries=secondary_addresses(server),
+            server_name=server.tls_server_name,
+        )
 
-def _target(new: NewKeyServer, left_s: float) -> ProbeTarget:
-    timeout_s = {-1: left_s, 0: IMMEDIATE_S}.get(new.timeout, float(new.timeout))
-    return ProbeTarget(new.server, min(timeout_s, left_s), new.username, new.password, new.secondaries)
 
-
-def raise_first_failure(request: AddRequest, results: Sequence[ProbeResult]) -> None:
+def raise_first_failure(request: AddRequest | ModifyRequest, results: Sequence[ProbeResult]) -> None:
     """Raise the first failure in request order; its arguments name every failed server, stage and reason."""
     failed = [(index, result) for index, result in enumerate(results) if result.error is not None]
     if not failed:

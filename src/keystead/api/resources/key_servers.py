@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.checking import RECORDS
 from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, created, listing, showing
+from keystead.api.operations import Paths, created, deleting, listing, patching, showing
 from keystead.api.query import read_write
 from keystead.api.resource import Field, Resource, column
-from keystead.api.values import BOOLEAN, SECRET, SERVER, UUID, integer, text
+from keystead.api.values import BOOLEAN, SECRET, SERVER, UUID, Type, integer, text
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.key_servers import AddRequest, NewKeyServer
+from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
 from keystead.core.query import Read
-from keystead.core.server_address import ServerAddress
+from keystead.core.server_address import ServerAddress, server_name
 from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 COLLECTION = "/api/security/key-managers/{uuid}/key-servers"
 SECONDS = integer(-1, 60)
+SERVER_NAME = Type("<host name or IP address>", server_name)
+_DRY_RUN = {"dry_run": BOOLEAN}
 
 
 def key_server_link(server: KeyServer) -> str:
@@ -43,8 +45,8 @@ def key_server_link(server: KeyServer) -> str:
 KEY_SERVERS = Resource(
     name="key_server",
     help="A primary key server of an external key manager: at most four, each with up to three secondaries."
-    " ``POST ...?dry_run=true`` (not ONTAP's) proves the servers and stores nothing: 200, and per server whether it is"
-    " accepted, else the code and reason, the stages of the proof and what was learned.",
+    " ``?dry_run=true`` (not ONTAP's) on POST and PATCH proves the servers and stores nothing: 200, and per server"
+    " whether it is accepted, else the code and reason, the stages of the proof and what was learned.",
     declared=(
         Field(
             name="uuid",
@@ -63,6 +65,14 @@ KEY_SERVERS = Resource(
             equals=lambda address: {"address": address.key},
         ),
         Field(
+            name="port",
+            type=integer(1, 65535),
+            help="Another port for the server, and so for its secondaries; it is shown as part of ``server``.",
+            read=Read.NEVER,
+            patch=True,
+            since="9.18",
+        ),
+        Field(
             name="timeout",
             type=SECONDS,
             help="Seconds to wait for an answer; 25 when absent, -1 waits for ever, 0 fails at once.",
@@ -74,7 +84,8 @@ KEY_SERVERS = Resource(
         Field(
             name="username",
             type=text(256),
-            help="KMIP user name, empty when none is used.",
+            help="KMIP user name, empty when none is used. It changes together with the password; an empty one in PATCH"
+            " clears both.",
             get=attrgetter("username"),
             post=True,
             patch=True,
@@ -109,6 +120,16 @@ KEY_SERVERS = Resource(
             since="9.14",
             equals=column("create_remove_timeout"),
         ),
+        Field(
+            name="tls_server_name",
+            type=SERVER_NAME,
+            help="Not ONTAP's: the name to expect in the server's certificate, its secondaries' too, and to send as SNI"
+            " instead of the host; left out when there is none, cleared by an empty one.",
+            get=lambda server: server.tls_server_name or None,
+            post=True,
+            patch=True,
+            since="9.18",
+        ),
     ),
     link=key_server_link,
     key="server",
@@ -125,7 +146,7 @@ def new_key_server(values: Mapping[str, Any]) -> NewKeyServer:
 
 async def _add(request: Request) -> Reply:
     uuid = request.path_uuid()
-    query = read_write(KEY_SERVERS, request.parameters(), "POST", {"dry_run": BOOLEAN})
+    query = read_write(KEY_SERVERS, request.parameters(), "POST", _DRY_RUN)
     key_manager = await request.services.key_servers.key_manager(request.call, uuid)
     with concerning(key_manager.svm):
         return await _add_to(request, uuid, query)
@@ -148,6 +169,27 @@ def _dry_run_reply(results: Sequence[ProbeResult]) -> Reply:
     return Reply(200, {"num_records": len(records), "records": records})
 
 
+async def _patch(request: Request, address: ServerAddress, values: dict[str, Any], query: WriteQuery) -> Reply | None:
+    uuid = request.path_uuid()
+    wanted = ModifyRequest(address, **values)
+    key_servers = request.services.key_servers
+    key_manager = await key_servers.key_manager(request.call, uuid)
+    with concerning(key_manager.svm):
+        if query.own.get("dry_run"):
+            return _dry_run_reply(await request.while_connected(key_servers.dry_run(request.call, uuid, wanted)))
+        await request.while_connected(key_servers.modify(request.call, uuid, wanted))
+    return None
+
+
+async def _delete(request: Request, address: ServerAddress, _: WriteQuery) -> Reply | None:
+    uuid = request.path_uuid()
+    key_servers = request.services.key_servers
+    key_manager = await key_servers.key_manager(request.call, uuid)
+    with concerning(key_manager.svm):
+        await key_servers.remove(request.call, uuid, address)
+    return None
+
+
 async def _page(request: Request, page: Page) -> tuple[KeyServer, ...]:
     return await request.services.key_servers.page(request.call, request.path_uuid(), page)
 
@@ -164,5 +206,9 @@ async def _show(request: Request, _: Wanted) -> KeyServer:
 
 PATHS: Paths = {
     COLLECTION: {"GET": listing(KEY_SERVERS, _page), "POST": _add},
-    f"{COLLECTION}/{{server}}": {"GET": showing(KEY_SERVERS, _show)},
+    f"{COLLECTION}/{{server}}": {
+        "GET": showing(KEY_SERVERS, _show),
+        "PATCH": patching(KEY_SERVERS, _patch, _DRY_RUN),
+        "DELETE": deleting(KEY_SERVERS, _delete, {"force": BOOLEAN}),
+    },
 }
