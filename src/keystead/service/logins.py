@@ -68,7 +68,7 @@ class Logins:
         """Return who calls from ``location``. Raises OntapError (401; 429 when too many logins wait), StoreError."""
         account = await self._store.glance(lambda tx: tx.account(name)) if _is_plausible(name) else None
         proof = self._proof(name, account, password)
-        if account is not None and self._is_remembered(account, proof):
+        if account is not None and not account.locked and self._is_remembered(account, proof):
             return Caller(account.name, account.role, location, account.svm)
         verified = await self._verify_once(name, account, password, location, proof)
         if account is None or not verified:
@@ -98,7 +98,7 @@ class Logins:
         if not self._dummy_hash:
             self._dummy_hash = await self._hasher.hash(Secret(os.urandom(16).hex()))
         verified = await self._hasher.verify(account.password_hash if account else self._dummy_hash, password)
-        if account is None or not verified:
+        if account is None or account.locked or not verified:
             self._failures.put(guesser, (self._failures.get(guesser) or 0) + 1)
             self._audit.login_failed(name, location)
             return False

@@ -150,6 +150,8 @@ class Transaction(Protocol):
         """Store the account; an existing row's version grows by one, whatever ``account.version`` says."""
         ...
 
+    def delete_account(self, name: str) -> None: ...
+
     def options(self) -> Options:
         """Return the cluster's options; what was never put has its default."""
         ...
@@ -262,8 +264,13 @@ class PasswordHasher(Protocol):
 class Watch(Protocol):
     """One address of a key server, looked at again and again. One call at a time."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is kept."""
+        ...
+
     async def check(self, limit_s: float) -> bool:
-        """Whether the server answers a light question on the kept connection; False when there is none."""
+        """Whether the server answers a light question on the kept connection; if not, that is closed."""
         ...
 
     async def probe(self, limit_s: float) -> ProbeResult:

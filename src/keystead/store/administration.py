@@ -3,12 +3,13 @@
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
-from keystead.core.model import Cluster, DataKey
+from keystead.core.model import Cluster, DataKey, Options
 from keystead.store import tables
 from keystead.store.kinds import ACCOUNT, NODE
 from keystead.store.statements import Statements, storing
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _ALL_NODES = NODE.everything
 _CLUSTER = select(tables.cluster)
+_LOCK_CLUSTER = select(tables.cluster.c.id).with_for_update()
 _PUT_CLUSTER = storing(tables.cluster, "id")
 _PUT_NODE = storing(tables.nodes, "uuid")
 _ACCOUNT = ACCOUNT.where(name="n")
@@ -34,13 +36,18 @@ _UPDATE_ACCOUNT = (
         version=tables.accounts.c.version + 1,
     )
 )
+_DELETE_ACCOUNT = delete(tables.accounts).where(tables.accounts.c.name == bindparam("n"))
+_OPTIONS = select(tables.options)
+_OPTION_DEFAULTS = asdict(Options())
 _DATA_KEYS = select(tables.data_keys).order_by(tables.data_keys.c.id)
 
 
 class AdministrationRows(Statements):
     """What the service itself is made of."""
 
-    def cluster(self) -> Cluster | None:
+    def cluster(self, *, lock: bool = False) -> Cluster | None:
+        if lock and self.row_locks:
+            self.all(_LOCK_CLUSTER, {}, lambda row: row)
         return self.one(_CLUSTER, {}, lambda row: Cluster(row.uuid, row.name, bool(row.metrocluster)))
 
     def put_cluster(self, cluster: Cluster) -> None:
@@ -68,6 +75,23 @@ class AdministrationRows(Statements):
         bound = dict(zip("nrpsclt", row.values(), strict=True))
         if not self.change(_UPDATE_ACCOUNT, bound):
             self.change(insert(tables.accounts), row | {"version": account.version})
+
+    def delete_account(self, name: str) -> None:
+        self.change(_DELETE_ACCOUNT, {"n": name})
+
+    def options(self) -> Options:
+        stored = self.all(_OPTIONS, {}, lambda row: (row.name, json.loads(row.value)))
+        return Options(**{name: value for name, value in stored if name in _OPTION_DEFAULTS})
+
+    def put_options(self, options: Options) -> None:
+        self.change(delete(tables.options), {})
+        rows = [
+            {"name": name, "value": json.dumps(value)}
+            for name, value in asdict(options).items()
+            if value != _OPTION_DEFAULTS[name]
+        ]
+        if rows:
+            self.change(insert(tables.options), rows)
 
     def data_keys(self) -> tuple[DataKey, ...]:
         return self.all(_DATA_KEYS, {}, lambda row: DataKey(**row._mapping))

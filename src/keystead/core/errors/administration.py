@@ -10,3 +10,49 @@ JOB_INTERRUPTED = row(
     "The job was interrupted: its node stopped. What it had done by then stays done.",
     "The service was stopped, or ended abruptly, while a job ran.",
 )
+ROLE_NOT_FOUND = row(1261215, 400, "The role was not found.", "No role has this name.")
+USER_NOT_FOUND = row(1261218, 400, "The user was not found.", "The account whose password is to be set does not exist.")
+LAST_ADMIN = row(
+    5636098,
+    409,
+    "Last unlocked account that has an admin role cannot be deleted.",
+    "Nobody would be left who can administer the cluster with a password: it is not locked or given a lesser role,"
+    " either.",
+)
+NAME_RESERVED = row(
+    5636121,
+    400,
+    "The user account name is reserved for use by the system.",
+    "autosupport or diag, which are ONTAP's own.",
+)
+NAME_CHARACTERS = row(
+    7077897, 400, "Invalid character in username.", "Letters, digits and . _ - @ are allowed, a letter or digit first."
+)
+NAME_LENGTH = row(7077899, 400, "The username does not meet length requirements.", "A name has 3 to 64 characters.")
+ROLE_OF_OTHER_SCOPE = row(
+    7077906,
+    400,
+    "A role with that name has not been defined for the Vserver.",
+    "A role of the cluster for an account of an SVM, or the other way round.",
+)
+PASSWORD_HOLDS_NAME = row(
+    7077918, 400, "The password cannot contain the username.", "In any case, forwards or backwards."
+)
+PASSWORD_TOO_SHORT = row(
+    7077919,
+    400,
+    "The minimum length for new password does not meet the policy.",
+    "A password has at least 8 characters.",
+)
+PASSWORD_TOO_SIMPLE = row(
+    7077920, 400, "The new password must have both letters and numbers.", "A password lacks a letter or a digit."
+)
+PASSWORD_TOO_LONG = row(
+    7077940, 400, "The password exceeds the maximum supported length.", "A password has at most 128 characters."
+)
+PASSWORD_MISSING = row(
+    7078900,
+    400,
+    "An admin password is not set. Set the password by including it in the request.",
+    "The authentication method password is asked for, and the account has no password.",
+)

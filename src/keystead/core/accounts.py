@@ -1,0 +1,161 @@
+"""The rules of accounts: names, passwords, roles, and the administrator that must remain. Pure.
+
+Source: ONTAP pages of ``/security/accounts``. What differs: a name is unique in the whole cluster, because there is one
+listener and Basic credentials name no SVM; the only application is ``http``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from keystead.core import errors
+from keystead.core.access import CLUSTER_ROLES, SVM_ROLES
+from keystead.core.errors import OntapError
+from keystead.core.model import Account, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from keystead.core.model import Svm
+    from keystead.core.secret import Secret
+
+NAME_LENGTHS = range(3, 65)
+PASSWORD_LENGTHS = range(8, 129)
+RESERVED = frozenset({"autosupport", "diag"})
+PASSWORD, CERTIFICATE = "password", "certificate"
+"""The authentication methods."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*", re.ASCII)
+_METHODS_FIELD = "applications.authentication_methods"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account as the caller asks for it. Neither owner means the cluster's; no role means its owner's default."""
+
+    name: str
+    methods: frozenset[str]
+    owner_uuid: str | None = None
+    owner_name: str | None = None
+    role: str | None = None
+    password: Secret | None = None
+    locked: bool = False
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """What a caller changes of an account; None stays as it is."""
+
+    methods: frozenset[str] | None = None
+    role: str | None = None
+    password: Secret | None = None
+    locked: bool | None = None
+    comment: str | None = None
+
+    @property
+    def only_password(self) -> bool:
+        """Whether the password is changed and nothing else: what every account may do to itself."""
+        return self.password is not None and self == AccountChange(password=self.password)
+
+
+def check_name(name: str) -> None:
+    """Raise the rule that a new account's name breaks."""
+    if not _NAME.fullmatch(name):
+        raise OntapError(errors.NAME_CHARACTERS, target="name")
+    if len(name) not in NAME_LENGTHS:
+        raise OntapError(errors.NAME_LENGTH, target="name")
+    if name.lower() in RESERVED:
+        raise OntapError(errors.NAME_RESERVED, target="name")
+
+
+def check_password(password: Secret, name: str) -> None:
+    """Raise the rule that a new password breaks. ``name`` is its account's."""
+    text = password.reveal().decode(errors="replace")
+    if len(text) < PASSWORD_LENGTHS.start:
+        raise OntapError(errors.PASSWORD_TOO_SHORT, target=PASSWORD)
+    if len(text) >= PASSWORD_LENGTHS.stop:
+        raise OntapError(errors.PASSWORD_TOO_LONG, target=PASSWORD)
+    folded = text.casefold()
+    if name.casefold() in folded or name.casefold()[::-1] in folded:
+        raise OntapError(errors.PASSWORD_HOLDS_NAME, target=PASSWORD)
+    if not (any(map(str.isalpha, text)) and any(map(str.isdigit, text))):
+        raise OntapError(errors.PASSWORD_TOO_SIMPLE, target=PASSWORD)
+
+
+def role_named(name: str | None, svm: Svm | None) -> Role:
+    """Return the role of this name for an account of an SVM, or of the cluster (None)."""
+    roles = CLUSTER_ROLES if svm is None else SVM_ROLES
+    if name is None:
+        return roles[0]
+    if name not in set(Role):
+        raise OntapError(errors.ROLE_NOT_FOUND, target="role.name")
+    role = Role(name)
+    if role not in roles:
+        raise OntapError(errors.ROLE_OF_OTHER_SCOPE, target="role.name")
+    return role
+
+
+def plan_create(new: NewAccount, svm: Svm | None, password_hash: str) -> Account:
+    """Return the account to store; ``password_hash`` is of ``new.password``, empty without one."""
+    check_name(new.name)
+    account = Account(
+        name=new.name,
+        role=role_named(new.role, svm),
+        password_hash="",
+        svm=svm,
+        locked=new.locked,
+        comment=new.comment,
+    )
+    return _with_methods(account, new.methods, new.password, password_hash)
+
+
+def plan_change(account: Account, change: AccountChange, password_hash: str, others: Iterable[Account]) -> Account:
+    """Return the account as it will be. ``others`` are those that might be left to administer the cluster."""
+    changed = replace(
+        account,
+        role=account.role if change.role is None else role_named(change.role, account.svm),
+        locked=account.locked if change.locked is None else change.locked,
+        comment=account.comment if change.comment is None else change.comment,
+    )
+    methods = methods_of(account) if change.methods is None else change.methods
+    changed = _with_methods(changed, methods, change.password, password_hash)
+    if not _administers(changed):
+        check_can_go(account, others)
+    return changed
+
+
+def check_can_go(account: Account, others: Iterable[Account]) -> None:
+    """Raise 5636098 when this account is the last that administers the cluster."""
+    if _administers(account) and not any(_administers(other) for other in others if other.name != account.name):
+        raise OntapError(errors.LAST_ADMIN)
+
+
+def methods_of(account: Account) -> frozenset[str]:
+    """How an account may log in."""
+    return frozenset(
+        method
+        for method, usable in ((PASSWORD, bool(account.password_hash)), (CERTIFICATE, account.certificate))
+        if usable
+    )
+
+
+def _with_methods(account: Account, methods: frozenset[str], password: Secret | None, password_hash: str) -> Account:
+    """Give an account its ways to log in: a password that it may not use is refused, one that it lacks as well."""
+    if not methods:
+        raise OntapError(errors.MISSING_VALUE, target=_METHODS_FIELD, field=_METHODS_FIELD)
+    if PASSWORD not in methods:
+        if password is not None:
+            raise OntapError(errors.FIELDS_EXCLUDE_EACH_OTHER, target=PASSWORD, field=PASSWORD, other=_METHODS_FIELD)
+        return replace(account, password_hash="", certificate=True)
+    if password is not None:
+        check_password(password, account.name)
+    if not (password_hash or account.password_hash):
+        raise OntapError(errors.PASSWORD_MISSING, target=PASSWORD)
+    return replace(account, password_hash=password_hash or account.password_hash, certificate=CERTIFICATE in methods)
+
+
+def _administers(account: Account) -> bool:
+    return account.role is Role.ADMIN and not account.locked and bool(account.password_hash)
