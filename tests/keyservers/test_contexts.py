@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,22 @@ def test_contexts_are_shared_and_bounded() -> None:
     """The same identity gets the same context; the least recently used one is dropped."""
     known = Contexts(limit=2)
     identities = [identity(client(CLIENT_CA)) for _ in range(3)]
-    first = known.get(identities[0])
+    first = weakref.ref(known.get(identities[0]))
     assert known.get(identity(CLIENT)) is known.get(identity(CLIENT))
-    assert known.get(identities[0]) is first
+    assert known.get(identities[0]) is first()
     known.get(identities[1])
-    assert known.get(identities[0]) is first
+    assert known.get(identities[0]) is first()
     known.get(identities[2])
     known.get(identities[1])
-    assert known.get(identities[0]) is not first
+    assert first() is None
+
+
+def test_a_context_that_is_held_is_not_built_again() -> None:
+    """What somebody still uses is found again, however many others came since: the watches of an identity share one."""
+    known = Contexts(limit=1)
+    held = known.get(identity(CLIENT))
+    known.get(identity(client(CLIENT_CA)))
+    assert known.get(identity(CLIENT)) is held
 
 
 def test_every_part_of_an_identity_counts() -> None:

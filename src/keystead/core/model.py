@@ -139,7 +139,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """A certificate that a key server showed: its leaf or one of its chain. Texts are the peer's, cleaned."""
+    """A certificate that a key server showed: its leaf or one of its chain. Texts are the peer's, cleaned.
+
+    ``subject`` and ``issuer`` are common names, or whole names where there is none.
+    """
 
     subject: str
     issuer: str
@@ -177,6 +180,11 @@ class Event:
     svm: Svm | None
     parameters: tuple[tuple[str, str], ...]
     log_message: str
+
+    @property
+    def key(self) -> str:
+        """What the events of all nodes are in order by: the time, and what tells apart those of one time."""
+        return f"{self.time:%Y%m%dT%H%M%S.%fZ}-{self.node}-{self.index:019d}"
 
 
 class JobState(StrEnum):

@@ -17,6 +17,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -42,7 +43,7 @@ class KeyMismatchError(Exception):
     """The private key does not belong to the client certificate."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ClientContext:
     """A shared SSLContext and the time in which its client certificate is valid."""
 
@@ -52,11 +53,12 @@ class ClientContext:
 
 
 class Contexts:
-    """The contexts in use, the least recently used dropped first."""
+    """The contexts in use, the least recently used dropped first; what somebody holds is not built again."""
 
     def __init__(self, limit: int = CONTEXTS) -> None:
         self._limit = limit
         self._known: OrderedDict[bytes, ClientContext] = OrderedDict()
+        self._held: WeakValueDictionary[bytes, ClientContext] = WeakValueDictionary()
 
     def get(self, identity: TlsIdentity) -> ClientContext:
         """Return the context of an identity.
@@ -66,8 +68,8 @@ class Contexts:
             ssl.SSLError, ValueError: OpenSSL cannot read the certificate, the key or a CA certificate.
         """
         digest = _digest(identity)
-        context = self._known.get(digest) or build(identity)
-        self._known[digest] = context
+        context = self._held.get(digest) or build(identity)
+        self._known[digest] = self._held[digest] = context
         self._known.move_to_end(digest)
         if len(self._known) > self._limit:
             self._known.popitem(last=False)

@@ -26,11 +26,14 @@ FALLBACK_VERSIONS: Final = (V1_4, V1_2, V1_0)
 
 
 class Conversation:
-    """The requests of one probe, in order: :meth:`settle_version`, :meth:`query`, :meth:`locate`."""
+    """The requests of one probe, in order: :meth:`settle_version`, :meth:`query`, :meth:`locate`.
+
+    ``client`` is what they are made with; the version that was settled stays set in it.
+    """
 
     def __init__(self, stream: Stream, username: str, password: str | None, learned: dict[str, object]) -> None:
         credential = username_credential(username, password) if username else None
-        self._client = Client(stream, credential=credential, limits=PROBE_LIMITS)
+        self.client = Client(stream, credential=credential, limits=PROBE_LIMITS)
         self._learned = learned
         self._queried = False
         self.operation = "DiscoverVersions"
@@ -38,14 +41,14 @@ class Conversation:
     async def settle_version(self) -> None:
         """Choose the highest common version; a server that does not permit the question is asked by trial."""
         try:
-            await self._client.negotiate()
+            await self.client.negotiate()
         except OperationFailed as failure:
             if failure.reason != ResultReason.PERMISSION_DENIED:
                 raise
             await self._try_versions(failure)
         self._learn_clock()
-        self._learned["kmip_versions"] = [_shown(version) for version in self._client.offered]
-        self._learned["kmip_version"] = _shown(self._client.version)
+        self._learned["kmip_versions"] = [_shown(version) for version in self.client.offered]
+        self._learned["kmip_version"] = _shown(self.client.version)
 
     async def query(self) -> None:
         """Ask for operations and server information; a server without Query is fine."""
@@ -63,7 +66,7 @@ class Conversation:
         """Ask for one object, as any client of a key server must be able to; that we may not is only a warning."""
         self.operation = "Locate"
         try:
-            await self._client.locate(maximum_items=1)
+            await self.client.locate(maximum_items=1)
         except OperationFailed as failure:
             if failure.reason == ResultReason.OPERATION_NOT_SUPPORTED:
                 self._warn("Locate is not supported")
@@ -74,7 +77,7 @@ class Conversation:
 
     async def _try_versions(self, denied: OperationFailed) -> None:
         for version in FALLBACK_VERSIONS:
-            self._client.version = version
+            self.client.version = version
             try:
                 await self._query()
             except OperationFailed:
@@ -87,12 +90,12 @@ class Conversation:
         raise denied
 
     async def _query(self) -> None:
-        answer = await self._client.query()
+        answer = await self.client.query()
         if answer.vendor_identification:
             self._learned["vendor"] = clean(answer.vendor_identification)
 
     def _learn_clock(self) -> None:
-        header = self._client.response_header
+        header = self.client.response_header
         if header is not None and header.time_stamp is not None:
             # A Date-Time is cut to whole seconds: on average it is half a second behind.
             self._learned["clock_skew_s"] = round(header.time_stamp + 0.5 - time.time())

@@ -1,8 +1,8 @@
 """The key server gateway of the service: all probes of a request at once, one answer per primary.
 
-It holds what probes share (resolvers, TLS contexts) and no connection. How many requests may probe at a time is the
-service's business. Each account has a resolver of its own: lookups that hang, which nothing can end, hold the places of
-the account that asked for them and nobody else's.
+It holds what probes share (resolvers, TLS contexts) and no connection; each watch of an address has its own. How many
+requests may probe at a time is the service's business. Each account and each watch has a resolver of its own: lookups
+that hang, which nothing can end, hold the places of whom they are for and nobody else's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from keystead.keyservers.contexts import Contexts
 from keystead.keyservers.probe import Probe
 from keystead.keyservers.resolve import Resolver
+from keystead.keyservers.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ class Gateway:
         *,
         getaddrinfo: Callable[..., Answer] = socket.getaddrinfo,  # type: ignore[assignment]
     ) -> None:
+        self._rules = rules
+        self._getaddrinfo = getaddrinfo
         self._resolvers = defaultdict[str, Resolver](lambda: Resolver(rules, getaddrinfo=getaddrinfo))
         self._contexts = Contexts()
 
@@ -60,6 +63,12 @@ class Gateway:
             ]
         return [_combined([task.result() for task in of_one_target]) for of_one_target in tasks]
 
+    def watch(self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity) -> Watch:
+        """Return the watch of one address, a target's primary or one of its secondaries; nothing is connected yet."""
+        return Watch(
+            server, target, identity, Resolver(self._rules, lookups=1, getaddrinfo=self._getaddrinfo), self._contexts
+        )
+
 
 def _combined(results: Sequence[ProbeResult]) -> ProbeResult:
     """Answer for a primary by its own result, or by the first of its secondaries that was refused."""
@@ -67,7 +76,7 @@ def _combined(results: Sequence[ProbeResult]) -> ProbeResult:
     refused = next((result for result in results if not result.accepted), None)
     if secondaries:
         learned = {str(result.server): _summary(result) for result in secondaries}
-        primary = replace(primary, learned={**primary.learned, "secondaries": learned})
+        primary = replace(primary, learned={**primary.learned, "secondaries": learned}, addresses=tuple(results))
     if refused is None or refused.server is primary.server:
         return primary
     return replace(

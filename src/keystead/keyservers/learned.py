@@ -6,12 +6,21 @@ error.
 
 from __future__ import annotations
 
-from typing import Final
+import contextlib
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from keystead.core.model import PeerCertificate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TEXT_LIMIT: Final = 256
 NAMES_LIMIT: Final = 32
+CHAIN_LIMIT: Final = 8
+_UNREADABLE: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 def clean(text: str) -> str:
@@ -32,8 +41,31 @@ def certificate_facts(certificate: bytes) -> dict[str, object]:
             "not_after": parsed.not_valid_after_utc.isoformat(),
             "names": _names(parsed),
         }
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except _UNREADABLE:
         return {}
+
+
+def peer_certificates(chain: Sequence[bytes]) -> tuple[PeerCertificate, ...]:
+    """What is kept of the certificates (DER) that a key server showed, those that can be read; its own first."""
+    found = []
+    for certificate in chain[:CHAIN_LIMIT]:
+        with contextlib.suppress(*_UNREADABLE):
+            parsed = x509.load_der_x509_certificate(certificate)
+            found.append(
+                PeerCertificate(
+                    subject=clean(_common_name(parsed.subject)),
+                    issuer=clean(_common_name(parsed.issuer)),
+                    serial_number=f"{parsed.serial_number:X}",
+                    not_after=parsed.not_valid_after_utc,
+                )
+            )
+    return tuple(found)
+
+
+def _common_name(name: x509.Name) -> str:
+    """A name's common name, or all of it where it has none."""
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else name.rfc4514_string()
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

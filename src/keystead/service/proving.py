@@ -61,7 +61,10 @@ class Prover:
         return await self._queue.run(account, probe_all)
 
     def identity(self, key_manager: KeyManager, certificates: Mapping[str, Certificate]) -> TlsIdentity:
-        """What a key manager shows to its servers and whom it believes. Raises SealError, KeyError for one that is gone."""
+        """What a key manager shows to its servers, and whom it believes.
+
+        Raises SealError, KeyError for a certificate that is gone, ValueError for one without its private key.
+        """
         client = certificates[key_manager.client_certificate]
         if client.sealed_private_key is None:
             raise ValueError(f"client certificate {client.uuid} has no private key")
@@ -87,20 +90,27 @@ class Prover:
 
 
 def raise_first_failure(request: AddRequest | ModifyRequest, results: Sequence[ProbeResult]) -> None:
-    """Raise the first failure in request order; its arguments name every failed server, stage and reason."""
-    failed = [(index, result) for index, result in enumerate(results) if result.error is not None]
+    """Raise the first failure in request order, whose target is the server in the request."""
+    found = first_failure(results)
+    if found is not None:
+        index, error = found
+        error.target = request.target(index, "server")
+        raise error
+
+
+def first_failure(results: Sequence[ProbeResult]) -> tuple[int, OntapError] | None:
+    """The first failure, by its index; its arguments name every failed server, stage and reason."""
+    failed = [(index, result, result.error) for index, result in enumerate(results) if result.error is not None]
     if not failed:
-        return
-    index, first = failed[0]
-    if first.error is None:
-        raise AssertionError("filtered above")
+        return None
     arguments = [
         pair
-        for _, result in failed
+        for _, result, _ in failed
         for pair in (
             ("server", str(result.failed_server or result.server)),
             ("stage", result.stage or ""),
             ("reason", result.reason or ""),
         )
     ]
-    raise OntapError(first.error, target=request.target(index, "server"), arguments=arguments)
+    index, _, kind = failed[0]
+    return index, OntapError(kind, arguments=arguments)

@@ -6,7 +6,8 @@ from keystead.store.administration import AdministrationRows
 from keystead.store.auditing import AuditRows
 from keystead.store.configuration import ConfigurationRows
 from keystead.store.jobs import JobRows
+from keystead.store.observed import ObservedRows
 
 
-class SqlTransaction(ConfigurationRows, AdministrationRows, AuditRows, JobRows):
+class SqlTransaction(ConfigurationRows, AdministrationRows, AuditRows, JobRows, ObservedRows):
     """Implements :class:`keystead.service.ports.Transaction` over a connection."""

@@ -245,12 +245,13 @@ observations = Table(
     _text("certificates"),
 )
 
-# `parameters` is a JSON array of [name, value]. The newest events of each node are kept.
+# `parameters` is a JSON array of [name, value]. The newest events of each node are kept. `key` is their order in lists.
 events = Table(
     "events",
     metadata,
     _text("node", primary_key=True),
     Column("index", BigInteger, primary_key=True, autoincrement=False),
+    _text("key", unique=True),
     Column("time", UtcTimestamp, nullable=False, index=True),
     _text("name"),
     _text("severity"),

@@ -74,6 +74,7 @@ def upgrade() -> None:
         "events",
         _text("node"),
         sa.Column("index", sa.BigInteger, autoincrement=False, nullable=False),
+        _text("key"),
         sa.Column("time", sa.DateTime(timezone=True), nullable=False),
         _text("name"),
         _text("severity"),
@@ -82,6 +83,7 @@ def upgrade() -> None:
         _text("log_message"),
         sa.ForeignKeyConstraint(["svm_uuid"], ["svms.uuid"], name="fk_events_svm_uuid", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("node", "index", name="pk_events"),
+        sa.UniqueConstraint("key", name="uq_events_key"),
     )
     op.create_index("ix_events_time", "events", ["time"])
     op.create_index("ix_events_svm_uuid", "events", ["svm_uuid"])

@@ -1,0 +1,93 @@
+"""The EMS events that Keystead announces: name, severity, parameters and text of each, in one table.
+
+Pure: whoever announces says when and for whom. Source: ONTAP EMS reference (names, severities and parameters); the
+parameters marked as ours follow ONTAP's. ``vserver`` is the SVM's name, for the cluster's own the cluster's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.model import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from keystead.core.model import Svm
+
+KEPT: Final = 10_000
+"""Events of one node that are kept: the newest."""
+
+SOURCE: Final = "keystead"
+"""The program that announces, as ``source`` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """One event. ``text`` is filled with the parameters; ``internal`` ones are for callers who see the whole cluster.
+
+    What a key server's failure looked like from here is among the latter: an SVM's administrator chooses the address.
+    """
+
+    name: str
+    severity: str
+    help: str
+    parameters: tuple[str, ...]
+    text: str
+    internal: tuple[str, ...] = ()
+
+    def happened(self, node: str, time: datetime, svm: Svm | None, values: Mapping[str, str]) -> Event:
+        """The event for these values; the store gives it its index. Raises KeyError when a parameter lacks a value."""
+        names = (*self.parameters, *self.internal)
+        pairs = tuple((name, values[name]) for name in names)
+        return Event(node, 0, time, self.name, self.severity, svm, pairs, self.text.format_map(values))
+
+
+_CERTIFICATE = ("common_name", "serial_number", "certificate_authority", "type", "vserver", "key_server")
+
+NOT_AVAILABLE: Final = EventKind(
+    "km.keyserver.notavailable",
+    "alert",
+    "A key server does not respond to this node. Announced once, when it begins.",
+    ("vserver", "address", "keyserver_status"),
+    'The external key management server "{address}" is not available for Vserver "{vserver}", status: '
+    '"{keyserver_status}".',
+    internal=("stage", "reason"),
+)
+AVAILABLE: Final = EventKind(
+    "km.keyserver.available",
+    "notice",
+    "A key server that did not respond to this node does so again.",
+    ("vserver", "address"),
+    'The external key management server "{address}" is available for Vserver "{vserver}".',
+)
+EXPIRING: Final = EventKind(
+    "mgmtgwd.certificate.expiring",
+    "error",
+    "A certificate in use (ours, a CA's, or one that a key server showed, named by ``key_server``) expires in 30 days"
+    " or less.",
+    (*_CERTIFICATE, "days"),
+    'A digital certificate with Fully Qualified Domain Name (FQDN) "{common_name}", Serial Number "{serial_number}", '
+    'Certificate Authority "{certificate_authority}" and type "{type}" for Vserver "{vserver}" will expire in the next '
+    "{days} day(s).",
+)
+EXPIRED: Final = EventKind(
+    "mgmtgwd.certificate.expired",
+    "error",
+    "A certificate in use has expired.",
+    _CERTIFICATE,
+    'A digital certificate with Fully Qualified Domain Name (FQDN) "{common_name}", Serial Number "{serial_number}", '
+    'Certificate Authority "{certificate_authority}" and type "{type}" for Vserver "{vserver}" has expired.',
+)
+
+KINDS: Final[Mapping[str, EventKind]] = {kind.name: kind for kind in (NOT_AVAILABLE, AVAILABLE, EXPIRING, EXPIRED)}
+"""Every event, by name."""
+
+
+def shown(event: Event, *, whole_cluster: bool) -> tuple[tuple[str, str], ...]:
+    """The parameters of an event that a caller may see."""
+    kind = KINDS.get(event.name)
+    hidden = () if whole_cluster or kind is None else kind.internal
+    return tuple(pair for pair in event.parameters if pair[0] not in hidden)

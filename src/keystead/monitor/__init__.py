@@ -1,0 +1,1 @@
+"""The loop that looks at this node's key servers, and the metrics of the process."""

@@ -1,0 +1,213 @@
+"""The monitor of a node: a watcher for each address of the configuration, which it follows as it changes.
+
+The configuration is read again when the store's change marker moved, which is looked at once a second: changes of other
+nodes are noticed as this node's own are. It decides nothing about states.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.core.availability import PRIMARY, peer_certificates
+from keystead.core.model import State
+from keystead.monitor.recorder import Recorder
+from keystead.monitor.schedule import PROBE_S, Intervals, Pace
+from keystead.monitor.watcher import Tools, Watcher
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    from keystead.core.availability import Announced, Change, Place, UsedCertificate
+    from keystead.core.model import Observation
+    from keystead.monitor.metrics import Metrics, Samples
+    from keystead.service.watching import Watched, Watching
+
+log = structlog.get_logger(__name__)
+
+REREAD_S: Final = 1.0
+CERTIFICATES_S: Final = 60.0
+"""How often the ends of certificates are looked at."""
+
+PROBES_PER_S: Final = 200.0
+CLOSING_S: Final = 1.0
+"""How long a stop waits for what is under way, and then for the last changes to be stored."""
+
+
+class Monitor:
+    """Watches this node's key servers from :meth:`start` to :meth:`close`. Belongs to one event loop."""
+
+    def __init__(self, watching: Watching, metrics: Metrics, intervals: Intervals = Intervals()) -> None:  # noqa: B008 - frozen
+        self._watching = watching
+        self._recorder = Recorder(watching)
+        self._watchers: dict[Place, tuple[Watcher, asyncio.Task[None]]] = {}
+        self._certificates: tuple[UsedCertificate, ...] = ()
+        self._announced: frozenset[Announced] | None = None
+        self._marker: Hashable = None
+        self._count = 0
+        self._loops: list[asyncio.Task[None]] = []
+        self._tools = Tools(
+            node=watching.node,
+            intervals=intervals,
+            pace=Pace(PROBES_PER_S),
+            lost=Pace(PROBES_PER_S),
+            metrics=metrics,
+            now=watching.now,
+            changed=self._changed,
+        )
+        metrics.add_source(self._samples)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        loops = (self._follow(), self._recorder.run(), self._announce_certificates())
+        self._loops = [asyncio.create_task(loop) for loop in loops]
+
+    def stop(self) -> None:
+        """End all looks; :meth:`close` waits for that."""
+        for task in self._tasks():
+            task.cancel()
+
+    async def close(self) -> None:
+        """End all looks, close their connections, and store what they found last."""
+        self.stop()
+        tasks = self._tasks()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSING_S)
+        self._watchers.clear()
+        try:
+            async with asyncio.timeout(CLOSING_S):
+                await self._recorder.flush()
+        except TimeoutError:
+            log.warning("the last observations are not stored")
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [*self._loops, *(task for _, task in self._watchers.values())]
+
+    # --- following the configuration ---
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                marker = await self._watching.marker()
+                if marker != self._marker:
+                    await self._reread()
+            except StoreError as failure:
+                log.warning("the monitor cannot read its configuration", why=str(failure))
+            await asyncio.sleep(REREAD_S)
+
+    async def _reread(self) -> None:
+        """Watch what is new or changed anew, and end what is gone."""
+        configuration = await self._watching.configuration()
+        wanted = configuration.watched
+        fresh = [each for place, each in wanted.items() if not self._watches(place, each)]
+        opened = await self._watching.open(fresh, PROBE_S)
+        changed = {each.place for each in fresh}
+        await self._end([place for place in self._watchers if place not in wanted or place in changed])
+        for each in fresh:
+            if each.place in opened:
+                watcher = Watcher(each, opened[each.place], self._count, self._tools)
+                self._count += 1
+                self._watchers[each.place] = watcher, asyncio.create_task(watcher.run())
+        self._certificates = configuration.certificates
+        self._marker = configuration.marker
+
+    def _watches(self, place: Place, wanted: Watched) -> bool:
+        return place in self._watchers and self._watchers[place][0].watched == wanted
+
+    async def _end(self, places: Iterable[Place]) -> None:
+        tasks = [self._watchers.pop(place)[1] for place in places]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _changed(self, change: Change, after: Observation) -> None:
+        self._recorder.put(change)
+        log.info(
+            "key server observed",
+            key_server=after.key_server,
+            secondary=after.host,
+            state=after.state.value,
+            stage=after.stage,
+            reason=after.reason,
+        )
+
+    # --- certificates ---
+
+    async def _announce_certificates(self) -> None:
+        while True:
+            await asyncio.sleep(min(CERTIFICATES_S, self._tools.intervals.probe_s))
+            try:
+                if self._announced is None:
+                    self._announced = await self._watching.announced_certificates()
+                used = [*self._certificates, *self._peer_certificates()]
+                self._announced = await self._watching.announce_certificates(used, self._announced)
+            except StoreError as failure:
+                log.warning("certificates are not announced yet", why=str(failure))
+
+    def _peer_certificates(self) -> list[UsedCertificate]:
+        return [
+            certificate
+            for watcher, _ in self._watchers.values()
+            if watcher.known is not None
+            for certificate in peer_certificates(
+                watcher.known,
+                watcher.watched.key_manager.svm,
+                watcher.watched.vserver,
+                str(watcher.watched.address),
+            )
+        ]
+
+    # --- what is true now, for the metrics ---
+
+    def _samples(self) -> Iterable[Samples]:
+        now = self._watching.now()
+        states, days = [], []
+        for watcher, _ in self._watchers.values():
+            watched, known = watcher.watched, watcher.known
+            if known is None:
+                continue
+            role = "primary" if watched.place.host == PRIMARY else "secondary"
+            labels = (
+                watched.vserver,
+                watched.key_manager.uuid,
+                str(watched.server.address),
+                str(watched.address),
+                role,
+            )
+            states.append((labels, float(known.state is State.AVAILABLE)))
+            if known.certificates:
+                left = min(certificate.not_after for certificate in known.certificates) - now
+                days.append((labels, left.total_seconds() / 86_400))
+        ours = {
+            (each.vserver, each.type, each.common_name, each.serial_number): each.days_left(now)
+            for each in self._certificates
+        }
+        names = ("svm", "key_manager", "key_server", "address", "role")
+        yield (
+            "keystead_key_server_available",
+            "Whether a key server's address answers this node: 1 or 0; no series while unknown.",
+            names,
+            states,
+        )
+        yield (
+            "keystead_key_server_certificate_days_left",
+            "Days until the first of the certificates that a key server last showed expires.",
+            names,
+            days,
+        )
+        yield (
+            "keystead_certificate_days_left",
+            "Days until a certificate that a key manager uses expires.",
+            ("svm", "type", "common_name", "serial_number"),
+            tuple(ours.items()),
+        )
+        yield (
+            "keystead_watched_addresses",
+            "Addresses of key servers that are watched.",
+            (),
+            [((), len(self._watchers))],
+        )

@@ -1,0 +1,113 @@
+"""The metrics of this process, in Prometheus' exposition format.
+
+Counters and histograms are kept as things happen; what is true now (states, days left, queues) is asked for when
+somebody reads. One registry of our own: nothing of this library's defaults is shown. ``docs/how-to/monitor.md`` says
+what to make of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+ACCEPTED: Final = "accepted"
+_CHECK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_PROBE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.5)
+_DETECT_BUCKETS: Final = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 30.0, 60.0)
+
+Samples = tuple[str, str, tuple[str, ...], "Sequence[tuple[tuple[str, ...], float]]"]
+"""A gauge as it is now: name, help, label names, and (label values, value) of each series."""
+
+
+class Metrics:
+    """Implements :class:`keystead.service.ports.Telemetry`."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._sources: list[Callable[[], Iterable[Samples]]] = []
+        self._check = Histogram(
+            "keystead_light_check_seconds",
+            "Light checks of key servers that were answered.",
+            buckets=_CHECK_BUCKETS,
+            registry=self._registry,
+        )
+        self._check_failures = Counter(
+            "keystead_light_check_failures", "Light checks of key servers that failed.", registry=self._registry
+        )
+        self._probe = Histogram(
+            "keystead_probe_seconds",
+            "Probes of watched key servers, whatever came of them.",
+            buckets=_PROBE_BUCKETS,
+            registry=self._registry,
+        )
+        self._probes = Counter(
+            "keystead_probes",
+            "Probes of watched key servers, by what they found: `accepted` or the reason.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._detect = Histogram(
+            "keystead_time_to_detect_seconds",
+            "From the last good look at a key server to the confirmed loss.",
+            buckets=_DETECT_BUCKETS,
+            registry=self._registry,
+        )
+        self._requests = Counter(
+            "keystead_http_requests", "Answers, by method and status.", ["method", "status"], registry=self._registry
+        )
+
+    def checked(self, seconds: float, *, alive: bool) -> None:
+        """Count a light check."""
+        if alive:
+            self._check.observe(seconds)
+        else:
+            self._check_failures.inc()
+
+    def probed(self, seconds: float, reason: str) -> None:
+        """Count a probe; ``reason`` is empty when the server was accepted."""
+        self._probe.observe(seconds)
+        self._probes.labels(reason or ACCEPTED).inc()
+
+    def detected(self, seconds: float) -> None:
+        """Count a loss that was found out so long after the last good look."""
+        self._detect.observe(seconds)
+
+    def answered(self, method: str, status: int) -> None:
+        """Count an answer; ``method`` is one that the server knows."""
+        self._requests.labels(method, str(status)).inc()
+
+    def add_source(self, source: Callable[[], Iterable[Samples]]) -> None:
+        """Show what a function says when somebody reads. It is called in the event loop."""
+        self._sources.append(source)
+
+    async def exposition(self) -> tuple[bytes, str]:
+        """Everything as text, and its media type. The text is made in a thread: thousands of series take a while."""
+        now = [sample for source in self._sources for sample in source()]
+        return await asyncio.to_thread(self._text, now), CONTENT_TYPE
+
+    def _text(self, now: Sequence[Samples]) -> bytes:
+        current = CollectorRegistry()
+        current.register(_Current(now))
+        return generate_latest(self._registry) + generate_latest(current)
+
+
+class _Current(Collector):
+    """Gauges that were read a moment ago."""
+
+    def __init__(self, samples: Sequence[Samples]) -> None:
+        self._samples = samples
+
+    def collect(self) -> Iterable[Metric]:
+        for name, help_, labels, series in self._samples:
+            family = GaugeMetricFamily(name, help_, labels=labels)
+            for values, value in series:
+                family.add_metric(values, value)
+            yield family

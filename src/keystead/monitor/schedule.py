@@ -1,0 +1,62 @@
+"""When to look: settings, places on a time grid that spread evenly, and a bound on probes per second.
+
+Numbers are seconds of the event loop's clock. It looks at nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import Final
+
+CHECK_S: Final = 1.0
+"""What a light check may take."""
+
+PROBE_S: Final = 3.5
+"""What a probe may take. With an interval of 5 s the last good look, a silent check and the probe that confirms it lie
+within 10 s, and half a second is left to store it."""
+
+GOLDEN: Final = (math.sqrt(5) - 1) / 2
+"""Its multiples modulo 1 are spread evenly over the unit interval, however many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often an address is looked at, and how often by a probe."""
+
+    check_s: float = 5.0
+    probe_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Times that come back every ``interval_s``; ``number`` spreads the grids of many addresses."""
+
+    interval_s: float
+    number: int
+
+    def next(self, now: float) -> float:
+        """The first of its times after ``now``."""
+        phase = self.number * GOLDEN % 1 * self.interval_s
+        return phase + (math.floor((now - phase) / self.interval_s) + 1) * self.interval_s
+
+
+class Pace:
+    """Turns that come at most so often per second, first come, first served.
+
+    A probe costs CPU, and its time limit runs while others use it: what begins at once when a network comes back would
+    time out by its own number.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._gap_s = 1 / per_second
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Wait for a turn."""
+        now = asyncio.get_running_loop().time()
+        at = max(now, self._next)
+        self._next = at + self._gap_s
+        if at > now:
+            await asyncio.sleep(at - now)

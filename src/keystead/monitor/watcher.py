@@ -1,0 +1,129 @@
+"""One watched address: a light check at each time of its grid, a probe when that is due or the check failed.
+
+Its looks follow each other, so an address that is slow delays itself alone. A loss is told after two looks that failed:
+the check and a probe, or two probes. It stores nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from keystead.core.availability import Change, Look, observed
+from keystead.core.model import State
+from keystead.monitor.schedule import CHECK_S, PROBE_S, Grid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from keystead.core.model import Observation
+    from keystead.monitor.metrics import Metrics
+    from keystead.monitor.schedule import Intervals, Pace
+    from keystead.service.ports import Watch
+    from keystead.service.watching import Opened, Watched
+
+log = structlog.get_logger(__name__)
+
+AFTER_EXPIRY_S = 0.1
+"""Seconds from the end of a leaf's validity to the probe that sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all watchers of a node share. ``lost`` paces the probes of addresses that are known not to respond."""
+
+    node: str
+    intervals: Intervals
+    pace: Pace
+    lost: Pace
+    metrics: Metrics
+    now: Callable[[], datetime]
+    changed: Callable[[Change, Observation], None]
+
+
+class Watcher:
+    """Watches one address until it is cancelled. ``known`` is what is known of it."""
+
+    def __init__(self, watched: Watched, opened: Opened, number: int, tools: Tools) -> None:
+        self.watched = watched
+        self.known: Observation | None = opened.known
+        self._watch: Watch = opened.watch
+        self._tools = tools
+        self._checks = Grid(tools.intervals.check_s, number)
+        self._probes = Grid(tools.intervals.probe_s, number)
+        self._probe_due = 0.0
+        self._last_good: float | None = None
+        self._clock = asyncio.get_running_loop().time
+
+    async def run(self) -> None:
+        """Look at the address for ever."""
+        try:
+            while True:
+                now = self._clock()
+                await asyncio.sleep(self._checks.next(now) - now)
+                await self._look_safely()
+        finally:
+            self._watch.close()
+
+    async def _look_safely(self) -> None:
+        """An address whose look fails in a way that nobody foresaw is looked at again, as are all others."""
+        try:
+            await self._look()
+        except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
+            log.error("a look at a key server failed", address=str(self.watched.address), why=type(error).__name__)  # noqa: TRY400
+
+    async def _look(self) -> None:
+        connected = self._watch.connected
+        alive = connected and await self._check()
+        if alive and self._clock() < self._probe_due:
+            self._last_good = self._clock()
+            return
+        look = await self._probe()
+        if look.reason and not self._is_lost and (alive or not connected):
+            look = await self._probe()
+        self._tell(look)
+
+    @property
+    def _is_lost(self) -> bool:
+        return self.known is not None and self.known.state is State.NOT_RESPONDING
+
+    async def _check(self) -> bool:
+        began = self._clock()
+        alive = await self._watch.check(CHECK_S)
+        self._tools.metrics.checked(self._clock() - began, alive=alive)
+        return alive
+
+    async def _probe(self) -> Look:
+        await (self._tools.lost if self._is_lost else self._tools.pace).turn()
+        began = self._clock()
+        result = await self._watch.probe(PROBE_S)
+        now = self._clock()
+        self._tools.metrics.probed(now - began, result.reason or "")
+        look = Look.of(result)
+        self._probe_due = self._next_probe(now, look)
+        return look
+
+    def _next_probe(self, now: float, look: Look) -> float:
+        """The time of its grid, or the end of the leaf that was just seen."""
+        due = self._probes.next(now)
+        if look.reason or not look.certificates:
+            return due
+        left_s = (look.certificates[0].not_after - self._tools.now()).total_seconds()
+        return min(due, now + left_s + AFTER_EXPIRY_S) if left_s > 0 else due
+
+    def _tell(self, look: Look) -> None:
+        """Tell what a look that is certain showed, if it is new."""
+        was_lost, now = self._is_lost, self._clock()
+        change = Change(self.watched.key_manager.uuid, self.watched.place, look, self._tools.now())
+        after = observed(self._tools.node, change.place, self.known, look, change.time)
+        if not look.reason:
+            self._last_good = now
+        elif not was_lost and self._last_good is not None:
+            self._tools.metrics.detected(now - self._last_good)
+        if after != self.known:
+            self.known = after
+            self._tools.changed(change, after)

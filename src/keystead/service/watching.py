@@ -1,0 +1,258 @@
+"""What this node watches and what it found out: the configuration to watch, and observations with their events.
+
+An observation and its event are stored together, only when something changed, and only while the key server exists.
+When to look, and how often, is the monitor's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+import structlog
+
+from keystead.core import events
+from keystead.core.availability import (
+    PRIMARY,
+    Announced,
+    Change,
+    Connectivity,
+    Place,
+    UsedCertificate,
+    announced,
+    announced_certificate,
+    certificate_events,
+    connectivity,
+    looks,
+    observed,
+    own_certificate,
+)
+from keystead.core.key_servers import secondary_addresses
+from keystead.service.ports import SealError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from keystead.core.model import Certificate, Event, KeyManager, KeyServer, Observation, Svm
+    from keystead.core.probing import ProbeResult, TlsIdentity
+    from keystead.core.server_address import ServerAddress
+    from keystead.service.ports import Clock, KeyServerGateway, Store, Transaction, Watch
+    from keystead.service.proving import Prover
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One address to watch, with all that its watch depends on: one that equals an earlier one needs no new watch."""
+
+    place: Place
+    address: ServerAddress
+    server: KeyServer
+    key_manager: KeyManager
+    vserver: str
+
+    @property
+    def certificates(self) -> tuple[str, ...]:
+        """The certificates that it is watched with: ours, then those of the CAs."""
+        return (self.key_manager.client_certificate, *self.key_manager.server_ca_certificates)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What is to be watched at the time of ``marker``, by place, and the certificates of ours in use."""
+
+    marker: Hashable
+    watched: Mapping[Place, Watched]
+    certificates: tuple[UsedCertificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The watch of an address, and what is known of it."""
+
+    watch: Watch
+    known: Observation | None
+
+
+class Watching:
+    """The watch that one node keeps."""
+
+    def __init__(self, store: Store, gateway: KeyServerGateway, prover: Prover, clock: Clock, node: str) -> None:
+        self._store = store
+        self._gateway = gateway
+        self._prover = prover
+        self._clock = clock
+        self.node = node
+
+    def now(self) -> datetime:
+        """The time that observations carry."""
+        return self._clock.now()
+
+    async def marker(self) -> Hashable:
+        """A value that changes with the configuration."""
+        return await self._store.glance(lambda tx: tx.change_marker())
+
+    async def configuration(self) -> Configuration:
+        """Everything that is to be watched: the enabled key managers' primaries and secondaries."""
+        return await self._store.read(_configuration)
+
+    async def open(self, wanted: Sequence[Watched], limit_s: float) -> dict[Place, Opened]:
+        """Watches of these addresses, whose probes take up to ``limit_s`` seconds; nothing is connected yet.
+
+        What cannot be watched (a certificate is gone, a secret cannot be opened) is logged and left out.
+        """
+
+        def read(tx: Transaction) -> tuple[dict[str, Certificate], dict[Place, Observation]]:
+            certificates = tx.certificates(sorted({uuid for each in wanted for uuid in each.certificates}))
+            return {found.uuid: found for found in certificates}, self._known(tx, wanted)
+
+        certificates, known = await self._store.read(read)
+        identities: dict[str, TlsIdentity] = {}
+        opened = {}
+        for each in wanted:
+            manager = each.key_manager
+            try:
+                if manager.uuid not in identities:
+                    identities[manager.uuid] = self._prover.identity(manager, certificates)
+                target = self._prover.target(each.server, limit_s)
+            except (SealError, KeyError, ValueError) as error:
+                log.error("a key server cannot be watched", address=str(each.address), why=type(error).__name__)  # noqa: TRY400
+                continue
+            watch = self._gateway.watch(each.address, target, identities[manager.uuid])
+            opened[each.place] = Opened(watch, known.get(each.place))
+        return opened
+
+    async def record(self, changes: Sequence[Change]) -> None:
+        """Store what changed, and announce it. Raises StoreError."""
+
+        def work(tx: Transaction) -> list[Event]:
+            found: list[Event] = []
+            for key_manager, group in groupby(
+                sorted(changes, key=attrgetter("key_manager")), attrgetter("key_manager")
+            ):
+                manager = tx.key_manager(key_manager, lock=True)
+                if manager is not None:
+                    found += self._apply(tx, manager.svm, tx.key_servers(key_manager), list(group))
+            _add(tx, found)
+            return found
+
+        _log(await self._store.write(work))
+
+    def accepted(
+        self, tx: Transaction, svm: Svm | None, servers: Sequence[KeyServer], results: Sequence[ProbeResult]
+    ) -> None:
+        """Make the probes that accepted servers their observations, in the transaction that stores the servers."""
+        found = zip(servers, results, strict=True)
+        changes = [
+            Change(server.key_manager, place, look, self._clock.now())
+            for server, result in found
+            for place, look in looks(server, result).items()
+        ]
+        for server in servers:
+            tx.forget_observations(server.uuid, [PRIMARY, *server.secondary_key_servers])
+        _add(tx, self._apply(tx, svm, servers, changes))
+
+    async def announced_certificates(self) -> frozenset[Announced]:
+        """Which certificates this node has announced, and as what."""
+        names = (events.EXPIRING.name, events.EXPIRED.name)
+        found = await self._store.read(lambda tx: tx.events_named(self.node, names))
+        return frozenset(map(announced_certificate, found))
+
+    async def announce_certificates(
+        self, used: Iterable[UsedCertificate], known: frozenset[Announced]
+    ) -> frozenset[Announced]:
+        """Announce those of the certificates that are due; return what has been announced then. Raises StoreError."""
+        due = certificate_events(self.node, used, known, self._clock.now())
+        if due:
+            await self._store.write(lambda tx: _add(tx, due))
+            _log(due)
+        return known | set(map(announced_certificate, due))
+
+    def _known(self, tx: Transaction, wanted: Iterable[Watched]) -> dict[Place, Observation]:
+        found = tx.observations(sorted({each.server.uuid for each in wanted}))
+        return {Place(each.key_server, each.host): each for each in found if each.node == self.node}
+
+    def _apply(
+        self, tx: Transaction, svm: Svm | None, servers: Sequence[KeyServer], changes: Iterable[Change]
+    ) -> list[Event]:
+        """Store what changed of a key manager's servers that are still there; return what is to be announced."""
+        addresses = {place: address for server in servers for place, address in places(server).items()}
+        stored = {
+            Place(each.key_server, each.host): each
+            for each in tx.observations([server.uuid for server in servers])
+            if each.node == self.node
+        }
+        vserver = svm.name if svm else _cluster_name(tx)
+        found = []
+        for change in changes:
+            if change.place not in addresses:
+                continue
+            before = stored.get(change.place)
+            after = observed(self.node, change.place, before, change.look, change.time)
+            if after == before:
+                continue
+            tx.put_observation(after)
+            stored[change.place] = after
+            event = announced(before, after, svm, vserver, str(addresses[change.place]))
+            if event is not None:
+                found.append(event)
+        return found
+
+
+def places(server: KeyServer) -> dict[Place, ServerAddress]:
+    """The addresses of a key server, its primary first."""
+    hosts = zip(server.secondary_key_servers, secondary_addresses(server), strict=True)
+    secondaries = {Place(server.uuid, host): address for host, address in hosts}
+    return {Place(server.uuid, PRIMARY): server.address} | secondaries
+
+
+def read_connectivity(tx: Transaction, servers: Sequence[KeyServer]) -> dict[str, Connectivity]:
+    """What all nodes say about these servers, by their uuids."""
+    uuids = [server.uuid for server in servers]
+    return connectivity(uuids, tx.nodes(), tx.observations(uuids))
+
+
+def _configuration(tx: Transaction) -> Configuration:
+    marker = tx.change_marker()
+    cluster = _cluster_name(tx)
+    watched: dict[Place, Watched] = {}
+    in_use: list[tuple[KeyManager, str]] = []
+    for manager, servers in tx.watched():
+        vserver = manager.svm.name if manager.svm else cluster
+        in_use.append((manager, vserver))
+        for server in servers:
+            for place, address in places(server).items():
+                watched[place] = Watched(place, address, server, manager, vserver)
+    return Configuration(marker, watched, tuple(_own_certificates(tx, in_use)))
+
+
+def _own_certificates(tx: Transaction, in_use: Sequence[tuple[KeyManager, str]]) -> Iterable[UsedCertificate]:
+    """Our certificates and the CAs', as their key managers use them."""
+    uses = [
+        (uuid, manager.svm, vserver)
+        for manager, vserver in in_use
+        for uuid in (manager.client_certificate, *manager.server_ca_certificates)
+    ]
+    found = {each.uuid: each for each in tx.certificates(sorted({uuid for uuid, _, _ in uses}))}
+    return [own_certificate(found[uuid], svm, vserver) for uuid, svm, vserver in uses if uuid in found]
+
+
+def _add(tx: Transaction, found: Sequence[Event]) -> None:
+    if found:
+        tx.add_events(found, events.KEPT)
+
+
+def _log(found: Iterable[Event]) -> None:
+    for event in found:
+        log.warning(event.name, **dict(event.parameters))
+
+
+def _cluster_name(tx: Transaction) -> str:
+    cluster = tx.cluster()
+    if cluster is None:
+        raise StoreError("the database holds no cluster: run keystead init")
+    return cluster.name

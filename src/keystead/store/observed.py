@@ -1,0 +1,150 @@
+"""Rows of what the nodes observed of key servers, and of events, as a transaction reads and writes them."""
+
+# ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from keystead.core.model import Observation, PeerCertificate, State
+from keystead.store import tables
+from keystead.store.kinds import EVENT, KEY_MANAGER, KEY_SERVER
+from keystead.store.statements import Parameters, Statements
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from sqlalchemy import Row
+
+    from keystead.core.model import Event, KeyManager, KeyServer
+
+_observations = tables.observations.c
+_events = tables.events.c
+_MARKER = select(tables.audit_heads.c.node, tables.audit_heads.c.index).order_by(tables.audit_heads.c.node)
+_ENABLED = KEY_MANAGER.everything.where(tables.key_managers.c.enabled == 1)
+_WATCHED_SERVERS = (
+    KEY_SERVER.everything.where(
+        tables.key_servers.c.key_manager.in_(
+            select(tables.key_managers.c.uuid).where(tables.key_managers.c.enabled == 1)
+        )
+    )
+    .order_by(None)
+    .order_by(tables.key_servers.c.key_manager, tables.key_servers.c.position, tables.secondary_key_servers.c.position)
+)
+_OF_NODE = select(tables.observations).where(_observations.node == bindparam("n"))
+_OF_SERVERS = (
+    select(tables.observations)
+    .where(_observations.key_server.in_(bindparam("servers", expanding=True)))
+    .order_by(_observations.key_server, _observations.host, _observations.node)
+)
+_UPDATE = (
+    update(tables.observations)
+    .where(
+        _observations.node == bindparam("the_node"),
+        _observations.key_server == bindparam("the_server"),
+        _observations.host == bindparam("the_host"),
+    )
+    .values({name: bindparam(name) for name in ("state", "since", "stage", "reason", "certificates")})
+)
+_FORGET = delete(tables.observations).where(
+    _observations.key_server == bindparam("server"), _observations.host.not_in(bindparam("hosts", expanding=True))
+)
+_LAST = select(func.max(_events.index).label("last")).where(_events.node == bindparam("n"))
+_DROP = delete(tables.events).where(_events.node == bindparam("n"), _events.index <= bindparam("last"))
+_EVENT = EVENT.where(node="n", index="i")
+_NAMED = EVENT.where(node="n").where(_events.name.in_(bindparam("names", expanding=True)))
+
+INDEXES = range(1, 2**63)
+"""What the index of an event can be."""
+
+
+class ObservedRows(Statements):
+    """What is known of key servers, and what was announced."""
+
+    def change_marker(self) -> tuple[tuple[str, int], ...]:
+        return self.all(_MARKER, {}, lambda row: (row.node, row._mapping["index"]))
+
+    def watched(self) -> tuple[tuple[KeyManager, tuple[KeyServer, ...]], ...]:
+        servers = {
+            key_manager: tuple(group)
+            for key_manager, group in groupby(
+                self.values_of(KEY_SERVER, _WATCHED_SERVERS, {}), key=attrgetter("key_manager")
+            )
+        }
+        return tuple((found, servers.get(found.uuid, ())) for found in self.values_of(KEY_MANAGER, _ENABLED, {}))
+
+    def observations_of_node(self, node: str) -> tuple[Observation, ...]:
+        return self.all(_OF_NODE, {"n": node}, _observation)
+
+    def observations(self, key_servers: Collection[str]) -> tuple[Observation, ...]:
+        return self.all(_OF_SERVERS, {"servers": list(key_servers)}, _observation) if key_servers else ()
+
+    def put_observation(self, observation: Observation) -> None:
+        row = _row(observation)
+        where = {"the_node": row["node"], "the_server": row["key_server"], "the_host": row["host"]}
+        changed = {name: value for name, value in row.items() if name not in {"node", "key_server", "host"}}
+        if not self.change(_UPDATE, changed | where):
+            self.change(insert(tables.observations), row)
+
+    def forget_observations(self, key_server: str, hosts: Iterable[str]) -> None:
+        self.change(_FORGET, {"server": key_server, "hosts": list(hosts)})
+
+    def add_events(self, events: Sequence[Event], keep: int) -> None:
+        for node, group in groupby(sorted(events, key=attrgetter("node")), key=attrgetter("node")):
+            last = self.one(_LAST, {"n": node}, lambda row: row.last) or 0
+            numbered = [replace(event, index=index) for index, event in enumerate(group, last + 1)]
+            self.change(insert(tables.events), [_event_row(event) for event in numbered])
+            self.change(_DROP, {"n": node, "last": numbered[-1].index - keep})
+
+    def event(self, node: str, index: int) -> Event | None:
+        return self.value_of(EVENT, _EVENT, {"n": node, "i": index}) if index in INDEXES else None
+
+    def events_named(self, node: str, names: Collection[str]) -> tuple[Event, ...]:
+        return self.values_of(EVENT, _NAMED, {"n": node, "names": list(names)})
+
+
+def _event_row(event: Event) -> Parameters:
+    return {
+        "node": event.node,
+        "index": event.index,
+        "key": event.key,
+        "time": event.time,
+        "name": event.name,
+        "severity": event.severity,
+        "svm_uuid": event.svm.uuid if event.svm else None,
+        "parameters": json.dumps(event.parameters),
+        "log_message": event.log_message,
+    }
+
+
+def _row(observation: Observation) -> Parameters:
+    certificates = [
+        [certificate.subject, certificate.issuer, certificate.serial_number, certificate.not_after.isoformat()]
+        for certificate in observation.certificates
+    ]
+    return {
+        "node": observation.node,
+        "key_server": observation.key_server,
+        "host": observation.host,
+        "state": observation.state.value,
+        "since": observation.since,
+        "stage": observation.stage,
+        "reason": observation.reason,
+        "certificates": json.dumps(certificates),
+    }
+
+
+def _observation(row: Row[Any]) -> Observation:
+    values = dict(row._mapping) | {"state": State(row.state), "certificates": tuple(_certificates(row.certificates))}
+    return Observation(**values)
+
+
+def _certificates(text: str) -> Iterator[PeerCertificate]:
+    for subject, issuer, serial_number, not_after in json.loads(text):
+        yield PeerCertificate(subject, issuer, serial_number, datetime.fromisoformat(not_after))
