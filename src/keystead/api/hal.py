@@ -7,17 +7,21 @@ Source: "Getting started with the ONTAP REST API", "HAL links" and "Response bod
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from keystead.api.filtering import beneath, matches
 from keystead.api.resource import Field, Node, Resource, itself
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from starlette.types import Send
+
+    from keystead.core.query_where import Where
 
 HAL_TYPE = b"application/hal+json"
 JSON_TYPE = b"application/json"
@@ -73,45 +77,60 @@ def self_link(path: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What to write of one object: name, getter, and for groups their own plan and whether they are arrays."""
+    """What to write of one object: name, getter, and for groups their own plan and which elements of an array stay."""
 
-    entries: tuple[tuple[str, Callable[[Any], Any], _Plan | None, bool], ...]
+    entries: tuple[tuple[str, Callable[[Any], Any], _Plan | None, _Kept | None], ...]
     link: Callable[[Any], str] | None
 
 
-def render(resource: Resource, selected: frozenset[str], view: Any, *, hal: bool) -> dict[str, Any]:
-    """Return the JSON object for ``view`` with the selected fields; what has no value is left out."""
-    return _render(_plan_of(resource, selected), view, hal=hal)
+_Kept = Callable[[Any], bool]
+
+
+def render(resource: Resource, selected: frozenset[str], view: Any, *, hal: bool, pruned: Where = ()) -> dict[str, Any]:
+    """Return the JSON object for ``view`` with the selected fields; what has no value is left out.
+
+    Of arrays of objects the elements are left out that do not meet a clause of ``pruned`` about them.
+    """
+    return _render(_plan_of(resource, selected, pruned), view, hal=hal)
 
 
 @lru_cache(maxsize=256)
-def _plan_of(resource: Resource, selected: frozenset[str]) -> _Plan:
-    return _plan(resource.tree, selected, resource.link)
+def _plan_of(resource: Resource, selected: frozenset[str], pruned: Where) -> _Plan:
+    return _plan(resource, resource.tree, selected, resource.link, pruned)
 
 
-def _plan(node: Node, selected: frozenset[str], link: Callable[[Any], str] | None) -> _Plan:
-    entries: list[tuple[str, Callable[[Any], Any], _Plan | None, bool]] = []
+def _plan(
+    resource: Resource, node: Node, selected: frozenset[str], link: Callable[[Any], str] | None, pruned: Where
+) -> _Plan:
+    entries: list[tuple[str, Callable[[Any], Any], _Plan | None, _Kept | None]] = []
     for name, member in node.members.items():
         declared = member.declared
         if isinstance(declared, Field):
             if member.path in selected and declared.get is not None:
-                entries.append((name, declared.get, None, False))
+                entries.append((name, declared.get, None, None))
         elif any(path.startswith(f"{member.path}.") for path in selected):
             get, link_beneath = (declared.get, declared.link) if declared else (itself, None)
-            entries.append((name, get, _plan(member, selected, link_beneath), member.many))
+            plan = _plan(resource, member, selected, link_beneath, pruned)
+            entries.append((name, get, plan, _kept(resource, member.path, pruned) if member.many else None))
     return _Plan(tuple(entries), link)
+
+
+def _kept(resource: Resource, path: str, pruned: Where) -> _Kept:
+    """Whether an element of the array at a path stays."""
+    about = beneath(pruned, path)
+    return lambda element: matches(resource, about, element, path)
 
 
 def _render(plan: _Plan, view: Any, *, hal: bool) -> dict[str, Any]:
     record: dict[str, Any] = {}
-    for name, get, members, many in plan.entries:
+    for name, get, members, kept in plan.entries:
         value = get(view)
         if value is None:
             continue
         if members is None:
             record[name] = value
-        elif many:
-            record[name] = [_render(members, item, hal=hal) for item in value]
+        elif kept is not None:
+            record[name] = [_render(members, item, hal=hal) for item in value if kept(item)]
         else:
             record[name] = _render(members, value, hal=hal)
     if hal and plan.link is not None:

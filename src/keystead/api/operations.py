@@ -5,38 +5,36 @@ An operation is an async function of a request that returns a reply or raises On
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.collecting import collect
 from keystead.api.hal import Reply, render, self_link
-from keystead.api.query import GetQuery, WriteQuery, next_page, read_get, read_write
+from keystead.api.query import WriteQuery, next_page, read_get, read_write
 from keystead.api.request import ALLOW, Request
 from keystead.core import errors
 from keystead.core.access import READS
 from keystead.core.errors import OntapError
-from keystead.core.query import Wanted, cut
-from keystead.service.ports import Page
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from keystead.api.resource import Resource
     from keystead.api.values import Type
+    from keystead.core.query import Wanted
+    from keystead.service.ports import Page
     from keystead.service.services import Services
 
 Operation = Callable[[Request], Awaitable[Reply]]
 Paths = dict[str, dict[str, Operation]]
-ReadPage = Callable[[Request, Page], Awaitable[Sequence[Any]]]
-ReadOne = Callable[[Request, Wanted], Awaitable[Any]]
+ReadPage = Callable[[Request, "Page"], Awaitable[Sequence[Any]]]
+ReadOne = Callable[[Request, "Wanted"], Awaitable[Any]]
 
 Patch = Callable[[Request, Any, dict[str, Any], WriteQuery], Awaitable[Reply | None]]
 """Changes one object of a collection: its key, the checked values of the body, the URL's parameters. None is 200."""
 
 Delete = Callable[[Request, Any, WriteQuery], Coroutine[Any, Any, Reply | None]]
 """Deletes one object of a collection by its key."""
-
-_SEARCH_ROWS = 1000  # read at a time when records are compared in memory
 
 
 class Endpoint:
@@ -71,18 +69,19 @@ def listing(resource: Resource, read_page: ReadPage) -> Operation:
     async def operation(request: Request) -> Reply:
         parameters = request.parameters()
         query = read_get(resource, parameters, single=False)
-        views, after = await _collect(resource, query, lambda page: read_page(request, page))
+        found = await collect(resource, query, lambda page: read_page(request, page))
         body: dict[str, Any] = {}
         if query.return_records:
-            body["records"] = [render(resource, query.selected, view, hal=request.hal) for view in views]
-        body["num_records"] = len(views)
-        if request.hal:
-            body["_links"] = self_link(request.self_path)
-        if after is None:
-            return Reply(200, body)
-        href = next_page(request.path, parameters, resource, after)
-        if request.hal:
-            body["_links"]["next"] = {"href": href}
+            body["records"] = [
+                render(resource, query.selected, view, hal=request.hal, pruned=query.pruned) for view in found.views
+            ]
+        body["num_records"] = len(found.views)
+        links = self_link(request.self_path) if request.hal else {}
+        if found.last is None:
+            return Reply(200, body | ({"_links": links} if links else {}))
+        href = next_page(request.path, parameters, query, found.last, found.offset)
+        # Whatever Accept says: without this link the rest cannot be had.
+        body["_links"] = links | {"next": {"href": href}}
         return Reply(200, body, ((b"link", f'<{href}>; rel="next"'.encode()),))
 
     return operation
@@ -93,7 +92,8 @@ def showing(resource: Resource, read_one: ReadOne) -> Operation:
 
     async def operation(request: Request) -> Reply:
         query = read_get(resource, request.parameters(), single=True)
-        return Reply(200, render(resource, query.selected, await read_one(request, query.selected), hal=request.hal))
+        view = await read_one(request, query.selected)
+        return Reply(200, render(resource, query.selected, view, hal=request.hal, pruned=query.pruned))
 
     return operation
 
@@ -140,31 +140,3 @@ def _changed(resource: Resource, request: Request, key: Any, query: WriteQuery) 
         return Reply(200, {})
     record = {resource.key: str(key)} | ({"_links": self_link(request.path)} if request.hal else {})
     return Reply(200, {"num_records": 1, "records": [record]})
-
-
-async def _collect(
-    resource: Resource, query: GetQuery, read: Callable[[Page], Awaitable[Sequence[Any]]]
-) -> tuple[Sequence[Any], str | int | None]:
-    """Read until a page is full, the list or the time is at its end; return the page and where the next begins."""
-    key = resource.order[2]
-    if not query.rest:
-        rows = await read(Page(query.columns, query.after, query.limit + 1, query.selected))
-        return cut(rows, query.limit, key)
-    ends = time.monotonic() + query.return_timeout
-    found: list[Any] = []
-    after = query.after
-    while True:
-        rows = await read(Page(query.columns, after, _SEARCH_ROWS, query.selected))
-        found += [view for view in rows if _matches(resource, query, view)]
-        if len(found) > query.limit or len(rows) < _SEARCH_ROWS:
-            return cut(found, query.limit, key)
-        after = key(rows[-1])
-        if time.monotonic() > ends:
-            return found, after
-
-
-def _matches(resource: Resource, query: GetQuery, view: Any) -> bool:
-    return all(
-        wanted.matches(resource.fields[wanted.field].type.parse(value) for value in resource.values(view, wanted.field))
-        for wanted in query.filters
-    )

@@ -1,32 +1,51 @@
 """URL parameters against a resource's declaration. Whatever is not known is refused (262179), in every method.
 
-Reading the URL is here; what ``fields``, filters and pages mean is keystead.core.query. A page is found again by its
-position (``start.<name>``), not by an offset, so that it costs the same wherever it stands in the list.
+Reading the URL is here; what a filter and an order mean is in filtering.py and keystead.core.query_*. A page is found
+again by the place of the record before it (``start.<name>`` for each key of the order), not by a count, so that it
+costs the same wherever it stands in the list and stays where it is when others write.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
 
+from keystead.api.filtering import Filters, parsed, read_filters, read_order, read_words
 from keystead.api.values import BOOLEAN, Type, integer
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.query import Equals, Read, check_literal, quoted
+from keystead.core.query import quoted
+from keystead.core.query_where import Order
+from keystead.service.ports import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from keystead.api.resource import Resource
+    from keystead.core.query_where import Where
 
 PAGE_LIMIT = 10_000  # records of one answer, ONTAP's own cap
 QUERY_LIMIT = 16 * 1024  # bytes of a query string: the HTTP parser has no limit of its own
 RETURN_TIMEOUT_S = 15  # how long a GET collects records, by default
 
 _MAX_RECORDS = integer(1, 2**31 - 1)
+_OFFSET = integer(0, 2**31 - 1)
 _RETURN_TIMEOUT = integer(0, 120)
 _START = "start."
+
+_GET_PARAMETERS = {
+    "return_records": BOOLEAN,
+    "return_timeout": _RETURN_TIMEOUT,
+    "max_records": _MAX_RECORDS,
+    "ignore_unknown_fields": BOOLEAN,
+    "return_unmatched_nested_array_objects": BOOLEAN,
+    "continue_on_failure": BOOLEAN,
+    "serial_records": BOOLEAN,
+    "pretty": BOOLEAN,
+}
+"""What every GET accepts, also where it means nothing."""
 
 WRITE_PARAMETERS = {
     "return_records": BOOLEAN,
@@ -40,17 +59,37 @@ WRITE_PARAMETERS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """One key of a list's order: the parameter and type of its place, and what a record shows for it, if anything."""
+
+    parameter: str
+    type: Type
+    of: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class GetQuery:
-    """What a GET asks for. ``columns`` are the filters that the store can answer, ``rest`` says if others remain."""
+    """What a GET asks for. ``page`` is what the store answers, its ``limit`` the records of the answer.
+
+    ``rest`` are the filters that are left to compare in memory; elements of nested arrays must meet ``pruned``.
+    """
 
     selected: frozenset[str]
-    filters: tuple[Equals, ...] = ()
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    rest: bool = False
-    limit: int = PAGE_LIMIT
-    after: str | int | None = None
-    return_records: bool = True
-    return_timeout: int = RETURN_TIMEOUT_S
+    page: Page
+    rest: Where
+    pruned: Where
+    starts: tuple[Start, ...]
+    return_records: bool
+    return_timeout: int
+
+    def place(self, view: Any) -> tuple[Any, ...]:
+        """Where a record stands in the list."""
+        shown = ((start.type, start.of(view)) for start in self.starts)
+        return tuple(None if value is None else type_.stored(type_.comparable(value)) for type_, value in shown)
+
+    def beyond(self, view: Any, offset: int = 0, *, limit: int) -> GetQuery:
+        """The same from the place after a record, at most ``limit`` records."""
+        return replace(self, page=replace(self.page, after=self.place(view), offset=offset, limit=limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,35 +143,93 @@ def _decoded(raw: bytes, name: str) -> str:
 
 
 def read_get(resource: Resource, parameters: Mapping[str, str], *, single: bool) -> GetQuery:
-    """Read the parameters of a GET: of one object with ``single``, else of a collection, which can be filtered."""
+    """Read the parameters of a GET: of one object with ``single``, else of a collection.
+
+    A collection is filtered, ordered and cut; of one object only the elements of nested arrays are filtered.
+    """
+    return _read_get(resource, tuple(parameters.items()), single=single)
+
+
+@lru_cache(maxsize=256)
+def _read_get(resource: Resource, parameters: tuple[tuple[str, str], ...], *, single: bool) -> GetQuery:
     left = dict(parameters)
-    _taken(left, "pretty", BOOLEAN)
-    limit = _taken(left, "max_records", _MAX_RECORDS, default=PAGE_LIMIT)
-    return_records = _taken(left, "return_records", BOOLEAN, default=True)
-    return_timeout = _taken(left, "return_timeout", _RETURN_TIMEOUT, default=RETURN_TIMEOUT_S)
-    selected = resource.catalogue.select(left.pop("fields", ""), single=single)
-    start, type_, _ = resource.order
-    after = None if single else _taken(left, _START + start, type_)
-    filters: list[Equals] = []
-    columns: dict[str, Any] = {}
-    rest = False
-    for name, text in left.items():
-        found = _filter(resource, name, text, single=single)
-        compiled = resource.fields[name].equals
-        answered = compiled(found.value) if compiled else {}
-        rest = rest or not answered or bool(columns.keys() & answered.keys())
-        columns.update(answered)
-        filters.append(found)
-    return GetQuery(
-        selected=selected | {found.field for found in filters},
-        filters=tuple(filters),
-        columns=columns,
-        rest=rest,
-        limit=min(limit, PAGE_LIMIT),
+    common = {name: _taken(left, name, type_) for name, type_ in _GET_PARAMETERS.items()}
+    ignore_unknown = bool(common["ignore_unknown_fields"])
+    selected = resource.catalogue.select(left.pop("fields", ""), single=single, ignore_unknown=ignore_unknown)
+    order: tuple[Order, ...] = ()
+    words = Filters()
+    after, offset = None, 0
+    if not single:
+        order = _order(resource, left)
+        words = read_words(resource, left.pop("query", None), left.pop("query_fields", None))
+        offset = _taken(left, "offset", _OFFSET, default=0)
+    starts = _starts(resource, order)
+    if not single:
+        after = _after(order, starts, left)
+    filters = read_filters(resource, left, ignore_unknown=ignore_unknown)
+    for name in filters.names if single else ():
+        if not resource.in_array(name):
+            raise OntapError(errors.FIELD_NOT_QUERYABLE, target=name, field=name)
+    selected |= filters.names
+    page = Page(
+        where=filters.stored + words.stored,
+        order=tuple(Order(_column(resource, key.name), key.descending) for key in order),
         after=after,
-        return_records=return_records,
-        return_timeout=return_timeout,
+        offset=offset,
+        limit=min(common["max_records"] or PAGE_LIMIT, PAGE_LIMIT),
+        wanted=selected | {condition.name for clause in words.rest for condition in clause},
     )
+    return GetQuery(
+        selected=selected,
+        page=page,
+        rest=filters.rest + words.rest,
+        pruned=filters.single if common["return_unmatched_nested_array_objects"] is False else (),
+        starts=starts,
+        return_records=common["return_records"] is not False,
+        return_timeout=RETURN_TIMEOUT_S if common["return_timeout"] is None else common["return_timeout"],
+    )
+
+
+def _order(resource: Resource, left: dict[str, str]) -> tuple[Order, ...]:
+    if {"order_by", "$orderBy"} <= left.keys():
+        raise OntapError(errors.FIELD_TWICE, target="order_by", field="order_by")
+    return read_order(resource, left.pop("order_by", left.pop("$orderBy", "")))
+
+
+def _column(resource: Resource, name: str) -> str:
+    """The column of a field that is ordered by: it has one."""
+    return resource.fields[name].column or ""
+
+
+def _starts(resource: Resource, order: tuple[Order, ...]) -> tuple[Start, ...]:
+    """The keys of an order, the list's own at the end unless it is among them."""
+    own, type_, of = resource.order
+    starts = tuple(
+        Start(_START + key.name, resource.fields[key.name].type, _first_value(resource, key.name)) for key in order
+    )
+    if any(_column(resource, key.name) == own for key in order):
+        return starts
+    return (*starts, Start(_START + own, type_, of))
+
+
+def _first_value(resource: Resource, name: str) -> Callable[[Any], Any]:
+    return lambda view: next(resource.values(view, name), None)
+
+
+def _after(order: tuple[Order, ...], starts: tuple[Start, ...], left: dict[str, str]) -> tuple[Any, ...] | None:
+    """Where the list goes on. What is unset, and an empty text, which some clients lose, is left out of the URL."""
+    given = {start: left.pop(start.parameter) for start in starts if start.parameter in left}
+    if not given:
+        return None
+    after = []
+    for place, start in enumerate(starts):
+        if start in given:
+            after.append(start.type.stored(parsed(start.type, start.parameter, given[start])))
+        elif start.type.textual and place < len(order):
+            after.append(None)
+        else:
+            raise OntapError(errors.MISSING_VALUE, target=start.parameter, field=start.parameter)
+    return tuple(after)
 
 
 def read_write(
@@ -167,32 +264,20 @@ def refused_in_write(resource: Resource, name: str, method: str) -> OntapError:
     return OntapError(kind, target=quoted(name), field=quoted(name))
 
 
-def next_page(path: str, parameters: Mapping[str, str], resource: Resource, after: str | int) -> str:
-    """The path and query of the page after ``after``: every parameter is carried."""
-    kept = {name: value for name, value in parameters.items() if not name.startswith(_START)}
-    kept[_START + resource.order[0]] = str(after)
+def next_page(path: str, parameters: Mapping[str, str], query: GetQuery, last: Any, offset: int = 0) -> str:
+    """The path and query of the page after a record; ``offset`` records are still to be left out.
+
+    Every other parameter is carried.
+    """
+    kept = {name: value for name, value in parameters.items() if not name.startswith(_START) and name != "offset"}
+    for start in query.starts:
+        value = start.of(last)
+        if value is not None:
+            kept[start.parameter] = str(value)
+    if offset:
+        kept["offset"] = str(offset)
     return f"{path}?" + "&".join(f"{quote(name)}={quote(value, safe='')}" for name, value in kept.items())
 
 
-def _filter(resource: Resource, name: str, text: str, *, single: bool) -> Equals:
-    shown = quoted(name)
-    declared = resource.fields.get(name)
-    if declared is None and not resource.catalogue.is_absent(name):
-        raise OntapError(errors.UNEXPECTED_ARGUMENT, target=shown, field=shown)
-    if declared is None or declared.read is Read.NEVER or single:
-        raise OntapError(errors.FIELD_NOT_QUERYABLE, target=shown, field=shown)
-    check_literal(name, text)
-    return Equals(name, _parsed(declared.type, name, text))
-
-
 def _taken(left: dict[str, str], name: str, type_: Type, *, default: Any = None) -> Any:
-    return _parsed(type_, name, left.pop(name)) if name in left else default
-
-
-def _parsed(type_: Type, name: str, text: str) -> Any:
-    try:
-        return type_.parse(text)
-    except ValueError:
-        raise OntapError(
-            errors.INVALID_FIELD_VALUE, target=name, field=name, value=quoted(text), type=type_.text
-        ) from None
+    return parsed(type_, name, left.pop(name)) if name in left else default

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 class Field:
     """One field. ``name`` is dotted; the members before the last are groups.
 
-    ``get`` reads it from the group's object: a JSON value, or None when there is nothing to show. ``equals`` compiles a
-    filter's value to columns of the store's page; every filter is compared in memory as well. ``many`` is an array.
+    ``get`` reads it from the group's object: a JSON value, or None when there is nothing to show. ``column`` is the
+    column of the store's page that holds it, where there is one: it is filtered and ordered by the store; without it
+    filters are compared in memory, and there is no order. ``many`` is an array. ``given`` is the type of a body's
+    value, where that is another.
     """
 
     name: str
@@ -40,7 +42,8 @@ class Field:
     secret: bool = False
     many: bool = False
     since: str = "9.6"
-    equals: Callable[[Any], Mapping[str, Any]] | None = None
+    column: str | None = None
+    given: Type | None = None
     refusal: ErrorKind | None = None  # what setting it answers, where ONTAP has a code of its own
 
     def settable(self, method: str) -> bool:
@@ -84,14 +87,9 @@ def itself(value: Any) -> Any:
     return value
 
 
-def column(name: str) -> Callable[[Any], Mapping[str, Any]]:
-    """A filter that one column of the store's page answers."""
-    return lambda value: {name: value}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Resource:
-    """A resource. ``link`` is the path of one object; ``order`` the name, type and value of its place in a list.
+    """A resource. ``link`` is the path of one object; ``order`` the column, type and value of its place in a list.
 
     ``key`` is the field that names an object in its collection, and the path's parameter for it.
     ``absent`` are fields that ONTAP has and this service has nothing to show for; ``bulk`` says that POST takes
@@ -124,14 +122,27 @@ class Resource:
         reads = {name: item.read for name, item in fields.items()}
         object.__setattr__(self, "catalogue", Catalogue(reads, self.absent))
 
-    def values(self, view: Any, name: str) -> Iterator[Any]:
-        """Yield the values that an object has for a readable field: none, one, or several through arrays."""
+    def in_array(self, name: str) -> bool:
+        """Whether a field stands in the objects of an array."""
+        node = self.tree
+        for part in name.split(".")[:-1]:
+            node = node.members[part]
+            if node.many:
+                return True
+        return False
+
+    def values(self, view: Any, name: str, beneath: str = "") -> Iterator[Any]:
+        """Yield the values that an object has for a readable field: none, one, or several through arrays.
+
+        ``beneath`` is the path of the group that the object is an element of, when it is not the resource's.
+        """
         found = [view]
         node = self.tree
-        for part in name.split("."):
+        skipped = beneath.count(".") + 1 if beneath else 0
+        for place, part in enumerate(name.split(".")):
             node = node.members[part]
             declared = node.declared
-            if declared is None or declared.get is None:
+            if place < skipped or declared is None or declared.get is None:
                 continue
             got = [value for value in map(declared.get, found) if value is not None]
             found = [item for value in got for item in value] if declared.many else got

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.core.secret import Secret
@@ -24,10 +25,28 @@ _BOOLEANS = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A type: ``text`` is how errors and the reference page show it."""
+    """A type: ``text`` is how errors and the reference page show it.
+
+    ``stored`` makes of a value what the store's column holds. ``textual`` says that it holds the text that is shown, so
+    that it can be searched for patterns; ``caseless`` that patterns do not tell case apart.
+    """
 
     text: str
     parse: Callable[[Any], Any]
+    stored: Callable[[Any], Any] = lambda value: value
+    textual: bool = False
+    caseless: bool = False
+
+    def folded(self, shown: Any) -> str:
+        """What is shown, or a piece of a pattern, as text that patterns are compared with."""
+        return str(shown).lower() if self.caseless else str(shown)
+
+    def comparable(self, shown: Any) -> Any:
+        """The value of what is shown. What was stored before the type became stricter is left as it is."""
+        try:
+            return self.parse(shown)
+        except ValueError:
+            return shown
 
 
 def _text(value: Any) -> str:
@@ -44,7 +63,7 @@ def text(limit: int) -> Type:
             raise ValueError("too long")
         return str(value)
 
-    return Type(f"<string of up to {limit} characters>", parse)
+    return Type(f"<string of up to {limit} characters>", parse, textual=True)
 
 
 def name(limit: int) -> Type:
@@ -55,7 +74,7 @@ def name(limit: int) -> Type:
             raise ValueError("not a name")
         return str(value)
 
-    return Type(f"<name of up to {limit} printable characters>", parse)
+    return Type(f"<name of up to {limit} printable characters>", parse, textual=True)
 
 
 def integer(low: int, high: int) -> Type:
@@ -79,7 +98,7 @@ def one_of(*words: str) -> Type:
             raise ValueError("not one of the words")
         return _text(value)
 
-    return Type(f"<{'|'.join(words)}>", parse)
+    return Type(f"<{'|'.join(words)}>", parse, textual=True)
 
 
 def _boolean(value: Any) -> bool:
@@ -101,13 +120,16 @@ def _time(value: Any) -> datetime:
     time = datetime.fromisoformat(_text(value))
     if time.tzinfo is None:
         raise ValueError("a time without zone")
-    return time
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time before year 1 or after year 9999") from None
 
 
-BOOLEAN = Type("<true|false>", _boolean)
-UUID = Type("<UUID>", _uuid)
+BOOLEAN = Type("<true|false>", _boolean, caseless=True)
+UUID = Type("<UUID>", _uuid, textual=True, caseless=True)
 TIME = Type("<ISO 8601 date and time with zone>", _time)
-TEXT = Type("<string>", _text)
+TEXT = Type("<string>", _text, textual=True)
 SECRET = Type("<secret string>", lambda value: Secret(_text(value)))
-SERVER = Type("<host[:port]>", lambda value: ServerAddress.parse(_text(value)))
+SERVER = Type("<host[:port]>", lambda value: ServerAddress.parse(_text(value)), stored=attrgetter("key"), caseless=True)
 OBJECT = Type("<object>", lambda value: value)

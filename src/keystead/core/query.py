@@ -1,28 +1,26 @@
-"""What a GET asks for, as pure values: which fields, which records, where the next page begins.
+"""Which fields a resource has and a GET asks for, and how a caller's text is repeated.
 
-Source: "Getting started with the ONTAP REST API", the sections on ``fields``, filtering and paging. No framework, no
-URL parsing, no storage; ``order_by`` and the query operators are not part of it yet, so they are refused, not ignored.
+Filters are in query_filter.py and query_where.py, orders in query_order.py. Source: "Getting started with the ONTAP
+REST API", "Requesting specific fields". No framework, no URL parsing, no storage.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.query_fields import parse_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-Row = TypeVar("Row")
 Wanted = frozenset[str]
 """Names of the fields that an answer will show or be filtered by."""
 
 QUOTE_LIMIT = 100  # characters of a caller's text that an error repeats
-_OPERATORS = re.compile(r'[*|<>{}"]|\A!|\.\.|\Anull\Z')
 
 
 class Read(Enum):
@@ -45,19 +43,23 @@ class Catalogue:
     fields: Mapping[str, Read]
     absent: frozenset[str] = field(default_factory=frozenset)
 
-    def select(self, text: str, *, single: bool) -> frozenset[str]:
+    def select(self, text: str, *, single: bool, ignore_unknown: bool = False) -> frozenset[str]:
         """Return the names of the fields that a ``fields`` parameter asks for; key fields are always among them.
 
         Empty text is the default: all normal fields of a single object, the key fields of a collection's records.
-        A parent's name means its members; ``*`` all normal fields, ``**`` the expensive ones as well.
+        A parent's name means its members; ``*`` all normal fields, ``**`` the expensive ones as well. Exclusions alone
+        leave out of the normal fields.
         """
-        chosen = self._shown(Read.KEY)
-        wanted = [name for name in dict.fromkeys(part.strip() for part in text.split(",")) if name]
-        if not wanted and single:
-            chosen |= self._shown(Read.NORMAL)
-        for name in wanted:
-            chosen |= self._named(name)
-        return frozenset(chosen)
+        included, excluded = parse_fields(text)
+        chosen = self.named(included, "fields", ignore_unknown=ignore_unknown)
+        if not included and (single or excluded):
+            chosen = self._shown(Read.NORMAL)
+        left_out = self.named(excluded, "fields", ignore_unknown=ignore_unknown)
+        return frozenset(chosen - left_out | self._shown(Read.KEY))
+
+    def named(self, names: Iterable[str], parameter: str, *, ignore_unknown: bool = False) -> set[str]:
+        """Return the fields that names mean. Raises 262197 for an unknown one, 262249 for one that is never shown."""
+        return {field for name in names for field in self._named(name, parameter, ignore_unknown=ignore_unknown)}
 
     def is_absent(self, name: str) -> bool:
         """Whether a name is, or stands beneath, one of ONTAP's that are always left out."""
@@ -66,45 +68,18 @@ class Catalogue:
     def _shown(self, *reads: Read) -> set[str]:
         return {name for name, read in self.fields.items() if read in reads}
 
-    def _named(self, name: str) -> set[str]:
+    def _named(self, name: str, parameter: str, *, ignore_unknown: bool) -> set[str]:
         if name == "*":
-            return self._shown(Read.NORMAL)
+            return self._shown(Read.KEY, Read.NORMAL)
         if name == "**":
-            return self._shown(Read.NORMAL, Read.EXPENSIVE)
+            return self._shown(Read.KEY, Read.NORMAL, Read.EXPENSIVE)
         beneath = {known for known in self.fields if known == name or known.startswith(f"{name}.")}
         readable = {known for known in beneath if self.fields[known] is not Read.NEVER}
         if beneath and not readable:
-            raise OntapError(errors.FIELD_NOT_READABLE, target="fields", field=quoted(name))
-        if not beneath and not self.is_absent(name):
-            raise OntapError(errors.INVALID_FIELDS_VALUE, target="fields", value=quoted(name))
+            raise OntapError(errors.FIELD_NOT_READABLE, target=parameter, field=quoted(name))
+        if not beneath and not ignore_unknown and not self.is_absent(name):
+            raise OntapError(errors.INVALID_FIELDS_VALUE, target=parameter, value=quoted(name), field=parameter)
         return readable
-
-
-@dataclass(frozen=True, slots=True)
-class Equals:
-    """A filter: records of which a value of ``field`` equals ``value``."""
-
-    field: str
-    value: object
-
-    def matches(self, values: Iterable[object]) -> bool:
-        """Whether one of a record's values (an array has several, an absent field none) is the wanted one."""
-        return any(value == self.value for value in values)
-
-
-def check_literal(name: str, text: str) -> None:
-    """Refuse a filter that uses an operator of the query language: read as plain text it would match nothing."""
-    if _OPERATORS.search(text):
-        raise OntapError(
-            errors.INVALID_VALUE, target=name, field=name, reason="a filter compares with one value, without operators"
-        )
-
-
-def cut(rows: Sequence[Row], limit: int, key: Callable[[Row], str | int]) -> tuple[Sequence[Row], str | int | None]:
-    """Return at most ``limit`` rows and, when there are more, the key after which the next page begins."""
-    if len(rows) <= limit:
-        return rows, None
-    return rows[:limit], key(rows[limit - 1])
 
 
 def quoted(text: object) -> str:

@@ -1,52 +1,70 @@
-"""Use cases of certificates: install, read, delete."""
+"""Use cases of certificates: install, create, read, rename, delete; sign with a local authority, request elsewhere."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from cryptography import x509
+
+from keystead.core import certificates_making as making
+from keystead.core import certificates_signing as signing
 from keystead.core import errors
-from keystead.core.certificates import check_install
+from keystead.core.certificates import check_install, described, pem_of
 from keystead.core.errors import OntapError
-from keystead.core.model import Certificate
-from keystead.service.ports import Page
+from keystead.core.model import Certificate, CertificateType
 from keystead.service.proving import private_key_place
 from keystead.service.svms import concerning, named_svm
 
 if TYPE_CHECKING:
     from keystead.core.certificates import NewCertificate
+    from keystead.core.certificates_making import KeyAlgorithm, NewRequest, NewSelfSigned
+    from keystead.core.certificates_signing import SigningOrder
+    from keystead.core.model import Svm
+    from keystead.core.secret import Secret
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports import Clock, Sealer, Store, Transaction
+    from keystead.service.ports import Clock, KeyMaker, Page, Sealer, Store, Transaction
+    from keystead.service.probe_queue import ProbeQueue
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRequest:
+    """A certificate signing request, PEM, and its key, which is kept nowhere else."""
+
+    csr: str
+    private_key: Secret
 
 
 class Certificates:
     """The certificate store of the cluster and its SVMs."""
 
-    def __init__(self, store: Store, sealer: Sealer, audit: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, sealer: Sealer, audit: AuditLog, clock: Clock, key_maker: KeyMaker, queue: ProbeQueue
+    ) -> None:
         self._store = store
         self._sealer = sealer
         self._audit = audit
         self._clock = clock
+        self._key_maker = key_maker
+        self._queue = queue
 
     async def install(self, call: Call, new: NewCertificate) -> Certificate:
         """Check and store a certificate, its private key sealed; a name taken in its scope is code 1 (409)."""
         uuid = str(uuid4())
-        sealed = self._sealer.seal(new.private_key, private_key_place(uuid)) if new.private_key else None
-        checked = replace(check_install(new, uuid, None, self._clock.now()), sealed_private_key=sealed)
+        checked = check_install(new, uuid, None, self._clock.now())
+        return await self._add(call, new, self._with_key(checked, new.private_key), "installed")
 
-        def store(tx: Transaction) -> Certificate:
-            certificate = replace(checked, svm=named_svm(tx, call, new.svm_uuid, new.svm_name))
-            scope = {"svm_uuid": certificate.svm.uuid if certificate.svm else None}
-            with concerning(certificate.svm):
-                if tx.page(Certificate, Page({**scope, "name": certificate.name}, limit=1)):
-                    raise OntapError(errors.DUPLICATE_ENTRY, target="name")
-            tx.add_certificate(certificate)
-            self._audit.succeed(tx, call, f"installed certificate {uuid}", svm=certificate.svm)
-            return certificate
-
-        return await self._store.write(store)
+    async def create(self, call: Call, new: NewSelfSigned) -> Certificate:
+        """Make and store a self-signed certificate; its key never leaves the store."""
+        now = self._clock.now()
+        algorithm = making.check_self_signed(new, now)
+        await self._store.read(lambda tx: _placed(tx, call, new, new.name))  # before seconds are spent on a key
+        key = await self._new_key(call, algorithm)
+        made = making.self_signed(new, key, x509.random_serial_number(), now)
+        certificate = described(made, CertificateType(new.type), name=new.name, common_name=new.common_name)
+        return await self._add(call, new, self._with_key(replace(certificate, uuid=str(uuid4())), key), "created")
 
     async def get(self, call: Call, uuid: str) -> Certificate:
         """Return one certificate, or raise 4 (404)."""
@@ -55,6 +73,17 @@ class Certificates:
     async def page(self, call: Call, page: Page) -> tuple[Certificate, ...]:
         """Return a slice of the certificates, by uuid."""
         return await self._store.read(lambda tx: tx.page(Certificate, call.within(page)))
+
+    async def rename(self, call: Call, uuid: str, name: str) -> None:
+        """Give a certificate another name; one that is taken in its scope is code 1 (409)."""
+
+        def rename(tx: Transaction) -> None:
+            certificate = _require(tx, call, uuid, lock=True)
+            _check_free(tx, certificate.svm, name, but=uuid)
+            tx.rename_certificate(uuid, name)
+            self._audit.succeed(tx, call, f"renamed certificate {uuid} from {certificate.name}", svm=certificate.svm)
+
+        await self._store.write(rename)
 
     async def delete(self, call: Call, uuid: str) -> None:
         """Delete a certificate that no key manager refers to (else 3735683)."""
@@ -68,6 +97,63 @@ class Certificates:
             self._audit.succeed(tx, call, f"deleted certificate {uuid}", svm=svm)
 
         await self._store.write(delete)
+
+    async def sign(self, call: Call, uuid: str, order: SigningOrder) -> str:
+        """Sign a request with a ``root_ca``; return the certificate, PEM. It is not installed, only recorded."""
+        ca = await self.get(call, uuid)
+        with concerning(ca.svm):
+            approved = signing.check_order(order, ca, self._clock.now())
+        key = self._sealer.unseal(approved.sealed_key, private_key_place(uuid))
+        made = signing.sign(approved, ca, key, x509.random_serial_number())
+
+        def record(tx: Transaction) -> None:
+            _require(tx, call, uuid)  # an authority that was deleted meanwhile signs nothing
+            self._audit.succeed(tx, call, f"certificate {uuid} signed serial number {made.serial_number:X}", svm=ca.svm)
+
+        await self._store.write(record)
+        return pem_of(made)
+
+    async def request(self, call: Call, new: NewRequest) -> MadeRequest:
+        """Make a key and a certificate signing request for it. Neither is stored."""
+        key = await self._new_key(call, making.check_request(new))
+        made = MadeRequest(making.signing_request(new, key), key)
+        await self._store.write(lambda tx: self._audit.succeed(tx, call, "made a certificate signing request"))
+        return made
+
+    async def _new_key(self, call: Call, algorithm: KeyAlgorithm) -> Secret:
+        """Make a key in the caller's turn: it takes as much of the node as a probe does."""
+        return await self._queue.run(call.caller.account, lambda _: self._key_maker.make(algorithm))
+
+    def _with_key(self, certificate: Certificate, key: Secret | None) -> Certificate:
+        sealed = self._sealer.seal(key, private_key_place(certificate.uuid)) if key else None
+        return replace(certificate, sealed_private_key=sealed)
+
+    async def _add(
+        self, call: Call, new: NewCertificate | NewSelfSigned, certificate: Certificate, verb: str
+    ) -> Certificate:
+        def store(tx: Transaction) -> Certificate:
+            placed = replace(certificate, svm=_placed(tx, call, new, certificate.name))
+            tx.add_certificate(placed)
+            self._audit.succeed(tx, call, f"{verb} certificate {placed.uuid}", svm=placed.svm)
+            return placed
+
+        return await self._store.write(store)
+
+
+def _placed(tx: Transaction, call: Call, new: NewCertificate | NewSelfSigned, name: str | None) -> Svm | None:
+    """Return whose a new certificate will be, where its name, if it has one yet, must be free."""
+    svm = named_svm(tx, call, new.svm_uuid, new.svm_name)
+    if name is not None:
+        _check_free(tx, svm, name)
+    return svm
+
+
+def _check_free(tx: Transaction, svm: Svm | None, name: str, but: str = "") -> None:
+    """Raise code 1 when another certificate of the SVM, or of the cluster, has this name; it is in the arguments."""
+    holder = tx.certificate_named(svm.uuid if svm else None, name)
+    with concerning(svm):
+        if holder is not None and holder.uuid != but:
+            raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
 
 
 def _require(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> Certificate:

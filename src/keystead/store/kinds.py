@@ -6,18 +6,20 @@ values are a tuple in the model. Nothing is executed here.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import bindparam, null, select
+from sqlalchemy import bindparam, case, null, select
 
 from keystead.core.model import (
     Account,
     Certificate,
     CertificateType,
+    Event,
     Job,
     JobState,
     KeyManager,
@@ -35,11 +37,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Row, Select, Table
 
-    from keystead.service.ports import Page
-
 T = TypeVar("T")
-INTEGERS = range(-(2**31), 2**31)
-"""What PostgreSQL can compare an integer column with."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,16 @@ class Kind(Generic[T]):
     identity: str = "uuid"
 
     @cached_property
-    def columns(self) -> Mapping[str, Column[Any]]:
-        """The columns that a page may be restricted by, by the model's names."""
+    def columns(self) -> Mapping[str, ColumnElement[Any]]:
+        """What a page may be restricted and ordered by, by the model's names."""
         named = {item.name for item in fields(self.model)}  # type: ignore[arg-type]
-        found = {column.name: column for column in self.main.c if column.name in named and not _is_secret(column)}
+        found: dict[str, ColumnElement[Any]] = {
+            column.name: column for column in self.main.c if column.name in named and not _is_secret(column)
+        }
         if "svm_uuid" in self.main.c:
-            found |= {"svm_uuid": self.main.c.svm_uuid, "svm_name": tables.svms.c.name}
+            owner = self.main.c.svm_uuid
+            scope = case((owner.is_(None), "cluster"), else_="svm")
+            found |= {"svm_uuid": owner, "svm_name": tables.svms.c.name, "scope": scope}
         if "address_key" in self.main.c:
             found["address"] = self.main.c.address_key
         return found
@@ -85,20 +87,6 @@ class Kind(Generic[T]):
     def where(self, **equals: str) -> Select[Any]:
         """Rows where columns equal bound parameters: ``where(uuid="u")`` is executed with ``{"u": ...}``."""
         return self.everything.where(*(self.main.c[column] == bindparam(name) for column, name in equals.items()))
-
-    def page(self, page: Page) -> Select[Any] | None:
-        """The statement of a page, None when no row can match. Raises KeyError for a column that the kind has not."""
-        if any(isinstance(value, int) and value not in INTEGERS for value in [*page.equals.values(), page.after]):
-            return None
-        key = self.main.c[self.order]
-        wanted = select(self.main.c[self.identity]).order_by(key).limit(page.limit)
-        if "svm_name" in page.equals:
-            wanted = wanted.join(tables.svms, tables.svms.c.uuid == self.main.c.svm_uuid, isouter=True)
-        for name, value in page.equals.items():
-            wanted = wanted.where(self.columns[name] == (int(value) if isinstance(value, bool) else value))
-        if page.after is not None:
-            wanted = wanted.where(key > page.after)
-        return self.everything.where(self.main.c[self.identity].in_(wanted))
 
     def values(self, rows: Iterable[Row[Any]]) -> Iterator[T]:
         """Make values of the rows of :attr:`everything`. Raises ValueError for a row that makes no sense."""
@@ -201,6 +189,19 @@ def _job(row: Row[Any], _: tuple[str, ...]) -> Job:
     )
 
 
+def _event(row: Row[Any], _: tuple[str, ...]) -> Event:
+    return Event(
+        node=row.node,
+        index=row._mapping["index"],  # noqa: SLF001 - SQLAlchemy's public name; row.index is a tuple's method
+        time=row.time,
+        name=row.name,
+        severity=row.severity,
+        svm=_svm_of(row),
+        parameters=tuple((name, value) for name, value in json.loads(row.parameters)),
+        log_message=row.log_message,
+    )
+
+
 NODE = Kind(Node, tables.nodes, "uuid", _node)
 SVM = Kind(Svm, tables.svms, "uuid", _svm)
 CERTIFICATE = Kind(Certificate, tables.certificates, "uuid", _certificate, tables.certificate_intermediates)
@@ -209,7 +210,8 @@ KEY_SERVER = Kind(KeyServer, tables.key_servers, "position", _key_server, tables
 
 ACCOUNT = Kind(Account, tables.accounts, "name", _account, identity="name")
 JOB = Kind(Job, tables.jobs, "uuid", _job)
+EVENT = Kind(Event, tables.events, "key", _event, identity="key")
 
 KINDS: Mapping[type[Any], Kind[Any]] = {
-    kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER, ACCOUNT, JOB)
+    kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER, ACCOUNT, JOB, EVENT)
 }

@@ -1,4 +1,7 @@
-"""``/security/certificates``: client and server CA certificates for KMIP. Source: ONTAP REST API reference."""
+"""``/security/certificates``: install, create, list, rename, delete. Source: ONTAP REST API reference.
+
+What is signed by them, and requests to be signed, are certificates_signing.py.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,24 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, created, listing, showing
+from keystead.api.operations import Paths, created, deleting, listing, patching, showing
 from keystead.api.query import read_write
-from keystead.api.resource import Field, Resource, column
+from keystead.api.resource import Field, Group, Resource
 from keystead.api.resources.owner import owner_fields
-from keystead.api.values import SECRET, TEXT, TIME, UUID, integer, name, text
+from keystead.api.values import SECRET, TEXT, TIME, UUID, Type, integer, name, text
+from keystead.core import certificates_subjects as subjects
 from keystead.core import errors
 from keystead.core.certificates import NewCertificate
+from keystead.core.certificates_making import NewSelfSigned, parse_expiry
+from keystead.core.certificates_subjects import AlternativeNames
+from keystead.core.errors import OntapError
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keystead.api.query import WriteQuery
     from keystead.api.request import Request
-    from keystead.api.values import Type
     from keystead.core.model import Certificate
     from keystead.core.query import Wanted
 
@@ -29,24 +38,70 @@ def certificate_link(uuid: str) -> str:
     return f"{COLLECTION}/{segment(uuid)}"
 
 
+def text_that(shown: str, check: Callable[[str], Any]) -> Type:
+    """Text that a rule of core reads, which raises ValueError."""
+    return Type(f"<{shown}>", lambda value: check(str(TEXT.parse(value))))
+
+
+EXPIRY = text_that("ISO 8601 duration, or date and time with zone", parse_expiry)
+_ALTERNATIVES = {
+    "dns": (text_that("DNS name", subjects.dns_name), "DNS names."),
+    "ip": (text_that("IP address", subjects.ip_address), "IP addresses."),
+    "email": (text_that("email address", subjects.email_address), "Email addresses."),
+    "uri": (text_that("URI", subjects.uri), "URIs."),
+}
+_CREATES = ("expiry_time", "key_size", "hash_function", "subject_alternatives")
+_INSTALLS = ("private_key", "intermediate_certificates")
+
+
+def alternative_fields(get: Callable[[Any], Any], since: str) -> tuple[Field | Group, ...]:
+    """``subject_alternatives``, declared alike wherever it stands; ``get`` reads AlternativeNames."""
+    group = "subject_alternatives"
+    return (
+        Group(name=group, help="Subject alternative names.", get=get),
+        *(
+            Field(
+                name=f"{group}.{kind}",
+                type=type_,
+                help=help_,
+                get=lambda names, kind=kind: list(getattr(names, kind)) or None,  # type: ignore[misc]
+                post=True,
+                many=True,
+                since=since,
+            )
+            for kind, (type_, help_) in _ALTERNATIVES.items()
+        ),
+    )
+
+
 def _column(name: str, type_: Type, help_: str, **options: Any) -> Field:
     """A field that the model and the store know by the same name."""
-    return Field(name=name, type=type_, help=help_, get=attrgetter(name), equals=column(name), **options)
+    return Field(name=name, type=type_, help=help_, get=attrgetter(name), column=name, **options)
 
 
 CERTIFICATES = Resource(
     name="certificate",
-    help="An installed certificate: ``client`` with its private key, or ``server_ca``.",
+    help="An installed or self-signed certificate. Without ``public_certificate`` a POST makes a self-signed one of "
+    "type ``client``, ``server`` or ``root_ca``, whose key never leaves the service.",
     declared=(
         _column("uuid", UUID, "The certificate's identifier.", read=Read.KEY),
-        _column("name", name(255), "Its name, unique per SVM; made up when absent.", post=True, since="9.8"),
-        _column("type", text(32), "``client`` or ``server_ca``.", post=True, required=True),
-        _column("common_name", text(255), "The subject's common name.", post=True),
-        _column("public_certificate", TEXT, "The certificate, PEM.", post=True, required=True),
+        _column(
+            "name", name(255), "Its name, unique per SVM; made up when absent.", post=True, patch=True, since="9.8"
+        ),
+        _column(
+            "type",
+            text(32),
+            "``client`` and ``server`` have a private key; ``client_ca`` and ``server_ca`` are authorities that are "
+            "trusted; a ``root_ca`` signs.",
+            post=True,
+            required=True,
+        ),
+        _column("common_name", text(255), "The subject's common name; required to make one.", post=True),
+        _column("public_certificate", TEXT, "The certificate, PEM.", post=True),
         Field(
             name="private_key",
             type=SECRET,
-            help="The key of a client certificate, PEM, not encrypted; never shown.",
+            help="The key of a client or server certificate, PEM, not encrypted; never shown.",
             read=Read.NEVER,
             post=True,
             secret=True,
@@ -54,7 +109,7 @@ CERTIFICATES = Resource(
         Field(
             name="intermediate_certificates",
             type=TEXT,
-            help="PEM texts, the issuer first; for client certificates.",
+            help="PEM texts, the issuer first; for client and server certificates.",
             read=Read.NEVER,
             post=True,
             many=True,
@@ -65,44 +120,83 @@ CERTIFICATES = Resource(
         Field(
             name="expiry_time",
             type=TIME,
-            help="When it expires.",
+            given=EXPIRY,
+            column="expiry_time",
+            help="When it expires; of one that is made, 1 to 3652 days from now (365).",
             get=lambda certificate: certificate.expiry_time.isoformat(),
+            post=True,
         ),
-        _column("key_size", integer(0, 65536), "Bits of the public key."),
-        _column("hash_function", TEXT, "Of the signature, such as ``sha256``."),
+        _column(
+            "key_size", integer(0, 65536), "Bits of the public key; of one that is made 2048, 3072 or 4096.", post=True
+        ),
+        _column("hash_function", TEXT, "Of the signature, such as ``sha256``.", post=True),
         _column("authority_key_identifier", TEXT, "Hexadecimal with colons.", since="9.8"),
         _column("subject_key_identifier", TEXT, "Hexadecimal with colons.", since="9.8"),
+        *alternative_fields(lambda certificate: subjects.alternatives_in(certificate.public_certificate), "9.15"),
     ),
     link=lambda certificate: certificate_link(certificate.uuid),
-    absent=frozenset({"subject_alternatives", "azure"}),
+    absent=frozenset({"azure"}),
 )
 
 
-async def _install(request: Request) -> Reply:
+async def _create(request: Request) -> Reply:
     query = read_write(CERTIFICATES, request.parameters(), "POST")
     values = await request.values(CERTIFICATES)
     svm = values.pop("svm", {})
-    new = NewCertificate(**values, svm_uuid=svm.get("uuid"), svm_name=svm.get("name"))
-    certificate = await request.services.certificates.install(request.call, new)
+    owner = {"svm_uuid": svm.get("uuid"), "svm_name": svm.get("name")}
+    certificates = request.services.certificates
+    if "public_certificate" in values:
+        _check_installs(values)
+        certificate = await certificates.install(request.call, NewCertificate(**values, **owner))
+    else:
+        _check_creates(values)
+        certificate = await certificates.create(request.call, NewSelfSigned(**renamed(values), **owner))
     return created(CERTIFICATES, request, query, [certificate])
+
+
+def _check_installs(values: dict[str, Any]) -> None:
+    """What describes a certificate to be made says nothing about one that there is."""
+    for field in _CREATES:
+        if field in values:
+            raise OntapError(errors.FIELDS_EXCLUDE_EACH_OTHER, target=field, field=field, other="public_certificate")
+
+
+def _check_creates(values: dict[str, Any]) -> None:
+    """What comes with a certificate does not come without it."""
+    if any(field in values for field in _INSTALLS):
+        raise OntapError(errors.MISSING_VALUE, target="public_certificate", field="public_certificate")
+
+
+def renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a body under the names that core has for them: an expiry, and alternative names as one value."""
+    kept = dict(values)
+    if "expiry_time" in kept:
+        kept["expiry"] = kept.pop("expiry_time")
+    if "subject_alternatives" in kept:
+        kept["alternatives"] = AlternativeNames(**kept.pop("subject_alternatives"))
+    return kept
 
 
 async def _show(request: Request, _: Wanted) -> Certificate:
     return await request.services.certificates.get(request.call, request.path_uuid())
 
 
-async def _delete(request: Request) -> Reply:
-    uuid = request.path_uuid()
-    read_write(CERTIFICATES, request.parameters(), "DELETE")
-    await request.empty_body()
-    await request.services.certificates.delete(request.call, uuid)
-    return Reply(200, {})
+async def _patch(request: Request, key: str, values: dict[str, Any], _: WriteQuery) -> None:
+    await request.services.certificates.rename(request.call, key, values["name"])
+
+
+async def _delete(request: Request, key: str, _: WriteQuery) -> None:
+    await request.services.certificates.delete(request.call, key)
 
 
 PATHS: Paths = {
     COLLECTION: {
         "GET": listing(CERTIFICATES, lambda request, page: request.services.certificates.page(request.call, page)),
-        "POST": _install,
+        "POST": _create,
     },
-    f"{COLLECTION}/{{uuid}}": {"GET": showing(CERTIFICATES, _show), "DELETE": _delete},
+    f"{COLLECTION}/{{uuid}}": {
+        "GET": showing(CERTIFICATES, _show),
+        "PATCH": patching(CERTIFICATES, _patch),
+        "DELETE": deleting(CERTIFICATES, _delete),
+    },
 }

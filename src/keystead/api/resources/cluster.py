@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.hal import Reply, segment
 from keystead.api.operations import Paths, listing, showing
 from keystead.api.query import read_write
-from keystead.api.resource import Field, Group, Resource, column
+from keystead.api.resource import Field, Group, Resource
 from keystead.api.values import TEXT, UUID, integer, name
 from keystead.core.model import ONTAP_LEVEL
 from keystead.core.query import Read
@@ -76,7 +76,7 @@ NODES = Resource(
             help="The node's identifier.",
             get=attrgetter("uuid"),
             read=Read.KEY,
-            equals=column("uuid"),
+            column="uuid",
         ),
         Field(
             name="name",
@@ -84,7 +84,7 @@ NODES = Resource(
             help="The node's name.",
             get=attrgetter("name"),
             read=Read.KEY,
-            equals=column("name"),
+            column="name",
         ),
         *_version(attrgetter("release")),
     ),

@@ -1,40 +1,75 @@
 """``/security/key-managers``: external key managers of SVMs and of the cluster.
 
-Source: ONTAP REST API reference. There is no onboard key manager: ``onboard.enabled`` says so.
+Source: ONTAP REST API reference. There is no Onboard Key Manager: ``onboard.enabled`` says so, and every attempt to make
+or change one is 65536508.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.accepted import job_reply
 from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, created, listing, showing
+from keystead.api.operations import Paths, created, deleting, listing, patching, showing
 from keystead.api.query import read_write
-from keystead.api.resource import Field, Group, Resource, column, itself
+from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.resources.certificates import certificate_link
 from keystead.api.resources.key_servers import SECONDS, key_server_link, new_key_server
+from keystead.api.resources.key_stores import key_store_link
 from keystead.api.resources.owner import owner_fields
-from keystead.api.values import BOOLEAN, SERVER, TEXT, UUID, integer
+from keystead.api.values import BOOLEAN, SECRET, SERVER, TEXT, UUID, integer, name, text
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.key_managers import NewKeyManager
+from keystead.core.key_managers import CertificateName, KeyManagerChange, NewKeyManager
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from keystead.api.query import WriteQuery
     from keystead.api.request import Request
+    from keystead.api.values import Type
     from keystead.core.query import Wanted
     from keystead.service.key_managers import KeyManagerView
+    from keystead.service.ports import Page
 
 COLLECTION = "/api/security/key-managers"
-COMPLETE = (65537200, "No action needed at this time.")  # ONTAP's status of a key manager that is set up
+STATUS = {"code": 65537200, "message": "No action needed at this time."}
+"""ONTAP's status of a key manager that is set up."""
+
+VOLUME_ENCRYPTION = {
+    "supported": False,
+    "code": 65536935,
+    "message": "The nodes hold no volumes: volume granular encryption is not supported.",
+}
+_TYPES = {int: integer(0, 2**31 - 1), bool: BOOLEAN, str: TEXT}
 
 _uuid = attrgetter("key_manager.uuid")
 _client_certificate = "external.client_certificate"
 _server_cas = "external.server_ca_certificates"
 _servers = "external.servers"
+
+
+def _onboard(field: str, type_: Type, help_: str, **options: Any) -> tuple[Field]:
+    """A field of the Onboard Key Manager that bodies may hold, to be refused with ONTAP's code."""
+    return (Field(name=f"onboard.{field}", type=type_, help=help_, read=Read.NEVER, post=True, patch=True, **options),)
+
+
+def _fixed(group: str, values: Mapping[str, Any], read: Read = Read.NORMAL) -> Iterator[Field]:
+    """Fields of a group that are the same for every key manager."""
+    for field, value in values.items():
+        shown = f"Always {str(value).lower() if isinstance(value, bool) else value}".rstrip(".") + "."
+        type_ = _TYPES[type(value)]
+        yield Field(
+            name=f"{group}.{field}", type=type_, help=shown, get=partial(_constant, value), read=read, since="9.7"
+        )
+
+
+def _constant(value: Any, _: object) -> Any:
+    return value
+
 
 KEY_MANAGERS = Resource(
     name="key_manager",
@@ -46,9 +81,9 @@ KEY_MANAGERS = Resource(
             help="The key manager's identifier.",
             get=_uuid,
             read=Read.KEY,
-            equals=column("uuid"),
+            column="uuid",
         ),
-        *owner_fields(attrgetter("key_manager.svm"), scope_post=True),
+        *owner_fields(attrgetter("key_manager.svm"), scope_post=True, patch=True),
         Group(
             name=_client_certificate,
             help="What the cluster shows to key servers.",
@@ -61,13 +96,16 @@ KEY_MANAGERS = Resource(
             help="An installed ``client`` certificate.",
             get=attrgetter("key_manager.client_certificate"),
             post=True,
-            equals=column("client_certificate"),
+            patch=True,
+            column="client_certificate",
         ),
         Field(
             name=f"{_client_certificate}.name",
-            type=TEXT,
-            help="Its name; left out when it is gone.",
+            type=text(255),
+            help="Its name, in a body instead of the uuid or with it; left out when it is gone.",
             get=attrgetter("client_certificate_name"),
+            post=True,
+            patch=True,
             since="9.8",
         ),
         Group(
@@ -83,7 +121,16 @@ KEY_MANAGERS = Resource(
             help="An installed ``server_ca`` certificate.",
             get=itself,
             post=True,
-            required=True,
+            patch=True,
+        ),
+        Field(
+            name=f"{_server_cas}.name",
+            type=text(255),
+            help="Its name, in a body instead of the uuid or with it. Not shown: Ansible compares what is.",
+            read=Read.NEVER,
+            post=True,
+            patch=True,
+            since="9.8",
         ),
         Group(
             name=_servers,
@@ -109,76 +156,173 @@ KEY_MANAGERS = Resource(
             get=lambda server: ", ".join(server.secondary_key_servers) or None,
             since="9.8",
         ),
-        Field(name="onboard.enabled", type=BOOLEAN, help="Always false.", get=lambda _: False),
+        Field(
+            name="onboard.enabled",
+            type=BOOLEAN,
+            help="Always false.",
+            get=lambda _: False,
+            refusal=errors.ONBOARD,
+        ),
+        *_onboard("passphrase", SECRET, "Refused, and never shown.", secret=True),
+        *_onboard("existing_passphrase", SECRET, "Refused, and never shown.", secret=True),
+        *_onboard("synchronize", BOOLEAN, "Refused.", since="9.7"),
+        Field(
+            name="is_default_data_at_rest_encryption_disabled",
+            type=BOOLEAN,
+            help="Always true: there are no volumes to encrypt.",
+            get=lambda _: True,
+            since="9.7",
+        ),
+        *_fixed("volume_encryption", VOLUME_ENCRYPTION),
+        Field(
+            name="policy",
+            type=TEXT,
+            help="A name that is kept for the storage, of an SVM's key manager; left out when there is none.",
+            get=lambda view: view.key_manager.policy or None,
+            post=True,
+            patch=True,
+            since="9.9",
+        ),
+        Group(
+            name="configuration",
+            help="The key manager as a key store.",
+            get=attrgetter("key_manager"),
+            link=lambda key_manager: key_store_link(key_manager.uuid),
+        ),
+        Field(
+            name="configuration.name",
+            type=name(255),
+            help="The configuration's name; ``default`` when absent.",
+            get=attrgetter("configuration_name"),
+            post=True,
+            since="9.16",
+            column="configuration_name",
+        ),
+        Field(
+            name="configuration.uuid",
+            type=UUID,
+            help="The key manager's identifier.",
+            get=attrgetter("uuid"),
+            since="9.16",
+            column="uuid",
+        ),
         Field(
             name="enabled",
             type=BOOLEAN,
             help="Whether the configuration is active.",
             get=attrgetter("key_manager.enabled"),
             since="9.16",
-            equals=column("enabled"),
+            column="enabled",
         ),
-        Field(
-            name="status.code",
-            type=integer(0, 2**31 - 1),
-            help="ONTAP's code of the state.",
-            get=lambda _: COMPLETE[0],
-            read=Read.EXPENSIVE,
-            since="9.7",
-        ),
-        Field(
-            name="status.message",
-            type=TEXT,
-            help="What is still to be done to set it up.",
-            get=lambda _: COMPLETE[1],
-            read=Read.EXPENSIVE,
-            since="9.7",
-        ),
+        *_fixed("status", STATUS, Read.EXPENSIVE),
     ),
     link=lambda view: f"{COLLECTION}/{segment(_uuid(view))}",
     order=("uuid", UUID, _uuid),
     absent=frozenset(
         {
             f"{_servers}.connectivity",
-            "configuration",
-            "is_default_data_at_rest_encryption_disabled",
-            "policy",
-            "volume_encryption",
+            "onboard.key_backup",
         }
     ),
 )
 
 
-def new_key_manager(values: Mapping[str, Any]) -> NewKeyManager:
+def new_key_manager(values: Mapping[str, Any], *, inactive: bool = False) -> NewKeyManager:
     """A key manager as the caller asks for it, from checked values. A ``scope`` must agree with ``svm``."""
+    _refuse_onboard(values)
     svm: Mapping[str, Any] = values.get("svm", {})
     external: Mapping[str, Any] = values.get("external", {})
     if values.get("scope") not in {None, "svm" if svm else "cluster"}:
         raise OntapError(errors.INVALID_VALUE, target="scope", field="scope", reason="it does not agree with svm")
+    client = external.get("client_certificate")
     return NewKeyManager(
         svm_uuid=svm.get("uuid"),
         svm_name=svm.get("name"),
-        client_certificate=external.get("client_certificate", {}).get("uuid"),
-        server_ca_certificates=tuple(item["uuid"] for item in external.get("server_ca_certificates", ())),
+        client_certificate=_named(client, _client_certificate) if client else None,
+        server_ca_certificates=_named_cas(external.get("server_ca_certificates", ())),
         servers=tuple(map(new_key_server, external.get("servers", ()))),
+        policy=values.get("policy"),
+        configuration_name=values.get("configuration", {}).get("name", "default"),
+        inactive=inactive,
     )
 
 
-async def _create(request: Request) -> Reply:
-    query = read_write(KEY_MANAGERS, request.parameters(), "POST")
-    new = new_key_manager(await request.values(KEY_MANAGERS))
-    view = await request.while_connected(request.services.key_managers.create(request.call, new))
-    return created(KEY_MANAGERS, request, query, [view])
+def key_manager_change(values: Mapping[str, Any]) -> KeyManagerChange:
+    """The changes that a PATCH asks for, from checked values."""
+    _refuse_onboard(values)
+    svm: Mapping[str, Any] = values.get("svm", {})
+    external: Mapping[str, Any] = values.get("external", {})
+    if "servers" in external:
+        raise OntapError(errors.FIELD_NOT_SETTABLE, target=_servers, field=_servers)
+    client, cas = external.get("client_certificate"), external.get("server_ca_certificates")
+    return KeyManagerChange(
+        client_certificate=None if client is None else _named(client, _client_certificate),
+        server_ca_certificates=None if cas is None else _named_cas(cas),
+        policy=values.get("policy"),
+        scope=values.get("scope"),
+        svm_uuid=svm.get("uuid"),
+        svm_name=svm.get("name"),
+    )
 
 
-async def _show(request: Request, _: Wanted) -> KeyManagerView:
-    return await request.services.key_managers.get(request.call, request.path_uuid())
+def _refuse_onboard(values: Mapping[str, Any]) -> None:
+    if "onboard" in values:
+        raise OntapError(errors.ONBOARD, target="onboard")
 
+
+def _named(values: Mapping[str, Any], target: str) -> CertificateName:
+    if not values:
+        raise OntapError(errors.MISSING_VALUE, target=f"{target}.uuid", field=f"{target}.uuid")
+    return CertificateName(**values)
+
+
+def _named_cas(items: Iterable[Mapping[str, Any]]) -> tuple[CertificateName, ...]:
+    return tuple(_named(values, f"{_server_cas}[{index}]") for index, values in enumerate(items))
+
+
+async def _create(request: Request, values: dict[str, Any], query: WriteQuery) -> KeyManagerView:
+    new = new_key_manager(values, inactive=query.own.get("create_inactive", False))
+    return await request.services.key_managers.create(request.call, new)
+
+
+async def _post(request: Request) -> Reply:
+    query = read_write(KEY_MANAGERS, request.parameters(), "POST", _CREATE)
+    values = await request.values(KEY_MANAGERS)
+    return created(KEY_MANAGERS, request, query, [await request.while_connected(_create(request, values, query))])
+
+
+async def _patch(request: Request, uuid: str, values: dict[str, Any], query: WriteQuery) -> Reply | None:
+    change = key_manager_change(values)
+    call, key_managers = request.call, request.services.key_managers
+    if not query.own.get("validate_certificates"):
+        await request.while_connected(key_managers.change(call, uuid, change))
+        return None
+    svm = (await key_managers.check_change(call, uuid, change)).svm
+    work = partial(key_managers.change, call, uuid, change)
+    return job_reply(await request.services.jobs.run(call, work, svm=svm, return_timeout=query.patience))
+
+
+async def _delete(request: Request, uuid: str, _: WriteQuery) -> Reply | None:
+    await request.services.key_managers.delete(request.call, uuid)
+    return None
+
+
+async def _page(request: Request, page: Page) -> tuple[KeyManagerView, ...]:
+    return await request.services.key_managers.page(request.call, page)
+
+
+async def _show(request: Request, wanted: Wanted) -> KeyManagerView:
+    return await request.services.key_managers.get(request.call, request.path_uuid(), wanted)
+
+
+_CREATE = {"create_inactive": BOOLEAN}
+_CHANGE = {"validate_certificates": BOOLEAN}
 
 PATHS: Paths = {
-    COLLECTION: {
-        "GET": listing(KEY_MANAGERS, lambda request, page: request.services.key_managers.page(request.call, page)),
-        "POST": _create,
+    COLLECTION: {"GET": listing(KEY_MANAGERS, _page), "POST": _post},
+    f"{COLLECTION}/{{uuid}}": {
+        "GET": showing(KEY_MANAGERS, _show),
+        "PATCH": patching(KEY_MANAGERS, _patch, _CHANGE),
+        "DELETE": deleting(KEY_MANAGERS, _delete),
     },
-    f"{COLLECTION}/{{uuid}}": {"GET": showing(KEY_MANAGERS, _show)},
 }

@@ -12,7 +12,7 @@ from keystead.api.checking import RECORDS
 from keystead.api.hal import Reply, segment
 from keystead.api.operations import Paths, created, deleting, listing, patching, showing
 from keystead.api.query import read_write
-from keystead.api.resource import Field, Resource, column
+from keystead.api.resource import Field, Resource
 from keystead.api.values import BOOLEAN, SECRET, SERVER, UUID, Type, integer, text
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -62,7 +62,7 @@ KEY_SERVERS = Resource(
             read=Read.KEY,
             post=True,
             required=True,
-            equals=lambda address: {"address": address.key},
+            column="address",
         ),
         Field(
             name="port",
@@ -79,7 +79,7 @@ KEY_SERVERS = Resource(
             get=attrgetter("timeout"),
             post=True,
             patch=True,
-            equals=column("timeout"),
+            column="timeout",
         ),
         Field(
             name="username",
@@ -89,7 +89,7 @@ KEY_SERVERS = Resource(
             get=attrgetter("username"),
             post=True,
             patch=True,
-            equals=column("username"),
+            column="username",
         ),
         Field(
             name="password",
@@ -118,7 +118,7 @@ KEY_SERVERS = Resource(
             post=True,
             patch=True,
             since="9.14",
-            equals=column("create_remove_timeout"),
+            column="create_remove_timeout",
         ),
         Field(
             name="tls_server_name",

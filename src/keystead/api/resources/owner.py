@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.resource import Field, Group, column
+from keystead.api.resource import Field, Group
 from keystead.api.resources.svms import svm_link
 from keystead.api.values import UUID, one_of, text
 from keystead.core.query import Read
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 
 def owner_fields(
-    svm_of: Callable[[Any], Svm | None], *, key: bool = False, scope_post: bool = False
+    svm_of: Callable[[Any], Svm | None], *, key: bool = False, scope_post: bool = False, patch: bool = False
 ) -> tuple[Field | Group, ...]:
-    """The fields of an owner; ``key`` shows ``svm.name`` always, ``scope_post`` accepts ``scope`` in POST."""
+    """The fields of an owner; ``key`` shows ``svm.name`` always, ``scope_post`` accepts ``scope`` in POST.
+
+    ``patch``: a PATCH may repeat them, and the resource checks that they agree.
+    """
     return (
         Field(
             name="scope",
@@ -27,7 +30,8 @@ def owner_fields(
             help="``svm`` when it belongs to an SVM, else ``cluster``.",
             get=lambda view: "cluster" if svm_of(view) is None else "svm",
             post=scope_post,
-            equals=lambda scope: {"svm_uuid": None} if scope == "cluster" else {},
+            patch=patch,
+            column="scope",
         ),
         Group(name="svm", help="The SVM; absent for scope ``cluster``.", get=svm_of, link=svm_link),
         Field(
@@ -36,7 +40,8 @@ def owner_fields(
             help="The SVM's identifier.",
             get=attrgetter("uuid"),
             post=True,
-            equals=column("svm_uuid"),
+            patch=patch,
+            column="svm_uuid",
         ),
         Field(
             name="svm.name",
@@ -45,6 +50,7 @@ def owner_fields(
             get=attrgetter("name"),
             read=Read.KEY if key else Read.NORMAL,
             post=True,
-            equals=column("svm_name"),
+            patch=patch,
+            column="svm_name",
         ),
     )

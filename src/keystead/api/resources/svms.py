@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.hal import Reply, segment
 from keystead.api.operations import Paths, created, deleting, listing, patching, showing
 from keystead.api.query import read_write
-from keystead.api.resource import Field, Group, Resource, column, itself
+from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.values import TEXT, UUID, name, one_of
 from keystead.core.query import Read
 
@@ -35,7 +35,7 @@ SVMS = Resource(
             help="The SVM's identifier.",
             get=attrgetter("uuid"),
             read=Read.KEY,
-            equals=column("uuid"),
+            column="uuid",
         ),
         Field(
             name="name",
@@ -46,7 +46,7 @@ SVMS = Resource(
             post=True,
             patch=True,
             required=True,
-            equals=column("name"),
+            column="name",
         ),
         Field(name="state", type=one_of("running"), help="Always ``running``.", get=lambda _: "running"),
         Field(name="subtype", type=one_of("default"), help="Always ``default``.", get=lambda _: "default"),

@@ -38,6 +38,12 @@ FIELDS_EXCLUDE_EACH_OTHER = row(
 )
 FIELD_TWICE = row(262188, 400, 'Field "{field}" was specified twice.', "A JSON object or a query names a field twice.")
 NO_VALUES = row(262190, 400, "You must provide one or more values to apply your changes.", "A PATCH without a field.")
+EXPRESSION_WITHOUT_VALUE = row(
+    262194,
+    400,
+    'The expression for field "{field}" is missing a value at position {position}.',
+    'An operator of a filter has nothing to compare with; an empty text is written `""`.',
+)
 FIELD_NOT_SETTABLE = row(
     262196, 400, 'Field "{field}" cannot be set in this operation', "The field is read-only, or not for this method."
 )
@@ -48,7 +54,10 @@ INVALID_SECRET_VALUE = row(
     262197, 400, 'Invalid value for field "{field}" ({type})', "As above, for a field whose value is never quoted."
 )
 INVALID_FIELDS_VALUE = row(
-    262197, 400, 'The value "{value}" is invalid for field "fields" (<field,...>)', "`fields` names an unknown field."
+    262197,
+    400,
+    'The value "{value}" is invalid for field "{field}" (<field,...>)',
+    "`fields` or `query_fields` names an unknown field.",
 )
 BODY_NOT_ALLOWED = row(262198, 400, "A request body is not allowed for this method.", "A GET or HEAD with a body.")
 INVALID_JSON = row(
@@ -82,11 +91,47 @@ FIELD_NOT_QUERYABLE = row(
 )
 ARRAY_EXPECTED = row(262254, 400, 'Field "{field}" must be an array.', "A JSON value that must be an array is not.")
 ARRAY_NOT_EXPECTED = row(262255, 400, 'Field "{field}" must not be an array.', "An array where one value belongs.")
+FIELD_NOT_ORDERED = row(
+    262268, 400, 'The field "{field}" is not supported as an order_by= field.', "It is unknown, computed or an array."
+)
+QUERY_QUOTE = row(
+    262272, 400, "The specified query contains an unmatched quote.", "A quote or brace of `query` is not closed."
+)
+QUERY_INCOMPLETE = row(
+    262273,
+    400,
+    'Both "query_fields" and "query" must be specified if either one is specified.',
+    "A cross-field query lacks one of its two parameters.",
+)
+QUERY_EMPTY = row(
+    262274,
+    400,
+    "The specified query is either empty or is equivalent to an empty query.",
+    "`query` holds nothing but blanks and wildcards.",
+)
+QUERY_WITHOUT_FIELDS = row(
+    262275,
+    400,
+    "At least one field must be specified for the cross-field query.",
+    "`query_fields` names nothing, or leaves everything out again.",
+)
+QUERY_FIELD_TWICE = row(
+    262276,
+    400,
+    'The field "{field}" was specified twice for the "query_fields" parameter.',
+    "`query_fields` names a field twice.",
+)
 QUERY_ONLY_IN_GET = row(
     262277,
     400,
     'The "query_fields" and "query" parameters may only be specified for GET requests.',
     "A cross-field query in a write.",
+)
+FIELDS_BRACES = row(
+    262286,
+    400,
+    'Mismatching braces found in the "fields" query at position {position}.',
+    "A brace is not closed, not opened, or does not follow `name.`.",
 )
 RECORD_FAILED = row(
     262287,

@@ -1,0 +1,48 @@
+"""The records of one answer: read in steps until the page is full, or the list or the time is at its end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keystead.api.filtering import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from keystead.api.query import GetQuery
+    from keystead.api.resource import Resource
+    from keystead.service.ports import Page
+
+_STEP = 1000  # records read at a time
+
+
+class Found(NamedTuple):
+    """Records, and where there may be more: after ``last``, of which ``offset`` are still to be left out."""
+
+    views: Sequence[Any]
+    last: Any = None
+    offset: int = 0
+
+
+async def collect(resource: Resource, query: GetQuery, read: Callable[[Page], Awaitable[Sequence[Any]]]) -> Found:
+    """Read the records that a GET asks for. What the store cannot answer is compared here."""
+    ends = time.monotonic() + query.return_timeout
+    limit, page = query.page.limit, query.page
+    offset = page.offset if query.rest else 0  # what the store cannot count
+    page = replace(page, offset=page.offset - offset)
+    found: list[Any] = []
+    while True:
+        step = _STEP if query.rest else min(limit + 1 - len(found), _STEP)
+        rows = await read(replace(page, limit=step))
+        matching = [view for view in rows if matches(resource, query.rest, view)]
+        found += matching[offset:]
+        offset = max(0, offset - len(matching))
+        if len(found) > limit:
+            return Found(found[:limit], found[limit - 1])
+        if len(rows) < step:
+            return Found(found)
+        page = replace(page, after=query.place(rows[-1]), offset=0)
+        if time.monotonic() > ends:
+            return Found(found, rows[-1], offset)

@@ -1,0 +1,162 @@
+"""Filters and orders of a resource's fields: typed, split into what the store answers and what is compared in memory.
+
+Both mean the same: a condition on a field with a column is one on the column, the operand as it is stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.query import Read, quoted
+from keystead.core.query_fields import parse_fields
+from keystead.core.query_filter import parse_filter, parse_words
+from keystead.core.query_order import parse_order
+from keystead.core.query_where import Condition, Op, Order, holds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from keystead.api.resource import Field, Resource
+    from keystead.api.values import Type
+    from keystead.core.query_filter import Alternative
+    from keystead.core.query_where import Clause, Where
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """``stored`` is on columns, ``rest`` on fields; ``single`` are those of one field each; ``names`` all of these."""
+
+    stored: Where = ()
+    rest: Where = ()
+    single: Where = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The fields that are filtered by."""
+        return frozenset(clause[0].name for clause in self.single)
+
+
+def read_filters(resource: Resource, parameters: Mapping[str, str], *, ignore_unknown: bool = False) -> Filters:
+    """Read what every parameter asks of the field that it names.
+
+    Raises 262179 for an unknown name, 262250 for a field that cannot be read, 262185, 262194 or 262197 for a value.
+    """
+    clauses: list[Clause] = []
+    for name, text in parameters.items():
+        shown = quoted(name)
+        declared = resource.fields.get(name)
+        if declared is None and not resource.catalogue.is_absent(name):
+            if ignore_unknown:
+                continue
+            raise OntapError(errors.UNEXPECTED_ARGUMENT, target=shown, field=shown)
+        if declared is None or declared.read is Read.NEVER:
+            raise OntapError(errors.FIELD_NOT_QUERYABLE, target=shown, field=shown)
+        clauses.append(tuple(_typed(declared, alternative) for alternative in parse_filter(name, text)))
+    return _split(resource, clauses, single=tuple(clauses))
+
+
+def read_words(resource: Resource, query: str | None, query_fields: str | None) -> Filters:
+    """Read a cross-field query. Raises 262272 to 262276."""
+    if query is None and query_fields is None:
+        return Filters()
+    if query is None or query_fields is None:
+        raise OntapError(errors.QUERY_INCOMPLETE, target="query_fields" if query_fields is None else "query")
+    names = _query_fields(resource, query_fields)
+    clauses = [
+        tuple(
+            Condition(name, Op.LIKE, tuple(map(resource.fields[name].type.folded, pieces)))
+            for pieces in word
+            for name in names
+        )
+        for word in parse_words(query)
+    ]
+    return _split(resource, clauses)
+
+
+def _query_fields(resource: Resource, text: str) -> list[str]:
+    listed = [name.strip().removeprefix("!") for name in text.split(",")]
+    for place, name in enumerate(listed):
+        if name and name in listed[:place]:
+            raise OntapError(errors.QUERY_FIELD_TWICE, target="query_fields", field=quoted(name))
+    included, excluded = parse_fields(text)
+    names = resource.catalogue.named(included, "query_fields") - resource.catalogue.named(excluded, "query_fields")
+    if not names:
+        raise OntapError(errors.QUERY_WITHOUT_FIELDS, target="query_fields")
+    return sorted(names)
+
+
+def read_order(resource: Resource, text: str) -> tuple[Order, ...]:
+    """Read ``order_by``, on fields. Raises 262268 for a field that the store cannot order by."""
+    order = parse_order(text)
+    for key in order:
+        declared = resource.fields.get(key.name)
+        if declared is None or declared.column is None or declared.many:
+            raise OntapError(errors.FIELD_NOT_ORDERED, target="order_by", field=quoted(key.name))
+    return order
+
+
+def matches(resource: Resource, where: Where, view: Any, beneath: str = "") -> bool:
+    """Evaluate conditions on fields in memory; ``beneath`` is the group that the view is an element of."""
+    return holds(where, lambda condition: _values(resource, condition, view, beneath))
+
+
+def beneath(where: Where, path: str) -> Where:
+    """The clauses about fields beneath a group."""
+    return tuple(clause for clause in where if clause[0].name.startswith(f"{path}."))
+
+
+def parsed(type_: Type, name: str, text: Any) -> Any:
+    """Make a value of a type from a parameter's text. Raises 262197."""
+    try:
+        return type_.parse(text)
+    except ValueError:
+        raise OntapError(
+            errors.INVALID_FIELD_VALUE, target=name, field=name, value=quoted(text), type=type_.text
+        ) from None
+
+
+def _typed(declared: Field, alternative: Alternative) -> Condition:
+    name, type_, operand = declared.name, declared.type, alternative.operand
+    made: Any = operand
+    if alternative.op is Op.LIKE:
+        made = tuple(type_.folded(piece) for piece in operand or ())
+    elif isinstance(operand, tuple):
+        made = tuple(parsed(type_, name, end) for end in operand)
+    elif operand is not None:
+        made = parsed(type_, name, operand)
+    return Condition(name, alternative.op, made, alternative.negated)
+
+
+def _split(resource: Resource, clauses: Iterable[Clause], single: Where = ()) -> Filters:
+    stored: list[Clause] = []
+    rest: list[Clause] = []
+    for clause in clauses:
+        columns = [_stored(resource.fields[condition.name], condition) for condition in clause]
+        compiled = tuple(column for column in columns if column is not None)
+        if len(compiled) == len(clause):
+            stored.append(compiled)
+        else:
+            rest.append(clause)
+    return Filters(tuple(stored), tuple(rest), single)
+
+
+def _stored(declared: Field, condition: Condition) -> Condition | None:
+    """The same condition on the column, None when there is none that answers it."""
+    if declared.column is None or (condition.op is Op.LIKE and not declared.type.textual):
+        return None
+    operand = condition.operand
+    if condition.op is Op.RANGE:
+        operand = tuple(map(declared.type.stored, operand))
+    elif condition.op not in {Op.LIKE, Op.UNSET}:
+        operand = declared.type.stored(operand)
+    return replace(condition, name=declared.column, operand=operand)
+
+
+def _values(resource: Resource, condition: Condition, view: Any, beneath: str) -> Sequence[Any]:
+    type_ = resource.fields[condition.name].type
+    shown = resource.values(view, condition.name, beneath)
+    of: Callable[[Any], Any] = type_.folded if condition.op is Op.LIKE else type_.comparable
+    return [of(value) for value in shown]

@@ -1,0 +1,105 @@
+"""Conditions on records, as values: what the store turns into SQL, and what is compared in memory when it cannot.
+
+A :data:`Where` holds when each of its clauses does, a clause when any of its conditions does. Text is compared by code
+points, which is the order of its UTF-8 bytes too. Source: "Getting started with the ONTAP REST API", "Record
+filtering". No field types, no parsing, no storage.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Pieces = tuple[str, ...]
+"""A pattern: the literal texts between its wildcards, ``("a", "b")`` for ``a*b``; one piece has no wildcard."""
+
+
+class Op(Enum):
+    """How a value is compared with an operand."""
+
+    EQUAL = "="
+    LESS = "<"
+    AT_MOST = "<="
+    MORE = ">"
+    AT_LEAST = ">="
+    RANGE = ".."  # the operand is a pair, both ends belong to it
+    LIKE = "*"  # the operand is Pieces, the value a text
+    UNSET = "null"  # there is no value; no operand
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether a value of ``name`` compares so with ``operand``; of several values (an array) any one.
+
+    ``name`` is a field, or a column of the store. What is unset meets neither a comparison nor a negated one.
+    """
+
+    name: str
+    op: Op
+    operand: Any = None
+    negated: bool = False
+
+    def holds(self, values: Sequence[Any]) -> bool:
+        """Compare with the values that a record has: none where it is unset."""
+        if self.op is Op.UNSET:
+            return (not values) is not self.negated
+        compare = _COMPARE[self.op]
+        return any(compare(value, self.operand) is not self.negated for value in values)
+
+
+Clause = tuple[Condition, ...]
+Where = tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One key of an order. What is unset comes last, or first with ``descending``."""
+
+    name: str
+    descending: bool = False
+
+
+def equal(**values: str | int | bool | None) -> Where:
+    """Each name has this value; None is unset."""
+    return tuple((Condition(name, Op.UNSET if value is None else Op.EQUAL, value),) for name, value in values.items())
+
+
+def holds(where: Where, values: Callable[[Condition], Sequence[Any]]) -> bool:
+    """Evaluate in memory; ``values`` returns what a record has for a condition's name: texts for LIKE."""
+    return all(any(condition.holds(values(condition)) for condition in clause) for clause in where)
+
+
+def like(text: str, pieces: Pieces) -> bool:
+    """Whether a text matches a pattern; the time is linear in both for each wildcard."""
+    if len(pieces) == 1:
+        return text == pieces[0]
+    first, *middle, last = pieces
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    position, end = len(first), len(text) - len(last)
+    for piece in middle:
+        found = text.find(piece, position, end)
+        if found < 0:
+            return False
+        position = found + len(piece)
+    return True
+
+
+def _within(value: Any, ends: tuple[Any, Any]) -> bool:
+    return bool(ends[0] <= value <= ends[1])
+
+
+_COMPARE: dict[Op, Callable[[Any, Any], bool]] = {
+    Op.EQUAL: operator.eq,
+    Op.LESS: operator.lt,
+    Op.AT_MOST: operator.le,
+    Op.MORE: operator.gt,
+    Op.AT_LEAST: operator.ge,
+    Op.RANGE: _within,
+    Op.LIKE: like,
+}
