@@ -27,11 +27,19 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 def pem(
-    *, cn: str | None = "leaf", ca: bool | None = None, start: int = -1, end: int = 1, key: Key = KEY, ids: bool = False
+    *,
+    cn: str | None = "leaf",
+    ca: bool | None = None,
+    start: int = -1,
+    end: int = 1,
+    key: Key = KEY,
+    ids: bool = False,
+    issuer: str | None = None,
 ) -> str:
     """Make a self-signed certificate; ``start`` and ``end`` are days from NOW, ``ca`` None leaves constraints out."""
     name = x509.Name([] if cn is None else [x509.NameAttribute(NameOID.COMMON_NAME, cn)])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 255)
+    signer = name if issuer is None else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)])
+    builder = x509.CertificateBuilder(signer, name, key.public_key(), 255)
     builder = builder.not_valid_before(NOW + dt.timedelta(start)).not_valid_after(NOW + dt.timedelta(end))
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
@@ -56,9 +64,14 @@ CA = NewCertificate("server_ca", pem(ca=True, cn="root"))
 
 REFUSED: dict[str, tuple[NewCertificate, ErrorKind, str]] = {
     "type unknown": (replace(CA, type="nonsense"), errors.CERTIFICATE_TYPE, "type"),
-    "type not kept": (replace(CLIENT, type="server"), errors.CERTIFICATE_TYPE, "type"),
+    "a root_ca from elsewhere": (replace(CLIENT, type="root_ca"), errors.CERTIFICATE_TYPE, "type"),
+    "server without key": (replace(CLIENT, type="server", private_key=None), errors.PRIVATE_KEY_EMPTY, "private_key"),
     "client without key": (replace(CLIENT, private_key=None), errors.PRIVATE_KEY_EMPTY, "private_key"),
     "client, empty key": (replace(CLIENT, private_key=Secret("")), errors.PRIVATE_KEY_EMPTY, "private_key"),
+    "client CA with key": (replace(CA, type="client_ca", private_key=key_pem()), errors.KEY_FOR_CA, "private_key"),
+    "client CA flag false": (
+        replace(CA, type="client_ca", public_certificate=pem(ca=False)), errors.NOT_A_CA, "public_certificate"
+    ),
     "CA with key": (replace(CA, private_key=key_pem()), errors.KEY_FOR_CA, "private_key"),
     "CA with intermediates": (
         replace(CA, intermediate_certificates=(CA.public_certificate,)),
@@ -88,6 +101,22 @@ REFUSED: dict[str, tuple[NewCertificate, ErrorKind, str]] = {
     "CA flag false": (replace(CA, public_certificate=pem(ca=False)), errors.NOT_A_CA, "public_certificate"),
     "no constraints": (replace(CA, public_certificate=pem()), errors.NOT_A_CA, "public_certificate"),
     "no subject": (replace(CA, public_certificate=pem(cn=None, ca=True)), errors.NO_COMMON_NAME, "common_name"),
+    "a common name with a line end": (
+        replace(CA, public_certificate=pem(cn="ro\not", ca=True)), errors.COMMON_NAME_INVALID, "public_certificate"
+    ),
+    "a common name with a NUL": (
+        replace(CA, public_certificate=pem(cn="ro\0ot", ca=True)), errors.COMMON_NAME_INVALID, "public_certificate"
+    ),
+    "a long common name": (
+        replace(CA, common_name="x" * 256), errors.COMMON_NAME_INVALID, "common_name"
+    ),
+    "an issuer with an escape": (
+        replace(CLIENT, public_certificate=pem(issuer="\x1b[2J")), errors.NOT_A_CA, "public_certificate"
+    ),
+    "an enormous text": (
+        replace(CA, public_certificate="-----BEGIN CERTIFICATE-----\n" + "A" * 60_000),
+        errors.CERTIFICATE_MALFORMED, "public_certificate",
+    ),
     "other key": (replace(CLIENT, private_key=key_pem(OTHER_KEY)), errors.KEY_MISMATCH, "private_key"),
     "key not PEM": (replace(CLIENT, private_key=Secret("x")), errors.KEY_MALFORMED, "private_key"),
     "encrypted key": (replace(CLIENT, private_key=key_pem(password=b"p")), errors.KEY_MALFORMED, "private_key"),
@@ -116,7 +145,7 @@ def test_client_is_described() -> None:
         "client", pem(ids=True), private_key=key_pem(), intermediate_certificates=(CA.public_certificate,)
     )
     stored = check_install(asked, "u", None, NOW)
-    assert (stored.uuid, stored.type, stored.common_name, stored.name) == ("u", "client", "leaf", "leaf_FF")
+    assert (stored.uuid, stored.type, stored.common_name, stored.name) == ("u", "client", "leaf", "leaf_FF_client")
     assert (stored.ca, stored.serial_number, stored.key_size, stored.hash_function) == ("leaf", "FF", 256, "sha256")
     assert (stored.subject_key_identifier, stored.authority_key_identifier) == ("01:AB", "02:CD")
     assert stored.expiry_time == NOW + dt.timedelta(1)
@@ -130,6 +159,47 @@ def test_names_given() -> None:
         replace(CA, name="mine", common_name="cn", public_certificate=pem(cn=None, ca=True)), "u", None, NOW
     )
     assert (stored.name, stored.common_name) == ("mine", "cn")
+
+
+def test_a_made_up_name_fits() -> None:
+    """A name that is made up is as long as a name may be, and tells the types of one certificate apart."""
+    for type_ in ("server_ca", "client_ca"):
+        stored = check_install(replace(CA, type=type_, common_name="x" * 255), "u", None, NOW)
+        assert len(stored.name) == 255
+        assert stored.name.endswith(f"x_FF_{type_}")
+
+
+def test_without_a_common_name() -> None:
+    """A subject or issuer without common name is named by the whole of it; an empty issuer by nothing."""
+    unit = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "NTAP")])
+    for issuer, shown in ((unit, "O=NTAP"), (x509.Name([]), "")):
+        made = x509.CertificateBuilder(issuer, unit, KEY.public_key(), 1, NOW - dt.timedelta(1), NOW + dt.timedelta(1))
+        text = made.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+        stored = check_install(NewCertificate("server", text, private_key=key_pem()), "u", None, NOW)
+        assert (stored.common_name, stored.ca) == ("O=NTAP", shown)
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_a_negative_serial_number() -> None:
+    """A serial number that RFC 5280 forbids cannot be shown."""
+    der = x509.load_pem_x509_certificate(CA.public_certificate.encode()).public_bytes(serialization.Encoding.DER)
+    strange = base64.encodebytes(der.replace(bytes.fromhex("020200ff"), bytes.fromhex("020281ff"), 1)).decode()
+    text = f"-----BEGIN CERTIFICATE-----\n{strange}-----END CERTIFICATE-----\n"
+    assert x509.load_pem_x509_certificate(text.encode()).serial_number < 0
+    with pytest.raises(OntapError) as raised:
+        check_install(replace(CA, public_certificate=text), "u", None, NOW)
+    assert raised.value.kind is errors.CERTIFICATE_MALFORMED
+
+
+@pytest.mark.parametrize("form", ["TraditionalOpenSSL", "PKCS8"])
+def test_private_key_forms(form: str) -> None:
+    """PKCS #8 and the older forms, with what openssl writes before them."""
+    encryption, encoding = serialization.NoEncryption(), serialization.Encoding.PEM
+    written = KEY.private_bytes(encoding, getattr(serialization.PrivateFormat, form), encryption)
+    parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    for text in (written, parameters + written, b"a note\n" + written):
+        stored = check_install(replace(CLIENT, type="server", private_key=Secret(text)), "u", None, NOW)
+        assert stored.type == "server"
 
 
 def test_surrounding_text_is_dropped() -> None:

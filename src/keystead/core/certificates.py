@@ -1,20 +1,20 @@
 """The rules of installing a certificate: what is read from it and which ONTAP code a bad one gets.
 
-Pure: the time is an argument and no file is read. Source: ONTAP pages of ``POST`` and ``DELETE
-/security/certificates``; certificates are read as RFC 5280 says, by ``cryptography``.
+Pure: the time is an argument and no file is read. Source: ONTAP page of ``POST /security/certificates``; certificates
+are read as RFC 5280 says, by ``cryptography``. Making them is certificates_making.py, signing certificates_signing.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-from cryptography.x509.oid import NameOID
 
 from keystead.core import errors
+from keystead.core.certificates_subjects import check_common_name, common_name_of, extension_of, printable
 from keystead.core.errors import OntapError
 from keystead.core.model import Certificate, CertificateType
 
@@ -25,17 +25,25 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
 
 _PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-_PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+"""The keys that TLS can use."""
 
 RSA_BITS = (2048, 8192)
 """Smallest and largest RSA keys: TLS refuses smaller ones, and a handshake with a larger one takes too long."""
 
-Kind = TypeVar("Kind", bound=x509.ExtensionType)
+SERIAL_NUMBERS = range(1, 1 << 160)
+"""RFC 5280 section 4.1.2.2: positive, at most 20 octets."""
+
+NAME_LIMIT = 255
+"""Characters of a certificate's name."""
+
+_WITH_KEY = {CertificateType.CLIENT, CertificateType.SERVER}
+_AUTHORITIES = {CertificateType.CLIENT_CA, CertificateType.SERVER_CA}
 
 
 @dataclass(frozen=True, slots=True)
 class NewCertificate:
-    """A certificate as the caller asks for it; PEM texts. ``name`` and ``common_name`` are made up when absent."""
+    """A certificate to install; PEM texts. ``name`` and ``common_name`` are made up when absent."""
 
     type: str
     public_certificate: str
@@ -55,27 +63,28 @@ def check_install(new: NewCertificate, uuid: str, svm: Svm | None, now: datetime
         raise OntapError(errors.CERTIFICATE_NOT_YET_VALID, target="public_certificate")
     if leaf.not_valid_after_utc < now:
         raise OntapError(errors.CERTIFICATE_EXPIRED, target="public_certificate")
-    if type_ is CertificateType.SERVER_CA and not _is_ca(leaf):
+    if type_ in _AUTHORITIES and not _is_ca(leaf):
         raise OntapError(errors.NOT_A_CA, target="public_certificate")
     if new.private_key is not None:
         _check_private_key(new.private_key, leaf)
     intermediates = tuple(
-        _pem(_read_certificate(text, f"intermediate_certificates[{index}]"))
+        pem_of(_read_certificate(text, f"intermediate_certificates[{index}]"))
         for index, text in enumerate(new.intermediate_certificates)
     )
-    return replace(_described(leaf, new), uuid=uuid, svm=svm, type=type_, intermediates=intermediates)
+    made = described(leaf, type_, name=new.name, common_name=new.common_name)
+    return replace(made, uuid=uuid, svm=svm, intermediates=intermediates)
 
 
 def _checked_type(new: NewCertificate) -> CertificateType:
-    """Return the type, with what may and must come with it."""
-    if new.type not in {CertificateType.CLIENT, CertificateType.SERVER_CA}:
+    """Return the type, with what may and must come with it. A ``root_ca`` is made here and never installed."""
+    if new.type not in _WITH_KEY | _AUTHORITIES:
         raise OntapError(errors.CERTIFICATE_TYPE, target="type")
     type_ = CertificateType(new.type)
-    if type_ is CertificateType.CLIENT and not new.private_key:
+    if type_ in _WITH_KEY and not new.private_key:
         raise OntapError(errors.PRIVATE_KEY_EMPTY, target="private_key")
-    if type_ is CertificateType.SERVER_CA and new.private_key is not None:
+    if type_ in _AUTHORITIES and new.private_key is not None:
         raise OntapError(errors.KEY_FOR_CA, target="private_key")
-    if type_ is CertificateType.SERVER_CA and new.intermediate_certificates:
+    if type_ in _AUTHORITIES and new.intermediate_certificates:
         raise OntapError(errors.INTERMEDIATES_FOR_CA, target="intermediate_certificates")
     return type_
 
@@ -87,9 +96,11 @@ def _read_certificate(text: str, target: str) -> x509.Certificate:
         _ = certificate.subject, certificate.issuer, certificate.extensions
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         public = certificate.public_key()
-        if not isinstance(public, _PublicKey):
+        if not isinstance(public, PublicKey):
             raise OntapError(errors.CERTIFICATE_MALFORMED, target=target)
-        _check_key_size(public, target)
+        check_key_size(public, target)
+        if certificate.serial_number not in SERIAL_NUMBERS:
+            raise OntapError(errors.CERTIFICATE_MALFORMED, target=target)
     except OntapError:
         raise
     except Exception:  # noqa: BLE001 - the parser raises many types for hostile bytes; each means "not readable"
@@ -98,7 +109,7 @@ def _read_certificate(text: str, target: str) -> x509.Certificate:
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:
-    constraints = _extension(certificate, x509.BasicConstraints)
+    constraints = extension_of(certificate.extensions, x509.BasicConstraints)
     return constraints is not None and constraints.ca
 
 
@@ -109,10 +120,10 @@ def _check_private_key(key: Secret, leaf: x509.Certificate) -> None:
         public = loaded.public_key()
     except Exception:  # noqa: BLE001 - as above; an encrypted key is a TypeError
         raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
-    if not (isinstance(loaded, _PrivateKey) and isinstance(public, _PublicKey)):
+    if not (isinstance(loaded, _PrivateKey) and isinstance(public, PublicKey)):
         raise OntapError(errors.KEY_MALFORMED, target="private_key")
-    _check_key_size(public, "private_key")
-    if _spki(public) != _spki(cast("_PublicKey", leaf.public_key())):  # its type was checked when it was read
+    check_key_size(public, "private_key")
+    if _spki(public) != _spki(cast("PublicKey", leaf.public_key())):  # its type was checked when it was read
         raise OntapError(errors.KEY_MISMATCH, target="private_key")
     try:
         _prove(loaded)
@@ -120,7 +131,8 @@ def _check_private_key(key: Secret, leaf: x509.Certificate) -> None:
         raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
 
 
-def _check_key_size(public: _PublicKey, target: str) -> None:
+def check_key_size(public: PublicKey, target: str) -> None:
+    """Refuse an RSA key that TLS refuses, or whose use takes too long (3735700)."""
     if isinstance(public, rsa.RSAPublicKey) and not RSA_BITS[0] <= public.key_size <= RSA_BITS[1]:
         raise OntapError(errors.KEY_SIZE, target=target)
 
@@ -138,26 +150,29 @@ def _prove(private: _PrivateKey) -> None:
         private.public_key().verify(private.sign(message), message)
 
 
-def _spki(key: _PublicKey) -> bytes:
+def _spki(key: PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _described(leaf: x509.Certificate, new: NewCertificate) -> Certificate:
-    """Read everything that ONTAP shows of a certificate. Identity and type are filled in by the caller."""
-    common_name = new.common_name or _common_name(leaf)
+def described(
+    leaf: x509.Certificate, type_: CertificateType, *, name: str | None, common_name: str | None
+) -> Certificate:
+    """Read everything that ONTAP shows of a certificate. Its uuid, SVM and key are filled in by the caller."""
+    common_name = _common_name(leaf, common_name)
     serial_number = f"{leaf.serial_number:X}"
-    authority = _extension(leaf, x509.AuthorityKeyIdentifier)
-    subject = _extension(leaf, x509.SubjectKeyIdentifier)
+    authority = extension_of(leaf.extensions, x509.AuthorityKeyIdentifier)
+    subject = extension_of(leaf.extensions, x509.SubjectKeyIdentifier)
     public = leaf.public_key()
+    made_up = f"_{serial_number}_{type_.value}"
     return Certificate(
         uuid="",
         svm=None,
-        name=new.name or f"{common_name}_{serial_number}",
-        type=CertificateType.CLIENT,
+        name=name or common_name[: NAME_LIMIT - len(made_up)] + made_up,
+        type=type_,
         common_name=common_name,
-        public_certificate=_pem(leaf),
+        public_certificate=pem_of(leaf),
         intermediates=(),
-        ca=_common_name_of(leaf.issuer) or leaf.issuer.rfc4514_string(),
+        ca=_issuer(leaf),
         serial_number=serial_number,
         not_before=leaf.not_valid_before_utc,
         expiry_time=leaf.not_valid_after_utc,
@@ -168,17 +183,22 @@ def _described(leaf: x509.Certificate, new: NewCertificate) -> Certificate:
     )
 
 
-def _common_name(leaf: x509.Certificate) -> str:
-    """The subject's common name, else the whole subject; an empty subject is 3735676."""
-    name = _common_name_of(leaf.subject) or leaf.subject.rfc4514_string()
+def _common_name(leaf: x509.Certificate, given: str | None) -> str:
+    """What the caller calls it, else the subject's common name, else the whole subject; an empty one is 3735676."""
+    if given:
+        return check_common_name(given, "common_name")
+    name = common_name_of(leaf.subject) or leaf.subject.rfc4514_string()
     if not name:
         raise OntapError(errors.NO_COMMON_NAME, target="common_name")
+    return check_common_name(name, "public_certificate")
+
+
+def _issuer(leaf: x509.Certificate) -> str:
+    """The issuer's common name, else the whole issuer, which can be empty."""
+    name = common_name_of(leaf.issuer) or leaf.issuer.rfc4514_string()
+    if name and not printable(name):
+        raise OntapError(errors.NOT_A_CA, target="public_certificate")
     return name
-
-
-def _common_name_of(name: x509.Name) -> str:
-    values = [str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    return values[-1] if values else ""
 
 
 def _hash_function(leaf: x509.Certificate) -> str:
@@ -189,16 +209,10 @@ def _hash_function(leaf: x509.Certificate) -> str:
     return algorithm.name.replace("-", "") if algorithm else ""
 
 
-def _extension(leaf: x509.Certificate, kind: type[Kind]) -> Kind | None:
-    try:
-        return leaf.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
-
-
 def _colons(digest: bytes | None) -> str:
     return digest.hex(":").upper() if digest else ""
 
 
-def _pem(certificate: x509.Certificate) -> str:
+def pem_of(certificate: x509.Certificate) -> str:
+    """A certificate as PEM text."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from keystead.core.errors.table import row
 
+COMMON_NAME_ABSENT = row(
+    3735558,
+    400,
+    "Failed to extract information about Common Name from the certificate.",
+    "A signing request has neither a common name nor a subject alternative name.",
+)
+COMMON_NAME_INVALID = row(
+    3735588,
+    400,
+    "The common name (CN) extracted from the certificate is not valid.",
+    "A common name is too long, or a subject holds control characters or blanks at its ends.",
+)
 NO_COMMON_NAME = row(
     3735676,
     400,
@@ -14,12 +26,37 @@ NO_COMMON_NAME = row(
 KEY_FOR_CA = row(
     3735618, 400, "Cannot accept private key for server_ca or client_ca.", "A private key came with a CA certificate."
 )
-CERTIFICATE_TYPE = row(3735622, 400, "The certificate type is not supported.", "No such type, or not one stored here.")
+CERTIFICATE_TYPE = row(
+    3735622, 400, "The certificate type is not supported.", "No such type; or a root_ca that was not made here."
+)
+NOT_SIGNED = row(
+    3735626,
+    400,
+    "Failed to generate signed Certificate.",
+    "The signing request cannot be read, or asks for what is not certified; `arguments` name the reason.",
+)
+CA_UNUSABLE = row(
+    3735628, 400, "Failed to use CA certificate for signing.", "The certificate is no root_ca, or has expired."
+)
+COMMON_NAME_OF_CA = row(
+    3735629,
+    400,
+    "Failed to sign the certificate because Common Name of signing certificate and Common Name of CA certificate are"
+    " same.",
+    "A signing request has the common name of the root_ca.",
+)
+OUTLIVES_CA = row(
+    3735630,
+    400,
+    "Failed to sign the certificate because expiry date of signing certificate exceeds the expiry date of CA"
+    " certificate.",
+    "expiry_time, or the default of 365 days, lies after the root_ca's.",
+)
 NOT_A_CA = row(
     3735632,
     400,
     "Failed to extract Certificate Authority Information from the certificate.",
-    "A server_ca certificate without the CA flag (X.509 basic constraints).",
+    "A CA certificate without the CA flag (X.509 basic constraints), or an issuer's name with control characters.",
 )
 SERIAL_GIVEN = row(
     3735645, 400, "Cannot specify a value for serial. It is generated automatically.", "serial_number in the body."
@@ -34,7 +71,7 @@ PRIVATE_KEY_EMPTY = row(
     3735693,
     400,
     "The certificate installation failed as private key was empty.",
-    "A client certificate came without its private key.",
+    "A client or server certificate came without its private key.",
 )
 INTERMEDIATES_FOR_CA = row(
     3735696,
@@ -43,7 +80,31 @@ INTERMEDIATES_FOR_CA = row(
     "intermediate_certificates came with a CA certificate.",
 )
 KEY_SIZE = row(
-    3735700, 400, "The specified key size is not supported.", "An RSA key of less than 2048 or more than 8192 bits."
+    3735700,
+    400,
+    "The specified key size is not supported.",
+    "An RSA key of less than 2048 or more than 8192 bits; or one to be made of other than 2048, 3072 or 4096.",
+)
+VALIDITY_PERIOD = row(
+    3735701,
+    400,
+    "Invalid expiration period. The allowed range for expiration time is between 1 and 3652 days.",
+    "expiry_time is too near or too far.",
+)
+SECURITY_STRENGTH = row(
+    3735713, 400, "Security strength bits length is not supported.", "security_strength is not 112, 128 or 192."
+)
+NO_NAME_TO_CERTIFY = row(
+    3735715,
+    400,
+    "Certificate creation requires a common name or SAN extensions.",
+    "A request for a CSR has neither a common name in subject_name nor subject_alternatives.",
+)
+ONLY_CRITICAL = row(
+    3735750,
+    400,
+    'Cannot supply "critical" as the only value in a list of extension values.',
+    "key_usages or extended_key_usages says `critical` and nothing else.",
 )
 CERTIFICATE_NOT_YET_VALID = row(
     52559972, 400, "The certificates start date is later than the current date.", "notBefore lies in the future."
@@ -60,4 +121,16 @@ KEY_MISMATCH = row(
 )
 KEY_MALFORMED = row(
     52560123, 400, "Failed to read the key due to incorrect formatting.", "Not an unencrypted RSA or EC key in PEM."
+)
+HASH_FUNCTION = row(
+    52560173,
+    400,
+    "The hash function is not supported for digital signatures.",
+    "hash_function is not sha224, sha256, sha384 or sha512.",
+)
+SUBJECT_MALFORMED = row(
+    52560423,
+    400,
+    "Failed to read the relative distinguished names.",
+    "subject_name is not a list of key=value pairs with commas between them.",
 )
