@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.errors import error_reply
 from keystead.api.hal import Reply, segment, self_link
 
 if TYPE_CHECKING:
@@ -22,17 +21,17 @@ def job_link(uuid: str) -> str:
 
 
 def job_reply(ran: Ran, *, done: int = 200, results: str = "") -> Reply:
-    """202 while the job runs, ``done`` after its success, its error after its failure.
+    """202 while the job runs, ``done`` after its success; its failure is raised.
 
     ``results`` is the path of what came of it, for ``Location`` and ``_links.results``. The links stand there whatever
     ``Accept`` says: the official client finds the job by them.
     """
+    if ran.error is not None:
+        raise ran.error
     links: dict[str, Any] = self_link(job_link(ran.job.uuid))
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if results:
         links["results"] = {"href": results}
         headers = ((b"location", results.encode()),)
-    job = {"uuid": ran.job.uuid, "_links": links}
-    if ran.error is not None:
-        return error_reply(ran.error, job=job)
-    return Reply(202 if ran.job.end_time is None else done, {"job": job}, headers)
+    body = {"job": {"uuid": ran.job.uuid, "_links": links}}
+    return Reply(202 if ran.job.end_time is None else done, body, headers)

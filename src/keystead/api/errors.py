@@ -82,7 +82,7 @@ class ErrorBoundary:
 
     async def _record(self, scope: Scope, error: OntapError) -> None:
         """Record the refusal of a write by a known caller. If that fails too, the answer stands."""
-        if scope["method"] in READS or CALLER not in scope:
+        if scope["method"] in READS or CALLER not in scope or error.recorded:
             return
         try:
             await self._audit.refuse(call_of(scope, scope[CALLER]), error)

@@ -23,7 +23,7 @@ from keystead.core.query import quoted
 from keystead.service.context import Call, Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Hashable
+    from collections.abc import Coroutine, Hashable, Mapping
 
     from starlette.types import Message, Receive, Scope
 
@@ -133,13 +133,13 @@ class Request:
         """This request for work that goes on after its answer: nothing ends it, not even the client."""
         return Request(self.services, dict(self._scope), _nothing)
 
-    def of_record(self, resource: Resource, record: Any, key: Any) -> Request:
-        """This request as if it were about one object of its ``records``: its audit records show that one."""
-        named = {} if key is None else {resource.key: str(key)}
-        changed = {
-            "path_params": {**self._scope["path_params"], **named},
-            INPUT: masked_input(json.dumps(masked(resource, record)).encode()),
-        }
+    def of_key(self, resource: Resource, key: Any, record: Mapping[str, Any] | None = None) -> Request:
+        """This request as if its path named one object; with ``record``, as if that were the body, for the audit."""
+        changed: dict[str, Any] = {"path_params": {**self._scope["path_params"], resource.key: str(key)}}
+        if key is None:
+            changed = {}
+        if record is not None:
+            changed[INPUT] = masked_input(json.dumps(masked(resource, record)).encode())
         return Request(self.services, {**self._scope, **changed}, self._receive)
 
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
@@ -190,6 +190,12 @@ def _ignore(task: asyncio.Task[Any]) -> None:
 def single_slashes(path: str) -> str:
     """The path without empty segments: some clients build ``/api//security``."""
     return _SLASHES.sub("/", path)
+
+
+def plain_path(path: str) -> str:
+    """The one spelling of a path that routes have."""
+    plain = single_slashes(path).rstrip("/")
+    return f"/api{plain[7:]}" if plain.startswith("/api/v1/") else plain
 
 
 def raw_path(scope: Scope) -> str:

@@ -102,6 +102,11 @@ class Jobs:
         """Return a slice of the jobs, by uuid."""
         return await self._store.read(lambda tx: tx.page(Job, call.within(page)))
 
+    @property
+    def running(self) -> int:
+        """Jobs of this node that run."""
+        return len(self._running)
+
     def stop(self) -> None:
         """End what runs: each job says that it was interrupted."""
         self._closed = True
@@ -168,6 +173,7 @@ class Jobs:
         if outcome.error is not None:
             outcome.error.svm = outcome.error.svm or job.svm
             await self._audit.refuse(call, outcome.error)
+            outcome.error.recorded = True
         return Ran(done, outcome.error)
 
 

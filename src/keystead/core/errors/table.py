@@ -52,5 +52,6 @@ class OntapError(Exception):
         self.arguments = tuple(arguments)
         self.retry_after = retry_after
         self.svm: Svm | None = None  # whom the call is about, for the audit record, once it is known
+        self.recorded = False  # whether its audit record is written
         self.message = kind.text.format(**values) if values else kind.text
         super().__init__(f"{kind.code}: {self.message}")

@@ -1,0 +1,211 @@
+"""A whole collection as one declaration: list, create, and PATCH or DELETE of all objects that a query matches.
+
+Source: "Getting started with the ONTAP REST API", "Operations on multiple records". What one object's change means is
+the resource's; a body with ``records`` is a job (records.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.checking import RECORDS, check_body
+from keystead.api.collecting import collect
+from keystead.api.errors import error_body, error_reply
+from keystead.api.hal import Reply, render, self_link
+from keystead.api.operations import Operation, Patch, ReadOne, ReadPage, created, listing
+from keystead.api.query import RETURN_TIMEOUT_S, WRITE_PARAMETERS, next_page, read_get, read_write, refused_in_write
+from keystead.api.record_writes import changing, creating, key_of, removing
+from keystead.api.records import JOB_RESULTS, as_job, job_results
+from keystead.core import errors
+from keystead.core.errors import OntapError
+
+if TYPE_CHECKING:
+    from keystead.api.operations import Delete
+    from keystead.api.query import WriteQuery
+    from keystead.api.request import Request
+    from keystead.api.resource import Resource
+    from keystead.api.values import Type
+
+Create = Callable[["Request", dict[str, Any], "WriteQuery"], Coroutine[Any, Any, Any]]
+"""Creates one object from the checked values of a body and returns its view."""
+
+_Act = Callable[["Request", Any, "WriteQuery"], Awaitable[Reply | None]]
+_GET_ONLY = ("query", "query_fields", "offset")  # what a write has changed moves the records that an offset counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """How the objects of a resource are read and changed, one at a time. None is a method that they do not have.
+
+    ``own`` are the parameters of a method beside the common ones, by method.
+    """
+
+    resource: Resource
+    page: ReadPage
+    show: ReadOne
+    create: Create | None = None
+    patch: Patch | None = None
+    delete: Delete | None = None
+    own: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
+
+    def operations(self) -> dict[str, Operation]:
+        """The methods of the collection's path."""
+        made: dict[str, Operation] = {"GET": self._get()}
+        if self.create is not None:
+            made["POST"] = self._post(self.create)
+        if self.patch is not None:
+            made["PATCH"] = self._patch(self.patch)
+        if self.delete is not None:
+            made["DELETE"] = self._delete(self.delete)
+        return made
+
+    def _get(self) -> Operation:
+        listed = listing(self.resource, self.page)
+
+        async def operation(request: Request) -> Reply:
+            if JOB_RESULTS in request.parameters():
+                return await job_results(self.resource, request, self.show)
+            return await listed(request)
+
+        return operation
+
+    def _post(self, create: Create) -> Operation:
+        async def operation(request: Request) -> Reply:
+            query = read_write(self.resource, request.parameters(), "POST", self.own.get("POST"))
+            body = await request.body(self.resource)
+            if RECORDS in body:
+                return await as_job(self.resource, request, body, query, creating(self, create))
+            ignore = query.ignore_unknown_fields
+            values = check_body(self.resource, body, "POST", ignore_unknown=ignore)
+            view = await request.while_connected(create(request, values, query))
+            return created(self.resource, request, query, [view])
+
+        return operation
+
+    def _patch(self, patch: Patch) -> Operation:
+        async def operation(request: Request) -> Reply:
+            query, wanted = self._read(request)
+            body = await request.body(self.resource)
+            if RECORDS in body:
+                _check_no_filter(self.resource, wanted)
+                return await as_job(self.resource, request, body, query, changing(self, patch))
+            _check_filter(self.resource, wanted, "PATCH")
+            values = check_body(self.resource, body, "PATCH", ignore_unknown=query.ignore_unknown_fields)
+
+            async def act(of_one: Request, key: Any, each: WriteQuery) -> Reply | None:
+                return await patch(of_one, key, dict(values), each)
+
+            return await self._by_query(request, query, wanted, act)
+
+        return operation
+
+    def _delete(self, delete: Delete) -> Operation:
+        async def operation(request: Request) -> Reply:
+            query, wanted = self._read(request)
+            body = await request.body(self.resource)
+            if RECORDS in body:
+                _check_no_filter(self.resource, wanted)
+                return await as_job(self.resource, request, body, query, removing(delete))
+            if body:
+                raise OntapError(errors.BODY_NOT_ALLOWED)
+            _check_filter(self.resource, wanted, "DELETE")
+            what = (self.resource.name, request.self_path)
+            return await request.shared(what, self._by_query(request, query, wanted, delete))
+
+        return operation
+
+    def _read(self, request: Request) -> tuple[WriteQuery, dict[str, str]]:
+        """Split the URL's parameters into those of the write and those that choose objects."""
+        own = self.own.get(request.method, {})
+        parameters = request.parameters()
+        written = {*WRITE_PARAMETERS, *own, *_GET_ONLY}
+        query = {name: value for name, value in parameters.items() if name in written}
+        wanted = {name: value for name, value in parameters.items() if name not in written}
+        for name in wanted:
+            if name in self.resource.fields and self.resource.fields[name].secret:
+                raise refused_in_write(self.resource, name, request.method)
+        return read_write(self.resource, query, request.method, own), wanted
+
+    async def _by_query(self, request: Request, query: WriteQuery, wanted: Mapping[str, str], act: _Act) -> Reply:
+        """Change what matches, one after the other, until all is done, one fails or the time is over."""
+        matching = read_get(self.resource, wanted, single=False)
+        ends = time.monotonic() + (RETURN_TIMEOUT_S if query.return_timeout is None else query.return_timeout)
+        found = await collect(self.resource, matching, lambda page: self.page(request, page))
+        run = _Run(self.resource, request, act)
+        for view in found.views:
+            left = max(0, round(ends - time.monotonic()))
+            await run.change(view, replace(query, return_timeout=left))
+            if run.failures and not query.continue_on_failure:
+                return run.reply(query)
+            if time.monotonic() >= ends and view is not found.views[-1]:
+                return run.reply(query, next_page(request.path, request.parameters(), matching, view))
+        if found.last is None:
+            return run.reply(query)
+        return run.reply(query, next_page(request.path, request.parameters(), matching, found.last, found.offset))
+
+
+class _Run:
+    """What has been done of a change by query."""
+
+    def __init__(self, resource: Resource, request: Request, act: _Act) -> None:
+        self._resource = resource
+        self._request = request
+        self._act = act
+        self._changed: list[Any] = []
+        self._jobs: list[Any] = []
+        self.failures: list[OntapError] = []
+
+    async def change(self, view: Any, query: WriteQuery) -> None:
+        """Change one object, or note why not."""
+        key = key_of(self._resource, view)
+        request = self._request.of_key(self._resource, key)
+        try:
+            reply = await self._act(request, key, query)
+        except OntapError as error:
+            if not error.recorded:
+                await request.services.audit.refuse(request.call, error)
+            self.failures.append(error)
+            return
+        self._changed.append(view)
+        if reply is not None and "job" in reply.body:
+            self._jobs.append(reply.body["job"])
+
+    def reply(self, query: WriteQuery, following: str = "") -> Reply:
+        """Say how many were changed, and with the first failure's code and status which were not.
+
+        ``following`` is the path by which the rest is changed.
+        """
+        hal = self._request.hal
+        body: dict[str, Any] = {"num_records": len(self._changed)}
+        if query.return_records:
+            keys = self._resource.catalogue.select("", single=False)
+            body["records"] = [render(self._resource, keys, view, hal=hal) for view in self._changed]
+        if self._jobs:
+            body["jobs"] = self._jobs
+        links = self_link(self._request.self_path) if hal else {}
+        if following:
+            links["next"] = {"href": following}  # whatever Accept says, as in a list
+        if links:
+            body["_links"] = links
+        if not self.failures:
+            return Reply(200, body)
+        if query.continue_on_failure:
+            body["errors"] = [error_body(error) for error in self.failures]
+        return error_reply(self.failures[0], **body)
+
+
+def _check_filter(resource: Resource, wanted: Mapping[str, str], method: str) -> None:
+    """Refuse to change everything: at least one field must choose."""
+    if not any(name in resource.fields for name in wanted):
+        raise OntapError(errors.QUERY_REQUIRED, method=method)
+
+
+def _check_no_filter(resource: Resource, wanted: Mapping[str, str]) -> None:
+    """Refuse a query beside ``records``: they name their objects."""
+    for name in wanted:
+        if name in resource.fields:
+            raise OntapError(errors.FIELDS_EXCLUDE_EACH_OTHER, target=name, field=name, other=RECORDS)
+        raise refused_in_write(resource, name, "PATCH")
