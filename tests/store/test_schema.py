@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 POSTGRES_SHAPE = (
     "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace",
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
-    "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"  # noqa: ISC004
+    "SELECT table_name, column_name, data_type, collation_name, is_nullable FROM information_schema.columns"  # noqa: ISC004
     " WHERE table_schema = 'public'",
 )
 
@@ -79,6 +79,21 @@ def test_the_revisions_make_the_declared_tables(empty_url: str) -> None:
 
 
 @pytest.mark.usefixtures("new_folder")
+def test_postgresql_compares_every_text_by_bytes(postgres: PostgresServer) -> None:
+    """Whatever the database's locale, lists have the order that they have on SQLite."""
+    with postgres.database() as url:
+        database = open_database(url)
+        with database.reader.begin() as connection:
+            found = connection.execute(
+                text(
+                    "SELECT DISTINCT collation_name FROM information_schema.columns"
+                    " WHERE table_schema = 'public' AND data_type = 'text'"
+                )
+            ).all()
+        database.dispose()
+    assert [tuple(row) for row in found] == [("C",)]
+
+
 def test_an_upgrade_can_be_repeated(empty_url: str) -> None:
     """It says what the database had before."""
     assert [upgrade(empty_url) for _ in range(3)] == [None, tables.HEAD, tables.HEAD]

@@ -25,9 +25,11 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.ext.compiler import compiles
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
+    from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
 HEAD = "0002"
@@ -59,6 +61,15 @@ class UtcTimestamp(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
+class Bytewise(Text):
+    """Text that is compared and ordered by its bytes, on SQLite and on PostgreSQL, whatever the database's locale."""
+
+
+@compiles(Bytewise, "postgresql")
+def _compile_bytewise(_type: Bytewise, _compiler: DDLCompiler, **_options: Any) -> str:
+    return 'TEXT COLLATE "C"'
+
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -71,7 +82,7 @@ metadata = MetaData(
 
 
 def _text(name: str, *items: SchemaItem, **options: Any) -> Column[str]:
-    return Column(name, Text, *items, nullable=False, **options)
+    return Column(name, Bytewise, *items, nullable=False, **options)
 
 
 def _integer(name: str, **options: Any) -> Column[int]:
@@ -82,7 +93,7 @@ def _owned() -> tuple[Column[str], Column[str | None], CheckConstraint]:
     """Columns that say whose a row is: the cluster's or an SVM's."""
     return (
         _text("owner"),
-        Column("svm_uuid", Text, ForeignKey("svms.uuid"), nullable=True, index=True),
+        Column("svm_uuid", Bytewise, ForeignKey("svms.uuid"), nullable=True, index=True),
         CheckConstraint("owner = coalesce(svm_uuid, '')", name="owner"),
     )
 
@@ -134,6 +145,7 @@ certificates = Table(
     _text("subject_key_identifier"),
     Column("sealed_private_key", LargeBinary, nullable=True),
     UniqueConstraint("owner", "name"),
+    *(Index(None, column, "uuid") for column in ("name", "common_name", "type", "expiry_time")),
 )
 
 certificate_intermediates = Table(
@@ -154,6 +166,7 @@ key_managers = Table(
     _text("client_certificate", index=True),
     _text("policy", server_default=text("''")),
     _text("configuration_name", server_default="default"),
+    Index(None, "enabled", "uuid"),
 )
 
 Index(
@@ -205,7 +218,7 @@ accounts = Table(
     _text("role"),
     _text("password_hash"),
     _integer("version"),
-    Column("svm_uuid", Text, ForeignKey("svms.uuid"), nullable=True, index=True),
+    Column("svm_uuid", Bytewise, ForeignKey("svms.uuid"), nullable=True, index=True),
     _integer("certificate", server_default="0"),
     _integer("locked", server_default="0"),
     _text("comment", server_default=text("''")),
@@ -219,7 +232,7 @@ jobs = Table(
     metadata,
     _text("uuid", primary_key=True),
     _text("node", index=True),
-    Column("svm_uuid", Text, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
+    Column("svm_uuid", Bytewise, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
     _text("account"),
     _text("description"),
     _text("state"),
@@ -255,7 +268,7 @@ events = Table(
     Column("time", UtcTimestamp, nullable=False, index=True),
     _text("name"),
     _text("severity"),
-    Column("svm_uuid", Text, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
+    Column("svm_uuid", Bytewise, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
     _text("parameters"),
     _text("log_message"),
 )

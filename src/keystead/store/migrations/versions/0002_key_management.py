@@ -87,3 +87,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_events_time", "events", ["time"])
     op.create_index("ix_events_svm_uuid", "events", ["svm_uuid"])
+    for column in ("name", "common_name", "type", "expiry_time"):
+        op.create_index(f"ix_certificates_{column}_uuid", "certificates", [column, "uuid"])
+    op.create_index("ix_key_managers_enabled_uuid", "key_managers", ["enabled", "uuid"])
+    _compare_text_by_bytes()
+
+
+def _compare_text_by_bytes() -> None:
+    """Give every column of text the order that SQLite has. Stands last: it looks at what there is."""
+    if op.get_bind().dialect.name != "postgresql":
+        return
+    inspector = sa.inspect(op.get_bind())
+    for table in inspector.get_table_names():
+        for column in inspector.get_columns(table):
+            if type(column["type"]) is sa.TEXT:
+                op.execute(f'ALTER TABLE "{table}" ALTER COLUMN "{column["name"]}" TYPE TEXT COLLATE "C"')
