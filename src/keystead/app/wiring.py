@@ -14,7 +14,7 @@ from keystead.app import listener, logs
 from keystead.app.clock import SystemClock
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
-from keystead.sealing import Argon2Hasher, Keyring, read_root_key
+from keystead.sealing import Argon2Hasher, Keyring, ThreadedKeyMaker, read_root_key
 from keystead.service.audit import AuditLog, verify
 from keystead.service.certificates import Certificates
 from keystead.service.cluster import ClusterInfo
@@ -67,6 +67,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     node = node_uuid(settings.data)
     store = opened(settings)
     hasher = Argon2Hasher()
+    key_maker = ThreadedKeyMaker()
     clock = SystemClock()
     try:
         try:
@@ -80,7 +81,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         prover = Prover(Gateway(rules), keyring, queue)
         services = Services(
             audit=audit,
-            certificates=Certificates(store, keyring, audit, clock),
+            certificates=Certificates(store, keyring, audit, clock, key_maker, queue),
             cluster=ClusterInfo(store, audit),
             jobs=Jobs(store, audit, clock, node),
             key_managers=KeyManagers(store, prover, keyring, audit),
@@ -96,6 +97,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             await audit.close()
     finally:
         hasher.close()
+        key_maker.close()
         await store.close()
 
 
