@@ -237,10 +237,11 @@ class _Check:
         return tuple(self._value(field, item, f"{target}[{index}]") for index, item in enumerate(value))
 
     def _value(self, field: Field, value: Any, target: str) -> Any:
+        type_ = field.given or field.type
         try:
-            return field.type.parse(value)
+            return type_.parse(value)
         except ValueError:
-            self._wrong(value, target, field.type.text, secret=field.secret)
+            self._wrong(value, target, type_.text, secret=field.secret)
             return None
 
     def _wrong(self, value: Any, target: str, type_: str, *, secret: bool) -> None:

@@ -1,7 +1,11 @@
-"""Secrets at rest: sealing with keys that the root key wraps, and password hashing. Implements two service ports."""
+"""Secrets made and at rest: sealing with keys that the root key wraps, password hashing, private keys.
 
+Implements three service ports.
+"""
+
+from keystead.sealing.key_maker import ThreadedKeyMaker
 from keystead.sealing.keyring import Keyring, WrongRootKeyError
 from keystead.sealing.passwords import Argon2Hasher
 from keystead.sealing.sources import create_root_key, read_root_key
 
-__all__ = ["Argon2Hasher", "Keyring", "WrongRootKeyError", "create_root_key", "read_root_key"]
+__all__ = ["Argon2Hasher", "Keyring", "ThreadedKeyMaker", "WrongRootKeyError", "create_root_key", "read_root_key"]
