@@ -110,7 +110,8 @@ async def test_certificates_must_be_installed(api: Api) -> None:
         "server_ca_certificates": [{"uuid": ABSENT}],
         "servers": [{"server": "a"}],
     }
-    assert_error(await api.admin.post(KEY_MANAGERS, {"external": external}), errors.CERTIFICATE_NOT_INSTALLED)
+    answer = await api.admin.post(KEY_MANAGERS, {"external": external})
+    assert_error(answer, errors.CERTIFICATE_NOT_INSTALLED, "external.client_certificate")
 
 
 async def test_scope_must_agree_with_svm(api: Api) -> None:

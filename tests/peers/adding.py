@@ -1,6 +1,6 @@
-"""Adds without HTTP, with real probes: what harness processes do. As a program: a second process that adds.
+"""Adds and changes without HTTP, with real probes: what harness processes do. As a program: a second process.
 
-The program opens one installation and does what each line of standard input orders, several adds at once, with one
+The program opens one installation and does what each line of standard input orders, several calls at once, with one
 line of answer.
 """
 
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from keystead.app.wiring import running
 from keystead.core.errors import OntapError
-from keystead.core.key_managers import NewKeyManager
-from keystead.core.key_servers import AddRequest, NewKeyServer
+from keystead.core.key_managers import CertificateName, NewKeyManager
+from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
 from keystead.core.model import Role
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -44,12 +44,40 @@ def new_key_server(fields: dict[str, Any]) -> NewKeyServer:
     )
 
 
+def modify_request(fields: dict[str, Any]) -> ModifyRequest:
+    """A change as the REST face would ask for it."""
+    values = dict(fields)
+    if "password" in values:
+        values["password"] = Secret(values["password"])
+    if "secondary_key_servers" in values:
+        values["secondary_key_servers"] = tuple(values["secondary_key_servers"])
+    return ModifyRequest(ServerAddress.parse(values.pop("server")), **values)
+
+
 @asynccontextmanager
 async def opened(data: str, database: str) -> AsyncIterator[Services]:
     """The use cases of an installation."""
     settings = Settings(data=Path(data), database=database, egress_allow=("127.0.0.0/8",), probes_per_account=16)
     async with running(settings) as open_:
         yield open_.services
+
+
+async def add(services: Services, key_manager: str, servers: Sequence[NewKeyServer]) -> None:
+    """Add servers in one call."""
+    state = await services.key_servers.state(CALL, key_manager)
+    await services.key_servers.add(CALL, state, AddRequest(tuple(servers), "records[{index}]."))
+
+
+async def change(services: Services, key_manager: str, verb: str, fields: dict[str, Any]) -> None:
+    """Add, modify or remove one server."""
+    if verb == "add":
+        await add(services, key_manager, [new_key_server(fields)])
+        return
+    state = await services.key_servers.state(CALL, key_manager)
+    if verb == "modify":
+        await services.key_servers.modify(CALL, state, modify_request(fields))
+    else:
+        await services.key_servers.remove(CALL, state, ServerAddress.parse(fields["server"]))
 
 
 async def outcome(work: Awaitable[Any]) -> str:
@@ -78,6 +106,10 @@ class Adder:
         """Order adds to a key manager, all at once, each of one or more addresses."""
         self._order("add", key_manager, requests)
 
+    def change(self, key_manager: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Order changes of a key manager's servers, all at once, each ``add``, ``modify`` or ``remove`` of one."""
+        self._order("change", key_manager, requests)
+
     def create(self, new: Mapping[str, Any], requests: Sequence[Sequence[str]]) -> None:
         """Order creations of an SVM's key manager, all at once, each with these addresses."""
         self._order("create", new, requests)
@@ -98,18 +130,20 @@ def new_key_manager(new: Mapping[str, Any], servers: Sequence[NewKeyServer]) -> 
     return NewKeyManager(
         svm_uuid=None,
         svm_name=new["svm"],
-        client_certificate=new["client_certificate"],
-        server_ca_certificates=(new["server_ca"],),
+        client_certificate=CertificateName(new["client_certificate"]),
+        server_ca_certificates=(CertificateName(new["server_ca"]),),
         servers=tuple(servers),
     )
 
 
-def work(services: Services, job: str, where: Any, addresses: Sequence[str]) -> Awaitable[Any]:
+def work(services: Services, job: str, where: Any, request: Sequence[Any]) -> Awaitable[Any]:
     """One call of an order."""
-    servers = tuple(new_key_server({"server": address}) for address in addresses)
+    if job == "change":
+        return change(services, where, *request)
+    servers = tuple(new_key_server({"server": address}) for address in request)
     if job == "create":
         return services.key_managers.create(CALL, new_key_manager(where, servers))
-    return services.key_servers.add(CALL, where, AddRequest(servers, "records[{index}]."))
+    return add(services, where, servers)
 
 
 async def main(data: str, database: str) -> None:
@@ -118,7 +152,7 @@ async def main(data: str, database: str) -> None:
     async with opened(data, database) as services:
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             job, where, requests = json.loads(line)
-            calls = [outcome(work(services, job, where, addresses)) for addresses in requests]
+            calls = [outcome(work(services, job, where, request)) for request in requests]
             print(json.dumps(await asyncio.gather(*calls)), flush=True)
 
 

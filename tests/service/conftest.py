@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -13,8 +13,8 @@ import pytest_asyncio
 from keystead.app.initialise import initialise
 from keystead.app.wiring import Running, running
 from keystead.core.certificates import NewCertificate
-from keystead.core.key_managers import NewKeyManager
-from keystead.core.key_servers import AddRequest, NewKeyServer
+from keystead.core.key_managers import CertificateName, NewKeyManager
+from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
 from keystead.core.model import Role
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from keystead.core.key_servers import ServersState
+    from keystead.core.model import KeyServer
+    from keystead.core.probing import ProbeResult
     from keystead.service.ports import Store
     from keystead.service.services import Services
     from tests.peers.fixtures import Pki
@@ -63,8 +66,35 @@ class World:
     async def key_manager(self, *servers: str, svm: str | None = None) -> str:
         """Make certificates and a key manager with these servers; return its uuid."""
         client, ca = await self.certificates(svm)
-        new = NewKeyManager(None, svm, client, (ca,), tuple(asked(server) for server in servers))
+        new = NewKeyManager(
+            None, svm, CertificateName(client), (CertificateName(ca),), tuple(asked(server) for server in servers)
+        )
         return (await self.services.key_managers.create(CALL, new)).key_manager.uuid
+
+    async def add(self, key_manager: str, request: AddRequest) -> tuple[KeyServer, ...]:
+        """Add servers, as a call does."""
+        return await self.services.key_servers.add(CALL, await self._state(key_manager), request)
+
+    async def modify(self, key_manager: str, server: str, **fields: Any) -> KeyServer:
+        """Change a server, as a call does."""
+        request = ModifyRequest(ServerAddress.parse(server), **fields)
+        return await self.services.key_servers.modify(CALL, await self._state(key_manager), request)
+
+    async def remove(self, key_manager: str, server: str) -> None:
+        """Remove a server, as a call does."""
+        address = ServerAddress.parse(server)
+        await self.services.key_servers.remove(CALL, await self._state(key_manager), address)
+
+    async def dry_run(self, key_manager: str, request: AddRequest | ModifyRequest) -> tuple[ProbeResult, ...]:
+        """Try servers, as a call does."""
+        return await self.services.key_servers.dry_run(CALL, await self._state(key_manager), request)
+
+    async def _state(self, key_manager: str) -> ServersState:
+        return await self.services.key_servers.state(CALL, key_manager)
+
+    async def server(self, key_manager: str, server: str) -> KeyServer:
+        """Return a stored server."""
+        return await self.services.key_servers.get(CALL, key_manager, ServerAddress.parse(server))
 
     async def stored(self, key_manager: str) -> list[str]:
         """Return the addresses of the stored servers, in order."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from keystead.core import errors
 from keystead.core.certificates import NewCertificate
-from keystead.core.key_managers import NewKeyManager
+from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.model import Certificate
 from keystead.core.secret import Secret
 from keystead.service.ports import Page
@@ -16,6 +16,8 @@ from tests.service.test_key_servers import refused
 
 if TYPE_CHECKING:
     from keystead.core.model import Svm
+
+WANTED = frozenset({"external.servers.server", "external.client_certificate.name"})
 
 
 async def test_private_key_is_sealed(world: World) -> None:
@@ -38,7 +40,7 @@ async def test_certificate_names_are_unique_per_scope(world: World) -> None:
     await world.services.svms.create(CALL, "vs0")
     of_svm = NewCertificate("server_ca", world.pki.server_ca.pem, name="ca", svm_name="vs0")
     assert (await world.services.certificates.install(CALL, of_svm)).svm is not None
-    names = [found.name for found in await world.services.certificates.page(CALL, Page({"svm_name": "vs0"}))]
+    names = [found.name for found in await world.services.certificates.page(CALL, Page().within(svm_name="vs0"))]
     assert names == ["ca"]
 
 
@@ -75,18 +77,21 @@ async def test_svms(world: World) -> None:
 
 async def test_key_manager_is_proved_and_unique(world: World, servers: list[str], closed: str) -> None:
     """A key manager is stored when all of its servers are proved, once per scope."""
-    client, ca = await world.certificates()
+    client, ca = map(CertificateName, await world.certificates())
     bad = NewKeyManager(None, None, client, (ca,), (asked(servers[0]), asked(closed)))
     error = await refused(world.services.key_managers.create(CALL, bad))
     assert (error.kind, error.target) == (errors.NETWORK, "external.servers[1].server")
     assert await world.services.key_managers.page(CALL, Page()) == ()
     good = NewKeyManager(None, None, client, (ca,), (asked(servers[0]), asked(servers[1])))
     made = await world.services.key_managers.create(CALL, good)
-    assert await world.services.key_managers.get(CALL, made.key_manager.uuid) == made
+    assert await world.services.key_managers.get(CALL, made.key_manager.uuid, WANTED) == made
     assert [server.position for server in made.servers] == [1, 2]
     error = await refused(world.services.key_managers.create(CALL, good))
-    assert (error.kind, error.arguments) == (errors.KEY_MANAGER_EXISTS, (("key_manager", made.key_manager.uuid),))
-    assert (await refused(world.services.key_managers.get(CALL, "nope"))).kind is errors.ENTRY_NOT_FOUND
+    assert (error.kind, error.arguments) == (
+        errors.ADMIN_SVM_HAS_KEY_MANAGER,
+        (("key_manager", made.key_manager.uuid),),
+    )
+    assert (await refused(world.services.key_managers.get(CALL, "nope", WANTED))).kind is errors.ENTRY_NOT_FOUND
     incomplete = NewKeyManager(None, None, client, (), (asked(servers[0]),))
     assert (await refused(world.services.key_managers.create(CALL, incomplete))).kind is errors.EXTERNAL_INCOMPLETE
 

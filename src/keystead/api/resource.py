@@ -87,6 +87,11 @@ def itself(value: Any) -> Any:
     return value
 
 
+def always(value: Any) -> Callable[[Any], Any]:
+    """The getter of a field that is the same for every object."""
+    return lambda _: value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Resource:
     """A resource. ``link`` is the path of one object; ``order`` the column, type and value of its place in a list.

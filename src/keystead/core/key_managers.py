@@ -1,19 +1,49 @@
-"""The rules of creating an external key manager. Pure. Source: ONTAP 9.6 page of ``POST /security/key-managers``."""
+"""The rules of external key managers: what may be created, changed and deleted, else which ONTAP code it gets.
+
+Pure: facts in, a plan or one :class:`OntapError` out. Source: ONTAP pages of ``/security/key-managers``; 65538111 and
+65538120 from 9.17, inactive configurations (655395xx) from 9.16.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.key_servers import AddRequest, check_certificates, check_multitenant, check_servers
+from keystead.core.key_servers import AddRequest, check_certificates, check_multitenant, check_release, check_servers
+from keystead.core.model import CertificateType, KeyManager, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from keystead.core.key_servers import NewKeyServer
-    from keystead.core.model import Certificate, Cluster, KeyManager, Node
+    from keystead.core.errors import ErrorKind
+    from keystead.core.key_servers import NewKeyServer, ServersState
+    from keystead.core.model import Certificate, Cluster, Node, Svm
+
+INACTIVE_SINCE = Release(9, 16, 1)
+POLICY_LIMIT = 255  # characters
+CLIENT_CERTIFICATE = "external.client_certificate"
+SERVER_CA_CERTIFICATES = "external.server_ca_certificates"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateName:
+    """How a body names a certificate: by uuid, by name, or by both, which must be of the same one."""
+
+    uuid: str | None = None
+    name: str | None = None
+
+    def is_of(self, certificate: Certificate) -> bool:
+        """Whether it names this certificate."""
+        return self.uuid in {None, certificate.uuid} and self.name in {None, certificate.name}
+
+
+Found = dict[CertificateName, tuple["Certificate", ...]]
+"""What each name may mean, of the certificates that the call sees: an SVM's own before the cluster's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,43 +52,229 @@ class NewKeyManager:
 
     svm_uuid: str | None
     svm_name: str | None
-    client_certificate: str | None
-    server_ca_certificates: tuple[str, ...]
+    client_certificate: CertificateName | None
+    server_ca_certificates: tuple[CertificateName, ...]
     servers: tuple[NewKeyServer, ...]
+    policy: str | None = None
+    configuration_name: str = "default"
+    inactive: bool = False
 
     @property
     def add_request(self) -> AddRequest:
         """The servers as an add of their own, with targets where they stand in this body."""
         return AddRequest(self.servers, prefix="external.servers[{index}].")
 
+    @property
+    def named(self) -> tuple[CertificateName, ...]:
+        """All certificates that it names."""
+        return _named(self.client_certificate, self.server_ca_certificates)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyManagerChange:
+    """Changes of a key manager: None leaves a value as it is. ``scope``, ``svm_*`` only say again whose it is."""
+
+    client_certificate: CertificateName | None = None
+    server_ca_certificates: tuple[CertificateName, ...] | None = None
+    policy: str | None = None
+    scope: str | None = None
+    svm_uuid: str | None = None
+    svm_name: str | None = None
+
+    @property
+    def named(self) -> tuple[CertificateName, ...]:
+        """All certificates that it names."""
+        return _named(self.client_certificate, self.server_ca_certificates or ())
+
+    def blamed(self, kind: ErrorKind) -> str:
+        """Which of the certificates in the request a server's refusal is about."""
+        given = [CLIENT_CERTIFICATE] if self.client_certificate else []
+        given += [SERVER_CA_CERTIFICATES] if self.server_ca_certificates else []
+        return given[-1 if kind is errors.SERVER_CA_REFUSED else 0]
+
 
 @dataclass(frozen=True, slots=True)
 class CreateState:
-    """What decides about a creation: the scope's present key manager, and the certificates named, if installed."""
+    """What decides about a creation: whose it will be, and the key manager that this owner has, enabled or not."""
 
+    svm: Svm | None
     existing: KeyManager | None
     cluster: Cluster
     nodes: tuple[Node, ...]
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An accepted key manager with its certificates, by uuid.
+
+    ``proves``: the servers must be proved with these certificates before it is stored.
+    """
+
+    key_manager: KeyManager
     certificates: Mapping[str, Certificate]
+    proves: bool = True
+
+
+def _named(client: CertificateName | None, cas: tuple[CertificateName, ...]) -> tuple[CertificateName, ...]:
+    return cas if client is None else (client, *cas)
+
+
+# --- create ---
 
 
 def check_complete(new: NewKeyManager) -> None:
-    """Raise 65536876 unless client certificate, server CAs and key servers are named, 262222 for a CA named twice."""
+    """Raise 65536876 unless client certificate, server CAs and key servers are named."""
     if not (new.client_certificate and new.server_ca_certificates and new.servers):
         raise OntapError(errors.EXTERNAL_INCOMPLETE)
-    seen: set[str] = set()
-    for index, uuid in enumerate(new.server_ca_certificates):
-        if uuid in seen:
-            field = f"external.server_ca_certificates[{index}].uuid"
-            raise OntapError(errors.VALUE_TWICE, target=field, field=field, value=uuid)
-        seen.add(uuid)
 
 
-def check_create(state: CreateState, planned: KeyManager, new: NewKeyManager) -> None:
-    """Raise the first rule that forbids the creation of ``planned`` with the servers of ``new``."""
-    check_multitenant(planned.svm, state.cluster, state.nodes)
+def plan_create(state: CreateState, new: NewKeyManager, uuid: str) -> Plan:
+    """Decide on a creation; the first rule broken is raised. Call :func:`check_complete` first."""
+    if new.policy is not None:
+        check_policy(new.policy, state.svm)
+    if new.inactive:
+        _check_inactive(state)
+    check_multitenant(state.svm, state.cluster, state.nodes)
     if state.existing is not None:
-        named = [("key_manager", state.existing.uuid)]
-        raise OntapError(errors.KEY_MANAGER_EXISTS, arguments=named)
-    check_certificates(planned, state.certificates)
+        raise OntapError(_exists(state.existing, new), arguments=[("key_manager", state.existing.uuid)])
+    client = _chosen(state.found, new.client_certificate or CertificateName(), CertificateType.CLIENT)
+    cas = _chosen_cas(state.found, new.server_ca_certificates)
+    planned = KeyManager(
+        uuid,
+        state.svm,
+        enabled=not new.inactive,
+        client_certificate=client.uuid,
+        server_ca_certificates=tuple(ca.uuid for ca in cas),
+        policy=new.policy or "",
+        configuration_name=new.configuration_name,
+    )
+    certificates = {certificate.uuid: certificate for certificate in (client, *cas)}
+    check_certificates(planned, certificates)
     check_servers((), new.add_request)
+    return Plan(planned, certificates)
+
+
+def check_policy(policy: str, svm: Svm | None) -> None:
+    """Raise 65538120 for the cluster's key manager, 65538111 for what is no policy's name."""
+    if svm is None:
+        raise OntapError(errors.POLICY_ON_ADMIN_SVM, target="policy")
+    if not 0 < len(policy) <= POLICY_LIMIT or not policy.isprintable() or policy != policy.strip():
+        raise OntapError(errors.POLICY_INVALID, target="policy")
+
+
+def _check_inactive(state: CreateState) -> None:
+    if state.svm is not None:
+        raise OntapError(errors.INACTIVE_OF_SVM)
+    check_release(state.nodes, INACTIVE_SINCE, errors.INACTIVE_RELEASE)
+    if state.cluster.metrocluster:
+        raise OntapError(errors.INACTIVE_METROCLUSTER)
+
+
+def _exists(existing: KeyManager, new: NewKeyManager) -> ErrorKind:
+    """What it means that the owner has a key manager."""
+    if new.inactive:
+        return errors.INACTIVE_BESIDE_ANOTHER
+    if not existing.enabled:
+        return errors.ENABLE_BESIDE_INACTIVE
+    return errors.ADMIN_SVM_HAS_KEY_MANAGER if existing.svm is None else errors.KEY_MANAGER_EXISTS
+
+
+# --- change ---
+
+
+def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> Plan:
+    """Decide on a change; the first rule broken is raised."""
+    before = state.key_manager
+    _check_agrees(before, change)
+    if not change.named and change.server_ca_certificates is None and change.policy is None:
+        raise OntapError(errors.NO_VALUES)
+    if not before.enabled:
+        raise OntapError(errors.INACTIVE_UNCHANGEABLE)
+    check_multitenant(before.svm, state.cluster, state.nodes)
+    if change.policy is not None:
+        check_policy(change.policy, before.svm)
+    if change.server_ca_certificates == ():
+        raise OntapError(errors.EXTERNAL_INCOMPLETE, target=SERVER_CA_CERTIFICATES)
+    certificates = dict(state.certificates)
+    after = before if change.policy is None else replace(before, policy=change.policy)
+    if change.client_certificate is not None:
+        client = _chosen(found, change.client_certificate, CertificateType.CLIENT)
+        certificates[client.uuid] = client
+        after = replace(after, client_certificate=client.uuid)
+    if change.server_ca_certificates is not None:
+        cas = _chosen_cas(found, change.server_ca_certificates)
+        certificates |= {ca.uuid: ca for ca in cas}
+        after = replace(after, server_ca_certificates=tuple(ca.uuid for ca in cas))
+    if change.named:
+        check_certificates(after, certificates)
+    if change.client_certificate is not None:
+        _check_same_key_pair(certificates, before, after)
+    return Plan(after, certificates, proves=bool(change.named))
+
+
+def _check_agrees(key_manager: KeyManager, change: KeyManagerChange) -> None:
+    """A body may repeat whose the key manager is, as clients do; it cannot be given to somebody else."""
+    svm = key_manager.svm
+    actual = {
+        "scope": "svm" if svm else "cluster",
+        "svm.uuid": svm.uuid if svm else "",
+        "svm.name": svm.name if svm else "",
+    }
+    said = {"scope": change.scope, "svm.uuid": change.svm_uuid, "svm.name": change.svm_name}
+    for field, value in said.items():
+        if value is not None and value != actual[field]:
+            reason = "it does not agree with the key manager"
+            raise OntapError(errors.INVALID_VALUE, target=field, field=field, reason=reason)
+
+
+def _check_same_key_pair(certificates: Mapping[str, Certificate], before: KeyManager, after: KeyManager) -> None:
+    """Raise 65536850 for another key pair. A client certificate that is gone has none to compare with."""
+    old = certificates.get(before.client_certificate)
+    if old is not None and _public_key(old) != _public_key(certificates[after.client_certificate]):
+        raise OntapError(errors.KEY_PAIR, target=CLIENT_CERTIFICATE)
+
+
+def _public_key(certificate: Certificate) -> bytes:
+    key = x509.load_pem_x509_certificate(certificate.public_certificate.encode()).public_key()
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+# --- delete ---
+
+
+def check_delete(key_manager: KeyManager) -> None:
+    """Raise 65536828 for one that is not enabled: that is deleted as a key store."""
+    if not key_manager.enabled:
+        raise OntapError(errors.NOT_ENABLED)
+
+
+# --- certificates that a body names ---
+
+
+def _chosen_cas(found: Found, named: Iterable[CertificateName]) -> list[Certificate]:
+    """Return the server CA certificates that a body names, each once (else 262222)."""
+    cas: list[Certificate] = []
+    for index, name in enumerate(named):
+        target = f"{SERVER_CA_CERTIFICATES}[{index}]"
+        ca = _chosen(found, name, CertificateType.SERVER_CA, target)
+        if ca in cas:
+            raise OntapError(errors.VALUE_TWICE, target=target, field=target, value=ca.uuid)
+        cas.append(ca)
+    return cas
+
+
+def _chosen(
+    found: Found, name: CertificateName, type_: CertificateType, target: str = CLIENT_CERTIFICATE
+) -> Certificate:
+    """Return the certificate of this type that a body names, or raise 65536821."""
+    for certificate in found.get(name, ()):
+        if certificate.type == type_ and name.is_of(certificate):
+            return certificate
+    raise OntapError(errors.CERTIFICATE_NOT_INSTALLED, target=target)
+
+
+def serving(svm_uuid: str, enabled: Iterable[KeyManager]) -> KeyManager | None:
+    """Of enabled key managers, the one that keeps an SVM's keys: its own, else the cluster's, else none."""
+    by_owner = {manager.svm.uuid if manager.svm else None: manager for manager in enabled}
+    return by_owner.get(svm_uuid) or by_owner.get(None)

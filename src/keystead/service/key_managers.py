@@ -1,40 +1,69 @@
-"""Use cases of external key managers: create, read."""
+"""Use cases of external key managers: create, read, change, delete.
+
+As with key servers: plan, prove outside any transaction, then plan again and store in one. What was proved is what is
+stored; when others changed something meanwhile, it is proved again.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from keystead.core.key_managers import CreateState, check_complete, check_create
-from keystead.core.model import KeyManager, KeyServer, Svm
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.key_managers import (
+    CLIENT_CERTIFICATE,
+    CreateState,
+    check_complete,
+    check_delete,
+    plan_change,
+    plan_create,
+)
+from keystead.core.key_servers import check_certificates
+from keystead.core.model import KeyManager, KeyServer
 from keystead.service.key_servers import (
     at_positions,
     installed,
+    load_state,
     named,
-    read_key_servers,
     require_cluster,
     require_key_manager,
     sealed_rows,
 )
-from keystead.service.proving import raise_first_failure
+from keystead.service.ports import StoreError
+from keystead.service.proving import first_failure, raise_first_failure
 from keystead.service.svms import concerning, named_svm
 
 if TYPE_CHECKING:
-    from keystead.core.key_managers import NewKeyManager
+    from collections.abc import Iterable, Sequence
+
+    from keystead.core.key_managers import CertificateName, Found, KeyManagerChange, NewKeyManager, Plan
+    from keystead.core.key_servers import ServersState
+    from keystead.core.model import Certificate, Svm
+    from keystead.core.probing import ProbeResult
+    from keystead.core.query import Wanted
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports import Page, Sealer, Store, Transaction
     from keystead.service.proving import Prover
 
+_SERVERS = "external.servers"
+_CLIENT_CERTIFICATE_NAME = f"{CLIENT_CERTIFICATE}.name"
+
 
 @dataclass(frozen=True, slots=True)
 class KeyManagerView:
-    """A key manager with what its resource shows beside its own row. ``client_certificate_name`` is None if gone."""
+    """A key manager with what its resource shows beside its own row, as far as it was wanted.
+
+    ``client_certificate_name`` is None when the certificate is gone.
+    """
 
     key_manager: KeyManager
-    servers: tuple[KeyServer, ...]
-    client_certificate_name: str | None
+    servers: tuple[KeyServer, ...] = ()
+    client_certificate_name: str | None = None
 
 
 class KeyManagers:
@@ -46,62 +75,161 @@ class KeyManagers:
         self._sealer = sealer
         self._audit = audit
 
+    # --- create ---
+
     async def create(self, call: Call, new: NewKeyManager) -> KeyManagerView:
         """Prove every server of a new key manager, then store it with all of them, or raise one OntapError."""
         check_complete(new)
         uuid = str(uuid4())
-        planned, state = await self._store.read(lambda tx: _planned(tx, call, uuid, new))
-        with concerning(planned.svm):
-            check_create(state, planned, new)
-            rows = at_positions(sealed_rows(new.servers, uuid, self._sealer), 1)
-            results = await self._prover.probe(call, planned, state.certificates, rows)
-            raise_first_failure(new.add_request, results)
-            return await self._store_all(call, uuid, new, rows)
+        rows = at_positions(sealed_rows(new.servers, uuid, self._sealer), 1)
+        while True:
+            plan = await self._store.read(lambda tx: _planned_creation(tx, call, uuid, new))
+            with concerning(plan.key_manager.svm):
+                results = await self._prover.probe(call, plan.key_manager, plan.certificates, rows)
+                raise_first_failure(new.add_request, results)
+            stored = await self._store.write(lambda tx: self._create(tx, call, new, plan, rows))  # noqa: B023
+            if stored is not None:
+                return stored
 
-    async def _store_all(
-        self, call: Call, uuid: str, new: NewKeyManager, rows: tuple[KeyServer, ...]
-    ) -> KeyManagerView:
-        def work(tx: Transaction) -> KeyManagerView:
-            planned, state = _planned(tx, call, uuid, new, lock=True)
-            check_create(state, planned, new)
-            tx.add_key_manager(planned)
-            tx.add_key_servers(rows)
-            message = f"created key manager {uuid}, {named('added', rows)}"
-            self._audit.succeed(tx, call, message, svm=planned.svm)
-            return KeyManagerView(planned, rows, state.certificates[planned.client_certificate].name)
+    def _create(
+        self, tx: Transaction, call: Call, new: NewKeyManager, proved: Plan, rows: tuple[KeyServer, ...]
+    ) -> KeyManagerView | None:
+        """Store what was proved; None when the names in the request now mean other certificates."""
+        key_manager = _planned_creation(tx, call, proved.key_manager.uuid, new, lock=True).key_manager
+        if key_manager != proved.key_manager:
+            return None
+        with concerning(key_manager.svm):
+            check_certificates(key_manager, installed(tx, key_manager, lock=True))
+        tx.add_key_manager(key_manager)
+        tx.add_key_servers(rows)
+        message = f"created key manager {key_manager.uuid}, {named('added', rows)}"
+        self._audit.succeed(tx, call, message, svm=key_manager.svm)
+        return KeyManagerView(key_manager, rows, proved.certificates[key_manager.client_certificate].name)
 
-        return await self._store.write(work)
+    # --- change ---
 
-    async def get(self, call: Call, uuid: str) -> KeyManagerView:
-        """Return one key manager, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _view(tx, require_key_manager(tx, call, uuid)))
+    async def check_change(self, call: Call, uuid: str, change: KeyManagerChange) -> KeyManager:
+        """Raise what forbids a change before any server is proved; return the key manager as it is."""
+        state, _ = await self._store.read(lambda tx: _planned_change(tx, call, uuid, change))
+        return state.key_manager
+
+    async def change(self, call: Call, uuid: str, change: KeyManagerChange) -> None:
+        """Prove every server with the new certificates, then store them, or raise one OntapError."""
+        while True:
+            state, plan = await self._store.read(lambda tx: _planned_change(tx, call, uuid, change))
+            if plan.proves and state.servers:
+                with concerning(state.key_manager.svm):
+                    results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers)
+                    _raise_refusal(change, results)
+            if await self._store.write(lambda tx: self._change(tx, call, change, state, plan)):  # noqa: B023
+                return
+
+    def _change(
+        self, tx: Transaction, call: Call, change: KeyManagerChange, proved_for: ServersState, proved: Plan
+    ) -> bool:
+        """Store a change; False when it is about other certificates or servers than those that were proved."""
+        uuid = proved.key_manager.uuid
+        state, plan = _planned_change(tx, call, uuid, change, lock=True)
+        if plan.proves:
+            if (plan.key_manager, state.servers) != (proved.key_manager, proved_for.servers):
+                return False
+            with concerning(state.key_manager.svm):
+                check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
+        tx.change_key_manager(plan.key_manager)
+        self._audit.succeed(tx, call, f"changed key manager {uuid}", svm=state.key_manager.svm)
+        return True
+
+    # --- delete ---
+
+    async def delete(self, call: Call, uuid: str) -> None:
+        """Delete a key manager with its servers; its certificates stay."""
+
+        def delete(tx: Transaction) -> None:
+            key_manager = require_key_manager(tx, call, uuid, lock=True)
+            with concerning(key_manager.svm):
+                check_delete(key_manager)
+            tx.delete_key_manager(uuid)
+            self._audit.succeed(tx, call, f"deleted key manager {uuid}", svm=key_manager.svm)
+
+        await self._store.write(delete)
+
+    # --- read ---
+
+    async def get(self, call: Call, uuid: str, wanted: Wanted) -> KeyManagerView:
+        """Return one key manager with the fields that are wanted, or raise 4 (404)."""
+        return await self._store.glance(lambda tx: _views(tx, [require_key_manager(tx, call, uuid)], wanted)[0])
 
     async def page(self, call: Call, page: Page) -> tuple[KeyManagerView, ...]:
-        """Return a slice of the key managers, by uuid."""
+        """Return a slice of the key managers, by uuid, with the fields that are wanted."""
         within = call.within(page)
-        return await self._store.read(lambda tx: tuple(_view(tx, found) for found in tx.page(KeyManager, within)))
+        return await self._store.read(lambda tx: _views(tx, tx.page(KeyManager, within), within.wanted))
 
 
-def _planned(
-    tx: Transaction, call: Call, uuid: str, new: NewKeyManager, *, lock: bool = False
-) -> tuple[KeyManager, CreateState]:
-    """Read what decides, and say what the key manager would be."""
-    svm: Svm | None = named_svm(tx, call, new.svm_uuid, new.svm_name)
-    planned = KeyManager(
-        uuid,
-        svm,
-        enabled=True,
-        client_certificate=new.client_certificate or "",
-        server_ca_certificates=new.server_ca_certificates,
-    )
-    return planned, CreateState(
+def _planned_creation(tx: Transaction, call: Call, uuid: str, new: NewKeyManager, *, lock: bool = False) -> Plan:
+    """Read what decides, and plan; with ``lock``, nobody else makes or enables one of the cluster's meanwhile."""
+    svm = named_svm(tx, call, new.svm_uuid, new.svm_name)
+    if lock and svm is None:
+        tx.cluster(lock=True)
+    state = CreateState(
+        svm=svm,
         existing=tx.key_manager_of(svm.uuid if svm else None),
         cluster=require_cluster(tx),
         nodes=tx.nodes(),
-        certificates=installed(tx, planned, lock=lock),
+        found=_found(tx, call, svm, new.named),
+    )
+    with concerning(svm):
+        return plan_create(state, new, uuid)
+
+
+def _planned_change(
+    tx: Transaction, call: Call, uuid: str, change: KeyManagerChange, *, lock: bool = False
+) -> tuple[ServersState, Plan]:
+    state = load_state(tx, call, uuid, lock=lock)
+    svm = state.key_manager.svm
+    with concerning(svm):
+        return state, plan_change(state, _found(tx, call, svm, change.named), change)
+
+
+def _found(tx: Transaction, call: Call, svm: Svm | None, names: Iterable[CertificateName]) -> Found:
+    """Read what certificates the names may mean, of those that the call sees."""
+
+    def candidates(name: CertificateName) -> list[Certificate | None]:
+        if name.uuid is not None:
+            return [tx.certificate(name.uuid)]
+        owners = [None] if svm is None else [svm.uuid, None]
+        return [tx.certificate_named(owner, name.name or "") for owner in owners]
+
+    return {
+        name: tuple(found for found in candidates(name) if found is not None and call.sees(found.svm)) for name in names
+    }
+
+
+def _raise_refusal(change: KeyManagerChange, results: Sequence[ProbeResult]) -> None:
+    """As for an add, but the target is what the request has brought: a certificate."""
+    found = first_failure(results)
+    if found is not None:
+        _, error = found
+        error.target = change.blamed(error.kind)
+        raise error
+
+
+def _views(tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted) -> tuple[KeyManagerView, ...]:
+    """Read what is wanted of all of them at once."""
+    servers: dict[str, tuple[KeyServer, ...]] = {}
+    names = {}
+    if any(name.startswith(_SERVERS) for name in wanted):
+        servers = _servers(tx, key_managers)
+    if _CLIENT_CERTIFICATE_NAME in wanted:
+        names = dict(tx.certificate_names(found.client_certificate for found in key_managers))
+    return tuple(
+        KeyManagerView(found, servers.get(found.uuid, ()), names.get(found.client_certificate))
+        for found in key_managers
     )
 
 
-def _view(tx: Transaction, key_manager: KeyManager) -> KeyManagerView:
-    client = tx.certificate(key_manager.client_certificate)
-    return KeyManagerView(key_manager, read_key_servers(tx, key_manager.uuid), client.name if client else None)
+def _servers(tx: Transaction, key_managers: Iterable[KeyManager]) -> dict[str, tuple[KeyServer, ...]]:
+    try:
+        rows = tx.key_servers_of(found.uuid for found in key_managers)
+    except StoreError as error:
+        raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
+    return {uuid: tuple(servers) for uuid, servers in groupby(rows, attrgetter("key_manager"))}

@@ -11,9 +11,13 @@ if TYPE_CHECKING:
     from keystead.service.audit import AuditLog
     from keystead.service.certificates import Certificates
     from keystead.service.cluster import ClusterInfo
+    from keystead.service.events import Events
+    from keystead.service.health import Health
     from keystead.service.jobs import Jobs
+    from keystead.service.key_manager_configs import KeyManagerConfigs
     from keystead.service.key_managers import KeyManagers
     from keystead.service.key_servers import KeyServers
+    from keystead.service.key_stores import KeyStores
     from keystead.service.logins import Logins
     from keystead.service.svms import Svms
 
@@ -26,8 +30,12 @@ class Services:
     certificates: Certificates
     cluster: ClusterInfo
     jobs: Jobs
+    key_manager_configs: KeyManagerConfigs
     key_managers: KeyManagers
     key_servers: KeyServers
+    key_stores: KeyStores
     logins: Logins
     svms: Svms
+    events: Events
+    health: Health
     deletions: InFlight = field(default_factory=InFlight)

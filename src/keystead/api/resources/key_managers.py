@@ -1,7 +1,7 @@
 """``/security/key-managers``: external key managers of SVMs and of the cluster.
 
-Source: ONTAP REST API reference. There is no Onboard Key Manager: ``onboard.enabled`` says so, and every attempt to make
-or change one is 65536508.
+Source: ONTAP REST API reference. There is no Onboard Key Manager: ``onboard.enabled`` says so, and one
+to be made or changed is refused (65536508).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.accepted import job_reply
-from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, created, deleting, listing, patching, showing
-from keystead.api.query import read_write
-from keystead.api.resource import Field, Group, Resource, itself
+from keystead.api.collections import Collection
+from keystead.api.hal import segment
+from keystead.api.operations import Paths, deleting, patching, showing
+from keystead.api.resource import Field, Group, Resource, always, itself
 from keystead.api.resources.certificates import certificate_link
 from keystead.api.resources.key_servers import SECONDS, key_server_link, new_key_server
 from keystead.api.resources.key_stores import key_store_link
@@ -28,6 +28,7 @@ from keystead.core.query import Read
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from keystead.api.hal import Reply
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.api.values import Type
@@ -62,13 +63,7 @@ def _fixed(group: str, values: Mapping[str, Any], read: Read = Read.NORMAL) -> I
     for field, value in values.items():
         shown = f"Always {str(value).lower() if isinstance(value, bool) else value}".rstrip(".") + "."
         type_ = _TYPES[type(value)]
-        yield Field(
-            name=f"{group}.{field}", type=type_, help=shown, get=partial(_constant, value), read=read, since="9.7"
-        )
-
-
-def _constant(value: Any, _: object) -> Any:
-    return value
+        yield Field(name=f"{group}.{field}", type=type_, help=shown, get=always(value), read=read, since="9.7")
 
 
 KEY_MANAGERS = Resource(
@@ -285,12 +280,6 @@ async def _create(request: Request, values: dict[str, Any], query: WriteQuery) -
     return await request.services.key_managers.create(request.call, new)
 
 
-async def _post(request: Request) -> Reply:
-    query = read_write(KEY_MANAGERS, request.parameters(), "POST", _CREATE)
-    values = await request.values(KEY_MANAGERS)
-    return created(KEY_MANAGERS, request, query, [await request.while_connected(_create(request, values, query))])
-
-
 async def _patch(request: Request, uuid: str, values: dict[str, Any], query: WriteQuery) -> Reply | None:
     change = key_manager_change(values)
     call, key_managers = request.call, request.services.key_managers
@@ -315,11 +304,19 @@ async def _show(request: Request, wanted: Wanted) -> KeyManagerView:
     return await request.services.key_managers.get(request.call, request.path_uuid(), wanted)
 
 
-_CREATE = {"create_inactive": BOOLEAN}
 _CHANGE = {"validate_certificates": BOOLEAN}
+_WHOLE = Collection(
+    resource=KEY_MANAGERS,
+    page=_page,
+    show=_show,
+    create=_create,
+    patch=_patch,
+    delete=_delete,
+    own={"POST": {"create_inactive": BOOLEAN}, "PATCH": _CHANGE},
+)
 
 PATHS: Paths = {
-    COLLECTION: {"GET": listing(KEY_MANAGERS, _page), "POST": _post},
+    COLLECTION: _WHOLE.operations(),
     f"{COLLECTION}/{{uuid}}": {
         "GET": showing(KEY_MANAGERS, _show),
         "PATCH": patching(KEY_MANAGERS, _patch, _CHANGE),

@@ -1,0 +1,96 @@
+"""``/security/key-manager-configs``: settings that all key managers share. Source: ONTAP REST API reference."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.hal import Reply
+from keystead.api.operations import Paths, showing
+from keystead.api.query import read_write
+from keystead.api.resource import Field, Resource, always
+from keystead.api.resources.key_stores import TYPES
+from keystead.api.values import BOOLEAN, SECRET, integer
+from keystead.core import errors
+from keystead.core.key_manager_configs import ConfigsChange
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keystead.api.request import Request
+
+PATH = "/api/security/key-manager-configs"
+
+
+def _health_monitor_policy() -> Iterator[Field]:
+    """Of each type of key store. What watches external servers is always on and takes no volumes offline."""
+    for type_ in TYPES:
+        for field, value in (("enabled", type_ == "kmip"), ("manage_volume_offline", False)):
+            yield Field(
+                name=f"health_monitor_policy.{type_}.{field}",
+                type=BOOLEAN,
+                help=f"Always {str(value).lower()}.",
+                get=always(value),
+                since="9.15",
+                refusal=errors.HEALTH_POLICY,
+            )
+
+
+CONFIGS = Resource(
+    name="key_manager_config",
+    help="The settings that all key managers of the cluster share. Cluster accounts only.",
+    declared=(
+        Field(
+            name="health_monitor_polling_interval",
+            type=integer(15, 30),
+            help="Minutes. Kept for clients: key servers are watched in seconds, as the service's settings say.",
+            get=attrgetter("health_monitor_polling_interval"),
+            patch=True,
+            since="9.10",
+        ),
+        Field(
+            name="cloud_kms_retry_count",
+            type=integer(0, 10),
+            help="Kept for clients: there are no cloud key managers.",
+            get=attrgetter("cloud_kms_retry_count"),
+            patch=True,
+            since="9.11",
+        ),
+        Field(
+            name="cc_mode_enabled",
+            type=BOOLEAN,
+            help="Always false: Common Criteria mode is one of the Onboard Key Manager.",
+            get=lambda _: False,
+            patch=True,
+            since="9.10",
+        ),
+        Field(
+            name="passphrase",
+            type=SECRET,
+            help="Refused, and never shown.",
+            read=Read.NEVER,
+            patch=True,
+            secret=True,
+            since="9.10",
+        ),
+        *_health_monitor_policy(),
+    ),
+    link=lambda _: PATH,
+)
+
+
+async def _patch(request: Request) -> Reply:
+    read_write(CONFIGS, request.parameters(), "PATCH")
+    values: dict[str, Any] = await request.values(CONFIGS)
+    change = ConfigsChange(**values | {"passphrase": "passphrase" in values})
+    await request.services.key_manager_configs.change(request.call, change)
+    return Reply(200, {})
+
+
+PATHS: Paths = {
+    PATH: {
+        "GET": showing(CONFIGS, lambda request, _: request.services.key_manager_configs.get(request.call)),
+        "PATCH": _patch,
+    }
+}

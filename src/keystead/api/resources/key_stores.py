@@ -1,0 +1,114 @@
+"""``/security/key-stores``: the configurations of key managers, enabled or not. Source: ONTAP REST API reference."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.collections import Collection
+from keystead.api.hal import segment
+from keystead.api.operations import Paths, deleting, patching, showing
+from keystead.api.resource import Field, Group, Resource, itself
+from keystead.api.resources.owner import owner_fields
+from keystead.api.values import BOOLEAN, UUID, one_of, text
+from keystead.core import errors
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from keystead.api.query import WriteQuery
+    from keystead.api.request import Request
+    from keystead.core.model import KeyManager
+    from keystead.core.query import Wanted
+    from keystead.service.ports import Page
+
+COLLECTION = "/api/security/key-stores"
+TYPES = ("okm", "kmip", "akv", "gcp", "aws", "ikp", "barbican")
+STATES = ("active", "mixed", "svm_kek_rekey", "blocked", "switching", "initializing", "disabling")
+
+
+def key_store_link(uuid: str) -> str:
+    """The path of a key store."""
+    return f"{COLLECTION}/{segment(uuid)}"
+
+
+KEY_STORES = Resource(
+    name="key_store",
+    help="A key manager's configuration as a key store. Of an owner's configurations one is enabled at most.",
+    declared=(
+        Field(
+            name="uuid",
+            type=UUID,
+            help="The key manager's identifier, and the configuration's.",
+            get=attrgetter("uuid"),
+            read=Read.KEY,
+            column="uuid",
+        ),
+        Field(name="type", type=one_of(*TYPES), help="Always ``kmip``.", get=lambda _: "kmip"),
+        Field(
+            name="location", type=one_of("onboard", "external"), help="Always ``external``.", get=lambda _: "external"
+        ),
+        Field(
+            name="enabled",
+            type=BOOLEAN,
+            help="Whether it is in use; PATCH takes ``true``.",
+            get=attrgetter("enabled"),
+            patch=True,
+            since="9.14",
+            column="enabled",
+        ),
+        Field(
+            name="state",
+            type=one_of(*STATES),
+            help="``active``; left out when it is not enabled.",
+            get=lambda key_manager: "active" if key_manager.enabled else None,
+            since="9.16",
+        ),
+        *owner_fields(attrgetter("svm")),
+        Group(name="configuration", help="The same as a configuration.", get=itself),
+        Field(
+            name="configuration.name",
+            type=text(255),
+            help="The configuration's name.",
+            get=attrgetter("configuration_name"),
+            since="9.14",
+            column="configuration_name",
+        ),
+        Field(
+            name="configuration.uuid",
+            type=UUID,
+            help="The same as ``uuid``.",
+            get=attrgetter("uuid"),
+            since="9.14",
+            column="uuid",
+        ),
+    ),
+    link=lambda key_manager: key_store_link(key_manager.uuid),
+    absent=frozenset({"is_svm_kek"}),
+    empty_patch=errors.ENABLED_MISSING,
+)
+
+
+async def _patch(request: Request, uuid: str, values: dict[str, Any], _: WriteQuery) -> None:
+    await request.while_connected(request.services.key_stores.enable(request.call, uuid, enabled=values["enabled"]))
+
+
+async def _delete(request: Request, uuid: str, _: WriteQuery) -> None:
+    await request.services.key_stores.discard(request.call, uuid)
+
+
+async def _page(request: Request, page: Page) -> tuple[KeyManager, ...]:
+    return await request.services.key_stores.page(request.call, page)
+
+
+async def _show(request: Request, _: Wanted) -> KeyManager:
+    return await request.services.key_stores.get(request.call, request.path_uuid())
+
+
+PATHS: Paths = {
+    COLLECTION: Collection(resource=KEY_STORES, page=_page, show=_show, patch=_patch, delete=_delete).operations(),
+    f"{COLLECTION}/{{uuid}}": {
+        "GET": showing(KEY_STORES, _show),
+        "PATCH": patching(KEY_STORES, _patch),
+        "DELETE": deleting(KEY_STORES, _delete),
+    },
+}

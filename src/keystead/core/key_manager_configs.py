@@ -1,0 +1,57 @@
+"""The rules of the settings that all key managers of a cluster share.
+
+Pure. Source: ONTAP page of ``/security/key-manager-configs``. Common Criteria mode is the Onboard Key Manager's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.key_servers import check_release
+from keystead.core.model import Release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from keystead.core.model import Node, Options
+
+POLLING_SINCE = Release(9, 10, 0)
+RETRY_COUNT_SINCE = Release(9, 11, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigsChange:
+    """Changes of the settings; None leaves a value as it is. ``passphrase`` says whether one was given."""
+
+    health_monitor_polling_interval: int | None = None
+    cloud_kms_retry_count: int | None = None
+    cc_mode_enabled: bool | None = None
+    passphrase: bool = False
+
+    @property
+    def options(self) -> dict[str, int]:
+        """What is kept of the change."""
+        given = {
+            "health_monitor_polling_interval": self.health_monitor_polling_interval,
+            "cloud_kms_retry_count": self.cloud_kms_retry_count,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def plan_configs(options: Options, change: ConfigsChange, nodes: Iterable[Node], *, external: bool) -> Options:
+    """Return the options after a change; ``external`` says whether there is an enabled external key manager."""
+    if change.cc_mode_enabled or change.passphrase:
+        target = "cc_mode_enabled" if change.cc_mode_enabled else "passphrase"
+        raise OntapError(errors.ONBOARD_NOT_ENABLED, target=target)
+    nodes = tuple(nodes)
+    if change.health_monitor_polling_interval is not None:
+        target = "health_monitor_polling_interval"
+        check_release(nodes, POLLING_SINCE, errors.POLLING_RELEASE, target)
+        if not external:
+            raise OntapError(errors.NO_EXTERNAL_MANAGEMENT, target=target)
+    if change.cloud_kms_retry_count is not None:
+        check_release(nodes, RETRY_COUNT_SINCE, errors.RETRY_COUNT_RELEASE, "cloud_kms_retry_count")
+    return replace(options, **change.options)
