@@ -114,12 +114,23 @@ def add(points: Points, data: str, database: str, key_manager: str, servers: lis
 
 
 async def _add(points: Points, data: str, database: str, key_manager: str, new: Any) -> str:
-    from keystead.core.key_servers import AddRequest
-    from tests.peers.adding import CALL, opened, outcome
+    from tests.peers.adding import add, opened, outcome
 
     async with opened(data, database) as services:
         points.arm()
-        return await outcome(services.key_servers.add(CALL, key_manager, AddRequest(new, "records[{index}].")))
+        return await outcome(add(services, key_manager, new))
+
+
+def change(points: Points, data: str, database: str, key_manager: str, verb: str, fields: dict[str, Any]) -> str:
+    """Modify or remove a key server; "stored", or the code of the refusal."""
+    from tests.peers.adding import change, opened, outcome
+
+    async def work() -> str:
+        async with opened(data, database) as services:
+            points.arm()
+            return await outcome(change(services, key_manager, verb, fields))
+
+    return asyncio.run(work())
 
 
 def create(points: Points, data: str, database: str, new: dict[str, Any], servers: list[dict[str, Any]]) -> str:
@@ -135,7 +146,7 @@ def create(points: Points, data: str, database: str, new: dict[str, Any], server
     return asyncio.run(work())
 
 
-JOBS: dict[str, Callable[..., Any]] = {"initialise": initialise, "add": add, "create": create}
+JOBS: dict[str, Callable[..., Any]] = {"initialise": initialise, "add": add, "change": change, "create": create}
 
 
 IMPORTED_ONCE = (

@@ -35,9 +35,9 @@ async def test_add_stores_what_was_asked(world: World, servers: list[str]) -> No
         servers[1], timeout=0, create_remove_timeout=-1, username="u", password=Secret("hunter2"),
         secondary_key_servers=("127.0.0.1",),
     )  # fmt: skip
-    secondary_is_primary = await refused(world.services.key_servers.add(CALL, manager, add(new)))
+    secondary_is_primary = await refused(world.add(manager, add(new)))
     assert secondary_is_primary.kind is errors.SECONDARY_IS_OWN_PRIMARY
-    (stored,) = await world.services.key_servers.add(CALL, manager, add(replace(new, secondary_key_servers=())))
+    (stored,) = await world.add(manager, add(replace(new, secondary_key_servers=())))
     assert (str(stored.address), stored.timeout, stored.create_remove_timeout) == (servers[1], 0, -1)
     assert (stored.username, stored.position) == ("u", 2)
     assert stored.sealed_password is not None
@@ -51,7 +51,7 @@ async def test_one_bad_server_refuses_all(world: World, servers: list[str], clos
     """All or nothing: the first failure in request order gives the code, the arguments name every failure."""
     manager = await world.key_manager(servers[0])
     request = add(asked(servers[1]), asked(closed), asked("no-such-host.invalid"))
-    error = await refused(world.services.key_servers.add(CALL, manager, request))
+    error = await refused(world.add(manager, request))
     assert (error.kind, error.target) == (errors.NETWORK, "records[1].server")
     assert error.arguments == (
         ("server", closed),
@@ -67,11 +67,11 @@ async def test_one_bad_server_refuses_all(world: World, servers: list[str], clos
 async def test_dry_run_stores_nothing_and_is_audited(world: World, servers: list[str], closed: str) -> None:
     """A dry run tells of each server, leaves the servers as they are, and is on record."""
     manager = await world.key_manager(servers[0])
-    results = await world.services.key_servers.dry_run(CALL, manager, add(asked(servers[1]), asked(closed)))
+    results = await world.dry_run(manager, add(asked(servers[1]), asked(closed)))
     assert [(result.accepted, result.reason) for result in results] == [(True, None), (False, "connection_refused")]
     assert await world.stored(manager) == servers[:1]
     assert (await world.audited())[-1] == ("success", "")
-    error = await refused(world.services.key_servers.dry_run(CALL, manager, add(asked(servers[0]))))
+    error = await refused(world.dry_run(manager, add(asked(servers[0]))))
     assert error.kind is errors.KEY_SERVER_EXISTS
 
 
@@ -79,9 +79,9 @@ async def test_the_second_plan_counts(world: World, servers: list[str]) -> None:
     """Two callers that both found room cannot both store: the loser gets the code of the state that it meets."""
     manager = await world.key_manager(servers[0])
     calls = [
-        world.services.key_servers.add(CALL, manager, add(asked(servers[1]), asked(servers[2]))),
-        world.services.key_servers.add(CALL, manager, add(asked(servers[3]), asked(servers[4]))),
-        world.services.key_servers.add(CALL, manager, add(asked(servers[1]), asked(servers[3]))),
+        world.add(manager, add(asked(servers[1]), asked(servers[2]))),
+        world.add(manager, add(asked(servers[3]), asked(servers[4]))),
+        world.add(manager, add(asked(servers[1]), asked(servers[3]))),
     ]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     failures = [outcome for outcome in outcomes if isinstance(outcome, OntapError)]
@@ -97,7 +97,7 @@ async def test_unreadable_key_servers(world: World, servers: list[str]) -> None:
         connection.execute(text("ALTER TABLE key_servers RENAME TO lost"))
     address = ServerAddress.parse(servers[0])
     for call in (
-        world.services.key_servers.add(CALL, manager, add(asked(servers[1]))),
+        world.add(manager, add(asked(servers[1]))),
         world.services.key_servers.page(CALL, manager, Page()),
         world.services.key_servers.get(CALL, manager, address),
     ):
@@ -109,7 +109,7 @@ async def test_certificate_gone(world: World, servers: list[str]) -> None:
     manager = await world.key_manager(servers[0])
     (found,) = await world.services.key_managers.page(CALL, Page())
     await world.store.write(lambda tx: tx.delete_certificate(found.key_manager.client_certificate))
-    error = await refused(world.services.key_servers.add(CALL, manager, add(asked(servers[1]))))
+    error = await refused(world.add(manager, add(asked(servers[1]))))
     assert error.kind is errors.CERTIFICATE_NOT_INSTALLED
 
 
@@ -119,17 +119,17 @@ async def test_an_old_node_joins_while_we_probe(world: World, servers: list[str]
     of_svm = await world.key_manager(servers[0], svm="vs0")
     of_cluster = await world.key_manager(servers[0])
     await world.store.write(lambda tx: tx.put_node(Node("old", "old", Release(9, 5, 0))))
-    error = await refused(world.services.key_servers.add(CALL, of_svm, add(asked(servers[1]))))
+    error = await refused(world.add(of_svm, add(asked(servers[1]))))
     assert error.kind is errors.CLUSTER_VERSION
-    await world.services.key_servers.add(CALL, of_cluster, add(asked(servers[1])))
+    await world.add(of_cluster, add(asked(servers[1])))
 
 
 async def test_missing(world: World, servers: list[str]) -> None:
     """A key manager or server that is not there is code 4, and a path finds a server however it is spelled."""
     manager = await world.key_manager(servers[0])
     for call in (
-        world.services.key_servers.key_manager(CALL, "nope"),
-        world.services.key_servers.add(CALL, "nope", add(asked(servers[1]))),
+        world.services.key_servers.state(CALL, "nope"),
+        world.add("nope", add(asked(servers[1]))),
         world.services.key_servers.get(CALL, manager, ServerAddress.parse(servers[1])),
         world.services.key_servers.page(CALL, "nope", Page()),
     ):

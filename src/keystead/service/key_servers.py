@@ -74,42 +74,42 @@ class KeyServers:
         self._sealer = sealer
         self._audit = audit
 
-    async def key_manager(self, call: Call, uuid: str) -> KeyManager:
-        """Return the key manager, or raise 4 (404) with target ``uuid``."""
-        return await self._store.glance(lambda tx: require_key_manager(tx, call, uuid))
+    async def state(self, call: Call, key_manager: str) -> ServersState:
+        """Return what a change begins with, or raise 4 (404) with target ``uuid``: no such key manager."""
+        return await self._store.glance(lambda tx: load_state(tx, call, key_manager))
 
-    async def add(self, call: Call, key_manager: str, request: AddRequest) -> Rows:
+    async def add(self, call: Call, state: ServersState, request: AddRequest) -> Rows:
         """Prove and store all servers of the request, or none: one OntapError names the first fault."""
-        return await self._make(call, key_manager, self._addition(key_manager, request))
+        return await self._make(call, state, self._addition(state.key_manager.uuid, request))
 
-    async def modify(self, call: Call, key_manager: str, request: ModifyRequest) -> KeyServer:
+    async def modify(self, call: Call, state: ServersState, request: ModifyRequest) -> KeyServer:
         """Change one server, proved before it is stored when reaching it or being known to it may differ."""
-        (row,) = await self._make(call, key_manager, self._modification(request))
+        (row,) = await self._make(call, state, self._modification(request))
         return row
 
-    async def remove(self, call: Call, key_manager: str, address: ServerAddress) -> None:
+    async def remove(self, call: Call, state: ServersState, address: ServerAddress) -> None:
         """Remove one server with its secondaries, or raise 65536843."""
 
         def work(tx: Transaction) -> None:
-            state = load_state(tx, call, key_manager, lock=True)
-            server = plan_remove(state, address)
+            now = load_state(tx, call, state.key_manager.uuid, lock=True)
+            server = plan_remove(now, address)
             tx.delete_key_server(server.uuid)
-            self._audit.succeed(tx, call, named("removed", [server]), svm=state.key_manager.svm)
+            self._audit.succeed(tx, call, named("removed", [server]), svm=now.key_manager.svm)
 
         await self._store.write(work)
 
     async def dry_run(
-        self, call: Call, key_manager: str, request: AddRequest | ModifyRequest
+        self, call: Call, state: ServersState, request: AddRequest | ModifyRequest
     ) -> tuple[ProbeResult, ...]:
         """Do all but storing: the rules are raised as ever; every server is proved, and what was found returned."""
         if isinstance(request, AddRequest):
-            change = self._addition(key_manager, request)
+            change = self._addition(state.key_manager.uuid, request)
         else:
             change = self._modification(request)
-        proof = await self._prove(call, key_manager, change, always=True)
+        proof = await self._prove(call, state, change, always=True)
         refused = sum(not result.accepted for result in proof.results)
         message = f"dry run: {len(proof.results) - refused} accepted, {refused} refused"
-        svm = proof.state.key_manager.svm
+        svm = state.key_manager.svm
         await self._store.write(lambda tx: self._audit.succeed(tx, call, message, svm=svm))
         return tuple(proof.results)
 
@@ -144,18 +144,18 @@ class KeyServers:
 
         return Change(request, plan, store, "modified")
 
-    async def _make(self, call: Call, key_manager: str, change: Change) -> Rows:
+    async def _make(self, call: Call, state: ServersState, change: Change) -> Rows:
         """Prove and store. What was proved is what is stored: else it is proved again, as others left it."""
         while True:
-            proof = await self._prove(call, key_manager, change)
+            proof = await self._prove(call, state, change)
             raise_first_failure(change.request, proof.results)
             stored = await self._store.write(partial(self._store_proved, call=call, change=change, proof=proof))
             if stored is not None:
                 return stored
+            state = await self.state(call, state.key_manager.uuid)
 
-    async def _prove(self, call: Call, key_manager: str, change: Change, *, always: bool = False) -> Proof:
+    async def _prove(self, call: Call, state: ServersState, change: Change, *, always: bool = False) -> Proof:
         """Plan, and probe what the plan says."""
-        state = await self._store.glance(lambda tx: load_state(tx, call, key_manager))
         plan = change.plan(state)
         if not (plan.proves or always):
             return Proof(state, plan)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
+    from keystead.core.key_servers import ServersState
     from keystead.core.model import KeyServer
     from keystead.core.probing import ProbeResult
     from keystead.core.query import Wanted
@@ -145,22 +146,21 @@ def new_key_server(values: Mapping[str, Any]) -> NewKeyServer:
 
 
 async def _add(request: Request) -> Reply:
-    uuid = request.path_uuid()
     query = read_write(KEY_SERVERS, request.parameters(), "POST", _DRY_RUN)
-    key_manager = await request.services.key_servers.key_manager(request.call, uuid)
-    with concerning(key_manager.svm):
-        return await _add_to(request, uuid, query)
+    state = await _state(request)
+    with concerning(state.key_manager.svm):
+        return await _add_to(request, state, query)
 
 
-async def _add_to(request: Request, uuid: str, query: WriteQuery) -> Reply:
+async def _add_to(request: Request, state: ServersState, query: WriteQuery) -> Reply:
     values = await request.values(KEY_SERVERS)
     records = values.get(RECORDS)
     servers = tuple(map(new_key_server, [values] if records is None else records))
     wanted = AddRequest(servers, prefix="" if records is None else RECORDS + "[{index}].")
     if query.own.get("dry_run"):
-        results = await request.while_connected(request.services.key_servers.dry_run(request.call, uuid, wanted))
+        results = await request.while_connected(request.services.key_servers.dry_run(request.call, state, wanted))
         return _dry_run_reply(results)
-    added = await request.while_connected(request.services.key_servers.add(request.call, uuid, wanted))
+    added = await request.while_connected(request.services.key_servers.add(request.call, state, wanted))
     return created(KEY_SERVERS, request, query, added)
 
 
@@ -170,24 +170,25 @@ def _dry_run_reply(results: Sequence[ProbeResult]) -> Reply:
 
 
 async def _patch(request: Request, address: ServerAddress, values: dict[str, Any], query: WriteQuery) -> Reply | None:
-    uuid = request.path_uuid()
-    wanted = ModifyRequest(address, **values)
     key_servers = request.services.key_servers
-    key_manager = await key_servers.key_manager(request.call, uuid)
-    with concerning(key_manager.svm):
+    wanted = ModifyRequest(address, **values)
+    state = await _state(request)
+    with concerning(state.key_manager.svm):
         if query.own.get("dry_run"):
-            return _dry_run_reply(await request.while_connected(key_servers.dry_run(request.call, uuid, wanted)))
-        await request.while_connected(key_servers.modify(request.call, uuid, wanted))
+            return _dry_run_reply(await request.while_connected(key_servers.dry_run(request.call, state, wanted)))
+        await request.while_connected(key_servers.modify(request.call, state, wanted))
     return None
 
 
 async def _delete(request: Request, address: ServerAddress, _: WriteQuery) -> Reply | None:
-    uuid = request.path_uuid()
-    key_servers = request.services.key_servers
-    key_manager = await key_servers.key_manager(request.call, uuid)
-    with concerning(key_manager.svm):
-        await key_servers.remove(request.call, uuid, address)
+    state = await _state(request)
+    with concerning(state.key_manager.svm):
+        await request.services.key_servers.remove(request.call, state, address)
     return None
+
+
+async def _state(request: Request) -> ServersState:
+    return await request.services.key_servers.state(request.call, request.path_uuid())
 
 
 async def _page(request: Request, page: Page) -> tuple[KeyServer, ...]:
@@ -199,7 +200,7 @@ async def _show(request: Request, _: Wanted) -> KeyServer:
     try:
         address = ServerAddress.parse(request.path_text("server"))
     except ValueError:
-        await request.services.key_servers.key_manager(request.call, uuid)
+        await _state(request)
         raise OntapError(errors.ENTRY_NOT_FOUND, target="server") from None
     return await request.services.key_servers.get(request.call, uuid, address)
 
