@@ -15,7 +15,18 @@ from keystead.api.checking import RECORDS, check_body
 from keystead.api.collecting import collect
 from keystead.api.errors import error_body, error_reply
 from keystead.api.hal import Reply, render, self_link
-from keystead.api.operations import Operation, Patch, ReadOne, ReadPage, created, listing
+from keystead.api.operations import (
+    Operation,
+    Patch,
+    Paths,
+    ReadOne,
+    ReadPage,
+    created,
+    deleting,
+    listing,
+    patching,
+    showing,
+)
 from keystead.api.query import RETURN_TIMEOUT_S, WRITE_PARAMETERS, next_page, read_get, read_write, refused_in_write
 from keystead.api.record_writes import changing, creating, key_of, removing
 from keystead.api.records import JOB_RESULTS, as_job, job_results
@@ -50,6 +61,15 @@ class Collection:
     patch: Patch | None = None
     delete: Delete | None = None
     own: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
+
+    def paths(self, path: str) -> Paths:
+        """The collection's path, and beneath it that of one object."""
+        one: dict[str, Operation] = {"GET": showing(self.resource, self.show)}
+        if self.patch is not None:
+            one["PATCH"] = patching(self.resource, self.patch, self.own.get("PATCH"))
+        if self.delete is not None:
+            one["DELETE"] = deleting(self.resource, self.delete, self.own.get("DELETE"))
+        return {path: self.operations(), f"{path}/{{{self.resource.key}}}": one}
 
     def operations(self) -> dict[str, Operation]:
         """The methods of the collection's path."""

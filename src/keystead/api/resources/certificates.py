@@ -8,9 +8,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, created, deleting, listing, patching, showing
-from keystead.api.query import read_write
+from keystead.api.collections import Collection
+from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource
 from keystead.api.resources.owner import owner_fields
 from keystead.api.values import SECRET, TEXT, TIME, UUID, Type, integer, name, text
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.model import Certificate
     from keystead.core.query import Wanted
+    from keystead.service.ports import Page
 
 COLLECTION = "/api/security/certificates"
 
@@ -139,19 +139,15 @@ CERTIFICATES = Resource(
 )
 
 
-async def _create(request: Request) -> Reply:
-    query = read_write(CERTIFICATES, request.parameters(), "POST")
-    values = await request.values(CERTIFICATES)
+async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Certificate:
     svm = values.pop("svm", {})
     owner = {"svm_uuid": svm.get("uuid"), "svm_name": svm.get("name")}
     certificates = request.services.certificates
     if "public_certificate" in values:
         _check_installs(values)
-        certificate = await certificates.install(request.call, NewCertificate(**values, **owner))
-    else:
-        _check_creates(values)
-        certificate = await certificates.create(request.call, NewSelfSigned(**renamed(values), **owner))
-    return created(CERTIFICATES, request, query, [certificate])
+        return await certificates.install(request.call, NewCertificate(**values, **owner))
+    _check_creates(values)
+    return await certificates.create(request.call, NewSelfSigned(**renamed(values), **owner))
 
 
 def _check_installs(values: dict[str, Any]) -> None:
@@ -177,6 +173,10 @@ def renamed(values: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+async def _page(request: Request, page: Page) -> tuple[Certificate, ...]:
+    return await request.services.certificates.page(request.call, page)
+
+
 async def _show(request: Request, _: Wanted) -> Certificate:
     return await request.services.certificates.get(request.call, request.path_uuid())
 
@@ -189,14 +189,6 @@ async def _delete(request: Request, key: str, _: WriteQuery) -> None:
     await request.services.certificates.delete(request.call, key)
 
 
-PATHS: Paths = {
-    COLLECTION: {
-        "GET": listing(CERTIFICATES, lambda request, page: request.services.certificates.page(request.call, page)),
-        "POST": _create,
-    },
-    f"{COLLECTION}/{{uuid}}": {
-        "GET": showing(CERTIFICATES, _show),
-        "PATCH": patching(CERTIFICATES, _patch),
-        "DELETE": deleting(CERTIFICATES, _delete),
-    },
-}
+PATHS = Collection(resource=CERTIFICATES, page=_page, show=_show, create=_create, patch=_patch, delete=_delete).paths(
+    COLLECTION
+)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, created, deleting, listing, patching, showing
-from keystead.api.query import read_write
+from keystead.api.collections import Collection
+from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.values import TEXT, UUID, name, one_of
 from keystead.core.query import Read
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import Svm
+    from keystead.core.query import Wanted
+    from keystead.service.ports import Page
 
 COLLECTION = "/api/svm/svms"
 
@@ -67,11 +68,8 @@ SVMS = Resource(
 )
 
 
-async def _create(request: Request) -> Reply:
-    request_query = read_write(SVMS, request.parameters(), "POST")
-    values = await request.values(SVMS)
-    svm = await request.services.svms.create(request.call, values["name"])
-    return created(SVMS, request, request_query, [svm])
+async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Svm:
+    return await request.services.svms.create(request.call, values["name"])
 
 
 async def _patch(request: Request, key: str, values: dict[str, Any], _: WriteQuery) -> None:
@@ -82,14 +80,14 @@ async def _delete(request: Request, key: str, _: WriteQuery) -> None:
     await request.services.svms.delete(request.call, key)
 
 
-PATHS: Paths = {
-    COLLECTION: {
-        "GET": listing(SVMS, lambda request, page: request.services.svms.page(request.call, page)),
-        "POST": _create,
-    },
-    f"{COLLECTION}/{{uuid}}": {
-        "GET": showing(SVMS, lambda request, _: request.services.svms.get(request.call, request.path_uuid())),
-        "PATCH": patching(SVMS, _patch),
-        "DELETE": deleting(SVMS, _delete),
-    },
-}
+async def _page(request: Request, page: Page) -> tuple[Svm, ...]:
+    return await request.services.svms.page(request.call, page)
+
+
+async def _show(request: Request, _: Wanted) -> Svm:
+    return await request.services.svms.get(request.call, request.path_uuid())
+
+
+PATHS = Collection(resource=SVMS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete).paths(
+    COLLECTION
+)
