@@ -125,7 +125,7 @@ class Api:
             raise self._not_keystead()
         if response.status >= http.client.BAD_REQUEST and isinstance(answer.get("error"), dict):
             raise Refused(answer["error"], as_json=self._errors_as_json)
-        if response.status not in {http.client.OK, http.client.CREATED}:
+        if response.status not in {http.client.OK, http.client.CREATED, http.client.ACCEPTED}:
             raise self._not_keystead()
         following = _NEXT.search(response.headers.get("Link", ""))
         return answer, following.group(1) if following else None

@@ -7,13 +7,12 @@ run by an operator with certificates from files. A password is never a flag.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from keystead.cli.login import check_utf8
+from keystead.cli.login import kmip_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,18 +146,8 @@ def _private_key(path: Path) -> Secret:
 def _password(username: str, file: Path | None) -> Secret | None:
     from keystead.core.secret import Secret
 
-    if not username:
-        if file is not None:
-            raise click.UsageError("--password-file needs --username")
-        return None
-    check_utf8(username, "--username")
-    given, source = os.environ.get("KEYSTEAD_KMIP_PASSWORD"), "KEYSTEAD_KMIP_PASSWORD"
-    if file is not None:
-        given, source = file.read_bytes().removesuffix(b"\n").decode(errors="surrogateescape"), "--password-file"
-    if given is None:
-        given = click.prompt(f"KMIP password of {username}", hide_input=True, err=True)
-    check_utf8(given, source)
-    return Secret(given)
+    given = kmip_password(username, file)
+    return None if given is None else Secret(given)
 
 
 # --- for people ---

@@ -71,6 +71,39 @@ def ask_password(user: str) -> str:
             ) from None
 
 
+def kmip_password(username: str, file: Path | None) -> str | None:
+    """Return the password of a KMIP user: from the file, ``KEYSTEAD_KMIP_PASSWORD`` or a prompt; None without a user.
+
+    Raises click.UsageError.
+    """
+    if not username:
+        if file is not None:
+            raise click.UsageError("--password-file needs --username")
+        return None
+    check_utf8(username, "--username")
+    given, source = os.environ.get("KEYSTEAD_KMIP_PASSWORD"), "KEYSTEAD_KMIP_PASSWORD"
+    if file is not None:
+        given, source = _first_line(file), "--password-file"
+    if given is None:
+        given = click.prompt(f"KMIP password of {username}", hide_input=True, err=True)
+    check_utf8(given, source)
+    return given
+
+
+def new_password(account: str, file: Path | None) -> str:
+    """Return a password to give to an account: from the file, or asked for twice on the terminal."""
+    if file is None:
+        given: str = click.prompt(f"New password of {account}", hide_input=True, confirmation_prompt=True, err=True)
+        return given
+    given = _first_line(file)
+    check_utf8(given, "--password-file")
+    return given
+
+
+def _first_line(file: Path) -> str:
+    return file.read_bytes().removesuffix(b"\n").decode(errors="surrogateescape")
+
+
 def check_utf8(text: str, name: str) -> None:
     """Refuse what the command line or the environment held as bytes that are no text; raises click.UsageError."""
     try:

@@ -7,37 +7,16 @@ reached, 130 interrupted.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
-from typing import Any
 
 import click
 
 from keystead import __version__
+from keystead.cli.lazy import LazyGroup
 
 REFUSED = 1
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are run or asked for their help."""
-
-    def __init__(self, *args: Any, lazy: dict[str, str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands, in the order of their declaration."""
-        return [*super().list_commands(ctx), *self._lazy]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command by its ``module:attribute``."""
-        if cmd_name not in self._lazy:
-            return super().get_command(ctx, cmd_name)
-        module, _, attribute = self._lazy[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
 
 
 @click.group(
@@ -49,6 +28,9 @@ class LazyGroup(click.Group):
         "audit": "keystead.cli.server:audit",
         "kmip": "keystead.cli.kmip:kmip",
         "security": "keystead.cli.security:security",
+        "vserver": "keystead.cli.vserver:vserver",
+        "job": "keystead.cli.job:job",
+        "completion": "keystead.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,0 +1,38 @@
+"""``keystead security audit show``: what was done, by whom, through the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from keystead.cli.output import print_records
+from keystead.cli.rest import api, api_command, one_svm, svm_name
+
+
+@click.group()
+def audit() -> None:
+    """The audit log."""
+
+
+@audit.command()
+@api_command
+@one_svm
+@click.option("--account", help="Of this account only.")
+@click.option("--state", type=click.Choice(["success", "error"]), help="Of this outcome only.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest of them.")
+def show(vserver: str | None, account: str | None, state: str | None, limit: int, **flags: Any) -> None:
+    """Show the newest audit records, the oldest of them first.
+
+    Example: keystead security audit show --vserver vs0 --limit 20
+    """
+    query = {"fields": "*", "order_by": "timestamp desc", "max_records": str(limit)}
+    query |= {"svm.name": vserver} if vserver else {}
+    query |= {"user": f'"{account}"'} if account else {}
+    query |= {"state": state} if state else {}
+    with api(flags) as service:
+        records = service.call("GET", "/security/audit/messages", **query).get("records", [])[::-1]
+    if flags["output"] == "table":
+        records = [record | {"vserver": svm_name(record)} for record in records]
+    columns = ["timestamp", "vserver", "user", "location", "input", "state", "message"]
+    print_records(records, columns, flags["output"])

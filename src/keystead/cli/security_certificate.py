@@ -1,0 +1,220 @@
+"""``keystead security certificate ...``: install, make, sign, show, delete. Source: the ONTAP CLI's verbs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+from keystead.cli.output import print_records
+from keystead.cli.rest import (
+    FILE,
+    api,
+    api_command,
+    confirmed,
+    in_svm,
+    names,
+    one_svm,
+    owner,
+    pem,
+    progress,
+    scope_of,
+    svm_name,
+)
+
+if TYPE_CHECKING:
+    from keystead.cli.client import Api
+
+TYPES = ["client", "server", "client_ca", "server_ca", "root_ca"]
+HASHES = ["sha256", "sha384", "sha512"]
+COLUMNS = ["name", "type", "common_name", "expiry_time", "uuid"]
+
+_new_file = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def certificate() -> None:
+    """Certificates."""
+
+
+@certificate.command("install")
+@api_command
+@owner
+@click.option("--type", "type_", type=click.Choice(TYPES), required=True)
+@click.option("--cert", type=FILE, required=True, help="The certificate, PEM.")
+@click.option("--key", type=FILE, help="Its private key, PEM, not encrypted; for types client, server and root_ca.")
+@click.option("--intermediate", type=FILE, multiple=True, help="PEM, the issuer first; with a key. Repeatable.")
+@click.option("--name", help="Unique per SVM; made up when absent.")
+def install(
+    vserver: str | None,
+    type_: str,
+    cert: Path,
+    key: Path | None,
+    intermediate: tuple[Path, ...],
+    name: str | None,
+    **flags: Any,
+) -> None:
+    """Install a client certificate with its key, or a CA certificate of key servers.
+
+    Example: keystead security certificate install --vserver vs0 --type client --cert client.pem --key client.key
+    """
+    body = {
+        "type": type_,
+        "public_certificate": pem(cert),
+        **({"private_key": pem(key)} if key else {}),
+        **({"intermediate_certificates": [pem(path) for path in intermediate]} if intermediate else {}),
+        **({"name": name} if name else {}),
+        **in_svm(vserver),
+    }
+    _create(body, flags)
+
+
+@certificate.command("create")
+@api_command
+@owner
+@click.option("--type", "type_", type=click.Choice(TYPES), required=True)
+@click.option("--common-name", required=True, help="The subject's common name.")
+@click.option("--name", help="Unique per SVM; made up when absent.")
+@click.option("--size", type=int, help="Bits of the RSA key; 2048 when absent.")
+@click.option("--hash-function", type=click.Choice(HASHES), help="Of the signature; sha256 when absent.")
+@click.option("--expire-days", type=click.IntRange(1, 3652), help="Days that it is valid; 365 when absent.")
+def create(vserver: str | None, type_: str, expire_days: int | None, **flags: Any) -> None:
+    """Make a self-signed certificate with a new key; of type root_ca, an authority that signs.
+
+    Example: keystead security certificate create --vserver vs0 --type root_ca --common-name "vs0 CA"
+    """
+    body = {"type": type_, "common_name": flags["common_name"], **in_svm(vserver)}
+    body |= {"expiry_time": f"P{expire_days}D"} if expire_days else {}
+    body |= {"key_size": flags["size"]} if flags["size"] else {}
+    body |= {name: flags[name] for name in ("name", "hash_function") if flags[name]}
+    _create(body, flags)
+
+
+def _create(body: dict[str, Any], flags: dict[str, Any]) -> None:
+    with api(flags) as service, progress("making the certificate"):
+        made = service.create("/security/certificates", body)[0]
+        record = service.call("GET", f"/security/certificates/{made['uuid']}")
+    print_records([record], COLUMNS, flags["output"])
+
+
+@certificate.command("generate-csr")
+@api_command
+@click.option("--common-name", help="The subject's common name.")
+@click.option("--subject", help='The whole subject instead, "C=US,O=Example,CN=client".')
+@click.option("--algorithm", type=click.Choice(["rsa", "ec"]), help="Of the new key; rsa when absent.")
+@click.option("--hash-function", type=click.Choice(HASHES), help="Of the signature; sha256 when absent.")
+@click.option("--dns-name", callback=names, metavar="NAME,...", help="Subject alternative names.")
+@click.option("--ipaddr", callback=names, metavar="ADDRESS,...", help="Subject alternative addresses.")
+@click.option("--csr-file", type=_new_file, required=True, help="Write the request here; it must not exist yet.")
+@click.option("--key-file", type=_new_file, required=True, help="Write the private key here, mode 0600; as --csr-file.")
+def generate_csr(
+    common_name: str | None,
+    subject: str | None,
+    dns_name: tuple[str, ...],
+    ipaddr: tuple[str, ...],
+    csr_file: Path,
+    key_file: Path,
+    **flags: Any,
+) -> None:
+    """Make a private key and a request for a certificate, for an authority to sign.
+
+    Example: keystead security certificate generate-csr --common-name client --csr-file c.csr --key-file c.key
+    """
+    if not (common_name or subject):
+        raise click.UsageError("give --common-name or --subject")
+    alternatives = {name: list(values) for name, values in (("dns", dns_name), ("ip", ipaddr)) if values}
+    body: dict[str, Any] = {"subject_name": subject or f"CN={common_name}"}
+    body |= {name: flags[name] for name in ("algorithm", "hash_function") if flags[name]}
+    body |= {"subject_alternatives": alternatives} if alternatives else {}
+    with api(flags) as service, _NewFile(key_file, 0o600) as key, _NewFile(csr_file, 0o644) as csr:
+        answer = service.call("POST", "/security/certificate-signing-request", body)
+        key.write(answer["generated_private_key"])
+        csr.write(answer["csr"])
+    print_records([{"csr_file": str(csr_file), "key_file": str(key_file)}], ["csr_file", "key_file"], flags["output"])
+
+
+@certificate.command("sign")
+@api_command
+@owner
+@click.option("--ca-name", required=True, metavar="NAME", help="An installed root_ca certificate.")
+@click.option("--csr-file", type=FILE, required=True, help="The request, PEM.")
+@click.option("--expire-days", type=click.IntRange(1, 3652), help="Days that it is valid; 365 when absent.")
+@click.option("--cert-file", type=_new_file, required=True, help="Write the certificate here; it must not exist yet.")
+def sign(
+    vserver: str | None, ca_name: str, csr_file: Path, expire_days: int | None, cert_file: Path, **flags: Any
+) -> None:
+    """Sign a request with a root_ca certificate.
+
+    Example: keystead security certificate sign --ca-name vs0-ca --csr-file c.csr --cert-file c.pem
+    """
+    body = {"signing_request": pem(csr_file)} | ({"expiry_time": f"P{expire_days}D"} if expire_days else {})
+    with api(flags) as service:
+        uuid = _named(service, vserver, ca_name, type="root_ca")
+        with _NewFile(cert_file, 0o644) as file:
+            file.write(service.call("POST", f"/security/certificates/{uuid}/sign", body)["public_certificate"])
+    print_records([{"cert_file": str(cert_file)}], ["cert_file"], flags["output"])
+
+
+@certificate.command("show")
+@api_command
+@one_svm
+@click.option("--type", "type_", type=click.Choice(TYPES), help="Of this type only.")
+def show(vserver: str | None, type_: str | None, **flags: Any) -> None:
+    """List certificates.
+
+    Example: keystead security certificate show --vserver vs0 --type client
+    """
+    query = {"fields": "*"} | ({"svm.name": vserver} if vserver else {}) | ({"type": type_} if type_ else {})
+    with api(flags) as service:
+        records = service.records("/security/certificates", **query)
+    if flags["output"] == "table":
+        records = [record | {"vserver": svm_name(record)} for record in records]
+    print_records(records, ["vserver", "name", "type", "common_name", "ca", "expiry_time", "uuid"], flags["output"])
+
+
+@certificate.command("delete")
+@api_command
+@owner
+@click.option("--name", required=True, help="The certificate.")
+@confirmed
+def delete(vserver: str | None, name: str, **flags: Any) -> None:
+    """Delete a certificate that nothing uses.
+
+    Example: keystead security certificate delete --vserver vs0 --name kmip-ca-2024
+    """
+    with api(flags) as service:
+        service.call("DELETE", f"/security/certificates/{_named(service, vserver, name)}")
+
+
+def _named(service: Api, vserver: str | None, name: str, **more: str) -> str:
+    records = service.records("/security/certificates", fields="uuid", name=f'"{name}"', **scope_of(vserver), **more)
+    if not records:
+        raise click.ClickException(f"{f'SVM {vserver}' if vserver else 'the cluster'} has no certificate {name}")
+    return str(records[0]["uuid"])
+
+
+class _NewFile:
+    """A new file, made before anything is asked of the service; removed again when that fails."""
+
+    def __init__(self, path: Path, mode: int) -> None:
+        self._path = path
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except OSError as error:
+            raise click.UsageError(f"{path}: {error.strerror}") from None
+        os.fchmod(descriptor, mode)
+        self._file = os.fdopen(descriptor, "w")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, text: str) -> None:
+        """Write the whole content."""
+        self._file.write(text)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is not None:
+            self._path.unlink()

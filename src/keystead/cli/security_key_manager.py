@@ -1,0 +1,288 @@
+"""``keystead security key-manager external ...``: key managers and their key servers. Source: the ONTAP CLI's verbs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from keystead.cli.login import kmip_password
+from keystead.cli.output import print_records
+from keystead.cli.rest import (
+    FILE,
+    api,
+    api_command,
+    by_name_or_uuid,
+    confirmed,
+    in_svm,
+    names,
+    one_svm,
+    owner,
+    progress,
+    scope_of,
+    svm_name,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from keystead.cli.client import Api
+
+REFUSED = 1
+NONE = "-"  # what stands for an empty list, as in ONTAP
+
+_seconds = click.IntRange(-1, 60)
+_key_servers = click.option(
+    "--key-servers",
+    required=True,
+    callback=names,
+    metavar="HOST[:PORT],...",
+    help="Up to four primary key servers; the port is 5696 when absent.",
+)
+
+
+@click.group("key-manager")
+def key_manager() -> None:
+    """Key managers."""
+
+
+@key_manager.group()
+def external() -> None:
+    """External key managers and their key servers."""
+
+
+@external.command()
+@api_command
+@owner
+@_key_servers
+@click.option("--client-cert", required=True, metavar="NAME", help="An installed client certificate: name or uuid.")
+@click.option(
+    "--server-ca-certs", required=True, callback=names, metavar="NAME,...", help="Installed server_ca certificates."
+)
+@click.option("--policy", help="The key manager's policy.")
+def enable(
+    vserver: str | None,
+    key_servers: tuple[str, ...],
+    client_cert: str,
+    server_ca_certs: tuple[str, ...],
+    policy: str | None,
+    **flags: Any,
+) -> None:
+    """Prove key servers and create a key manager with them.
+
+    Example: keystead security key-manager external enable --vserver vs0 --key-servers ks1,ks2:5697
+    --client-cert kmip-client --server-ca-certs kmip-ca
+    """
+    body = {
+        **in_svm(vserver),
+        **({"policy": policy} if policy else {}),
+        "external": {
+            "client_certificate": by_name_or_uuid(client_cert),
+            "server_ca_certificates": [by_name_or_uuid(name) for name in server_ca_certs],
+            "servers": [{"server": server} for server in key_servers],
+        },
+    }
+    with api(flags) as service, progress(f"proving {', '.join(key_servers)}"):
+        (made,) = service.create("/security/key-managers", body)
+        record = service.call("GET", f"/security/key-managers/{made['uuid']}")
+    _print_servers([record], flags["output"])
+
+
+@external.command()
+@api_command
+@owner
+@confirmed
+def disable(vserver: str | None, **flags: Any) -> None:
+    """Delete a key manager and forget its key servers; the keys on them stay.
+
+    Example: keystead security key-manager external disable --vserver vs0
+    """
+    with api(flags) as service:
+        service.call("DELETE", f"/security/key-managers/{_key_manager_uuid(service, vserver)}")
+
+
+@external.command()
+@api_command
+@owner
+@click.option("--client-cert", metavar="NAME", help="Another installed client certificate of the same key pair.")
+@click.option(
+    "--server-ca-certs", callback=names, metavar="NAME,...", help="Other server_ca certificates, all of them."
+)
+def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[str, ...], **flags: Any) -> None:
+    """Prove all key servers with other certificates, then use those.
+
+    Example: keystead security key-manager external modify --vserver vs0 --server-ca-certs kmip-ca,kmip-ca-2027
+    """
+    changes = {
+        **({"client_certificate": by_name_or_uuid(client_cert)} if client_cert else {}),
+        **({"server_ca_certificates": [by_name_or_uuid(name) for name in server_ca_certs]} if server_ca_certs else {}),
+    }
+    if not changes:
+        raise click.UsageError("nothing to modify: give --client-cert or --server-ca-certs")
+    with api(flags) as service, progress("proving the key servers with the new certificates"):
+        path = f"/security/key-managers/{_key_manager_uuid(service, vserver)}"
+        service.call("PATCH", path, {"external": changes})
+
+
+@external.command("add-servers")
+@api_command
+@owner
+@_key_servers
+@click.option("--tls-server-name", metavar="NAME", help="The name in their certificates, where it is not the host.")
+@click.option("--dry-run", is_flag=True, help="Prove the servers and store nothing; exit status 1 when one is refused.")
+def add_servers(
+    vserver: str | None,
+    key_servers: tuple[str, ...],
+    tls_server_name: str | None,
+    dry_run: bool,  # noqa: FBT001
+    **flags: Any,
+) -> None:
+    """Prove primary key servers and add them, all or none.
+
+    Example: keystead security key-manager external add-servers --vserver vs0 --key-servers ks3,ks4:5697
+    """
+    name = {"tls_server_name": tls_server_name} if tls_server_name else {}
+    body = {"records": [{"server": server, **name} for server in key_servers]}
+    with api(flags) as service, progress(f"proving {', '.join(key_servers)}"):
+        path = f"/security/key-managers/{_key_manager_uuid(service, vserver)}/key-servers"
+        records = service.create(path, body, **({"dry_run": "true"} if dry_run else {}))
+    if dry_run:
+        _print_dry_run(records, flags["output"])
+    else:
+        print_records(records, ["server"], flags["output"])
+
+
+@external.command("remove-servers")
+@api_command
+@owner
+@_key_servers
+@click.option("--force", is_flag=True, help="Even while a node is out of quorum.")
+def remove_servers(
+    vserver: str | None,
+    key_servers: tuple[str, ...],
+    force: bool,  # noqa: FBT001
+    **flags: Any,
+) -> None:
+    """Remove primary key servers with their secondaries, one after the other.
+
+    Example: keystead security key-manager external remove-servers --vserver vs0 --key-servers ks3
+    """
+    query = {"force": "true"} if force else {}
+    with api(flags) as service:
+        manager = _key_manager_uuid(service, vserver)
+        for server in key_servers:
+            service.call("DELETE", _server_path(manager, server), **query)
+            click.echo(f"removed {server}", err=True)
+
+
+@external.command("modify-server")
+@api_command
+@owner
+@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="The primary key server.")
+@click.option("--timeout", type=_seconds, help="Seconds to wait for an answer; 0 fails at once, -1 waits for ever.")
+@click.option("--create-remove-timeout", type=_seconds, help="As --timeout, for making and removing keys.")
+@click.option("--username", help="KMIP user name, empty for none; its password is in KEYSTEAD_KMIP_PASSWORD or asked.")
+@click.option("--password-file", type=FILE, help="Read that password from this file (one trailing newline is ignored).")
+@click.option("--secondary-key-servers", metavar="HOST,...", help='Up to three, in the order of access; "-" for none.')
+@click.option("--port", type=click.IntRange(1, 65535), help="The server's new port, its secondaries' too.")
+@click.option("--tls-server-name", metavar="NAME", help="The name in its certificate; empty for the host's.")
+def modify_server(
+    vserver: str | None,
+    key_server: str,
+    username: str | None,
+    password_file: Path | None,
+    secondary_key_servers: str | None,
+    **flags: Any,
+) -> None:
+    """Change a primary key server; what concerns the connection is proved first.
+
+    Example: keystead security key-manager external modify-server --vserver vs0 --key-server ks1 --timeout 40
+    """
+    changes = {
+        name: flags[name]
+        for name in ("timeout", "create_remove_timeout", "port", "tls_server_name")
+        if flags[name] is not None
+    }
+    if secondary_key_servers is not None:
+        listed = "" if secondary_key_servers == NONE else secondary_key_servers
+        changes["secondary_key_servers"] = [host.strip() for host in listed.split(",")] if listed else []
+    password = kmip_password(username or "", password_file)
+    if username is not None:
+        changes |= {"username": username, "password": password or ""}
+    with api(flags) as service, progress(f"proving {key_server}"):
+        service.call("PATCH", _server_path(_key_manager_uuid(service, vserver), key_server), changes)
+
+
+@external.command("show")
+@api_command
+@one_svm
+def show_key_managers(vserver: str | None, **flags: Any) -> None:
+    """List key managers and their key servers.
+
+    Example: keystead security key-manager external show --vserver vs0
+    """
+    query = {"fields": "*"} | ({"svm.name": vserver} if vserver else {})
+    with api(flags) as service:
+        records = service.records("/security/key-managers", **query)
+    _print_servers(records, flags["output"])
+
+
+@external.command("show-status")
+@api_command
+@one_svm
+def show_status(vserver: str | None, **flags: Any) -> None:
+    """Show which node reaches which key server.
+
+    Example: keystead security key-manager external show-status
+    """
+    query = {"fields": "svm,external.servers.server,external.servers.connectivity"}
+    query |= {"svm.name": vserver} if vserver else {}
+    with api(flags) as service:
+        records = service.records("/security/key-managers", **query)
+    rows = [
+        {
+            "node": state["node"]["name"],
+            "vserver": svm_name(record),
+            "server": server["server"],
+            "state": state["state"],
+        }
+        for record in records
+        for server in record.get("external", {}).get("servers", ())
+        for state in server.get("connectivity", {}).get("node_states", ())
+    ]
+    print_records(rows, ["node", "vserver", "server", "state"], flags["output"])
+
+
+def _print_servers(records: list[dict[str, Any]], form: str) -> None:
+    if form == "table":
+        records = [
+            {"vserver": svm_name(record), **server, "uuid": record["uuid"]}
+            for record in records
+            for server in record["external"]["servers"] or [{"server": "(none)"}]
+        ]
+    print_records(records, ["vserver", "server", "timeout", "username", "secondary_key_servers", "uuid"], form)
+
+
+def _print_dry_run(records: list[dict[str, Any]], form: str) -> None:
+    if form == "table":
+        records = [record | {"stage": _failed_stage(record)} for record in records]
+    print_records(records, ["server", "accepted", "failed_server", "stage", "reason", "code"], form)
+    if not all(record.get("accepted") for record in records):
+        click.get_current_context().exit(REFUSED)
+
+
+def _failed_stage(record: dict[str, Any]) -> str | None:
+    failed = (stage["stage"] for stage in record.get("stages", ()) if stage["state"] == "failed")
+    return next(failed, None)
+
+
+def _key_manager_uuid(service: Api, vserver: str | None) -> str:
+    records = service.records("/security/key-managers", **scope_of(vserver))
+    if not records:
+        raise click.ClickException(f"{f'SVM {vserver}' if vserver else 'the cluster'} has no key manager")
+    return str(records[0]["uuid"])
+
+
+def _server_path(key_manager_uuid: str, server: str) -> str:
+    return f"/security/key-managers/{key_manager_uuid}/key-servers/{quote(server, safe='')}"

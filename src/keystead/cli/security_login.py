@@ -1,0 +1,112 @@
+"""``keystead security login ...``: accounts. A password is never a flag: it is asked for, or read from a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keystead.cli.login import new_password
+from keystead.cli.output import print_records
+from keystead.cli.rest import FILE, api, api_command, confirmed, one_svm, svm_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROLES = ["admin", "readonly", "vsadmin", "vsadmin-readonly"]
+METHODS = {"password": "password", "cert": "certificate"}
+
+_name = click.option("--user-or-group-name", "name", required=True, metavar="NAME", help="The account.")
+_password_file = click.option(
+    "--password-file", type=FILE, help="Read its password from this file (one trailing newline is ignored)."
+)
+
+
+@click.group()
+def login() -> None:
+    """Accounts."""
+
+
+@login.command()
+@api_command
+@_name
+@click.option("--vserver", metavar="SVM", help="The SVM that it belongs to; without it, the cluster.")
+@click.option("--role", type=click.Choice(ROLES), help="admin when absent, vsadmin with --vserver.")
+@click.option("--authentication-method", type=click.Choice(list(METHODS)), default="password", show_default=True)
+@_password_file
+@click.option("--comment", help="What it is for.")
+def create(name: str, vserver: str | None, role: str | None, password_file: Path | None, **flags: Any) -> None:
+    """Create an account; its password is asked for. With cert, a client certificate of this common name logs in.
+
+    Example: keystead security login create --user-or-group-name vs0-admin --vserver vs0
+    """
+    method = flags["authentication_method"]
+    body: dict[str, Any] = {
+        "name": name,
+        "role": {"name": role or ("vsadmin" if vserver else "admin")},
+        "applications": [{"application": "http", "authentication_methods": [METHODS[method]]}],
+        **({"owner": {"name": vserver}} if vserver else {}),
+        **({"comment": flags["comment"]} if flags["comment"] else {}),
+    }
+    if method == "password":
+        body["password"] = new_password(name, password_file)
+    with api(flags) as service:
+        service.call("POST", "/security/accounts", body)
+
+
+@login.command()
+@api_command
+@_name
+@_password_file
+def password(name: str, password_file: Path | None, **flags: Any) -> None:
+    """Change an account's password.
+
+    Example: keystead security login password --user-or-group-name vs0-admin
+    """
+    body = {"name": name, "password": new_password(name, password_file)}
+    with api(flags) as service:
+        service.call("POST", "/security/authentication/password", body)
+
+
+@login.command()
+@api_command
+@_name
+@confirmed
+def delete(name: str, **flags: Any) -> None:
+    """Delete an account.
+
+    Example: keystead security login delete --user-or-group-name vs0-admin
+    """
+    with api(flags) as service:
+        records = service.records("/security/accounts", fields="owner.uuid", name=f'"{name}"')
+        if not records:
+            raise click.ClickException(f"there is no account {name}")
+        service.call("DELETE", f"/security/accounts/{records[0]['owner']['uuid']}/{name}")
+
+
+@login.command()
+@api_command
+@one_svm
+def show(vserver: str | None, **flags: Any) -> None:
+    """List accounts.
+
+    Example: keystead security login show
+    """
+    query = {"fields": "*"} | ({"owner.name": vserver} if vserver else {})
+    with api(flags) as service:
+        records = service.records("/security/accounts", **query)
+    if flags["output"] == "table":
+        records = [
+            record
+            | {
+                "vserver": svm_name({"svm": record.get("owner", {})} if record.get("scope") == "svm" else {}),
+                "role": record.get("role", {}).get("name"),
+                "methods": [
+                    method
+                    for application in record.get("applications", ())
+                    for method in application.get("authentication_methods", ())
+                ],
+            }
+            for record in records
+        ]
+    print_records(records, ["vserver", "name", "role", "methods", "locked", "comment"], flags["output"])

@@ -1,0 +1,78 @@
+"""``keystead vserver ...``: SVMs. Source: the ONTAP CLI's verbs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keystead.cli.output import print_records
+from keystead.cli.rest import api, api_command, confirmed
+
+if TYPE_CHECKING:
+    from keystead.cli.client import Api
+
+_vserver = click.option("--vserver", required=True, metavar="SVM", help="The SVM.")
+
+
+@click.group()
+def vserver() -> None:
+    """SVMs: the tenants of the cluster."""
+
+
+@vserver.command()
+@api_command
+@_vserver
+def create(vserver: str, **flags: Any) -> None:
+    """Create an SVM.
+
+    Example: keystead vserver create --vserver vs0
+    """
+    with api(flags) as service:
+        records = service.create("/svm/svms", {"name": vserver})
+    print_records(records, ["name", "uuid"], flags["output"])
+
+
+@vserver.command()
+@api_command
+def show(**flags: Any) -> None:
+    """List the SVMs.
+
+    Example: keystead vserver show
+    """
+    with api(flags) as service:
+        records = service.records("/svm/svms", fields="name", order_by="name")
+    print_records(records, ["name", "uuid"], flags["output"])
+
+
+@vserver.command()
+@api_command
+@_vserver
+@click.option("--newname", required=True, help="Its new name.")
+def rename(vserver: str, newname: str, **flags: Any) -> None:
+    """Rename an SVM.
+
+    Example: keystead vserver rename --vserver vs0 --newname vs1
+    """
+    with api(flags) as service:
+        service.call("PATCH", _path(service, vserver), {"name": newname})
+
+
+@vserver.command()
+@api_command
+@_vserver
+@confirmed
+def delete(vserver: str, **flags: Any) -> None:
+    """Delete an SVM that owns no certificates, key manager or accounts.
+
+    Example: keystead vserver delete --vserver vs0
+    """
+    with api(flags) as service:
+        service.call("DELETE", _path(service, vserver))
+
+
+def _path(service: Api, vserver: str) -> str:
+    records = service.records("/svm/svms", name=f'"{vserver}"')
+    if not records:
+        raise click.ClickException(f"there is no SVM {vserver}")
+    return f"/svm/svms/{records[0]['uuid']}"
