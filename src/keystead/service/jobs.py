@@ -23,7 +23,9 @@ from keystead.core.model import Job, JobState
 from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
-    from keystead.core.model import Svm
+    from collections.abc import Sequence
+
+    from keystead.core.model import Node, Svm
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports import Clock, Page, Store, Transaction
@@ -49,6 +51,13 @@ class Ran(NamedTuple):
     error: OntapError | None
 
 
+class JobView(NamedTuple):
+    """A job and the node that runs it, None for one that is gone."""
+
+    job: Job
+    node: Node | None
+
+
 class Jobs:
     """The jobs of the cluster; this node's are tasks of this process."""
 
@@ -60,6 +69,11 @@ class Jobs:
         self._running: dict[asyncio.Task[Ran], asyncio.Task[Outcome | None]] = {}  # what stores the end, by its work
         self._accounts: Counter[str] = Counter()
         self._closed = False
+
+    @property
+    def running(self) -> int:
+        """How many run on this node."""
+        return len(self._running)
 
     async def start(self) -> None:
         """Say of jobs that an earlier process of this node has left unfinished that they have failed."""
@@ -93,19 +107,15 @@ class Jobs:
 
     async def get(self, call: Call, uuid: str) -> Job:
         """Return one job, or raise 4 (404)."""
-        job = await self._store.glance(lambda tx: tx.job(uuid))
-        if job is None or not call.sees(job.svm):
-            raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
-        return job
+        return await self._store.glance(lambda tx: _seen(tx, call, uuid))
 
-    async def page(self, call: Call, page: Page) -> tuple[Job, ...]:
-        """Return a slice of the jobs, by uuid."""
-        return await self._store.read(lambda tx: tx.page(Job, call.within(page)))
+    async def view(self, call: Call, uuid: str) -> JobView:
+        """Return one job and its node, or raise 4 (404)."""
+        return await self._store.glance(lambda tx: _views(tx, [_seen(tx, call, uuid)])[0])
 
-    @property
-    def running(self) -> int:
-        """Jobs of this node that run."""
-        return len(self._running)
+    async def page(self, call: Call, page: Page) -> tuple[JobView, ...]:
+        """Return a slice of the jobs, by uuid, with their nodes."""
+        return await self._store.read(lambda tx: _views(tx, tx.page(Job, call.within(page))))
 
     def stop(self) -> None:
         """End what runs: each job says that it was interrupted."""
@@ -175,6 +185,18 @@ class Jobs:
             await self._audit.refuse(call, outcome.error)
             outcome.error.recorded = True
         return Ran(done, outcome.error)
+
+
+def _seen(tx: Transaction, call: Call, uuid: str) -> Job:
+    job = tx.job(uuid)
+    if job is None or not call.sees(job.svm):
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+    return job
+
+
+def _views(tx: Transaction, found: Sequence[Job]) -> tuple[JobView, ...]:
+    nodes = {node.uuid: node for node in tx.nodes()}
+    return tuple(JobView(job, nodes.get(job.node)) for job in found)
 
 
 def _outcome(job: Job, working: asyncio.Task[Outcome | None]) -> Outcome:

@@ -1,15 +1,38 @@
 """The resources, one file each; together the paths that the API serves."""
 
-from keystead.api.resources import certificates, certificates_signing, cluster, key_managers, key_servers, svms
+from keystead.api.resources import (
+    certificates,
+    certificates_signing,
+    cluster,
+    jobs,
+    key_manager_configs,
+    key_managers,
+    key_servers,
+    key_stores,
+    svms,
+)
 
-PATHS = certificates.PATHS | certificates_signing.PATHS | cluster.PATHS | key_managers.PATHS | key_servers.PATHS | svms.PATHS
+PATHS = (
+    certificates.PATHS
+    | certificates_signing.PATHS
+    | cluster.PATHS
+    | jobs.PATHS
+    | key_manager_configs.PATHS
+    | key_managers.PATHS
+    | key_servers.PATHS
+    | key_stores.PATHS
+    | svms.PATHS
+)
 RESOURCES = (
     key_servers.KEY_SERVERS,
     key_managers.KEY_MANAGERS,
+    key_stores.KEY_STORES,
+    key_manager_configs.CONFIGS,
     certificates.CERTIFICATES,
     certificates_signing.SIGNINGS,
     certificates_signing.SIGNING_REQUESTS,
     svms.SVMS,
     cluster.CLUSTER,
     cluster.NODES,
+    jobs.JOBS,
 )

@@ -1,0 +1,107 @@
+"""``/cluster/jobs``: what became of work that went on after its call was answered. Source: ONTAP REST API reference."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from keystead.api.accepted import JOBS_PATH, job_link
+from keystead.api.collections import Collection
+from keystead.api.resource import Field, Group, Resource
+from keystead.api.resources.cluster import node_link
+from keystead.api.resources.svms import svm_link
+from keystead.api.values import TEXT, TIME, UUID, integer, one_of
+from keystead.core.model import JobState
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from keystead.api.request import Request
+    from keystead.core.query import Wanted
+    from keystead.service.jobs import JobView
+    from keystead.service.ports import Page
+
+_CODE = integer(0, 2**31 - 1)
+_uuid = attrgetter("job.uuid")
+
+JOBS = Resource(
+    name="job",
+    help="Work that goes on after its call was answered. Finished ones are kept for a week. They cannot be changed.",
+    declared=(
+        Field(name="uuid", type=UUID, help="The job's identifier.", get=_uuid, read=Read.KEY, column="uuid"),
+        Field(
+            name="description",
+            type=TEXT,
+            help="The call: its method and path.",
+            get=attrgetter("job.description"),
+            column="description",
+        ),
+        Field(
+            name="state",
+            type=one_of(*JobState),
+            help="What it does, or how it ended.",
+            get=attrgetter("job.state.value"),
+            column="state",
+        ),
+        Field(
+            name="message",
+            type=TEXT,
+            help="How far it is, ``success``, or why it failed.",
+            get=attrgetter("job.message"),
+            column="message",
+        ),
+        Field(
+            name="code",
+            type=_CODE,
+            help="0, or ONTAP's code of the failure.",
+            get=attrgetter("job.code"),
+            column="code",
+        ),
+        Group(
+            name="error",
+            help="The failure, of a job that failed.",
+            get=lambda view: view.job if view.job.code else None,
+        ),
+        Field(name="error.code", type=TEXT, help="ONTAP's code.", get=lambda job: str(job.code), since="9.9"),
+        Field(name="error.message", type=TEXT, help="Its text.", get=attrgetter("message"), since="9.9"),
+        Field(
+            name="error.target",
+            type=TEXT,
+            help="The field at fault.",
+            get=lambda job: job.target or None,
+            since="9.9",
+        ),
+        Field(
+            name="start_time",
+            type=TIME,
+            help="When it began.",
+            get=lambda view: view.job.start_time.isoformat(),
+            column="start_time",
+        ),
+        Field(
+            name="end_time",
+            type=TIME,
+            help="When it ended.",
+            get=lambda view: view.job.end_time and view.job.end_time.isoformat(),
+            column="end_time",
+        ),
+        Group(name="node", help="The node that runs it.", get=attrgetter("node"), link=node_link),
+        Field(name="node.uuid", type=UUID, help="The node's identifier.", get=attrgetter("uuid"), column="node"),
+        Field(name="node.name", type=TEXT, help="The node's name.", get=attrgetter("name"), since="9.11"),
+        Group(name="svm", help="The SVM; absent for the cluster's jobs.", get=attrgetter("job.svm"), link=svm_link),
+        Field(name="svm.uuid", type=UUID, help="The SVM's identifier.", get=attrgetter("uuid"), column="svm_uuid"),
+        Field(name="svm.name", type=TEXT, help="The SVM's name.", get=attrgetter("name"), column="svm_name"),
+    ),
+    link=lambda view: job_link(_uuid(view)),
+    order=("uuid", UUID, _uuid),
+)
+
+
+async def _page(request: Request, page: Page) -> tuple[JobView, ...]:
+    return await request.services.jobs.page(request.call, page)
+
+
+async def _show(request: Request, _: Wanted) -> JobView:
+    return await request.services.jobs.view(request.call, request.path_uuid())
+
+
+PATHS = Collection(resource=JOBS, page=_page, show=_show).paths(JOBS_PATH)
