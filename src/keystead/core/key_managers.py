@@ -185,19 +185,10 @@ def _exists(existing: KeyManager, new: NewKeyManager) -> ErrorKind:
 
 def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> Plan:
     """Decide on a change; the first rule broken is raised."""
+    _check_changeable(state, change)
     before = state.key_manager
-    _check_agrees(before, change)
-    if not change.named and change.server_ca_certificates is None and change.policy is None:
-        raise OntapError(errors.NO_VALUES)
-    if not before.enabled:
-        raise OntapError(errors.INACTIVE_UNCHANGEABLE)
-    check_multitenant(before.svm, state.cluster, state.nodes)
-    if change.policy is not None:
-        check_policy(change.policy, before.svm)
-    if change.server_ca_certificates == ():
-        raise OntapError(errors.EXTERNAL_INCOMPLETE, target=SERVER_CA_CERTIFICATES)
-    certificates = dict(state.certificates)
     after = before if change.policy is None else replace(before, policy=change.policy)
+    certificates = dict(state.certificates)
     if change.client_certificate is not None:
         client = _chosen(found, change.client_certificate, CertificateType.CLIENT)
         certificates[client.uuid] = client
@@ -211,6 +202,21 @@ def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> 
     if change.client_certificate is not None:
         _check_same_key_pair(certificates, before, after)
     return Plan(after, certificates, proves=bool(change.named))
+
+
+def _check_changeable(state: ServersState, change: KeyManagerChange) -> None:
+    """Raise what forbids a change, whatever certificates it names."""
+    key_manager = state.key_manager
+    _check_agrees(key_manager, change)
+    if change.client_certificate is None and change.server_ca_certificates is None and change.policy is None:
+        raise OntapError(errors.NO_VALUES)
+    if not key_manager.enabled:
+        raise OntapError(errors.INACTIVE_UNCHANGEABLE)
+    check_multitenant(key_manager.svm, state.cluster, state.nodes)
+    if change.policy is not None:
+        check_policy(change.policy, key_manager.svm)
+    if change.server_ca_certificates == ():
+        raise OntapError(errors.EXTERNAL_INCOMPLETE, target=SERVER_CA_CERTIFICATES)
 
 
 def _check_agrees(key_manager: KeyManager, change: KeyManagerChange) -> None:
