@@ -1,0 +1,92 @@
+"""Rows of jobs, on both engines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from keystead.core.jobs import Outcome, ended
+from keystead.core.model import Job, JobState, Svm
+from keystead.service.ports import Page
+from tests.store.samples import NOON, OTHER_SVM, SVM
+
+if TYPE_CHECKING:
+    from keystead.store import SqlStore
+
+
+def job(uuid: str, *, node: str = "node-1", svm: Svm | None = None, hours: int = 0) -> Job:
+    """A running job that began some hours after noon, whose texts all differ."""
+    return Job(
+        uuid=uuid,
+        node=node,
+        svm=svm,
+        account="account",
+        description="description",
+        state=JobState.RUNNING,
+        message="message",
+        code=0,
+        target="target",
+        start_time=NOON + timedelta(hours=hours),
+    )
+
+
+async def test_a_job_comes_back_as_it_was_stored(filled: SqlStore) -> None:
+    """Every value of a job is kept, while it runs and when it has ended; an unknown uuid is None."""
+    first = job("job-1", svm=SVM)
+    await filled.write(lambda tx: tx.add_job(first))
+    assert await filled.read(lambda tx: tx.job("job-1")) == first
+    done = replace(ended(first, Outcome(results='{"keys": []}'), NOON), code=5, target="other", message="said")
+    await filled.write(lambda tx: tx.update_job(done))
+    assert await filled.read(lambda tx: tx.job("job-1")) == done
+    assert await filled.read(lambda tx: tx.job("job-2")) is None
+
+
+async def test_a_removed_job_stays_removed(filled: SqlStore) -> None:
+    """The end of a job whose row is gone is not stored, and is no error."""
+    await filled.write(lambda tx: tx.update_job(job("job-1")))
+    assert await filled.read(lambda tx: tx.job("job-1")) is None
+
+
+async def test_unfinished_jobs_are_those_of_one_node(filled: SqlStore) -> None:
+    """Queued, running and paused jobs of the node are found; finished ones and another node's are not."""
+
+    def add(tx: object) -> None:
+        for place, state in enumerate(JobState):
+            tx.add_job(replace(job(f"job-{place}"), state=state))  # type: ignore[attr-defined]
+        tx.add_job(job("job-9", node="node-2"))  # type: ignore[attr-defined]
+
+    await filled.write(add)
+    found = await filled.read(lambda tx: tx.unfinished_jobs("node-1"))
+    assert [item.state for item in found] == [JobState.QUEUED, JobState.RUNNING, JobState.PAUSED]
+
+
+async def test_old_and_surplus_jobs_are_removed(filled: SqlStore) -> None:
+    """Of one node's finished jobs the old ones go, and the oldest beyond the number that is kept; no running one."""
+
+    def add(tx: object) -> None:
+        for hours in range(6):
+            begun = job(f"job-{hours}", hours=hours)
+            tx.add_job(begun if hours == 1 else ended(begun, Outcome(), NOON))  # type: ignore[attr-defined]
+        tx.add_job(ended(job("job-9", node="node-2"), Outcome(), NOON))  # type: ignore[attr-defined]
+
+    await filled.write(add)
+
+    async def left() -> list[str]:
+        return [item.uuid for item in await filled.read(lambda tx: tx.page(Job, Page()))]
+
+    await filled.write(lambda tx: tx.remove_jobs("node-1", before=NOON + timedelta(hours=2), beyond=10))
+    assert await left() == ["job-1", "job-2", "job-3", "job-4", "job-5", "job-9"]
+    await filled.write(lambda tx: tx.remove_jobs("node-1", before=NOON, beyond=2))
+    assert await left() == ["job-1", "job-4", "job-5", "job-9"]
+
+
+async def test_the_jobs_of_one_svm(filled: SqlStore) -> None:
+    """A page is restricted to an SVM; an SVM that is deleted takes its jobs along."""
+    await filled.write(lambda tx: tx.add_job(job("job-1", svm=SVM)))
+    await filled.write(lambda tx: tx.add_job(job("job-2", svm=OTHER_SVM)))
+    await filled.write(lambda tx: tx.add_job(job("job-3")))
+    found = await filled.read(lambda tx: tx.page(Job, Page().within(svm_uuid=OTHER_SVM.uuid)))
+    assert [item.uuid for item in found] == ["job-2"]
+    await filled.write(lambda tx: tx.delete_svm(OTHER_SVM.uuid))
+    assert await filled.read(lambda tx: tx.job("job-2")) is None
