@@ -12,6 +12,7 @@ from starlette.routing import Route, Router
 
 from keystead.api.auth import Authentication
 from keystead.api.errors import ErrorBoundary
+from keystead.api.health import METRICS, Counted, HealthPages, MetricsPage
 from keystead.api.operations import Endpoint
 from keystead.api.request import single_slashes
 from keystead.api.resources import PATHS
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 
 def create_app(services: Services) -> ASGIApp:
     """Return the ASGI application that serves ``/api`` with these use cases."""
+    health = services.health
     routes = [Route(path, Endpoint(services, operations)) for path, operations in PATHS.items()]
+    routes.append(Route(METRICS, MetricsPage(health.telemetry)))
     router = Router(routes, redirect_slashes=False, default=_no_such_path)
     tunnelling = Tunnelling(router, services.svms)
-    return ErrorBoundary(_Paths(Authentication(tunnelling, services.logins)), services.audit)
+    pages = HealthPages(Authentication(tunnelling, services.logins, services.certificate_logins), health)
+    return Counted(ErrorBoundary(_Paths(pages), services.audit), health.telemetry)
 
 
 class _Paths:

@@ -1,7 +1,7 @@
-"""Who calls, and whether they may: HTTP Basic, roles and the rules for browsers, before a byte of the body is read.
+"""Who calls, and whether they may: credentials, roles and the rules for browsers, before a byte of the body is read.
 
-ASGI middleware around the router. What a password is worth is decided by the logins service; here are only the
-header, the role's methods and the ``Origin`` rules. A refusal is raised and answered by errors.py.
+ASGI middleware around the router. What a password or a client certificate is worth is decided by services; here are
+only where they stand, the role's table and the ``Origin`` rules. A refusal is raised and answered by errors.py.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from keystead.core.errors import OntapError
 from keystead.core.secret import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from keystead.service.certificate_logins import CertificateLogins
+    from keystead.service.context import Caller
     from keystead.service.logins import Logins
 
 CREDENTIAL_LIMIT = 4096  # bytes of an Authorization header: far beyond any name and password
@@ -29,21 +33,34 @@ JSON_TYPES = {b"application/json", b"application/hal+json"}
 class Authentication:
     """Lets a request pass with its caller in the scope, or raises 6691623 (401) or 6 (403)."""
 
-    def __init__(self, app: ASGIApp, logins: Logins) -> None:
+    def __init__(self, app: ASGIApp, logins: Logins, certificate_logins: CertificateLogins) -> None:
         self._app = app
         self._logins = logins
+        self._certificate_logins = certificate_logins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate, authorise, go on."""
         if scope["type"] == "http":
-            name, password = read_basic(header(scope, b"authorization"))
-            location = scope["client"][0] if scope.get("client") else ""
-            caller = await self._logins.authenticate(name, password, location)
-            scope[CALLER] = caller
+            caller = scope[CALLER] = await self._caller(scope)
             if not is_allowed(caller.role, scope["method"], scope["path"]):
                 raise OntapError(errors.NOT_AUTHORIZED)
             check_origin(scope)
         await self._app(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        """The account that calls: a Basic credential counts before a client certificate."""
+        location = scope["client"][0] if scope.get("client") else ""
+        credential = header(scope, b"authorization")
+        chain = client_chain(scope)
+        if chain and not credential:
+            return await self._certificate_logins.authenticate(chain, location)
+        name, password = read_basic(credential)
+        return await self._logins.authenticate(name, password, location)
+
+
+def client_chain(scope: Scope) -> Sequence[str]:
+    """The certificates (PEM, the leaf first) that the client showed in TLS: the ASGI extension ``tls``."""
+    return scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
 
 
 def read_basic(value: bytes) -> tuple[str, Secret]:

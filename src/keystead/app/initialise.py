@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from keystead.app import listener
+from keystead.app import listener, tls
 from keystead.app.clock import SystemClock
 from keystead.app.wiring import NODE_FILE, CannotStart, opened
 from keystead.core.model import ONTAP_LEVEL, Account, Cluster, Node, Role
@@ -122,7 +122,7 @@ async def _has_data_keys(settings: Settings) -> bool:
 
 def _certificate(data: Path, host: str) -> list[str]:
     """Make the listener's certificate unless there is one."""
-    certificate, key = data / listener.CERTIFICATE_FILE, data / listener.KEY_FILE
+    certificate, key = data / tls.CERTIFICATE_FILE, data / tls.KEY_FILE
     if not (certificate.exists() and key.exists()):
         made, private = listener.make_certificate(host, datetime.now(UTC))
         _write_new(key, private, 0o400)

@@ -13,7 +13,6 @@ import os
 import re
 import resource
 import socket
-import ssl
 import threading
 from typing import TYPE_CHECKING
 
@@ -29,9 +28,10 @@ from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from starlette.types import ASGIApp
+
+    from keystead.app.tls import TlsContexts
 
 log = structlog.get_logger(__name__)
 
@@ -42,8 +42,6 @@ LAST_ANSWERS_S = 0.5  # for these to say so
 STOP_S = 4.5  # whatever still hangs then (a database that is locked) is left behind
 CONNECTIONS = 1024  # or half of the descriptors that the process may have: the rest is for database and key servers
 BACKLOG = 1024
-CERTIFICATE_FILE = "tls.crt"
-KEY_FILE = "tls.key"
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
 
 
@@ -130,8 +128,9 @@ class Server(uvicorn.Server):
     close_s = 5.0
     """Seconds for the peer to agree to the end of its connection (TLS close_notify)."""
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, contexts: TlsContexts, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
+        self._contexts = contexts
         self._on_stop = on_stop
         self._limit = min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._full = False
@@ -172,11 +171,12 @@ class Server(uvicorn.Server):
 
     async def _shake_hands(self, accepted: socket.socket) -> None:
         """Give the connection to a protocol of its own, if its peer speaks TLS."""
+        context = await self._contexts.newest()
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: HttpProtocol(self.config, self.server_state, self.lifespan.state),
                 accepted,
-                ssl=self.config.ssl,
+                ssl=context,
                 ssl_handshake_timeout=self.handshake_s,
                 ssl_shutdown_timeout=self.close_s,
             )
@@ -217,8 +217,8 @@ def _leave() -> None:
     os._exit(0)
 
 
-def server(app: ASGIApp, data: Path, on_stop: Callable[[], None]) -> Server:
-    """Make the HTTPS server of an app; raises SettingsError when its certificate cannot be used."""
+def server(app: ASGIApp, contexts: TlsContexts, on_stop: Callable[[], None]) -> Server:
+    """Make the HTTPS server of an app."""
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -233,15 +233,4 @@ def server(app: ASGIApp, data: Path, on_stop: Callable[[], None]) -> Server:
         timeout_keep_alive=75,
     )
     config.load()
-    config.ssl = _tls_context(data)
-    return Server(config, on_stop)
-
-
-def _tls_context(data: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(data / CERTIFICATE_FILE, data / KEY_FILE, password=lambda: b"")
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"{data / CERTIFICATE_FILE}, {KEY_FILE}: cannot be used ({type(error).__name__})") from None
-    return context
+    return Server(config, contexts, on_stop)

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     import asyncio
+    from ssl import SSLObject
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -35,10 +36,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._received = 0  # bytes since the piece that it began in
         self._keep_alive = False  # what the request asked for
         self._timer: asyncio.TimerHandle | None = None
+        self._client_chain: tuple[str, ...] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for a request."""
         super().connection_made(transport)
+        self._client_chain = client_chain(transport.get_extra_info("ssl_object"))
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,6 +90,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Expect headers."""
         super().on_message_begin()
+        if self._client_chain:
+            self.scope["extensions"] = {"tls": {"client_cert_chain": self._client_chain}}
         self._headers_due, self._received = True, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -142,3 +147,11 @@ class HttpProtocol(HttpToolsProtocol):
         """Close after the answer, if there is one to come."""
         self._keep_alive = False
         super().shutdown()
+
+
+def client_chain(tls: SSLObject | None) -> tuple[str, ...]:
+    """What the peer showed, as ``client_cert_chain`` of ASGI's ``tls`` extension: PEM, the leaf first."""
+    if tls is None or not tls.getpeercert(binary_form=True):
+        return ()
+    shown = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001 - public from Python 3.13 on
+    return tuple(certificate.public_bytes() for certificate in shown)

@@ -12,21 +12,33 @@ from typing import TYPE_CHECKING
 
 from keystead.app import listener, logs
 from keystead.app.clock import SystemClock
+from keystead.app.tls import TlsContexts
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
+from keystead.monitor.loop import Monitor
+from keystead.monitor.metrics import Metrics, in_work
+from keystead.monitor.schedule import Intervals
 from keystead.sealing import Argon2Hasher, Keyring, ThreadedKeyMaker, read_root_key
+from keystead.service.accounts import Accounts
 from keystead.service.audit import AuditLog, verify
+from keystead.service.certificate_logins import CertificateLogins
 from keystead.service.certificates import Certificates
 from keystead.service.cluster import ClusterInfo
+from keystead.service.events import Events
+from keystead.service.health import Health
 from keystead.service.jobs import Jobs
+from keystead.service.key_manager_configs import KeyManagerConfigs
 from keystead.service.key_managers import KeyManagers
 from keystead.service.key_servers import KeyServers
+from keystead.service.key_stores import KeyStores
 from keystead.service.logins import Logins
+from keystead.service.observing import Observing
 from keystead.service.ports import SealError, StoreError
 from keystead.service.probe_queue import ProbeQueue
 from keystead.service.proving import Prover
 from keystead.service.services import Services
 from keystead.service.svms import Svms
+from keystead.service.watching import Watching
 from keystead.settings import SettingsError
 from keystead.store import open_store
 
@@ -53,9 +65,12 @@ class Running:
     store: SqlStore
     sealer: Sealer
     queue: ProbeQueue
+    monitor: Monitor
+    """Not started: ``serve`` does that."""
 
     def stop(self) -> None:
         """End what could hold a request for long; each of them answers that the service stops."""
+        self.monitor.stop()
         self.queue.close()
         self.services.jobs.stop()
 
@@ -78,21 +93,34 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         queue = ProbeQueue(
             per_account=settings.probes_per_account, in_all=settings.probes_in_all, waiting=settings.probes_waiting
         )
-        prover = Prover(Gateway(rules), keyring, queue)
+        gateway = Gateway(rules)
+        observing = Observing(clock, node)
+        prover = Prover(gateway, keyring, queue, observing)
+        watching = Watching(store, gateway, prover, observing, clock, node)
+        metrics = Metrics()
         services = Services(
+            accounts=Accounts(store, hasher, audit),
             audit=audit,
+            certificate_logins=CertificateLogins(store, clock, audit),
             certificates=Certificates(store, keyring, audit, clock, key_maker, queue),
             cluster=ClusterInfo(store, audit),
+            events=Events(store),
+            health=Health(store, metrics, metrics_public=settings.metrics_public),
             jobs=Jobs(store, audit, clock, node),
+            key_manager_configs=KeyManagerConfigs(store, audit),
             key_managers=KeyManagers(store, prover, keyring, audit),
             key_servers=KeyServers(store, prover, keyring, audit),
+            key_stores=KeyStores(store, prover, audit),
             logins=Logins(store, hasher, clock, audit),
             svms=Svms(store, audit),
         )
         await services.jobs.start()
+        monitor = Monitor(watching, metrics, Intervals(settings.monitor_interval, settings.monitor_probe_interval))
+        metrics.add_source(lambda: in_work(queue, services.jobs))
         try:
-            yield Running(services, store, keyring, queue)
+            yield Running(services, store, keyring, queue, monitor)
         finally:
+            await monitor.close()
             await services.jobs.close()
             await audit.close()
     finally:
@@ -137,11 +165,13 @@ async def _serve(settings: Settings) -> None:
     from keystead.api.app import create_app
 
     async with running(settings) as open_:
-        server = listener.server(create_app(open_.services), settings.data, open_.stop)
+        contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
+        server = listener.server(create_app(open_.services), contexts, open_.stop)
         try:
             socket = listener.bind(settings.listen)
         except OSError as error:
             raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
+        open_.monitor.start()
         await server.serve([socket])
 
 

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
     from cryptography.x509.verification import Policy
 
+CERTIFICATES = 8
+"""Of a client that are looked at."""
+
+INTERMEDIATES = 4
+"""Between a leaf and a CA at most: with namesakes, the ways to build a chain grow with the power of its length."""
+
 _CLIENT_PURPOSES = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
@@ -52,16 +58,26 @@ def account_named(leaf: str) -> str:
     return names[0].value
 
 
+def believed(of_cluster: Sequence[str], of_svms: Sequence[str]) -> tuple[str, ...]:
+    """Return the CAs (PEM) that TLS is to believe: those of SVMs too, but none in the name of one of the cluster's.
+
+    OpenSSL picks an issuer by its name before it looks at signatures, so a namesake would spoil the cluster's logins.
+    """
+    names = {x509.load_pem_x509_certificate(pem.encode()).subject for pem in of_cluster}
+    others = [pem for pem in of_svms if x509.load_pem_x509_certificate(pem.encode()).subject not in names]
+    return tuple(dict.fromkeys([*of_cluster, *others]))
+
+
 def prove(chain: Sequence[str], authorities: Mapping[str, str], now: datetime) -> ClientProof:
     """Verify a chain (PEM, the leaf first) against authorities (PEM by uuid); raises NotProvenError."""
     try:
-        leaf, *rest = [x509.load_pem_x509_certificate(pem.encode()) for pem in chain]
+        leaf, *rest = [x509.load_pem_x509_certificate(pem.encode()) for pem in chain[:CERTIFICATES]]
         anchors = {uuid: x509.load_pem_x509_certificate(pem.encode()) for uuid, pem in authorities.items()}
     except ValueError:
         raise NotProvenError("a certificate cannot be read") from None
     if not anchors:
         raise NotProvenError("no client_ca certificate is installed")
-    builder = PolicyBuilder().store(Store(list(anchors.values()))).time(now)
+    builder = PolicyBuilder().store(Store(list(anchors.values()))).time(now).max_chain_depth(INTERMEDIATES)
     builder = builder.extension_policies(ca_policy=_AUTHORITY, ee_policy=_LEAF)
     try:
         found = builder.build_client_verifier().verify(leaf, rest).chain

@@ -66,7 +66,7 @@ class Logins:
 
     async def authenticate(self, name: str, password: Secret, location: str) -> Caller:
         """Return who calls from ``location``. Raises OntapError (401; 429 when too many logins wait), StoreError."""
-        account = await self._store.glance(lambda tx: tx.account(name)) if _is_plausible(name) else None
+        account = await self._store.glance(lambda tx: tx.account(name)) if is_plausible(name) else None
         proof = self._proof(name, account, password)
         if account is not None and not account.locked and self._is_remembered(account, proof):
             return Caller(account.name, account.role, location, account.svm)
@@ -152,6 +152,6 @@ class _Recent(Generic[V]):
         self._entries.pop(key, None)
 
 
-def _is_plausible(name: str) -> bool:
+def is_plausible(name: str) -> bool:
     """Whether the store may be asked for such a name."""
     return 0 < len(name) <= NAME_LIMIT and name.isprintable()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from keystead.service.in_flight import InFlight
 
 if TYPE_CHECKING:
+    from keystead.service.accounts import Accounts
     from keystead.service.audit import AuditLog
+    from keystead.service.certificate_logins import CertificateLogins
     from keystead.service.certificates import Certificates
     from keystead.service.cluster import ClusterInfo
     from keystead.service.events import Events
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 class Services:
     """One object per resource, wired by app.py."""
 
+    accounts: Accounts
     audit: AuditLog
+    certificate_logins: CertificateLogins
     certificates: Certificates
     cluster: ClusterInfo
     jobs: Jobs

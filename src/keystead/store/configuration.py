@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
 
+from keystead.core.model import CertificateType
 from keystead.store import tables
 from keystead.store.kinds import CERTIFICATE, KEY_MANAGER, KEY_SERVER, KINDS, SVM
 from keystead.store.paging import statement
@@ -31,6 +32,17 @@ _CERTIFICATE_NAMES = select(tables.certificates.c.uuid, tables.certificates.c.na
 )
 _AMONG_CERTIFICATES = tables.certificates.c.uuid.in_(bindparam("uuids", expanding=True))
 _CERTIFICATES = CERTIFICATE.everything.where(_AMONG_CERTIFICATES)
+_LOGIN_AUTHORITIES = CERTIFICATE.everything.where(
+    tables.certificates.c.type == CertificateType.CLIENT_CA.value,
+    or_(
+        tables.certificates.c.svm_uuid.is_(None),
+        tables.certificates.c.svm_uuid.in_(
+            select(tables.accounts.c.svm_uuid).where(
+                tables.accounts.c.certificate == 1, tables.accounts.c.svm_uuid.is_not(None)
+            )
+        ),
+    ),
+)
 _KEY_MANAGER = KEY_MANAGER.where(uuid="u")
 _KEY_MANAGER_OF = (
     KEY_MANAGER.where(owner="o")
@@ -123,6 +135,9 @@ class ConfigurationRows(Statements):
 
     def certificate_names(self, uuids: Iterable[str]) -> Mapping[str, str]:
         return dict(self.all(_CERTIFICATE_NAMES, {"us": sorted(set(uuids))}, lambda row: (row.uuid, row.name)))
+
+    def login_authorities(self) -> tuple[Certificate, ...]:
+        return self.values_of(CERTIFICATE, _LOGIN_AUTHORITIES, {})
 
     def add_certificate(self, certificate: Certificate) -> None:
         row = columns_of(tables.certificates, certificate) | owner_of(certificate.svm)

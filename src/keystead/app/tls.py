@@ -1,0 +1,77 @@
+"""The listener's TLS contexts: which certificate it shows, and whom it believes when a client shows one.
+
+A client is asked for a certificate only while there are CAs that vouch for accounts, and never required to have one.
+What a certificate is worth is decided anew with every request, elsewhere: a session must not be resumed, for its chain
+would be missing. So there are no tickets, and a context in which TLS 1.2 kept a session is not used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+import structlog
+
+from keystead.service.ports import StoreError
+from keystead.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+log = structlog.get_logger(__name__)
+
+CERTIFICATE_FILE = "tls.crt"
+KEY_FILE = "tls.key"
+PATIENCE_S = 1.0
+"""How long a connection waits for the newest CAs; with a database that is slower, it gets those known before."""
+
+
+class TlsContexts:
+    """Makes contexts; ``authorities`` returns the CAs (PEM), the same object until they change."""
+
+    def __init__(self, data: Path, authorities: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
+        """Raises SettingsError when the listener's own files cannot be used."""
+        self._data = data
+        self._read = authorities
+        self._authorities: tuple[str, ...] = ()
+        self._context = server_context(data, ())
+
+    async def newest(self) -> ssl.SSLContext:
+        """Return the context for a new connection."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                authorities = await self._read()
+        except (StoreError, TimeoutError) as error:
+            log.warning("client_ca certificates cannot be read", why=str(error) or "timed out")
+            authorities = self._authorities
+        keeps_sessions = bool(authorities) and self._context.session_stats()["number"] > 0
+        if authorities is not self._authorities or keeps_sessions:
+            self._renew(authorities)
+        return self._context
+
+    def _renew(self, authorities: tuple[str, ...]) -> None:
+        try:
+            self._context, self._authorities = server_context(self._data, authorities), authorities
+        except (SettingsError, ssl.SSLError) as error:
+            log.error("the TLS context is the old one", why=str(error))  # noqa: TRY400 - the text says it
+
+
+def server_context(data: Path, authorities: tuple[str, ...]) -> ssl.SSLContext:
+    """Make a context that believes these CAs; raises SettingsError when the listener's own files cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    try:
+        context.load_cert_chain(data / CERTIFICATE_FILE, data / KEY_FILE, password=lambda: b"")
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"{data / CERTIFICATE_FILE}, {KEY_FILE}: cannot be used ({type(error).__name__})") from None
+    if authorities:
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an installed intermediate is believed by itself
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the default of Python 3.13, not of 3.11
+        context.load_verify_locations(cadata="\n".join(authorities))
+    return context
