@@ -150,6 +150,14 @@ def test_what_a_signed_certificate_says() -> None:
     assert authority.key_identifier == issuer.digest
 
 
+def test_how_long_it_is_valid() -> None:
+    """365 days unless told, and never longer than the authority."""
+    assert signed(ORDER).not_valid_after_utc == NOW + 365 * DAY
+    short = replace(CA, expiry_time=NOW + dt.timedelta(hours=7))
+    assert check_order(ORDER, short, NOW).ends == short.expiry_time
+    assert check_order(replace(ORDER, expiry=400 * DAY), CA, NOW).ends == CA.expiry_time
+
+
 def test_a_request_makes_no_authority() -> None:
     """Whatever a request asks for, what is signed is no authority and signs nothing."""
     usage = dict.fromkeys(

@@ -78,6 +78,13 @@ class Credentials:
             context.load_cert_chain(path)
 
 
+@dataclass(frozen=True)
+class Trusted:
+    """An authority that another made: only its certificate is known."""
+
+    pem: str
+
+
 class Authority:
     """A certificate authority; with a parent, an intermediate one."""
 
@@ -122,13 +129,13 @@ class Authority:
         *,
         common_name: str = "key server",
         purpose: Purpose = "server",
-        key: KeyKind = "ec",
+        key: KeyKind | Key = "ec",
         starts: timedelta = -DAY,
         ends: timedelta = 10 * DAY,
     ) -> Credentials:
-        """Issue a leaf; ``starts`` and ``ends`` count from now."""
+        """Issue a leaf for a new key, or for one that is there; ``starts`` and ``ends`` count from now."""
         now = datetime.now(UTC)
-        private_key = make_key(key)
+        private_key = make_key(key) if isinstance(key, str) else key
         builder = _builder(_subject(common_name), self._name, private_key, now + starts, now + ends)
         if purpose != "unstated":
             builder = builder.add_extension(x509.ExtendedKeyUsage(_PURPOSES[purpose]), critical=False)

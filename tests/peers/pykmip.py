@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.peers.certificates import Authority, Credentials
+    from tests.peers.certificates import Authority, Credentials, Trusted
 
 _SERVE = """
 import json, sys, warnings
@@ -28,7 +28,7 @@ with KmipServer(**json.loads(sys.argv[1])) as server:
 """
 
 
-def start(folder: Path, credentials: Credentials, client_ca: Authority) -> Program:
+def start(folder: Path, credentials: Credentials, client_ca: Authority | Trusted) -> Program:
     """Start one server whose files are in ``folder`` (made if absent); await it with ``wait_until_ready``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy").mkdir(exist_ok=True)
@@ -58,7 +58,9 @@ def start(folder: Path, credentials: Credentials, client_ca: Authority) -> Progr
 
 
 @contextlib.contextmanager
-def running(count: int, folder: Path, credentials: Credentials, client_ca: Authority) -> Iterator[list[Program]]:
+def running(
+    count: int, folder: Path, credentials: Credentials, client_ca: Authority | Trusted
+) -> Iterator[list[Program]]:
     """Run ``count`` servers, started side by side (about 3 s on two cores), and end them afterwards."""
     servers: list[Program] = []
     try:

@@ -53,10 +53,10 @@ _CHECKS = {"dns": dns_name, "email": email_address, "uri": uri}
 
 @dataclass(frozen=True, slots=True)
 class SigningOrder:
-    """A request (PEM) and how it shall be signed."""
+    """A request (PEM) and how it shall be signed: for a year at most, and no longer than the authority, by default."""
 
     signing_request: str
-    expiry: Expiry = YEAR
+    expiry: Expiry | None = None
     hash_function: str = "sha256"
 
 
@@ -79,14 +79,12 @@ def check_order(order: SigningOrder, ca: Certificate, now: datetime) -> Approved
     if ca.type is not CertificateType.ROOT_CA or ca.sealed_private_key is None or ca.expiry_time <= now:
         raise OntapError(errors.CA_UNUSABLE, target="uuid")
     hash_named(order.hash_function)
-    starts, ends = validity(order.expiry, now)
+    starts, ends = _validity(order, ca, now)
     request, public_key = _read(order.signing_request)
     names = _alternatives(request)
     common_name = _common_name(request, names)
     if common_name == ca.common_name:
         raise OntapError(errors.COMMON_NAME_OF_CA, target="signing_request")
-    if ends > ca.expiry_time:
-        raise OntapError(errors.OUTLIVES_CA, target="expiry_time")
     return Approved(
         sealed_key=ca.sealed_private_key,
         hash_function=order.hash_function,
@@ -118,6 +116,15 @@ def sign(approved: Approved, ca: Certificate, ca_key: Secret, serial_number: int
     )
     builder = with_alternatives(builder, approved.alternatives, critical=not list(approved.subject))
     return builder.sign(load_key(ca_key), hash_named(approved.hash_function))
+
+
+def _validity(order: SigningOrder, ca: Certificate, now: datetime) -> tuple[datetime, datetime]:
+    starts, ends = validity(order.expiry or YEAR, now)
+    if order.expiry is None:
+        return starts, min(ends, ca.expiry_time)
+    if ends > ca.expiry_time:
+        raise OntapError(errors.OUTLIVES_CA, target="expiry_time")
+    return starts, ends
 
 
 def _read(text: str) -> tuple[x509.CertificateSigningRequest, PublicKey]:

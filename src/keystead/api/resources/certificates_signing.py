@@ -54,7 +54,12 @@ SIGNINGS = Resource(
     "whatever else was requested. It is recorded in the audit log, and installed nowhere.",
     declared=(
         _given("signing_request", TEXT, "The certificate signing request, PEM.", required=True, read=Read.NEVER),
-        _given("expiry_time", EXPIRY, "1 to 3652 days from now (365), not after the authority's.", read=Read.NEVER),
+        _given(
+            "expiry_time",
+            EXPIRY,
+            "1 to 3652 days from now, not after the authority's (365 days, or the authority's).",
+            read=Read.NEVER,
+        ),
         _given("hash_function", TEXT, "Of the signature (sha256).", read=Read.NEVER),
         _answered("public_certificate", "The signed certificate, PEM."),
     ),

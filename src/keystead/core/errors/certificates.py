@@ -50,7 +50,7 @@ OUTLIVES_CA = row(
     400,
     "Failed to sign the certificate because expiry date of signing certificate exceeds the expiry date of CA"
     " certificate.",
-    "expiry_time, or the default of 365 days, lies after the root_ca's.",
+    "expiry_time lies after the root_ca's.",
 )
 NOT_A_CA = row(
     3735632,
