@@ -66,11 +66,12 @@ async def test_pages_follow_each_other(listed: SqlStore, kind: type[Any]) -> Non
     equals = {"key_manager": "k1"} if kind is KeyServer else {}
     found: list[Any] = []
     while True:
-        after = getattr(found[-1], kinds.KINDS[kind].order) if found else None
-        page = await listed.read(lambda tx: tx.page(kind, Page(equals, after, limit=1)))  # noqa: B023 - run at once
-        if not page:
+        after = (getattr(found[-1], kinds.KINDS[kind].order),) if found else None
+        page = Page(after=after, limit=1).within(**equals)
+        rows = await listed.read(lambda tx: tx.page(kind, page))  # noqa: B023 - run at once
+        if not rows:
             break
-        found += page
+        found += rows
     assert tuple(found) == ALL[kind]
 
 
@@ -100,24 +101,24 @@ async def test_a_page_is_restricted_by_equality(
     listed: SqlStore, kind: type[Svm], equals: dict[str, Any], expected: list[str]
 ) -> None:
     """By the model's names, null included; a number too large for any column equals nothing."""
-    found = await listed.read(lambda tx: tx.page(kind, Page(equals)))
+    found = await listed.read(lambda tx: tx.page(kind, Page().within(**equals)))
     assert [value.uuid for value in found] == expected
 
 
 async def test_a_position_beyond_all_is_the_end(listed: SqlStore) -> None:
     """Also one that no column could hold."""
-    assert await listed.read(lambda tx: tx.page(KeyServer, Page({"key_manager": "k1"}, after=2**70))) == ()
+    assert await listed.read(lambda tx: tx.page(KeyServer, Page(after=(2**70,)).within(key_manager="k1"))) == ()
 
 
 async def test_an_unknown_column_is_a_fault_of_the_caller(listed: SqlStore) -> None:
     """It is not passed on to the database."""
     with pytest.raises(KeyError):
-        await listed.read(lambda tx: tx.page(Svm, Page({"nam": "x"})))
+        await listed.read(lambda tx: tx.page(Svm, Page().within(nam="x")))
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS.values(), ids=lambda kind: kind.main.name)
 def test_nothing_sealed_restricts_a_page(kind: kinds.Kind[Any]) -> None:
     """Equality would tell whether two secrets are the same; all else has the model's names."""
     named = {item.name for item in fields(kind.model)} | {"svm_uuid", "svm_name"}
-    assert set(kind.columns) <= named
+    assert set(kind.columns) <= named | {"scope"}
     assert not [name for name in kind.columns if name.startswith("sealed_")]

@@ -78,7 +78,6 @@ def test_the_revisions_make_the_declared_tables(empty_url: str) -> None:
     database.dispose()
 
 
-@pytest.mark.usefixtures("new_folder")
 def test_postgresql_compares_every_text_by_bytes(postgres: PostgresServer) -> None:
     """Whatever the database's locale, lists have the order that they have on SQLite."""
     with postgres.database() as url:
@@ -94,6 +93,7 @@ def test_postgresql_compares_every_text_by_bytes(postgres: PostgresServer) -> No
     assert [tuple(row) for row in found] == [("C",)]
 
 
+@pytest.mark.usefixtures("new_folder")
 def test_an_upgrade_can_be_repeated(empty_url: str) -> None:
     """It says what the database had before."""
     assert [upgrade(empty_url) for _ in range(3)] == [None, tables.HEAD, tables.HEAD]

@@ -105,7 +105,8 @@ class BothEngines(RuleBasedStateMachine):
     def page(self, kind: type[Any], owner: str | None, limit: int, after: str | None) -> None:
         """A page, restricted by an SVM where the kind has one."""
         equals = {"svm_name": owner} if kind in {Certificate, KeyManager} else {}
-        self.alike(write=False, work=lambda tx: tx.page(kind, Page(equals, after, limit)))
+        page = Page(after=None if after is None else (after,), limit=limit).within(**equals)
+        self.alike(write=False, work=lambda tx: tx.page(kind, page))
 
     @invariant()
     def same_content(self) -> None:
