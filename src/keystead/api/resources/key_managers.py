@@ -6,14 +6,12 @@ to be made or changed is refused (65536508).
 
 from __future__ import annotations
 
-from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.accepted import job_reply
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
-from keystead.api.operations import Paths, deleting, patching, showing
 from keystead.api.resource import Field, Group, Resource, always, itself
 from keystead.api.resources.certificates import certificate_link
 from keystead.api.resources.key_servers import SECONDS, key_server_link, new_key_server
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.api.values import Type
     from keystead.core.query import Wanted
+    from keystead.service.jobs import Progress
     from keystead.service.key_managers import KeyManagerView
     from keystead.service.ports import Page
 
@@ -287,7 +286,10 @@ async def _patch(request: Request, uuid: str, values: dict[str, Any], query: Wri
         await request.while_connected(key_managers.change(call, uuid, change))
         return None
     svm = (await key_managers.check_change(call, uuid, change)).svm
-    work = partial(key_managers.change, call, uuid, change)
+
+    async def work(_: Progress) -> None:
+        await key_managers.change(call, uuid, change)
+
     return job_reply(await request.services.jobs.run(call, work, svm=svm, return_timeout=query.patience))
 
 
@@ -304,22 +306,12 @@ async def _show(request: Request, wanted: Wanted) -> KeyManagerView:
     return await request.services.key_managers.get(request.call, request.path_uuid(), wanted)
 
 
-_CHANGE = {"validate_certificates": BOOLEAN}
-_WHOLE = Collection(
+PATHS = Collection(
     resource=KEY_MANAGERS,
     page=_page,
     show=_show,
     create=_create,
     patch=_patch,
     delete=_delete,
-    own={"POST": {"create_inactive": BOOLEAN}, "PATCH": _CHANGE},
-)
-
-PATHS: Paths = {
-    COLLECTION: _WHOLE.operations(),
-    f"{COLLECTION}/{{uuid}}": {
-        "GET": showing(KEY_MANAGERS, _show),
-        "PATCH": patching(KEY_MANAGERS, _patch, _CHANGE),
-        "DELETE": deleting(KEY_MANAGERS, _delete),
-    },
-}
+    own={"POST": {"create_inactive": BOOLEAN}, "PATCH": {"validate_certificates": BOOLEAN}},
+).paths(COLLECTION)

@@ -9,8 +9,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.checking import RECORDS
+from keystead.api.collections import Collection
 from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, created, deleting, listing, patching, showing
+from keystead.api.operations import created, patching
 from keystead.api.query import read_write
 from keystead.api.resource import Field, Resource
 from keystead.api.values import BOOLEAN, SECRET, SERVER, UUID, Type, integer, text
@@ -137,6 +138,7 @@ KEY_SERVERS = Resource(
     order=("position", integer(0, 2**31 - 1), attrgetter("position")),
     absent=frozenset({"connectivity"}),
     bulk=True,
+    empty_patch=errors.NOTHING_TO_MODIFY,
 )
 
 
@@ -205,11 +207,11 @@ async def _show(request: Request, _: Wanted) -> KeyServer:
     return await request.services.key_servers.get(request.call, uuid, address)
 
 
-PATHS: Paths = {
-    COLLECTION: {"GET": listing(KEY_SERVERS, _page), "POST": _add},
-    f"{COLLECTION}/{{server}}": {
-        "GET": showing(KEY_SERVERS, _show),
-        "PATCH": patching(KEY_SERVERS, _patch, _DRY_RUN),
-        "DELETE": deleting(KEY_SERVERS, _delete, {"force": BOOLEAN}),
-    },
-}
+_WRITES = Collection(
+    resource=KEY_SERVERS, page=_page, show=_show, patch=_patch, delete=_delete, own={"DELETE": {"force": BOOLEAN}}
+)
+_ONE = f"{COLLECTION}/{{server}}"
+
+PATHS = _WRITES.paths(COLLECTION)
+PATHS[COLLECTION]["POST"] = _add
+PATHS[_ONE]["PATCH"] = patching(KEY_SERVERS, _patch, _DRY_RUN)  # of one only: of several nothing would be answered

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
-from keystead.api.operations import Paths, deleting, patching, showing
 from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.resources.owner import owner_fields
 from keystead.api.values import BOOLEAN, UUID, one_of, text
@@ -104,11 +103,4 @@ async def _show(request: Request, _: Wanted) -> KeyManager:
     return await request.services.key_stores.get(request.call, request.path_uuid())
 
 
-PATHS: Paths = {
-    COLLECTION: Collection(resource=KEY_STORES, page=_page, show=_show, patch=_patch, delete=_delete).operations(),
-    f"{COLLECTION}/{{uuid}}": {
-        "GET": showing(KEY_STORES, _show),
-        "PATCH": patching(KEY_STORES, _patch),
-        "DELETE": deleting(KEY_STORES, _delete),
-    },
-}
+PATHS = Collection(resource=KEY_STORES, page=_page, show=_show, patch=_patch, delete=_delete).paths(COLLECTION)
