@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.peers.keystead import Service
 
 PLAY = Path(__file__).parent / "ansible_plays" / "play.yml"
-SECONDS = 50
+SECONDS = 120
 
 
 @dataclass(frozen=True)
