@@ -21,6 +21,7 @@ from keystead.monitor.schedule import Intervals
 from keystead.sealing import Argon2Hasher, Keyring, ThreadedKeyMaker, read_root_key
 from keystead.service.accounts import Accounts
 from keystead.service.audit import AuditLog, verify
+from keystead.service.audit_messages import AuditMessages
 from keystead.service.certificate_logins import CertificateLogins
 from keystead.service.certificates import Certificates
 from keystead.service.cluster import ClusterInfo
@@ -36,6 +37,7 @@ from keystead.service.observing import Observing
 from keystead.service.ports import SealError, StoreError
 from keystead.service.probe_queue import ProbeQueue
 from keystead.service.proving import Prover
+from keystead.service.roles import Roles
 from keystead.service.services import Services
 from keystead.service.svms import Svms
 from keystead.service.watching import Watching
@@ -101,6 +103,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         services = Services(
             accounts=Accounts(store, hasher, audit),
             audit=audit,
+            audit_messages=AuditMessages(store, audit),
             certificate_logins=CertificateLogins(store, clock, audit),
             certificates=Certificates(store, keyring, audit, clock, key_maker, queue),
             cluster=ClusterInfo(store, audit),
@@ -112,6 +115,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_servers=KeyServers(store, prover, keyring, audit),
             key_stores=KeyStores(store, prover, audit),
             logins=Logins(store, hasher, clock, audit),
+            roles=Roles(store),
             svms=Svms(store, audit),
         )
         await services.jobs.start()

@@ -14,6 +14,7 @@ from keystead.core.accounts import AccountChange, check_can_go, check_name, chec
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
 from keystead.service.key_servers import require_cluster
+from keystead.service.logins import is_plausible
 from keystead.service.ports import Page
 from keystead.service.svms import concerning, named_svm
 
@@ -52,7 +53,7 @@ class Accounts:
 
         return await self._store.read(read)
 
-    async def get(self, call: Call, owner: str, name: str) -> AccountView:
+    async def get(self, call: Call, owner: str | None, name: str) -> AccountView:
         """Return one account, or raise 4 (404)."""
         return await self._store.glance(lambda tx: _require(tx, call, owner, name))
 
@@ -74,7 +75,7 @@ class Accounts:
 
         return await self._store.write(store)
 
-    async def change(self, call: Call, owner: str, name: str, change: AccountChange) -> None:
+    async def change(self, call: Call, owner: str | None, name: str, change: AccountChange) -> None:
         """Change an account; who is no cluster administrator changes its own password only, else 6 (403)."""
         before = await self._store.glance(lambda tx: _require(tx, call, owner, name))
         with concerning(before.account.svm):
@@ -90,7 +91,7 @@ class Accounts:
 
             await self._store.write(store)
 
-    async def delete(self, call: Call, owner: str, name: str) -> None:
+    async def delete(self, call: Call, owner: str | None, name: str) -> None:
         """Delete an account, which cannot log in from then on."""
 
         def delete(tx: Transaction) -> None:
@@ -151,13 +152,14 @@ def _admins(tx: Transaction) -> tuple[Account, ...]:
 def _find(tx: Transaction, call: Call, name: str) -> AccountView | None:
     """Return an account that the caller sees. An account of an SVM looks for no other than itself."""
     cluster = require_cluster(tx)
-    account = tx.account(name) if call.caller.svm is None or name == call.caller.account else None
+    seen = is_plausible(name) and (call.caller.svm is None or name == call.caller.account)
+    account = tx.account(name) if seen else None
     return _view(account, cluster) if account is not None and call.sees(account.svm) else None
 
 
-def _require(tx: Transaction, call: Call, owner: str, name: str) -> AccountView:
-    """Return an account that the caller sees, or raise 4 (404)."""
+def _require(tx: Transaction, call: Call, owner: str | None, name: str) -> AccountView:
+    """Return an account that the caller sees, or raise 4 (404). Without ``owner`` the name alone names it."""
     view = _find(tx, call, name)
-    if view is None or view.owner.uuid != owner:
+    if view is None or owner not in {None, view.owner.uuid}:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="name")
     return view

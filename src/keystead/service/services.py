@@ -10,6 +10,7 @@ from keystead.service.in_flight import InFlight
 if TYPE_CHECKING:
     from keystead.service.accounts import Accounts
     from keystead.service.audit import AuditLog
+    from keystead.service.audit_messages import AuditMessages
     from keystead.service.certificate_logins import CertificateLogins
     from keystead.service.certificates import Certificates
     from keystead.service.cluster import ClusterInfo
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from keystead.service.key_servers import KeyServers
     from keystead.service.key_stores import KeyStores
     from keystead.service.logins import Logins
+    from keystead.service.roles import Roles
     from keystead.service.svms import Svms
 
 
@@ -30,6 +32,7 @@ class Services:
 
     accounts: Accounts
     audit: AuditLog
+    audit_messages: AuditMessages
     certificate_logins: CertificateLogins
     certificates: Certificates
     cluster: ClusterInfo
@@ -39,6 +42,7 @@ class Services:
     key_servers: KeyServers
     key_stores: KeyStores
     logins: Logins
+    roles: Roles
     svms: Svms
     events: Events
     health: Health

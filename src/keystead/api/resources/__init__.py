@@ -1,6 +1,8 @@
 """The resources, one file each; together the paths that the API serves."""
 
 from keystead.api.resources import (
+    accounts,
+    audit,
     certificates,
     certificates_signing,
     cluster,
@@ -9,11 +11,15 @@ from keystead.api.resources import (
     key_managers,
     key_servers,
     key_stores,
+    login,
+    roles,
     svms,
 )
 
 PATHS = (
-    certificates.PATHS
+    accounts.PATHS
+    | audit.PATHS
+    | certificates.PATHS
     | certificates_signing.PATHS
     | cluster.PATHS
     | jobs.PATHS
@@ -21,6 +27,8 @@ PATHS = (
     | key_managers.PATHS
     | key_servers.PATHS
     | key_stores.PATHS
+    | login.PATHS
+    | roles.PATHS
     | svms.PATHS
 )
 RESOURCES = (
@@ -35,4 +43,11 @@ RESOURCES = (
     cluster.CLUSTER,
     cluster.NODES,
     jobs.JOBS,
+    accounts.ACCOUNTS,
+    accounts.NEW_PASSWORD,
+    roles.ROLES,
+    roles.PRIVILEGES,
+    login.WHOAMI,
+    audit.SETTINGS,
+    audit.MESSAGES,
 )

@@ -1,0 +1,260 @@
+"""``/security/accounts``: who may log in, and how. Source: ONTAP REST API reference, security accounts.
+
+The only application is ``http``. A name is unique in the whole cluster (ONTAP: per owner).
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.collections import Collection
+from keystead.api.hal import Reply, segment
+from keystead.api.operations import Paths, deleting, patching, showing
+from keystead.api.query import read_write
+from keystead.api.resource import Field, Group, Resource, always
+from keystead.api.resources.svms import svm_link
+from keystead.api.values import BOOLEAN, SECRET, TEXT, UUID, one_of, text
+from keystead.core.accounts import CERTIFICATE, PASSWORD, AccountChange, NewAccount, methods_of
+from keystead.core.model import Svm
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keystead.api.query import WriteQuery
+    from keystead.api.request import Request
+    from keystead.core.model import Cluster
+    from keystead.core.query import Wanted
+    from keystead.service.accounts import AccountView
+    from keystead.service.ports import Page
+
+COLLECTION = "/api/security/accounts"
+PASSWORD_PATH = "/api/security/authentication/password"  # noqa: S105 - a path
+CLUSTER_PATH = "/api/cluster"
+
+
+def owner_link(owner: Svm | Cluster) -> str:
+    """The path of an owner."""
+    return svm_link(owner) if isinstance(owner, Svm) else CLUSTER_PATH
+
+
+_OWNER = Group(
+    name="owner", help="The SVM that it belongs to, or the cluster.", get=attrgetter("owner"), link=owner_link
+)
+
+
+def _owner_field(name: str, type_: Any, help_: str, **options: Any) -> Field:
+    return Field(name=f"owner.{name}", type=type_, help=help_, get=attrgetter(name), post=True, **options)
+
+
+_NAME = Field(
+    name="name",
+    type=TEXT,
+    help="3 to 64 letters, digits and ``. _ - @``; unique in the cluster.",
+    get=attrgetter("account.name"),
+    read=Read.KEY,
+    post=True,
+    required=True,
+    column="name",
+)
+_PASSWORD = Field(
+    name="password",
+    type=SECRET,
+    help="8 to 128 characters with a letter and a digit; never shown.",
+    read=Read.NEVER,
+    post=True,
+    patch=True,
+    secret=True,
+)
+_ALGORITHM = Field(
+    name="password_hash_algorithm",
+    type=one_of("sha512", "sha256", "md5"),
+    help="Accepted; every password is hashed with argon2id.",
+    read=Read.NEVER,
+    post=True,
+    patch=True,
+    since="9.11",
+)
+
+ACCOUNTS = Resource(
+    name="account",
+    help="An account of the cluster or of an SVM, which calls this API with a password or a client certificate.",
+    declared=(
+        _OWNER,
+        _owner_field("uuid", UUID, "Its identifier.", read=Read.KEY),
+        _owner_field("name", text(255), "Its name.", read=Read.KEY),
+        _NAME,
+        Field(
+            name="scope",
+            type=one_of("cluster", "svm"),
+            help="``svm`` when it belongs to an SVM, else ``cluster``.",
+            get=lambda view: "svm" if view.account.svm else "cluster",
+            column="scope",
+        ),
+        Field(
+            name="role.name",
+            type=TEXT,
+            help="``admin`` or ``readonly``, of an SVM ``vsadmin`` or ``vsadmin-readonly``; the first when absent.",
+            get=lambda view: view.account.role.value,
+            post=True,
+            patch=True,
+            column="role",
+        ),
+        Group(name="applications", help="How it logs in.", get=lambda view: (view,), many=True),
+        Field(
+            name="applications.application",
+            type=one_of("http"),
+            help="Always ``http``.",
+            get=always("http"),
+            post=True,
+            patch=True,
+        ),
+        Field(
+            name="applications.authentication_methods",
+            type=one_of(PASSWORD, CERTIFICATE),
+            help="``password``, ``certificate`` (its common name is the account's name), or both.",
+            get=lambda view: sorted(methods_of(view.account)),
+            post=True,
+            patch=True,
+            required=True,
+            many=True,
+        ),
+        Field(
+            name="applications.second_authentication_method",
+            type=one_of("none"),
+            help="Always ``none``.",
+            get=always("none"),
+            post=True,
+            patch=True,
+        ),
+        Field(
+            name="locked",
+            type=BOOLEAN,
+            help="Whether it cannot log in.",
+            get=attrgetter("account.locked"),
+            post=True,
+            patch=True,
+            column="locked",
+        ),
+        Field(
+            name="comment",
+            type=text(128),
+            help="What it is for.",
+            get=attrgetter("account.comment"),
+            post=True,
+            patch=True,
+            column="comment",
+        ),
+        _PASSWORD,
+        _ALGORITHM,
+    ),
+    link=lambda view: f"{COLLECTION}/{segment(view.owner.uuid)}/{segment(view.account.name)}",
+    key="name",
+    order=("name", TEXT, attrgetter("account.name")),
+    absent=frozenset({"is_ldap_fastbind", "is_ns_switch_group", "ldap_fastbind", "public_key"}),
+)
+
+NEW_PASSWORD = Resource(
+    name="account_password",
+    help="A new password of an account, by its name: one's own, or for administrators of the cluster any.",
+    declared=(
+        _OWNER,
+        _owner_field("uuid", UUID, "Its identifier."),
+        _owner_field("name", text(255), "Its name."),
+        Field(name="name", type=TEXT, help="The account's name.", post=True, required=True),
+        Field(
+            name="password",
+            type=SECRET,
+            help="The new password.",
+            read=Read.NEVER,
+            post=True,
+            required=True,
+            secret=True,
+        ),
+        _ALGORITHM,
+    ),
+    link=always(PASSWORD_PATH),
+)
+
+
+def _methods(values: Mapping[str, Any]) -> frozenset[str] | None:
+    """The authentication methods of a body; None when it does not speak of applications."""
+    if "applications" not in values:
+        return None
+    named = (application.get("authentication_methods", ()) for application in values["applications"])
+    return frozenset(method for methods in named for method in methods)
+
+
+def _role(values: Mapping[str, Any]) -> str | None:
+    name: str | None = values.get("role", {}).get("name")
+    return name
+
+
+def _owner(request: Request) -> str | None:
+    """The owner that the path names; None where it names none, in a change by query or of records."""
+    try:
+        return request.path_uuid("owner")
+    except KeyError:
+        return None
+
+
+async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> AccountView:
+    owner = values.get("owner", {})
+    new = NewAccount(
+        name=values["name"],
+        methods=_methods(values) or frozenset(),
+        owner_uuid=owner.get("uuid"),
+        owner_name=owner.get("name"),
+        role=_role(values),
+        password=values.get("password"),
+        locked=values.get("locked", False),
+        comment=values.get("comment", ""),
+    )
+    return await request.services.accounts.create(request.call, new)
+
+
+async def _patch(request: Request, key: str, values: dict[str, Any], _: WriteQuery) -> None:
+    change = AccountChange(
+        methods=_methods(values),
+        role=_role(values),
+        password=values.get("password"),
+        locked=values.get("locked"),
+        comment=values.get("comment"),
+    )
+    await request.services.accounts.change(request.call, _owner(request), key, change)
+
+
+async def _delete(request: Request, key: str, _: WriteQuery) -> None:
+    await request.services.accounts.delete(request.call, _owner(request), key)
+
+
+async def _page(request: Request, page: Page) -> tuple[AccountView, ...]:
+    return await request.services.accounts.page(request.call, page)
+
+
+async def _show(request: Request, _: Wanted) -> AccountView:
+    return await request.services.accounts.get(request.call, _owner(request), request.path_text("name"))
+
+
+async def _set_password(request: Request) -> Reply:
+    read_write(NEW_PASSWORD, request.parameters(), "POST")
+    values = await request.values(NEW_PASSWORD)
+    owner = values.get("owner", {})
+    await request.services.accounts.set_password(
+        request.call, values["name"], values["password"], owner.get("uuid"), owner.get("name")
+    )
+    return Reply(201, {})
+
+
+_ALL = Collection(resource=ACCOUNTS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete)
+
+PATHS: Paths = {
+    COLLECTION: _ALL.operations(),
+    f"{COLLECTION}/{{owner}}/{{name}}": {
+        "GET": showing(ACCOUNTS, _show),
+        "PATCH": patching(ACCOUNTS, _patch),
+        "DELETE": deleting(ACCOUNTS, _delete),
+    },
+    PASSWORD_PATH: {"POST": _set_password},
+}
