@@ -365,7 +365,7 @@ ELSEWHERE = {
     36: ("tests/service/test_key_servers.py", "test_an_old_node_joins_while_we_probe"),
     37: ("tests/api/test_errors.py", "test_unreadable_key_servers_are_65536834"),
     93: ("tests/api/test_key_managers.py", "test_a_cluster_key_manager_is_shown_as_ansible_needs_it"),
-    104: ("tests/api/test_certificates.py", "test_a_bad_certificate_has_its_code"),
+    104: ("tests/api/test_certificates.py", "test_checklist_104"),
     105: ("tests/api/test_certificates.py", "test_a_client_certificate_is_installed_and_read"),
     106: (CLIENT, "test_certificate_in_use"),
     108: ("tests/api/test_auth.py", "test_readonly_writes_nothing"),
