@@ -135,6 +135,9 @@ class Unwritable:
         """Fail in a way that is no StoreError."""
         raise RuntimeError(f"{CANARY} {call} {error}")
 
+    async def answered(self, call: Call, error: OntapError | None) -> None:
+        """Reads are not recorded."""
+
 
 def failing(*events: object) -> ASGIApp:
     """An application that sends these messages or raises these exceptions, with a caller known."""

@@ -35,7 +35,7 @@ class AsgiClient:
     """Calls as uvicorn would: decoded path, raw path, query string, body in chunks."""
 
     def __init__(self, app: ASGIApp, name: str = "admin", password: str = "") -> None:
-        self._app = app
+        self.app = app
         credential = base64.b64encode(f"{name}:{password}".encode()).decode()
         self.headers = {"authorization": f"Basic {credential}", "host": "keystead.test"}
         self.address: tuple[str, int] | None = ("192.0.2.7", 50000)
@@ -84,7 +84,7 @@ class AsgiClient:
         async def send(message: Message) -> None:
             messages.append(message)
 
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
         start = messages[0]
         found = {name.decode(): value.decode() for name, value in start["headers"]}
         return Response(start["status"], found, b"".join(message.get("body", b"") for message in messages[1:]))

@@ -68,6 +68,7 @@ class ErrorBoundary:
             )
             refusal = OntapError(errors.INTERNAL_ERROR)
         else:
+            await self._record_read(scope, None)
             return
         if started:
             return
@@ -79,6 +80,12 @@ class ErrorBoundary:
             bodiless=scope["method"] == "HEAD",
             pretty=wants_pretty(scope["query_string"]),
         )
+        await self._record_read(scope, refusal)
+
+    async def _record_read(self, scope: Scope, error: OntapError | None) -> None:
+        """Record a read by a known caller, if the audit log's options ask for it."""
+        if scope["method"] in READS and CALLER in scope:
+            await self._audit.answered(call_of(scope, scope[CALLER]), error)
 
     async def _record(self, scope: Scope, error: OntapError) -> None:
         """Record the refusal of a write by a known caller. If that fails too, the answer stands."""

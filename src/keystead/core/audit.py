@@ -103,6 +103,11 @@ def append(record: AuditRecord, head: AuditHead | None, mac: Mac) -> tuple[Audit
     return chained, AuditHead(record.node, chained.index, chained.mac, mac(_canonical_head(record.node, chained)))
 
 
+def place(record: AuditRecord) -> str:
+    """Where a record stands among those of all nodes: a text, unique, and ordered by time."""
+    return f"{record.timestamp.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} {record.node} {record.index:020}"
+
+
 def follow(node: str, records: Iterable[AuditRecord], last: tuple[int, bytes], mac: Mac) -> tuple[int, bytes]:
     """Check the records that come after ``last`` (index and MAC; ``(0, b"")`` at first) and return the new last.
 

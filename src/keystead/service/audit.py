@@ -35,6 +35,9 @@ FLUSH_S = 5.0
 REFUSAL_WAIT_S = 1.0
 """How long an answer waits for the record of its refusal; a record that takes longer is written behind it."""
 
+SETTINGS_S = 5.0
+"""How long the cluster's options are remembered: another node may have changed them."""
+
 LATE_LIMIT = 1000
 """Records that are being written behind their answers at most; with more, answers wait."""
 
@@ -58,6 +61,8 @@ class AuditLog:
         self._failed_logins: dict[_Bucket, int] = {}
         self._timer: asyncio.Task[None] | None = None
         self._refusals: set[asyncio.Task[None]] = set()
+        self._reads = False
+        self._settings_until = 0.0
 
     def succeed(self, tx: Transaction, call: Call, message: str = "", *, svm: Svm | None = None) -> None:
         """Append the record of a change to the transaction that makes it: last, for it locks the chain."""
@@ -68,16 +73,18 @@ class AuditLog:
 
         Returns in about a second: when the database is busy for longer, the record is written later, or logged as lost.
         """
-        record = self._record(call, error.svm, "error", str(error.kind.code), error.message)
+        await self._append_soon(self._record(call, error.svm, "error", str(error.kind.code), error.message))
+
+    async def _append_soon(self, record: AuditRecord) -> None:
         patience = REFUSAL_WAIT_S if len(self._refusals) < LATE_LIMIT else None
-        task = asyncio.get_running_loop().create_task(self._refuse(record))
+        task = asyncio.get_running_loop().create_task(self._append_alone(record))
         self._refusals.add(task)
         task.add_done_callback(self._refusals.discard)
         done, _ = await asyncio.wait([task], timeout=patience)
         if not done:
             log.warning("audit record late", path=record.path, code=record.code, account=record.account)
 
-    async def _refuse(self, record: AuditRecord) -> None:
+    async def _append_alone(self, record: AuditRecord) -> None:
         try:
             await self._store.write(lambda tx: self._append(tx, record))
         except Exception as failure:  # noqa: BLE001 - nobody waits for it; of all texts, a StoreError's alone is safe
@@ -85,6 +92,26 @@ class AuditLog:
             log.error(  # noqa: TRY400 - the text says it
                 "audit record lost", path=record.path, code=record.code, account=record.account, why=why
             )
+
+    async def answered(self, call: Call, error: OntapError | None) -> None:
+        """Append the record of a read that was answered, where the cluster's options ask for such records."""
+        if await self._records_reads():
+            state, code, message = ("error", str(error.kind.code), error.message) if error else ("success", "", "")
+            await self._append_soon(self._record(call, error.svm if error else None, state, code, message))
+
+    def forget_settings(self) -> None:
+        """Read the options again at the next read that is answered."""
+        self._settings_until = 0.0
+
+    async def _records_reads(self) -> bool:
+        now = self._clock.monotonic()
+        if now >= self._settings_until:
+            self._settings_until = now + SETTINGS_S
+            try:
+                self._reads = (await self._store.glance(lambda tx: tx.options())).audit_http
+            except StoreError as failure:
+                log.warning("audit settings not read", why=str(failure))
+        return self._reads
 
     def login_failed(self, account: str, location: str) -> None:
         """Count a failed login. The name is the caller's text: it is cleaned and cut."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from sqlalchemy import and_, bindparam, insert, select, union
 
+from keystead.core.audit import place
 from keystead.core.model import AuditHead, AuditRecord
 from keystead.store import tables
 from keystead.store.statements import Statements, storing
@@ -18,7 +19,7 @@ _AUDIT_NODES = union(
     select(tables.nodes.c.uuid.label("node")), select(tables.audit_heads.c.node), select(tables.audit_records.c.node)
 ).order_by("node")
 _AUDIT_RECORDS = (
-    select(tables.audit_records)
+    select(*(column for column in tables.audit_records.c if column.name != "key"))
     .where(and_(tables.audit_records.c.node == bindparam("n"), tables.audit_records.c.index > bindparam("after")))
     .order_by(tables.audit_records.c.index)
     .limit(bindparam("most"))
@@ -33,7 +34,7 @@ class AuditRows(Statements):
         return self.one(statement, {"n": node}, lambda row: AuditHead(**row._mapping))
 
     def add_audit_record(self, record: AuditRecord, head: AuditHead) -> None:
-        self.change(insert(tables.audit_records), asdict(record))
+        self.change(insert(tables.audit_records), asdict(record) | {"key": place(record)})
         self.store(_PUT_AUDIT_HEAD, asdict(head))
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]:

@@ -17,6 +17,7 @@ from sqlalchemy import bindparam, case, null, select
 
 from keystead.core.model import (
     Account,
+    AuditRecord,
     Certificate,
     CertificateType,
     Event,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Row, Select, Table
 
 T = TypeVar("T")
+_AUDIT_FIELDS = tuple(item.name for item in fields(AuditRecord))
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,20 @@ class Kind(Generic[T]):
     identity: str = "uuid"
 
     @cached_property
+    def owner(self) -> Column[Any] | None:
+        """The column that refers to the SVM whose a row is; None where rows have no owner."""
+        column = self.main.c.get("svm_uuid")
+        return column if column is not None and column.foreign_keys else None
+
+    @cached_property
     def columns(self) -> Mapping[str, ColumnElement[Any]]:
         """What a page may be restricted and ordered by, by the model's names."""
-        named = {item.name for item in fields(self.model)}  # type: ignore[arg-type]
+        named = {self.order, *(item.name for item in fields(self.model))}  # type: ignore[arg-type]
         found: dict[str, ColumnElement[Any]] = {
             column.name: column for column in self.main.c if column.name in named and not _is_secret(column)
         }
-        if "svm_uuid" in self.main.c:
-            owner = self.main.c.svm_uuid
+        owner = self.owner
+        if owner is not None:
             scope = case((owner.is_(None), "cluster"), else_="svm")
             found |= {"svm_uuid": owner, "svm_name": tables.svms.c.name, "scope": scope}
         if "address_key" in self.main.c:
@@ -72,8 +80,8 @@ class Kind(Generic[T]):
         columns: list[ColumnElement[Any]] = list(self.main.c)
         source: Any = self.main
         order = [self.main.c[self.order]]
-        if "svm_uuid" in self.main.c:
-            source = source.outerjoin(tables.svms, tables.svms.c.uuid == self.main.c.svm_uuid)
+        if self.owner is not None:
+            source = source.outerjoin(tables.svms, tables.svms.c.uuid == self.owner)
             columns.append(tables.svms.c.name.label("svm_name"))
         if self.child is not None:
             parent, position, value = self.child.c
@@ -202,6 +210,10 @@ def _event(row: Row[Any], _: tuple[str, ...]) -> Event:
     )
 
 
+def _audit_record(row: Row[Any], _: tuple[str, ...]) -> AuditRecord:
+    return AuditRecord(**{name: row._mapping[name] for name in _AUDIT_FIELDS})  # noqa: SLF001 - as above
+
+
 NODE = Kind(Node, tables.nodes, "uuid", _node)
 SVM = Kind(Svm, tables.svms, "uuid", _svm)
 CERTIFICATE = Kind(Certificate, tables.certificates, "uuid", _certificate, tables.certificate_intermediates)
@@ -210,8 +222,9 @@ KEY_SERVER = Kind(KeyServer, tables.key_servers, "position", _key_server, tables
 
 ACCOUNT = Kind(Account, tables.accounts, "name", _account, identity="name")
 JOB = Kind(Job, tables.jobs, "uuid", _job)
+AUDIT_RECORD = Kind(AuditRecord, tables.audit_records, "key", _audit_record, identity="key")
 EVENT = Kind(Event, tables.events, "key", _event, identity="key")
 
 KINDS: Mapping[type[Any], Kind[Any]] = {
-    kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER, ACCOUNT, JOB, EVENT)
+    kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER, ACCOUNT, JOB, EVENT, AUDIT_RECORD)
 }

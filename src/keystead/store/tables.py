@@ -281,7 +281,7 @@ data_keys = Table(
     Column("root_key_check", LargeBinary, nullable=False),
 )
 
-# Not tied to nodes: the chain outlives the node that wrote it.
+# Not tied to nodes or SVMs: the chain outlives what it tells of. `key` is the order in lists.
 audit_records = Table(
     "audit_records",
     metadata,
@@ -300,6 +300,8 @@ audit_records = Table(
     Column("mac", LargeBinary, nullable=False),
     _text("role", server_default=text("''")),
     _text("svm_uuid", server_default=text("''"), index=True),
+    _text("key", server_default=text("''")),
+    Index("uq_audit_records_key", "key", unique=True),
 )
 
 audit_heads = Table(

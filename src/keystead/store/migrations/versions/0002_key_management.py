@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,6 +34,9 @@ def upgrade() -> None:
     op.add_column("audit_records", _text("role", server_default=sa.text("''")))
     op.add_column("audit_records", _text("svm_uuid", server_default=sa.text("''")))
     op.create_index("ix_audit_records_svm_uuid", "audit_records", ["svm_uuid"])
+    op.add_column("audit_records", _text("key", server_default=sa.text("''")))
+    _place_audit_records()
+    op.create_index("uq_audit_records_key", "audit_records", ["key"], unique=True)
     op.create_table("options", _text("name"), _text("value"), sa.PrimaryKeyConstraint("name", name="pk_options"))
     op.create_table(
         "jobs",
@@ -91,6 +95,21 @@ def upgrade() -> None:
         op.create_index(f"ix_certificates_{column}_uuid", "certificates", [column, "uuid"])
     op.create_index("ix_key_managers_enabled_uuid", "key_managers", ["enabled", "uuid"])
     _compare_text_by_bytes()
+
+
+def _place_audit_records() -> None:
+    """Give the records that there are their order in lists, which is that of new ones."""
+    records = sa.table(
+        "audit_records",
+        *(sa.column("node"), sa.column("index"), sa.column("timestamp", sa.DateTime(timezone=True)), sa.column("key")),
+    )
+    connection = op.get_bind()
+    for node, index, timestamp, _ in connection.execute(sa.select(records)).all():
+        utc = timestamp if timestamp.tzinfo is None else timestamp.astimezone(UTC)
+        key = f"{utc:%Y-%m-%dT%H:%M:%S.%f} {node} {index:020}"
+        connection.execute(
+            sa.update(records).where(records.c.node == node, records.c.index == index).values(key=key)
+        )
 
 
 def _compare_text_by_bytes() -> None:

@@ -1,0 +1,175 @@
+"""``/security/audit`` and ``/security/audit/messages``: what is recorded, and the records. Source: ONTAP REST API reference.
+
+Each change, refusal and denial is one record, written when it is known how the call ended: there is no ``pending``.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from keystead.api.hal import Reply, segment
+from keystead.api.operations import Paths, listing, showing
+from keystead.api.query import read_write
+from keystead.api.resource import Field, Group, Resource
+from keystead.api.resources.cluster import NODES_PATH
+from keystead.api.values import BOOLEAN, TEXT, TIME, UUID, integer, one_of
+from keystead.core.audit import place
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from keystead.api.request import Request
+    from keystead.core.model import AuditRecord
+    from keystead.service.audit_messages import AuditMessage
+
+SETTINGS_PATH = "/api/security/audit"
+MESSAGES_PATH = "/api/security/audit/messages"
+
+SETTINGS = Resource(
+    name="audit",
+    help="What is recorded. Changes, refusals and denials always are; ``http`` asks for reads through this API as well.",
+    declared=tuple(
+        Field(name=name, type=BOOLEAN, help=help_, get=attrgetter(f"audit_{name}"), patch=True)
+        for name, help_ in (
+            ("cli", "Kept for clients: the command line uses this API."),
+            ("http", "Whether reads (GET, HEAD, OPTIONS) are recorded."),
+            ("ontapi", "Kept for clients: there is no ONTAPI here."),
+        )
+    ),
+    link=lambda _: SETTINGS_PATH,
+)
+
+MESSAGES = Resource(
+    name="audit_message",
+    help="An audit record. The default order is that of time.",
+    declared=(
+        Field(
+            name="timestamp",
+            type=TIME,
+            help="When it was written.",
+            get=lambda view: view.record.timestamp.isoformat(),
+            read=Read.KEY,
+            column="timestamp",
+        ),
+        Group(name="node", help="The node that wrote it.", get=lambda view: view, link=lambda view: _node_link(view)),
+        Field(
+            name="node.uuid",
+            type=UUID,
+            help="The node's identifier.",
+            get=attrgetter("record.node"),
+            read=Read.KEY,
+            column="node",
+        ),
+        Field(
+            name="node.name",
+            type=TEXT,
+            help="The node's name; left out when it is gone.",
+            get=attrgetter("node_name"),
+            read=Read.KEY,
+        ),
+        Field(
+            name="index",
+            type=integer(0, 2**63 - 1),
+            help="The record's place in its node's chain.",
+            get=attrgetter("record.index"),
+            read=Read.KEY,
+            column="index",
+        ),
+        Field(
+            name="application",
+            type=one_of("http", "internal"),
+            help="``http`` for calls of this API and logins; ``internal`` for what the service did by itself.",
+            get=lambda view: "http" if view.record.method or view.record.account else "internal",
+            read=Read.KEY,
+        ),
+        Field(
+            name="location",
+            type=TEXT,
+            help="The caller's address.",
+            get=lambda view: view.record.location or None,
+            column="location",
+            read=Read.KEY,
+        ),
+        Field(
+            name="user",
+            type=TEXT,
+            help="The account.",
+            get=lambda view: view.record.account or None,
+            column="account",
+            read=Read.KEY,
+        ),
+        Field(
+            name="role", type=TEXT, help="The account's role.", get=lambda view: view.record.role or None, column="role"
+        ),
+        Field(
+            name="input",
+            type=TEXT,
+            help="Method, path and body, secrets masked.",
+            get=lambda view: _input(view.record) or None,
+            read=Read.KEY,
+        ),
+        Field(
+            name="state",
+            type=one_of("success", "error"),
+            help="How the call ended.",
+            get=attrgetter("record.state"),
+            column="state",
+            read=Read.KEY,
+        ),
+        Field(
+            name="code",
+            type=TEXT,
+            help="ONTAP's code of an error. Not ONTAP's field.",
+            get=lambda view: view.record.code or None,
+            column="code",
+        ),
+        Field(
+            name="message",
+            type=TEXT,
+            help="What was done, or the error's text.",
+            get=lambda view: view.record.message or None,
+            column="message",
+        ),
+        Field(
+            name="scope",
+            type=one_of("cluster", "svm"),
+            help="``svm`` when an SVM's thing or account is concerned.",
+            get=lambda view: "svm" if view.record.svm_uuid else "cluster",
+            read=Read.KEY,
+        ),
+        Group(name="svm", help="That SVM.", get=lambda view: view.record if view.record.svm_uuid else None),
+        Field(name="svm.uuid", type=UUID, help="Its identifier.", get=attrgetter("svm_uuid"), column="svm_uuid"),
+        Field(name="svm.name", type=TEXT, help="The name that it had.", get=attrgetter("svm"), column="svm"),
+    ),
+    link=lambda _: MESSAGES_PATH,
+    order=("key", TEXT, lambda view: place(view.record)),
+    absent=frozenset({"session_id", "command_id"}),
+)
+
+
+def _input(record: AuditRecord) -> str:
+    """The call as ONTAP shows it: ``POST /api/svm/svms : {"name":"vs0"}``."""
+    call = f"{record.method} {record.path}".strip()
+    return f"{call} : {record.input}" if record.input else call
+
+
+def _node_link(view: AuditMessage) -> str:
+    return f"{NODES_PATH}/{segment(view.record.node)}"
+
+
+async def _change(request: Request) -> Reply:
+    read_write(SETTINGS, request.parameters(), "PATCH")
+    values = await request.values(SETTINGS)
+    await request.services.audit_messages.change_settings(request.call, values)
+    return Reply(200, {})
+
+
+PATHS: Paths = {
+    SETTINGS_PATH: {
+        "GET": showing(SETTINGS, lambda request, _: request.services.audit_messages.settings(request.call)),
+        "PATCH": _change,
+    },
+    MESSAGES_PATH: {
+        "GET": listing(MESSAGES, lambda request, page: request.services.audit_messages.page(request.call, page)),
+    },
+}

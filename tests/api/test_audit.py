@@ -1,0 +1,129 @@
+"""``/security/audit`` and ``/security/audit/messages``: what is recorded, and who may read it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.model import Account, Role, Svm
+from tests.api.conftest import ABSENT, PASSWORD
+from tests.peers.asgi import AsgiClient, assert_error
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tests.api.conftest import Api
+
+AUDIT = "/api/security/audit"
+MESSAGES = f"{AUDIT}/messages"
+SVMS = "/api/svm/svms"
+
+
+async def messages(client: AsgiClient, query: str = "fields=**") -> list[dict[str, Any]]:
+    """The records that a client sees."""
+    answer = await client.get(f"{MESSAGES}?{query}")
+    assert answer.status == 200, answer.content
+    records: list[dict[str, Any]] = answer.body["records"]
+    assert answer.body["num_records"] == len(records)
+    return records
+
+
+async def vsadmin(api: Api, svm: Svm) -> AsgiClient:
+    """A client that logs in as the administrator of an SVM."""
+    admin = await api.store.read(lambda tx: tx.account("admin"))
+    assert admin is not None
+    account = Account(f"{svm.name}-admin", Role.VSADMIN, admin.password_hash, svm=svm)
+    await api.store.write(lambda tx: tx.put_account(account))
+    return AsgiClient(api.admin.app, account.name, PASSWORD)
+
+
+async def test_a_change_and_a_refusal_are_read_back(api: Api) -> None:
+    """Who, from where, what with which body, and how it ended; the node under its name."""
+    await api.admin.post(SVMS, {"name": "vs0"})
+    await api.admin.post(SVMS, {"name": "vs0"})
+    first, made, refused = await messages(api.admin)
+    (node,) = (await api.admin.get("/api/cluster/nodes")).body["records"]
+    assert (first["application"], first["message"], first["index"]) == ("internal", "initialised", 1)
+    assert made["node"] == {"uuid": node["uuid"], "name": node["name"], "_links": node["_links"]}
+    assert (made["user"], made["role"], made["location"]) == ("admin", "admin", "192.0.2.7")
+    assert made["input"] == 'POST /api/svm/svms : {"name":"vs0"}'
+    assert (made["application"], made["state"], made["index"]) == ("http", "success", 2)
+    assert (made["scope"], made["svm"]["name"]) == ("svm", "vs0")
+    assert (refused["state"], refused["code"], refused["message"]) == ("error", "1", "duplicate entry")
+
+
+async def test_records_are_filtered_ordered_and_paged(api: Api) -> None:
+    """By what is stored and by what is computed; the newest first when asked."""
+    for name in ("a", "b", "c"):
+        await api.admin.post(SVMS, {"name": name})
+    newest = await messages(api.admin, "order_by=timestamp%20desc&max_records=2")
+    assert [record["index"] for record in newest] == [4, 3]
+    (found,) = await messages(api.admin, "input=*%22b%22*&user=admin")
+    assert found["index"] == 3
+    assert await messages(api.admin, "application=internal&state=error") == []
+    answer = (await api.admin.get(f"{MESSAGES}?max_records=3")).body
+    rest = (await api.admin.get(answer["_links"]["next"]["href"])).body
+    assert [record["index"] for record in answer["records"] + rest["records"]] == [1, 2, 3, 4]
+
+
+async def test_records_cannot_be_written(api: Api) -> None:
+    """They have no other method, and the settings no other fields."""
+    for method in ("POST", "PATCH", "DELETE"):
+        assert_error(await api.admin(method, MESSAGES, {}), errors.METHOD_NOT_SUPPORTED)
+    assert_error(await api.admin.patch(AUDIT, {"snmp": True}), errors.UNEXPECTED_ARGUMENT, "snmp")
+    assert_error(await api.admin.patch(AUDIT, {"http": "maybe"}), errors.INVALID_FIELD_VALUE, "http")
+    assert_error(await api.readonly.patch(AUDIT, {"http": True}), errors.NOT_AUTHORIZED)
+
+
+async def test_reads_are_recorded_once_asked_for(api: Api) -> None:
+    """From the PATCH on, until the next; refused reads with their code; never their query."""
+    links = {"_links": {"self": {"href": AUDIT}}}
+    assert (await api.admin.get(AUDIT)).body == {"cli": False, "http": False, "ontapi": False} | links
+    await api.readonly.get(SVMS)
+    assert (await api.admin.patch(AUDIT, {"http": "true"})).body == {}
+    await api.readonly.get(f"{SVMS}?name=vs0")
+    await api.readonly.get(f"{SVMS}/{ABSENT}")
+    assert (await api.admin.get(f"{AUDIT}?fields=http")).body["http"] is True
+    await api.admin.patch(AUDIT, {"http": False})
+    await api.readonly.get(SVMS)
+    records = await messages(api.admin)
+    assert [(record["input"], record["state"], record.get("code")) for record in records[1:]] == [
+        (f'PATCH {AUDIT} : {{"http":"true"}}', "success", None),
+        (f"GET {SVMS}", "success", None),
+        (f"GET {SVMS}/{ABSENT}", "error", "4"),
+        (f"GET {AUDIT}", "success", None),
+        (f'PATCH {AUDIT} : {{"http":false}}', "success", None),
+    ]
+    assert [record["user"] for record in records[2:4]] == ["auditor", "auditor"]
+
+
+async def test_an_svm_reads_what_concerns_it(api: Api) -> None:
+    """Its own things and its own accounts' calls, whoever had its name before; nothing counts what it does not see."""
+    for name in ("vs0", "vs1"):
+        await api.admin.post(SVMS, {"name": name})
+    found = (await api.admin.get(f"{SVMS}?name=vs*&order_by=name")).body["records"]
+    own, other = (Svm(record["uuid"], record["name"]) for record in found)
+    client = await vsadmin(api, own)
+    assert_error(await client.delete(f"{SVMS}/{other.uuid}"), errors.NOT_AUTHORIZED)
+    await api.admin.patch(f"{SVMS}/{own.uuid}", {"name": "vs2"})
+    await api.admin.patch(f"{SVMS}/{other.uuid}", {"name": "vs0"})
+    records = await messages(client)
+    assert {record["svm"]["uuid"] for record in records} == {own.uuid}
+    assert [record["state"] for record in records] == ["success", "error", "success"]
+    assert await messages(client, f"svm.uuid={other.uuid}") == []
+    assert await messages(client, "scope=cluster") == []
+    assert_error(await client.get(AUDIT), errors.NOT_AUTHORIZED)
+
+
+@pytest.mark.parametrize("path", [AUDIT, MESSAGES])
+async def test_a_tunnelled_call_reads_as_the_svm(api: Api, path: str) -> None:
+    """The settings are the cluster's; of the records, those of the SVM are left."""
+    await api.admin.post(SVMS, {"name": "vs0"})
+    await api.admin.post(SVMS, {"name": "vs1"})
+    answer = await api.admin.get(path, headers={"x-dot-svm-name": "vs0"})
+    if path == AUDIT:
+        assert_error(answer, errors.ENTRY_NOT_FOUND, "uuid")
+    else:
+        assert answer.body["num_records"] == 1
