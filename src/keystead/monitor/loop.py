@@ -7,6 +7,7 @@ nodes are noticed as this node's own are. It decides nothing about states.
 from __future__ import annotations
 
 import asyncio
+import resource
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from keystead.core.availability import PRIMARY, peer_certificates
 from keystead.core.model import State
 from keystead.monitor.recorder import Recorder
-from keystead.monitor.schedule import PROBE_S, Intervals, Pace
+from keystead.monitor.schedule import PROBE_S, Heartbeat, Intervals, Pace
 from keystead.monitor.watcher import Tools, Watcher
 from keystead.service.ports import StoreError
 
@@ -43,6 +44,7 @@ class Monitor:
     def __init__(self, watching: Watching, metrics: Metrics, intervals: Intervals = Intervals()) -> None:  # noqa: B008 - frozen
         self._watching = watching
         self._recorder = Recorder(watching)
+        self._heartbeat = Heartbeat()
         self._watchers: dict[Place, tuple[Watcher, asyncio.Task[None]]] = {}
         self._certificates: tuple[UsedCertificate, ...] = ()
         self._announced: frozenset[Announced] | None = None
@@ -54,6 +56,7 @@ class Monitor:
             intervals=intervals,
             pace=Pace(PROBES_PER_S),
             lost=Pace(PROBES_PER_S),
+            heartbeat=self._heartbeat,
             metrics=metrics,
             now=watching.now,
             changed=self._changed,
@@ -62,7 +65,7 @@ class Monitor:
 
     def start(self) -> None:
         """Begin to watch."""
-        loops = (self._follow(), self._recorder.run(), self._announce_certificates())
+        loops = (self._heartbeat.run(), self._follow(), self._recorder.run(), self._announce_certificates())
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
     def stop(self) -> None:
@@ -85,6 +88,11 @@ class Monitor:
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [*self._loops, *(task for _, task in self._watchers.values())]
+
+    @property
+    def connected(self) -> int:
+        """How many addresses have a kept connection."""
+        return sum(watcher.connected for watcher, _ in self._watchers.values())
 
     # --- following the configuration ---
 
@@ -112,10 +120,17 @@ class Monitor:
                 self._count += 1
                 self._watchers[each.place] = watcher, asyncio.create_task(watcher.run())
         self._certificates = configuration.certificates
+        self._check_descriptors()
         self._marker = configuration.marker
 
     def _watches(self, place: Place, wanted: Watched) -> bool:
         return place in self._watchers and self._watchers[place][0].watched == wanted
+
+    def _check_descriptors(self) -> None:
+        """Each address keeps one open; a process without any left takes servers for unreachable."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if len(self._watchers) > limit // 2:
+            log.warning("too few open files are allowed (ulimit -n)", limit=limit, watched=len(self._watchers))
 
     async def _end(self, places: Iterable[Place]) -> None:
         tasks = [self._watchers.pop(place)[1] for place in places]

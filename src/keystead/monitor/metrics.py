@@ -17,6 +17,9 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from keystead.service.jobs import Jobs
+    from keystead.service.probe_queue import ProbeQueue
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 ACCEPTED: Final = "accepted"
 _CHECK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -60,6 +63,11 @@ class Metrics:
             buckets=_DETECT_BUCKETS,
             registry=self._registry,
         )
+        self._discarded = Counter(
+            "keystead_looks_discarded",
+            "Losses of key servers that were not believed, because this process had been held up.",
+            registry=self._registry,
+        )
         self._requests = Counter(
             "keystead_http_requests", "Answers, by method and status.", ["method", "status"], registry=self._registry
         )
@@ -80,6 +88,10 @@ class Metrics:
         """Count a loss that was found out so long after the last good look."""
         self._detect.observe(seconds)
 
+    def discarded(self) -> None:
+        """Count a loss that was not believed."""
+        self._discarded.inc()
+
     def answered(self, method: str, status: int) -> None:
         """Count an answer; ``method`` is one that the server knows."""
         self._requests.labels(method, str(status)).inc()
@@ -97,6 +109,12 @@ class Metrics:
         current = CollectorRegistry()
         current.register(_Current(now))
         return generate_latest(self._registry) + generate_latest(current)
+
+
+def in_work(queue: ProbeQueue, jobs: Jobs) -> Iterable[Samples]:
+    """How much this node has to do for callers."""
+    yield ("keystead_probe_queue", "Calls that probe key servers, or wait for their turn to.", (), [((), queue.calls)])
+    yield ("keystead_jobs_running", "Jobs that this node runs.", (), [((), jobs.running)])
 
 
 class _Current(Collector):

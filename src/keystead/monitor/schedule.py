@@ -17,6 +17,10 @@ PROBE_S: Final = 3.5
 """What a probe may take. With an interval of 5 s the last good look, a silent check and the probe that confirms it lie
 within 10 s, and half a second is left to store it."""
 
+BEAT_S: Final = 0.25
+HELD_UP_S: Final = 0.5
+"""A beat that comes so much too late says that the process was held up."""
+
 GOLDEN: Final = (math.sqrt(5) - 1) / 2
 """Its multiples modulo 1 are spread evenly over the unit interval, however many there are."""
 
@@ -60,3 +64,23 @@ class Pace:
         self._next = at + self._gap_s
         if at > now:
             await asyncio.sleep(at - now)
+
+
+class Heartbeat:
+    """Notices when this process was held up: paused, or out of CPU. Time limits that ran out then say nothing."""
+
+    def __init__(self) -> None:
+        self._held_up_at = -math.inf
+
+    async def run(self) -> None:
+        """Beat for ever."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + BEAT_S
+            await asyncio.sleep(BEAT_S)
+            if clock() - due > HELD_UP_S:
+                self._held_up_at = clock()
+
+    def held_up_since(self, time: float) -> bool:
+        """Whether that happened since some time of the loop's clock."""
+        return self._held_up_at >= time

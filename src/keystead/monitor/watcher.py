@@ -1,7 +1,7 @@
 """One watched address: a light check at each time of its grid, a probe when that is due or the check failed.
 
 Its looks follow each other, so an address that is slow delays itself alone. A loss is told after two looks that failed:
-the check and a probe, or two probes. It stores nothing.
+the check and a probe, or two probes; what failed while this process was held up is looked at again. It stores nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Observation
     from keystead.monitor.metrics import Metrics
-    from keystead.monitor.schedule import Intervals, Pace
+    from keystead.monitor.schedule import Heartbeat, Intervals, Pace
     from keystead.service.ports import Watch
     from keystead.service.watching import Opened, Watched
 
 log = structlog.get_logger(__name__)
+
+EXCUSES = 3
+"""How many losses of an address in a row are put down to this process having been held up."""
 
 AFTER_EXPIRY_S = 0.1
 """Seconds from the end of a leaf's validity to the probe that sees it."""
@@ -40,6 +43,7 @@ class Tools:
     intervals: Intervals
     pace: Pace
     lost: Pace
+    heartbeat: Heartbeat
     metrics: Metrics
     now: Callable[[], datetime]
     changed: Callable[[Change, Observation], None]
@@ -57,7 +61,13 @@ class Watcher:
         self._probes = Grid(tools.intervals.probe_s, number)
         self._probe_due = 0.0
         self._last_good: float | None = None
+        self._excused = 0
         self._clock = asyncio.get_running_loop().time
+
+    @property
+    def connected(self) -> bool:
+        """Whether the address answers on a kept connection."""
+        return self._watch.connected
 
     async def run(self) -> None:
         """Look at the address for ever."""
@@ -77,6 +87,7 @@ class Watcher:
             log.error("a look at a key server failed", address=str(self.watched.address), why=type(error).__name__)  # noqa: TRY400
 
     async def _look(self) -> None:
+        began = self._clock()
         connected = self._watch.connected
         alive = connected and await self._check()
         if alive and self._clock() < self._probe_due:
@@ -85,7 +96,12 @@ class Watcher:
         look = await self._probe()
         if look.reason and not self._is_lost and (alive or not connected):
             look = await self._probe()
-        self._tell(look)
+        if look.reason and self._tools.heartbeat.held_up_since(began) and self._excused < EXCUSES:
+            self._excused += 1
+            self._tools.metrics.discarded()
+        else:
+            self._excused = 0
+            self._tell(look)
 
     @property
     def _is_lost(self) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Certificate, KeyManager, KeyServer
     from keystead.core.probing import ProbeResult
     from keystead.service.context import Call
+    from keystead.service.observing import Observing
     from keystead.service.ports import KeyServerGateway, Sealer
     from keystead.service.probe_queue import ProbeQueue
 
@@ -33,9 +34,14 @@ def password_place(key_server: str) -> Place:
 
 
 class Prover:
-    """Probes servers in the caller's turn, over mutual TLS with the key manager's certificates."""
+    """Probes servers in the caller's turn, over mutual TLS with the key manager's certificates.
 
-    def __init__(self, gateway: KeyServerGateway, sealer: Sealer, queue: ProbeQueue) -> None:
+    ``accepted`` makes what probes found this node's observations (:meth:`Observing.accepted`): whoever stores servers
+    that were accepted calls it in the same transaction.
+    """
+
+    def __init__(self, gateway: KeyServerGateway, sealer: Sealer, queue: ProbeQueue, observing: Observing) -> None:
+        self.accepted = observing.accepted
         self._gateway = gateway
         self._sealer = sealer
         self._queue = queue

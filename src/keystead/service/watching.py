@@ -15,30 +15,24 @@ import structlog
 
 from keystead.core import events
 from keystead.core.availability import (
-    PRIMARY,
-    Announced,
-    Change,
-    Connectivity,
     Place,
-    UsedCertificate,
-    announced,
     announced_certificate,
     certificate_events,
     connectivity,
-    looks,
-    observed,
     own_certificate,
 )
-from keystead.core.key_servers import secondary_addresses
-from keystead.service.ports import SealError, StoreError
+from keystead.service.observing import add_events, cluster_name, places
+from keystead.service.ports import SealError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from keystead.core.model import Certificate, Event, KeyManager, KeyServer, Observation, Svm
-    from keystead.core.probing import ProbeResult, TlsIdentity
+    from keystead.core.availability import Announced, Change, Connectivity, UsedCertificate
+    from keystead.core.model import Certificate, Event, KeyManager, KeyServer, Observation
+    from keystead.core.probing import TlsIdentity
     from keystead.core.server_address import ServerAddress
+    from keystead.service.observing import Observing
     from keystead.service.ports import Clock, KeyServerGateway, Store, Transaction, Watch
     from keystead.service.proving import Prover
 
@@ -81,10 +75,19 @@ class Opened:
 class Watching:
     """The watch that one node keeps."""
 
-    def __init__(self, store: Store, gateway: KeyServerGateway, prover: Prover, clock: Clock, node: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        gateway: KeyServerGateway,
+        prover: Prover,
+        observing: Observing,
+        clock: Clock,
+        node: str,
+    ) -> None:
         self._store = store
         self._gateway = gateway
         self._prover = prover
+        self._observing = observing
         self._clock = clock
         self.node = node
 
@@ -136,25 +139,11 @@ class Watching:
             ):
                 manager = tx.key_manager(key_manager, lock=True)
                 if manager is not None:
-                    found += self._apply(tx, manager.svm, tx.key_servers(key_manager), list(group))
-            _add(tx, found)
+                    found += self._observing.apply(tx, manager.svm, tx.key_servers(key_manager), list(group))
+            add_events(tx, found)
             return found
 
         _log(await self._store.write(work))
-
-    def accepted(
-        self, tx: Transaction, svm: Svm | None, servers: Sequence[KeyServer], results: Sequence[ProbeResult]
-    ) -> None:
-        """Make the probes that accepted servers their observations, in the transaction that stores the servers."""
-        found = zip(servers, results, strict=True)
-        changes = [
-            Change(server.key_manager, place, look, self._clock.now())
-            for server, result in found
-            for place, look in looks(server, result).items()
-        ]
-        for server in servers:
-            tx.forget_observations(server.uuid, [PRIMARY, *server.secondary_key_servers])
-        _add(tx, self._apply(tx, svm, servers, changes))
 
     async def announced_certificates(self) -> frozenset[Announced]:
         """Which certificates this node has announced, and as what."""
@@ -168,46 +157,13 @@ class Watching:
         """Announce those of the certificates that are due; return what has been announced then. Raises StoreError."""
         due = certificate_events(self.node, used, known, self._clock.now())
         if due:
-            await self._store.write(lambda tx: _add(tx, due))
+            await self._store.write(lambda tx: add_events(tx, due))
             _log(due)
         return known | set(map(announced_certificate, due))
 
     def _known(self, tx: Transaction, wanted: Iterable[Watched]) -> dict[Place, Observation]:
         found = tx.observations(sorted({each.server.uuid for each in wanted}))
         return {Place(each.key_server, each.host): each for each in found if each.node == self.node}
-
-    def _apply(
-        self, tx: Transaction, svm: Svm | None, servers: Sequence[KeyServer], changes: Iterable[Change]
-    ) -> list[Event]:
-        """Store what changed of a key manager's servers that are still there; return what is to be announced."""
-        addresses = {place: address for server in servers for place, address in places(server).items()}
-        stored = {
-            Place(each.key_server, each.host): each
-            for each in tx.observations([server.uuid for server in servers])
-            if each.node == self.node
-        }
-        vserver = svm.name if svm else _cluster_name(tx)
-        found = []
-        for change in changes:
-            if change.place not in addresses:
-                continue
-            before = stored.get(change.place)
-            after = observed(self.node, change.place, before, change.look, change.time)
-            if after == before:
-                continue
-            tx.put_observation(after)
-            stored[change.place] = after
-            event = announced(before, after, svm, vserver, str(addresses[change.place]))
-            if event is not None:
-                found.append(event)
-        return found
-
-
-def places(server: KeyServer) -> dict[Place, ServerAddress]:
-    """The addresses of a key server, its primary first."""
-    hosts = zip(server.secondary_key_servers, secondary_addresses(server), strict=True)
-    secondaries = {Place(server.uuid, host): address for host, address in hosts}
-    return {Place(server.uuid, PRIMARY): server.address} | secondaries
 
 
 def read_connectivity(tx: Transaction, servers: Sequence[KeyServer]) -> dict[str, Connectivity]:
@@ -218,7 +174,7 @@ def read_connectivity(tx: Transaction, servers: Sequence[KeyServer]) -> dict[str
 
 def _configuration(tx: Transaction) -> Configuration:
     marker = tx.change_marker()
-    cluster = _cluster_name(tx)
+    cluster = cluster_name(tx)
     watched: dict[Place, Watched] = {}
     in_use: list[tuple[KeyManager, str]] = []
     for manager, servers in tx.watched():
@@ -241,18 +197,6 @@ def _own_certificates(tx: Transaction, in_use: Sequence[tuple[KeyManager, str]])
     return [own_certificate(found[uuid], svm, vserver) for uuid, svm, vserver in uses if uuid in found]
 
 
-def _add(tx: Transaction, found: Sequence[Event]) -> None:
-    if found:
-        tx.add_events(found, events.KEPT)
-
-
 def _log(found: Iterable[Event]) -> None:
     for event in found:
         log.warning(event.name, **dict(event.parameters))
-
-
-def _cluster_name(tx: Transaction) -> str:
-    cluster = tx.cluster()
-    if cluster is None:
-        raise StoreError("the database holds no cluster: run keystead init")
-    return cluster.name

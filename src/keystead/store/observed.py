@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from keystead.core.model import Observation, PeerCertificate, State
 from keystead.store import tables
 from keystead.store.kinds import EVENT, KEY_MANAGER, KEY_SERVER
-from keystead.store.statements import Parameters, Statements
+from keystead.store.statements import Parameters, Statements, locking
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -55,6 +55,7 @@ _UPDATE = (
 _FORGET = delete(tables.observations).where(
     _observations.key_server == bindparam("server"), _observations.host.not_in(bindparam("hosts", expanding=True))
 )
+_LOCK_NODE = locking(tables.nodes)
 _LAST = select(func.max(_events.index).label("last")).where(_events.node == bindparam("n"))
 _DROP = delete(tables.events).where(_events.node == bindparam("n"), _events.index <= bindparam("last"))
 _EVENT = EVENT.where(node="n", index="i")
@@ -97,6 +98,7 @@ class ObservedRows(Statements):
 
     def add_events(self, events: Sequence[Event], keep: int) -> None:
         for node, group in groupby(sorted(events, key=attrgetter("node")), key=attrgetter("node")):
+            self.lock(_LOCK_NODE, node)
             last = self.one(_LAST, {"n": node}, lambda row: row.last) or 0
             numbered = [replace(event, index=index) for index, event in enumerate(group, last + 1)]
             self.change(insert(tables.events), [_event_row(event) for event in numbered])

@@ -1,0 +1,97 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``: for operators' tools, outside of ``/api``; and the count of answers.
+
+The first two need no login and say nothing but their word. ``/metrics`` needs a cluster account, unless a setting opens
+it to all. They are no part of ONTAP's API, so they answer in plain text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from keystead.api.request import ALLOW
+from keystead.core import errors
+from keystead.core.access import READS
+from keystead.core.errors import OntapError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from keystead.service.health import Health
+    from keystead.service.ports import Telemetry
+
+METRICS: Final = "/metrics"
+_PLAIN: Final = "text/plain; charset=utf-8"
+_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PATCH", "DELETE", "PUT"})
+
+
+class HealthPages:
+    """Answers the pages that need no login, and hands on everything else."""
+
+    def __init__(self, app: ASGIApp, health: Health) -> None:
+        self._app = app
+        self._health = health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or hand on."""
+        match scope.get("path"):
+            case "/healthz":
+                await _reply(scope, send, 200, b"ok\n")
+            case "/readyz" if await self._health.ready():
+                await _reply(scope, send, 200, b"ready\n")
+            case "/readyz":
+                await _reply(scope, send, 503, b"not ready\n")
+            case path if path == METRICS and self._health.metrics_public:
+                await MetricsPage(self._health.telemetry)(scope, receive, send)
+            case _:
+                await self._app(scope, receive, send)
+
+
+class MetricsPage:
+    """The metrics as text."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        del receive
+        _check_read(scope)
+        text, media_type = await self._telemetry.exposition()
+        await _reply(scope, send, 200, text, media_type)
+
+
+class Counted:
+    """Counts answers by method and status."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on, and look at the answer's first message."""
+        method = scope.get("method", "")
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._telemetry.answered(method if method in _METHODS else "other", message["status"])
+            await send(message)
+
+        await self._app(scope, receive, counting)
+
+
+def _check_read(scope: Scope) -> None:
+    if scope["method"] not in READS:
+        scope[ALLOW] = ", ".join(sorted(READS)).encode()
+        raise OntapError(errors.METHOD_NOT_SUPPORTED)
+
+
+async def _reply(scope: Scope, send: Send, status: int, text: bytes, media_type: str = _PLAIN) -> None:
+    _check_read(scope)
+    headers = [
+        (b"content-type", media_type.encode()),
+        (b"content-length", str(len(text)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})

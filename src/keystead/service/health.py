@@ -1,0 +1,32 @@
+"""What operators' tools ask of the process itself: is it ready, and its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from keystead.service.ports import Store, Telemetry
+
+READY_S = 2.0
+"""What a database may take to answer; one that needs longer is not ready."""
+
+
+class Health:
+    """The process as tools see it. ``metrics_public`` says that metrics need no login."""
+
+    def __init__(self, store: Store, telemetry: Telemetry, *, metrics_public: bool = False) -> None:
+        self._store = store
+        self.telemetry = telemetry
+        self.metrics_public = metrics_public
+
+    async def ready(self) -> bool:
+        """Whether the database answers and its schema is this release's."""
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._store.check()
+        except (StoreError, TimeoutError):
+            return False
+        return True

@@ -1,0 +1,90 @@
+"""Looks become observations and their events, in the transaction of whoever looked: the monitor, or a call that adds.
+
+Both are stored together, only when something changed, and only while the key server exists.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystead.core import events
+from keystead.core.availability import PRIMARY, Change, Place, announced, looks, observed
+from keystead.core.key_servers import secondary_addresses
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from keystead.core.model import Event, KeyServer, Svm
+    from keystead.core.probing import ProbeResult
+    from keystead.core.server_address import ServerAddress
+    from keystead.service.ports import Clock, Transaction
+
+
+class Observing:
+    """What one node observes of key servers."""
+
+    def __init__(self, clock: Clock, node: str) -> None:
+        self._clock = clock
+        self._node = node
+
+    def accepted(
+        self, tx: Transaction, svm: Svm | None, servers: Sequence[KeyServer], results: Sequence[ProbeResult]
+    ) -> None:
+        """Make the probes that accepted servers their observations, in the transaction that stores the servers."""
+        found = zip(servers, results, strict=True)
+        changes = [
+            Change(server.key_manager, place, look, self._clock.now())
+            for server, result in found
+            for place, look in looks(server, result).items()
+        ]
+        for server in servers:
+            tx.forget_observations(server.uuid, [PRIMARY, *server.secondary_key_servers])
+        add_events(tx, self.apply(tx, svm, servers, changes))
+
+    def apply(
+        self, tx: Transaction, svm: Svm | None, servers: Sequence[KeyServer], changes: Iterable[Change]
+    ) -> list[Event]:
+        """Store what changed of a key manager's servers, those that are still there; return what is to be announced."""
+        addresses = {place: address for server in servers for place, address in places(server).items()}
+        stored = {
+            Place(each.key_server, each.host): each
+            for each in tx.observations([server.uuid for server in servers])
+            if each.node == self._node
+        }
+        vserver = svm.name if svm else cluster_name(tx)
+        found = []
+        for change in changes:
+            if change.place not in addresses:
+                continue
+            before = stored.get(change.place)
+            after = observed(self._node, change.place, before, change.look, change.time)
+            if after == before:
+                continue
+            tx.put_observation(after)
+            stored[change.place] = after
+            event = announced(before, after, svm, vserver, str(addresses[change.place]))
+            if event is not None:
+                found.append(event)
+        return found
+
+
+def places(server: KeyServer) -> dict[Place, ServerAddress]:
+    """The addresses of a key server, its primary first."""
+    hosts = zip(server.secondary_key_servers, secondary_addresses(server), strict=True)
+    secondaries = {Place(server.uuid, host): address for host, address in hosts}
+    return {Place(server.uuid, PRIMARY): server.address} | secondaries
+
+
+def add_events(tx: Transaction, found: Sequence[Event]) -> None:
+    """Store events, with the next indexes of their node: last, for it locks the node's row."""
+    if found:
+        tx.add_events(found, events.KEPT)
+
+
+def cluster_name(tx: Transaction) -> str:
+    """The name that events have for the SVM of what belongs to the cluster."""
+    cluster = tx.cluster()
+    if cluster is None:
+        raise StoreError("the database holds no cluster: run keystead init")
+    return cluster.name
