@@ -55,6 +55,11 @@ class Settings:
     probes_per_account: int = _setting("Calls of one account that may probe key servers at the same time.", 4)
     probes_in_all: int = _setting("Calls that may probe key servers at the same time, all accounts together.", 16)
     probes_waiting: int = _setting("Calls of one account that may wait for their turn to probe; more answer 429.", 32)
+    monitor_interval: int = _setting("Seconds between two looks at a watched key server.", 5)
+    monitor_probe_interval: int = _setting(
+        "Seconds between two full probes of a watched key server that answers; the looks between them are light.", 60
+    )
+    metrics_public: bool = _setting("Whether `/metrics` can be read without a login (`true`, `false`).", default=False)
     log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")
     log_format: str = _setting("`auto` (console on a terminal, else JSON), `json` or `console`.", "auto")
 
@@ -146,6 +151,10 @@ def _converted(name: str, default: object, value: Any, source: str) -> Any:
         if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
             raise SettingsError(f"{where}: a list of texts is expected")
         return tuple(part.strip() for part in parts if part.strip())
+    if isinstance(default, bool):
+        if str(value).lower() not in {"true", "false"}:
+            raise SettingsError(f"{where}: true or false is expected")
+        return str(value).lower() == "true"
     if isinstance(default, int):
         if isinstance(value, bool) or not str(value).isascii() or not str(value).isdecimal() or int(value) < 1:
             raise SettingsError(f"{where}: a positive whole number is expected")

@@ -55,6 +55,11 @@ class ProbeQueue:
                 del self._calls[account]
                 self._account_places.pop(account, None)
 
+    @property
+    def calls(self) -> int:
+        """Calls that run or wait for their turn."""
+        return self._calls.total()
+
     def close(self) -> None:
         """End what runs and waits, and refuse what comes: each call answers 503 with Retry-After."""
         self._closed = True

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from keystead.service.ports import StoreError
 from keystead.store.failures import RunAgain
 from keystead.store.repository import SqlTransaction
+from keystead.store.schema import check_schema
 from keystead.store.workers import Workers
 
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ class SqlStore:
             if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
                 return outcome.result()
             raise
+
+    async def check(self) -> None:
+        """Raise SchemaError unless the schema is this release's, StoreError when the database does not answer."""
+        self._check_open()
+        await asyncio.wrap_future(self._readers.submit(lambda: check_schema(self.database)))
 
     async def close(self) -> None:
         """Let what is under way end (within seconds), then close all connections. May be called twice."""
