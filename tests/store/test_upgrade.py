@@ -1,0 +1,79 @@
+"""What was stored under an earlier schema is there, and means the same, under this one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import make_url, text
+
+from keystead.core.model import Account, AuditRecord, KeyManager, Options, Role, Svm
+from keystead.service.ports import Page
+from keystead.store import open_store, tables
+from keystead.store.opening import open_database
+from keystead.store.upgrade import upgrade
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.peers.postgres import PostgresServer
+
+RECORD = "'a', 'l', 's', 'POST', '/p', '', 'success', '', 'm'"
+AUDIT_COLUMNS = 'account, location, svm, method, path, input, state, code, message, mac, node, "index", timestamp'
+ROWS_OF_0001 = (
+    "INSERT INTO svms (uuid, name) VALUES ('svm-1', 'b'), ('svm-2', 'B')",
+    "INSERT INTO accounts (name, role, password_hash, version) VALUES ('admin', 'admin', 'hash', 3)",
+    "INSERT INTO key_managers (uuid, owner, svm_uuid, enabled, client_certificate)"  # noqa: ISC004
+    " VALUES ('km-1', 'svm-1', 'svm-1', 1, 'cert')",
+    "INSERT INTO key_servers (uuid, key_manager, position, host, port, address_key, timeout, create_remove_timeout,"  # noqa: ISC004
+    " username) VALUES ('ks-1', 'km-1', 1, 'h', 5696, 'h:5696', 25, 10, '')",
+    f"INSERT INTO audit_records ({AUDIT_COLUMNS}) VALUES"  # noqa: ISC004, S608 - constants
+    f" ({RECORD}, '1', 'n1', 1, '2026-03-01 12:00:00.000001'), ({RECORD}, '2', 'n1', 2, '2026-03-01 11:59:59.5')",
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def old_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """A database of the first schema with a row of each kind that has changed since."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'old.db'}"
+        _fill(url, monkeypatch)
+        yield url
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.empty_database() as url:
+        _fill(url, monkeypatch)
+        yield url
+
+
+def _fill(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "HEAD", "0001")
+        assert upgrade(url) is None
+    database = open_database(make_url(url))
+    with database.writer.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))
+        for row in ROWS_OF_0001:
+            connection.execute(text(row))
+    database.dispose()
+
+
+async def test_rows_of_the_first_schema(old_url: str) -> None:
+    """New columns have their defaults; records are placed by time; names are ordered by their bytes."""
+    assert upgrade(old_url) == "0001"
+    store = open_store(old_url)
+    try:
+        account = await store.read(lambda tx: tx.account("admin"))
+        (manager,) = await store.read(lambda tx: tx.page(KeyManager, Page()))
+        (server,) = await store.read(lambda tx: tx.key_servers("km-1"))
+        records = await store.read(lambda tx: tx.page(AuditRecord, Page()))
+        options = await store.read(lambda tx: tx.options())
+        svms = await store.read(lambda tx: tx.page(Svm, Page().within(uuid="svm-2")))
+    finally:
+        await store.close()
+    assert account == Account("admin", Role.ADMIN, "hash", 3)
+    assert (manager.policy, manager.configuration_name, server.tls_server_name) == ("", "default", "")
+    assert [(record.index, record.role, record.svm_uuid) for record in records] == [(2, "", ""), (1, "", "")]
+    assert options == Options()
+    assert svms == (Svm("svm-2", "B"),)
