@@ -60,8 +60,12 @@ class World:
         client = await install(
             CALL, NewCertificate("client", self.pki.client.certificate_pem, svm_name=svm, private_key=key)
         )
-        ca = await install(CALL, NewCertificate("server_ca", self.pki.server_ca.pem, svm_name=svm))
-        return client.uuid, ca.uuid
+        return client.uuid, await self.server_ca(self.pki.server_ca.pem, svm)
+
+    async def server_ca(self, pem: str, svm: str | None = None) -> str:
+        """Install a CA of key servers; return its uuid."""
+        new = NewCertificate("server_ca", pem, svm_name=svm)
+        return (await self.services.certificates.install(CALL, new)).uuid
 
     async def key_manager(self, *servers: str, svm: str | None = None) -> str:
         """Make certificates and a key manager with these servers; return its uuid."""
@@ -96,9 +100,13 @@ class World:
         """Return a stored server."""
         return await self.services.key_servers.get(CALL, key_manager, ServerAddress.parse(server))
 
+    async def rows(self, key_manager: str) -> tuple[KeyServer, ...]:
+        """Return the stored servers, in order."""
+        return await self.store.read(lambda tx: tx.key_servers(key_manager))
+
     async def stored(self, key_manager: str) -> list[str]:
         """Return the addresses of the stored servers, in order."""
-        return [str(server.address) for server in await self.store.read(lambda tx: tx.key_servers(key_manager))]
+        return [str(server.address) for server in await self.rows(key_manager)]
 
     async def audited(self) -> list[tuple[str, str]]:
         """Return state and code of this node's audit records, in order, without that of init."""
