@@ -40,7 +40,7 @@ class Owners:
 
     def client(self, name: str, password: str = PASSWORD) -> AsgiClient:
         """A client with this account's credential."""
-        return AsgiClient(self.api.admin._app, name, password)
+        return AsgiClient(self.api.admin.app, name, password)
 
     async def create(self, name: str, owner: str | dict[str, str] | None = None, **more: object) -> Response:
         """Create an account with a password."""
@@ -70,7 +70,7 @@ async def owners(api: Api) -> Owners:
         assert vs2 is not None
         return cluster, vs1, vs2
 
-    made = Owners(api, *await api.store.read(find), AsgiClient(api.admin._app, "vsadmin1", PASSWORD))
+    made = Owners(api, *await api.store.read(find), AsgiClient(api.admin.app, "vsadmin1", PASSWORD))
     assert (await made.create("vsadmin1", "vs1")).status == 201
     return made
 

@@ -150,6 +150,6 @@ async def test_a_browser_deletes_without_a_type(api: Api) -> None:
 
 async def test_a_client_without_address_is_served(api: Api) -> None:
     """A server on a Unix socket knows no address."""
-    client = AsgiClient(api.admin._app, "admin", PASSWORD)
+    client = AsgiClient(api.admin.app, "admin", PASSWORD)
     client.address = None
     assert (await client.get(SVMS)).status == 200

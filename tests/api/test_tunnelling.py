@@ -47,7 +47,7 @@ async def tunnels(api: Api, pki: Pki) -> Tunnels:
         return vs1, vs2
 
     vs1, vs2 = await api.store.write(add)
-    return Tunnels(vs1, vs2, AsgiClient(api.admin._app, "vsadmin1", PASSWORD))
+    return Tunnels(vs1, vs2, AsgiClient(api.admin.app, "vsadmin1", PASSWORD))
 
 
 async def names(client: AsgiClient, query: str = "", **headers: str) -> list[str | None]:

@@ -90,7 +90,7 @@ def test_what_proves_nothing() -> None:
             prove(sent, authorities, NOW)
     for more in ({"ca": False}, {"ca": None}, {"ca": True, "usage": True}):
         key = ec.generate_private_key(ec.SECP256R1())
-        issuer, sent_leaf = issued_by(key, **more)  # type: ignore[arg-type]
+        issuer, sent_leaf = issued_by(key, **more)
         with pytest.raises(NotProvenError):
             prove([sent_leaf], {"i": issuer}, NOW)
 
