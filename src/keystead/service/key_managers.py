@@ -21,6 +21,7 @@ from keystead.core.key_managers import (
     check_delete,
     plan_change,
     plan_create,
+    serving,
 )
 from keystead.core.key_servers import check_certificates
 from keystead.core.model import KeyManager, KeyServer
@@ -36,9 +37,10 @@ from keystead.service.key_servers import (
 from keystead.service.ports import StoreError
 from keystead.service.proving import first_failure, raise_first_failure
 from keystead.service.svms import concerning, named_svm
+from keystead.service.watching import with_connectivity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from keystead.core.key_managers import CertificateName, Found, KeyManagerChange, NewKeyManager, Plan
     from keystead.core.key_servers import ServersState
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from keystead.service.proving import Prover
 
 _SERVERS = "external.servers"
+_CONNECTIVITY = "external.servers.connectivity"
 _CLIENT_CERTIFICATE_NAME = f"{CLIENT_CERTIFICATE}.name"
 
 
@@ -64,6 +67,14 @@ class KeyManagerView:
     key_manager: KeyManager
     servers: tuple[KeyServer, ...] = ()
     client_certificate_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Which key manager keeps an SVM's keys; ``uuid`` is None for one that the call does not see."""
+
+    uuid: str | None
+    scope: str
 
 
 class KeyManagers:
@@ -87,12 +98,18 @@ class KeyManagers:
             with concerning(plan.key_manager.svm):
                 results = await self._prover.probe(call, plan.key_manager, plan.certificates, rows)
                 raise_first_failure(new.add_request, results)
-            stored = await self._store.write(lambda tx: self._create(tx, call, new, plan, rows))  # noqa: B023
+            stored = await self._store.write(lambda tx: self._create(tx, call, new, plan, rows, results))  # noqa: B023
             if stored is not None:
                 return stored
 
     def _create(
-        self, tx: Transaction, call: Call, new: NewKeyManager, proved: Plan, rows: tuple[KeyServer, ...]
+        self,
+        tx: Transaction,
+        call: Call,
+        new: NewKeyManager,
+        proved: Plan,
+        rows: tuple[KeyServer, ...],
+        results: Sequence[ProbeResult],
     ) -> KeyManagerView | None:
         """Store what was proved; None when the names in the request now mean other certificates."""
         key_manager = _planned_creation(tx, call, proved.key_manager.uuid, new, lock=True).key_manager
@@ -102,6 +119,7 @@ class KeyManagers:
             check_certificates(key_manager, installed(tx, key_manager, lock=True))
         tx.add_key_manager(key_manager)
         tx.add_key_servers(rows)
+        self._prover.accepted(tx, key_manager.svm, rows, results)
         message = f"created key manager {key_manager.uuid}, {named('added', rows)}"
         self._audit.succeed(tx, call, message, svm=key_manager.svm)
         return KeyManagerView(key_manager, rows, proved.certificates[key_manager.client_certificate].name)
@@ -117,15 +135,22 @@ class KeyManagers:
         """Prove every server with the new certificates, then store them, or raise one OntapError."""
         while True:
             state, plan = await self._store.read(lambda tx: _planned_change(tx, call, uuid, change))
+            results: Sequence[ProbeResult] = ()
             if plan.proves and state.servers:
                 with concerning(state.key_manager.svm):
                     results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers)
                     _raise_refusal(change, results)
-            if await self._store.write(lambda tx: self._change(tx, call, change, state, plan)):  # noqa: B023
+            if await self._store.write(lambda tx: self._change(tx, call, change, state, plan, results)):  # noqa: B023
                 return
 
     def _change(
-        self, tx: Transaction, call: Call, change: KeyManagerChange, proved_for: ServersState, proved: Plan
+        self,
+        tx: Transaction,
+        call: Call,
+        change: KeyManagerChange,
+        proved_for: ServersState,
+        proved: Plan,
+        results: Sequence[ProbeResult],
     ) -> bool:
         """Store a change; False when it is about other certificates or servers than those that were proved."""
         uuid = proved.key_manager.uuid
@@ -136,6 +161,8 @@ class KeyManagers:
             with concerning(state.key_manager.svm):
                 check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
         tx.change_key_manager(plan.key_manager)
+        if plan.proves:
+            self._prover.accepted(tx, state.key_manager.svm, state.servers, results)
         self._audit.succeed(tx, call, f"changed key manager {uuid}", svm=state.key_manager.svm)
         return True
 
@@ -163,6 +190,11 @@ class KeyManagers:
         """Return a slice of the key managers, by uuid, with the fields that are wanted."""
         within = call.within(page)
         return await self._store.read(lambda tx: _views(tx, tx.page(KeyManager, within), within.wanted))
+
+    async def serving(self, call: Call, svm_uuids: Collection[str]) -> dict[str, Serving]:
+        """Return the key manager of each of the SVMs: its own enabled one, else the cluster's; no entry for none."""
+        enabled = await self._store.read(lambda tx: tx.enabled_key_managers(svm_uuids))
+        return {uuid: _serving(call, manager) for uuid, manager in serving(svm_uuids, enabled).items()}
 
 
 def _planned_creation(tx: Transaction, call: Call, uuid: str, new: NewKeyManager, *, lock: bool = False) -> Plan:
@@ -204,6 +236,10 @@ def _found(tx: Transaction, call: Call, svm: Svm | None, names: Iterable[Certifi
     }
 
 
+def _serving(call: Call, manager: KeyManager) -> Serving:
+    return Serving(manager.uuid if call.sees(manager.svm) else None, "svm" if manager.svm else "cluster")
+
+
 def _raise_refusal(change: KeyManagerChange, results: Sequence[ProbeResult]) -> None:
     """As for an add, but the target is what the request has brought: a certificate."""
     found = first_failure(results)
@@ -218,7 +254,7 @@ def _views(tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted) 
     servers: dict[str, tuple[KeyServer, ...]] = {}
     names = {}
     if any(name.startswith(_SERVERS) for name in wanted):
-        servers = _servers(tx, key_managers)
+        servers = _servers(tx, key_managers, wanted)
     if _CLIENT_CERTIFICATE_NAME in wanted:
         names = dict(tx.certificate_names(found.client_certificate for found in key_managers))
     return tuple(
@@ -227,9 +263,13 @@ def _views(tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted) 
     )
 
 
-def _servers(tx: Transaction, key_managers: Iterable[KeyManager]) -> dict[str, tuple[KeyServer, ...]]:
+def _servers(
+    tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted
+) -> dict[str, tuple[KeyServer, ...]]:
     try:
-        rows = tx.key_servers_of(found.uuid for found in key_managers)
+        rows: Sequence[KeyServer] = tx.key_servers_of(found.uuid for found in key_managers)
     except StoreError as error:
         raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
+    if any(name.startswith(_CONNECTIVITY) for name in wanted):
+        rows = with_connectivity(tx, rows, {found.uuid for found in key_managers if found.enabled})
     return {uuid: tuple(servers) for uuid, servers in groupby(rows, attrgetter("key_manager"))}

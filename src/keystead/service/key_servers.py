@@ -17,6 +17,7 @@ from keystead.core.key_servers import AddRequest, ServersState, plan_add, plan_m
 from keystead.core.model import KeyServer
 from keystead.service.ports import StoreError, Transaction
 from keystead.service.proving import password_place, raise_first_failure
+from keystead.service.watching import with_connectivity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
     from keystead.core.model import Certificate, Cluster, KeyManager
     from keystead.core.probing import ProbeResult
+    from keystead.core.query import Wanted
     from keystead.core.server_address import ServerAddress
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
@@ -168,6 +170,8 @@ class KeyServers:
         if plan.proves and not proof.holds_for(state, plan):
             return None
         change.store(tx, plan.rows)
+        if plan.proves:
+            self._prover.accepted(tx, state.key_manager.svm, plan.rows, proof.results)
         self._audit.succeed(tx, call, named(change.verb, plan.rows), svm=state.key_manager.svm)
         return plan.rows
 
@@ -177,25 +181,37 @@ class KeyServers:
         """Return a slice of the key manager's servers, in the order of their creation."""
 
         def read(tx: Transaction) -> tuple[KeyServer, ...]:
-            require_key_manager(tx, call, key_manager)
+            manager = require_key_manager(tx, call, key_manager)
             try:
-                return tx.page(KeyServer, page.within(key_manager=key_manager))
+                servers = tx.page(KeyServer, page.within(key_manager=key_manager))
             except StoreError as error:
                 raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
+            return _views(tx, manager, servers, page.wanted)
 
         return await self._store.read(read)
 
-    async def get(self, call: Call, key_manager: str, address: ServerAddress) -> KeyServer:
+    async def get(
+        self, call: Call, key_manager: str, address: ServerAddress, wanted: Wanted = frozenset()
+    ) -> KeyServer:
         """Return the server with this address, however it is spelled, or raise 4 (404)."""
 
         def read(tx: Transaction) -> KeyServer:
-            require_key_manager(tx, call, key_manager)
+            manager = require_key_manager(tx, call, key_manager)
             server = key_servers.find(read_key_servers(tx, key_manager), address)
             if server is None:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
-            return server
+            return _views(tx, manager, (server,), wanted)[0]
 
         return await self._store.glance(read)
+
+
+def _views(
+    tx: Transaction, key_manager: KeyManager, servers: tuple[KeyServer, ...], wanted: Wanted
+) -> tuple[KeyServer, ...]:
+    """The servers, with what the nodes say of them where that is wanted."""
+    if not any(name.startswith("connectivity") for name in wanted):
+        return servers
+    return tuple(with_connectivity(tx, servers, {key_manager.uuid} if key_manager.enabled else frozenset()))
 
 
 def require_key_manager(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:

@@ -14,7 +14,10 @@ from keystead.service.proving import first_failure
 from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from keystead.core.key_servers import ServersState
+    from keystead.core.probing import ProbeResult
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports import Page, Store, Transaction
@@ -46,10 +49,17 @@ class KeyStores:
                 found = first_failure(results)
                 if found is not None:
                     raise OntapError(errors.SERVERS_UNAVAILABLE, arguments=found[1].arguments)
-            if await self._store.write(lambda tx: self._enable(tx, call, state, planned)):  # noqa: B023
+            if await self._store.write(lambda tx: self._enable(tx, call, state, planned, results)):  # noqa: B023
                 return
 
-    def _enable(self, tx: Transaction, call: Call, proved: ServersState, planned: KeyManager) -> bool:
+    def _enable(
+        self,
+        tx: Transaction,
+        call: Call,
+        proved: ServersState,
+        planned: KeyManager,
+        results: Sequence[ProbeResult],
+    ) -> bool:
         """Store it; False when other servers or certificates were proved. Nobody makes another one meanwhile."""
         tx.cluster(lock=True)
         state, again = _planned(tx, call, planned.uuid, enabled=True, lock=True)
@@ -58,6 +68,7 @@ class KeyStores:
         with concerning(planned.svm):
             check_certificates(planned, installed(tx, planned, lock=True))
         tx.change_key_manager(planned)
+        self._prover.accepted(tx, planned.svm, state.servers, results)
         self._audit.succeed(tx, call, f"enabled key manager {planned.uuid}", svm=planned.svm)
         return True
 

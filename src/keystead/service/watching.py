@@ -6,7 +6,7 @@ When to look, and how often, is the monitor's business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -21,20 +21,24 @@ from keystead.core.availability import (
     connectivity,
     own_certificate,
 )
+from keystead.core.model import KeyServer
 from keystead.service.observing import add_events, cluster_name, places
 from keystead.service.ports import SealError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from keystead.core.availability import Announced, Change, Connectivity, UsedCertificate
-    from keystead.core.model import Certificate, Event, KeyManager, KeyServer, Observation
+    from keystead.core.model import Certificate, Event, KeyManager, Observation
     from keystead.core.probing import TlsIdentity
     from keystead.core.server_address import ServerAddress
     from keystead.service.observing import Observing
     from keystead.service.ports import Clock, KeyServerGateway, Store, Transaction, Watch
     from keystead.service.proving import Prover
+
+_NAMES = [field.name for field in fields(KeyServer)]
 
 log = structlog.get_logger(__name__)
 
@@ -166,10 +170,21 @@ class Watching:
         return {Place(each.key_server, each.host): each for each in found if each.node == self.node}
 
 
-def read_connectivity(tx: Transaction, servers: Sequence[KeyServer]) -> dict[str, Connectivity]:
-    """What all nodes say about these servers, by their uuids."""
-    uuids = [server.uuid for server in servers]
-    return connectivity(uuids, tx.nodes(), tx.observations(uuids))
+@dataclass(frozen=True, slots=True)
+class KeyServerView(KeyServer):
+    """A key server with what all nodes say of it: None when its key manager is not enabled."""
+
+    connectivity: Connectivity | None = None
+
+
+def with_connectivity(tx: Transaction, servers: Sequence[KeyServer], enabled: AbstractSet[str]) -> list[KeyServerView]:
+    """Key servers with what the nodes say of those whose key managers are among ``enabled``."""
+    watched = [server.uuid for server in servers if server.key_manager in enabled]
+    said = connectivity(watched, tx.nodes(), tx.observations(watched))
+    return [
+        KeyServerView(connectivity=said.get(server.uuid), **{name: getattr(server, name) for name in _NAMES})
+        for server in servers
+    ]
 
 
 def _configuration(tx: Transaction) -> Configuration:

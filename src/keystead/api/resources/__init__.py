@@ -6,6 +6,7 @@ from keystead.api.resources import (
     certificates,
     certificates_signing,
     cluster,
+    events,
     jobs,
     key_manager_configs,
     key_managers,
@@ -22,6 +23,7 @@ PATHS = (
     | certificates.PATHS
     | certificates_signing.PATHS
     | cluster.PATHS
+    | events.PATHS
     | jobs.PATHS
     | key_manager_configs.PATHS
     | key_managers.PATHS
@@ -43,6 +45,7 @@ RESOURCES = (
     cluster.CLUSTER,
     cluster.NODES,
     jobs.JOBS,
+    events.EVENTS,
     accounts.ACCOUNTS,
     accounts.NEW_PASSWORD,
     roles.ROLES,

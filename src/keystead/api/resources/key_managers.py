@@ -14,6 +14,7 @@ from keystead.api.collections import Collection
 from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource, always, itself
 from keystead.api.resources.certificates import certificate_link
+from keystead.api.resources.connectivity import connectivity_fields
 from keystead.api.resources.key_servers import SECONDS, key_server_link, new_key_server
 from keystead.api.resources.key_stores import key_store_link
 from keystead.api.resources.owner import owner_fields
@@ -150,6 +151,7 @@ KEY_MANAGERS = Resource(
             get=lambda server: ", ".join(server.secondary_key_servers) or None,
             since="9.8",
         ),
+        *connectivity_fields(f"{_servers}."),
         Field(
             name="onboard.enabled",
             type=BOOLEAN,
@@ -214,7 +216,6 @@ KEY_MANAGERS = Resource(
     order=("uuid", UUID, _uuid),
     absent=frozenset(
         {
-            f"{_servers}.connectivity",
             "onboard.key_backup",
         }
     ),

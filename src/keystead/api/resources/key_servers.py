@@ -14,6 +14,7 @@ from keystead.api.hal import Reply, segment
 from keystead.api.operations import created, patching
 from keystead.api.query import read_write
 from keystead.api.resource import Field, Resource
+from keystead.api.resources.connectivity import connectivity_fields
 from keystead.api.values import BOOLEAN, SECRET, SERVER, UUID, Type, integer, text
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -132,11 +133,11 @@ KEY_SERVERS = Resource(
             patch=True,
             since="9.18",
         ),
+        *connectivity_fields(),
     ),
     link=key_server_link,
     key="server",
     order=("position", integer(0, 2**31 - 1), attrgetter("position")),
-    absent=frozenset({"connectivity"}),
     bulk=True,
     empty_patch=errors.NOTHING_TO_MODIFY,
 )
@@ -197,14 +198,14 @@ async def _page(request: Request, page: Page) -> tuple[KeyServer, ...]:
     return await request.services.key_servers.page(request.call, request.path_uuid(), page)
 
 
-async def _show(request: Request, _: Wanted) -> KeyServer:
+async def _show(request: Request, wanted: Wanted) -> KeyServer:
     uuid = request.path_uuid()
     try:
         address = ServerAddress.parse(request.path_text("server"))
     except ValueError:
         await _state(request)
         raise OntapError(errors.ENTRY_NOT_FOUND, target="server") from None
-    return await request.services.key_servers.get(request.call, uuid, address)
+    return await request.services.key_servers.get(request.call, uuid, address, wanted)
 
 
 _WRITES = Collection(

@@ -1,0 +1,111 @@
+"""``/support/ems/events``: what the nodes announced of key servers and certificates.
+
+Source: ONTAP REST API reference, ems_event; the events themselves are the table of ``core/events.py``.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.hal import segment
+from keystead.api.operations import Paths, listing, showing
+from keystead.api.resource import Field, Group, Resource
+from keystead.api.resources.cluster import node_link
+from keystead.api.resources.svms import svm_link
+from keystead.api.values import TEXT, TIME, UUID, integer, one_of
+from keystead.core.events import SOURCE
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from keystead.api.request import Request
+    from keystead.core.query import Wanted
+    from keystead.service.events import EventView
+    from keystead.service.ports import Page
+
+COLLECTION = "/api/support/ems/events"
+INDEX = integer(1, 2**63 - 1)
+_SEVERITIES = ("emergency", "alert", "error", "notice", "informational", "debug")
+
+
+def event_link(view: EventView) -> str:
+    """The path of an event: its node's name and its index there."""
+    return f"{COLLECTION}/{segment(view.node.name)}/{view.event.index}"
+
+
+EVENTS = Resource(
+    name="ems_event",
+    help="An event of the Event Management System. Each node keeps its newest 10,000.",
+    declared=(
+        Group(name="node", help="The node that announced it.", get=attrgetter("node"), link=node_link),
+        Field(
+            name="node.uuid",
+            type=UUID,
+            help="The node's identifier.",
+            get=attrgetter("uuid"),
+            column="node",
+        ),
+        Field(name="node.name", type=TEXT, help="The node's name.", get=attrgetter("name"), read=Read.KEY),
+        Field(
+            name="index",
+            type=INDEX,
+            help="Its number: each node counts its own.",
+            get=attrgetter("event.index"),
+            read=Read.KEY,
+            column="index",
+        ),
+        Field(
+            name="time",
+            type=TIME,
+            help="When it happened.",
+            get=lambda view: view.event.time.isoformat(),
+            column="time",
+        ),
+        Field(
+            name="message.name",
+            type=TEXT,
+            help="What happened.",
+            get=attrgetter("event.name"),
+            column="name",
+        ),
+        Field(
+            name="message.severity",
+            type=one_of(*_SEVERITIES),
+            help="How grave it is.",
+            get=attrgetter("event.severity"),
+            column="severity",
+        ),
+        Group(name="parameters", help="What it is about.", get=attrgetter("parameters"), many=True),
+        Field(name="parameters.name", type=TEXT, help="A parameter.", get=lambda pair: pair[0]),
+        Field(name="parameters.value", type=TEXT, help="Its value.", get=lambda pair: pair[1]),
+        Field(
+            name="log_message",
+            type=TEXT,
+            help="The event as one sentence.",
+            get=lambda view: f"{view.event.name}: {view.event.log_message}",
+        ),
+        Field(name="source", type=TEXT, help="The program that announced it.", get=lambda _: SOURCE),
+        Group(name="svm", help="Whose it is; absent for the cluster's.", get=attrgetter("event.svm"), link=svm_link),
+        Field(name="svm.uuid", type=UUID, help="The SVM's identifier.", get=attrgetter("uuid"), column="svm_uuid"),
+        Field(name="svm.name", type=TEXT, help="The SVM's name.", get=attrgetter("name"), column="svm_name"),
+    ),
+    link=event_link,
+    key="index",
+    order=("key", TEXT, attrgetter("event.key")),
+    absent=frozenset({"creation_time", "filter_name", "last_update_time", "state", "stateful"}),
+)
+
+
+async def _page(request: Request, page: Page) -> tuple[EventView, ...]:
+    return await request.services.events.page(request.call, page)
+
+
+async def _show(request: Request, _: Wanted) -> EventView:
+    index: Any = request.key(EVENTS)
+    return await request.services.events.get(request.call, request.path_text("node"), index)
+
+
+PATHS: Paths = {
+    COLLECTION: {"GET": listing(EVENTS, _page)},
+    f"{COLLECTION}/{{node}}/{{index}}": {"GET": showing(EVENTS, _show)},
+}
