@@ -82,6 +82,21 @@ def get(query: str = "", path: str = "$P", **expected: Any) -> Call:
     return Call("GET", path + query, **expected)
 
 
+def patch(body: str, code: str | None = None, target: str | None = None, server: str = "$A", **expected: Any) -> Call:
+    """A PATCH of a key server; with a code it is refused."""
+    return Call("PATCH", f"$P/{server}", body, 400 if code else 200, code, target, **expected)
+
+
+def secondaries(*hosts: str) -> str:
+    """A body that replaces the secondaries."""
+    return '{"secondary_key_servers": [' + ", ".join(f'"{host}"' for host in hosts) + "]}"
+
+
+def delete(server: str = "$A", query: str = "", body: str | None = None, **expected: Any) -> Call:
+    """A DELETE of a key server."""
+    return Call("DELETE", f"$P/{server}{query}", body, **expected)
+
+
 def key_manager(code: str, external: str, svm: str = "") -> Call:
     """A POST of a key manager that is refused."""
     owner = f'"svm": {{"name": "{svm}"}}, ' if svm else ""
@@ -310,6 +325,75 @@ CHECKLIST = (
     item(71, "HEAD", Call("HEAD", "$P", headers={"content-type": "application/hal+json"})),
     item(72, "OPTIONS", Call("OPTIONS", "$P", headers={"allow": "GET, HEAD, OPTIONS, POST"})),
     item(73, "PUT", Call("PUT", "$P", "{}", 405, "3")),
+    # --- modify ---
+    item(
+        53,
+        "a time-out of 0 in PATCH: fail at once",
+        patch('{"timeout": 0, "create_remove_timeout": 0}'),
+        get("/$A", has={"timeout": 0, "create_remove_timeout": 0}),
+        patch('{"timeout": 61}', "262197", "timeout"),
+    ),
+    item(
+        74,
+        "a time-out is changed",
+        patch('{"timeout": 45}', lacks=("num_records", "timeout")),
+        get("/$A", has={"timeout": 45, "create_remove_timeout": 10}),
+    ),
+    item(75, "a username alone", patch('{"username": "u"}', "65536846", "password")),
+    item(76, "a password without username", patch('{"password": "p455"}', "65536845", "username", lacks=("p455",))),
+    item(
+        77,
+        "a credential is shown without its password, and cleared with an empty username",
+        patch('{"username": "u", "password": "p455"}'),
+        get("/$A?fields=**", has={"username": "u"}, lacks=("p455", "password")),
+        patch('{"password": "p456"}'),
+        patch('{"username": ""}'),
+        get("/$A", has={"username": ""}),
+    ),
+    item(78, "nothing to modify", patch("{}", "65536880")),
+    item(79, "a server that is not there", patch('{"timeout": 5}', "65536843", "server", server="unknown:5696")),
+    item(
+        80,
+        "up to three secondaries, in their order",
+        patch(secondaries("127.0.0.4", "$HOST2", "127.0.0.3")),
+        get("/$A", has={"secondary_key_servers": ["127.0.0.4", "$HOST2", "127.0.0.3"]}),
+        patch(secondaries("h1", "h2", "h3", "h4"), "65537400", "secondary_key_servers"),
+    ),
+    item(
+        81,
+        "secondaries that cannot be",
+        ADD_B,
+        post('{"server": "$HOST2:$PORT"}'),
+        patch(secondaries("127.0.0.1"), "65538407", "secondary_key_servers"),
+        patch(secondaries("127.0.0.3", "127.0.0.3"), "65538408", "secondary_key_servers"),
+        patch(secondaries("127.0.0.3:5696"), "65538413", "secondary_key_servers"),
+        patch(secondaries("$HOST2"), "65538502", "secondary_key_servers", server="$B"),
+    ),
+    item(
+        82,
+        "the list of secondaries is replaced, and cleared",
+        patch(secondaries("$HOST2", "127.0.0.3")),
+        patch(secondaries("127.0.0.4")),
+        get("/$A", has={"secondary_key_servers": ["127.0.0.4"]}),
+        patch(secondaries()),
+        get("/$A", lacks=("secondary_key_servers",)),
+    ),
+    item(83, "the server itself is not settable", patch('{"server": "x"}', "262196", "server")),
+    # --- remove ---
+    item(
+        85,
+        "a server is removed, the last one too",
+        delete(),
+        get("/$A", status=404, code="4"),
+        get(has={"records": []}),
+    ),
+    item(86, "DELETE with an empty object", delete(body="{}", query="?return_timeout=15"), get(has={"num_records": 0})),
+    item(
+        90,
+        "a server that is not there is not removed",
+        delete("unknown:5696", status=400, code="65536843", target="server"),
+        delete("unknown:5696", "?force=true", status=400, code="65536843", target="server"),
+    ),
     # --- key managers and certificates ---
     item(94, "a second key manager", key_manager("65536823", f"{CERTIFICATES}, {SERVERS}", svm="$SVM")),
     item(
@@ -364,6 +448,7 @@ ELSEWHERE = {
     35: ("tests/core/test_key_servers.py", "test_refused"),
     36: ("tests/service/test_key_servers.py", "test_an_old_node_joins_while_we_probe"),
     37: ("tests/api/test_errors.py", "test_unreadable_key_servers_are_65536834"),
+    84: ("tests/service/test_change_key_servers.py", "test_releases_of_nodes"),
     93: ("tests/api/test_key_managers.py", "test_a_cluster_key_manager_is_shown_as_ansible_needs_it"),
     104: ("tests/api/test_certificates.py", "test_checklist_104"),
     105: ("tests/api/test_certificates.py", "test_a_client_certificate_is_installed_and_read"),
@@ -373,11 +458,11 @@ ELSEWHERE = {
     115: ("tests/conformance/test_ansible.py", "test_key_manager"),
 }
 
-_CHANGES = "key servers are not modified or removed through the API yet"
 _WATCHED = "servers are not watched yet"
 LATER = {
-    29: "nodes need no quorum of their own: they keep their state in one database",
-    **dict.fromkeys((53, *range(74, 93)), _CHANGES),
+    **dict.fromkeys((29, 88), "nodes need no quorum of their own: they keep their state in one database"),
+    **dict.fromkeys((87, 89), "no keys are kept yet"),
+    **dict.fromkeys((91, 92), "key servers are not removed by query yet"),
     **dict.fromkeys((59, 70, 116), _WATCHED),
     **dict.fromkeys((63, 64, 69), "operators and order_by come with the query language; until then they are refused"),
     **dict.fromkeys((98, 99, 100), "key managers are not modified or removed through the API yet"),
