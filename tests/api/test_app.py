@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from keystead.core import errors
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
 
 if TYPE_CHECKING:
@@ -42,19 +44,24 @@ async def test_an_unknown_path_is_code_3(api: Api, path: str) -> None:
         assert error["message"] == "API not found"
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "TRACE", "PURGE", "DELETE"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "TRACE", "PURGE", "DELETE", "POST"])
 async def test_a_method_that_is_not_there_is_405(api: Api, method: str) -> None:
     """Code 3 with the Allow header."""
-    answer = await api.admin(method, SVMS)
-    assert_error(answer, errors.METHOD_NOT_SUPPORTED)
-    assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    for path in ("/api/cluster/jobs", f"/api/cluster/jobs/{ABSENT}"):
+        answer = await api.admin(method, path)
+        assert_error(answer, errors.METHOD_NOT_SUPPORTED)
+        assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+    if method not in {"PATCH", "DELETE", "POST"}:
+        answer = await api.admin(method, SVMS)
+        assert_error(answer, errors.METHOD_NOT_SUPPORTED)
+        assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
 
 
 async def test_options_name_the_methods(api: Api) -> None:
     """OPTIONS answers JSON and Allow."""
     answer = await api.readonly("OPTIONS", "/api/cluster")
     assert (answer.status, answer.body) == (200, {})
-    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS, PATCH"
 
 
 async def test_head_has_the_headers_of_get(api: Api) -> None:
@@ -95,17 +102,46 @@ async def test_links_come_with_hal(api: Api, accept: str | None) -> None:
 
 
 async def test_no_links_with_plain_json(api: Api) -> None:
-    """``Accept: application/json`` has none anywhere; the next page is in the Link header."""
+    """``Accept: application/json`` has none but the next page's, which is in the Link header too."""
     for name in ("a", "b"):
         await api.admin.post(SVMS, {"name": name})
     plain = {"accept": "application/json"}
-    answer = await api.admin.get(f"{SVMS}?max_records=1", headers=plain)
+    answer = await api.admin.get(SVMS, headers=plain)
     assert answer.headers["content-type"] == "application/json"
     assert b"_links" not in answer.content
+    answer = await api.admin.get(f"{SVMS}?max_records=1", headers=plain)
+    assert list(answer.body["_links"]) == ["next"]  # without it the rest cannot be had
     href = answer.headers["link"].removeprefix("<").partition(">")[0]
     assert (await api.admin.get(href, headers=plain)).body["num_records"] == 1
     created = await api.admin.post(f"{SVMS}?return_records=true", {"name": "c"}, headers=plain)
     assert b"_links" not in created.content
+
+
+async def test_pretty_answers_are_for_people(api: Api) -> None:
+    """``pretty=true`` indents any answer: a list, an empty object, an error; what it says is the same."""
+    for method, path, body in (
+        ("GET", SVMS, None),
+        ("OPTIONS", SVMS, None),
+        ("GET", "/api/cluster", None),
+        ("GET", "/api/nosuch", None),
+        ("POST", SVMS, {}),
+        ("DELETE", f"{SVMS}/{ABSENT}", None),
+    ):
+        plain = await api.admin(method, f"{path}?pretty=false", body)
+        pretty = await api.admin(method, f"{path}?pretty=True", body)
+        assert pretty.status == plain.status
+        assert pretty.content == json.dumps(pretty.body, indent=2).encode() + b"\n"
+        assert plain.content.count(b"\n") == 1
+    assert_error(await api.admin.get(f"{SVMS}?pretty=maybe"), errors.INVALID_FIELD_VALUE, "pretty")
+
+
+async def test_arguments_of_errors_can_be_left_out(api: Api) -> None:
+    """X-Dot-Error-Arguments says whether an error holds ``arguments``; unless it is false, it does."""
+    await api.admin.post(SVMS, {"name": "vs0"})
+    for header, expected in (("true", True), (None, True), ("false", False), ("False", False)):
+        answer = await api.admin.post(SVMS, {"name": "vs0"}, headers={"x-dot-error-arguments": header})
+        assert ("arguments" in answer.body["error"]) is expected
+    assert (await api.admin.get(SVMS, headers={"x-dot-anything": "\xff"})).status == 200
 
 
 async def test_headers_of_every_answer(api: Api) -> None:

@@ -35,7 +35,7 @@ from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
     from keystead.api.operations import Delete
-    from keystead.api.query import WriteQuery
+    from keystead.api.query import GetQuery, WriteQuery
     from keystead.api.request import Request
     from keystead.api.resource import Resource
     from keystead.api.values import Type
@@ -112,13 +112,13 @@ class Collection:
             if RECORDS in body:
                 _check_no_filter(self.resource, wanted)
                 return await as_job(self.resource, request, body, query, changing(self, patch))
-            _check_filter(self.resource, wanted, "PATCH")
+            matching = _matching(self.resource, wanted, "PATCH")
             values = check_body(self.resource, body, "PATCH", ignore_unknown=query.ignore_unknown_fields)
 
             async def act(of_one: Request, key: Any, each: WriteQuery) -> Reply | None:
                 return await patch(of_one, key, dict(values), each)
 
-            return await self._by_query(request, query, wanted, act)
+            return await self._by_query(request, query, matching, act)
 
         return operation
 
@@ -131,9 +131,9 @@ class Collection:
                 return await as_job(self.resource, request, body, query, removing(delete))
             if body:
                 raise OntapError(errors.BODY_NOT_ALLOWED)
-            _check_filter(self.resource, wanted, "DELETE")
+            matching = _matching(self.resource, wanted, "DELETE")
             what = (self.resource.name, request.self_path)
-            return await request.shared(what, self._by_query(request, query, wanted, delete))
+            return await request.shared(what, self._by_query(request, query, matching, delete))
 
         return operation
 
@@ -149,9 +149,8 @@ class Collection:
                 raise refused_in_write(self.resource, name, request.method)
         return read_write(self.resource, query, request.method, own), wanted
 
-    async def _by_query(self, request: Request, query: WriteQuery, wanted: Mapping[str, str], act: _Act) -> Reply:
+    async def _by_query(self, request: Request, query: WriteQuery, matching: GetQuery, act: _Act) -> Reply:
         """Change what matches, one after the other, until all is done, one fails or the time is over."""
-        matching = read_get(self.resource, wanted, single=False)
         ends = time.monotonic() + (RETURN_TIMEOUT_S if query.return_timeout is None else query.return_timeout)
         found = await collect(self.resource, matching, lambda page: self.page(request, page))
         run = _Run(self.resource, request, act)
@@ -217,10 +216,12 @@ class _Run:
         return error_reply(self.failures[0], **body)
 
 
-def _check_filter(resource: Resource, wanted: Mapping[str, str], method: str) -> None:
-    """Refuse to change everything: at least one field must choose."""
+def _matching(resource: Resource, wanted: Mapping[str, str], method: str) -> GetQuery:
+    """What the URL's parameters choose: at least one field must, or everything would be changed."""
+    matching = read_get(resource, wanted, single=False)
     if not any(name in resource.fields for name in wanted):
         raise OntapError(errors.QUERY_REQUIRED, method=method)
+    return matching
 
 
 def _check_no_filter(resource: Resource, wanted: Mapping[str, str]) -> None:

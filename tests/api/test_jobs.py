@@ -1,0 +1,117 @@
+"""``/cluster/jobs``: what a client can find out about work that goes on after its call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.model import Role, Svm
+from keystead.service.context import Call, Caller
+from tests.api.conftest import ABSENT
+from tests.peers.asgi import assert_error
+
+if TYPE_CHECKING:
+    from keystead.service.jobs import Progress, Work
+    from tests.api.conftest import Api
+
+JOBS = "/api/cluster/jobs"
+CALL = Call(Caller("admin", Role.ADMIN, "127.0.0.1"), "PATCH", "/api/security/key-managers/1")
+
+
+async def done(_: Progress) -> None:
+    """Work that succeeds."""
+
+
+async def refused(_: Progress) -> None:
+    """Work that fails."""
+    raise OntapError(errors.SVM_NOT_FOUND, target="svm.name", name="vs9")
+
+
+async def forever(_: Progress) -> None:
+    """Work that does not end."""
+    await asyncio.Event().wait()
+
+
+async def job(api: Api, work: Work, svm: Svm | None = None) -> str:
+    """Run work as a job, wait for it unless it never ends, and return its uuid."""
+    timeout = 0 if work is forever else 10
+    return (await api.services.jobs.run(CALL, work, svm=svm, return_timeout=timeout)).job.uuid
+
+
+async def test_a_job_that_succeeded(api: Api) -> None:
+    """Every field that clients look at; without ``error``."""
+    uuid = await job(api, done)
+    shown = (await api.readonly.get(f"{JOBS}/{uuid}")).body
+    (node,) = await api.store.read(lambda tx: tx.nodes())
+    start, end = shown.pop("start_time"), shown.pop("end_time")
+    assert start <= end
+    assert start.endswith("+00:00")
+    assert shown == {
+        "uuid": uuid,
+        "description": "PATCH /api/security/key-managers/1",
+        "state": "success",
+        "message": "success",
+        "code": 0,
+        "node": {
+            "uuid": node.uuid,
+            "name": node.name,
+            "_links": {"self": {"href": f"/api/cluster/nodes/{node.uuid}"}},
+        },
+        "_links": {"self": {"href": f"{JOBS}/{uuid}"}},
+    }
+
+
+async def test_a_job_that_failed(api: Api) -> None:
+    """Message and numeric code of the failure, and an ``error`` object whose code is text."""
+    uuid = await job(api, refused)
+    shown = (await api.admin.get(f"{JOBS}/{uuid}?fields=message,state,code,error")).body
+    text = 'SVM "vs9" does not exist.'
+    assert (shown["state"], shown["message"], shown["code"]) == ("failure", text, 2621462)
+    assert shown["error"] == {"code": "2621462", "message": text, "target": "svm.name"}
+
+
+async def test_a_job_that_runs(api: Api) -> None:
+    """``fields=message,state``, as the official client polls; it has no end yet."""
+    uuid = await job(api, forever)
+    polled = (await api.admin.get(f"{JOBS}/{uuid}?fields=message,state")).body
+    assert (polled["state"], polled["message"]) == ("running", "")
+    assert "end_time" not in (await api.admin.get(f"{JOBS}/{uuid}")).body
+
+
+async def test_jobs_are_listed_and_filtered(api: Api) -> None:
+    """The list shows uuids, and is filtered by state, SVM and node."""
+    svm = await api.services.svms.create(CALL, "vs0")
+    ended, failed, tenant = await job(api, done), await job(api, refused), await job(api, done, svm)
+
+    async def found(query: str) -> set[str]:
+        answer: dict[str, Any] = (await api.admin.get(f"{JOBS}?{query}")).body
+        return {record["uuid"] for record in answer["records"]}
+
+    assert await found("") == {ended, failed, tenant}
+    assert await found("state=failure") == {failed}
+    assert await found("svm.name=vs0") == {tenant}
+    (node,) = await api.store.read(lambda tx: tx.nodes())
+    assert await found(f"node.name={node.name}&code=0") == {ended, tenant}
+
+
+async def test_an_svms_jobs_are_its_own(api: Api) -> None:
+    """A call confined to an SVM finds its jobs only; another one is code 4, as an unknown one is."""
+    svm = await api.services.svms.create(CALL, "vs0")
+    own, cluster = await job(api, done, svm), await job(api, done)
+    confined = {"x-dot-svm-name": "vs0"}
+    listed = (await api.admin.get(JOBS, headers=confined)).body
+    assert [record["uuid"] for record in listed["records"]] == [own]
+    assert (await api.admin.get(f"{JOBS}/{own}", headers=confined)).body["svm"]["name"] == "vs0"
+    for uuid in (cluster, ABSENT):
+        assert_error(await api.admin.get(f"{JOBS}/{uuid}", headers=confined), errors.ENTRY_NOT_FOUND, "uuid")
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+async def test_jobs_cannot_be_changed(api: Api, method: str) -> None:
+    """A job is neither paused nor removed through the API."""
+    uuid = await job(api, done)
+    assert_error(await api.admin(method, f"{JOBS}/{uuid}?action=cancel"), errors.METHOD_NOT_SUPPORTED)
