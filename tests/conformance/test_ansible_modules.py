@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a run is a second, where the machine has nothing else to do
 
 REFUSED = "127.0.0.1:1"
+OURS = (
+    *("cluster", "cluster/jobs", "cluster/nodes", "security/accounts", "security/audit", "security/audit/messages"),
+    *("security/certificates", "security/key-manager-configs", "security/key-managers", "security/key-stores"),
+    *("security/roles", "support/ems/events", "svm/svms"),
+)
+SINGLE = {"cluster", "security/audit", "security/key-manager-configs"}
 
 
 @pytest.fixture
@@ -94,6 +100,7 @@ def test_svm_in_use(plays: Playbooks, svm: str, pki: Pki) -> None:
     plays.changes("certificates", svm=svm, **pair(pki))
     (message,) = plays.run("svm", svm=svm, state="absent").failures
     assert message.startswith("Error in delete: calling: svm/svms/")
+    assert "'code': '8'" in message
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["svm", "cluster"])
@@ -197,17 +204,22 @@ def test_fifth_server(plays: Playbooks, service: Service, svm: str, pki: Pki, se
     assert shown_servers(service, svm) == servers[:4]
 
 
-def test_info(plays: Playbooks, svm: str, pki: Pki, servers: list[str]) -> None:
-    """Every subset of ours is gathered, page by page too, with no change; a subset that is not ours does not fail."""
+def test_info(plays: Playbooks, svm: str) -> None:
+    """Every subset of ours is gathered, with the default fields and with all; another one does not fail the task."""
+    wanted = [*OURS, "storage/volumes"]
+    for info in (plays.info(wanted), plays.info(wanted, fields=["*"])):
+        assert info.pop("storage/volumes") == "API not found"
+        assert {path for path, found in info.items() if "records" not in found} == SINGLE
+        assert svm in [each["name"] for each in info["svm/svms"]["records"]]
+    (identity,) = plays.info(["cluster_identity_info"]).values()
+    assert identity["uuid"]
+
+
+def test_info_by_page_and_filter(plays: Playbooks, svm: str, pki: Pki, servers: list[str]) -> None:
+    """Pages are followed to the last; a filter and the choice of links arrive."""
     certificates = pair(pki)
     plays.changes("certificates", svm=svm, **certificates)
     plays.changes("key_manager", svm=svm, external=external(certificates, servers[:2]))
-    paths = ["cluster", "security/certificates", "security/key-managers", "svm/svms", "storage/volumes"]
-    for fields in (None, ["*"]):
-        info = plays.info(paths, **({"fields": fields} if fields else {}))
-        assert info["cluster"]["version"]["full"]
-        assert svm in [each["name"] for each in info["svm/svms"]["records"]]
-        assert info["storage/volumes"] == "API not found"
     whole = plays.info(["security/certificates"])["security/certificates"]
     paged = plays.info(["security/certificates"], max_records=1)["security/certificates"]
     assert paged["num_records"] == len(paged["records"]) > 1
@@ -231,6 +243,9 @@ def test_rest(plays: Playbooks, service: Service, svm: str) -> None:
         error = call("POST", "/svm/svms", {"name": svm}).body["error"]
     assert (refused["failed"], refused["status_code"]) == (True, 409)
     assert (refused["error_code"], refused["error_message"]) == (error["code"], error["message"])
+    tunnelled = plays.run("rest", call={"api": "svm/svms", "vserver_name": svm, "hal_linking": True}).results[0]
+    assert [each["uuid"] for each in tunnelled["response"]["records"]] == [record["uuid"]]
+    assert "_links" in tunnelled["response"]
     gone = {"api": f"svm/svms/{record['uuid']}", "method": "DELETE", "wait_for_completion": True}
     assert plays.changes("rest", check=True, call=gone) == 1
     assert plays.changes("rest", call=gone) == 1
