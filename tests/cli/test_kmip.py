@@ -188,3 +188,17 @@ def test_help_needs_no_heavy_import() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert ended.stdout == "set()\n"
+
+
+def test_the_name_in_the_certificate(probe: Any) -> None:
+    """A server that shows another name is refused without ``--tls-server-name`` and accepted with it."""
+    context = server_context(SERVER_CA.issue(["kms.example.com"]), CLIENT_CA)
+    with fault.FaultServer(fault.tls(context, answers.answering())) as named:
+        where = f"127.0.0.1:{named.port}"
+        refused = probe(where)
+        assert refused.exit_code == 1
+        assert "server_certificate_wrong_name" in refused.stdout
+        assert probe(where, "--tls-server-name", "kms.example.com").exit_code == 0
+        wrong = probe(where, "--tls-server-name", "kms.example.com:5696")
+    assert wrong.exit_code == 2
+    assert "--tls-server-name" in wrong.output

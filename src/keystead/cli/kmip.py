@@ -30,6 +30,15 @@ MARKS: Final = {"passed": ("\N{CHECK MARK}", "green"), "failed": ("\N{BALLOT X}"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+def _server_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    from keystead.core.server_address import server_name
+
+    try:
+        return server_name(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.group()
 def kmip() -> None:
     """Look at KMIP key servers."""
@@ -53,6 +62,13 @@ def kmip() -> None:
 @click.option(
     "--password-file", type=_FILE, help="Read that password from this file (one trailing newline is ignored)."
 )
+@click.option(
+    "--tls-server-name",
+    default="",
+    callback=_server_name,
+    metavar="NAME",
+    help="The name to expect in the server's certificate, and to send as SNI, instead of the host.",
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def probe(ctx: click.Context, /, server: str, **flags: Any) -> None:
@@ -66,7 +82,8 @@ def probe(ctx: click.Context, /, server: str, **flags: Any) -> None:
     identity = _identity(flags["client_cert"], flags["client_key"], flags["server_ca"])
     password = _password(flags["username"], flags["password_file"])
     limit_s = {0: 1.0, -1: LIMIT_S}.get(flags["timeout"], float(flags["timeout"]))
-    result = _probe(ProbeTarget(address, limit_s, flags["username"], password), identity)
+    name = flags["tls_server_name"]
+    result = _probe(ProbeTarget(address, limit_s, flags["username"], password, server_name=name), identity)
     if flags["output"] == "json":
         click.echo(json.dumps(result.record(), indent=2))
     else:

@@ -259,7 +259,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "server_certificate_weak": "The server's certificate, or its CA's, has a key below 2048 bits RSA or a SHA-1"
     " signature: issue a stronger one.",
     "server_certificate_wrong_name": "The server's certificate does not name the host or address that was given: use"
-    " the name in its subject alternative names, or issue one that has it.",
+    " the name in its subject alternative names, give that name as tls_server_name, or issue a certificate that fits.",
     "no_common_cipher": "The server accepts none of our cipher suites: enable ECDHE with AES-GCM or AES-CBC-SHA2;"
     " Diffie-Hellman over a prime field (DHE) is not offered.",
     "no_common_tls_version": "The server speaks neither TLS 1.2 nor TLS 1.3: enable one of them.",
