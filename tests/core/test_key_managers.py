@@ -299,6 +299,7 @@ def test_an_inactive_one_is_not_deleted_as_a_key_manager() -> None:
 def test_who_serves_an_svm() -> None:
     """Its own key manager, else the cluster's, else none."""
     own, of_cluster = key_manager(VS0), key_manager(None)
-    assert serving(VS0.uuid, [of_cluster, own]) is own
-    assert serving(VS1.uuid, [of_cluster, own]) is of_cluster
-    assert serving(VS1.uuid, [own]) is None
+    both = (VS0.uuid, VS1.uuid)
+    assert serving(both, [of_cluster, own]) == {VS0.uuid: own, VS1.uuid: of_cluster}
+    assert serving(both, [own]) == {VS0.uuid: own}
+    assert serving(both, []) == {}

@@ -280,7 +280,8 @@ def _chosen(
     raise OntapError(errors.CERTIFICATE_NOT_INSTALLED, target=target)
 
 
-def serving(svm_uuid: str, enabled: Iterable[KeyManager]) -> KeyManager | None:
-    """Of enabled key managers, the one that keeps an SVM's keys: its own, else the cluster's, else none."""
+def serving(svm_uuids: Iterable[str], enabled: Iterable[KeyManager]) -> dict[str, KeyManager]:
+    """Of enabled key managers, the one that keeps each SVM's keys: its own, else the cluster's; no entry for none."""
     by_owner = {manager.svm.uuid if manager.svm else None: manager for manager in enabled}
-    return by_owner.get(svm_uuid) or by_owner.get(None)
+    found = {uuid: by_owner.get(uuid) or by_owner.get(None) for uuid in svm_uuids}
+    return {uuid: manager for uuid, manager in found.items() if manager is not None}

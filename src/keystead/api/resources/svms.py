@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,30 @@ from keystead.api.values import TEXT, UUID, name, one_of
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import Svm
     from keystead.core.query import Wanted
+    from keystead.service.key_managers import Serving
     from keystead.service.ports import Page
 
 COLLECTION = "/api/svm/svms"
+_KEY_MANAGER = "key_manager"
 
 
 def svm_link(svm: Svm) -> str:
     """The path of an SVM."""
     return f"{COLLECTION}/{segment(svm.uuid)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SvmView:
+    """An SVM, and the key manager that keeps its keys, when that was wanted."""
+
+    svm: Svm
+    key_manager: Serving | None = None
 
 
 SVMS = Resource(
@@ -34,7 +47,7 @@ SVMS = Resource(
             name="uuid",
             type=UUID,
             help="The SVM's identifier.",
-            get=attrgetter("uuid"),
+            get=attrgetter("svm.uuid"),
             read=Read.KEY,
             column="uuid",
         ),
@@ -42,7 +55,7 @@ SVMS = Resource(
             name="name",
             type=name(255),
             help="The SVM's name, unique in the cluster.",
-            get=attrgetter("name"),
+            get=attrgetter("svm.name"),
             read=Read.KEY,
             post=True,
             patch=True,
@@ -55,8 +68,28 @@ SVMS = Resource(
         Group(name="aggregates", help="None: there is no storage here.", get=lambda _: (), many=True),
         Field(name="aggregates.name", type=TEXT, help="An aggregate's name.", get=itself),
         Field(name="snapshot_policy.name", type=TEXT, help="Always ``none``.", get=lambda _: "none"),
+        Group(
+            name=_KEY_MANAGER,
+            help="Not ONTAP's: which key manager keeps its keys, its own or the cluster's; left out without one.",
+            get=attrgetter("key_manager"),
+        ),
+        Field(
+            name=f"{_KEY_MANAGER}.uuid",
+            type=UUID,
+            help="The key manager's identifier; the cluster's is shown to cluster accounts only.",
+            get=attrgetter("uuid"),
+            read=Read.EXPENSIVE,
+        ),
+        Field(
+            name=f"{_KEY_MANAGER}.scope",
+            type=one_of("cluster", "svm"),
+            help="Whose it is.",
+            get=attrgetter("scope"),
+            read=Read.EXPENSIVE,
+        ),
     ),
-    link=svm_link,
+    link=lambda view: svm_link(view.svm),
+    order=("uuid", UUID, attrgetter("svm.uuid")),
     absent=frozenset(
         {
             *("anti_ransomware", "auto_enable_activity_tracking", "auto_enable_analytics", "certificate", "cifs"),
@@ -68,8 +101,8 @@ SVMS = Resource(
 )
 
 
-async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Svm:
-    return await request.services.svms.create(request.call, values["name"])
+async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> SvmView:
+    return SvmView(await request.services.svms.create(request.call, values["name"]))
 
 
 async def _patch(request: Request, key: str, values: dict[str, Any], _: WriteQuery) -> None:
@@ -80,12 +113,20 @@ async def _delete(request: Request, key: str, _: WriteQuery) -> None:
     await request.services.svms.delete(request.call, key)
 
 
-async def _page(request: Request, page: Page) -> tuple[Svm, ...]:
-    return await request.services.svms.page(request.call, page)
+async def _page(request: Request, page: Page) -> tuple[SvmView, ...]:
+    return await _views(request, await request.services.svms.page(request.call, page), page.wanted)
 
 
-async def _show(request: Request, _: Wanted) -> Svm:
-    return await request.services.svms.get(request.call, request.path_uuid())
+async def _show(request: Request, wanted: Wanted) -> SvmView:
+    (view,) = await _views(request, [await request.services.svms.get(request.call, request.path_uuid())], wanted)
+    return view
+
+
+async def _views(request: Request, svms: Sequence[Svm], wanted: Wanted) -> tuple[SvmView, ...]:
+    serving: dict[str, Serving] = {}
+    if any(name.startswith(_KEY_MANAGER) for name in wanted):
+        serving = await request.services.key_managers.serving(request.call, [svm.uuid for svm in svms])
+    return tuple(SvmView(svm, serving.get(svm.uuid)) for svm in svms)
 
 
 PATHS = Collection(resource=SVMS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete).paths(
