@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tests.peers.certificates import Credentials
     from tests.peers.fixtures import Pki
     from tests.peers.keystead import Service
 
@@ -51,15 +52,12 @@ def servers(sound_ports: list[int]) -> list[str]:
     return [f"127.0.0.1:{port}" for port in sound_ports]
 
 
-def pair(pki: Pki) -> dict[str, Any]:
+def pair(pki: Pki, client: Credentials | None = None) -> dict[str, Any]:
     """The variables of certificates.yml: a client certificate and a server CA under new names."""
     name = uuid4().hex[:8]
+    shown = client or pki.client
     return {
-        "client": {
-            "name": f"{name}-client",
-            "certificate": pki.client.certificate_pem,
-            "key": pki.client.key_pem,
-        },
+        "client": {"name": f"{name}-client", "certificate": shown.certificate_pem, "key": shown.key_pem},
         "server_ca": {"name": f"{name}-ca", "certificate": pki.server_ca.pem},
     }
 
@@ -159,13 +157,17 @@ def test_key_manager_of_the_cluster(plays: Playbooks, pki: Pki, servers: list[st
 
 
 def test_new_certificates(plays: Playbooks, svm: str, pki: Pki, servers: list[str]) -> None:
-    """Other certificates of the same key pair and CA replace the configured ones, and the old ones can go."""
-    old, new = pair(pki), pair(pki)
+    """Those of the same key pair replace the configured ones, which can go then; those of another are refused."""
+    old, new, foreign = pair(pki), pair(pki), pair(pki, pki.stranger)
     plays.changes("certificates", **old)
     plays.changes("certificates", svm=svm, **new)
     for certificates in (old, new):
         plays.converge("key_manager", svm=svm, external=external(certificates, servers[:1]))
     plays.converge("certificates", **old, state="absent")
+    plays.changes("certificates", svm=svm, **foreign)
+    (message,) = plays.run("key_manager", svm=svm, external=external(foreign, servers[:1])).failures
+    assert message.startswith("Error modifying key manager for ")
+    assert "65536850" in message
 
 
 def test_refused_server(plays: Playbooks, service: Service, svm: str, pki: Pki, servers: list[str]) -> None:
