@@ -153,6 +153,17 @@ async def test_a_changed_account_is_asked_again_at_once(
         await refused(logins, password="pässword")
 
 
+async def test_a_locked_account_is_refused(logins: Logins, store: SqlStore) -> None:
+    """Remembered or not, with the right password; it counts again when it is unlocked."""
+    await logins.authenticate("admin", PASSWORD, HERE)
+    account = await store.read(lambda tx: tx.account("admin"))
+    assert account is not None
+    await store.write(lambda tx: tx.put_account(replace(account, locked=True)))
+    await refused(logins, password="pässword")
+    await store.write(lambda tx: tx.put_account(account))
+    assert (await logins.authenticate("admin", PASSWORD, HERE)).role is Role.ADMIN
+
+
 async def test_a_burst_with_one_credential_costs_one_hash(logins: Logins, hasher: CountingHasher) -> None:
     """As when a client opens many connections at once."""
     callers = await asyncio.gather(*[logins.authenticate("admin", PASSWORD, HERE) for _ in range(50)])

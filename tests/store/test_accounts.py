@@ -1,0 +1,105 @@
+"""Accounts, and the CAs that vouch for them, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core.model import Account, CertificateType, Cluster, Role
+from keystead.service.ports import Page, StoreConflict
+from tests.store import samples
+from tests.store.samples import OTHER_SVM, SVM
+
+if TYPE_CHECKING:
+    from keystead.core.model import Certificate, Svm
+    from keystead.service.ports import Transaction
+    from keystead.store import SqlStore
+
+
+async def test_an_account_comes_back_as_it_was(store: SqlStore) -> None:
+    """Every field, with the SVM's name; a change replaces all of them and counts up the version."""
+    first = Account("joe", Role.VSADMIN, "hash", svm=SVM, certificate=True, locked=True, comment="c")
+    second = Account("joe", Role.ADMIN, "")
+    await store.write(lambda tx: (tx.add_svm(SVM), tx.put_account(first)))
+    assert await store.read(lambda tx: tx.account("joe")) == first
+    await store.write(lambda tx: tx.put_account(second))
+    found = await store.read(lambda tx: tx.account("joe"))
+    assert found == Account("joe", Role.ADMIN, "", version=2)
+
+
+async def test_an_account_is_deleted(store: SqlStore) -> None:
+    """It and no other; one that is not there is deleted all the same."""
+    await store.write(lambda tx: [tx.put_account(Account(name, Role.ADMIN, "h")) for name in ("joe", "joan")])
+    await store.write(lambda tx: (tx.delete_account("joe"), tx.delete_account("nobody")))
+    assert [account.name for account in await store.read(lambda tx: tx.page(Account, Page()))] == ["joan"]
+
+
+async def test_accounts_are_listed_by_name_and_by_what_they_are(store: SqlStore) -> None:
+    """Role, owner, lock."""
+    accounts = [
+        Account("zoe", Role.ADMIN, "h"),
+        Account("joe", Role.VSADMIN, "h", svm=SVM),
+        Account("amy", Role.ADMIN, "h", locked=True),
+    ]
+    await store.write(lambda tx: (tx.add_svm(SVM), *map(tx.put_account, accounts)))
+
+    async def names(page: Page) -> list[str]:
+        return [account.name for account in await store.read(lambda tx: tx.page(Account, page))]
+
+    assert await names(Page()) == ["amy", "joe", "zoe"]
+    assert await names(Page().within(role="admin")) == ["amy", "zoe"]
+    assert await names(Page().within(svm_uuid=SVM.uuid)) == ["joe"]
+    assert await names(Page().within(svm_uuid=None, locked=False)) == ["zoe"]
+
+
+async def test_an_svm_with_accounts_cannot_go(store: SqlStore) -> None:
+    """The database itself refuses what the rules forgot."""
+    await store.write(lambda tx: (tx.add_svm(SVM), tx.put_account(Account("joe", Role.VSADMIN, "h", svm=SVM))))
+    with pytest.raises(StoreConflict):
+        await store.write(lambda tx: tx.delete_svm(SVM.uuid))
+
+
+async def test_accounts_have_one_writer_at_a_time(store: SqlStore) -> None:
+    """Who holds the cluster's row sees what the holder before did: two that leave one admin each leave one."""
+    await store.write(
+        lambda tx: (
+            tx.put_cluster(Cluster("c", "c")),
+            *(tx.put_account(Account(name, Role.ADMIN, "h")) for name in ("joe", "joan")),
+        )
+    )
+
+    def delete(tx: Transaction, name: str) -> bool:
+        tx.cluster(lock=True)
+        last = len(tx.page(Account, Page().within(role="admin"))) == 1
+        if not last:
+            tx.delete_account(name)
+        return not last
+
+    done = await asyncio.gather(store.write(lambda tx: delete(tx, "joe")), store.write(lambda tx: delete(tx, "joan")))
+    assert sorted(done) == [False, True]
+    assert len(await store.read(lambda tx: tx.page(Account, Page()))) == 1
+
+
+async def test_the_cas_that_vouch_for_accounts(store: SqlStore) -> None:
+    """The cluster's, and those of SVMs with accounts that log in by certificate; of no other type."""
+
+    def authority(uuid: str, svm: Svm | None) -> Certificate:
+        return samples.certificate(uuid, svm=svm, type=CertificateType.CLIENT_CA)
+
+    await store.write(
+        lambda tx: (
+            tx.add_svm(SVM),
+            tx.add_svm(OTHER_SVM),
+            *map(
+                tx.add_certificate,
+                (authority("c", None), authority("s", SVM), authority("o", OTHER_SVM), samples.certificate("x")),
+            ),
+            tx.put_account(Account("joe", Role.VSADMIN, "h", svm=SVM, certificate=True)),
+            tx.put_account(Account("amy", Role.VSADMIN, "h", svm=OTHER_SVM)),
+            tx.put_account(Account("zoe", Role.ADMIN, "", certificate=True)),
+        )
+    )
+    found = await store.read(lambda tx: tx.login_authorities())
+    assert found == (authority("c", None), authority("s", SVM))
