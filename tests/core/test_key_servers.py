@@ -205,7 +205,6 @@ def change(address: str = "a", **values: Any) -> ModifyRequest:
 
 TIMEOUT = change(timeout=5)
 NOT_CHANGED: dict[str, tuple[ServersState, ModifyRequest, ErrorKind, str | None]] = {
-    "nothing asked": (A_AND_B, change(), errors.NOTHING_TO_MODIFY, None),
     "not enabled": (state(server("a"), manager=key_manager(enabled=False)), TIMEOUT, errors.NOT_ENABLED, None),
     "old node": (state(server("a"), nodes=(NODE, OLD_NODE)), TIMEOUT, errors.CLUSTER_VERSION, None),
     "metrocluster": (state(server("a"), cluster=METROCLUSTER), TIMEOUT, errors.METROCLUSTER, None),
@@ -259,7 +258,6 @@ NOT_CHANGED: dict[str, tuple[ServersState, ModifyRequest, ErrorKind, str | None]
 }  # fmt: skip
 
 CHANGE_ORDER: dict[str, tuple[ServersState, ModifyRequest, ErrorKind]] = {
-    "nothing asked before all": (state(manager=key_manager(enabled=False)), change(), errors.NOTHING_TO_MODIFY),
     "not enabled before version": (
         state(manager=key_manager(enabled=False), nodes=(OLD_NODE,)), TIMEOUT, errors.NOT_ENABLED,
     ),

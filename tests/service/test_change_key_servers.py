@@ -180,7 +180,8 @@ async def test_a_dry_run_of_a_change(world: World, servers: list[str], closed: s
         assert result.reason == reason
     assert await world.server(manager, servers[0]) == stored
     assert [state for state, _ in await world.audited()][-3:] == ["success"] * 3
-    assert (await refused(world.dry_run(manager, ModifyRequest(address)))).kind is errors.NOTHING_TO_MODIFY
+    elsewhere = ModifyRequest(ServerAddress.parse(closed), timeout=3)
+    assert (await refused(world.dry_run(manager, elsewhere))).kind is errors.KEY_SERVER_NOT_CONFIGURED
 
 
 async def test_releases_of_nodes(world: World, servers: list[str]) -> None:

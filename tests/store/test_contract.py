@@ -19,6 +19,7 @@ from keystead.core.model import (
     Role,
     Svm,
 )
+from keystead.core.server_address import ServerAddress
 from keystead.service.ports import Page, StoreConflict
 from tests.store import samples
 from tests.store.samples import NODE, OTHER_SVM, SVM
@@ -81,6 +82,46 @@ async def test_key_servers_are_in_the_order_of_their_position(filled: SqlStore) 
     servers = await filled.read(lambda tx: tx.key_servers("km-1"))
     assert [server.position for server in servers] == [0, 1, 2, 3, 4]
     assert [server.secondary_key_servers for server in servers] == [("Zeta", "alpha")] * 3 + [(), ("Zeta", "alpha")]
+
+
+async def test_a_key_server_is_changed_in_its_place(filled: SqlStore) -> None:
+    """Every value but whose it is and where it stands may differ; its secondaries are replaced, nobody else's."""
+    before = await filled.read(lambda tx: tx.key_servers("km-1"))
+    changed = replace(
+        before[1],
+        address=ServerAddress("Other.Host", 7),
+        timeout=0,
+        create_remove_timeout=-1,
+        username="",
+        secondary_key_servers=("beta", "Zeta", "gamma"),
+        tls_server_name="kms",
+        sealed_password=None,
+    )
+    await filled.write(lambda tx: tx.change_key_server(changed))
+    assert await filled.read(lambda tx: tx.key_servers("km-1")) == (before[0], changed, before[2])
+    bare = replace(changed, secondary_key_servers=(), sealed_password=b"new")
+    await filled.write(lambda tx: tx.change_key_server(bare))
+    assert await filled.read(lambda tx: tx.key_servers("km-1")) == (before[0], bare, before[2])
+
+
+async def test_a_key_server_is_deleted_with_its_secondaries(filled: SqlStore) -> None:
+    """The others keep their positions; one of the same uuid has nothing of the old one."""
+    before = await filled.read(lambda tx: tx.key_servers("km-1"))
+    await filled.write(lambda tx: tx.delete_key_server(before[1].uuid))
+    assert await filled.read(lambda tx: tx.key_servers("km-1")) == (before[0], before[2])
+    bare = replace(before[1], secondary_key_servers=())
+    await filled.write(lambda tx: tx.add_key_servers([bare]))
+    assert await filled.read(lambda tx: tx.key_servers("km-1")) == (before[0], bare, before[2])
+
+
+async def test_certificates_are_read_together(store: SqlStore) -> None:
+    """Those that exist, with their intermediates, by uuid; locked or not."""
+    first = samples.certificate("cert-1")
+    second = samples.certificate("cert-2", intermediates=())
+    await store.write(lambda tx: (tx.add_certificate(second), tx.add_certificate(first)))
+    for wanted, found in ((("cert-2", "gone", "cert-1"), (first, second)), (("cert-2",), (second,)), ((), ())):
+        assert await store.read(lambda tx: tx.certificates(wanted)) == found  # noqa: B023 - run at once
+        assert await store.write(lambda tx: tx.certificates(wanted, lock=True)) == found  # noqa: B023 - run at once
 
 
 async def test_no_key_servers_can_be_added(filled: SqlStore) -> None:

@@ -156,8 +156,6 @@ def check_servers(existing: Sequence[KeyServer], request: AddRequest) -> None:
 
 def plan_modify(state: ServersState, request: ModifyRequest) -> ModifyPlan:
     """Decide on a change, by the rules of an add in their order; nothing else of the server changes."""
-    if not request.values:
-        raise OntapError(errors.NOTHING_TO_MODIFY)
     _check_supported(state)
     check_certificates(state.key_manager, state.certificates)
     before = require(state.servers, request.address)
