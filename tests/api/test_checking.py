@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.api.checking import check_body, masked
+from keystead.api.checking import check_body, check_records, masked, nested
 from keystead.api.resources import RESOURCES
 from keystead.api.resources.certificates import CERTIFICATES
 from keystead.api.resources.key_managers import KEY_MANAGERS
@@ -84,7 +84,12 @@ def test_bulk_records_are_checked_one_by_one() -> None:
         ({"records": [["b"]]}, errors.ARRAY_NOT_EXPECTED, "records[0]"),
         ({"records": [{"server": "a", "records": []}]}, errors.UNEXPECTED_ARGUMENT, "records[0].records"),
         ({"foo": CANARY, "records": [{"server": "b"}]}, errors.UNEXPECTED_ARGUMENT, "foo"),
-        ({"connectivity": {}, "records": [{"server": "b"}]}, errors.FIELD_NOT_SETTABLE, "connectivity"),
+        ({"connectivity": {}, "records": [{"server": "b"}]}, errors.FIELDS_EXCLUDE_EACH_OTHER, "connectivity"),
+        (
+            {"server": "a", "connectivity": {"cluster_availability": True}},
+            errors.FIELD_NOT_SETTABLE,
+            "connectivity.cluster_availability",
+        ),
         ({"server": "a", "foo": CANARY}, errors.UNEXPECTED_ARGUMENT, "foo"),
         ({"server": "a", "Password": CANARY}, errors.UNEXPECTED_ARGUMENT, "Password"),
         ({"server": "a", "uuid": UUID}, errors.FIELD_NOT_SETTABLE, "uuid"),
@@ -137,12 +142,12 @@ def test_key_server_faults(body: Any, kind: ErrorKind, target: str) -> None:
          "external.servers[0].connectivity"),
         ({"external": {"client_certificate": {"uuid": "x"}}}, errors.INVALID_FIELD_VALUE,
          "external.client_certificate.uuid"),
-        ({"external": {"server_ca_certificates": [{"uuid": UUID}, {"name": "n"}]}}, errors.UNEXPECTED_ARGUMENT,
-         "external.server_ca_certificates[1].name"),
+        ({"external": {"server_ca_certificates": [{"uuid": UUID}, {"nme": "n"}]}}, errors.UNEXPECTED_ARGUMENT,
+         "external.server_ca_certificates[1].nme"),
         ({"svm": {"nme": "x"}}, errors.UNEXPECTED_ARGUMENT, "svm.nme"),
-        ({"onboard": {"enabled": True}}, errors.FIELD_NOT_SETTABLE, "onboard.enabled"),
-        ({"onboard": {"passphrase": CANARY}}, errors.UNEXPECTED_ARGUMENT, "onboard.passphrase"),
-        ({"policy": "p"}, errors.FIELD_NOT_SETTABLE, "policy"),
+        ({"onboard": {"enabled": True}}, errors.ONBOARD, "onboard.enabled"),
+        ({"onboard": {"passphrase": 5}}, errors.INVALID_SECRET_VALUE, "onboard.passphrase"),
+        ({"policy": 5}, errors.INVALID_FIELD_VALUE, "policy"),
         ({"scope": "both"}, errors.INVALID_FIELD_VALUE, "scope"),
     ],
 )  # fmt: skip
@@ -155,7 +160,7 @@ def test_key_manager_faults(body: Any, kind: ErrorKind, target: str) -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "target"),
     [
-        ({"type": "client"}, errors.MISSING_VALUE, "public_certificate"),
+        ({"public_certificate": "x"}, errors.MISSING_VALUE, "type"),
         ({"type": "client", "public_certificate": "x", "serial_number": "1"}, errors.SERIAL_GIVEN, "serial_number"),
         ({"type": "client", "public_certificate": f"-----BEGIN PRIVATE KEY-----{CANARY}", "name": "n" * 256},
          errors.INVALID_FIELD_VALUE, "name"),
@@ -249,3 +254,120 @@ def test_svm_needs_its_name() -> None:
     """A required field is named when it is absent."""
     assert check_body(SVMS, {"name": "vs0"}) == {"name": "vs0"}
     assert refusal(SVMS, {}).target == "name"
+
+
+def test_dotted_names_are_fields() -> None:
+    """``{"svm.name": "x"}`` is ``{"svm": {"name": "x"}}``, also in records and beside other members of the object."""
+    body = nested(KEY_MANAGERS, {"svm.name": "vs0", "external.client_certificate.uuid": UUID, "svm": {"uuid": UUID}})
+    assert body == {"svm": {"name": "vs0", "uuid": UUID}, "external": {"client_certificate": {"uuid": UUID}}}
+    assert check_body(KEY_MANAGERS, body) == body
+    records = nested(CERTIFICATES, {"records": [{"svm.name": "vs0"}, 5]})
+    assert records == {"records": [{"svm": {"name": "vs0"}}, 5]}
+    whole = {"external": {"servers": [{"server": "a", "x.y": 1}]}, "svm": "text", "enabled": {"x.y": 1}}
+    assert nested(KEY_MANAGERS, whole) == whole
+
+
+@pytest.mark.parametrize(
+    ("body", "target"),
+    [
+        ({"svm.name": "a", "svm": {"name": "a"}}, "svm.name"),
+        ({"svm": {"name": "a"}, "svm.name": "b"}, "svm.name"),
+        ({"svm": "a", "svm.name": "b"}, "svm"),
+        ({"svm.name": "b", "svm": "a"}, "svm"),
+        ({"external": {"client_certificate": {"uuid": UUID}, "client_certificate.uuid": UUID}},
+         "external.client_certificate.uuid"),
+        ({"records": [{}, {"svm.name": "a", "svm": {"name": "a"}}]}, "records[1].svm.name"),
+    ],
+)  # fmt: skip
+def test_a_field_given_both_ways_is_given_twice(body: Any, target: str) -> None:
+    """262188, whichever comes first."""
+    with pytest.raises(OntapError) as caught:
+        nested(KEY_MANAGERS, body)
+    assert (caught.value.kind, caught.value.target) == (errors.FIELD_TWICE, target)
+
+
+def test_dotted_names_of_nothing_are_unknown() -> None:
+    """What leads to no declared place, or through an array, stays one unknown name; its value is masked."""
+    for name in ("svm.nosuch", "nosuch.name", "external.servers.server", "svm..name", ".", "svm."):
+        body = nested(KEY_MANAGERS, {name: CANARY})
+        assert body == {name: CANARY}
+        fault = refusal(KEY_MANAGERS, body)
+        assert (fault.kind, fault.target) == (errors.UNEXPECTED_ARGUMENT, name)
+        assert CANARY not in json.dumps(masked(KEY_MANAGERS, body))
+
+
+def test_records_of_a_change_hold_their_key() -> None:
+    """PATCH: the key and what to set. DELETE: the key, and whatever else the client knows."""
+    body = {"records": [{"server": "a", "timeout": 5}, {"server": "b:1", "password": CANARY, "_links": {}}]}
+    first, second = check_records(KEY_SERVERS, body, "PATCH")
+    assert first == (ServerAddress("a", 5696), {"timeout": 5})
+    assert second.key == ServerAddress("b", 1)
+    assert list(second.values) == ["password"]
+    others = {"records": [{"server": "a", "security_key_manager": {"uuid": UUID}, "timeout": "x"}]}
+    assert check_records(KEY_SERVERS, others, "DELETE") == ((ServerAddress("a", 5696), {}),)
+
+
+@pytest.mark.parametrize(
+    ("method", "record", "kind", "target"),
+    [
+        ("PATCH", {"timeout": 5}, errors.MISSING_VALUE, "records[0].server"),
+        ("PATCH", {"server": "a"}, errors.NOTHING_TO_MODIFY, "records[0]"),
+        ("PATCH", {"server": "a", "_links": {}}, errors.NOTHING_TO_MODIFY, "records[0]"),
+        ("PATCH", {"server": "@", "timeout": 5}, errors.INVALID_FIELD_VALUE, "records[0].server"),
+        ("PATCH", {"server": ["a"], "timeout": 5}, errors.ARRAY_NOT_EXPECTED, "records[0].server"),
+        ("PATCH", {"server": "a", "timeout": 61}, errors.INVALID_FIELD_VALUE, "records[0].timeout"),
+        ("PATCH", {"server": "a", "uuid": UUID}, errors.FIELD_NOT_SETTABLE, "records[0].uuid"),
+        ("PATCH", {"server": "a", "foo": CANARY}, errors.UNEXPECTED_ARGUMENT, "records[0].foo"),
+        ("DELETE", {"timeout": 5}, errors.MISSING_VALUE, "records[0].server"),
+        ("DELETE", CANARY, errors.INVALID_SECRET_VALUE, "records[0]"),
+    ],
+)
+def test_faults_of_records(method: str, record: Any, kind: ErrorKind, target: str) -> None:
+    """Each fault names its record."""
+    with pytest.raises(OntapError) as caught:
+        check_records(KEY_SERVERS, {"records": [record]}, method)
+    assert (caught.value.kind, caught.value.target) == (kind, target)
+    assert CANARY not in caught.value.message
+
+
+def test_a_patch_must_set_something() -> None:
+    """262190, or the resource's own code; an empty object inside sets nothing either."""
+    for resource, body, kind in (
+        (SVMS, {}, errors.NO_VALUES),
+        (SVMS, {"_links": {}}, errors.NO_VALUES),
+        (KEY_MANAGERS, {"external": {"client_certificate": {}}}, errors.NO_VALUES),
+        (KEY_SERVERS, {}, errors.NOTHING_TO_MODIFY),
+    ):
+        with pytest.raises(OntapError) as caught:
+            check_body(resource, body, "PATCH")
+        assert (caught.value.kind, caught.value.target) == (kind, None)
+
+
+def test_unknown_fields_can_be_ignored() -> None:
+    """With ``ignore_unknown`` what is not declared counts as absent; what cannot be set is refused all the same."""
+    assert check_body(SVMS, {"name": "a", "x": {"y": 1}}, ignore_unknown=True) == {"name": "a"}
+    assert check_records(SVMS, {"records": [{"name": "a", "x": 1}]}, "POST", ignore_unknown=True)[0].values == {
+        "name": "a"
+    }
+    with pytest.raises(OntapError) as caught:
+        check_body(SVMS, {"name": "a", "uuid": UUID}, ignore_unknown=True)
+    assert caught.value.kind is errors.FIELD_NOT_SETTABLE
+    with pytest.raises(OntapError) as caught:
+        check_body(SVMS, {"x": 1}, "PATCH", ignore_unknown=True)
+    assert caught.value.kind is errors.NO_VALUES
+
+
+@given(st.dictionaries(st.text(alphabet="svm.nameuid"), st.text(), max_size=4))
+def test_any_dotted_names_are_read_or_refused(body: dict[str, Any]) -> None:
+    """Names that look like fields never cause anything but ONTAP's errors."""
+    try:
+        check_body(KEY_MANAGERS, nested(KEY_MANAGERS, body))
+    except OntapError as error:
+        assert error.kind in {  # noqa: PT017 - both outcomes are right
+            errors.UNEXPECTED_ARGUMENT,
+            errors.FIELD_NOT_SETTABLE,
+            errors.FIELD_TWICE,
+            errors.INVALID_FIELD_VALUE,
+            errors.INVALID_SECRET_VALUE,
+            errors.MISSING_VALUE,
+        }

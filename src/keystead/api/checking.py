@@ -219,10 +219,20 @@ class _Check:
         return tuple(self._item(node, item, f"{target}[{index}]") for index, item in enumerate(value))
 
     def _item(self, node: Node, value: Any, target: str) -> dict[str, Any]:
-        if isinstance(value, dict):
-            return self.members(node, value, target)
-        self._wrong(value, target, OBJECT.text, secret=True)
-        return {}
+        if not isinstance(value, dict):
+            self._wrong(value, target, OBJECT.text, secret=True)
+            return {}
+        known = len(self._faults)
+        values = self.members(node, value, target)
+        if len(self._faults) == known and not self._is_settable(node):
+            self._fault(_NOT_SETTABLE, errors.FIELD_NOT_SETTABLE, target)
+        return values
+
+    def _is_settable(self, node: Node) -> bool:
+        """Whether a body may hold something of an object."""
+        if isinstance(node.declared, Field):
+            return node.declared.settable(self._method)
+        return any(map(self._is_settable, node.members.values()))
 
     def _field(self, field: Field, value: Any, target: str) -> Any:
         self._given += 1
