@@ -73,7 +73,7 @@ async def test_everything_given_is_applied(api: Api, servers_path: str, pykmip_s
     assert shown.body["secondary_key_servers"] == [secondary]
     assert CANARY.encode() not in shown.content
     assert b"password" not in shown.content
-    assert "connectivity" not in shown.body
+    assert shown.body["connectivity"]["cluster_availability"] is True
     record = (await api.audit())[-1]
     assert json.loads(record.input) == body | {"password": "***"}
     listed = (await api.admin.get("/api/security/key-managers?fields=external")).body["records"][0]
@@ -233,3 +233,138 @@ async def test_a_secret_in_the_url_is_refused_and_not_recorded(api: Api, servers
     filtered = await api.admin.get(f"{servers_path}?password={CANARY}")
     assert_error(filtered, errors.FIELD_NOT_QUERYABLE, "password")
     assert CANARY.encode() not in filtered.content
+
+
+# --- one server: PATCH and DELETE ---
+
+
+async def test_everything_that_can_be_changed(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """Each field of a PATCH counts, the key moves with the port, nothing secret is shown or recorded."""
+    first, second = pykmip_servers[0], pykmip_servers[1]
+    body = {
+        "timeout": "30",
+        "create_remove_timeout": -1,
+        "username": "u",
+        "password": CANARY,
+        "secondary_key_servers": ["localhost"],
+        "port": second.port,
+        "tls_server_name": "localhost",
+    }
+    answer = await api.admin.patch(f"{servers_path}/{first.address}?return_timeout=0", body)
+    assert (answer.status, answer.body) == (200, {}), answer.content
+    assert_error(await api.admin.get(f"{servers_path}/{first.address}"), errors.ENTRY_NOT_FOUND, "server")
+    shown = await api.admin.get(link(servers_path, second.address))
+    assert shown.body == {
+        "uuid": servers_path.split("/")[4],
+        "server": second.address,
+        "timeout": 30,
+        "username": "u",
+        "secondary_key_servers": ["localhost"],
+        "create_remove_timeout": -1,
+        "tls_server_name": "localhost",
+        "_links": {"self": {"href": link(servers_path, second.address)}},
+    }
+    record = (await api.audit())[-1]
+    assert (record.method, record.state) == ("PATCH", "success")
+    assert json.loads(record.input) == body | {"password": "***"}
+    assert second.address in record.message
+    cleared = {"username": "", "secondary_key_servers": [], "tls_server_name": ""}
+    assert (await api.admin.patch(link(servers_path, second.address), cleared)).status == 200
+    shown = await api.admin.get(f"{servers_path}/{second.address}?fields=**")
+    assert shown.body["username"] == ""
+    assert not {"secondary_key_servers", "tls_server_name", "password", "port"} & set(shown.body)
+
+
+async def test_a_change_is_refused_with_its_place(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """Codes and targets of a body, of the rules, and of a proof that fails; nothing is stored."""
+    path = f"{servers_path}/{pykmip_servers[0].address}"
+    before = (await api.admin.get(path)).body
+    for body, kind, target in (
+        ({}, errors.NOTHING_TO_MODIFY, None),
+        ({"server": "a"}, errors.FIELD_NOT_SETTABLE, "server"),
+        ({"uuid": ABSENT}, errors.FIELD_NOT_SETTABLE, "uuid"),
+        ({"foo": 1}, errors.UNEXPECTED_ARGUMENT, "foo"),
+        ({"port": 0}, errors.INVALID_FIELD_VALUE, "port"),
+        ({"port": 65536}, errors.INVALID_FIELD_VALUE, "port"),
+        ({"timeout": 61}, errors.INVALID_FIELD_VALUE, "timeout"),
+        ({"tls_server_name": "a b"}, errors.INVALID_FIELD_VALUE, "tls_server_name"),
+        ({"tls_server_name": "kms.example.com:5696"}, errors.INVALID_FIELD_VALUE, "tls_server_name"),
+        ({"secondary_key_servers": "localhost"}, errors.ARRAY_EXPECTED, "secondary_key_servers"),
+        ({"username": "u"}, errors.MISSING_PASSWORD, "password"),
+        ({"password": CANARY}, errors.MISSING_USERNAME, "username"),
+        ({"secondary_key_servers": ["a", "A."]}, errors.DUPLICATE_SECONDARIES, "secondary_key_servers"),
+        ({"port": refused_port()}, errors.NETWORK, "port"),
+        ({"tls_server_name": "kms.example.com"}, errors.SERVER_CA_REFUSED, "server"),
+    ):
+        error = assert_error(await api.admin.patch(path, body), kind, target)
+        assert CANARY not in repr(error)
+    assert (await api.admin.get(path)).body == before
+    record = (await api.audit())[-1]
+    assert (record.state, record.code) == ("error", str(errors.SERVER_CA_REFUSED.code))
+    assert_error(await api.readonly.patch(path, {"timeout": 1}), errors.NOT_AUTHORIZED)
+
+
+async def test_a_changed_server_that_is_not_there(api: Api, servers_path: str) -> None:
+    """65536843 for a server, code 4 for a key manager."""
+    for call in (
+        api.admin.patch(f"{servers_path}/nosuch:5696", {"timeout": 1}),
+        api.admin.delete(f"{servers_path}/nosuch:5696"),
+        api.admin.delete(f"{servers_path}/nosuch:5696?force=True", {}),
+    ):
+        assert_error(await call, errors.KEY_SERVER_NOT_CONFIGURED, "server")
+    absent = f"/api/security/key-managers/{ABSENT}/key-servers/nosuch"
+    assert_error(await api.admin.patch(absent, {"timeout": 1}), errors.ENTRY_NOT_FOUND, "uuid")
+    assert_error(await api.admin.delete(absent), errors.ENTRY_NOT_FOUND, "uuid")
+
+
+async def test_a_dry_run_of_a_change_stores_nothing(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """200 with the diagnosis of the server as it would be; a change of a time-out alone is a look at it as it is."""
+    path = f"{servers_path}/{pykmip_servers[0].address}"
+    (record,) = (await api.admin.patch(f"{path}?dry_run=true", {"port": pykmip_servers[1].port})).body["records"]
+    assert (record["server"], record["accepted"]) == (pykmip_servers[1].address, True)
+    (record,) = (await api.admin.patch(f"{path}?dry_run=true", {"port": refused_port()})).body["records"]
+    assert (record["accepted"], record["reason"]) == (False, "connection_refused")
+    (record,) = (await api.admin.patch(f"{path}?dry_run=true", {"timeout": 3})).body["records"]
+    assert record["accepted"] is True
+    assert (await api.admin.get(path)).body["timeout"] == 25
+
+
+async def test_a_server_is_removed(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """With and without a body, the last one too: the key manager lives on without servers and takes new ones."""
+    first, second = (server.address for server in pykmip_servers[:2])
+    assert (await api.admin.post(servers_path, {"server": second})).status == 201
+    for address, body, query in ((first, {}, ""), (second, None, "?force=False")):
+        answer = await api.admin.delete(f"{servers_path}/{address}{query}", body)
+        assert (answer.status, answer.body) == (200, {}), answer.content
+        record = (await api.audit())[-1]
+        assert (record.method, record.state, record.message) == ("DELETE", "success", f"removed {address}")
+        assert_error(await api.admin.get(f"{servers_path}/{address}"), errors.ENTRY_NOT_FOUND, "server")
+    listed = (await api.admin.get(servers_path)).body
+    assert (listed["records"], listed["num_records"]) == ([], 0)
+    key_manager = (await api.admin.get(f"{servers_path.removesuffix('/key-servers')}?fields=external")).body
+    assert key_manager["external"]["servers"] == []
+    assert (await api.admin.post(servers_path, {"server": second})).status == 201
+    assert_error(await api.readonly.delete(f"{servers_path}/{second}"), errors.NOT_AUTHORIZED)
+    assert_error(await api.admin.delete(f"{servers_path}/{second}", {"timeout": 1}), errors.BODY_NOT_ALLOWED)
+
+
+async def test_a_port_is_no_field_of_a_new_server(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """It stands in ``server``: 262196 for one of its own, in bulk too, and it is not read."""
+    server = {"server": pykmip_servers[1].address, "port": 5696}
+    assert_error(await api.admin.post(servers_path, server), errors.FIELD_NOT_SETTABLE, "port")
+    answer = await api.admin.post(servers_path, {"records": [server]})
+    assert_error(answer, errors.FIELD_NOT_SETTABLE, "records[0].port")
+    assert_error(await api.admin.get(f"{servers_path}?fields=port"), errors.FIELD_NOT_READABLE, "fields")
+
+
+async def test_a_name_to_verify_is_given_per_record(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
+    """Stored, shown and proved per server; one that is wrong names its place."""
+    second, third = (server.address for server in pykmip_servers[1:3])
+    records = [{"server": second, "tls_server_name": "localhost"}, {"server": third}]
+    assert (await api.admin.post(servers_path, {"records": records})).status == 201
+    listed = (await api.admin.get(f"{servers_path}?fields=tls_server_name")).body["records"]
+    assert [record.get("tls_server_name") for record in listed] == [None, "localhost", None]
+    fourth = pykmip_servers[3].address
+    answer = await api.admin.post(servers_path, {"records": [{"server": fourth, "tls_server_name": "kms.example.com"}]})
+    error = assert_error(answer, errors.SERVER_CA_REFUSED, "records[0].server")
+    assert {"code": "reason", "message": "server_certificate_wrong_name"} in error["arguments"]
