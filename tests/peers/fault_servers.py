@@ -27,12 +27,12 @@ class Connection(Protocol):
 
 
 class FaultServer:
-    """A TCP server on a free loopback port that runs ``script`` on each connection in a thread of its own."""
+    """A TCP server on a loopback port (0: a free one); it runs ``script`` on each connection in a thread of its own."""
 
-    def __init__(self, script: Callable[[socket.socket], None], host: str = "127.0.0.1") -> None:
+    def __init__(self, script: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> None:
         self._script = script
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family, backlog=128)
+        self._listener = socket.create_server((host, port), family=family, backlog=128)
         self.host = host
         self.port: int = self._listener.getsockname()[1]
         self.accepted = 0

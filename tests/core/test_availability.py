@@ -1,0 +1,230 @@
+"""From looks to states, events and connectivity, as tables of facts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.availability import (
+    EXPIRES_SOON,
+    Look,
+    Place,
+    UsedCertificate,
+    announced,
+    announced_certificate,
+    certificate_events,
+    connectivity,
+    looks,
+    observed,
+    own_certificate,
+    peer_certificates,
+)
+from keystead.core.model import (
+    Certificate,
+    CertificateType,
+    KeyServer,
+    Node,
+    Observation,
+    PeerCertificate,
+    Release,
+    State,
+    Svm,
+)
+from keystead.core.probing import ProbeResult
+from keystead.core.server_address import ServerAddress
+
+if TYPE_CHECKING:
+    from keystead.core.model import Event
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=7)
+PLACE = Place("server-1", "")
+SVM = Svm("svm-1", "vs0")
+LEAF = PeerCertificate("ks1", "CA", "0A", NOW + timedelta(days=100))
+GOOD = Look(certificates=(LEAF,))
+BAD = Look("connect", "connection_refused")
+AVAILABLE = observed("node-1", PLACE, None, GOOD, NOW)
+LOST = observed("node-1", PLACE, None, BAD, NOW)
+
+
+def test_the_first_look_decides() -> None:
+    """An address that nobody looked at before is what the look showed, since then."""
+    assert Observation("node-1", "server-1", "", State.AVAILABLE, NOW, certificates=(LEAF,)) == AVAILABLE
+    assert Observation("node-1", "server-1", "", State.NOT_RESPONDING, NOW, "connect", "connection_refused") == LOST
+
+
+@pytest.mark.parametrize("before", [AVAILABLE, LOST])
+def test_a_look_that_shows_nothing_new_changes_nothing(before: Observation) -> None:
+    """The observation stays equal, its time too: nothing is to be stored."""
+    again = GOOD if before is AVAILABLE else BAD
+    assert observed("node-1", PLACE, before, again, LATER) == before
+
+
+def test_since_moves_with_the_state_only() -> None:
+    """Another reason, or other certificates, are new; since when the state holds is not."""
+    other_reason = observed("node-1", PLACE, LOST, Look("tls", "tls_timed_out"), LATER)
+    assert (other_reason.since, other_reason.reason) == (NOW, "tls_timed_out")
+    renewed = replace(LEAF, serial_number="0B")
+    renewal = observed("node-1", PLACE, AVAILABLE, Look(certificates=(renewed,)), LATER)
+    assert (renewal.since, renewal.certificates) == (NOW, (renewed,))
+    assert observed("node-1", PLACE, AVAILABLE, BAD, LATER).since == LATER
+    assert observed("node-1", PLACE, LOST, GOOD, LATER).since == LATER
+
+
+def test_certificates_stay_as_last_seen() -> None:
+    """A server that cannot be reached shows none: those of the last time stand."""
+    assert observed("node-1", PLACE, AVAILABLE, BAD, LATER).certificates == (LEAF,)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [
+        (None, AVAILABLE, None),
+        (None, LOST, "km.keyserver.notavailable"),
+        (AVAILABLE, LOST, "km.keyserver.notavailable"),
+        (LOST, AVAILABLE, "km.keyserver.available"),
+        (AVAILABLE, AVAILABLE, None),
+        (LOST, replace(LOST, reason="no_answer"), None),
+    ],
+)
+def test_a_loss_is_announced_once_and_a_return_only_after_a_loss(
+    before: Observation | None, after: Observation, name: str | None
+) -> None:
+    """What is announced of each change."""
+    event = announced(before, after, SVM, "vs0", "ks1:5696")
+    assert (event.name if event else None) == name
+
+
+def test_an_event_says_what_it_is_about() -> None:
+    """ONTAP's parameters in their order and ONTAP's sentence; stage and reason come after them."""
+    event = announced(AVAILABLE, replace(LOST, since=LATER), SVM, "vs0", "ks1:5696")
+    assert event is not None
+    assert (event.node, event.time, event.severity, event.svm) == ("node-1", LATER, "alert", SVM)
+    assert event.parameters == (
+        ("vserver", "vs0"),
+        ("address", "ks1:5696"),
+        ("keyserver_status", "not-responding"),
+        ("stage", "connect"),
+        ("reason", "connection_refused"),
+    )
+    assert event.log_message == (
+        'The external key management server "ks1:5696" is not available for Vserver "vs0", status: "not-responding".'
+    )
+
+
+def test_what_a_probe_of_a_server_found_at_each_address() -> None:
+    """The primary's result and each secondary's are looks of their own."""
+    server = KeyServer("server-1", "manager", 1, ServerAddress("ks1", 5696), 25, 10, "", ("ks2",))
+    primary = ProbeResult(server.address, None, None, None, None, (), {}, (LEAF,))
+    assert looks(replace(server, secondary_key_servers=()), primary) == {PLACE: GOOD}
+    secondary = ProbeResult(ServerAddress("ks2", 5696), errors.NETWORK, "connect", "connection_refused", None, ())
+    both = replace(primary, addresses=(primary, secondary))
+    assert looks(server, both) == {PLACE: GOOD, Place("server-1", "ks2"): BAD}
+
+
+def test_connectivity_is_what_all_nodes_say_of_the_primary() -> None:
+    """A node that said nothing is ``unknown``; available in the cluster is what every node calls available."""
+    nodes = [Node(f"node-{number}", f"n{number}", Release(9, 18, 1)) for number in (1, 2)]
+    secondary = replace(LOST, host="ks2")
+    others = replace(LOST, key_server="server-9")
+    said = connectivity(["server-1", "server-2"], nodes, [AVAILABLE, secondary, others])
+    assert [(state.node.name, state.state) for state in said["server-1"].node_states] == [
+        ("n1", State.AVAILABLE),
+        ("n2", State.UNKNOWN),
+    ]
+    assert not said["server-1"].cluster_availability
+    assert {state.state for state in said["server-2"].node_states} == {State.UNKNOWN}
+    assert set(said) == {"server-1", "server-2"}
+    both = connectivity(["server-1"], nodes, [AVAILABLE, replace(AVAILABLE, node="node-2")])
+    assert both["server-1"].cluster_availability
+
+
+# --- certificates ---
+
+
+def used(left: timedelta, **more: str) -> UsedCertificate:
+    """A certificate in use that ends so far from now."""
+    return replace(UsedCertificate("ks1", "0A", "CA", "server", SVM, "vs0", NOW + left, "ks1:5696"), **more)  # type: ignore[arg-type]
+
+
+def names(found: tuple[Event, ...]) -> list[str]:
+    """What is announced."""
+    return [event.name.removeprefix("mgmtgwd.certificate.") for event in found]
+
+
+@pytest.mark.parametrize(
+    ("left", "announced_as"),
+    [
+        (EXPIRES_SOON + timedelta(seconds=1), []),
+        (EXPIRES_SOON, ["expiring"]),
+        (timedelta(seconds=1), ["expiring"]),
+        (timedelta(), ["expired"]),
+        (timedelta(days=-3), ["expired"]),
+    ],
+)
+def test_a_certificate_is_announced_thirty_days_before_its_end_and_at_its_end(
+    left: timedelta, announced_as: list[str]
+) -> None:
+    """Which event is due."""
+    assert names(certificate_events("node-1", [used(left)], frozenset(), NOW)) == announced_as
+
+
+def test_a_certificate_is_announced_once_as_what_it_is() -> None:
+    """Not again while it expires, but when it has expired; one that several use the same way once, too."""
+    expiring = certificate_events("node-1", [used(timedelta(days=2)), used(timedelta(days=2))], frozenset(), NOW)
+    assert names(expiring) == ["expiring"]
+    known = frozenset(map(announced_certificate, expiring))
+    assert certificate_events("node-1", [used(timedelta(days=1))], known, NOW) == ()
+    assert names(certificate_events("node-1", [used(timedelta(days=-1))], known, NOW)) == ["expired"]
+    other = used(timedelta(days=2), key_server="ks2:5696")
+    assert names(certificate_events("node-1", [other], known, NOW)) == ["expiring"]
+
+
+def test_the_event_of_a_certificate() -> None:
+    """ONTAP's parameters, and which key server showed it."""
+    (event,) = certificate_events("node-1", [used(timedelta(days=2, hours=5))], frozenset(), NOW)
+    assert dict(event.parameters) == {
+        "common_name": "ks1",
+        "serial_number": "0A",
+        "certificate_authority": "CA",
+        "type": "server",
+        "vserver": "vs0",
+        "key_server": "ks1:5696",
+        "days": "2",
+    }
+    assert event.severity == "error"
+    assert event.log_message.endswith("will expire in the next 2 day(s).")
+
+
+def test_whose_certificates_are_in_use() -> None:
+    """Ours as a key manager uses them; a key server's own as ``server``, those above it as ``server_ca``."""
+    ours = Certificate(
+        "uuid",
+        SVM,
+        "name",
+        CertificateType.CLIENT,
+        "keystead",
+        "pem",
+        (),
+        "CA",
+        "0C",
+        NOW,
+        LATER,
+        256,
+        "sha256",
+        "",
+        "",
+    )
+    own = own_certificate(ours, SVM, "vs0")
+    assert (own.common_name, own.type, own.key_server, own.not_after) == ("keystead", "client", "", LATER)
+    chain = replace(AVAILABLE, certificates=(LEAF, replace(LEAF, subject="CA")))
+    found = peer_certificates(chain, SVM, "vs0", "ks1:5696")
+    assert [(each.common_name, each.type, each.key_server) for each in found] == [
+        ("ks1", "server", "ks1:5696"),
+        ("CA", "server_ca", "ks1:5696"),
+    ]
+    assert found[0].days_left(NOW) == 100

@@ -1,0 +1,150 @@
+"""Observations and events, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core.model import Event, Observation, PeerCertificate, State
+from keystead.service.ports import Page, StoreError
+from keystead.store.schema import SchemaError
+from tests.store import samples
+from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
+
+if TYPE_CHECKING:
+    from keystead.store import SqlStore
+
+PEER = PeerCertificate("ks, with a comma", "CA \N{SNOWMAN}", "0A", NOON + timedelta(days=1))
+SEEN = Observation(
+    "node-1", "km-1-server-0", "", State.AVAILABLE, NOON, certificates=(PEER, replace(PEER, subject="CA"))
+)
+LOST = Observation("node-1", "km-1-server-0", "Zeta", State.NOT_RESPONDING, NOON, "tls", "tls_timed_out")
+
+
+def event(node: str = "node-1", name: str = "km.keyserver.available", **changes: object) -> Event:
+    """An event whose texts all differ."""
+    made = Event(node, 0, NOON, name, "notice", SVM, (("vserver", "svm1"), ("address", "a:1")), "log message")
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+async def test_an_observation_comes_back_as_it_was(filled: SqlStore) -> None:
+    """Of the primary and of a secondary, with certificates and without."""
+    await filled.write(lambda tx: (tx.put_observation(SEEN), tx.put_observation(LOST)))
+    assert set(await filled.read(lambda tx: tx.observations_of_node("node-1"))) == {SEEN, LOST}
+    assert await filled.read(lambda tx: tx.observations(["km-1-server-0", "km-1-server-1"])) == (SEEN, LOST)
+    assert await filled.read(lambda tx: tx.observations(["km-1-server-1"])) == ()
+    assert await filled.read(lambda tx: tx.observations([])) == ()
+    assert await filled.read(lambda tx: tx.observations_of_node("node-2")) == ()
+
+
+async def test_a_newer_observation_takes_the_place_of_the_older(filled: SqlStore) -> None:
+    """One row per node and address; those of other nodes and addresses stay."""
+    other = replace(SEEN, node="node-2")
+    newer = replace(SEEN, state=State.NOT_RESPONDING, since=NOON + timedelta(seconds=1), stage="s", reason="r")
+    await filled.write(lambda tx: [tx.put_observation(each) for each in (SEEN, other, LOST, newer)])
+    assert await filled.read(lambda tx: tx.observations(["km-1-server-0"])) == (newer, other, LOST)
+
+
+async def test_observations_go_with_what_they_are_about(filled: SqlStore) -> None:
+    """Those of hosts that a server no longer has, of all nodes; those of a server that is deleted."""
+    other = replace(LOST, node="node-2")
+    await filled.write(lambda tx: [tx.put_observation(each) for each in (SEEN, LOST, other)])
+    await filled.write(lambda tx: tx.forget_observations("km-1-server-0", ["", "alpha"]))
+    assert await filled.read(lambda tx: tx.observations(["km-1-server-0"])) == (SEEN,)
+    await filled.write(lambda tx: tx.delete_key_manager("km-1"))
+    assert await filled.read(lambda tx: tx.observations_of_node("node-1")) == ()
+
+
+async def test_what_is_watched_is_every_enabled_key_manager(filled: SqlStore) -> None:
+    """With its servers in order and their secondaries in theirs, also where those of others lie between."""
+    second = samples.key_manager("km-0", OTHER_SVM)
+    empty = samples.key_manager("km-2")
+    inactive = replace(samples.key_manager("km-3", enabled=False))
+    servers = [samples.key_server(position, manager="km-0") for position in range(3)]
+    await filled.write(
+        lambda tx: (
+            *(tx.add_key_manager(each) for each in (second, empty, inactive)),
+            tx.add_key_servers([*servers, samples.key_server(0, manager="km-3")]),
+        )
+    )
+    first = (samples.key_manager(svm=SVM), tuple(samples.key_server(position) for position in range(3)))
+    assert await filled.read(lambda tx: tx.watched()) == ((second, tuple(servers)), first, (empty, ()))
+
+
+async def test_the_marker_moves_with_every_change(filled: SqlStore) -> None:
+    """Every change has its audit record, so the ends of the chains tell."""
+    before = await filled.read(lambda tx: tx.change_marker())
+    assert await filled.read(lambda tx: tx.change_marker()) == before
+    await filled.write(lambda tx: tx.add_audit_record(samples.audit_record(1), samples.audit_head(1)))
+    after = await filled.read(lambda tx: tx.change_marker())
+    assert after != before
+    await filled.write(
+        lambda tx: tx.add_audit_record(samples.audit_record(1, "node-2"), samples.audit_head(1, "node-2"))
+    )
+    assert await filled.read(lambda tx: tx.change_marker()) not in {before, after}
+
+
+async def test_events_are_numbered_per_node(filled: SqlStore) -> None:
+    """From one on, in the order of adding; they come back as they were."""
+    await filled.write(lambda tx: tx.add_events([event(), event(svm=None), event("node-2")], keep=10))
+    await filled.write(lambda tx: tx.add_events([event(name="x", parameters=(), severity="alert")], keep=10))
+    found = await filled.read(lambda tx: tx.page(Event, Page()))
+    assert [(each.node, each.index) for each in found] == [("node-1", 1), ("node-1", 2), ("node-1", 3), ("node-2", 1)]
+    assert found[0] == event(index=1)
+    assert found[1] == event(index=2, svm=None)
+    assert await filled.read(lambda tx: tx.event("node-1", 3)) == found[2]
+    assert await filled.read(lambda tx: (tx.event("node-1", 4), tx.event("node-1", 2**70))) == (None, None)
+    assert await filled.read(lambda tx: tx.events_named("node-1", ["x", "y"])) == (found[2],)
+
+
+async def test_the_newest_events_of_each_node_are_kept(filled: SqlStore) -> None:
+    """What is beyond the limit goes, the numbers go on."""
+    await filled.write(lambda tx: tx.add_events([event("node-2")], keep=3))
+    for _ in range(3):
+        await filled.write(lambda tx: tx.add_events([event(), event()], keep=3))
+    found = await filled.read(lambda tx: tx.page(Event, Page()))
+    assert sorted((each.node, each.index) for each in found) == [
+        ("node-1", 4),
+        ("node-1", 5),
+        ("node-1", 6),
+        ("node-2", 1),
+    ]
+
+
+async def test_events_are_listed_in_the_order_of_time(filled: SqlStore) -> None:
+    """Of all nodes together; a page goes on behind the last event of the one before."""
+    times = [NOON + timedelta(seconds=seconds) for seconds in (2, 0, 1)]
+    await filled.write(
+        lambda tx: tx.add_events(
+            [event("node-1", time=times[0]), event("node-2", time=times[1]), event("node-3", time=times[2])], keep=9
+        )
+    )
+    found = await filled.read(lambda tx: tx.page(Event, Page()))
+    assert [each.node for each in found] == ["node-2", "node-3", "node-1"]
+    assert len(await filled.read(lambda tx: tx.page(Event, Page().within(svm_uuid=SVM.uuid)))) == 3
+    assert await filled.read(lambda tx: tx.page(Event, Page().within(svm_uuid=OTHER_SVM.uuid))) == ()
+
+
+async def test_events_added_at_once_get_different_numbers(filled: SqlStore) -> None:
+    """Two transactions of one node wait for each other."""
+    await filled.write(lambda tx: tx.put_node(NODE))
+    await asyncio.gather(*(filled.write(lambda tx: tx.add_events([event()], keep=100)) for _ in range(20)))
+    found = await filled.read(lambda tx: tx.page(Event, Page()))
+    assert [each.index for each in found] == list(range(1, 21))
+
+
+async def test_the_store_says_whether_it_can_be_used(store: SqlStore) -> None:
+    """Its schema is checked anew: one that another release made meanwhile is not ours."""
+    await store.check()
+    with store.database.writer.connect() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    with pytest.raises(SchemaError):
+        await store.check()
+    await store.close()
+    with pytest.raises(StoreError):
+        await store.check()
