@@ -22,6 +22,7 @@ NAMES = {
     "$Q": "the key servers of another key manager, with one server",
     "$SVM": "the SVM of the key manager",
     "$CLIENT, $CA": "uuids of installed certificates",
+    "$OTHER_CLIENT": "the uuid of a client certificate of another key pair",
     "$HOST2": "a second address of all sound servers",
     "$PORT": "the port of $B",
     "$V6": "the port of a sound server on [::1]",
@@ -111,6 +112,11 @@ ADD_B = post('{"server": "$B"}')
 UNCHANGED = get(has={"num_records": 1})
 CERTIFICATES = '"client_certificate": {"uuid": "$CLIENT"}, "server_ca_certificates": [{"uuid": "$CA"}]'
 SERVERS = '"servers": [{"server": "$B"}]'
+EXTERNAL: dict[str, Any] = {
+    "client_certificate": {"uuid": "$CLIENT"},
+    "server_ca_certificates": [{"uuid": "$CA"}],
+    "servers": [{"server": "$B"}],
+}
 
 CHECKLIST = (
     # --- create, single ---
@@ -323,7 +329,7 @@ CHECKLIST = (
         get("?max_records=1&start.position=1", has={"num_records": 1, "records": [{"server": "$B"}]}, lacks=("next",)),
     ),
     item(71, "HEAD", Call("HEAD", "$P", headers={"content-type": "application/hal+json"})),
-    item(72, "OPTIONS", Call("OPTIONS", "$P", headers={"allow": "GET, HEAD, OPTIONS, POST"})),
+    item(72, "OPTIONS", Call("OPTIONS", "$P", headers={"allow": "DELETE, GET, HEAD, OPTIONS, PATCH, POST"})),
     item(73, "PUT", Call("PUT", "$P", "{}", 405, "3")),
     # --- modify ---
     item(
@@ -395,6 +401,24 @@ CHECKLIST = (
         delete("unknown:5696", "?force=true", status=400, code="65536843", target="server"),
     ),
     # --- key managers and certificates ---
+    item(
+        93,
+        "a key manager of the cluster",
+        Call(
+            "POST",
+            "/security/key-managers?return_records=true",
+            f'{{"external": {{{CERTIFICATES}, {SERVERS}}}}}',
+            201,
+            has={"num_records": 1, "records": [{"external": EXTERNAL}]},
+            lacks=("svm",),
+        ),
+        get(
+            "?scope=cluster&fields=scope,external",
+            "/security/key-managers",
+            has={"num_records": 1, "records": [{"scope": "cluster", "external": EXTERNAL}]},
+        ),
+        Call("DELETE", "/security/key-managers?scope=cluster", has={"num_records": 1}),
+    ),
     item(94, "a second key manager", key_manager("65536823", f"{CERTIFICATES}, {SERVERS}", svm="$SVM")),
     item(
         95,
@@ -418,6 +442,30 @@ CHECKLIST = (
         97,
         "an SVM that is not there has no key manager",
         get("?scope=svm&svm.name=nope", "/security/key-managers", has={"records": [], "num_records": 0}),
+    ),
+    item(
+        98,
+        "other certificates; a client certificate of another key pair",
+        Call("PATCH", "/security/key-managers/$KM", '{"external": {"server_ca_certificates": [{"uuid": "$CA"}]}}'),
+        Call(
+            "PATCH",
+            "/security/key-managers/$KM",
+            '{"external": {"client_certificate": {"uuid": "$OTHER_CLIENT"}}}',
+            400,
+            "65536850",
+            "external.client_certificate",
+        ),
+    ),
+    item(
+        99,
+        "validation is a job",
+        Call(
+            "PATCH",
+            "/security/key-managers/$KM?validate_certificates=true",
+            f'{{"external": {{{CERTIFICATES}}}}}',
+            202,
+            has={"job": {}},
+        ),
     ),
     # --- cross-cutting ---
     item(
@@ -449,7 +497,6 @@ ELSEWHERE = {
     36: ("tests/service/test_key_servers.py", "test_an_old_node_joins_while_we_probe"),
     37: ("tests/api/test_errors.py", "test_unreadable_key_servers_are_65536834"),
     84: ("tests/service/test_change_key_servers.py", "test_releases_of_nodes"),
-    93: ("tests/api/test_key_managers.py", "test_a_cluster_key_manager_is_shown_as_ansible_needs_it"),
     104: ("tests/api/test_certificates.py", "test_checklist_104"),
     105: ("tests/api/test_certificates.py", "test_a_client_certificate_is_installed_and_read"),
     106: (CLIENT, "test_certificate_in_use"),
@@ -465,8 +512,7 @@ LATER = {
     **dict.fromkeys((91, 92), "key servers are not removed by query yet"),
     **dict.fromkeys((59, 70, 116), _WATCHED),
     **dict.fromkeys((63, 64, 69), "operators and order_by come with the query language; until then they are refused"),
-    **dict.fromkeys((98, 99, 100), "key managers are not modified or removed through the API yet"),
-    **dict.fromkeys((101, 102, 103), "no keys are kept yet"),
+    **dict.fromkeys((100, 101, 102, 103), "no keys are kept yet"),
     **dict.fromkeys((109, 110), "there are cluster accounts only"),
     112: "the audit log is not read through the API yet",
     113: "every call is synchronous: there are no jobs",

@@ -68,8 +68,17 @@ def certificates(service: Service, pki: Pki) -> Certificates:
         return install_certificates(client, pki.client, pki.server_ca)
 
 
+@pytest.fixture(scope="module")
+def other_client(service: Service, pki: Pki) -> str:
+    """The uuid of a client certificate of another key pair."""
+    with service.client() as client:
+        return install_certificates(client, pki.client_ca.issue((), purpose="client"), pki.server_ca).client
+
+
 @pytest.mark.parametrize("item", CHECKLIST, ids=lambda item: f"{item.number}-{item.rule.replace(' ', '_')}")
-def test_checklist(item: Item, call: Client, names: dict[str, str], certificates: Certificates) -> None:
+def test_checklist(
+    item: Item, call: Client, names: dict[str, str], certificates: Certificates, other_client: str
+) -> None:
     """What the line says is what is answered."""
     svm = f"svm-{uuid4().hex[:8]}"
     call.create("/svm/svms", {"name": svm})
@@ -77,6 +86,7 @@ def test_checklist(item: Item, call: Client, names: dict[str, str], certificates
     uuid = call.create("/security/key-managers", body)["uuid"]
     path = f"/security/key-managers/{uuid}/key-servers"
     known = names | {"P": path, "KM": uuid, "SVM": svm, "CLIENT": certificates.client, "CA": certificates.server_ca}
+    known["OTHER_CLIENT"] = other_client
     known |= {f"{name}_ENCODED": quote(names[name], safe="") for name in "AB"}
     if any(each.path == "$Q" for each in item.calls):
         known["Q"] = create_key_manager(call, certificates, names["A"])

@@ -99,12 +99,12 @@ def showing(resource: Resource, read_one: ReadOne) -> Operation:
 
 
 def created(resource: Resource, request: Request, query: WriteQuery, views: Sequence[Any]) -> Reply:
-    """201: where the (first) new object is, and with ``return_records`` the key fields of each."""
+    """201: where the (first) new object is, and with ``return_records`` what is said of each."""
     headers = ((b"location", resource.link(views[0]).encode()),)
     if not query.return_records:
         return Reply(201, {}, headers)
-    keys = resource.catalogue.select("", single=False)
-    records = [render(resource, keys, view, hal=request.hal) for view in views]
+    shown = resource.catalogue.select(resource.returned, single=False)
+    records = [render(resource, shown, view, hal=request.hal) for view in views]
     return Reply(201, {"num_records": len(records), "records": records}, headers)
 
 

@@ -99,6 +99,7 @@ class Resource:
     ``key`` is the field that names an object in its collection, and the path's parameter for it.
     ``absent`` are fields that ONTAP has and this service has nothing to show for; ``bulk`` says that POST takes
     ``records``, an array of objects, at once, not as a job. ``empty_patch`` is the answer to a PATCH that sets nothing.
+    ``returned`` are the fields, as in ``fields``, that a POST with ``return_records`` shows beside the key fields.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Resource:
     absent: frozenset[str] = frozenset()
     bulk: bool = False
     empty_patch: ErrorKind = errors.NO_VALUES
+    returned: str = ""
     tree: Node = field(init=False)
     fields: Mapping[str, Field] = field(init=False)
     catalogue: Catalogue = field(init=False)

@@ -214,6 +214,7 @@ KEY_MANAGERS = Resource(
     ),
     link=lambda view: f"{COLLECTION}/{segment(_uuid(view))}",
     order=("uuid", UUID, _uuid),
+    returned=f"svm.uuid,{_client_certificate}.uuid,{_server_cas}.uuid,{_servers}.server",
     absent=frozenset(
         {
             "onboard.key_backup",
