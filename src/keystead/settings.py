@@ -53,6 +53,7 @@ class Settings:
     )
     egress_only: tuple[str, ...] = _setting("If set, the full list of networks that key servers may be in.", ())
     probes_per_account: int = _setting("Calls of one account that may probe key servers at the same time.", 4)
+    probes_per_svm: int = _setting("Calls of one SVM's accounts together that may probe at the same time.", 8)
     probes_in_all: int = _setting("Calls that may probe key servers at the same time, all accounts together.", 16)
     probes_waiting: int = _setting("Calls of one account that may wait for their turn to probe; more answer 429.", 32)
     monitor_interval: int = _setting("Seconds between two looks at a watched key server.", 5)

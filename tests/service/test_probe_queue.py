@@ -8,7 +8,10 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import ErrorKind, OntapError
+from keystead.core.model import Svm
 from keystead.service.probe_queue import ProbeQueue
+
+SVM, OTHER_SVM = Svm("1", "svm1"), Svm("2", "svm2")
 
 
 class Work:
@@ -42,7 +45,7 @@ async def refused(call: asyncio.Task[float]) -> ErrorKind:
 
 async def test_bounded_in_all_and_per_account() -> None:
     """No account runs more than its share, and all together no more than the whole."""
-    queue, work = ProbeQueue(per_account=2, in_all=3, waiting=32), Work()
+    queue, work = ProbeQueue(per_account=2, per_svm=8, in_all=3, waiting=32), Work()
     calls = [asyncio.create_task(queue.run(account, work)) for account in "aaaaabbbb"]
     await settle()
     assert work.running == 3
@@ -53,7 +56,7 @@ async def test_bounded_in_all_and_per_account() -> None:
 
 async def test_a_flood_does_not_starve_others() -> None:
     """While one account's calls fill its share and its queue, another's call runs at once."""
-    queue, flood, other = ProbeQueue(per_account=4, in_all=16, waiting=32), Work(), Work()
+    queue, flood, other = ProbeQueue(per_account=4, per_svm=8, in_all=16, waiting=32), Work(), Work()
     calls = [asyncio.create_task(queue.run("flood", flood)) for _ in range(36)]
     await settle()
     call = asyncio.create_task(queue.run("other", other))
@@ -64,9 +67,26 @@ async def test_a_flood_does_not_starve_others() -> None:
     await asyncio.gather(call, *calls)
 
 
+async def test_the_accounts_of_an_svm_share() -> None:
+    """However many accounts an SVM has, together they run its share, and 429 comes for all of them."""
+    queue, work, other = ProbeQueue(per_account=2, per_svm=3, in_all=16, waiting=2), Work(), Work()
+    calls = [asyncio.create_task(queue.run(account, work, svm=SVM)) for account in "abcab"]
+    await settle()
+    assert (work.running, queue.calls) == (3, 5)
+    assert await refused(asyncio.create_task(queue.run("d", work, svm=SVM))) is errors.TOO_MANY_REQUESTS
+    others = [asyncio.create_task(queue.run("e", other, svm=svm)) for svm in (OTHER_SVM, None)]
+    await settle()
+    assert other.running == 2
+    work.go.set()
+    other.go.set()
+    await asyncio.gather(*calls, *others)
+    assert (work.most, queue.calls) == (3, 0)
+    assert not queue._places_of
+
+
 async def test_too_many_wait() -> None:
     """429 comes with the first call beyond those that run and the 32 that wait, and only for that account."""
-    queue, work = ProbeQueue(per_account=4, in_all=16, waiting=32), Work()
+    queue, work = ProbeQueue(per_account=4, per_svm=8, in_all=16, waiting=32), Work()
     calls = [asyncio.create_task(queue.run("a", work)) for _ in range(36)]
     await settle()
     with pytest.raises(OntapError) as raised:
@@ -79,7 +99,7 @@ async def test_too_many_wait() -> None:
 
 async def test_turn_comes_too_late() -> None:
     """A call whose turn does not come within the deadline is told to come back."""
-    queue, work = ProbeQueue(per_account=1, in_all=1, waiting=32, deadline_s=0.05), Work()
+    queue, work = ProbeQueue(per_account=1, per_svm=8, in_all=1, waiting=32, deadline_s=0.05), Work()
     first = asyncio.create_task(queue.run("a", work))
     await settle()
     assert await refused(asyncio.create_task(queue.run("a", work))) is errors.TOO_BUSY
@@ -90,7 +110,7 @@ async def test_turn_comes_too_late() -> None:
 
 async def test_shutdown_ends_what_runs_and_waits() -> None:
     """A shutdown ends every call with 503, and refuses those that come later."""
-    queue, work = ProbeQueue(per_account=1, in_all=1, waiting=32), Work()
+    queue, work = ProbeQueue(per_account=1, per_svm=8, in_all=1, waiting=32), Work()
     calls = [asyncio.create_task(queue.run("a", work)) for _ in range(3)]
     await settle()
     queue.close()
@@ -101,7 +121,7 @@ async def test_shutdown_ends_what_runs_and_waits() -> None:
 
 async def test_a_caller_that_goes_away_gives_its_place_back() -> None:
     """A cancelled call ends its work, stays a cancellation, and frees its place."""
-    queue, work = ProbeQueue(per_account=1, in_all=1, waiting=0), Work()
+    queue, work = ProbeQueue(per_account=1, per_svm=8, in_all=1, waiting=0), Work()
     call = asyncio.create_task(queue.run("a", work))
     await settle()
     call.cancel()
@@ -113,7 +133,7 @@ async def test_a_caller_that_goes_away_gives_its_place_back() -> None:
 
 async def test_an_error_of_the_work_passes_through() -> None:
     """What the work raises is the caller's, and the place is free again."""
-    queue = ProbeQueue(per_account=1, in_all=1, waiting=0)
+    queue = ProbeQueue(per_account=1, per_svm=8, in_all=1, waiting=0)
 
     async def fail(_: float) -> None:
         raise OntapError(errors.NETWORK)

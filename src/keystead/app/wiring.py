@@ -93,7 +93,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             raise CannotStart(str(error)) from None
         audit = AuditLog(store, keyring, clock, node)
         queue = ProbeQueue(
-            per_account=settings.probes_per_account, in_all=settings.probes_in_all, waiting=settings.probes_waiting
+            per_account=settings.probes_per_account,
+            per_svm=settings.probes_per_svm,
+            in_all=settings.probes_in_all,
+            waiting=settings.probes_waiting,
         )
         gateway = Gateway(rules)
         observing = Observing(clock, node)

@@ -1,11 +1,11 @@
 """What a probe of a key server is asked and answers: pure values between the use cases and the key server gateway.
 
-Nothing here holds a byte that must not be shown: ``learned`` is for cluster accounts, the rest for any caller.
+Nothing here holds a byte that must not be shown to accounts of the cluster; those of SVMs see ``coarse`` results.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -83,13 +83,25 @@ class ProbeResult:
         """Whether the primary and all of its secondaries passed every stage."""
         return self.error is None
 
+    def coarse(self) -> ProbeResult:
+        """What accounts of SVMs may know: code and stage, not why, nor what was learned.
+
+        A name that leads to an address which is not allowed looks like one that leads nowhere.
+        """
+        stage = "resolve" if self.stage == "egress" else self.stage
+        return replace(self, stage=stage, reason=None, stages=(), learned={})
+
     def record(self) -> dict[str, object]:
-        """The result as ``?dry_run=true`` and ``keystead kmip probe -o json`` show it."""
+        """The result as ``?dry_run=true`` and ``keystead kmip probe -o json`` show it; a coarse one is shorter."""
         record: dict[str, object] = {"server": str(self.server), "accepted": self.accepted}
         if self.error is not None:
-            record |= {"code": str(self.error.code), "reason": self.reason}
+            record |= {"code": str(self.error.code)} | (
+                {"reason": self.reason} if self.reason else {"stage": self.stage}
+            )
             if self.failed_server not in {None, self.server}:
                 record["failed_server"] = str(self.failed_server)
+        if not self.stages:
+            return record
         record["stages"] = [
             {"stage": stage.stage, "state": stage.state, "elapsed_ms": round(stage.elapsed_ms, 1)}
             for stage in self.stages

@@ -122,7 +122,9 @@ class Certificates:
 
     async def _new_key(self, call: Call, algorithm: KeyAlgorithm) -> Secret:
         """Make a key in the caller's turn: it takes as much of the node as a probe does."""
-        return await self._queue.run(call.caller.account, lambda _: self._key_maker.make(algorithm))
+        return await self._queue.run(
+            call.caller.account, lambda _: self._key_maker.make(algorithm), svm=call.caller.svm
+        )
 
     def _with_key(self, certificate: Certificate, key: Secret | None) -> Certificate:
         sealed = self._sealer.seal(key, private_key_place(certificate.uuid)) if key else None

@@ -1,7 +1,8 @@
-"""Turns to probe: bounded per account and in all, first come first served, ended by a shutdown.
+"""Turns to probe: bounded per account, per SVM and in all, first come first served, ended by a shutdown.
 
 It knows nothing of what is probed. One account that floods cannot starve others: it never holds more than its own
-share of the places, and it alone gets 429 when too many of its calls wait.
+share of the places, and it alone gets 429 when too many of its calls wait; so do the accounts of one SVM together.
+What watches key servers has no turn here: it neither waits for callers nor keeps them waiting.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from keystead.core.model import Svm
+
+_Holder = tuple[str, str]
+"""Who has a share: ``account`` and its name, or ``svm`` and its uuid."""
 
 T = TypeVar("T")
 
@@ -26,39 +32,43 @@ RETRY_AFTER_S = 5
 class ProbeQueue:
     """Runs pieces of work that probe, each under what is left of :data:`DEADLINE_S` when its turn comes."""
 
-    def __init__(self, *, per_account: int, in_all: int, waiting: int, deadline_s: float = DEADLINE_S) -> None:
-        self._per_account = per_account
+    def __init__(
+        self, *, per_account: int, per_svm: int, in_all: int, waiting: int, deadline_s: float = DEADLINE_S
+    ) -> None:
+        self._shares = {"account": per_account, "svm": per_svm}
         self._waiting_limit = waiting
         self._deadline_s = deadline_s
         self._places = asyncio.Semaphore(in_all)
-        self._account_places: dict[str, asyncio.Semaphore] = {}
-        self._calls: Counter[str] = Counter()
+        self._places_of: dict[_Holder, asyncio.Semaphore] = {}
+        self._calls: Counter[_Holder] = Counter()
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def run(self, account: str, work: Callable[[float], Awaitable[T]]) -> T:
-        """Wait for a turn and await ``work(seconds left)``.
+    async def run(self, account: str, work: Callable[[float], Awaitable[T]], *, svm: Svm | None = None) -> T:
+        """Wait for a turn and await ``work(seconds left)``. ``svm`` is the account's, None for one of the cluster.
 
-        Raises 262160 when too many calls of the account wait, 262145 (503) when the turn comes too late or the service
-        shuts down.
+        Raises 262160 when too many calls of the account or its SVM wait, 262145 (503) when the turn comes too late or
+        the service shuts down.
         """
+        holders = [("account", account), *([("svm", svm.uuid)] if svm else [])]
         if self._closed:
             raise OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S)
-        if self._calls[account] >= self._per_account + self._waiting_limit:
+        if any(self._calls[holder] >= self._shares[holder[0]] + self._waiting_limit for holder in holders):
             raise OntapError(errors.TOO_MANY_REQUESTS, retry_after=RETRY_AFTER_S)
-        self._calls[account] += 1
+        self._calls.update(holders)
         try:
-            return await self._until_shutdown(self._in_turn(account, work))
+            return await self._until_shutdown(self._in_turn(holders, work))
         finally:
-            self._calls[account] -= 1
-            if not self._calls[account]:
-                del self._calls[account]
-                self._account_places.pop(account, None)
+            self._calls.subtract(holders)
+            for holder in holders:
+                if not self._calls[holder]:
+                    del self._calls[holder]
+                    self._places_of.pop(holder, None)
 
     @property
     def calls(self) -> int:
         """Calls that run or wait for their turn."""
-        return self._calls.total()
+        return sum(count for (kind, _), count in self._calls.items() if kind == "account")
 
     def close(self) -> None:
         """End what runs and waits, and refuse what comes: each call answers 503 with Retry-After."""
@@ -66,14 +76,14 @@ class ProbeQueue:
         for task in self._running:
             task.cancel()
 
-    async def _in_turn(self, account: str, work: Callable[[float], Awaitable[T]]) -> T:
+    async def _in_turn(self, holders: Iterable[_Holder], work: Callable[[float], Awaitable[T]]) -> T:
         ends = asyncio.get_running_loop().time() + self._deadline_s
-        places = self._account_places.setdefault(account, asyncio.Semaphore(self._per_account))
+        shares = [self._places_of.setdefault(holder, asyncio.Semaphore(self._shares[holder[0]])) for holder in holders]
         async with AsyncExitStack() as held:
             try:
                 async with asyncio.timeout_at(ends):
-                    await held.enter_async_context(places)
-                    await held.enter_async_context(self._places)
+                    for places in (*shares, self._places):
+                        await held.enter_async_context(places)
             except TimeoutError:
                 raise OntapError(errors.TOO_BUSY, retry_after=RETRY_AFTER_S) from None
             return await work(ends - asyncio.get_running_loop().time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from keystead.core.errors import OntapError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from keystead.service.ports import KeyServerGateway, Sealer
     from keystead.service.probe_queue import ProbeQueue
 
+COARSE_S = 1.0  # an SVM's account hears after whole seconds that a name does not lead to an address it may reach
 IMMEDIATE_S = 1.0  # the probe of a server whose stored timeout is 0 ("fail at once")
 
 
@@ -55,16 +57,24 @@ class Prover:
     ) -> list[ProbeResult]:
         """Probe all servers and their secondaries at once; one result per server, in order.
 
-        The servers are as they are stored, or will be: their passwords are sealed.
+        The servers are as they are stored, or will be: their passwords are sealed. An account of an SVM is told no more
+        than it may know, and not by the time that it takes either.
         """
         identity = self.identity(key_manager, certificates)
-        account = call.caller.account
+        account, svm = call.caller.account, call.caller.svm
 
         async def probe_all(left_s: float) -> list[ProbeResult]:
             targets = [self.target(server, left_s) for server in servers]
             return await self._gateway.probe_all(targets, identity, left_s, account=account)
 
-        return await self._queue.run(account, probe_all)
+        began = asyncio.get_running_loop().time()
+        results = await self._queue.run(account, probe_all, svm=svm)
+        if svm is None:
+            return results
+        coarse = [result.coarse() for result in results]
+        if any(result.stage == "resolve" for result in coarse):
+            await asyncio.sleep((began - asyncio.get_running_loop().time()) % COARSE_S)
+        return coarse
 
     def identity(self, key_manager: KeyManager, certificates: Mapping[str, Certificate]) -> TlsIdentity:
         """What a key manager shows to its servers, and whom it believes.
@@ -105,7 +115,7 @@ def raise_first_failure(request: AddRequest | ModifyRequest, results: Sequence[P
 
 
 def first_failure(results: Sequence[ProbeResult]) -> tuple[int, OntapError] | None:
-    """The first failure, by its index; its arguments name every failed server, stage and reason."""
+    """The first failure, by its index; its arguments name every failed server, stage and, if known, reason."""
     failed = [(index, result, result.error) for index, result in enumerate(results) if result.error is not None]
     if not failed:
         return None
@@ -117,6 +127,7 @@ def first_failure(results: Sequence[ProbeResult]) -> tuple[int, OntapError] | No
             ("stage", result.stage or ""),
             ("reason", result.reason or ""),
         )
+        if pair[1]
     ]
     index, _, kind = failed[0]
     return index, OntapError(kind, arguments=arguments)

@@ -1,0 +1,53 @@
+"""keystead.core.probing: what a result says, and what of it an account of an SVM may know."""
+
+from __future__ import annotations
+
+from keystead.core import errors
+from keystead.core.probing import ProbeResult, StageResult
+from keystead.core.server_address import ServerAddress
+
+SERVER, SECONDARY = ServerAddress.parse("ks1.example.com"), ServerAddress.parse("ks2.example.com")
+ACCEPTED = ProbeResult(
+    SERVER, None, None, None, None, (StageResult("resolve", "passed", 1.23),), {"address": "192.0.2.1:5696"}
+)
+
+
+def refused(stage: str, reason: str, server: ServerAddress = SERVER) -> ProbeResult:
+    """A failure of a stage."""
+    stages = (StageResult(stage, "failed", 2.0),)
+    return ProbeResult(SERVER, errors.NETWORK, stage, reason, server, stages, {"address": "192.0.2.1:5696"})
+
+
+def test_a_record_says_all() -> None:
+    """Code and reason of a failure, the stages and what was learned."""
+    assert ACCEPTED.record() == {
+        "server": "ks1.example.com:5696",
+        "accepted": True,
+        "stages": [{"stage": "resolve", "state": "passed", "elapsed_ms": 1.2}],
+        "learned": {"address": "192.0.2.1:5696"},
+    }
+    assert refused("connect", "connection_refused", SECONDARY).record() == {
+        "server": "ks1.example.com:5696",
+        "accepted": False,
+        "code": "66060341",
+        "reason": "connection_refused",
+        "failed_server": "ks2.example.com:5696",
+        "stages": [{"stage": "connect", "state": "failed", "elapsed_ms": 2.0}],
+        "learned": {"address": "192.0.2.1:5696"},
+    }
+
+
+def test_a_coarse_record_says_code_and_stage() -> None:
+    """No reason, no times, nothing that was learned."""
+    assert ACCEPTED.coarse().record() == {"server": "ks1.example.com:5696", "accepted": True}
+    assert refused("connect", "connection_refused").coarse().record() == {
+        "server": "ks1.example.com:5696",
+        "accepted": False,
+        "code": "66060341",
+        "stage": "connect",
+    }
+
+
+def test_an_address_that_is_not_allowed_looks_like_a_name_that_leads_nowhere() -> None:
+    """The two results are equal, so that an SVM's account cannot map a network that it may not reach."""
+    assert refused("egress", "address_not_allowed").coarse() == refused("resolve", "name_not_resolved").coarse()
