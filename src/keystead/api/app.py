@@ -14,7 +14,7 @@ from keystead.api.auth import Authentication
 from keystead.api.errors import ErrorBoundary
 from keystead.api.health import METRICS, Counted, HealthPages, MetricsPage
 from keystead.api.operations import Endpoint
-from keystead.api.request import single_slashes
+from keystead.api.request import plain_path
 from keystead.api.resources import PATHS
 from keystead.api.tunnelling import Tunnelling
 from keystead.core import errors
@@ -45,8 +45,7 @@ class _Paths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path = single_slashes(scope["path"]).rstrip("/")
-            scope["path"] = f"/api{path[7:]}" if path.startswith("/api/v1/") else path
+            scope["path"] = plain_path(scope["path"])
         await self._app(scope, receive, send)
 
 
