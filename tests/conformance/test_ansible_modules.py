@@ -161,8 +161,8 @@ def test_new_certificates(plays: Playbooks, svm: str, pki: Pki, servers: list[st
     old, new, foreign = pair(pki), pair(pki), pair(pki, pki.stranger)
     plays.changes("certificates", **old)
     plays.changes("certificates", svm=svm, **new)
-    for certificates in (old, new):
-        plays.converge("key_manager", svm=svm, external=external(certificates, servers[:1]))
+    plays.changes("key_manager", svm=svm, external=external(old, servers[:1]))
+    plays.converge("key_manager", svm=svm, external=external(new, servers[:1]))
     plays.converge("certificates", **old, state="absent")
     plays.changes("certificates", svm=svm, **foreign)
     (message,) = plays.run("key_manager", svm=svm, external=external(foreign, servers[:1])).failures
