@@ -89,7 +89,8 @@ async def test_a_post_that_fails_is_rolled_back(api: Api) -> None:
     assert found["records"] == []
     (error,) = found["errors"]
     assert (error["message"], error["code"]) == (text, str(errors.RECORD_FAILED.code))
-    assert error["arguments"][0] == {"code": "code", "message": "1"}
+    assert (error["arguments"][0], error["target"]) == ({"code": "code", "message": "1"}, "records[2].name")
+    assert job["error"]["target"] == "records[2].name"
     assert "rollback_errors" not in found
     assert set(await svms(api)) == {"taken"}
 
@@ -97,7 +98,7 @@ async def test_a_post_that_fails_is_rolled_back(api: Api) -> None:
 async def test_a_failure_in_time_is_the_answer(api: Api) -> None:
     """A job that fails within ``return_timeout`` answers with its error, and is recorded once as a whole."""
     await api.admin.post(SVMS, {"name": "taken"})
-    assert_error(await api.admin.post(f"{SVMS}?{WAIT}", of("taken")), errors.RECORD_FAILED)
+    assert_error(await api.admin.post(f"{SVMS}?{WAIT}", of("taken")), errors.RECORD_FAILED, "records[0].name")
     refused = [record.code for record in await api.audit() if record.state == "error"]
     assert refused == ["1", str(errors.RECORD_FAILED.code)]
 

@@ -122,6 +122,7 @@ async def test_a_call_is_answered_before_a_long_job_ends(running: Jobs) -> None:
     go.set()
     job = await finished(running, ran.job.uuid)
     assert (job.state, job.message, job.results) == (JobState.SUCCESS, "success", "{}")
+    await running.close()
     assert running.running == 0
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.accepted import job_reply
-from keystead.api.checking import RECORDS, check_records
+from keystead.api.checking import RECORDS, check_records, joined
 from keystead.api.errors import error_body
 from keystead.api.hal import Reply, render, self_link
 from keystead.api.query import read_get
@@ -81,6 +81,9 @@ async def _job(request: Request, text: str) -> Job:
         job = await request.services.jobs.get(request.call, str(UUID.parse(text)))
     except (ValueError, OntapError):
         raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS) from None
+    caller = request.call.caller
+    if caller.svm is not None and job.account != caller.account:
+        raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS)  # an account of the cluster is told more
     if plain_path(job.description.partition(" ")[2]) != plain_path(request.path):
         raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS)
     if job.end_time is None:
@@ -134,7 +137,9 @@ class _Work:
         except OntapError as error:
             if not error.recorded:
                 await request.services.audit.refuse(request.call, error)
-            self._errors.append(_failure(request.method, self._name(record, body, place), error))
+            failure = _failure(request.method, self._name(record, body, place), error)
+            failure.target = joined(f"{RECORDS}[{place}]", error.target) if error.target else f"{RECORDS}[{place}]"
+            self._errors.append(failure)
             return
         self._done += 1
         if written.key is not None:
