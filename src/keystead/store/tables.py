@@ -145,7 +145,7 @@ certificates = Table(
     _text("subject_key_identifier"),
     Column("sealed_private_key", LargeBinary, nullable=True),
     UniqueConstraint("owner", "name"),
-    *(Index(None, column, "uuid") for column in ("name", "common_name", "type", "expiry_time")),
+    *(Index(None, column, "uuid") for column in ("name", "common_name", "expiry_time")),
 )
 
 certificate_intermediates = Table(
@@ -156,6 +156,7 @@ certificate_intermediates = Table(
     _text("public_certificate"),
 )
 
+# No index on what has few values, such as `enabled`: SQLite would prefer it to the order of a list, and sort all rows.
 # The certificates are named, not referenced: a certificate row can vanish underneath a key manager (code 65536821).
 key_managers = Table(
     "key_managers",
@@ -166,7 +167,6 @@ key_managers = Table(
     _text("client_certificate", index=True),
     _text("policy", server_default=text("''")),
     _text("configuration_name", server_default="default"),
-    Index(None, "enabled", "uuid"),
 )
 
 Index(

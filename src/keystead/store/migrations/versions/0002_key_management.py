@@ -91,9 +91,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_events_time", "events", ["time"])
     op.create_index("ix_events_svm_uuid", "events", ["svm_uuid"])
-    for column in ("name", "common_name", "type", "expiry_time"):
+    for column in ("name", "common_name", "expiry_time"):
         op.create_index(f"ix_certificates_{column}_uuid", "certificates", [column, "uuid"])
-    op.create_index("ix_key_managers_enabled_uuid", "key_managers", ["enabled", "uuid"])
     _compare_text_by_bytes()
 
 
@@ -107,9 +106,7 @@ def _place_audit_records() -> None:
     for node, index, timestamp, _ in connection.execute(sa.select(records)).all():
         utc = timestamp if timestamp.tzinfo is None else timestamp.astimezone(UTC)
         key = f"{utc:%Y-%m-%dT%H:%M:%S.%f} {node} {index:020}"
-        connection.execute(
-            sa.update(records).where(records.c.node == node, records.c.index == index).values(key=key)
-        )
+        connection.execute(sa.update(records).where(records.c.node == node, records.c.index == index).values(key=key))
 
 
 def _compare_text_by_bytes() -> None:
