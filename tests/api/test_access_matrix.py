@@ -1,0 +1,435 @@
+"""Role x method x path x whose object: every cell against a table of its own, which names each path that is served.
+
+What an SVM's account may not see answers byte for byte as what does not exist, shows up in no answer, and stays as it
+was. A new path fails here until somebody says what each role may do with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import product
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from keystead.api.resources import PATHS
+from keystead.core.model import (
+    Account,
+    Certificate,
+    CertificateType,
+    Event,
+    Job,
+    JobState,
+    KeyManager,
+    KeyServer,
+    Role,
+    Svm,
+)
+from keystead.core.server_address import ServerAddress
+from keystead.service.ports import Page
+from tests.api.conftest import ABSENT, PASSWORD
+from tests.peers.asgi import AsgiClient, Response
+
+if TYPE_CHECKING:
+    from keystead.core.model import Cluster, Node
+    from keystead.service.ports import Transaction
+    from tests.api.conftest import Api
+    from tests.peers.fixtures import Pki
+
+READ = ("GET", "HEAD", "OPTIONS")
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PATCH", "PUT", "DELETE")
+GRANTS = {
+    "none": (),
+    "read": READ,
+    "read, create": (*READ, "POST"),
+    "read, modify": (*READ, "PATCH"),
+    "all": METHODS,
+}
+ROLES = {"admin": "admin", "readonly": "auditor", "vsadmin": "vsadmin1", "vsadmin-readonly": "reader1"}
+"""Each role with the account that calls; those of SVMs belong to vs1."""
+
+EVERYTHING = ("all", "read", "all", "read")
+READ_BY_ALL = ("all", "read", "read", "read")
+OF_CLUSTER = ("all", "read", "none", "none")
+TABLE = {
+    "/api/cluster": READ_BY_ALL,
+    "/api/cluster/jobs": READ_BY_ALL,
+    "/api/cluster/jobs/{uuid}": READ_BY_ALL,
+    "/api/cluster/nodes": OF_CLUSTER,
+    "/api/cluster/nodes/{uuid}": OF_CLUSTER,
+    "/api/security/accounts": ("all", "read, modify", "read, modify", "read, modify"),
+    "/api/security/accounts/{owner}/{name}": ("all", "read, modify", "read, modify", "read, modify"),
+    "/api/security/audit": OF_CLUSTER,
+    "/api/security/audit/messages": READ_BY_ALL,
+    "/api/security/authentication/password": ("all", "read, create", "read, create", "read, create"),
+    "/api/security/certificate-signing-request": EVERYTHING,
+    "/api/security/certificates": EVERYTHING,
+    "/api/security/certificates/{uuid}": EVERYTHING,
+    "/api/security/certificates/{uuid}/sign": EVERYTHING,
+    "/api/security/key-manager-configs": OF_CLUSTER,
+    "/api/security/key-managers": EVERYTHING,
+    "/api/security/key-managers/{uuid}": EVERYTHING,
+    "/api/security/key-managers/{uuid}/key-servers": EVERYTHING,
+    "/api/security/key-managers/{uuid}/key-servers/{server}": EVERYTHING,
+    "/api/security/key-stores": EVERYTHING,
+    "/api/security/key-stores/{uuid}": EVERYTHING,
+    "/api/security/login/whoami": READ_BY_ALL,
+    "/api/security/roles": READ_BY_ALL,
+    "/api/security/roles/{owner}/{name}": READ_BY_ALL,
+    "/api/security/roles/{owner}/{name}/privileges": READ_BY_ALL,
+    "/api/security/roles/{owner}/{name}/privileges/{path:path}": READ_BY_ALL,
+    "/api/support/ems/events": READ_BY_ALL,
+    "/api/support/ems/events/{node}/{index}": READ_BY_ALL,
+    "/api/svm/svms": READ_BY_ALL,
+    "/api/svm/svms/{uuid}": READ_BY_ALL,
+}
+"""What admin, readonly, vsadmin and vsadmin-readonly may do, path by path."""
+
+BODIES: dict[str, Any] = {
+    "POST /api/security/certificates": {"type": "nosuch", "public_certificate": "no certificate"},
+    "POST /api/security/certificates/{uuid}/sign": {"signing_request": "no request"},
+    "POST /api/security/key-managers/{uuid}/key-servers": {"server": "127.0.0.1:1"},
+    "POST /api/security/authentication/password": {"name": "nobody99", "password": PASSWORD},
+    "PATCH /api/cluster": {"name": "renamed"},
+    "PATCH /api/security/accounts": {"password": PASSWORD},
+    "PATCH /api/security/accounts/{owner}/{name}": {"password": PASSWORD},
+    "PATCH /api/security/audit": {"http": True},
+    "PATCH /api/security/certificates": {"name": "renamed"},
+    "PATCH /api/security/certificates/{uuid}": {"name": "renamed"},
+    "PATCH /api/security/key-managers": {"policy": "renamed"},
+    "PATCH /api/security/key-managers/{uuid}": {"policy": "renamed"},
+    "PATCH /api/security/key-managers/{uuid}/key-servers": {"timeout": 9},
+    "PATCH /api/security/key-managers/{uuid}/key-servers/{server}": {"timeout": 9},
+    "PATCH /api/security/key-stores": {"enabled": True},
+    "PATCH /api/security/key-stores/{uuid}": {"enabled": True},
+    "PATCH /api/svm/svms": {"name": "renamed"},
+    "PATCH /api/svm/svms/{uuid}": {"name": "renamed"},
+}
+QUERIES = {
+    "/api/security/accounts": "?name={account}",
+    "/api/security/key-managers/{uuid}/key-servers": "?server=*",
+}
+"""How a change of a whole collection chooses; by default ``?uuid=*``."""
+
+
+@dataclass
+class Owned:
+    """The ids of what an owner (an SVM, or the cluster) has, or of things that nobody has."""
+
+    svm: Svm | None
+    owner: str
+    certificate: str = field(default_factory=lambda: str(uuid4()))
+    key_manager: str = field(default_factory=lambda: str(uuid4()))
+    job: str = field(default_factory=lambda: str(uuid4()))
+    event: int = 0
+    account: str = ""
+    server: str = "127.0.0.1:1"
+
+    @property
+    def ids(self) -> set[str]:
+        """What no stranger may ever be shown."""
+        shown = {self.certificate, self.key_manager, self.job, self.account}
+        return shown | ({self.svm.uuid, self.svm.name} if self.svm else set())
+
+
+@dataclass
+class Matrix:
+    """The world of the matrix, with what each owner has."""
+
+    api: Api
+    node: Node
+    cluster: Cluster
+    owned: dict[str, Owned]
+    nobodys: Owned
+
+    def client(self, role: str) -> AsgiClient:
+        """The client of a role."""
+        return AsgiClient(self.api.admin.app, ROLES[role], PASSWORD)
+
+    def path(self, template: str, owned: Owned) -> str:
+        """A path to what an owner has."""
+        of_path = {
+            "/api/cluster/jobs": owned.job,
+            "/api/cluster/nodes": self.node.uuid,
+            "/api/security/certificates": owned.certificate,
+            "/api/security/key-managers": owned.key_manager,
+            "/api/security/key-stores": owned.key_manager,
+            "/api/svm/svms": owned.svm.uuid if owned.svm else owned.owner,
+        }
+        is_account = template.startswith("/api/security/accounts")
+        return template.format_map(
+            {
+                "uuid": of_path.get(template.partition("/{uuid}")[0], ""),
+                "owner": owned.owner,
+                "name": owned.account if is_account else ("vsadmin" if owned.svm else "admin"),
+                "server": owned.server.replace(":", "%3A"),
+                "node": self.node.name,
+                "index": owned.event,
+                "path": "%2Fapi",
+            }
+        )
+
+    async def call(self, role: str, method: str, template: str, owned: Owned) -> Response:
+        """One call about what an owner has. A change of a whole collection chooses what it can."""
+        path = self.path(template.replace("{path:path}", "{path}"), owned)
+        body = BODIES.get(f"{method} {template}", {} if method in {"POST", "PATCH"} else None)
+        if method in {"PATCH", "DELETE"} and _is_collection(template):
+            path += QUERIES.get(template, "?uuid=*").format(account=ROLES[role])
+        elif method == "GET" and _is_collection(template):
+            path += "?fields=**"
+        return await self.client(role)(method, path, body)
+
+    async def others(self, *, but: str) -> list[object]:
+        """Everything that other owners have, as it is stored."""
+
+        def read(tx: Transaction) -> list[object]:
+            kinds: tuple[type[Any], ...] = (Certificate, KeyManager, Account, Job, Event)
+            found: list[object] = [
+                item for kind in kinds for item in tx.page(kind, Page()) if item.svm is None or item.svm.name != but
+            ]
+            servers = [tx.key_servers(owned.key_manager) for name, owned in self.owned.items() if name != but]
+            return [*found, *servers, *tx.page(Svm, Page()), tx.cluster(), tx.options()]
+
+        return await self.api.store.read(read)
+
+
+def _is_collection(template: str) -> bool:
+    return any(path.startswith(f"{template}/{{") for path in PATHS)
+
+
+def _key_manager(owned: Owned) -> KeyManager:
+    return KeyManager(owned.key_manager, owned.svm, enabled=True, client_certificate=ABSENT, server_ca_certificates=())
+
+
+def _key_server(owned: Owned) -> KeyServer:
+    return KeyServer(
+        uuid=str(uuid4()),
+        key_manager=owned.key_manager,
+        position=1,
+        address=ServerAddress.parse(owned.server),
+        timeout=1,
+        create_remove_timeout=1,
+        username="",
+        secondary_key_servers=(),
+    )
+
+
+def _job(owned: Owned, node: str) -> Job:
+    now = datetime.now(UTC)
+    return Job(owned.job, node, owned.svm, "admin", "POST /api/test", JobState.SUCCESS, "", 0, "", now, now)
+
+
+def _certificate(owned: Owned, pem: str) -> Certificate:
+    now = datetime.now(UTC)
+    return Certificate(
+        uuid=owned.certificate,
+        svm=owned.svm,
+        name="a certificate",
+        type=CertificateType.SERVER_CA,
+        common_name="ca",
+        public_certificate=pem,
+        intermediates=(),
+        ca="ca",
+        serial_number="01",
+        not_before=now,
+        expiry_time=now,
+        key_size=256,
+        hash_function="sha256",
+        authority_key_identifier="",
+        subject_key_identifier="",
+    )
+
+
+@pytest.fixture
+async def matrix(api: Api, pki: Pki) -> Matrix:
+    """The same things for vs1, vs2 and the cluster, and an account for each role; written through the store."""
+
+    def fill(tx: Transaction) -> Matrix:
+        admin, cluster, (node,) = tx.account("admin"), tx.cluster(), tx.nodes()
+        assert admin is not None
+        assert cluster is not None
+        vs1, vs2 = Svm(str(uuid4()), "vs1"), Svm(str(uuid4()), "vs2")
+        owned = {
+            "vs1": Owned(vs1, vs1.uuid, account="vsadmin1"),
+            "vs2": Owned(vs2, vs2.uuid, account="vsadmin2"),
+            "cluster": Owned(None, cluster.uuid, account="auditor"),
+        }
+        tx.add_svm(vs1)
+        tx.add_svm(vs2)
+        for name, role, svm in (
+            ("vsadmin1", Role.VSADMIN, vs1),
+            ("reader1", Role.VSADMIN_READONLY, vs1),
+            ("vsadmin2", Role.VSADMIN, vs2),
+        ):
+            tx.put_account(Account(name, role, admin.password_hash, svm=svm))
+        for each in owned.values():
+            tx.add_certificate(_certificate(each, pki.server_ca.pem))
+            tx.add_key_manager(_key_manager(each))
+            tx.add_key_servers([_key_server(each)])
+            tx.add_job(_job(each, node.uuid))
+            event = Event(node.uuid, 0, datetime.now(UTC), "km.keyserver.available", "notice", each.svm, (), "text")
+            tx.add_events([event], 100)
+            each.event = max(found.index for found in tx.page(Event, Page()))
+        nobodys = Owned(Svm(ABSENT, "vs9"), ABSENT, ABSENT, ABSENT, ABSENT, 999_999, "nobody99")
+        return Matrix(api, node, cluster, owned, nobodys)
+
+    return await api.store.write(fill)
+
+
+def test_every_path_has_its_place() -> None:
+    """Whoever adds a path says here what each role may do with it."""
+    assert set(TABLE) == set(PATHS)
+
+
+@pytest.mark.parametrize(("role", "method"), list(product(ROLES, METHODS)))
+async def test_every_cell(matrix: Matrix, role: str, method: str) -> None:
+    """One role and one method: all paths, the deepest first (so that what is deleted is not missed), all owners."""
+    of_svm = role.startswith("vsadmin")
+    matrix.owned["vs1"].account = ROLES[role] if of_svm else "vsadmin1"
+    before = await matrix.others(but="vs1")
+    wrong: list[str] = []
+    for template in sorted(PATHS, key=lambda path: (-path.count("/"), path)):
+        grant = TABLE[template][list(ROLES).index(role)]
+        for owner in ("vs2", "cluster", "vs1") if "{" in template else ("vs1",):
+            owned = matrix.owned[owner]
+            answer = await matrix.call(role, method, template, owned)
+            nothing = await matrix.call(role, method, template, matrix.nobodys) if "{" in template else None
+            expected = _expected(role, method, template, owner, grant)
+            found = _found(answer, nothing, owned, matrix.nobodys)
+            if found != expected:
+                wrong.append(f"{method} {template} of {owner}: {found}, expected {expected}: {answer.content[:120]!r}")
+            if of_svm:
+                wrong += [f"{method} {template} of {owner} shows {each}" for each in _leaks(answer, matrix, owner)]
+    assert wrong == []
+    if of_svm:
+        assert await matrix.others(but="vs1") == before
+
+
+def _expected(role: str, method: str, template: str, owner: str, grant: str) -> str:
+    """What a cell must be: ``forbidden``, ``missing``, ``no method`` or ``served``."""
+    if method not in GRANTS[grant]:
+        return "forbidden"
+    served = {*PATHS[template], "OPTIONS"} | ({"HEAD"} if "GET" in PATHS[template] else set())
+    if method not in served:
+        return "no method"
+    if method == "OPTIONS" or "{" not in template or template == "/api/cluster/nodes/{uuid}":
+        return "served"
+    if role.startswith("vsadmin") and owner != "vs1":
+        return "missing"
+    if template == "/api/svm/svms/{uuid}" and owner == "cluster":
+        return "missing"  # the cluster is no SVM
+    if (method, template) == ("DELETE", "/api/security/key-stores/{uuid}"):
+        return "missing"  # ONTAP's code is one: "does not exist or ... is enabled"
+    is_account = template.startswith("/api/security/accounts")
+    if is_account and role == "readonly" and method == "PATCH" and owner != "cluster":
+        return "forbidden"  # not the caller itself
+    return "served"
+
+
+def _found(answer: Response, nothing: Response | None, owned: Owned, nobodys: Owned) -> str:
+    """What a cell is."""
+    if answer.status == 405:
+        return "no method"
+    if answer.status == 403:
+        return "forbidden"
+    if answer.status >= 500:
+        return "broken"
+    if nothing is not None and answer.status >= 400 and _plain(answer, owned) == _plain(nothing, nobodys):
+        return "missing"
+    return "served" if answer.status in {200, 201, 202, 400, 409} else f"status {answer.status}"
+
+
+def _plain(answer: Response, owned: Owned) -> tuple[int, bytes, dict[str, str]]:
+    """An answer without the ids that the request named."""
+    content = answer.content
+    for identifier in (owned.key_manager, owned.certificate, owned.job, owned.owner, owned.account):
+        content = content.replace(identifier.encode(), b"<id>")
+    return answer.status, content, {name: text for name, text in answer.headers.items() if name != "content-length"}
+
+
+def _leaks(answer: Response, matrix: Matrix, owner: str) -> list[str]:
+    """Ids of other owners in an answer, but those that the request itself has named."""
+    told = matrix.owned[owner].ids
+    others = set[str]().union(*(owned.ids for name, owned in matrix.owned.items() if name != "vs1")) - told
+    text = answer.content.decode() + repr(answer.headers)
+    return sorted(each for each in others if each in text)
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_lists_hold_what_the_role_sees(matrix: Matrix, role: str) -> None:
+    """An SVM's account finds its own things in every list, an account of the cluster everybody's."""
+    seen = ["vs1"] if role.startswith("vsadmin") else ["vs1", "vs2", "cluster"]
+    for template, attribute in (
+        ("/api/security/certificates", "certificate"),
+        ("/api/security/key-managers", "key_manager"),
+        ("/api/security/key-stores", "key_manager"),
+        ("/api/cluster/jobs", "job"),
+    ):
+        answer = await matrix.client(role).get(template)
+        ids = {getattr(matrix.owned[owner], attribute) for owner in seen}
+        assert {record["uuid"] for record in answer.body["records"]} == ids, template
+        counted = await matrix.client(role).get(f"{template}?return_records=false")
+        assert counted.body["num_records"] == len(seen)
+    events = (await matrix.client(role).get("/api/support/ems/events")).body["records"]
+    assert {record["index"] for record in events} == {matrix.owned[owner].event for owner in seen}
+
+
+LISTS = {
+    "/api/cluster/jobs": "job",
+    "/api/security/certificates": "certificate",
+    "/api/security/key-managers": "key_manager",
+    "/api/security/key-stores": "key_manager",
+}
+
+
+@pytest.mark.parametrize("template", LISTS)
+async def test_filters_find_nothing_of_others(matrix: Matrix, template: str) -> None:
+    """A filter by a foreign uuid, SVM or name, with operators, counts, orders and pages, is as one by nothing's."""
+    client = matrix.client("vsadmin")
+    foreign = matrix.owned["vs2"]
+    assert foreign.svm is not None
+    pairs = [(f"uuid={getattr(foreign, LISTS[template])}", f"uuid={ABSENT}")]
+    pairs += [(f"uuid={getattr(matrix.owned['cluster'], LISTS[template])}", f"uuid={ABSENT}")]
+    if template != "/api/cluster/jobs":
+        pairs += [(f"svm.name={name}", f"svm.name={nobody}") for name, nobody in (("vs2", "vs9"), ("vs2*", "vs9*"))]
+        pairs += [(f"svm.uuid={foreign.svm.uuid}", f"svm.uuid={ABSENT}"), ("svm.name=!vs1", "svm.name=vs9")]
+        pairs += [("scope=cluster", "svm.name=vs9")]
+    for (wanted, nothing), more in product(
+        pairs, ("", "&return_records=false", "&order_by=uuid desc", "&max_records=1")
+    ):
+        answer = await client.get(f"{template}?{wanted}{more}", headers={"accept": "application/json"})
+        empty = await client.get(f"{template}?{nothing}{more}", headers={"accept": "application/json"})
+        assert (answer.status, answer.content, answer.headers) == (200, empty.content, empty.headers), wanted
+        assert answer.body["num_records"] == 0
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+@pytest.mark.parametrize("template", ["/api/security/certificates", "/api/security/key-managers"])
+async def test_records_that_name_others_fail_as_missing_ones(matrix: Matrix, method: str, template: str) -> None:
+    """A body with ``records`` is a job: its answer, its message and its results are those for what nobody has."""
+    client, before = matrix.client("vsadmin"), await matrix.others(but="vs1")
+    told = []
+    for uuid in (getattr(matrix.owned["vs2"], LISTS[template]), ABSENT):
+        record = {"uuid": uuid} | ({} if method == "DELETE" else BODIES[f"PATCH {template}"])
+        answer = await client(method, f"{template}?return_timeout=15", {"records": [record]})
+        newest = await client.get("/api/cluster/jobs?order_by=start_time desc&max_records=1")
+        job = newest.body["records"][0]["uuid"]
+        assert job != matrix.owned["vs1"].job
+        results = await client.get(f"{template}?job_results_uuid={job}")
+        shown = await client.get(f"/api/cluster/jobs/{job}?fields=state,message,code,error")
+        whole = b"".join((answer.content, results.content, shown.content))
+        told.append((answer.status, whole.replace(job.encode(), b"<job>").replace(uuid.encode(), b"<uuid>")))
+    assert told[0] == told[1]
+    assert b"entry doesn't exist" in told[0][1]
+    assert await matrix.others(but="vs1") == before
+
+
+@pytest.mark.parametrize("template", LISTS)
+async def test_pages_lead_to_own_things_only(matrix: Matrix, template: str) -> None:
+    """One record, and no link to a page in which another's record would stand."""
+    answer = await matrix.client("vsadmin").get(f"{template}?max_records=1")
+    assert answer.body["num_records"] == 1
+    assert "next" not in answer.body["_links"]
+    assert "link" not in answer.headers
