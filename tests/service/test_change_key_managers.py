@@ -137,38 +137,6 @@ async def test_without_servers_nothing_is_proved(world: World, servers: list[str
     assert (after.server_ca_certificates, after.policy) == ((ca,), "gold")
 
 
-async def test_a_server_added_meanwhile_is_proved_with_the_new_certificates(
-    world: World, servers: list[str], moved: str, other_ca: Authority, pki: Pki
-) -> None:
-    """Whichever is stored first, no server stands there that was proved with other certificates than those stored.
-
-    The new list trusts the other authority only; what is added has a certificate of the old one.
-    """
-    await world.services.svms.create(CALL, "vs0")
-    uuid = await world.key_manager(servers[0], svm="vs0")
-    await world.remove(uuid, servers[0])
-    both = [
-        await install(world, "server_ca", pem, name)
-        for pem, name in ((other_ca.pem, "new"), (pki.server_ca.pem, "old"))
-    ]
-    await world.services.key_managers.change(CALL, uuid, change(None, *both))
-    await world.add(uuid, add(asked(moved)))
-    for _ in range(4):
-        outcomes = await asyncio.gather(
-            world.services.key_managers.change(CALL, uuid, change(None, both[0])),
-            world.add(uuid, add(asked(servers[1]))),
-            return_exceptions=True,
-        )
-        stored = await world.stored(uuid)
-        trusted = (await key_manager(world, uuid)).server_ca_certificates
-        assert (servers[1] in stored) == (len(trusted) == 2), outcomes
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        assert [getattr(failure, "kind", failure) for failure in failures] == [errors.SERVER_CA_REFUSED]
-        if servers[1] in stored:
-            await world.remove(uuid, servers[1])
-        await world.services.key_managers.change(CALL, uuid, change(None, *both))
-
-
 class Gate:
     """A key server that keeps its callers waiting while it is shut."""
 
