@@ -137,6 +137,17 @@ async def test_the_cluster_is_one(store: SqlStore) -> None:
     assert await store.read(lambda tx: tx.cluster()) == Cluster("c2", "two", metrocluster=True)
 
 
+async def test_the_cluster_and_its_nodes_are_read_together(store: SqlStore) -> None:
+    """As each alone, the nodes by uuid; without a node there is no cluster either."""
+    cluster = Cluster("c1", "one", metrocluster=True)
+    other = Node("node-0", "n0", Release(9, 11, 1))
+    assert await store.read(lambda tx: tx.cluster_and_nodes()) == (None, ())
+    await store.write(lambda tx: tx.put_cluster(cluster))
+    assert await store.read(lambda tx: tx.cluster_and_nodes()) == (None, ())
+    await store.write(lambda tx: (tx.put_node(NODE), tx.put_node(other)))
+    assert await store.read(lambda tx: tx.cluster_and_nodes()) == (cluster, (other, NODE))
+
+
 async def test_a_node_is_replaced_by_its_uuid(store: SqlStore) -> None:
     """A node that comes back with another release has one row."""
     older = replace(NODE, release=Release(9, 5, 0))

@@ -53,8 +53,9 @@ class Proof:
 
     def holds_for(self, state: ServersState, plan: Plan) -> bool:
         """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
-        same_rows = at_positions(self.plan.rows, 0) == at_positions(plan.rows, 0)
-        return same_rows and self.state.key_manager == state.key_manager
+        if self.state.key_manager != state.key_manager:
+            return False
+        return self.plan == plan or at_positions(self.plan.rows, 0) == at_positions(plan.rows, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +226,11 @@ def require_key_manager(tx: Transaction, call: Call, uuid: str, *, lock: bool = 
 def load_state(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> ServersState:
     """Read everything that decides; with ``lock``, nobody else changes servers of this key manager meanwhile."""
     key_manager = require_key_manager(tx, call, uuid, lock=lock)
+    cluster, nodes = tx.cluster_and_nodes()
     return ServersState(
         key_manager=key_manager,
-        cluster=require_cluster(tx),
-        nodes=tx.nodes(),
+        cluster=made(cluster),
+        nodes=nodes,
         certificates=installed(tx, key_manager),
         servers=read_key_servers(tx, uuid),
     )
@@ -244,7 +246,11 @@ def read_key_servers(tx: Transaction, key_manager: str) -> tuple[KeyServer, ...]
 
 def require_cluster(tx: Transaction) -> Cluster:
     """Return the cluster, which ``keystead init`` made."""
-    cluster = tx.cluster()
+    return made(tx.cluster())
+
+
+def made(cluster: Cluster | None) -> Cluster:
+    """Return the cluster if there is one."""
     if cluster is None:
         raise StoreError("the database holds no cluster: run keystead init")
     return cluster

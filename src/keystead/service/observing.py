@@ -15,7 +15,7 @@ from keystead.service.ports import StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from keystead.core.model import Event, KeyServer, Svm
+    from keystead.core.model import Event, KeyServer, Observation, Svm
     from keystead.core.probing import ProbeResult
     from keystead.core.server_address import ServerAddress
     from keystead.service.ports import Clock, Transaction
@@ -38,20 +38,28 @@ class Observing:
             for server, result in found
             for place, look in looks(server, result).items()
         ]
+        stored = tx.observations([server.uuid for server in servers])
         for server in servers:
-            tx.forget_observations(server.uuid, [PRIMARY, *server.secondary_key_servers])
-        add_events(tx, self.apply(tx, svm, servers, changes))
+            if any(each.key_server == server.uuid for each in stored):
+                tx.forget_observations(server.uuid, [PRIMARY, *server.secondary_key_servers])
+        add_events(tx, self._apply(tx, svm, servers, changes, stored))
 
     def apply(
         self, tx: Transaction, svm: Svm | None, servers: Sequence[KeyServer], changes: Iterable[Change]
     ) -> list[Event]:
         """Store what changed of a key manager's servers, those that are still there; return what is to be announced."""
+        return self._apply(tx, svm, servers, changes, tx.observations([server.uuid for server in servers]))
+
+    def _apply(
+        self,
+        tx: Transaction,
+        svm: Svm | None,
+        servers: Sequence[KeyServer],
+        changes: Iterable[Change],
+        known: Iterable[Observation],
+    ) -> list[Event]:
         addresses = {place: address for server in servers for place, address in places(server).items()}
-        stored = {
-            Place(each.key_server, each.host): each
-            for each in tx.observations([server.uuid for server in servers])
-            if each.node == self._node
-        }
+        stored = {Place(each.key_server, each.host): each for each in known if each.node == self._node}
         vserver = svm.name if svm else cluster_name(tx)
         found = []
         for change in changes:
@@ -61,7 +69,7 @@ class Observing:
             after = observed(self._node, change.place, before, change.look, change.time)
             if after == before:
                 continue
-            tx.put_observation(after)
+            tx.put_observation(after, new=before is None)
             stored[change.place] = after
             event = announced(before, after, svm, vserver, str(addresses[change.place]))
             if event is not None:

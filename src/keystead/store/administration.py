@@ -7,11 +7,11 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, true, update
 
 from keystead.core.model import Cluster, DataKey, Options
 from keystead.store import tables
-from keystead.store.kinds import ACCOUNT, NODE
+from keystead.store.kinds import ACCOUNT, NODE, node_of
 from keystead.store.statements import Statements, storing
 
 if TYPE_CHECKING:
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 _ALL_NODES = NODE.everything
 _CLUSTER = select(tables.cluster)
+_CLUSTER_AND_NODES = (
+    select(
+        tables.cluster.c.uuid.label("cluster_uuid"),
+        tables.cluster.c.name.label("cluster_name"),
+        tables.cluster.c.metrocluster,
+        *tables.nodes.c,
+    )
+    .select_from(tables.cluster.join(tables.nodes, true()))
+    .order_by(tables.nodes.c.uuid)
+)
 _LOCK_CLUSTER = select(tables.cluster.c.id).with_for_update()
 _PUT_CLUSTER = storing(tables.cluster, "id")
 _PUT_NODE = storing(tables.nodes, "uuid")
@@ -49,6 +59,14 @@ class AdministrationRows(Statements):
         if lock and self.row_locks:
             self.all(_LOCK_CLUSTER, {}, lambda row: row)
         return self.one(_CLUSTER, {}, lambda row: Cluster(row.uuid, row.name, bool(row.metrocluster)))
+
+    def cluster_and_nodes(self) -> tuple[Cluster | None, tuple[Node, ...]]:
+        rows = self.all(
+            _CLUSTER_AND_NODES,
+            {},
+            lambda row: (Cluster(row.cluster_uuid, row.cluster_name, bool(row.metrocluster)), node_of(row)),
+        )
+        return (rows[0][0] if rows else None), tuple(node for _, node in rows)
 
     def put_cluster(self, cluster: Cluster) -> None:
         self.store(_PUT_CLUSTER, asdict(cluster) | {"id": 1, "metrocluster": int(cluster.metrocluster)})

@@ -3,18 +3,17 @@
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from sqlalchemy import and_, bindparam, insert, select, union
 
 from keystead.core.audit import place
 from keystead.core.model import AuditHead, AuditRecord
 from keystead.store import tables
-from keystead.store.statements import Statements, storing
+from keystead.store.statements import Statements, columns_of, storing
 
 _AUDIT_HEAD = select(tables.audit_heads).where(tables.audit_heads.c.node == bindparam("n"))
 _LOCKED_AUDIT_HEAD = _AUDIT_HEAD.with_for_update()
 _PUT_AUDIT_HEAD = storing(tables.audit_heads, "node")
+_ADD_AUDIT_RECORD = insert(tables.audit_records)
 _AUDIT_NODES = union(
     select(tables.nodes.c.uuid.label("node")), select(tables.audit_heads.c.node), select(tables.audit_records.c.node)
 ).order_by("node")
@@ -34,8 +33,8 @@ class AuditRows(Statements):
         return self.one(statement, {"n": node}, lambda row: AuditHead(**row._mapping))
 
     def add_audit_record(self, record: AuditRecord, head: AuditHead) -> None:
-        self.change(insert(tables.audit_records), asdict(record) | {"key": place(record)})
-        self.store(_PUT_AUDIT_HEAD, asdict(head))
+        self.change(_ADD_AUDIT_RECORD, columns_of(tables.audit_records, record) | {"key": place(record)})
+        self.store(_PUT_AUDIT_HEAD, columns_of(tables.audit_heads, head))
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]:
         bound = {"n": node, "after": after, "most": limit}

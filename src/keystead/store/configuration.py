@@ -80,6 +80,7 @@ _LOCK_CERTIFICATES = (
 )
 _LOCK_KEY_MANAGER = locking(tables.key_managers)
 _DELETE_CERTIFICATE = delete(tables.certificates).where(tables.certificates.c.uuid == bindparam("u"))
+_ADD_KEY_SERVERS = insert(tables.key_servers)
 _CHANGE_KEY_SERVER = update(tables.key_servers).where(tables.key_servers.c.uuid == bindparam("u"))
 _DELETE_KEY_SERVER = delete(tables.key_servers).where(tables.key_servers.c.uuid == bindparam("u"))
 _DELETE_SECONDARIES = delete(tables.secondary_key_servers).where(
@@ -187,7 +188,7 @@ class ConfigurationRows(Statements):
     def add_key_servers(self, servers: Sequence[KeyServer]) -> None:
         rows = [_key_server_row(server) for server in servers]
         if rows:
-            self.change(insert(tables.key_servers), rows)
+            self.change(_ADD_KEY_SERVERS, rows)
         self.add_children(
             tables.secondary_key_servers, [(server.uuid, server.secondary_key_servers) for server in servers]
         )

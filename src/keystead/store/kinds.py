@@ -111,7 +111,8 @@ def _svm_of(row: Row[Any]) -> Svm | None:
     return None if row.svm_uuid is None else Svm(row.svm_uuid, row.svm_name)
 
 
-def _node(row: Row[Any], _: tuple[str, ...]) -> Node:
+def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
+    """The node whose columns a row holds."""
     return Node(row.uuid, row.name, Release(row.generation, row.major, row.minor))
 
 
@@ -214,7 +215,7 @@ def _audit_record(row: Row[Any], _: tuple[str, ...]) -> AuditRecord:
     return AuditRecord(**{name: row._mapping[name] for name in _AUDIT_FIELDS})  # noqa: SLF001 - as above
 
 
-NODE = Kind(Node, tables.nodes, "uuid", _node)
+NODE = Kind(Node, tables.nodes, "uuid", node_of)
 SVM = Kind(Svm, tables.svms, "uuid", _svm)
 CERTIFICATE = Kind(Certificate, tables.certificates, "uuid", _certificate, tables.certificate_intermediates)
 KEY_MANAGER = Kind(KeyManager, tables.key_managers, "uuid", _key_manager, tables.key_manager_server_cas)

@@ -52,6 +52,7 @@ _UPDATE = (
     )
     .values({name: bindparam(name) for name in ("state", "since", "stage", "reason", "certificates")})
 )
+_ADD = insert(tables.observations)
 _FORGET = delete(tables.observations).where(
     _observations.key_server == bindparam("server"), _observations.host.not_in(bindparam("hosts", expanding=True))
 )
@@ -86,12 +87,12 @@ class ObservedRows(Statements):
     def observations(self, key_servers: Collection[str]) -> tuple[Observation, ...]:
         return self.all(_OF_SERVERS, {"servers": list(key_servers)}, _observation) if key_servers else ()
 
-    def put_observation(self, observation: Observation) -> None:
+    def put_observation(self, observation: Observation, *, new: bool = False) -> None:
         row = _row(observation)
         where = {"the_node": row["node"], "the_server": row["key_server"], "the_host": row["host"]}
         changed = {name: value for name, value in row.items() if name not in {"node", "key_server", "host"}}
-        if not self.change(_UPDATE, changed | where):
-            self.change(insert(tables.observations), row)
+        if new or not self.change(_UPDATE, changed | where):
+            self.change(_ADD, row)
 
     def forget_observations(self, key_server: str, hosts: Iterable[str]) -> None:
         self.change(_FORGET, {"server": key_server, "hosts": list(hosts)})
