@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.checking import RECORDS, check_body
 from keystead.api.collecting import collect
+from keystead.api.declared import Codes, Form, Operation, Own, Paths, Run
 from keystead.api.errors import error_body, error_reply
 from keystead.api.hal import Reply, render, self_link
 from keystead.api.operations import (
-    Operation,
     Patch,
-    Paths,
     ReadOne,
     ReadPage,
     created,
@@ -27,9 +26,10 @@ from keystead.api.operations import (
     patching,
     showing,
 )
-from keystead.api.query import RETURN_TIMEOUT_S, WRITE_PARAMETERS, next_page, read_get, read_write, refused_in_write
+from keystead.api.parameters import RETURN_TIMEOUT_S, WRITE_PARAMETERS
+from keystead.api.query import next_page, read_get, read_write, refused_in_write
 from keystead.api.record_writes import changing, creating, key_of, removing
-from keystead.api.records import JOB_RESULTS, as_job, job_results
+from keystead.api.records import JOB_RESULTS, JOB_RESULTS_PARAMETER, as_job, job_results
 from keystead.core import errors
 from keystead.core.errors import OntapError
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from keystead.api.query import GetQuery, WriteQuery
     from keystead.api.request import Request
     from keystead.api.resource import Resource
-    from keystead.api.values import Type
 
 Create = Callable[["Request", dict[str, Any], "WriteQuery"], Coroutine[Any, Any, Any]]
 """Creates one object from the checked values of a body and returns its view."""
@@ -51,7 +50,8 @@ _GET_ONLY = ("query", "query_fields", "offset")  # what a write has changed move
 class Collection:
     """How the objects of a resource are read and changed, one at a time. None is a method that they do not have.
 
-    ``own`` are the parameters of a method beside the common ones, by method.
+    ``own`` are the parameters of a method beside the common ones, ``codes`` the errors that its use case may answer,
+    by method.
     """
 
     resource: Resource
@@ -60,40 +60,48 @@ class Collection:
     create: Create | None = None
     patch: Patch | None = None
     delete: Delete | None = None
-    own: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
+    own: Mapping[str, Own] = field(default_factory=dict)
+    codes: Mapping[str, Codes] = field(default_factory=dict)
 
     def paths(self, path: str) -> Paths:
         """The collection's path, and beneath it that of one object."""
-        one: dict[str, Operation] = {"GET": showing(self.resource, self.show)}
+        codes = self.codes.get
+        one = {"GET": showing(self.resource, self.show, codes("GET", ()))}
         if self.patch is not None:
-            one["PATCH"] = patching(self.resource, self.patch, self.own.get("PATCH"))
+            one["PATCH"] = patching(self.resource, self.patch, self.own.get("PATCH"), codes("PATCH", ()))
         if self.delete is not None:
-            one["DELETE"] = deleting(self.resource, self.delete, self.own.get("DELETE"))
+            one["DELETE"] = deleting(self.resource, self.delete, self.own.get("DELETE"), codes("DELETE", ()))
         return {path: self.operations(), f"{path}/{{{self.resource.key}}}": one}
 
     def operations(self) -> dict[str, Operation]:
         """The methods of the collection's path."""
-        made: dict[str, Operation] = {"GET": self._get()}
+        made = {"GET": self._get()}
         if self.create is not None:
-            made["POST"] = self._post(self.create)
+            made["POST"] = self._declared("POST", Form.CREATE, self._post(self.create))
         if self.patch is not None:
-            made["PATCH"] = self._patch(self.patch)
+            made["PATCH"] = self._declared("PATCH", Form.CHANGE_MANY, self._patch(self.patch))
         if self.delete is not None:
-            made["DELETE"] = self._delete(self.delete)
+            made["DELETE"] = self._declared("DELETE", Form.REMOVE_MANY, self._delete(self.delete))
         return made
 
-    def _get(self) -> Operation:
-        listed = listing(self.resource, self.page)
+    def _declared(self, method: str, form: Form, run: Run) -> Operation:
+        own, codes = self.own.get(method, {}), self.codes.get(method, ())
+        return Operation(run=run, form=form, resource=self.resource, own=own, codes=codes)
 
-        async def operation(request: Request) -> Reply:
+    def _get(self) -> Operation:
+        listed = listing(self.resource, self.page, self.codes.get("GET", ()))
+        if self.create is None and self.patch is None and self.delete is None:
+            return listed
+
+        async def run(request: Request) -> Reply:
             if JOB_RESULTS in request.parameters():
                 return await job_results(self.resource, request, self.show)
-            return await listed(request)
+            return await listed.run(request)
 
-        return operation
+        return replace(listed, run=run, form=Form.LIST_OR_RESULTS, own={JOB_RESULTS: JOB_RESULTS_PARAMETER})
 
-    def _post(self, create: Create) -> Operation:
-        async def operation(request: Request) -> Reply:
+    def _post(self, create: Create) -> Run:
+        async def run(request: Request) -> Reply:
             query = read_write(self.resource, request.parameters(), "POST", self.own.get("POST"))
             body = await request.body(self.resource)
             if RECORDS in body:
@@ -103,10 +111,10 @@ class Collection:
             view = await request.while_connected(create(request, values, query))
             return created(self.resource, request, query, [view])
 
-        return operation
+        return run
 
-    def _patch(self, patch: Patch) -> Operation:
-        async def operation(request: Request) -> Reply:
+    def _patch(self, patch: Patch) -> Run:
+        async def run(request: Request) -> Reply:
             query, wanted = self._read(request)
             body = await request.body(self.resource)
             if RECORDS in body:
@@ -120,10 +128,10 @@ class Collection:
 
             return await self._by_query(request, query, matching, act)
 
-        return operation
+        return run
 
-    def _delete(self, delete: Delete) -> Operation:
-        async def operation(request: Request) -> Reply:
+    def _delete(self, delete: Delete) -> Run:
+        async def run(request: Request) -> Reply:
             query, wanted = self._read(request)
             body = await request.body(self.resource)
             if RECORDS in body:
@@ -135,7 +143,7 @@ class Collection:
             what = (self.resource.name, request.self_path)
             return await request.shared(what, self._by_query(request, query, matching, delete))
 
-        return operation
+        return run
 
     def _read(self, request: Request) -> tuple[WriteQuery, dict[str, str]]:
         """Split the URL's parameters into those of the write and those that choose objects."""

@@ -1,7 +1,4 @@
-"""The methods of a path, and the operations that all resources share: list, show, answer a creation.
-
-An operation is an async function of a request that returns a reply or raises OntapError.
-"""
+"""The methods of a path, and the operations that all resources share: list, show, change, answer a creation."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.collecting import collect
+from keystead.api.declared import Codes, Form, Operation, Own
 from keystead.api.hal import Reply, render, self_link
 from keystead.api.query import WriteQuery, next_page, read_get, read_write
 from keystead.api.request import ALLOW, Request
@@ -20,13 +18,10 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from keystead.api.resource import Resource
-    from keystead.api.values import Type
     from keystead.core.query import Wanted
     from keystead.service.ports import Page
     from keystead.service.services import Services
 
-Operation = Callable[[Request], Awaitable[Reply]]
-Paths = dict[str, dict[str, Operation]]
 ReadPage = Callable[[Request, "Page"], Awaitable[Sequence[Any]]]
 ReadOne = Callable[[Request, "Wanted"], Awaitable[Any]]
 
@@ -35,6 +30,12 @@ Patch = Callable[[Request, Any, dict[str, Any], WriteQuery], Awaitable[Reply | N
 
 Delete = Callable[[Request, Any, WriteQuery], Coroutine[Any, Any, Reply | None]]
 """Deletes one object of a collection by its key."""
+
+Change = Callable[[Request, dict[str, Any]], Awaitable[None]]
+"""Changes the only object of its kind to the checked values of the body."""
+
+Act = Callable[[Request, dict[str, Any]], Awaitable[Reply]]
+"""Does what the checked values of a body ask for."""
 
 
 class Endpoint:
@@ -57,16 +58,16 @@ class Endpoint:
             reply = Reply(200, {}, ((b"allow", self._allow),))
         elif request.method in self._operations:
             request.check_path()
-            reply = await self._operations[request.method](request)
+            reply = await self._operations[request.method].run(request)
         else:
             raise OntapError(errors.METHOD_NOT_SUPPORTED)
         await reply.send(send, hal=request.hal, bodiless=request.method == "HEAD", pretty=request.pretty)
 
 
-def listing(resource: Resource, read_page: ReadPage) -> Operation:
+def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Operation:
     """GET of a collection: the records that the filters leave, a page at a time."""
 
-    async def operation(request: Request) -> Reply:
+    async def run(request: Request) -> Reply:
         parameters = request.parameters()
         query = read_get(resource, parameters, single=False)
         found = await collect(resource, query, lambda page: read_page(request, page))
@@ -84,18 +85,18 @@ def listing(resource: Resource, read_page: ReadPage) -> Operation:
         body["_links"] = links | {"next": {"href": href}}
         return Reply(200, body, ((b"link", f'<{href}>; rel="next"'.encode()),))
 
-    return operation
+    return Operation(run=run, form=Form.LIST, resource=resource, codes=codes)
 
 
-def showing(resource: Resource, read_one: ReadOne) -> Operation:
+def showing(resource: Resource, read_one: ReadOne, codes: Codes = ()) -> Operation:
     """GET of one object."""
 
-    async def operation(request: Request) -> Reply:
+    async def run(request: Request) -> Reply:
         query = read_get(resource, request.parameters(), single=True)
         view = await read_one(request, query.selected)
         return Reply(200, render(resource, query.selected, view, hal=request.hal, pruned=query.pruned))
 
-    return operation
+    return Operation(run=run, form=Form.SHOW, resource=resource, codes=codes)
 
 
 def created(resource: Resource, request: Request, query: WriteQuery, views: Sequence[Any]) -> Reply:
@@ -108,22 +109,22 @@ def created(resource: Resource, request: Request, query: WriteQuery, views: Sequ
     return Reply(201, {"num_records": len(records), "records": records}, headers)
 
 
-def patching(resource: Resource, patch: Patch, own: Mapping[str, Type] | None = None) -> Operation:
+def patching(resource: Resource, patch: Patch, own: Own | None = None, codes: Codes = ()) -> Operation:
     """PATCH of one object: its body is checked against the resource, the answer is an empty object (or a job's)."""
 
-    async def operation(request: Request) -> Reply:
+    async def run(request: Request) -> Reply:
         key = request.key(resource)
         query = read_write(resource, request.parameters(), "PATCH", own)
         reply = await patch(request, key, await request.values(resource), query)
         return reply or _changed(resource, request, key, query)
 
-    return operation
+    return Operation(run=run, form=Form.CHANGE, resource=resource, own=own or {}, codes=codes)
 
 
-def deleting(resource: Resource, delete: Delete, own: Mapping[str, Type] | None = None) -> Operation:
+def deleting(resource: Resource, delete: Delete, own: Own | None = None, codes: Codes = ()) -> Operation:
     """DELETE of one object. One that is repeated while the first is under way shares the first one's result."""
 
-    async def operation(request: Request) -> Reply:
+    async def run(request: Request) -> Reply:
         key = request.key(resource)
         query = read_write(resource, request.parameters(), "DELETE", own)
         await request.empty_body()
@@ -131,7 +132,28 @@ def deleting(resource: Resource, delete: Delete, own: Mapping[str, Type] | None 
         reply = await request.shared(what, delete(request, key, query))
         return reply or _changed(resource, request, key, query)
 
-    return operation
+    return Operation(run=run, form=Form.REMOVE, resource=resource, own=own or {}, codes=codes)
+
+
+def setting(resource: Resource, change: Change, codes: Codes = ()) -> Operation:
+    """PATCH of the only object of its kind."""
+
+    async def run(request: Request) -> Reply:
+        read_write(resource, request.parameters(), "PATCH")
+        await change(request, await request.values(resource))
+        return Reply(200, {})
+
+    return Operation(run=run, form=Form.SET, resource=resource, codes=codes)
+
+
+def acting(resource: Resource, act: Act, form: Form, summary: str, codes: Codes = ()) -> Operation:
+    """POST that creates nothing that a path shows."""
+
+    async def run(request: Request) -> Reply:
+        read_write(resource, request.parameters(), "POST")
+        return await act(request, await request.values(resource))
+
+    return Operation(run=run, form=form, resource=resource, summary=summary, codes=codes)
 
 
 def _changed(resource: Resource, request: Request, key: Any, query: WriteQuery) -> Reply:

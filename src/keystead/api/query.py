@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
 
 from keystead.api.filtering import Filters, parsed, read_filters, read_order, read_words
-from keystead.api.values import BOOLEAN, Type, integer
+from keystead.api.parameters import LIST_PARAMETERS, PAGE_LIMIT, READ_PARAMETERS, RETURN_TIMEOUT_S, WRITE_PARAMETERS
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.query import quoted
@@ -24,38 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from keystead.api.resource import Resource
+    from keystead.api.values import Parameter, Type
     from keystead.core.query_where import Where
 
-PAGE_LIMIT = 10_000  # records of one answer, ONTAP's own cap
 QUERY_LIMIT = 16 * 1024  # bytes of a query string: the HTTP parser has no limit of its own
-RETURN_TIMEOUT_S = 15  # how long a GET collects records, by default
 
-_MAX_RECORDS = integer(1, 2**31 - 1)
-_OFFSET = integer(0, 2**31 - 1)
-_RETURN_TIMEOUT = integer(0, 120)
 _START = "start."
-
-_GET_PARAMETERS = {
-    "return_records": BOOLEAN,
-    "return_timeout": _RETURN_TIMEOUT,
-    "max_records": _MAX_RECORDS,
-    "ignore_unknown_fields": BOOLEAN,
-    "return_unmatched_nested_array_objects": BOOLEAN,
-    "continue_on_failure": BOOLEAN,
-    "serial_records": BOOLEAN,
-    "pretty": BOOLEAN,
-}
-"""What every GET accepts, also where it means nothing."""
-
-WRITE_PARAMETERS = {
-    "return_records": BOOLEAN,
-    "return_timeout": _RETURN_TIMEOUT,
-    "continue_on_failure": BOOLEAN,
-    "serial_records": BOOLEAN,
-    "ignore_unknown_fields": BOOLEAN,
-    "pretty": BOOLEAN,
-}
-"""What every write accepts. Records are always written one after the other, whatever ``serial_records`` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +127,7 @@ def read_get(resource: Resource, parameters: Mapping[str, str], *, single: bool)
 @lru_cache(maxsize=256)
 def _read_get(resource: Resource, parameters: tuple[tuple[str, str], ...], *, single: bool) -> GetQuery:
     left = dict(parameters)
-    common = {name: _taken(left, name, type_) for name, type_ in _GET_PARAMETERS.items()}
+    common = {name: _taken(left, name, parameter.type) for name, parameter in READ_PARAMETERS.items()}
     ignore_unknown = bool(common["ignore_unknown_fields"])
     selected = resource.catalogue.select(left.pop("fields", ""), single=single, ignore_unknown=ignore_unknown)
     order: tuple[Order, ...] = ()
@@ -162,7 +136,7 @@ def _read_get(resource: Resource, parameters: tuple[tuple[str, str], ...], *, si
     if not single:
         order = _order(resource, left)
         words = read_words(resource, left.pop("query", None), left.pop("query_fields", None))
-        offset = _taken(left, "offset", _OFFSET, default=0)
+        offset = _taken(left, "offset", LIST_PARAMETERS["offset"].type, default=0)
     starts = _starts(resource, order)
     if not single:
         after = _after(order, starts, left)
@@ -233,12 +207,12 @@ def _after(order: tuple[Order, ...], starts: tuple[Start, ...], left: dict[str, 
 
 
 def read_write(
-    resource: Resource, parameters: Mapping[str, str], method: str, own: Mapping[str, Type] | None = None
+    resource: Resource, parameters: Mapping[str, str], method: str, own: Mapping[str, Parameter] | None = None
 ) -> WriteQuery:
     """Read the parameters of a write: the common ones and the operation's ``own``; in POST, fields are refused."""
     left = dict(parameters)
-    given = {name: _taken(left, name, type_) for name, type_ in (own or {}).items() if name in left}
-    common = {name: _taken(left, name, type_) for name, type_ in WRITE_PARAMETERS.items()}
+    given = {name: _taken(left, name, parameter.type) for name, parameter in (own or {}).items() if name in left}
+    common = {name: _taken(left, name, parameter.type) for name, parameter in WRITE_PARAMETERS.items()}
     if left:
         raise refused_in_write(resource, next(iter(left)), method)
     return WriteQuery(

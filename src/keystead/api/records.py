@@ -19,7 +19,7 @@ from keystead.api.hal import Reply, render, self_link
 from keystead.api.query import read_get
 from keystead.api.record_writes import value_of
 from keystead.api.request import plain_path
-from keystead.api.values import UUID
+from keystead.api.values import UUID, Parameter
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.jobs import Outcome
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from keystead.service.jobs import Progress
 
 JOB_RESULTS = "job_results_uuid"
+JOB_RESULTS_PARAMETER = Parameter(UUID, "A job of this collection's records: shows what came of it, not the list.")
 _DONE = {"POST": 201, "PATCH": 200, "DELETE": 200}
 _PATIENCE_S = 120  # for a piece that is a job itself
 _SHOWN_FAILURES = 5  # in the job's message; its results hold all

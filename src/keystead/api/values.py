@@ -7,16 +7,16 @@ and "true" is a boolean, because ONTAP's clients send them so; a boolean is neve
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
@@ -28,7 +28,8 @@ class Type:
     """A type: ``text`` is how errors and the reference page show it.
 
     ``stored`` makes of a value what the store's column holds. ``textual`` says that it holds the text that is shown, so
-    that it can be searched for patterns; ``caseless`` that patterns do not tell case apart.
+    that it can be searched for patterns; ``caseless`` that patterns do not tell case apart. ``schema`` is the type in
+    JSON Schema: of what is shown, and of what every client may send.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Type:
     stored: Callable[[Any], Any] = lambda value: value
     textual: bool = False
     caseless: bool = False
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"}, compare=False)
 
     def folded(self, shown: Any) -> str:
         """What is shown, or a piece of a pattern, as text that patterns are compared with."""
@@ -63,7 +65,9 @@ def text(limit: int) -> Type:
             raise ValueError("too long")
         return str(value)
 
-    return Type(f"<string of up to {limit} characters>", parse, textual=True)
+    return Type(
+        f"<string of up to {limit} characters>", parse, textual=True, schema={"type": "string", "maxLength": limit}
+    )
 
 
 def name(limit: int) -> Type:
@@ -74,7 +78,8 @@ def name(limit: int) -> Type:
             raise ValueError("not a name")
         return str(value)
 
-    return Type(f"<name of up to {limit} printable characters>", parse, textual=True)
+    schema = {"type": "string", "minLength": 1, "maxLength": limit}
+    return Type(f"<name of up to {limit} printable characters>", parse, textual=True, schema=schema)
 
 
 def integer(low: int, high: int) -> Type:
@@ -87,7 +92,7 @@ def integer(low: int, high: int) -> Type:
             raise ValueError("not a whole number in range")
         return value
 
-    return Type(f"<{low}..{high}>", parse)
+    return Type(f"<{low}..{high}>", parse, schema={"type": "integer", "minimum": low, "maximum": high})
 
 
 def one_of(*words: str) -> Type:
@@ -98,7 +103,7 @@ def one_of(*words: str) -> Type:
             raise ValueError("not one of the words")
         return _text(value)
 
-    return Type(f"<{'|'.join(words)}>", parse, textual=True)
+    return Type(f"<{'|'.join(words)}>", parse, textual=True, schema={"type": "string", "enum": [*map(str, words)]})
 
 
 def _boolean(value: Any) -> bool:
@@ -126,10 +131,18 @@ def _time(value: Any) -> datetime:
         raise ValueError("a time before year 1 or after year 9999") from None
 
 
-BOOLEAN = Type("<true|false>", _boolean, caseless=True)
-UUID = Type("<UUID>", _uuid, textual=True, caseless=True)
-TIME = Type("<ISO 8601 date and time with zone>", _time)
+BOOLEAN = Type("<true|false>", _boolean, caseless=True, schema={"type": "boolean"})
+UUID = Type("<UUID>", _uuid, textual=True, caseless=True, schema={"type": "string", "format": "uuid"})
+TIME = Type("<ISO 8601 date and time with zone>", _time, schema={"type": "string", "format": "date-time"})
 TEXT = Type("<string>", _text, textual=True)
-SECRET = Type("<secret string>", lambda value: Secret(_text(value)))
+SECRET = Type("<secret string>", lambda value: Secret(_text(value)), schema={"type": "string", "format": "password"})
 SERVER = Type("<host[:port]>", lambda value: ServerAddress.parse(_text(value)), stored=attrgetter("key"), caseless=True)
-OBJECT = Type("<object>", lambda value: value)
+NUMBER = Type("<number>", float, schema={"type": "number"})
+OBJECT = Type("<object>", lambda value: value, schema={"type": "object"})
+
+
+class Parameter(NamedTuple):
+    """A parameter of the URL."""
+
+    type: Type
+    help: str

@@ -9,12 +9,13 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.collections import Collection
+from keystead.api.declared import Form, Paths
 from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, deleting, patching, showing
-from keystead.api.query import read_write
+from keystead.api.operations import acting, deleting, patching, showing
 from keystead.api.resource import Field, Group, Resource, always
 from keystead.api.resources.svms import svm_link
 from keystead.api.values import BOOLEAN, SECRET, TEXT, UUID, one_of, text
+from keystead.core import errors
 from keystead.core.accounts import CERTIFICATE, PASSWORD, AccountChange, NewAccount, methods_of
 from keystead.core.model import Svm
 from keystead.core.query import Read
@@ -237,9 +238,7 @@ async def _show(request: Request, _: Wanted) -> AccountView:
     return await request.services.accounts.get(request.call, _owner(request), request.path_text("name"))
 
 
-async def _set_password(request: Request) -> Reply:
-    read_write(NEW_PASSWORD, request.parameters(), "POST")
-    values = await request.values(NEW_PASSWORD)
+async def _set_password(request: Request, values: dict[str, Any]) -> Reply:
     owner = values.get("owner", {})
     await request.services.accounts.set_password(
         request.call, values["name"], values["password"], owner.get("uuid"), owner.get("name")
@@ -247,14 +246,35 @@ async def _set_password(request: Request) -> Reply:
     return Reply(201, {})
 
 
-_ALL = Collection(resource=ACCOUNTS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete)
+_PASSWORD_CODES = (
+    *(errors.PASSWORD_HOLDS_NAME, errors.PASSWORD_TOO_LONG, errors.PASSWORD_TOO_SHORT, errors.PASSWORD_TOO_SIMPLE),
+)
+_CHANGE_CODES = (
+    *(errors.ROLE_NOT_FOUND, errors.ROLE_OF_OTHER_SCOPE, errors.PASSWORD_MISSING, errors.LAST_ADMIN),
+    *_PASSWORD_CODES,
+)
+_NAME_CODES = (errors.NAME_CHARACTERS, errors.NAME_LENGTH, errors.NAME_RESERVED)
+_CODES = {
+    "POST": (errors.DUPLICATE_ENTRY, *_NAME_CODES, *_CHANGE_CODES, errors.SVM_NOT_FOUND),
+    "PATCH": _CHANGE_CODES,
+    "DELETE": (errors.LAST_ADMIN,),
+}
+_ALL = Collection(resource=ACCOUNTS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete, codes=_CODES)
 
 PATHS: Paths = {
     COLLECTION: _ALL.operations(),
     f"{COLLECTION}/{{owner}}/{{name}}": {
         "GET": showing(ACCOUNTS, _show),
-        "PATCH": patching(ACCOUNTS, _patch),
-        "DELETE": deleting(ACCOUNTS, _delete),
+        "PATCH": patching(ACCOUNTS, _patch, codes=_CODES["PATCH"]),
+        "DELETE": deleting(ACCOUNTS, _delete, codes=_CODES["DELETE"]),
     },
-    PASSWORD_PATH: {"POST": _set_password},
+    PASSWORD_PATH: {
+        "POST": acting(
+            NEW_PASSWORD,
+            _set_password,
+            Form.COMMAND,
+            "Set an account's password",
+            (errors.USER_NOT_FOUND, errors.SVM_NOT_FOUND, *_PASSWORD_CODES),
+        )
+    },
 }

@@ -1,23 +1,24 @@
-"""``/security/audit`` and ``/security/audit/messages``: what is recorded, and the records. Source: ONTAP REST API reference.
+"""``/security/audit`` and ``/security/audit/messages``: what is recorded, and the records.
 
+Source: ONTAP REST API reference.
 Each change, refusal and denial is one record, written when it is known how the call ended: there is no ``pending``.
 """
 
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, listing, showing
-from keystead.api.query import read_write
-from keystead.api.resource import Field, Group, Resource
+from keystead.api.hal import segment
+from keystead.api.operations import listing, setting, showing
+from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.resources.cluster import NODES_PATH
 from keystead.api.values import BOOLEAN, TEXT, TIME, UUID, integer, one_of
 from keystead.core.audit import place
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
+    from keystead.api.declared import Paths
     from keystead.api.request import Request
     from keystead.core.model import AuditRecord
     from keystead.service.audit_messages import AuditMessage
@@ -27,7 +28,7 @@ MESSAGES_PATH = "/api/security/audit/messages"
 
 SETTINGS = Resource(
     name="audit",
-    help="What is recorded. Changes, refusals and denials always are; ``http`` asks for reads through this API as well.",
+    help="What is recorded: changes, refusals and denials always; reads through this API when ``http`` says so.",
     declared=tuple(
         Field(name=name, type=BOOLEAN, help=help_, get=attrgetter(f"audit_{name}"), patch=True)
         for name, help_ in (
@@ -38,6 +39,11 @@ SETTINGS = Resource(
     ),
     link=lambda _: SETTINGS_PATH,
 )
+
+
+def _node_link(view: AuditMessage) -> str:
+    return f"{NODES_PATH}/{segment(view.record.node)}"
+
 
 MESSAGES = Resource(
     name="audit_message",
@@ -51,7 +57,7 @@ MESSAGES = Resource(
             read=Read.KEY,
             column="timestamp",
         ),
-        Group(name="node", help="The node that wrote it.", get=lambda view: view, link=lambda view: _node_link(view)),
+        Group(name="node", help="The node that wrote it.", get=itself, link=_node_link),
         Field(
             name="node.uuid",
             type=UUID,
@@ -153,21 +159,14 @@ def _input(record: AuditRecord) -> str:
     return f"{call} : {record.input}" if record.input else call
 
 
-def _node_link(view: AuditMessage) -> str:
-    return f"{NODES_PATH}/{segment(view.record.node)}"
-
-
-async def _change(request: Request) -> Reply:
-    read_write(SETTINGS, request.parameters(), "PATCH")
-    values = await request.values(SETTINGS)
+async def _change(request: Request, values: dict[str, Any]) -> None:
     await request.services.audit_messages.change_settings(request.call, values)
-    return Reply(200, {})
 
 
 PATHS: Paths = {
     SETTINGS_PATH: {
         "GET": showing(SETTINGS, lambda request, _: request.services.audit_messages.settings(request.call)),
-        "PATCH": _change,
+        "PATCH": setting(SETTINGS, _change),
     },
     MESSAGES_PATH: {
         "GET": listing(MESSAGES, lambda request, page: request.services.audit_messages.page(request.call, page)),

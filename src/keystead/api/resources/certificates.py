@@ -8,6 +8,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.codes import ONE_OWNER, PUBLIC_KEY, SUBJECT
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource
@@ -189,6 +190,18 @@ async def _delete(request: Request, key: str, _: WriteQuery) -> None:
     await request.services.certificates.delete(request.call, key)
 
 
-PATHS = Collection(resource=CERTIFICATES, page=_page, show=_show, create=_create, patch=_patch, delete=_delete).paths(
-    COLLECTION
-)
+_CODES = {
+    "POST": (
+        *(errors.CERTIFICATE_TYPE, errors.INTERMEDIATES_FOR_CA, errors.KEY_FOR_CA, errors.PRIVATE_KEY_EMPTY),
+        *(errors.CERTIFICATE_MALFORMED, errors.KEY_MALFORMED, errors.KEY_MISMATCH, errors.CERTIFICATE_EXPIRED),
+        *(errors.CERTIFICATE_NOT_YET_VALID, errors.NOT_A_CA, errors.NO_COMMON_NAME, errors.VALIDITY_PERIOD),
+        *(errors.SERIAL_GIVEN, errors.DUPLICATE_ENTRY, errors.TOO_MANY_REQUESTS),
+        *(*PUBLIC_KEY, *SUBJECT, *ONE_OWNER),
+    ),
+    "PATCH": (errors.DUPLICATE_ENTRY,),
+    "DELETE": (errors.CERTIFICATE_IN_USE,),
+}
+
+PATHS = Collection(
+    resource=CERTIFICATES, page=_page, show=_show, create=_create, patch=_patch, delete=_delete, codes=_CODES
+).paths(COLLECTION)

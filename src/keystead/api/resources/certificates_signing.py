@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.codes import PUBLIC_KEY, SUBJECT
+from keystead.api.declared import Form, Paths
 from keystead.api.hal import Reply
-from keystead.api.query import read_write
+from keystead.api.operations import acting
 from keystead.api.resource import Field, Resource
 from keystead.api.resources.certificates import COLLECTION, EXPIRY, alternative_fields, renamed, text_that
 from keystead.api.values import TEXT, integer, one_of, text
+from keystead.core import errors
 from keystead.core.certificates_making import CRITICAL, EXTENDED_KEY_USAGES, KEY_USAGES, NewRequest
 from keystead.core.certificates_signing import SigningOrder
 from keystead.core.query import Read
@@ -19,7 +22,6 @@ from keystead.core.query import Read
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from keystead.api.operations import Paths
     from keystead.api.request import Request
     from keystead.api.values import Type
 
@@ -100,16 +102,13 @@ SIGNING_REQUESTS = Resource(
 )
 
 
-async def _sign(request: Request) -> Reply:
-    uuid = request.path_uuid()
-    read_write(SIGNINGS, request.parameters(), "POST")
-    order = SigningOrder(**renamed(await request.values(SIGNINGS)))
-    return Reply(200, {"public_certificate": await request.services.certificates.sign(request.call, uuid, order)})
+async def _sign(request: Request, values: dict[str, Any]) -> Reply:
+    order = SigningOrder(**renamed(values))
+    signed = await request.services.certificates.sign(request.call, request.path_uuid(), order)
+    return Reply(200, {"public_certificate": signed})
 
 
-async def _request(request: Request) -> Reply:
-    read_write(SIGNING_REQUESTS, request.parameters(), "POST")
-    values = await request.values(SIGNING_REQUESTS)
+async def _request(request: Request, values: dict[str, Any]) -> Reply:
     for plural in ("key_usages", "extended_key_usages"):
         words = values.pop(plural, ()) + values.pop(plural.removesuffix("s"), ())
         if words:
@@ -125,4 +124,22 @@ async def _request(request: Request) -> Reply:
     return Reply(200, defaults | values | {"csr": made.csr, "generated_private_key": key})
 
 
-PATHS: Paths = {f"{COLLECTION}/{{uuid}}/sign": {"POST": _sign}, REQUESTS: {"POST": _request}}
+_SIGN_CODES = (
+    *(errors.CA_UNUSABLE, errors.COMMON_NAME_OF_CA, errors.COMMON_NAME_ABSENT, errors.NOT_SIGNED, errors.OUTLIVES_CA),
+    *(errors.VALIDITY_PERIOD, errors.NOT_A_CA, *PUBLIC_KEY, *SUBJECT),
+)
+_REQUEST_CODES = (
+    *(errors.NO_NAME_TO_CERTIFY, errors.ONLY_CRITICAL, errors.SECURITY_STRENGTH, errors.TOO_MANY_REQUESTS),
+    *(*PUBLIC_KEY, *SUBJECT),
+)
+
+PATHS: Paths = {
+    f"{COLLECTION}/{{uuid}}/sign": {
+        "POST": acting(SIGNINGS, _sign, Form.ACT, "Sign a certificate signing request", _SIGN_CODES)
+    },
+    REQUESTS: {
+        "POST": acting(
+            SIGNING_REQUESTS, _request, Form.ACT, "Make a key and a certificate signing request", _REQUEST_CODES
+        )
+    },
+}

@@ -8,9 +8,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.hal import Reply, segment
-from keystead.api.operations import Paths, listing, showing
-from keystead.api.query import read_write
+from keystead.api.hal import segment
+from keystead.api.operations import listing, setting, showing
 from keystead.api.resource import Field, Group, Resource
 from keystead.api.values import TEXT, UUID, integer, name
 from keystead.core.model import ONTAP_LEVEL
@@ -19,6 +18,7 @@ from keystead.core.query import Read
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from keystead.api.declared import Paths
     from keystead.api.request import Request
     from keystead.core.model import Node, Release
 
@@ -93,17 +93,14 @@ NODES = Resource(
 )
 
 
-async def _rename(request: Request) -> Reply:
-    read_write(CLUSTER, request.parameters(), "PATCH")
-    values = await request.values(CLUSTER)
+async def _rename(request: Request, values: dict[str, Any]) -> None:
     await request.services.cluster.rename(request.call, values["name"])
-    return Reply(200, {})
 
 
 PATHS: Paths = {
     CLUSTER_PATH: {
         "GET": showing(CLUSTER, lambda request, _: request.services.cluster.get(request.call)),
-        "PATCH": _rename,
+        "PATCH": setting(CLUSTER, _rename),
     },
     NODES_PATH: {"GET": listing(NODES, lambda request, page: request.services.cluster.nodes(request.call, page))},
     f"{NODES_PATH}/{{uuid}}": {

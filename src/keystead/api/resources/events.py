@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import segment
-from keystead.api.operations import Paths, listing, showing
+from keystead.api.operations import listing, showing
 from keystead.api.resource import Field, Group, Resource
 from keystead.api.resources.cluster import node_link
 from keystead.api.resources.svms import svm_link
@@ -18,6 +18,7 @@ from keystead.core.events import SOURCE
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
+    from keystead.api.declared import Paths
     from keystead.api.request import Request
     from keystead.core.query import Wanted
     from keystead.service.events import EventView

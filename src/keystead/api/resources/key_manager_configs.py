@@ -5,9 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.hal import Reply
-from keystead.api.operations import Paths, showing
-from keystead.api.query import read_write
+from keystead.api.operations import setting, showing
 from keystead.api.resource import Field, Resource, always
 from keystead.api.resources.key_stores import TYPES
 from keystead.api.values import BOOLEAN, SECRET, integer
@@ -18,6 +16,7 @@ from keystead.core.query import Read
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from keystead.api.declared import Paths
     from keystead.api.request import Request
 
 PATH = "/api/security/key-manager-configs"
@@ -80,17 +79,19 @@ CONFIGS = Resource(
 )
 
 
-async def _patch(request: Request) -> Reply:
-    read_write(CONFIGS, request.parameters(), "PATCH")
-    values: dict[str, Any] = await request.values(CONFIGS)
+async def _patch(request: Request, values: dict[str, Any]) -> None:
     change = ConfigsChange(**values | {"passphrase": "passphrase" in values})
     await request.services.key_manager_configs.change(request.call, change)
-    return Reply(200, {})
 
+
+_CODES = (
+    *(errors.HEALTH_POLICY, errors.ONBOARD_NOT_ENABLED, errors.NO_EXTERNAL_MANAGEMENT),
+    *(errors.POLLING_RELEASE, errors.RETRY_COUNT_RELEASE),
+)
 
 PATHS: Paths = {
     PATH: {
         "GET": showing(CONFIGS, lambda request, _: request.services.key_manager_configs.get(request.call)),
-        "PATCH": _patch,
+        "PATCH": setting(CONFIGS, _patch, _CODES),
     }
 }

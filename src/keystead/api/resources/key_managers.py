@@ -6,10 +6,12 @@ to be made or changed is refused (65536508).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.accepted import job_reply
+from keystead.api.codes import MULTITENANT, NEW_SERVERS, ONE_OWNER, PROBING
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource, always, itself
@@ -18,7 +20,7 @@ from keystead.api.resources.connectivity import connectivity_fields
 from keystead.api.resources.key_servers import SECONDS, key_server_link, new_key_server
 from keystead.api.resources.key_stores import key_store_link
 from keystead.api.resources.owner import owner_fields
-from keystead.api.values import BOOLEAN, SECRET, SERVER, TEXT, UUID, integer, name, text
+from keystead.api.values import BOOLEAN, SECRET, SERVER, TEXT, UUID, Parameter, integer, name, text
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_managers import CertificateName, KeyManagerChange, NewKeyManager
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from keystead.service.ports import Page
 
 COLLECTION = "/api/security/key-managers"
+_ONE = f"{COLLECTION}/{{uuid}}"
+_POLICY = (errors.POLICY_INVALID, errors.POLICY_ON_ADMIN_SVM)
 STATUS = {"code": 65537200, "message": "No action needed at this time."}
 """ONTAP's status of a key manager that is set up."""
 
@@ -223,12 +227,15 @@ KEY_MANAGERS = Resource(
 )
 
 
-def new_key_manager(values: Mapping[str, Any], *, inactive: bool = False) -> NewKeyManager:
-    """A key manager as the caller asks for it, from checked values. A ``scope`` must agree with ``svm``."""
+def new_key_manager(values: Mapping[str, Any], *, confined: bool, inactive: bool = False) -> NewKeyManager:
+    """A key manager as the caller asks for it, from checked values. A ``scope`` must agree with whose it will be.
+
+    ``confined``: the call is, to an SVM, which the body need not name.
+    """
     _refuse_onboard(values)
     svm: Mapping[str, Any] = values.get("svm", {})
     external: Mapping[str, Any] = values.get("external", {})
-    if values.get("scope") not in {None, "svm" if svm else "cluster"}:
+    if values.get("scope") not in {None, "svm" if svm or confined else "cluster"}:
         raise OntapError(errors.INVALID_VALUE, target="scope", field="scope", reason="it does not agree with svm")
     client = external.get("client_certificate")
     return NewKeyManager(
@@ -277,7 +284,8 @@ def _named_cas(items: Iterable[Mapping[str, Any]]) -> tuple[CertificateName, ...
 
 
 async def _create(request: Request, values: dict[str, Any], query: WriteQuery) -> KeyManagerView:
-    new = new_key_manager(values, inactive=query.own.get("create_inactive", False))
+    confined = request.call.scope is not None
+    new = new_key_manager(values, confined=confined, inactive=query.own.get("create_inactive", False))
     return await request.services.key_managers.create(request.call, new)
 
 
@@ -308,6 +316,23 @@ async def _show(request: Request, wanted: Wanted) -> KeyManagerView:
     return await request.services.key_managers.get(request.call, request.path_uuid(), wanted)
 
 
+_INACTIVE = Parameter(BOOLEAN, "Whether the cluster's new key manager is a configuration that is not in use yet.")
+_VALIDATE = Parameter(BOOLEAN, "Whether the change runs as a job, which a certificate change does better: it probes.")
+_SET_CODES = (errors.ONBOARD, errors.CERTIFICATE_NOT_INSTALLED, errors.EXTERNAL_INCOMPLETE, *_POLICY, *ONE_OWNER)
+_CODES = {
+    "GET": (errors.KEY_SERVERS_UNREADABLE,),
+    "POST": (
+        *(errors.KEY_MANAGER_EXISTS, errors.ADMIN_SVM_HAS_KEY_MANAGER, errors.ENABLE_BESIDE_INACTIVE),
+        *(errors.INACTIVE_OF_SVM, errors.INACTIVE_BESIDE_ANOTHER, errors.INACTIVE_METROCLUSTER),
+        *(errors.INACTIVE_RELEASE, *_SET_CODES, *NEW_SERVERS),
+    ),
+    "PATCH": (
+        *(errors.NOT_ENABLED, errors.INACTIVE_UNCHANGEABLE, errors.KEY_PAIR, errors.KEY_SERVERS_UNREADABLE),
+        *(*MULTITENANT, *_SET_CODES, *PROBING),
+    ),
+    "DELETE": (errors.NOT_ENABLED, errors.KEY_SERVERS_UNREADABLE, *MULTITENANT),
+}
+
 PATHS = Collection(
     resource=KEY_MANAGERS,
     page=_page,
@@ -315,5 +340,7 @@ PATHS = Collection(
     create=_create,
     patch=_patch,
     delete=_delete,
-    own={"POST": {"create_inactive": BOOLEAN}, "PATCH": {"validate_certificates": BOOLEAN}},
+    own={"POST": {"create_inactive": _INACTIVE}, "PATCH": {"validate_certificates": _VALIDATE}},
+    codes=_CODES,
 ).paths(COLLECTION)
+PATHS[_ONE]["PATCH"] = replace(PATHS[_ONE]["PATCH"], job=True)

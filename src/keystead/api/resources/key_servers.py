@@ -5,20 +5,37 @@ Source: ONTAP 9.6 page of ``POST /security/key-managers/{uuid}/key-servers`` and
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.checking import RECORDS
+from keystead.api.codes import CREDENTIAL, MULTITENANT, NEW_SERVERS, PROBING, SECONDARIES
 from keystead.api.collections import Collection
+from keystead.api.declared import Form, Operation
 from keystead.api.hal import Reply, segment
 from keystead.api.operations import created, patching
 from keystead.api.query import read_write
-from keystead.api.resource import Field, Resource
+from keystead.api.resource import Field, Group, Resource, always, itself
 from keystead.api.resources.connectivity import connectivity_fields
-from keystead.api.values import BOOLEAN, SECRET, SERVER, UUID, Type, integer, text
+from keystead.api.values import (
+    BOOLEAN,
+    NUMBER,
+    OBJECT,
+    SECRET,
+    SERVER,
+    TEXT,
+    UUID,
+    Parameter,
+    Type,
+    integer,
+    one_of,
+    text,
+)
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
+from keystead.core.probing import STAGES
 from keystead.core.query import Read
 from keystead.core.server_address import ServerAddress, server_name
 from keystead.service.svms import concerning
@@ -37,7 +54,8 @@ if TYPE_CHECKING:
 COLLECTION = "/api/security/key-managers/{uuid}/key-servers"
 SECONDS = integer(-1, 60)
 SERVER_NAME = Type("<host name or IP address>", server_name)
-_DRY_RUN = {"dry_run": BOOLEAN}
+_DRY_RUN = {"dry_run": Parameter(BOOLEAN, "Not ONTAP's: proves the servers, stores nothing and says what was found.")}
+_FORCE = {"force": Parameter(BOOLEAN, "Accepted: a server is removed whether its keys are in use or not.")}
 
 
 def key_server_link(server: KeyServer) -> str:
@@ -143,6 +161,31 @@ KEY_SERVERS = Resource(
 )
 
 
+DRY_RUNS = Resource(
+    name="key_server_dry_run",
+    help="What a dry run found of a server. Accounts of SVMs see the stage that failed, not why.",
+    declared=(
+        Group(name="stages", help="How each stage went.", get=itself, many=True),
+        *(
+            Field(name=name, type=type_, help=help_, since="9.18")
+            for name, type_, help_ in (
+                ("server", TEXT, "The primary."),
+                ("accepted", BOOLEAN, "Whether it and its secondaries passed every stage."),
+                ("code", TEXT, "The code that adding it would answer; left out when it is accepted."),
+                ("reason", TEXT, "Why it failed: a word of [reasons](reasons.md)."),
+                ("stage", one_of(*STAGES), "The stage that failed, in place of the reason."),
+                ("failed_server", TEXT, "The secondary that failed."),
+                ("learned", OBJECT, "What was found out: versions, certificates, vendor; by what was reached."),
+                ("stages.stage", one_of(*STAGES), "The stage."),
+                ("stages.state", one_of("passed", "failed", "skipped"), "How it went."),
+                ("stages.elapsed_ms", NUMBER, "Milliseconds."),
+            )
+        ),
+    ),
+    link=always(""),
+)
+
+
 def new_key_server(values: Mapping[str, Any]) -> NewKeyServer:
     """A server as the caller asks for it, from checked values; an empty password is none."""
     return NewKeyServer(**{name: value for name, value in values.items() if name != "password" or value})
@@ -208,11 +251,24 @@ async def _show(request: Request, wanted: Wanted) -> KeyServer:
     return await request.services.key_servers.get(request.call, uuid, address, wanted)
 
 
+_CODES = {
+    "GET": (errors.KEY_SERVERS_UNREADABLE,),
+    "POST": (errors.NOT_ENABLED, *NEW_SERVERS),
+    "PATCH": (
+        *(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.PORT_RELEASE, errors.KEY_SERVER_EXISTS),
+        *(errors.CERTIFICATE_NOT_INSTALLED, errors.KEY_SERVERS_UNREADABLE),
+        *(*MULTITENANT, *SECONDARIES, *CREDENTIAL, *PROBING),
+    ),
+    "DELETE": (*(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.KEY_SERVERS_UNREADABLE, *MULTITENANT),),
+}
 _WRITES = Collection(
-    resource=KEY_SERVERS, page=_page, show=_show, patch=_patch, delete=_delete, own={"DELETE": {"force": BOOLEAN}}
+    resource=KEY_SERVERS, page=_page, show=_show, patch=_patch, delete=_delete, own={"DELETE": _FORCE}, codes=_CODES
 )
 _ONE = f"{COLLECTION}/{{server}}"
 
 PATHS = _WRITES.paths(COLLECTION)
-PATHS[COLLECTION]["POST"] = _add
-PATHS[_ONE]["PATCH"] = patching(KEY_SERVERS, _patch, _DRY_RUN)  # of one only: of several nothing would be answered
+PATHS[COLLECTION]["POST"] = Operation(
+    run=_add, form=Form.CREATE, resource=KEY_SERVERS, own=_DRY_RUN, codes=_CODES["POST"], tried=DRY_RUNS
+)
+# Of one only: of several nothing would be answered.
+PATHS[_ONE]["PATCH"] = replace(patching(KEY_SERVERS, _patch, _DRY_RUN, _CODES["PATCH"]), tried=DRY_RUNS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.codes import NEW_SERVERS
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource, itself
@@ -103,4 +104,17 @@ async def _show(request: Request, _: Wanted) -> KeyManager:
     return await request.services.key_stores.get(request.call, request.path_uuid())
 
 
-PATHS = Collection(resource=KEY_STORES, page=_page, show=_show, patch=_patch, delete=_delete).paths(COLLECTION)
+_CODES = {
+    "PATCH": (
+        *(errors.KEY_STORE_UNKNOWN, errors.KEY_STORES_RELEASE, errors.ENABLE_RELEASE, errors.ALREADY_ENABLED),
+        *(errors.NO_DISABLING, errors.EXTERNAL_INCOMPLETE, errors.SERVERS_UNAVAILABLE),
+        *NEW_SERVERS,
+    ),
+    "DELETE": (
+        *(errors.KEY_STORE_UNKNOWN, errors.KEY_STORES_RELEASE, errors.KEY_STORE_RELEASE, errors.KEY_STORE_ENABLED),
+    ),
+}
+
+PATHS = Collection(resource=KEY_STORES, page=_page, show=_show, patch=_patch, delete=_delete, codes=_CODES).paths(
+    COLLECTION
+)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from keystead.api.operations import Paths, showing
+from keystead.api.operations import showing
 from keystead.api.resource import Field, Group, Resource, always
 from keystead.api.values import TEXT, one_of
 from keystead.core.access import PRIVILEGES, Access
 
 if TYPE_CHECKING:
+    from keystead.api.declared import Paths
     from keystead.api.request import Request
     from keystead.core.query import Wanted
     from keystead.service.context import Caller

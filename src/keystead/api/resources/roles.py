@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from keystead.api.hal import segment
-from keystead.api.operations import Paths, listing, showing
+from keystead.api.operations import listing, showing
 from keystead.api.resource import Field, Group, Resource, always
 from keystead.api.resources.accounts import owner_link
 from keystead.api.values import BOOLEAN, TEXT, UUID, one_of, text
@@ -18,6 +18,7 @@ from keystead.core.model import Role, Svm
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
+    from keystead.api.declared import Paths
     from keystead.api.request import Request
     from keystead.core.query import Wanted
     from keystead.service.ports import Page

@@ -10,6 +10,7 @@ from keystead.api.collections import Collection
 from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.values import TEXT, UUID, name, one_of
+from keystead.core import errors
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
@@ -129,6 +130,12 @@ async def _views(request: Request, svms: Sequence[Svm], wanted: Wanted) -> tuple
     return tuple(SvmView(svm, serving.get(svm.uuid)) for svm in svms)
 
 
-PATHS = Collection(resource=SVMS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete).paths(
-    COLLECTION
-)
+_CODES = {
+    "POST": (errors.DUPLICATE_ENTRY,),
+    "PATCH": (errors.DUPLICATE_ENTRY,),
+    "DELETE": (errors.IN_USE,),
+}
+
+PATHS = Collection(
+    resource=SVMS, page=_page, show=_show, create=_create, patch=_patch, delete=_delete, codes=_CODES
+).paths(COLLECTION)
