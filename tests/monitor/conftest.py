@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -22,9 +22,12 @@ from keystead.core.server_address import ServerAddress
 from keystead.service.context import Call, Caller
 from keystead.service.ports import Page
 from keystead.settings import Settings
+from tests.peers.certificates import server_context
+from tests.peers.fault_servers import FaultServer, tls
+from tests.peers.kmip_answers import answering
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tests.peers.fixtures import Pki
@@ -129,7 +132,17 @@ def home(watching_home: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def node(home: Path, pki: Pki) -> AsyncIterator[Node]:
-    """A node that watches."""
+def servers(pki: Pki) -> Iterator[list[FaultServer]]:
+    """Four sound key servers."""
+    context = server_context(pki.server, client_ca=pki.client_ca)
+    with ExitStack() as stack:
+        script = tls(context, answering())
+        yield [stack.enter_context(FaultServer(script)) for _ in range(4)]
+
+
+@pytest.fixture
+async def node(home: Path, pki: Pki, servers: list[FaultServer]) -> AsyncIterator[Node]:
+    """A node that watches, and ends before its key servers do."""
+    del servers
     async with watching(home, pki) as running_:
         yield running_

@@ -1,0 +1,286 @@
+"""The monitor follows the configuration, keeps what it knows, and ends without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from keystead.core.certificates import NewCertificate
+from keystead.core.key_managers import CertificateName, KeyManagerChange
+from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
+from keystead.core.model import KeyServer, State
+from keystead.core.server_address import ServerAddress
+from keystead.monitor.schedule import CHECK_S as CHECK_LIMIT_S
+from keystead.monitor.schedule import PROBE_S as PROBE_LIMIT_S
+from keystead.service.ports import StoreError
+from tests.monitor.conftest import CALL, CHECK_S, Node, available, lost, watching
+from tests.peers.key_server import KeyServerProcess
+from tests.peers.proxy import proxy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from keystead.core.availability import Change
+    from tests.peers import fault_servers as fault
+    from tests.peers.fixtures import Pki
+
+WATCHED_S = PROBE_LIMIT_S + 2
+
+
+def address(server: fault.FaultServer) -> str:
+    """Where a server is."""
+    return f"127.0.0.1:{server.port}"
+
+
+async def add(node: Node, key_manager: str, *servers: str) -> tuple[KeyServer, ...]:
+    """Add servers, as a call does."""
+    asked = tuple(NewKeyServer(ServerAddress.parse(server)) for server in servers)
+    key_servers = node.open.services.key_servers
+    request = AddRequest(asked, prefix="records[{index}].")
+    return await key_servers.add(CALL, await key_servers.state(CALL, key_manager), request)
+
+
+# --- the first observation ---
+
+
+async def test_the_probe_that_accepts_a_server_is_its_first_observation(
+    home: Path, pki: Pki, servers: list[fault.FaultServer]
+) -> None:
+    """Available at once, with its certificates, also in a key manager just made; without any monitor running."""
+    async with watching(home, pki) as node:
+        await node.open.monitor.close()
+        manager = await node.key_manager(address(servers[0]))
+        first = await node.observation()
+        assert (first.state, first.stage, first.reason) == (State.AVAILABLE, "", "")
+        assert [certificate.subject for certificate in first.certificates] == ["key server"]
+        await add(node, manager, address(servers[1]))
+        assert [found.state for found in await node.observations()] == [State.AVAILABLE] * 2
+        assert await node.events() == []
+
+
+async def test_secondaries_are_observed_and_forgotten(node: Node, servers: list[fault.FaultServer]) -> None:
+    """Each secondary has its own observation, from its own probe, until it is no secondary any more."""
+    manager = await node.key_manager(address(servers[0]), secondary_key_servers=("localhost",))
+    assert {found.host: found.state for found in await node.observations()} == {
+        "": State.AVAILABLE,
+        "localhost": State.AVAILABLE,
+    }
+    await node.until_connected(2)
+    key_servers = node.open.services.key_servers
+    change = ModifyRequest(ServerAddress.parse(address(servers[0])), secondary_key_servers=())
+    await key_servers.modify(CALL, await key_servers.state(CALL, manager), change)
+    assert [found.host for found in await node.observations()] == [""]
+    await node.until_connected(1)
+
+
+# --- following the configuration ---
+
+
+async def test_servers_that_come_and_go_are_noticed(node: Node, servers: list[fault.FaultServer]) -> None:
+    """Added ones are watched within seconds, removed ones are left alone, and their observations go."""
+    manager = await node.key_manager(address(servers[0]))
+    await node.until_connected(1)
+    await add(node, manager, address(servers[1]), address(servers[2]))
+    await node.until_connected(3)
+    key_servers = node.open.services.key_servers
+    gone = ServerAddress.parse(address(servers[1]))
+    await key_servers.remove(CALL, await key_servers.state(CALL, manager), gone)
+    await node.until_connected(2)
+    assert len(await node.observations()) == 2
+    await node.open.services.key_managers.delete(CALL, manager)
+    await node.until_connected(0)
+    assert await node.observations() == ()
+
+
+async def test_changes_of_another_node_are_noticed(
+    node: Node, home: Path, pki: Pki, servers: list[fault.FaultServer]
+) -> None:
+    """A server that another process stored on the same database is watched here."""
+    manager = await node.key_manager(address(servers[0]))
+    async with watching(home, pki) as other:
+        await other.open.monitor.close()
+        await add(other, manager, address(servers[1]))
+    await node.until_connected(2)
+
+
+async def test_new_certificates_are_used(node: Node, pki: Pki, servers: list[fault.FaultServer]) -> None:
+    """Servers are connected to anew when their key manager has other certificates."""
+    manager = await node.key_manager(address(servers[0]))
+    await node.until_connected()
+    accepted = servers[0].accepted
+    new = NewCertificate("server_ca", pki.client_ca.pem, name="another")
+    uuid = (await node.open.services.certificates.install(CALL, new)).uuid
+    watcher = next(iter(node.open.monitor._watchers.values()))[0]
+    cas = (*watcher.watched.key_manager.server_ca_certificates, uuid)
+    change = KeyManagerChange(server_ca_certificates=tuple(map(CertificateName, cas)))
+    await node.open.services.key_managers.change(CALL, manager, change)
+    async with asyncio.timeout(5):
+        while next(iter(node.open.monitor._watchers.values()))[0] is watcher:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.05)
+    await node.until_connected()
+    assert servers[0].accepted > accepted + 1
+    (now,) = node.open.monitor._watchers.values()
+    assert now[0].watched.certificates[1:] == cas
+
+
+async def test_an_inactive_configuration_is_not_watched(node: Node, servers: list[fault.FaultServer]) -> None:
+    """Only enabled key managers have watched servers."""
+    manager = await node.key_manager(address(servers[0]))
+    await node.until_connected()
+
+    def disable(tx: object) -> None:
+        found = tx.key_manager(manager)  # type: ignore[attr-defined]
+        tx.change_key_manager(replace(found, enabled=False))  # type: ignore[attr-defined]
+
+    await node.open.store.write(disable)
+    node.open.monitor._marker = None  # the change was no call's, so no record tells of it
+    await node.until_connected(0)
+
+
+# --- time ---
+
+
+async def test_a_server_that_hangs_delays_nobody(node: Node, servers: list[fault.FaultServer]) -> None:
+    """While one address swallows everything, the others are looked at on time."""
+    with proxy(servers[0].port) as (port, network):
+        await node.key_manager(f"127.0.0.1:{port}", *map(address, servers[1:]))
+        await node.until_connected(4)
+        network.fail("drop")
+        metrics = node.open.services.health.telemetry
+        before = (await metrics.exposition())[0].decode()
+        await asyncio.sleep(WATCHED_S)
+        after = (await metrics.exposition())[0].decode()
+    looks = sample(after, "keystead_light_check_seconds_count") - sample(before, "keystead_light_check_seconds_count")
+    assert looks >= 3 * WATCHED_S / CHECK_S * 0.6
+    (found,) = [found for found in await node.observations() if found.state is State.NOT_RESPONDING]
+    assert found.reason == "tls_timed_out"
+    assert sample(after, "keystead_time_to_detect_seconds_count") == 1
+    assert sample(after, "keystead_time_to_detect_seconds_sum") < 10
+
+
+async def test_one_failed_look_is_no_loss(node: Node, servers: list[fault.FaultServer]) -> None:
+    """Connections that break while the server is sound are made again, and nothing is announced."""
+    with proxy(servers[0].port) as (port, network):
+        await node.key_manager(f"127.0.0.1:{port}")
+        await node.until_connected()
+        first = await node.observation()
+        for _ in range(3):
+            network.fail("reset")
+            network.fail("forward")
+            await asyncio.sleep(2 * CHECK_S)
+        assert await node.observation() == first
+        assert await node.events() == []
+
+
+async def test_a_loss_while_this_process_was_held_up_is_not_believed(node: Node, pki: Pki, tmp_path: Path) -> None:
+    """A machine that stands still, network and all, loses no server: the next look counts."""
+    server = KeyServerProcess(tmp_path / "server", pki.server, pki.client_ca)
+    try:
+        await node.key_manager(server.address)
+        await node.until_connected()
+        server.pause()
+        ends = time.monotonic() + PROBE_LIMIT_S + CHECK_LIMIT_S + 2
+        while time.monotonic() < ends:
+            time.sleep(1.2)  # noqa: ASYNC251 - whatever else waits for this thread
+            await asyncio.sleep(0.05)
+        server.resume()
+        await asyncio.sleep(2)
+    finally:
+        server.kill()
+    assert await node.events() == []
+    metrics = (await node.open.services.health.telemetry.exposition())[0].decode()
+    assert sample(metrics, "keystead_looks_discarded_total") > 0
+
+
+async def test_a_flapping_server_is_announced_at_each_change(node: Node, servers: list[fault.FaultServer]) -> None:
+    """Losses and returns alternate, whatever happens in between."""
+    with proxy(servers[0].port) as (port, network):
+        await node.key_manager(f"127.0.0.1:{port}")
+        await node.until_connected()
+        for _ in range(2):
+            network.fail("reset")
+            await node.until(lost("connection_closed"))
+            network.fail("forward")
+            await node.until(available)
+    names = [event.name.removeprefix("km.keyserver.") for event in await node.events()]
+    assert names == ["notavailable", "available"] * 2
+
+
+# --- the store, restarts and the end ---
+
+
+async def test_a_restart_keeps_what_is_known(home: Path, pki: Pki, servers: list[fault.FaultServer]) -> None:
+    """State and since stay, for a sound server and for a lost one; the loss is not announced again."""
+    with proxy(servers[0].port) as (port, network):
+        async with watching(home, pki) as node:
+            await node.key_manager(f"127.0.0.1:{port}", address(servers[1]))
+            await node.until_connected(2)
+            network.fail("reset")
+            await node.until_connected(1)
+            await asyncio.sleep(1)
+            before = await node.observations()
+        assert {found.state for found in before} == {State.AVAILABLE, State.NOT_RESPONDING}
+        async with watching(home, pki) as node:
+            await node.until_connected(1)
+            await asyncio.sleep(4 * CHECK_S)
+            assert set(await node.observations()) == set(before)
+            network.fail("forward")
+            await node.until_connected(2)
+            await asyncio.sleep(0.5)
+            names = [event.name for event in await node.events()]
+            assert names == ["km.keyserver.notavailable", "km.keyserver.available"]
+
+
+async def test_what_cannot_be_stored_is_stored_later(
+    node: Node, servers: list[fault.FaultServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that fails costs no change: they come in order when it is back."""
+    with proxy(servers[0].port) as (port, network):
+        await node.key_manager(f"127.0.0.1:{port}")
+        await node.until_connected()
+        watching_ = node.open.monitor._watching
+        record, failed = watching_.record, []
+
+        async def away(changes: list[Change]) -> None:
+            failed.append(len(changes))
+            raise StoreError("away")
+
+        monkeypatch.setattr(watching_, "record", away)
+        network.fail("reset")
+        async with asyncio.timeout(10):
+            while len(failed) < 2:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.05)
+        assert available(await node.observation())
+        monkeypatch.setattr(watching_, "record", record)
+        await node.until(lost("connection_closed"))
+        assert [event.name for event in await node.events()] == ["km.keyserver.notavailable"]
+
+
+async def test_the_monitor_ends_in_time_and_leaves_nothing(
+    home: Path, pki: Pki, servers: list[fault.FaultServer]
+) -> None:
+    """In the middle of looks at sound, hanging and lost servers: no task stays, and no connection."""
+    with proxy(servers[0].port) as (port, network):
+        async with watching(home, pki) as node:
+            await node.key_manager(f"127.0.0.1:{port}", *map(address, servers[1:]))
+            await node.until_connected(4)
+            network.fail("drop")
+            await asyncio.sleep(CHECK_S * 3)
+            began = time.monotonic()
+            await node.open.monitor.close()
+            assert time.monotonic() - began < 2
+            assert node.open.monitor.connected == 0
+            names = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()}
+            assert not any(name.startswith(("Watcher", "Monitor", "Recorder", "Heartbeat")) for name in names)
+        async with asyncio.timeout(5):
+            while any(server._open for server in servers[1:]):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.05)
+
+
+def sample(text: str, name: str) -> float:
+    """The value of a metric without labels."""
+    return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))

@@ -1,0 +1,54 @@
+"""When looks happen: spread evenly, paced, and aware of a process that was held up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from keystead.monitor.schedule import BEAT_S, HELD_UP_S, Grid, Heartbeat, Pace
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 4000])
+def test_grids_spread_evenly_however_many_there_are(count: int) -> None:
+    """No tenth of the interval has more than its share and one in five more, give or take two."""
+    times = [Grid(5.0, number).next(100.0) for number in range(count)]
+    tenths = [sum(100 + tenth / 2 < at <= 100 + (tenth + 1) / 2 for at in times) for tenth in range(10)]
+    assert sum(tenths) == count
+    assert max(tenths) <= 1.2 * count / 10 + 2
+
+
+def test_a_grid_is_kept_whatever_looks_take() -> None:
+    """The next time is the first one after now, an interval from the last; times that were missed are left out."""
+    grid = Grid(5.0, 3)
+    first = grid.next(100.0)
+    assert 100.0 < first <= 105.0
+    assert grid.next(first) == pytest.approx(first + 5)
+    assert grid.next(first + 0.1) == pytest.approx(first + 5)
+    assert grid.next(first + 12) == pytest.approx(first + 15)
+
+
+async def test_turns_come_at_the_pace() -> None:
+    """Twenty turns at a hundred per second take almost a fifth of a second; one alone waits for nothing."""
+    pace = Pace(100)
+    began = time.monotonic()
+    await pace.turn()
+    assert time.monotonic() - began < 0.1
+    await asyncio.gather(*(pace.turn() for _ in range(20)))
+    assert time.monotonic() - began >= 0.19
+
+
+async def test_a_held_up_process_is_noticed() -> None:
+    """A loop that stood still counts as held up since any time before, and not since any later one."""
+    heartbeat = Heartbeat()
+    beating = asyncio.create_task(heartbeat.run())
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    await asyncio.sleep(BEAT_S * 2)
+    assert not heartbeat.held_up_since(began)
+    time.sleep(HELD_UP_S + BEAT_S * 2)  # noqa: ASYNC251 - this is what is noticed
+    await asyncio.sleep(BEAT_S)
+    assert heartbeat.held_up_since(began)
+    assert not heartbeat.held_up_since(clock())
+    beating.cancel()
