@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from keystead.api.checking import Record
+from keystead.api.collections import Collection
+from keystead.api.query import WriteQuery
+from keystead.api.record_writes import creating
+from keystead.api.resources.cluster import NODES
 from keystead.core import errors
-from keystead.core.model import KeyManager, Role, Svm
+from keystead.core.errors import OntapError
+from keystead.core.model import ONTAP_LEVEL, KeyManager, Node, Role, Svm
 from keystead.service.context import Call, Caller
 from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
@@ -205,6 +211,45 @@ async def test_key_servers_by_records(api: Api, pki: Pki, pykmip_servers: list[P
     job, found = await results(api, await api.admin.delete(path, {"records": [{"server": second}]}))
     assert (job["state"], found["num_records"]) == ("success", 0)
     assert [record["server"] for record in (await api.admin.get(path)).body["records"]] == [first]
+
+
+async def test_lists_are_given_back(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
+    """A list that was empty is emptied again; of a key manager the whole array of certificates comes back."""
+    first, second = (server.address for server in pykmip_servers[:2])
+    uuid = await api.key_manager(pki, [first, second])
+    path = f"/api/security/key-managers/{uuid}/key-servers"
+    one = {"server": first, "secondary_key_servers": ["localhost"]}
+    await results(api, await api.admin.patch(path, {"records": [one, {"server": second, "username": "u"}]}))
+    assert "secondary_key_servers" not in (await api.admin.get(f"{path}/{first}")).body
+    again = await api.certificate("server_ca", pki.server_ca.pem, name="again")
+    external = (await api.admin.get(f"/api/security/key-managers/{uuid}")).body["external"]
+    changed = {"uuid": uuid, "external": {"server_ca_certificates": [{"uuid": again}]}}
+    absent = {"uuid": ABSENT, "external": {"server_ca_certificates": [{"uuid": again}]}}
+    answer = await api.admin.patch("/api/security/key-managers", {"records": [changed, absent]})
+    job, found = await results(api, answer)
+    assert job["code"] == errors.RECORD_FAILED.code
+    assert "rollback_errors" not in found
+    after = (await api.admin.get(f"/api/security/key-managers/{uuid}")).body["external"]
+    assert after["server_ca_certificates"] == external["server_ca_certificates"] != [{"uuid": again}]
+
+
+async def test_what_cannot_be_deleted_is_not_taken_back() -> None:
+    """A resource without DELETE says so when its creation should be undone."""
+
+    async def create(*_: Any) -> Node:
+        return Node(ABSENT, "n1", ONTAP_LEVEL)
+
+    async def nothing(*_: Any) -> Any:
+        raise AssertionError("not asked")
+
+    collection = Collection(resource=NODES, page=nothing, show=nothing, create=create)
+    query = WriteQuery(return_records=False, own={})
+    written = await creating(collection, create)(cast("Any", None), Record(None, {"name": "a1"}), query)
+    assert written.key == ABSENT
+    assert written.undo is not None
+    with pytest.raises(OntapError) as caught:
+        await written.undo.work()
+    assert caught.value.kind is errors.METHOD_NOT_SUPPORTED
 
 
 async def test_key_servers_are_added_at_once(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:

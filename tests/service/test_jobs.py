@@ -17,7 +17,7 @@ from keystead.service import jobs as service
 from keystead.service.audit import AuditLog
 from keystead.service.context import Call, Caller
 from keystead.service.jobs import Jobs
-from keystead.service.ports import Page
+from keystead.service.ports import Page, StoreError
 from tests.service.worlds import KEYRING, HandClock
 
 if TYPE_CHECKING:
@@ -258,3 +258,33 @@ async def test_a_database_that_is_away_is_logged(
     ran = await running.run(CALL, work, svm=None, return_timeout=10)
     assert ran.job.state is JobState.SUCCESS
     assert "the end of a job is not stored" in capsys.readouterr().out
+
+
+async def test_a_job_that_cannot_be_stored_is_none(store: SqlStore, running: Jobs) -> None:
+    """No work begins without its row, and the account's place is free again."""
+    began: list[int] = []
+
+    async def work(_: Progress) -> None:
+        began.append(1)
+
+    await store.close()
+    for _ in range(service.PER_ACCOUNT + 1):
+        with pytest.raises(StoreError):
+            await running.run(CALL, work, svm=None)
+    assert (began, running.running) == ([], 0)
+
+
+async def test_a_job_that_begins_during_a_stop_ends_at_once(running: Jobs) -> None:
+    """A call whose job is being stored while the service stops gets a job that was interrupted."""
+    began: list[int] = []
+
+    async def work(_: Progress) -> None:
+        began.append(1)
+
+    run = asyncio.create_task(running.run(CALL, work, svm=None, return_timeout=10))
+    await asyncio.sleep(0)  # it has passed the door, and waits for the database
+    running.stop()
+    ran = await run
+    assert ran.error is not None
+    assert ran.error.kind is errors.JOB_INTERRUPTED
+    assert began == []
