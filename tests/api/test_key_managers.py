@@ -32,6 +32,8 @@ async def test_a_cluster_key_manager_is_shown_as_ansible_needs_it(
         for type_ in ("client", "server_ca")
         for found in (await api.admin.get(f"/api/security/certificates?type={type_}")).body["records"]
     ]
+    for server in record["external"]["servers"]:
+        assert server.pop("connectivity")["cluster_availability"] is True
     assert record == {
         "uuid": uuid,
         "scope": "cluster",

@@ -17,17 +17,17 @@ from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource, always, itself
 from keystead.api.resources.certificates import certificate_link
 from keystead.api.resources.connectivity import connectivity_fields
-from keystead.api.resources.key_servers import SECONDS, key_server_link, new_key_server
+from keystead.api.resources.key_manager_bodies import key_manager_change, new_key_manager
+from keystead.api.resources.key_servers import SECONDS, key_server_link
 from keystead.api.resources.key_stores import key_store_link
 from keystead.api.resources.owner import owner_fields
 from keystead.api.values import BOOLEAN, SECRET, SERVER, TEXT, UUID, Parameter, integer, name, text
 from keystead.core import errors
-from keystead.core.errors import OntapError
-from keystead.core.key_managers import CertificateName, KeyManagerChange, NewKeyManager
+from keystead.core.key_managers import CLIENT_CERTIFICATE, SERVER_CA_CERTIFICATES
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from keystead.api.hal import Reply
     from keystead.api.query import WriteQuery
@@ -52,8 +52,6 @@ VOLUME_ENCRYPTION = {
 _TYPES = {int: integer(0, 2**31 - 1), bool: BOOLEAN, str: TEXT}
 
 _uuid = attrgetter("key_manager.uuid")
-_client_certificate = "external.client_certificate"
-_server_cas = "external.server_ca_certificates"
 _servers = "external.servers"
 
 
@@ -84,13 +82,13 @@ KEY_MANAGERS = Resource(
         ),
         *owner_fields(attrgetter("key_manager.svm"), scope_post=True, patch=True),
         Group(
-            name=_client_certificate,
+            name=CLIENT_CERTIFICATE,
             help="What the cluster shows to key servers.",
             get=itself,
             link=lambda view: certificate_link(view.key_manager.client_certificate),
         ),
         Field(
-            name=f"{_client_certificate}.uuid",
+            name=f"{CLIENT_CERTIFICATE}.uuid",
             type=UUID,
             help="An installed ``client`` certificate.",
             get=attrgetter("key_manager.client_certificate"),
@@ -99,7 +97,7 @@ KEY_MANAGERS = Resource(
             column="client_certificate",
         ),
         Field(
-            name=f"{_client_certificate}.name",
+            name=f"{CLIENT_CERTIFICATE}.name",
             type=text(255),
             help="Its name, in a body instead of the uuid or with it; left out when it is gone.",
             get=attrgetter("client_certificate_name"),
@@ -108,14 +106,14 @@ KEY_MANAGERS = Resource(
             since="9.8",
         ),
         Group(
-            name=_server_cas,
+            name=SERVER_CA_CERTIFICATES,
             help="Whom the cluster believes: common to all servers.",
             get=attrgetter("key_manager.server_ca_certificates"),
             many=True,
             link=certificate_link,
         ),
         Field(
-            name=f"{_server_cas}.uuid",
+            name=f"{SERVER_CA_CERTIFICATES}.uuid",
             type=UUID,
             help="An installed ``server_ca`` certificate.",
             get=itself,
@@ -123,7 +121,7 @@ KEY_MANAGERS = Resource(
             patch=True,
         ),
         Field(
-            name=f"{_server_cas}.name",
+            name=f"{SERVER_CA_CERTIFICATES}.name",
             type=text(255),
             help="Its name, in a body instead of the uuid or with it. Not shown: Ansible compares what is.",
             read=Read.NEVER,
@@ -218,69 +216,13 @@ KEY_MANAGERS = Resource(
     ),
     link=lambda view: f"{COLLECTION}/{segment(_uuid(view))}",
     order=("uuid", UUID, _uuid),
-    returned=f"svm.uuid,{_client_certificate}.uuid,{_server_cas}.uuid,{_servers}.server",
+    returned=f"svm.uuid,{CLIENT_CERTIFICATE}.uuid,{SERVER_CA_CERTIFICATES}.uuid,{_servers}.server",
     absent=frozenset(
         {
             "onboard.key_backup",
         }
     ),
 )
-
-
-def new_key_manager(values: Mapping[str, Any], *, confined: bool, inactive: bool = False) -> NewKeyManager:
-    """A key manager as the caller asks for it, from checked values. A ``scope`` must agree with whose it will be.
-
-    ``confined``: the call is, to an SVM, which the body need not name.
-    """
-    _refuse_onboard(values)
-    svm: Mapping[str, Any] = values.get("svm", {})
-    external: Mapping[str, Any] = values.get("external", {})
-    if values.get("scope") not in {None, "svm" if svm or confined else "cluster"}:
-        raise OntapError(errors.INVALID_VALUE, target="scope", field="scope", reason="it does not agree with svm")
-    client = external.get("client_certificate")
-    return NewKeyManager(
-        svm_uuid=svm.get("uuid"),
-        svm_name=svm.get("name"),
-        client_certificate=_named(client, _client_certificate) if client else None,
-        server_ca_certificates=_named_cas(external.get("server_ca_certificates", ())),
-        servers=tuple(map(new_key_server, external.get("servers", ()))),
-        policy=values.get("policy"),
-        configuration_name=values.get("configuration", {}).get("name", "default"),
-        inactive=inactive,
-    )
-
-
-def key_manager_change(values: Mapping[str, Any]) -> KeyManagerChange:
-    """The changes that a PATCH asks for, from checked values."""
-    _refuse_onboard(values)
-    svm: Mapping[str, Any] = values.get("svm", {})
-    external: Mapping[str, Any] = values.get("external", {})
-    if "servers" in external:
-        raise OntapError(errors.FIELD_NOT_SETTABLE, target=_servers, field=_servers)
-    client, cas = external.get("client_certificate"), external.get("server_ca_certificates")
-    return KeyManagerChange(
-        client_certificate=None if client is None else _named(client, _client_certificate),
-        server_ca_certificates=None if cas is None else _named_cas(cas),
-        policy=values.get("policy"),
-        scope=values.get("scope"),
-        svm_uuid=svm.get("uuid"),
-        svm_name=svm.get("name"),
-    )
-
-
-def _refuse_onboard(values: Mapping[str, Any]) -> None:
-    if "onboard" in values:
-        raise OntapError(errors.ONBOARD, target="onboard")
-
-
-def _named(values: Mapping[str, Any], target: str) -> CertificateName:
-    if not values:
-        raise OntapError(errors.MISSING_VALUE, target=f"{target}.uuid", field=f"{target}.uuid")
-    return CertificateName(**values)
-
-
-def _named_cas(items: Iterable[Mapping[str, Any]]) -> tuple[CertificateName, ...]:
-    return tuple(_named(values, f"{_server_cas}[{index}]") for index, values in enumerate(items))
 
 
 async def _create(request: Request, values: dict[str, Any], query: WriteQuery) -> KeyManagerView:
@@ -317,7 +259,7 @@ async def _show(request: Request, wanted: Wanted) -> KeyManagerView:
 
 
 _INACTIVE = Parameter(BOOLEAN, "Whether the cluster's new key manager is a configuration that is not in use yet.")
-_VALIDATE = Parameter(BOOLEAN, "Whether the change runs as a job, which a certificate change does better: it probes.")
+_VALIDATE = Parameter(BOOLEAN, "Whether the change, which proves every key server, runs as a job.")
 _SET_CODES = (errors.ONBOARD, errors.CERTIFICATE_NOT_INSTALLED, errors.EXTERNAL_INCOMPLETE, *_POLICY, *ONE_OWNER)
 _CODES = {
     "GET": (errors.KEY_SERVERS_UNREADABLE,),
@@ -327,10 +269,10 @@ _CODES = {
         *(errors.INACTIVE_RELEASE, *_SET_CODES, *NEW_SERVERS),
     ),
     "PATCH": (
-        *(errors.NOT_ENABLED, errors.INACTIVE_UNCHANGEABLE, errors.KEY_PAIR, errors.KEY_SERVERS_UNREADABLE),
+        *(errors.INACTIVE_UNCHANGEABLE, errors.KEY_PAIR, errors.KEY_SERVERS_UNREADABLE),
         *(*MULTITENANT, *_SET_CODES, *PROBING),
     ),
-    "DELETE": (errors.NOT_ENABLED, errors.KEY_SERVERS_UNREADABLE, *MULTITENANT),
+    "DELETE": (errors.NOT_ENABLED,),
 }
 
 PATHS = Collection(
