@@ -14,7 +14,7 @@ ROLE_NOT_FOUND = row(1261215, 400, "The role was not found.", "No role has this 
 USER_NOT_FOUND = row(1261218, 400, "The user was not found.", "The account whose password is to be set does not exist.")
 LAST_ADMIN = row(
     5636098,
-    409,
+    400,
     "Last unlocked account that has an admin role cannot be deleted.",
     "Nobody would be left who can administer the cluster with a password: it is not locked or given a lesser role,"
     " either.",
