@@ -1,0 +1,100 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``: who may read them, and what they say."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.api.app import create_app
+from keystead.app.wiring import running
+from keystead.core import errors
+from keystead.core.model import Account, Role
+from keystead.settings import Settings
+from tests.api.conftest import PASSWORD
+from tests.peers.asgi import AsgiClient, assert_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.api.conftest import Api
+    from tests.peers.fixtures import Pki
+    from tests.peers.processes import Program
+
+ANONYMOUS = {"authorization": None}
+
+
+@pytest.mark.parametrize(("path", "text"), [("/healthz", b"ok\n"), ("/readyz", b"ready\n"), ("//readyz/", b"ready\n")])
+async def test_health_needs_no_login_and_says_one_word(api: Api, path: str, text: bytes) -> None:
+    """200 and the word, in plain text; HEAD without it; nothing else may be asked of them."""
+    answer = await api.admin.get(path, headers=ANONYMOUS)
+    assert (answer.status, answer.content) == (200, text)
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    head = await api.admin("HEAD", path, headers=ANONYMOUS)
+    assert (head.status, head.content, head.headers["content-length"]) == (200, b"", str(len(text)))
+    refused = await api.admin.post(path, {}, headers=ANONYMOUS)
+    assert_error(refused, errors.METHOD_NOT_SUPPORTED)
+    assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+async def test_a_process_without_its_database_is_alive_and_not_ready(api: Api) -> None:
+    """503 without a reason, while the process itself is well; so with another release's schema."""
+    with api.store.database.writer.connect() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    assert (await api.admin.get("/readyz", headers=ANONYMOUS)).status == 503
+    await api.store.close()
+    answer = await api.admin.get("/readyz", headers=ANONYMOUS)
+    assert (answer.status, answer.content) == (503, b"not ready\n")
+    assert (await api.admin.get("/healthz", headers=ANONYMOUS)).status == 200
+
+
+async def test_metrics_need_a_cluster_account(api: Api) -> None:
+    """Nobody without a login, no SVM account; a reader of the cluster may."""
+    assert_error(await api.admin.get("/metrics", headers=ANONYMOUS), errors.AUTHENTICATION_FAILED)
+    assert (await api.readonly.get("/metrics")).status == 200
+    assert_error(await api.admin.post("/metrics", {}), errors.METHOD_NOT_SUPPORTED)
+    svm = (await api.admin.post("/api/svm/svms?return_records=true", {"name": "vs0"})).body["records"][0]
+
+    def add(tx: object) -> None:
+        stored = tx.svm(svm["uuid"])  # type: ignore[attr-defined]
+        admin = tx.account("admin")  # type: ignore[attr-defined]
+        tx.put_account(Account("owner", Role.VSADMIN, admin.password_hash, svm=stored))  # type: ignore[attr-defined]
+
+    await api.store.write(add)
+    owner = AsgiClient(create_app(api.services), "owner", PASSWORD)
+    assert_error(await owner.get("/metrics"), errors.NOT_AUTHORIZED)
+
+
+async def test_a_setting_opens_the_metrics(made_home: Path) -> None:
+    """``metrics_public``: no login for ``/metrics``, and for nothing else."""
+    async with running(Settings(data=made_home, metrics_public=True)) as open_:
+        client = AsgiClient(create_app(open_.services))
+        assert (await client.get("/metrics", headers=ANONYMOUS)).status == 200
+        assert_error(await client.get("/api/cluster", headers=ANONYMOUS), errors.AUTHENTICATION_FAILED)
+
+
+async def test_the_metrics_are_in_prometheus_format(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
+    """Well-formed, ours only, with the answers counted by method and status, and no secret or password among them."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    await api.key_manager(pki, [pykmip_servers[0].address])
+    await api.admin.get("/api/security/key-managers/nope")
+    await api.admin("BREW", "/api/cluster")
+    answer = await api.admin.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    text = answer.content.decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert all(re.fullmatch(r"keystead_[a-z_]+", name) for name in families)
+    counted = {
+        (sample.labels["method"], sample.labels["status"]): sample.value
+        for sample in families["keystead_http_requests"].samples
+        if sample.name.endswith("_total")
+    }
+    assert counted["POST", "201"] == 3
+    assert counted["GET", "404"] == 1
+    assert counted["other", "405"] == 1
+    assert PASSWORD not in text
+    assert families["keystead_probe_queue"].samples[0].value == 0
+    assert families["keystead_jobs_running"].samples[0].value == 0
