@@ -89,16 +89,19 @@ class Authority:
     """A certificate authority; with a parent, an intermediate one."""
 
     def __init__(
-        self, name: str = "Key Server CA", *, parent: Authority | None = None, identifiers: bool = True
+        self,
+        name: str = "Key Server CA",
+        *,
+        parent: Authority | None = None,
+        identifiers: bool = True,
+        ends: timedelta = 30 * DAY,
     ) -> None:
         self.key: Key = make_key("ec")
         self.parent = parent
         self._identifiers = identifiers
         issuer = parent or self
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(
-            self._name, issuer._name, self.key, datetime.now(UTC) - 30 * DAY, datetime.now(UTC) + 30 * DAY
-        )
+        builder = _builder(self._name, issuer._name, self.key, datetime.now(UTC) - 30 * DAY, datetime.now(UTC) + ends)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         usage = x509.KeyUsage(
             digital_signature=True,

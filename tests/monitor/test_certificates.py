@@ -1,0 +1,97 @@
+"""Certificates in use: announced before they expire, once, and shown in the metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from keystead.core.certificates import NewCertificate
+from keystead.core.key_managers import CertificateName, NewKeyManager
+from keystead.core.key_servers import NewKeyServer
+from keystead.core.secret import Secret
+from keystead.core.server_address import ServerAddress
+from tests.monitor.conftest import CALL, Node, watching
+from tests.peers import fault_servers as fault
+from tests.peers import kmip_answers as kmip
+from tests.peers.certificates import Authority, server_context
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.peers.fixtures import Pki
+
+YEAR = timedelta(days=365)
+
+
+async def announced(node: Node, count: int) -> list[dict[str, str]]:
+    """Wait for so many events of certificates; return their parameters, with the event's name."""
+    async with asyncio.timeout(10):
+        while len(found := await node.events("mgmtgwd.")) < count:  # noqa: ASYNC110 - the database is polled
+            await asyncio.sleep(0.05)
+    return [dict(event.parameters) | {"event": event.name.rpartition(".")[2]} for event in found]
+
+
+async def test_certificates_that_expire_soon_are_announced_once(home: Path, pki: Pki) -> None:
+    """Ours, the CA's and the key server's, each once, also after a restart; the expired one as that."""
+    server = pki.server_ca.issue(ends=timedelta(seconds=6))
+    context = server_context(server, client_ca=pki.client_ca)
+    with fault.FaultServer(fault.tls(context, kmip.answering())) as running:
+        address = f"127.0.0.1:{running.port}"
+        async with watching(home, pki) as node:
+            await node.key_manager(address)
+            found = await announced(node, 3)
+            assert {(each["type"], each["common_name"], each["key_server"]) for each in found} == {
+                ("client", "keystead", ""),
+                ("server_ca", "Key Server CA", ""),
+                ("server", "key server", address),
+            }
+            (leaf,) = (each for each in found if each["key_server"])
+            assert leaf == {
+                "event": "expiring",
+                "common_name": "key server",
+                "serial_number": f"{server.certificate.serial_number:X}",
+                "certificate_authority": "Key Server CA",
+                "type": "server",
+                "vserver": "keystead",
+                "key_server": address,
+                "days": "0",
+            }
+            expired = (await announced(node, 4))[3]
+            assert (expired["event"], expired["serial_number"]) == ("expired", leaf["serial_number"])
+        async with watching(home, pki) as node:
+            await asyncio.sleep(4)
+            assert len(await node.events("mgmtgwd.")) == 4
+
+
+async def test_certificates_that_last_are_not_announced(home: Path, pki: Pki) -> None:
+    """More than thirty days are enough; the metrics show how many are left of each."""
+    del pki
+    server_ca, client_ca = Authority("Lasting CA", ends=YEAR), Authority("Lasting Client CA", ends=YEAR)
+    own = client_ca.issue((), common_name="keystead", purpose="client", ends=100 * timedelta(days=1))
+    context = server_context(server_ca.issue(ends=50 * timedelta(days=1)), client_ca=client_ca)
+    with fault.FaultServer(fault.tls(context, kmip.answering())) as running:
+        address = f"127.0.0.1:{running.port}"
+        async with watching(home, None) as node:  # type: ignore[arg-type]
+            install = node.open.services.certificates.install
+            key = Secret(own.key_pem)
+            client = await install(CALL, NewCertificate("client", own.certificate_pem, name="c", private_key=key))
+            ca = await install(CALL, NewCertificate("server_ca", server_ca.pem, name="ca"))
+            asked = (NewKeyServer(ServerAddress.parse(address)),)
+            new = NewKeyManager(None, None, CertificateName(client.uuid), (CertificateName(ca.uuid),), asked)
+            await node.open.services.key_managers.create(CALL, new)
+            await node.until_connected()
+            await asyncio.sleep(2)
+            assert await node.events("") == []
+            text = (await node.open.services.health.telemetry.exposition())[0].decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    ours = {each.labels["type"]: round(each.value) for each in families["keystead_certificate_days_left"].samples}
+    assert ours == {"client": 100, "server_ca": 365}
+    (shown,) = families["keystead_key_server_certificate_days_left"].samples
+    assert round(shown.value) == 50
+    assert shown.labels["address"] == shown.labels["key_server"] == address
+    assert shown.labels["role"] == "primary"
+    (state,) = families["keystead_key_server_available"].samples
+    assert (state.value, state.labels) == (1, shown.labels)
