@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from keystead.core import errors
 from keystead.core.certificates import NewCertificate
@@ -204,6 +204,21 @@ async def test_a_change_that_comes_while_a_server_is_proved(
     assert await world.stored(uuid) == [moved]
 
 
+async def test_a_name_that_comes_to_mean_another_certificate(world: World, other_ca: Authority, pki: Pki) -> None:
+    """A creation proves again when the CA of this name is another one by the time it is stored."""
+    gate = Gate(pki.server_ca, pki)
+    client, _ = await world.certificates()
+    old = await install(world, "server_ca", pki.server_ca.pem, "ca")
+    names = CertificateName(client), (CertificateName(name="ca"),)
+    create = world.services.key_managers.create(CALL, NewKeyManager(None, None, *names, (asked(gate.address),)))
+    with gate.server:
+        async with gate.shut(create) as waiting:
+            await world.services.certificates.delete(CALL, old)
+            await install(world, "server_ca", other_ca.pem, "ca")
+        assert (await refused(waiting)).kind is errors.SERVER_CA_REFUSED
+    assert await world.services.key_managers.page(CALL, Page()) == ()
+
+
 # --- who may name which certificate ---
 
 
@@ -292,10 +307,21 @@ async def test_a_page_reads_servers_and_names_at_once(world: World, servers: lis
         for wanted in (EVERYTHING, frozenset[str]()):
             counted.clear()
             views = await world.services.key_managers.page(CALL, Page(limit=limit, wanted=wanted))
-            costs[limit, bool(wanted)] = len([text for text in counted if text.startswith("SELECT")])
+            costs[limit, bool(wanted)] = len([sql for sql in counted if sql.startswith("SELECT")])
             assert len(views) == limit
             for view in views:
                 assert [str(server.address) for server in view.servers] == (servers[:1] if wanted else [])
                 assert (view.client_certificate_name is not None) == bool(wanted)
     assert costs[1, True] == costs[5, True] == costs[1, False] + 2
     assert costs[1, False] == costs[5, False]
+
+
+async def test_unreadable_key_servers(world: World, servers: list[str]) -> None:
+    """65536834 where servers are shown, and only there."""
+    uuid = await world.key_manager(servers[0])
+    with world.open.store.database.writer.begin() as connection:
+        connection.execute(text("ALTER TABLE key_servers RENAME TO lost"))
+    key_managers = world.services.key_managers
+    for call in (key_managers.get(CALL, uuid, EVERYTHING), key_managers.page(CALL, Page(wanted=EVERYTHING))):
+        assert (await refused(call)).kind is errors.KEY_SERVERS_UNREADABLE
+    assert (await key_managers.get(CALL, uuid, frozenset())).key_manager.uuid == uuid

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sqlalchemy import text
+
 from keystead.core import errors
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.service.ports import Page
@@ -92,3 +94,12 @@ async def test_others_key_stores_do_not_exist(world: World, servers: list[str]) 
         assert (await refused(call)).kind is errors.KEY_STORE_UNKNOWN
     assert (await refused(world.services.key_managers.delete(own, uuid))).kind is errors.ENTRY_NOT_FOUND
     assert (await refused(world.services.key_managers.change(own, uuid, change("x")))).kind is errors.ENTRY_NOT_FOUND
+
+
+async def test_unreadable_key_servers(world: World, servers: list[str]) -> None:
+    """65536834, as for a key manager."""
+    uuid = await inactive(world, servers[0])
+    with world.open.store.database.writer.begin() as connection:
+        connection.execute(text("ALTER TABLE key_servers RENAME TO lost"))
+    error = await refused(world.services.key_stores.enable(CALL, uuid, enabled=True))
+    assert error.kind is errors.KEY_SERVERS_UNREADABLE

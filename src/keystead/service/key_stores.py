@@ -14,10 +14,7 @@ from keystead.service.proving import first_failure
 from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from keystead.core.key_servers import ServersState
-    from keystead.core.probing import ProbeResult
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports import Page, Store, Transaction
@@ -41,36 +38,27 @@ class KeyStores:
         return await self._store.read(lambda tx: tx.page(KeyManager, call.within(page)))
 
     async def enable(self, call: Call, uuid: str, *, enabled: bool) -> None:
-        """Prove every server of an inactive key store, then enable it, or raise one OntapError."""
-        while True:
-            state, planned = await self._store.read(lambda tx: _planned(tx, call, uuid, enabled=enabled))
-            with concerning(planned.svm):
-                results = await self._prover.probe(call, planned, state.certificates, state.servers)
-                found = first_failure(results)
-                if found is not None:
-                    raise OntapError(errors.SERVERS_UNAVAILABLE, arguments=found[1].arguments)
-            if await self._store.write(lambda tx: self._enable(tx, call, state, planned, results)):  # noqa: B023
-                return
+        """Prove every server of an inactive key store, then enable it, or raise one OntapError.
 
-    def _enable(
-        self,
-        tx: Transaction,
-        call: Call,
-        proved: ServersState,
-        planned: KeyManager,
-        results: Sequence[ProbeResult],
-    ) -> bool:
-        """Store it; False when other servers or certificates were proved. Nobody makes another one meanwhile."""
-        tx.cluster(lock=True)
-        state, again = _planned(tx, call, planned.uuid, enabled=True, lock=True)
-        if (again, state.servers) != (planned, proved.servers):
-            return False
+        What is proved cannot change meanwhile: nothing else can be done to an inactive one but to discard it.
+        """
+        state, planned = await self._store.read(lambda tx: _planned(tx, call, uuid, enabled=enabled))
         with concerning(planned.svm):
-            check_certificates(planned, installed(tx, planned, lock=True))
-        tx.change_key_manager(planned)
-        self._prover.accepted(tx, planned.svm, state.servers, results)
-        self._audit.succeed(tx, call, f"enabled key manager {planned.uuid}", svm=planned.svm)
-        return True
+            results = await self._prover.probe(call, planned, state.certificates, state.servers)
+            found = first_failure(results)
+            if found is not None:
+                raise OntapError(errors.SERVERS_UNAVAILABLE, arguments=found[1].arguments)
+
+        def enable(tx: Transaction) -> None:
+            tx.cluster(lock=True)  # nobody creates another one meanwhile
+            state, planned = _planned(tx, call, uuid, enabled=enabled, lock=True)
+            with concerning(planned.svm):
+                check_certificates(planned, installed(tx, planned, lock=True))
+            tx.change_key_manager(planned)
+            self._prover.accepted(tx, planned.svm, state.servers, results)
+            self._audit.succeed(tx, call, f"enabled key manager {uuid}", svm=planned.svm)
+
+        await self._store.write(enable)
 
     async def discard(self, call: Call, uuid: str) -> None:
         """Delete a key store that is not enabled, with its servers."""
