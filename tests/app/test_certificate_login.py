@@ -52,9 +52,16 @@ class Door:
         """A certificate of the account."""
         return self.issue(self.name)
 
-    def issue(self, name: str, authority: Authority | None = None, **dates: timedelta) -> Credentials:
+    def issue(
+        self,
+        name: str,
+        authority: Authority | None = None,
+        starts: timedelta = -DAY,
+        ends: timedelta = 10 * DAY,
+    ) -> Credentials:
         """A client certificate in this name."""
-        return (authority or self.authority).issue((), common_name=name, purpose="client", **dates)
+        issuer = authority or self.authority
+        return issuer.issue((), common_name=name, purpose="client", starts=starts, ends=ends)
 
     def connect(self, credentials: Credentials | None, version: str = "1.3") -> http.client.HTTPSConnection:
         """A connection with a certificate, or without one."""
@@ -107,7 +114,7 @@ def test_a_certificate_logs_in(door: Door, version: str) -> None:
                 answer = ask(connection)
                 assert (answer.status, answer.body["username"], answer.body["roles"]) == (200, door.name, ["readonly"])
             assert connection.sock is not None
-            assert connection.sock.version() == f"TLSv{version}"  # type: ignore[attr-defined]
+            assert connection.sock.version() == f"TLSv{version}"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -304,3 +311,12 @@ def test_many_connections_at_once_while_cas_change(door: Door) -> None:
                 connection.connect()
             assert [ask(connection).status for connection in connections] == [200] * 8
             assert door.admin("DELETE", f"{CERTIFICATES}/{uuid}").status == 200
+
+
+def test_refused_handshakes_disturb_no_other_connection(door: Door) -> None:
+    """Connections that are open go on, on the same thread of the service as those that fail."""
+    stranger = door.issue(door.name, Authority("Another CA"))
+    with closing(door.connect(door.credentials, "1.2")) as old, closing(door.connect(door.credentials)) as new:
+        for turn in range(30):
+            assert_tls_refuses(door, stranger, "1.2" if turn % 2 else "1.3")
+            assert [ask(connection).status for connection in (old, new)] == [200, 200]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from keystead.core.client_login import prove
 from keystead.core.errors import AUTHENTICATION_FAILED, OntapError
 from keystead.core.model import Account, CertificateType, Node, Release, Role, Svm
 from keystead.service import certificate_logins as module
@@ -56,13 +57,13 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     """Count, and verify."""
-    count, real = Counted(), module.prove
+    count = Counted()
 
-    def prove(*arguments: object) -> ClientProof:
+    def counting(*arguments: Any) -> ClientProof:
         count.times += 1
-        return real(*arguments)  # type: ignore[arg-type]
+        return prove(*arguments)
 
-    monkeypatch.setattr(module, "prove", prove)
+    monkeypatch.setattr(module, "prove", counting)
     return count
 
 
