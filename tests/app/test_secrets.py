@@ -135,6 +135,20 @@ def key_server_passwords(scene: Scene, path: str) -> None:
     scene.call("incomplete", 400, "POST", MANAGERS, {"external": external})
 
 
+def passphrases(scene: Scene, path: str) -> None:
+    """Of an Onboard Key Manager, which there is not: refused in every call, form and place."""
+    one = path.removesuffix("/key-servers")
+    for name, method, where in (("made", "POST", MANAGERS), ("changed", "PATCH", one)):
+        onboard = {"passphrase": scene.secret(name), "existing_passphrase": scene.secret(f"{name} before")}
+        scene.call(f"onboard {name}", 400, method, where, {"onboard": onboard})
+        scene.call(f"onboard {name} dotted", 400, method, where, {"onboard.passphrase": scene.secret(f"{name} dotted")})
+        scene.call(f"onboard {name} listed", 400, method, where, {"onboard": {"passphrase": [scene.secret("listed")]}})
+        secret = quote(scene.secret(f"{name} in the URL"), safe="")
+        scene.call(f"onboard {name} in the URL", 400, method, f"{where}?onboard.passphrase={secret}", {})
+    common_criteria = {"cc_mode_enabled": True, "passphrase": scene.secret("Common Criteria")}
+    scene.call("Common Criteria mode", 400, "PATCH", "/security/key-manager-configs", common_criteria)
+
+
 def malformed_bodies(scene: Scene, path: str) -> None:
     """Bodies that are not JSON, or not of our strict kind, with a secret inside."""
 
@@ -244,6 +258,7 @@ def test_no_secret_is_found_where_it_does_not_belong(
         failed_logins(scene)
         private_keys(scene)
         key_server_passwords(scene, path)
+        passphrases(scene, path)
         malformed_bodies(scene, path)
         if rows is sqlite_rows:
             broken_database(scene, path)
