@@ -101,6 +101,15 @@ async def test_a_post_that_fails_is_rolled_back(api: Api) -> None:
     assert set(await svms(api)) == {"taken"}
 
 
+async def test_a_key_in_the_wrong_place_is_not_repeated(api: Api) -> None:
+    """What names a record in a message is masked as in the audit record."""
+    name = "-----BEGIN PRIVATE KEY-----c4nary"
+    await api.admin.post(SVMS, {"name": name})
+    job, found = await results(api, await api.admin.post(SVMS, of(name)))
+    assert job["message"] == 'POST of record "name: ***" failed. Reason: duplicate entry'
+    assert "c4nary" not in repr(found["errors"])
+
+
 async def test_a_failure_in_time_is_the_answer(api: Api) -> None:
     """A job that fails within ``return_timeout`` answers with its error, and is recorded once as a whole."""
     await api.admin.post(SVMS, {"name": "taken"})

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.accepted import job_reply
-from keystead.api.checking import RECORDS, check_records, joined
+from keystead.api.checking import RECORDS, check_records, joined, masked
 from keystead.api.errors import error_body
 from keystead.api.hal import Reply, render, self_link
 from keystead.api.query import read_get
@@ -165,7 +165,8 @@ class _Work:
         if record.key is not None:
             return f"{self._resource.key}: {record.key}"
         names = [name for name, item in self._resource.fields.items() if item.read is Read.KEY or name == "name"]
-        told = [(name, value_of(body, name)) for name in names]
+        shown_body = masked(self._resource, body)
+        told = [(name, value_of(shown_body, name)) for name in names]
         shown = ", ".join(f"{name}: {quoted(value)}" for name, value in told if isinstance(value, str))
         return shown or f"{RECORDS}[{place}]"
 
