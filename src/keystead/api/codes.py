@@ -40,3 +40,56 @@ PUBLIC_KEY = (errors.KEY_SIZE, errors.HASH_FUNCTION)
 
 SUBJECT = (errors.COMMON_NAME_INVALID, errors.SUBJECT_MALFORMED)
 """Of the name in a certificate or request."""
+
+# --- what the form of an operation brings -----------------------------------------------------------------------------
+
+EVERY_CALL = (
+    *(errors.AUTHENTICATION_FAILED, errors.NOT_AUTHORIZED, errors.INTERNAL_ERROR, errors.SHUTTING_DOWN),
+    *(errors.UNEXPECTED_ARGUMENT, errors.FIELD_TWICE, errors.INVALID_VALUE, errors.INVALID_FIELD_VALUE),
+    *(errors.FIELDS_EXCLUDE_EACH_OTHER, errors.SVM_NOT_FOUND),
+)
+"""The last two are also of the headers that name an SVM."""
+
+PATH = (errors.INVALID_PATH_VALUE, errors.ENTRY_NOT_FOUND, errors.API_NOT_FOUND)
+"""Of a path that holds a value."""
+
+FILTERS = (errors.FIELD_NOT_QUERYABLE, errors.EXPRESSION_WITHOUT_VALUE)
+
+READ = (
+    *(errors.BODY_NOT_ALLOWED, errors.INVALID_FIELDS_VALUE, errors.FIELD_NOT_READABLE, errors.FIELDS_BRACES),
+    *FILTERS,
+)
+
+LIST = (
+    *READ,
+    *(errors.FIELD_NOT_ORDERED, errors.VALUE_TWICE, errors.MISSING_VALUE, errors.QUERY_QUOTE),
+    *(errors.QUERY_INCOMPLETE, errors.QUERY_EMPTY, errors.QUERY_WITHOUT_FIELDS, errors.QUERY_FIELD_TWICE),
+)
+
+RESULTS = (errors.JOB_RUNNING, errors.JOB_ELSEWHERE)
+
+WRITE = (
+    *(errors.INVALID_JSON, errors.JSON_OUT_OF_RANGE, errors.BODY_TOO_LARGE, errors.BODY_TOO_SLOW),
+    *(errors.UNSUPPORTED_CONTENT, errors.SECRET_IN_URL, errors.QUERY_ONLY_IN_GET),
+)
+
+BODY = (
+    *WRITE,
+    *(errors.FIELD_NOT_SETTABLE, errors.INVALID_SECRET_VALUE, errors.ARRAY_EXPECTED, errors.ARRAY_NOT_EXPECTED),
+    *(errors.MISSING_VALUE, errors.VALUE_TWICE),
+)
+
+POST = (*BODY, errors.POST_FILTER)
+
+DELETE = (*WRITE, errors.BODY_NOT_ALLOWED)
+
+JOB = (errors.JOB_INTERRUPTED, errors.TOO_MANY_REQUESTS)
+
+RECORDS = (*JOB, errors.RECORD_FAILED, errors.RECORDS_LEFT, errors.RECORDS_PARTIAL, errors.FIELD_NOT_READABLE)
+"""Of a job that writes several objects, and of how it is taken back."""
+
+MANY = (*LIST, *BODY, *RECORDS, errors.QUERY_REQUIRED)
+"""Of what changes all objects that a query or ``records`` names."""
+
+MANY_GONE = (*MANY, errors.BODY_NOT_ALLOWED)
+"""The same, of DELETE."""

@@ -1,0 +1,265 @@
+"""The API's description, OpenAPI 3.1.1, written from the declared operations and resources. Pure, made once.
+
+Nothing of an installation is in it. Beside the specification's words it has ``x-since`` (the ONTAP release of a field)
+and ``x-errors`` (the table of errors). Source: OpenAPI Specification 3.1.1.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keystead import __version__
+from keystead.api import codes, schemas
+from keystead.api.declared import Form
+from keystead.api.examples import EXAMPLES
+from keystead.api.openapi_answers import answer, body, may_be_job, reference, refusals, successes
+from keystead.api.openapi_parts import HEADERS, INFO, PARAMETER_GROUPS, SCHEMAS, SECURITY, path_parameter
+from keystead.api.resources import PATHS, RESOURCES
+from keystead.api.schemas import listed, markdown, object_of
+from keystead.core import errors
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keystead.api.declared import Codes, Operation
+    from keystead.api.resource import Resource
+    from keystead.api.schemas import Schema
+    from keystead.core.errors import ErrorKind
+
+_WORDS = {"svm": "SVM", "ems": "EMS"}
+_METHODS = ("GET", "POST", "PATCH", "DELETE")
+
+
+class _Kind(NamedTuple):
+    """What the form of an operation decides: its summary and name, groups of parameters, codes."""
+
+    summary: str
+    name: str
+    parameters: tuple[str, ...]
+    codes: Codes
+
+
+_FILTERS = "filters"  # the group of a resource's own parameters
+_MANY = ("write", "many", _FILTERS)
+_KINDS = {
+    Form.LIST: _Kind("List {plural}", "collection_get", ("read", "list", _FILTERS), codes.LIST),
+    Form.LIST_OR_RESULTS: _Kind(
+        "List {plural}", "collection_get", ("read", "list", _FILTERS), (*codes.LIST, *codes.RESULTS)
+    ),
+    Form.SHOW: _Kind("Show {one}", "get", ("read", _FILTERS), codes.READ),
+    Form.CREATE: _Kind("Create {plural}", "create", ("write",), codes.POST),
+    Form.CHANGE: _Kind("Change {one}", "modify", ("write",), codes.BODY),
+    Form.REMOVE: _Kind("Delete {one}", "delete", ("write",), codes.DELETE),
+    Form.CHANGE_MANY: _Kind("Change {plural}, by query or records", "collection_modify", _MANY, codes.MANY),
+    Form.REMOVE_MANY: _Kind("Delete {plural}, by query or records", "collection_delete", _MANY, codes.MANY_GONE),
+    Form.SET: _Kind("Change {one}", "modify", ("write",), codes.BODY),
+    Form.ACT: _Kind("", "create", ("write",), codes.POST),
+    Form.COMMAND: _Kind("", "create", ("write",), codes.POST),
+}
+_ALWAYS = (*codes.EVERY_CALL, *codes.PATH, *codes.WRITE, errors.METHOD_NOT_SUPPORTED)
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the document. Treat it as read-only."""
+    paths = {template(path): _path_item(path, operations) for path, operations in sorted(PATHS.items())}
+    return {
+        "openapi": "3.1.1",
+        "info": {"title": "Keystead REST API", "version": __version__, **INFO},
+        "servers": [{"url": "/"}],
+        "security": [{name: []} for name in SECURITY],
+        "tags": [{"name": title(resource), "description": markdown(resource.help)} for resource in _served()],
+        "paths": paths,
+        "x-errors": [
+            {"code": str(kind.code), "status": kind.status, "message": kind.text, "cause": kind.cause}
+            for kind in errors.TABLE
+        ],
+        "components": {
+            "securitySchemes": SECURITY,
+            "schemas": SCHEMAS | dict(_schemas()),
+            "parameters": dict(_parameters()),
+            "headers": HEADERS,
+            "responses": {f"error{status}": said for status, said in _common().items()},
+        },
+    }
+
+
+def title(resource: Resource) -> str:
+    """How people read a resource's name."""
+    return " ".join(_WORDS.get(word, word) for word in resource.name.split("_"))
+
+
+def template(path: str) -> str:
+    """A route's path as OpenAPI writes it."""
+    return path.replace(":path}", "}")
+
+
+def _served() -> list[Resource]:
+    """The resources that paths serve, each once, in their order."""
+    served = {operation.resource.name for operations in PATHS.values() for operation in operations.values()}
+    return [resource for resource in RESOURCES if resource.name in served]
+
+
+# --- paths ---
+
+
+def _path_item(path: str, operations: dict[str, Operation]) -> dict[str, Any]:
+    names = [part.strip("{}").removesuffix(":path") for part in path.split("/") if part.startswith("{")]
+    item: dict[str, Any] = {"parameters": [path_parameter(name) for name in names]} if names else {}
+    for method in _METHODS:
+        if method in operations:
+            item[method.lower()] = _operation(path, method, operations[method])
+    if "GET" in operations:
+        item["head"] = _head(item["get"])
+    return item | {"options": _options(path, next(iter(operations.values())))}
+
+
+def _operation(path: str, method: str, operation: Operation) -> dict[str, Any]:
+    resource, kind = operation.resource, _KINDS[operation.form]
+    said: dict[str, Any] = {
+        "operationId": f"{resource.name}_{kind.name}",
+        "tags": [title(resource)],
+        "summary": operation.summary or _summary(path, operation),
+        "parameters": [
+            *_references(kind.parameters, operation),
+            *(_parameter(name, parameter.type.schema, parameter.help) for name, parameter in operation.own.items()),
+        ],
+    }
+    examples = [example for example in EXAMPLES if (example.path, example.method) == (path, method)]
+    content = body(operation, examples)
+    if content is not None:
+        said["requestBody"] = content
+    refused = dict(refusals(_codes(path, operation), operation, examples))
+    said["responses"] = dict(sorted([*successes(operation, examples), *_shared(refused).items()]))
+    return said
+
+
+def _codes(path: str, operation: Operation) -> Iterator[ErrorKind]:
+    """The errors that an operation may answer."""
+    yield from (*codes.EVERY_CALL, *_KINDS[operation.form].codes, *operation.codes)
+    if "{" in path:
+        yield from codes.PATH
+    if operation.form in {Form.CHANGE, Form.SET, Form.CHANGE_MANY}:
+        yield operation.resource.empty_patch
+    if operation.form in {Form.CREATE, Form.CHANGE, Form.SET, Form.CHANGE_MANY}:
+        yield from (field.refusal for field in operation.resource.fields.values() if field.refusal)
+    if may_be_job(operation):
+        yield from codes.RECORDS
+
+
+@cache
+def _common() -> dict[str, Any]:
+    """The refusals that many operations share, by status."""
+    return dict(refusals(_ALWAYS))
+
+
+def _shared(refused: dict[str, Any]) -> dict[str, Any]:
+    """Refusals as references, where they are the common ones."""
+    return {
+        status: {"$ref": f"#/components/responses/error{status}"} if said == _common().get(status) else said
+        for status, said in refused.items()
+    }
+
+
+def _summary(path: str, operation: Operation) -> str:
+    name = title(operation.resource)
+    only = not path.endswith("}")
+    one = f"the {name}" if only else f"{'an' if name[0] in 'aeiE' else 'a'} {name}"
+    return _KINDS[operation.form].summary.format(one=one, plural=f"{name}s")
+
+
+def _references(groups: tuple[str, ...], operation: Operation) -> Iterator[Schema]:
+    """The common parameters, the fields to filter by (of one object those in arrays), and the headers."""
+    resource = operation.resource
+    for group in (*groups, "header"):
+        for name in PARAMETER_GROUPS.get(group, ()):
+            yield {"$ref": f"#/components/parameters/{group}.{name}"}
+    for name in _filters(resource) if _FILTERS in groups else ():
+        if operation.form is not Form.SHOW or resource.in_array(name):
+            yield {"$ref": f"#/components/parameters/{resource.name}.{name}"}
+
+
+def _filters(resource: Resource) -> Iterator[str]:
+    return (name for name, field in resource.fields.items() if field.read is not Read.NEVER)
+
+
+def _head(get: dict[str, Any]) -> dict[str, Any]:
+    """HEAD is GET without the body."""
+    responses = {
+        status: {name: said for name, said in answer_.items() if name != "content"}
+        | ({} if "description" in answer_ else {"description": HTTPStatus(int(status)).phrase})
+        for status, answer_ in get["responses"].items()
+    }
+    for said in responses.values():
+        said.pop("$ref", None)
+    return {
+        **get,
+        "operationId": get["operationId"].removesuffix("get") + "head",
+        "summary": f"{get['summary']}: headers only",
+        "responses": responses,
+    }
+
+
+def _options(path: str, operation: Operation) -> dict[str, Any]:
+    kinds = (*codes.EVERY_CALL, errors.BODY_NOT_ALLOWED, *(codes.PATH if "{" in path else ()))
+    name = "_".join(part.strip("{}") for part in template(path).split("/")[2:])
+    allowed = answer("The methods of this path.", reference("empty"), ("Allow",))
+    return {
+        "operationId": f"{name}_options",
+        "tags": [title(operation.resource)],
+        "summary": "Name the methods",
+        "parameters": [*_references((), operation)],
+        "responses": {"200": allowed, **_shared(dict(refusals(kinds)))},
+    }
+
+
+# --- components ---
+
+
+def _schemas() -> Iterator[tuple[str, Schema]]:
+    operations = [operation for methods in PATHS.values() for operation in methods.values()]
+    tried = {operation.tried.name: operation.tried for operation in operations if operation.tried is not None}
+    for resource in [*_served(), *tried.values()]:
+        name = resource.name
+        yield name, schemas.shown(resource)
+        yield f"{name}.list", _records(resource)
+        yield f"{name}.changed", _records(resource, changed=True)
+        for method in ("POST", "PATCH"):
+            if any(field.settable(method) for field in resource.fields.values()):
+                yield f"{name}.{method.lower()}", schemas.settable(resource, method)
+
+
+def _records(resource: Resource, *, changed: bool = False) -> Schema:
+    """The schema of a list, or of what a write says of the objects that it changed: nothing unless it was asked."""
+    properties = {
+        "records": listed(reference(resource.name)),
+        "num_records": {"type": "integer", "minimum": 0, "description": "How many records this answer is about."},
+        "_links": reference("list_links"),
+        "errors": listed(reference("error")) | {"description": "What failed, with continue_on_failure or of a job."},
+    }
+    properties |= (
+        {"jobs": listed(reference("job_of")) | {"description": "The jobs that objects are changed by."}}
+        if changed
+        else {"rollback_errors": listed(reference("error")) | {"description": "What a job could not take back."}}
+    )
+    return object_of(properties, [] if changed else ["num_records"])
+
+
+def _parameters() -> Iterator[tuple[str, dict[str, Any]]]:
+    for group, parameters in PARAMETER_GROUPS.items():
+        where = "header" if group == "header" else "query"
+        for name, parameter in parameters.items():
+            yield f"{group}.{name}", _parameter(name, parameter.type.schema, parameter.help, where)
+    for resource in _served():
+        for name in _filters(resource):
+            field = resource.fields[name]
+            schema = dict(field.type.schema)
+            typed = schema if schema == {"type": "string"} else {"anyOf": [schema, {"type": "string"}]}
+            yield f"{resource.name}.{name}", _parameter(name, typed, f"Filter. {field.help}")
+
+
+def _parameter(name: str, schema: Any, help_: str, where: str = "query") -> dict[str, Any]:
+    return {"name": name, "in": where, "description": markdown(help_), "schema": dict(schema)}

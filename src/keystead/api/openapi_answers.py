@@ -1,0 +1,160 @@
+"""Bodies and answers of an operation in the API's description: what its form, resource and codes make of them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keystead.api import schemas
+from keystead.api.declared import Form
+from keystead.api.hal import HAL_TYPE, JSON_TYPE
+from keystead.api.schemas import listed, object_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from keystead.api.declared import Operation
+    from keystead.api.examples import Example
+    from keystead.api.schemas import Schema
+    from keystead.core.errors import ErrorKind
+
+_TYPES = (HAL_TYPE.decode(), JSON_TYPE.decode())
+_JOB = "job_started"
+_REFUSAL_HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 503: ("Retry-After",)}
+_OF_MANY = {Form.CHANGE_MANY, Form.REMOVE_MANY}
+
+
+class _Success(NamedTuple):
+    """An answer: its status, what it means, the schemas that it may have (``*`` is the resource's name), headers."""
+
+    status: int
+    text: str
+    schemas: tuple[str, ...]
+    headers: tuple[str, ...] = ()
+
+
+_JOB_RUNS = _Success(202, "The job runs.", (_JOB,), ("Location",))
+_SUCCESSES = {
+    Form.LIST: (_Success(200, "The records.", ("*.list",), ("Link",)),),
+    Form.LIST_OR_RESULTS: (_Success(200, "The records, or a job's results.", ("*.list",), ("Link",)),),
+    Form.SHOW: (_Success(200, "The object.", ("*",)),),
+    Form.CREATE: (
+        _Success(201, "Created. `Location` is the (first) new object, or a job's results.", ("*.changed", _JOB),
+                 ("Location",)),
+        _JOB_RUNS,
+    ),
+    Form.CHANGE: (_Success(200, "Changed.", ("*.changed", _JOB)), _Success(202, "The job runs.", (_JOB,))),
+    Form.REMOVE: (_Success(200, "Deleted.", ("*.changed",)),),
+    Form.CHANGE_MANY: (_Success(200, "Changed, as far as `num_records` says.", ("*.changed", _JOB)), _JOB_RUNS),
+    Form.REMOVE_MANY: (_Success(200, "Deleted, as far as `num_records` says.", ("*.changed", _JOB)), _JOB_RUNS),
+    Form.SET: (_Success(200, "Changed.", ("empty",)),),
+    Form.ACT: (_Success(200, "The object.", ("*",)),),
+    Form.COMMAND: (_Success(201, "Done.", ("empty",)),),
+}  # fmt: skip
+
+
+def body(operation: Operation, examples: Iterable[Example]) -> dict[str, Any] | None:
+    """The request body, None for none."""
+    schema = _body(operation)
+    if schema is None:
+        return None
+    content = {JSON_TYPE.decode(): {"schema": schema, **_examples(examples, "body")}}
+    return {"content": content, "required": operation.form is not Form.REMOVE_MANY}
+
+
+def _body(operation: Operation) -> Schema | None:
+    resource = operation.resource
+    post, patch = reference(f"{resource.name}.post"), reference(f"{resource.name}.patch")
+    match operation.form:
+        case Form.CREATE:
+            return {"anyOf": [post, object_of({"records": listed(post)}, ["records"])]}
+        case Form.ACT | Form.COMMAND:
+            return post
+        case Form.CHANGE | Form.SET:
+            return patch
+        case Form.CHANGE_MANY:
+            records = listed(schemas.named(resource, schemas.settable(resource, "PATCH")))
+            return {"anyOf": [patch, object_of({"records": records}, ["records"])]}
+        case Form.REMOVE_MANY:
+            return object_of({"records": listed(schemas.named(resource))})
+        case _:
+            return None
+
+
+def reference(name: str) -> Schema:
+    """A schema of the components."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def successes(operation: Operation, examples: Iterable[Example]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The answers other than refusals, by status."""
+    for success in _SUCCESSES[operation.form]:
+        names = [name for name in success.schemas if name != _JOB or may_be_job(operation)]
+        if operation.tried is not None and success.status == 200:
+            names.append(f"{operation.tried.name}.list")
+        if names:
+            of_status = [example for example in examples if example.status == success.status]
+            yield str(success.status), answer(success.text, _any_of(operation, names), success.headers, of_status)
+    if operation.tried is not None and operation.form is Form.CREATE:
+        yield "200", answer("What a dry run found.", reference(f"{operation.tried.name}.list"))
+
+
+def may_be_job(operation: Operation) -> bool:
+    """Whether an answer may be a job."""
+    return operation.job or operation.form in _OF_MANY or (
+        operation.form is Form.CREATE and not operation.resource.bulk
+    )  # fmt: skip
+
+
+def _any_of(operation: Operation, names: list[str]) -> Schema:
+    found = [reference(name.replace("*", operation.resource.name)) for name in names]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def answer(
+    text: str, schema: Schema, headers: tuple[str, ...] = (), examples: Iterable[Example] = ()
+) -> dict[str, Any]:
+    """An answer, which comes as plain JSON or with links."""
+    shown = _examples(examples, "answer")
+    said: dict[str, Any] = {
+        "description": text,
+        "content": {type_: {"schema": schema, **shown} for type_ in _TYPES},
+    }
+    if headers:
+        said["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
+    return said
+
+
+def _examples(examples: Iterable[Example], part: str) -> dict[str, Any]:
+    shown = {
+        example.name: {"summary": example.title, "value": getattr(example, part)}
+        for example in examples
+        if getattr(example, part) is not None
+    }
+    return {"examples": shown} if shown else {}
+
+
+def by_status(kinds: Iterable[ErrorKind]) -> list[tuple[int, list[ErrorKind]]]:
+    """The kinds of each status, each once, in the order of their codes."""
+    found: dict[int, list[ErrorKind]] = {}
+    for kind in sorted(dict.fromkeys(kinds), key=lambda kind: kind.code):
+        found.setdefault(kind.status, []).append(kind)
+    return sorted(found.items())
+
+
+def refusals(
+    kinds: Iterable[ErrorKind], operation: Operation | None = None, examples: Iterable[Example] = ()
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The refusals, by status."""
+    many = operation is not None and operation.form in _OF_MANY
+    for status, of_status in by_status(kinds):
+        yield str(status), refusal(of_status, [e for e in examples if e.status == status], many=many)
+
+
+def refusal(kinds: list[ErrorKind], examples: Iterable[Example] = (), *, many: bool = False) -> dict[str, Any]:
+    """A refusal of one status. Its schema names the codes; one of ``many`` objects says what was done before."""
+    status = kinds[0].status
+    numbers = sorted({str(kind.code) for kind in kinds}, key=int)
+    error = {"properties": {"error": {"properties": {"code": {"enum": numbers}}}}}
+    schema = {"allOf": [reference("error_of_many" if many else "error_response"), error]}
+    return answer(HTTPStatus(status).phrase, schema, _REFUSAL_HEADERS.get(status, ()), examples)

@@ -1,0 +1,128 @@
+"""What the API's description says of all operations alike: conventions, parameters, headers, the error body, links."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.parameters import FIELDS, LIST_PARAMETERS, READ_PARAMETERS, WRITE_PARAMETERS
+from keystead.api.schemas import listed, markdown, object_of
+from keystead.api.tunnelling import NAME_HEADER, UUID_HEADER
+from keystead.api.values import BOOLEAN, SERVER, TEXT, UUID, Parameter, integer
+
+if TYPE_CHECKING:
+    from keystead.api.schemas import Schema
+
+INFO = {
+    "summary": "An external key manager for storage, managed through the ONTAP REST API.",
+    "description": (
+        "Every call carries HTTP Basic credentials, or comes over TLS with a client certificate that an account"
+        " names. Every answer is a JSON object. Paths also start with `/api/v1`. `HEAD` is `GET` without the body.\n\n"
+        "**Links**: `_links` come unless `Accept: application/json` asks for plain JSON; in a request body they are"
+        " accepted and ignored. The `next` link of a list holds parameters `start.*` of its own: where the list goes"
+        " on.\n\n"
+        "**Filters**: the name of a field is a parameter. Its value is compared: `*` stands for any text, `!` in"
+        " front negates, `a|b` is either, `a..b` a range, `<`, `<=`, `>`, `>=` compare, `null` is unset, quotes"
+        " hold what is meant as it stands.\n\n"
+        "**Jobs**: a body with `records` is written by a job, but for key servers, which are added at once, all or"
+        " none. `return_timeout` waits for it.\n\n"
+        "**Errors**: the codes of an operation stand with its answers; `x-errors` is the table of all of them."
+    ),
+    "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+}
+
+SECURITY = {
+    "basic": {"type": "http", "scheme": "basic", "description": "An account with the method `password`."},
+    "certificate": {
+        "type": "mutualTLS",
+        "description": "An account with the method `certificate`: the common name of the client's certificate is its"
+        " name.",
+    },
+}
+
+_TUNNEL_HEADERS = {
+    NAME_HEADER: Parameter(TEXT, "Confines the call to the SVM of this name."),
+    UUID_HEADER: Parameter(UUID, "Confines the call to the SVM with this identifier."),
+    "X-Dot-Error-Arguments": Parameter(BOOLEAN, "``false`` leaves ``arguments`` out of errors."),
+}
+
+PARAMETER_GROUPS: dict[str, dict[str, Parameter]] = {
+    "read": {"fields": FIELDS, **READ_PARAMETERS},
+    "list": LIST_PARAMETERS,
+    "write": WRITE_PARAMETERS,
+    "many": {
+        "order_by": LIST_PARAMETERS["order_by"],
+        "max_records": READ_PARAMETERS["max_records"],
+    },
+    "header": _TUNNEL_HEADERS,
+}
+
+_PATH_PARAMETERS = {
+    "uuid": Parameter(UUID, "The object's identifier; of key servers, their key manager's."),
+    "owner": Parameter(UUID, "The identifier of the SVM, or of the cluster, that it belongs to."),
+    "name": Parameter(TEXT, "The object's name."),
+    "server": Parameter(SERVER, "The key server's host and port, percent-encoded (``ks1.example.com%3A5696``)."),
+    "path": Parameter(TEXT, "The privilege's path, percent-encoded as one segment."),
+    "node": Parameter(TEXT, "The node's name."),
+    "index": Parameter(integer(1, 2**63 - 1), "The event's number."),
+}
+
+HEADERS: dict[str, Any] = {
+    name: {"description": help_, "schema": schema}
+    for name, help_, schema in (
+        ("Location", "The path of what was created, or of a job's results.", {"type": "string"}),
+        ("Link", 'The next page of a list, `rel="next"`.', {"type": "string"}),
+        ("Allow", "The methods of the path.", {"type": "string"}),
+        ("WWW-Authenticate", "The way to log in.", {"type": "string"}),
+        ("Retry-After", "Seconds after which to try again.", {"type": "string", "pattern": "^[0-9]+$"}),
+    )
+}
+
+_HREF = object_of({"href": {"type": "string", "format": "uri-reference"}}, ["href"])
+_TEXT = {"type": "string"}
+
+_ERROR = {
+    "type": "object",
+    "description": "ONTAP's error.",
+    "required": ["message", "code"],
+    "properties": {
+        "message": _TEXT | {"description": "What is wrong, for people."},
+        "code": _TEXT | {"pattern": "^[0-9]+$", "description": "ONTAP's code: a number as text."},
+        "target": _TEXT | {"description": "The field or parameter at fault."},
+        "arguments": listed(object_of({"code": _TEXT, "message": _TEXT}, ["code", "message"]))
+        | {"description": "What the message says, for programs."},
+    },
+    "additionalProperties": False,
+}
+_JOB = object_of(
+    {"uuid": dict(UUID.schema), "_links": object_of({"self": _HREF, "results": _HREF}, ["self"])}, ["uuid"]
+)
+
+SCHEMAS: dict[str, Schema] = {
+    "empty": object_of({}),
+    "links": object_of({"self": _HREF}, ["self"]),
+    "list_links": object_of({"self": _HREF, "next": _HREF}),
+    "error": _ERROR,
+    "error_response": object_of({"error": {"$ref": "#/components/schemas/error"}}, ["error"]),
+    "error_of_many": object_of(
+        {
+            "error": {"$ref": "#/components/schemas/error"},
+            "num_records": {"type": "integer", "minimum": 0, "description": "How many were changed before."},
+            "records": listed({"type": "object"}),
+            "jobs": listed({"$ref": "#/components/schemas/job_of"}),
+            "errors": listed({"$ref": "#/components/schemas/error"}),
+            "_links": {"$ref": "#/components/schemas/list_links"},
+        },
+        ["error"],
+    ),
+    "job_of": _JOB,
+    "job_started": object_of({"job": {"$ref": "#/components/schemas/job_of"}}, ["job"]),
+}
+
+
+def path_parameter(name: str) -> dict[str, Any]:
+    """The declaration of a value in a path."""
+    parameter = _PATH_PARAMETERS[name]
+    schema = dict(parameter.type.schema)
+    if schema == {"type": "string"}:
+        schema["minLength"] = 1
+    return {"name": name, "in": "path", "required": True, "description": markdown(parameter.help), "schema": schema}
