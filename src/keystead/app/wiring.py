@@ -6,6 +6,7 @@ The only place where an adapter is chosen. It makes nothing on disk: that is ``i
 from __future__ import annotations
 
 import asyncio
+import resource
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from keystead.store import SqlStore
 
 NODE_FILE = "node.uuid"
+OPEN_FILES = 65536
 
 
 class CannotStart(Exception):  # noqa: N818 - what the operator reads: the service cannot start, because ...
@@ -165,7 +167,15 @@ def serve(settings: Settings) -> None:
     import uvloop
 
     logs.configure(settings)
+    allow_open_files()
     uvloop.run(_serve(settings))
+
+
+def allow_open_files() -> None:
+    """Raise the limit of open files as far as this process may and needs: each watched key server keeps one open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
 async def _serve(settings: Settings) -> None:
