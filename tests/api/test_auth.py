@@ -14,6 +14,7 @@ from keystead.core.model import Account, Role
 from keystead.core.secret import Secret
 from tests.api.conftest import PASSWORD
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.certificates import Authority
 
 if TYPE_CHECKING:
     from keystead.service.ports import Transaction
@@ -84,6 +85,29 @@ async def test_a_password_outside_ascii_logs_in(api: Api) -> None:
     for encoding in ("utf-8", "latin-1"):
         headers = {"authorization": basic("umlaut:pässwörd".encode(encoding))}
         assert (await api.admin.get(SVMS, headers=headers)).status == 200
+
+
+async def test_a_certificate_is_looked_at_without_a_credential(api: Api) -> None:
+    """Its account calls, in its role; with an Authorization header, even a broken one, the header decides."""
+    authority = Authority("Login CA")
+    await api.certificate("client_ca", authority.pem)
+    body = {
+        "name": "operator",
+        "role": {"name": "readonly"},
+        "applications": [{"application": "http", "authentication_methods": ["certificate"]}],
+    }
+    assert (await api.admin.post("/api/security/accounts", body)).status == 201
+    client = AsgiClient(api.admin.app, "admin", PASSWORD)
+    client.client_chain = (authority.issue((), common_name="operator", purpose="client").certificate_pem,)
+    whoami, none = "/api/security/login/whoami", {"authorization": None}
+    assert (await client.get(whoami)).body["username"] == "admin"
+    assert (await client.get(whoami, headers=none)).body["username"] == "operator"
+    assert_error(await client.get(whoami, headers={"authorization": "Basic"}), errors.AUTHENTICATION_FAILED)
+    assert_error(await client.post(SVMS, {"name": "vs0"}, headers=none), errors.NOT_AUTHORIZED)
+    client.client_chain = (Authority("Another CA").issue((), common_name="operator").certificate_pem,)
+    answer = await client.get(whoami, headers=none)
+    assert_error(answer, errors.AUTHENTICATION_FAILED)
+    assert answer.headers["www-authenticate"].startswith("Basic")
 
 
 async def test_readonly_reads(api: Api) -> None:

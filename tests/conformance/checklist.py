@@ -501,6 +501,8 @@ ELSEWHERE = {
     105: ("tests/api/test_certificates.py", "test_a_client_certificate_is_installed_and_read"),
     106: (CLIENT, "test_certificate_in_use"),
     108: ("tests/api/test_auth.py", "test_readonly_writes_nothing"),
+    109: ("tests/api/test_access_matrix.py", "test_every_cell"),
+    110: ("tests/api/test_tunnelling.py", "test_a_tunnelled_call_sees_one_svm"),
     111: ("tests/service/test_audit.py", "test_a_changes_record_is_in_its_transaction"),
     115: ("tests/conformance/test_ansible.py", "test_key_manager"),
 }
@@ -513,7 +515,6 @@ LATER = {
     **dict.fromkeys((59, 70, 116), _WATCHED),
     **dict.fromkeys((63, 64, 69), "operators and order_by come with the query language; until then they are refused"),
     **dict.fromkeys((100, 101, 102, 103), "no keys are kept yet"),
-    **dict.fromkeys((109, 110), "there are cluster accounts only"),
     112: "the audit log is not read through the API yet",
     113: "every call is synchronous: there are no jobs",
     117: "certificates are not watched yet",

@@ -39,6 +39,7 @@ class AsgiClient:
         credential = base64.b64encode(f"{name}:{password}".encode()).decode()
         self.headers = {"authorization": f"Basic {credential}", "host": "keystead.test"}
         self.address: tuple[str, int] | None = ("192.0.2.7", 50000)
+        self.client_chain: tuple[str, ...] = ()  # certificates that TLS would have been shown, PEM
         self.body_reads = 0
 
     async def __call__(
@@ -69,6 +70,8 @@ class AsgiClient:
             "client": self.address,
             "server": ("keystead.test", 443),
         }
+        if self.client_chain:
+            scope["extensions"] = {"tls": {"client_cert_chain": self.client_chain}}
         messages: list[Message] = []
         whole = False
 

@@ -1,0 +1,138 @@
+"""keystead.app.tls: which context a new connection gets."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.app import tls
+from keystead.app.listener import make_certificate
+from keystead.app.tls import CERTIFICATE_FILE, KEY_FILE, TlsContexts
+from keystead.service.ports import StoreError
+from keystead.settings import SettingsError
+from tests.peers.certificates import Authority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CA, OTHER = (Authority(name).pem for name in ("Login CA", "Another CA"))
+
+
+class Authorities:
+    """The CAs that vouch for accounts, as a test sets them; or what reading them raises."""
+
+    def __init__(self) -> None:
+        self.now: tuple[str, ...] = ()
+        self.failure: Exception | None = None
+        self.hang = False
+
+    async def __call__(self) -> tuple[str, ...]:
+        if self.hang:
+            await asyncio.Event().wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.now
+
+
+@pytest.fixture
+def authorities() -> Authorities:
+    """None at first."""
+    return Authorities()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory with the listener's files."""
+    certificate, key = make_certificate("localhost", datetime.now(UTC))
+    (tmp_path / CERTIFICATE_FILE).write_bytes(certificate)
+    (tmp_path / KEY_FILE).write_bytes(key)
+    return tmp_path
+
+
+def names(context: ssl.SSLContext) -> list[str]:
+    """The CAs that a context believes."""
+    return sorted(dict(pair[0] for pair in found["subject"])["commonName"] for found in context.get_ca_certs())
+
+
+def shake_hands(server: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    """A whole handshake in memory, by a client that believes anybody."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.maximum_version = version
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    for _ in range(4):
+        for end in ends:
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+
+
+async def test_nobody_is_asked_without_cas(data: Path, authorities: Authorities) -> None:
+    """One context for all connections, from TLS 1.2 on, without renegotiation; its sessions harm nobody."""
+    contexts = TlsContexts(data, authorities)
+    first = await contexts.newest()
+    assert (first.verify_mode, first.minimum_version) == (ssl.CERT_NONE, ssl.TLSVersion.TLSv1_2)
+    assert first.options & ssl.OP_NO_RENEGOTIATION
+    shake_hands(first, ssl.TLSVersion.TLSv1_2)
+    assert await contexts.newest() is first
+
+
+async def test_cas_are_followed(data: Path, authorities: Authorities) -> None:
+    """A client may show a certificate, of an intermediate CA too; no tickets; the same context until they change."""
+    contexts = TlsContexts(data, authorities)
+    authorities.now = (CA.strip(), OTHER)
+    asking = await contexts.newest()
+    assert (asking.verify_mode, names(asking)) == (ssl.CERT_OPTIONAL, ["Another CA", "Login CA"])
+    assert asking.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert not asking.verify_flags & ssl.VERIFY_X509_STRICT
+    assert asking.options & ssl.OP_NO_TICKET
+    assert asking.num_tickets == 0
+    assert await contexts.newest() is asking
+    authorities.now = (OTHER,)
+    assert names(await contexts.newest()) == ["Another CA"]
+    authorities.now = ()
+    assert (await contexts.newest()).verify_mode == ssl.CERT_NONE
+
+
+async def test_a_context_that_keeps_a_session_is_used_no_more(data: Path, authorities: Authorities) -> None:
+    """TLS 1.2 keeps them, and Python cannot forbid it; TLS 1.3 without tickets keeps none."""
+    contexts = TlsContexts(data, authorities)
+    authorities.now = (CA,)
+    first = await contexts.newest()
+    shake_hands(first, ssl.TLSVersion.TLSv1_3)
+    assert await contexts.newest() is first
+    shake_hands(first, ssl.TLSVersion.TLSv1_2)
+    second = await contexts.newest()
+    assert second is not first
+    assert second.session_stats()["number"] == 0
+
+
+async def test_a_slow_or_dead_database_keeps_nobody_out(
+    data: Path, authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CAs that were known before count on."""
+    contexts = TlsContexts(data, authorities)
+    authorities.now = (CA,)
+    before = await contexts.newest()
+    authorities.failure = StoreError("the database cannot be reached")
+    assert await contexts.newest() is before
+    authorities.hang = True
+    monkeypatch.setattr(tls, "PATIENCE_S", 0.01)
+    assert await contexts.newest() is before
+
+
+async def test_files_that_break_while_it_runs(data: Path, authorities: Authorities) -> None:
+    """The old context goes on; at the start they are an error of the settings."""
+    contexts = TlsContexts(data, authorities)
+    before = await contexts.newest()
+    (data / KEY_FILE).write_text("no key")
+    authorities.now = (CA,)
+    assert await contexts.newest() is before
+    with pytest.raises(SettingsError, match=CERTIFICATE_FILE):
+        TlsContexts(data, authorities)
