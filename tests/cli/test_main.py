@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from keystead import __version__
+from keystead.cli.main import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEAVY = {"sqlalchemy", "alembic", "starlette", "uvicorn", "uvloop", "cryptography", "argon2", "structlog", "rich"}
+
+
+def commands(
+    command: click.Command = cli, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every group and command with the words that lead to it."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            found = command.get_command(click.Context(command), name)
+            assert found is not None
+            yield from commands(found, (*path, name))
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +52,7 @@ def test_starting_imports_little(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", [(), ("db",), ("audit",), ("security",), ("security", "key-manager"), ("security", "certificate")]
+    "group", [path for path, command in commands() if isinstance(command, click.Group)], ids=" ".join
 )
 def test_help(group: tuple[str, ...]) -> None:
     """A group without a command, and -h, print its help."""
@@ -40,6 +60,38 @@ def test_help(group: tuple[str, ...]) -> None:
     bare = subprocess.run([sys.executable, "-m", "keystead", *group], capture_output=True, text=True, check=False)
     assert "Commands:" in asked.stdout
     assert (bare.returncode, bare.stdout + bare.stderr) == (2, asked.stdout)
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [(path, command) for path, command in commands() if not isinstance(command, click.Group)],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_every_command_shows_an_example(path: tuple[str, ...], command: click.Command) -> None:
+    """One line that can be typed: it begins with the command, and its options exist."""
+    assert command.help is not None
+    _, found, example = command.help.partition("Example: ")
+    assert found, path
+    words = shlex.split(example.replace("\n", " "))
+    if path != ("completion",):
+        assert words[: len(path) + 1] == ["keystead", *path]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    """The script of each shell; what it calls completes commands and flags."""
+    script = subprocess.run(
+        [sys.executable, "-m", "keystead", "completion", shell], capture_output=True, text=True, check=True
+    ).stdout
+    assert "_KEYSTEAD_COMPLETE" in script
+    asked = {"COMP_WORDS": "keystead security key-manager external add", "COMP_CWORD": "4"}
+    environment = os.environ | {"_KEYSTEAD_COMPLETE": "bash_complete"} | asked
+    done = subprocess.run(
+        [sys.executable, "-m", "keystead"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "plain,add-servers\n"
 
 
 def test_version() -> None:

@@ -55,6 +55,29 @@ def test_the_password_is_asked_for_while_output_goes_into_a_pipe(folder: Path, a
     assert (folder / "out.json").read_text() == "[]\n"
 
 
+@pytest.mark.parametrize(("again", "status"), [("another-horse-1", 0), ("another-horse-2", 2)])
+def test_a_new_password_is_asked_for_twice(folder: Path, environment: dict[str, str], again: str, status: int) -> None:
+    """Without an echo; two that differ make nothing."""
+    create = ("keystead", "security", "login", "create", "--user-or-group-name", f"typed-{status}")
+    with Terminal(create, folder, environment) as terminal:
+        terminal.wait_for(f"New password of typed-{status}: ")
+        terminal.type("another-horse-1\n")
+        terminal.wait_for("The same again: ")
+        terminal.type(f"{again}\n")
+        assert terminal.end() == status
+        assert ("the two passwords differ" in terminal.screen) is bool(status)
+        assert "horse" not in terminal.screen
+
+
+def test_what_takes_time_is_shown_on_a_terminal(folder: Path, environment: dict[str, str]) -> None:
+    """And the certificate after it."""
+    create = ("keystead", "security", "certificate", "create", "--type", "root_ca", "--common-name", "shown")
+    with Terminal(create, folder, environment, columns=120) as terminal:
+        terminal.wait_for("making the certificate")
+        assert terminal.end() == 0
+        assert "root_ca" in terminal.screen
+
+
 @pytest.mark.parametrize("key", [CTRL_C, CTRL_D], ids=["ctrl-c", "ctrl-d"])
 def test_a_prompt_is_left(folder: Path, asked: dict[str, str], key: str) -> None:
     """Quietly, with the exit status of an interrupted command."""

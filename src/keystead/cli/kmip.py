@@ -75,6 +75,8 @@ def probe(ctx: click.Context, /, server: str, **flags: Any) -> None:
     """Prove a key server over mutual TLS and KMIP, stage by stage; the port is 5696 unless given.
 
     Exit status: 0 accepted, 1 refused, 2 usage.
+
+    Example: keystead kmip probe ks1 --client-cert client.pem --client-key client.key --server-ca ca.pem
     """
     from keystead.core.probing import ProbeTarget
 

@@ -59,16 +59,7 @@ def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path
 
 def ask_password(user: str) -> str:
     """Ask on the terminal, without echo; raises click.UsageError where there is no terminal."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", getpass.GetPassWarning)
-        try:
-            return getpass.getpass(f"Password of {user}: ")
-        except UnicodeDecodeError:
-            raise click.UsageError("the password is not UTF-8") from None
-        except getpass.GetPassWarning:
-            raise click.UsageError(
-                "no password: set KEYSTEAD_PASSWORD, put it into the profile file, or use a terminal"
-            ) from None
+    return _ask(f"Password of {user}: ", "set KEYSTEAD_PASSWORD, put it into the profile file, or use a terminal")
 
 
 def kmip_password(username: str, file: Path | None) -> str | None:
@@ -93,11 +84,25 @@ def kmip_password(username: str, file: Path | None) -> str | None:
 def new_password(account: str, file: Path | None) -> str:
     """Return a password to give to an account: from the file, or asked for twice on the terminal."""
     if file is None:
-        given: str = click.prompt(f"New password of {account}", hide_input=True, confirmation_prompt=True, err=True)
+        given = _ask(f"New password of {account}: ", "give --password-file, or use a terminal")
+        if _ask("The same again: ", "") != given:
+            raise click.UsageError("the two passwords differ")
         return given
     given = _first_line(file)
     check_utf8(given, "--password-file")
     return given
+
+
+def _ask(prompt: str, instead: str) -> str:
+    """Ask on the terminal, without echo; ``instead`` says what to do where there is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(prompt)
+        except UnicodeDecodeError:
+            raise click.UsageError("the password is not UTF-8") from None
+        except getpass.GetPassWarning:
+            raise click.UsageError(f"no password: {instead}") from None
 
 
 def _first_line(file: Path) -> str:

@@ -49,7 +49,10 @@ def _refusals() -> Iterator[None]:
     help="Read the password of the account admin from this file (one trailing newline is ignored).",
 )
 def init(admin_password_file: Path | None, **flags: Any) -> None:
-    """Make a data directory: root key, database, TLS certificate, account admin. Safe to repeat."""
+    """Make a data directory: root key, database, TLS certificate, account admin. Safe to repeat.
+
+    Example: keystead init --data keystead-data
+    """
     with _refusals():
         from keystead.app.initialise import initialise
 
@@ -62,7 +65,10 @@ def init(admin_password_file: Path | None, **flags: Any) -> None:
 @_directory_options
 @click.option("--listen", metavar="HOST:PORT", help=Settings.help("listen"))
 def serve(**flags: Any) -> None:
-    """Serve the REST API until SIGTERM or Ctrl-C. Prints "listening on https://HOST:PORT" once it answers."""
+    """Serve the REST API until SIGTERM or Ctrl-C. Prints "listening on https://HOST:PORT" once it answers.
+
+    Example: keystead serve --data keystead-data --listen 127.0.0.1:8443
+    """
     with _refusals():
         from keystead.app.wiring import serve as serve_
 
@@ -77,7 +83,10 @@ def db() -> None:
 @db.command()
 @_directory_options
 def upgrade(**flags: Any) -> None:
-    """Bring the database to this release's schema."""
+    """Bring the database to this release's schema.
+
+    Example: keystead db upgrade --data keystead-data
+    """
     with _refusals():
         from keystead.app.initialise import upgrade as upgrade_
 
@@ -92,7 +101,10 @@ def audit() -> None:
 @audit.command()
 @_directory_options
 def verify(**flags: Any) -> None:
-    """Walk every node's chain of audit records; exit status 1 when one is broken."""
+    """Walk every node's chain of audit records; exit status 1 when one is broken.
+
+    Example: keystead audit verify --data keystead-data
+    """
     with _refusals():
         from keystead.app.wiring import verify_audit
 
