@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
 
 from keystead.app import tls
 from keystead.app.listener import make_certificate
@@ -55,7 +56,8 @@ def data(tmp_path: Path) -> Path:
 
 def names(context: ssl.SSLContext) -> list[str]:
     """The CAs that a context believes."""
-    return sorted(dict(pair[0] for pair in found["subject"])["commonName"] for found in context.get_ca_certs())
+    shown = [x509.load_der_x509_certificate(der) for der in context.get_ca_certs(binary_form=True)]
+    return sorted(certificate.subject.rfc4514_string().removeprefix("CN=") for certificate in shown)
 
 
 def shake_hands(server: ssl.SSLContext, version: ssl.TLSVersion) -> None:

@@ -56,7 +56,7 @@ class AsgiClient:
         parts = list(chunks) if chunks is not None else [data]
         path, _, query = url.partition("?")
         sent = self.headers | ({"content-length": str(len(data))} if data else {}) | dict(headers or {})
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
