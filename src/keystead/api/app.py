@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route, Router
 
 from keystead.api.auth import Authentication
+from keystead.api.docs import DocsPages
 from keystead.api.errors import ErrorBoundary
 from keystead.api.health import METRICS, Counted, HealthPages, MetricsPage
 from keystead.api.operations import Endpoint
@@ -33,7 +34,7 @@ def create_app(services: Services) -> ASGIApp:
     routes.append(Route(METRICS, MetricsPage(health.telemetry)))
     router = Router(routes, redirect_slashes=False, default=_no_such_path)
     tunnelling = Tunnelling(router, services.svms)
-    pages = HealthPages(Authentication(tunnelling, services.logins, services.certificate_logins), health)
+    pages = DocsPages(HealthPages(Authentication(tunnelling, services.logins, services.certificate_logins), health))
     return Counted(ErrorBoundary(_Paths(pages), services.audit), health.telemetry)
 
 

@@ -71,7 +71,10 @@ def document() -> dict[str, Any]:
         "info": {"title": "Keystead REST API", "version": __version__, **INFO},
         "servers": [{"url": "/"}],
         "security": [{name: []} for name in SECURITY],
-        "tags": [{"name": title(resource), "description": markdown(resource.help)} for resource in _served()],
+        "tags": [
+            {"name": title(resource), "description": markdown(resource.help), "x-schemas": _names(resource)}
+            for resource in _served()
+        ],
         "paths": paths,
         "x-errors": [
             {"code": str(kind.code), "status": kind.status, "message": kind.text, "cause": kind.cause}
@@ -85,6 +88,17 @@ def document() -> dict[str, Any]:
             "responses": {f"error{status}": said for status, said in _common().items()},
         },
     }
+
+
+def _names(resource: Resource) -> list[str]:
+    """The schemas that are about a resource: of its objects, and of what dry runs find of them."""
+    return [resource.name, *(tried.name for tried in _tried() if tried.name.startswith(f"{resource.name}_"))]
+
+
+def _tried() -> list[Resource]:
+    """What dry runs answer, each once."""
+    found = (operation.tried for operations in PATHS.values() for operation in operations.values())
+    return list({resource.name: resource for resource in found if resource is not None}.values())
 
 
 def title(resource: Resource) -> str:
@@ -220,9 +234,7 @@ def _options(path: str, operation: Operation) -> dict[str, Any]:
 
 
 def _schemas() -> Iterator[tuple[str, Schema]]:
-    operations = [operation for methods in PATHS.values() for operation in methods.values()]
-    tried = {operation.tried.name: operation.tried for operation in operations if operation.tried is not None}
-    for resource in [*_served(), *tried.values()]:
+    for resource in [*_served(), *_tried()]:
         name = resource.name
         yield name, schemas.shown(resource)
         yield f"{name}.list", _records(resource)

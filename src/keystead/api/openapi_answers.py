@@ -127,7 +127,11 @@ def answer(
 
 def _examples(examples: Iterable[Example], part: str) -> dict[str, Any]:
     shown = {
-        example.name: {"summary": example.title, "value": getattr(example, part)}
+        example.name: {
+            "summary": example.title,
+            "description": f"`{example.method} {example.url}`",
+            "value": getattr(example, part),
+        }
         for example in examples
         if getattr(example, part) is not None
     }
