@@ -70,12 +70,12 @@ def test_a_new_password_is_asked_for_twice(folder: Path, environment: dict[str, 
 
 
 def test_what_takes_time_is_shown_on_a_terminal(folder: Path, environment: dict[str, str]) -> None:
-    """And the certificate after it."""
-    create = ("keystead", "security", "certificate", "create", "--type", "root_ca", "--common-name", "shown")
-    with Terminal(create, folder, environment, columns=120) as terminal:
-        terminal.wait_for("making the certificate")
-        assert terminal.end() == 0
-        assert "root_ca" in terminal.screen
+    """Until it is done, or refused."""
+    add = ("keystead", "security", "key-manager", "external", "add-servers", "--key-servers", "ks1.example")
+    with Terminal(add, folder, environment, columns=120) as terminal:
+        terminal.wait_for("proving ks1.example")
+        assert terminal.end() == 1
+        assert "Error: the cluster has no key manager" in terminal.screen
 
 
 @pytest.mark.parametrize("key", [CTRL_C, CTRL_D], ids=["ctrl-c", "ctrl-d"])
