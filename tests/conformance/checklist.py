@@ -496,6 +496,8 @@ ELSEWHERE = {
     35: ("tests/core/test_key_servers.py", "test_refused"),
     36: ("tests/service/test_key_servers.py", "test_an_old_node_joins_while_we_probe"),
     37: ("tests/api/test_errors.py", "test_unreadable_key_servers_are_65536834"),
+    59: ("tests/api/test_connectivity.py", "test_a_server_just_added_is_available_at_once"),
+    70: ("tests/api/test_connectivity.py", "test_a_filter_of_node_states_prunes_them_when_asked_to"),
     84: ("tests/service/test_change_key_servers.py", "test_releases_of_nodes"),
     104: ("tests/api/test_certificates.py", "test_checklist_104"),
     105: ("tests/api/test_certificates.py", "test_a_client_certificate_is_installed_and_read"),
@@ -505,17 +507,16 @@ ELSEWHERE = {
     110: ("tests/api/test_tunnelling.py", "test_a_tunnelled_call_sees_one_svm"),
     111: ("tests/service/test_audit.py", "test_a_changes_record_is_in_its_transaction"),
     115: ("tests/conformance/test_ansible.py", "test_key_manager"),
+    116: ("tests/app/test_watching.py", "test_a_server_that_goes_and_comes_back"),
+    117: ("tests/monitor/test_certificates.py", "test_certificates_that_expire_soon_are_announced_once"),
 }
 
-_WATCHED = "servers are not watched yet"
 LATER = {
     **dict.fromkeys((29, 88), "nodes need no quorum of their own: they keep their state in one database"),
     **dict.fromkeys((87, 89), "no keys are kept yet"),
     **dict.fromkeys((91, 92), "key servers are not removed by query yet"),
-    **dict.fromkeys((59, 70, 116), _WATCHED),
     **dict.fromkeys((63, 64, 69), "operators and order_by come with the query language; until then they are refused"),
     **dict.fromkeys((100, 101, 102, 103), "no keys are kept yet"),
     112: "the audit log is not read through the API yet",
     113: "every call is synchronous: there are no jobs",
-    117: "certificates are not watched yet",
 }
