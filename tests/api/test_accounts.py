@@ -112,6 +112,16 @@ async def test_an_account_of_an_svm_is_its_owners(owners: Owners) -> None:
     assert [svm["name"] for svm in (await owners.client("reader").get("/api/svm/svms")).body["records"]] == ["vs2"]
 
 
+async def test_the_cluster_can_be_named_as_owner(owners: Owners) -> None:
+    """By name or uuid, as no owner at all; not in a call that is confined to an SVM."""
+    for number, owner in enumerate(({"name": owners.cluster.name}, {"uuid": owners.cluster.uuid})):
+        answer = await owners.create(f"joe-{number}", owner)
+        assert answer.headers["location"] == owners.path(f"joe-{number}")
+    body = {"name": "joe-9", "password": PASSWORD, "applications": BY_PASSWORD, "owner": {"uuid": owners.cluster.uuid}}
+    answer = await owners.api.admin.post(ACCOUNTS, body, headers={"x-dot-svm-name": "vs1"})
+    assert_error(answer, errors.SVM_NOT_FOUND, "svm.uuid")
+
+
 async def test_a_name_is_taken_in_the_whole_cluster(owners: Owners) -> None:
     """One listener and names without SVM: the same name in another SVM is a duplicate."""
     for owner in (None, "vs1", "vs2"):

@@ -91,11 +91,6 @@ def prove(chain: Sequence[str], authorities: Mapping[str, str], now: datetime) -
     )
 
 
-def _is_authority(_policy: Policy, _certificate: x509.Certificate, constraints: x509.BasicConstraints) -> None:
-    if not constraints.ca:
-        raise ValueError("an issuer is no CA")
-
-
 def _may_sign(_policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
     if usage is not None and not usage.key_cert_sign:
         raise ValueError("an issuer may not sign certificates")
@@ -108,7 +103,7 @@ def _is_for_clients(_policy: Policy, _certificate: x509.Certificate, usage: x509
 
 _AUTHORITY = (
     ExtensionPolicy.permit_all()
-    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_authority)
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)  # that it says "CA" is always checked
     .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign)
 )
 _LEAF = ExtensionPolicy.permit_all().may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _is_for_clients)
