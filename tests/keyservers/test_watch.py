@@ -216,7 +216,9 @@ def test_the_name_of_the_target_is_verified(run: Run) -> None:
 
     async def work() -> str | None:
         async with KeyServer(server_context(SERVER, CLIENT_CA)) as server:
-            assert (await watch_of(server.port).probe(LIMIT_S)).accepted
+            right = watch_of(server.port)
+            assert (await right.probe(LIMIT_S)).accepted
+            right.close()
             return (await watch_of(server.port, server_name="other.example").probe(LIMIT_S)).reason
 
     assert run(work()) == "server_certificate_wrong_name"

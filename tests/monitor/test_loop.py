@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -258,6 +259,66 @@ async def test_what_cannot_be_stored_is_stored_later(
         monkeypatch.setattr(watching_, "record", record)
         await node.until(lost("connection_closed"))
         assert [event.name for event in await node.events()] == ["km.keyserver.notavailable"]
+
+
+async def test_without_its_database_the_monitor_goes_on_and_ends_in_time(
+    node: Node, servers: list[fault.FaultServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the configuration nor what was found can be read or stored: both are said, and looks go on."""
+    with proxy(servers[0].port) as (port, network):
+        await node.key_manager(f"127.0.0.1:{port}", address(servers[1]))
+        await node.until_connected(2)
+        await node.open.store.close()
+        network.fail("reset")
+        await asyncio.sleep(3)
+        assert node.open.monitor.connected == 1
+        began = time.monotonic()
+        await node.open.monitor.close()
+        assert time.monotonic() - began < 3
+    said = capsys.readouterr().out
+    assert "the monitor cannot read its configuration" in said
+    assert "observations are not stored yet" in said
+    assert "certificates are not announced yet" in said
+
+
+async def test_a_look_that_breaks_is_followed_by_another(
+    node: Node, servers: list[fault.FaultServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a look raises, it ends neither the watch of its address nor that of others."""
+    await node.key_manager(address(servers[0]))
+    await node.until_connected()
+    ((watcher, task),) = node.open.monitor._watchers.values()
+    broken = []
+
+    async def check(_: object, limit_s: float) -> bool:
+        broken.append(limit_s)
+        raise RuntimeError("unforeseen")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(watcher._watch), "check", check)
+        await asyncio.sleep(3 * CHECK_S)
+    assert len(broken) >= 2
+    assert not task.done()
+    await asyncio.sleep(2 * CHECK_S)
+    assert available(await node.observation())
+
+
+async def test_too_few_open_files_are_told(
+    node: Node, servers: list[fault.FaultServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """More addresses than half of what the process may open: servers would seem unreachable."""
+    manager = await node.key_manager(address(servers[0]))
+    await node.until_connected()
+    await add(node, manager, address(servers[1]), address(servers[2]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    await node.until_connected(3)
+    assert "too few open files" not in capsys.readouterr().out
+    resource.setrlimit(resource.RLIMIT_NOFILE, (5, hard))
+    try:
+        node.open.monitor._check_descriptors()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "too few open files" in capsys.readouterr().out
 
 
 async def test_the_monitor_ends_in_time_and_leaves_nothing(
