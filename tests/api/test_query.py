@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.api.query import PAGE_LIMIT, next_page, read_get, read_parameters, read_write
+from keystead.api.parameters import PAGE_LIMIT
+from keystead.api.query import next_page, read_get, read_parameters, read_write
 from keystead.api.resources import RESOURCES
 from keystead.api.resources.certificates import CERTIFICATES
 from keystead.api.resources.cluster import CLUSTER
 from keystead.api.resources.key_managers import KEY_MANAGERS
 from keystead.api.resources.key_servers import KEY_SERVERS
 from keystead.api.resources.svms import SVMS
-from keystead.api.values import BOOLEAN
+from keystead.api.values import BOOLEAN, Parameter
 from keystead.core import errors
 from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.model import CertificateType, KeyServer, Svm
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from keystead.core.query_where import Where
 
 UUID = "43e0c191-dc5c-11e8-9b2c-005056bb017d"
+DRY_RUN = {"dry_run": Parameter(BOOLEAN, "")}
 PARAMETERS = ["fields", "max_records", "return_records", "start.uuid", "order_by", "query", "query_fields", "offset"]
 
 
@@ -301,16 +303,16 @@ def test_one_object_takes_filters_of_what_stands_in_its_arrays() -> None:
 def test_bad_parameters_of_a_write(method: str, parameters: dict[str, str], kind: ErrorKind) -> None:
     """Fields do not belong into a POST's URL, secrets into none; a near miss of dry_run is refused."""
     with pytest.raises(OntapError) as caught:
-        read_write(KEY_SERVERS, parameters, method, {"dry_run": BOOLEAN})
+        read_write(KEY_SERVERS, parameters, method, DRY_RUN)
     assert caught.value.kind is kind
     assert caught.value.target == next(iter(parameters))
 
 
 def test_parameters_of_a_write() -> None:
     """return_timeout is accepted and means nothing; the operation's own parameters come back."""
-    query = read_write(KEY_SERVERS, {"return_timeout": "60", "return_records": "True"}, "POST", {"dry_run": BOOLEAN})
+    query = read_write(KEY_SERVERS, {"return_timeout": "60", "return_records": "True"}, "POST", DRY_RUN)
     assert (query.return_records, query.own) == (True, {})
-    assert read_write(KEY_SERVERS, {"dry_run": "true"}, "POST", {"dry_run": BOOLEAN}).own == {"dry_run": True}
+    assert read_write(KEY_SERVERS, {"dry_run": "true"}, "POST", DRY_RUN).own == {"dry_run": True}
 
 
 def test_the_next_page_carries_every_parameter() -> None:

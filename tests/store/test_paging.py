@@ -151,7 +151,7 @@ async def test_sql_finds_what_memory_finds(listed: SqlStore, asked: Any, offset:
     assert list(rows) == found_in_memory(kind, models, where, order)[offset:]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=lists(), limit=st.integers(1, 20))
 async def test_pages_put_together_are_the_list(listed: SqlStore, asked: Any, limit: int) -> None:
     """Going on after the last row of each page finds every row once, in any order, unset values among them."""
@@ -163,6 +163,18 @@ async def test_pages_put_together_are_the_list(listed: SqlStore, asked: Any, lim
         found += rows
         page = replace(page, after=tuple(value_of(rows[-1], key.name) for key in keys))
     assert found == found_in_memory(kind, models, where, order)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("name", ["svm_name", "svm_uuid", "scope"])
+async def test_a_page_goes_on_from_what_is_unset(listed: SqlStore, name: str, descending: bool) -> None:  # noqa: FBT001
+    """And from the last of it to the first that is set, or the reverse, whatever orders behind it."""
+    order = (Order(name, descending), Order("policy", descending=True))
+    page, found = Page(order=order, limit=2), []
+    while rows := await listed.read(lambda tx: tx.page(KeyManager, page)):  # noqa: B023 - run at once
+        found += rows
+        page = replace(page, after=(value_of(rows[-1], name), rows[-1].policy, rows[-1].uuid))
+    assert found == found_in_memory(KEY_MANAGER, MANAGERS, (), order)
 
 
 async def the_rest(store: SqlStore, page: Page, rows: Sequence[KeyManager]) -> list[KeyManager]:

@@ -27,11 +27,12 @@ _OWNER = "svm_name"
 
 
 class _Key(NamedTuple):
-    """One term of an order, and its value in the row to go on from."""
+    """One term of an order, and its value in the row to go on from; ``unset`` when it has none there."""
 
     column: ColumnElement[Any]
     descending: bool
     after: Any = None
+    unset: bool = False
 
     @property
     def term(self) -> ColumnElement[Any]:
@@ -149,8 +150,7 @@ def _keys(kind: Kind[Any], order: Sequence[Order], after: Sequence[Any] | None =
             keys.append(_Key(column, key.descending, "" if after and value is None else value))
             continue
         keys.append(_Key(case((column.is_(None), 1), else_=0), key.descending, int(value is None)))
-        if not after or value is not None:
-            keys.append(_Key(column, key.descending, value))
+        keys.append(_Key(column, key.descending, value, unset=value is None))
     return tuple(keys)
 
 
@@ -160,7 +160,7 @@ def _nullable(name: str, column: ColumnElement[Any]) -> bool:
 
 def _beyond(keys: Sequence[_Key]) -> ColumnElement[bool]:
     """Rows after the place that the keys' values name. Its first condition bounds an index."""
-    *leading, last = keys
+    *leading, last = (key for key in keys if not key.unset)
     beyond = _further(last)
     for key in reversed(leading):
         reached = compared(key.column, Op.AT_MOST if key.descending else Op.AT_LEAST, key.after)
