@@ -57,9 +57,9 @@ def test_light_checks_use_the_connection_that_the_probe_left(run: Run) -> None:
     async def work() -> None:
         async with KeyServer(server_context(SERVER, CLIENT_CA)) as server:
             watch = watch_of(server.port)
-            assert not watch.connected
+            connected = [watch.connected]
             assert (await watch.probe(LIMIT_S)).accepted
-            assert watch.connected
+            connected.append(watch.connected)
             asked = len(server.requests)
             for _ in range(3):
                 assert await watch.check(LIMIT_S)
@@ -67,7 +67,7 @@ def test_light_checks_use_the_connection_that_the_probe_left(run: Run) -> None:
             assert light == [Operation.DISCOVER_VERSIONS] * 3
             assert len(server._tasks) == 2  # the listener's, and one connection's
             watch.close()
-            assert not watch.connected
+            assert [*connected, watch.connected] == [False, True, False]
 
     run(work())
 
