@@ -66,6 +66,10 @@ def _created(*records: dict[str, Any]) -> dict[str, Any]:
     return {"num_records": len(records), "records": list(records)}
 
 
+def _of_vs0(certificate: str) -> dict[str, Any]:
+    return {"svm": {"name": "vs0", **_self(f"{_SVMS}/{SVM}")}, **_self(f"{_CERTIFICATES}/{certificate}")}
+
+
 def _shown(number: int, timeout: int = 25) -> dict[str, Any]:
     return {"server": _server(number), "timeout": timeout, **_server_link(number)}
 
@@ -125,13 +129,8 @@ EXAMPLES: Final = (
         query="type=client|server_ca&svm.name=vs0&order_by=name%20desc&fields=name,type",
         answer={
             "records": [
-                {
-                    "uuid": SERVER_CA,
-                    "name": "vs0-server-ca",
-                    "type": "server_ca",
-                    **_self(f"{_CERTIFICATES}/{SERVER_CA}"),
-                },
-                {"uuid": CLIENT, "name": "vs0-client", "type": "client", **_self(f"{_CERTIFICATES}/{CLIENT}")},
+                {"uuid": SERVER_CA, "name": "vs0-server-ca", "type": "server_ca", **_of_vs0(SERVER_CA)},
+                {"uuid": CLIENT, "name": "vs0-client", "type": "client", **_of_vs0(CLIENT)},
             ],
             "num_records": 2,
             **_self(f"{_CERTIFICATES}?type=client|server_ca&svm.name=vs0&order_by=name%20desc&fields=name,type"),

@@ -1,0 +1,137 @@
+"""keystead.api.docs and docs_page: the description is readable without login, and the page does nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.api.docs_page import page
+from keystead.api.openapi import document
+from keystead.core import errors
+from tests.peers.asgi import assert_error
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Api
+
+PAGES = ("/docs/api", "/docs/api/openapi.json")
+ANONYMOUS = {"authorization": None}
+_VOID = {"meta"}
+_OPTIONAL = {"tr", "td", "th"}  # HTML closes them by itself
+
+
+class Reader(HTMLParser):
+    """What the page is made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.identifiers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.identifiers += [value or "" for name, value in attrs if name == "id"]
+        if tag not in _VOID | _OPTIONAL:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in _OPTIONAL:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def read() -> Reader:
+    reader = Reader()
+    reader.feed(page())
+    return reader
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_it_is_read_without_login_and_is_the_same_for_everyone(api: Api, path: str) -> None:
+    """Neither the account nor anything in the URL or the headers changes a byte."""
+    plain = await api.admin.get(path, headers=ANONYMOUS)
+    assert plain.status == 200
+    for url, sent in ((f"{path}?<script>=1", ANONYMOUS), (f"{path}/", {"host": "<b>"}), (path, {"accept": "text/x"})):
+        answer = await api.admin.get(url, headers=sent)
+        assert (answer.status, answer.content) == (200, plain.content)
+
+
+async def test_the_document_is_the_document(api: Api) -> None:
+    """What is served at /docs/api/openapi.json."""
+    answer = await api.admin.get(PAGES[1], headers=ANONYMOUS)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.body == document()
+
+
+async def test_the_page_may_load_and_run_nothing(api: Api) -> None:
+    """Its policy allows its own style sheet by digest, and nothing else; no frame may hold it."""
+    answer = await api.admin.get(PAGES[0], headers=ANONYMOUS)
+    style = re.findall(r"<style>(.*?)</style>", answer.content.decode(), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256("".join(style).encode()).digest()).decode()
+    assert answer.headers["content-security-policy"] == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_it_is_kept_by_caches_until_it_changes(api: Api, path: str) -> None:
+    """With its tag a second GET is 304 without a body; another tag, or none, brings it whole."""
+    first = await api.admin.get(path, headers=ANONYMOUS)
+    assert "max-age" in first.headers["cache-control"]
+    again = await api.admin.get(path, headers=ANONYMOUS | {"if-none-match": first.headers["etag"]})
+    assert (again.status, again.content) == (304, b"")
+    other = await api.admin.get(path, headers=ANONYMOUS | {"if-none-match": '"x"'})
+    assert (other.status, other.content) == (200, first.content)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_it_is_only_read(api: Api, path: str) -> None:
+    """HEAD has the headers of GET, OPTIONS names the methods, the rest is 405, a body is refused."""
+    whole = await api.admin.get(path, headers=ANONYMOUS)
+    head = await api.admin("HEAD", path, headers=ANONYMOUS)
+    assert (head.status, head.content, head.headers) == (200, b"", whole.headers)
+    options = await api.admin("OPTIONS", path, headers=ANONYMOUS)
+    assert (options.status, options.content) == (200, b"")
+    assert options.headers["allow"] == "GET, HEAD, OPTIONS"
+    refused = await api.admin.post(path, headers=ANONYMOUS)
+    assert_error(refused, errors.METHOD_NOT_SUPPORTED)
+    assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert_error(await api.admin.get(path, body={}, headers=ANONYMOUS), errors.BODY_NOT_ALLOWED)
+
+
+def test_the_page_is_well_formed_and_has_no_script_and_nothing_from_elsewhere(read: Reader) -> None:
+    """Every element is closed; no script, no image, no handler; links stay here."""
+    assert read.open == []
+    assert not read.tags & {"script", "img", "link", "iframe", "object", "form", "base"}
+    for _, name, value in read.attributes:
+        assert not name.startswith("on")
+        assert name not in {"src", "style"}
+        assert name != "href" or value.startswith(("#", "/docs/api"))
+
+
+def test_every_link_of_the_page_leads_somewhere(read: Reader) -> None:
+    """Anchors exist, and each once."""
+    assert len(read.identifiers) == len(set(read.identifiers))
+    anchors = {value[1:] for _, name, value in read.attributes if name == "href" and value.startswith("#")}
+    assert anchors <= set(read.identifiers)
+
+
+def test_the_page_holds_every_operation_and_every_code(read: Reader) -> None:
+    """GET, POST, PATCH and DELETE of each path, and each row of the error table."""
+    said = [
+        operation["operationId"]
+        for item in document()["paths"].values()
+        for method, operation in item.items()
+        if method in {"get", "post", "patch", "delete"}
+    ]
+    assert {*said, *(f"e{kind.status}-{kind.code}" for kind in errors.TABLE)} <= set(read.identifiers)
