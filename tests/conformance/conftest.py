@@ -10,19 +10,34 @@ import pytest
 from netapp_ontap import HostConnection, config
 from netapp_ontap.resources import SecurityCertificate, SecurityKeyManager, Svm
 
-from tests.peers.keystead import PASSWORD
+from tests.peers.keystead import PASSWORD, Installation
+
+FAST: dict[str, Any] = {"poll_interval": 0.1}
+"""A connection's seconds between two looks at a job. (The client says whole ones, and sleeps what it is given.)"""
+
+BOTH_DATABASES = pytest.mark.parametrize("service", ["sqlite", "postgresql"], indirect=True, scope="module")
+"""Has a module's tests run on a service of each engine in turn."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.peers.fixtures import Pki
-    from tests.peers.keystead import Installation, Service
+    from tests.peers.keystead import Service
+    from tests.peers.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
-def service(initialised: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service of the module's own: clients list everything, so that what others made would show."""
-    with initialised.copy(tmp_path_factory.mktemp("service") / "data").serving() as running:
+def service(
+    request: pytest.FixtureRequest, initialised: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service of the module's own, on SQLite unless a module asks for more: clients list what others made, too."""
+    data = tmp_path_factory.mktemp("service") / "data"
+    if getattr(request, "param", "sqlite") == "sqlite":
+        with initialised.copy(data).serving() as running:
+            yield running
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    with postgres.database() as url, Installation(data, url).init().serving() as running:
         yield running
 
 
@@ -32,7 +47,7 @@ def connection(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ho
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # requests prefers them to a session's own ``verify``
         monkeypatch.delenv(name, raising=False)
     ca = service.installation.data / "tls.crt"
-    with HostConnection("127.0.0.1", "admin", PASSWORD, port=service.port, verify=str(ca)) as made:
+    with HostConnection("127.0.0.1", "admin", PASSWORD, port=service.port, verify=str(ca), **FAST) as made:
         monkeypatch.setattr(config, "CONNECTION", made)
         yield made
         made.session.close()

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from tests.conformance.conftest import Installed
 
-FAST = {"poll_interval": 1}
-
 
 @pytest.fixture
 def prefix(connection: HostConnection) -> str:
@@ -31,7 +29,7 @@ def found(prefix: str) -> dict[str, Svm]:
 
 def posted(*names: str, **options: Any) -> list[Any]:
     """Create SVMs by one call."""
-    made: list[Any] = Svm.post_collection([Svm(name=name) for name in names], **FAST, **options)
+    made: list[Any] = Svm.post_collection([Svm(name=name) for name in names], **options)
     return made
 
 
@@ -62,9 +60,9 @@ def test_records_are_changed_and_deleted(prefix: str) -> None:
     records = list(found(prefix).values())
     for svm in records:
         svm.name += "2"
-    assert Svm.patch_collection({}, records=records, **FAST).http_response.ok
+    assert Svm.patch_collection({}, records=records).http_response.ok
     assert set(found(prefix)) == {f"{prefix}-a2", f"{prefix}-b2"}
-    assert Svm.delete_collection(records=list(found(prefix).values()), **FAST).http_response.ok
+    assert Svm.delete_collection(records=list(found(prefix).values())).http_response.ok
     assert found(prefix) == {}
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server, whose network can fail: packets dropped, connections reset."""
+"""A TCP proxy in front of a server, whose network can fail: packets dropped, connections reset, answers lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Network:
-    """What the proxy does: ``forward``, ``drop`` (take everything, pass on nothing) or ``reset``."""
+    """What the proxy does: ``forward``, ``drop`` (take everything, pass on nothing), ``reset`` or ``lose``.
+
+    ``lose`` is for once: the next bytes from the server are not passed on, and their connection ends.
+    """
 
     def __init__(self, target: int) -> None:
         self.mode = "forward"
@@ -48,7 +51,11 @@ class Network:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if self.mode == "forward":
+                if self.mode == "lose" and sink in self._open:
+                    self.mode = "forward"
+                    sink.shutdown(socket.SHUT_RDWR)
+                    return
+                if self.mode in {"forward", "lose"}:
                     sink.sendall(data)
             if self.mode == "forward":
                 sink.shutdown(socket.SHUT_WR)
