@@ -101,7 +101,13 @@ async def test_every_node_has_its_say(api: Api, manager: str) -> None:
 
 async def test_an_inactive_configuration_has_no_connectivity(api: Api, manager: str) -> None:
     """What is not enabled is not watched."""
-    await api.store.write(lambda tx: tx.change_key_manager(replace(tx.key_manager(manager), enabled=False)))  # type: ignore[arg-type]
+
+    def disable(tx: Transaction) -> None:
+        found = tx.key_manager(manager)
+        assert found is not None
+        tx.change_key_manager(replace(found, enabled=False))
+
+    await api.store.write(disable)
     for record in await shown(api, manager, "fields=connectivity"):
         assert "connectivity" not in record
 
