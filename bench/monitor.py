@@ -19,6 +19,7 @@ from uuid import uuid4
 import uvloop
 
 from bench.row import Row
+from keystead.app import logs
 from keystead.app.initialise import initialise
 from keystead.app.wiring import Running, running
 from keystead.core.certificates import NewCertificate
@@ -47,7 +48,8 @@ def watching_cpu() -> Row:
     """Part of a core that watching 4,000 servers every 5 s takes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = Settings(data=folder / "data", egress_allow=("127.0.0.0/8",))
+        settings = Settings(data=folder / "data", egress_allow=("127.0.0.0/8",), log_level="error")
+        logs.configure(settings)
         initialise(settings, b"a password of the bench", terminal=False)
         cores = uvloop.run(_measured(folder, settings))
     return Row(cores, "cores", 0.5, "lower", f"{SERVERS} servers, every {settings.monitor_interval} s")

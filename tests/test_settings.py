@@ -29,6 +29,16 @@ def test_order(tmp_path: Path) -> None:
     assert load({"listen": "g:1"}, environment).listen == "g:1"
 
 
+@pytest.mark.parametrize(("text", "expected"), [("true", True), ("False", False), ("TRUE", True)])
+def test_a_switch_is_true_or_false(tmp_path: Path, text: str, expected: bool) -> None:
+    """In the environment in any case of letters, in the file as TOML has it; off by default."""
+    data = {"KEYSTEAD_DATA": str(tmp_path)}
+    assert load({}, data).metrics_public is False
+    assert load({}, data | {"KEYSTEAD_METRICS_PUBLIC": text}).metrics_public is expected
+    (tmp_path / "keystead.toml").write_text(f"metrics_public = {text.lower()}\n")
+    assert load({}, data).metrics_public is expected
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -38,6 +48,8 @@ def test_order(tmp_path: Path) -> None:
         ("probes_in_all = 0", "a positive whole number"),
         ("probes_in_all = true", "a positive whole number"),
         ('probes_in_all = "many"', "a positive whole number"),
+        ("metrics_public = 1", "true or false is expected"),
+        ('metrics_public = "perhaps"', "true or false is expected"),
         ("egress_allow = [1]", "a list of texts"),
     ],
 )
