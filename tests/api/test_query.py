@@ -106,9 +106,21 @@ def test_filters_are_parsed_compiled_and_shown() -> None:
         (KEY_MANAGERS, {"enabled": "T*"}, [], [[("enabled", "*", ("t", ""))]]),
         (
             KEY_MANAGERS,
-            {"external.servers.server": "a:1"},
+            {"external.servers.server": "a:1|!null|b*"},
             [],
-            [[("external.servers.server", "=", ServerAddress.parse("a:1"))]],
+            [
+                [
+                    ("external.servers.server", "=", ServerAddress.parse("a:1")),
+                    ("external.servers.server", "!null", None),
+                    ("external.servers.server", "*", ("b", "")),
+                ]
+            ],
+        ),
+        (
+            KEY_MANAGERS,
+            {"external.servers.server": "A:1", "external.server_ca_certificates.uuid": f"!{UUID}"},
+            [[("server_address", "=", "a:1")], [("server_ca_certificate", "!=", UUID)]],
+            [],
         ),
         (KEY_SERVERS, {"server": "10.*"}, [], [[("server", "*", ("10.", ""))]]),
         (KEY_SERVERS, {"timeout": "1..9"}, [[("timeout", "..", (1, 9))]], []),
@@ -143,6 +155,13 @@ def test_an_order_is_of_columns_and_ends_with_the_lists_own_key() -> None:
     assert [start.parameter for start in query.starts] == ["start.svm.name", "start.enabled", "start.uuid"]
     by_uuid = read_get(KEY_MANAGERS, {"$orderBy": "uuid desc,enabled"}, single=False)
     assert [start.parameter for start in by_uuid.starts] == ["start.uuid", "start.enabled"]
+
+
+def test_what_stands_in_an_array_orders_nothing() -> None:
+    """The store can filter by it, but a record has several."""
+    with pytest.raises(OntapError) as caught:
+        read_get(KEY_MANAGERS, {"order_by": "external.servers.server"}, single=False)
+    assert caught.value.kind is errors.FIELD_NOT_ORDERED
 
 
 def test_a_place_is_read_back() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keystead.api.resource import Resource
     from keystead.service.ports import Page
 
-_STEP = 1000  # records read at a time
+_STEP = 1000  # records read at a time, at most
 
 
 class Found(NamedTuple):
@@ -33,8 +33,9 @@ async def collect(resource: Resource, query: GetQuery, read: Callable[[Page], Aw
     offset = page.offset if query.rest else 0  # what the store cannot count
     page = replace(page, offset=page.offset - offset)
     found: list[Any] = []
+    step = 0
     while True:
-        step = _STEP if query.rest else min(limit + 1 - len(found), _STEP)
+        step = min(_STEP, max(limit + 1 - len(found), 2 * step if query.rest else 0))
         rows = await read(replace(page, limit=step))
         matching = [view for view in rows if matches(resource, query.rest, view)]
         found += matching[offset:]

@@ -93,7 +93,7 @@ def read_order(resource: Resource, text: str) -> tuple[Order, ...]:
     order = parse_order(text)
     for key in order:
         declared = resource.fields.get(key.name)
-        if declared is None or declared.column is None or declared.many:
+        if declared is None or declared.column is None or declared.many or resource.in_array(key.name):
             raise OntapError(errors.FIELD_NOT_ORDERED, target="order_by", field=quoted(key.name))
     return order
 

@@ -26,9 +26,9 @@ class Field:
     """One field. ``name`` is dotted; the members before the last are groups.
 
     ``get`` reads it from the group's object: a JSON value, or None when there is nothing to show. ``column`` is the
-    column of the store's page that holds it, where there is one: it is filtered and ordered by the store; without it
-    filters are compared in memory, and there is no order. ``many`` is an array. ``given`` is the type of a body's
-    value, where that is another.
+    column of the store's page that holds it, where there is one: then the store filters by it, and orders by it unless
+    it stands in an array; else filters are compared in memory, and there is no order. ``many`` is an array. ``given``
+    is the type of a body's value, where that is another.
     """
 
     name: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Text, TypeDecorator, literal, not_, or_
+from sqlalchemy import BigInteger, Boolean, Text, TypeDecorator, literal, not_, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -14,7 +14,7 @@ from keystead.core.query_where import Condition, Op
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import Column, ColumnElement
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -23,7 +23,22 @@ if TYPE_CHECKING:
 _LARGEST = 2**63 - 1  # what both engines can bind as a whole number
 
 
-def compiled(columns: Mapping[str, ColumnElement[Any]], clause: Clause) -> ColumnElement[bool]:
+class Related(NamedTuple):
+    """A column of the rows that belong to a row, of which any may meet a condition; ``parent`` is the row's key."""
+
+    column: Column[Any]
+    child: Column[Any]
+    parent: Column[Any]
+
+    def meets(self, condition: Condition) -> ColumnElement[bool]:
+        """Ask whether there is such a row."""
+        found = select(self.column).where(self.child == self.parent).correlate(self.parent.table)
+        if condition.op is Op.UNSET:
+            return found.exists() if condition.negated else not_(found.exists())
+        return found.where(_one(self.column, condition)).exists()
+
+
+def compiled(columns: Mapping[str, ColumnElement[Any] | Related], clause: Clause) -> ColumnElement[bool]:
     """A clause on columns by name. Raises KeyError for a name that is not among them."""
     return or_(*(_condition(columns, condition) for condition in clause))
 
@@ -56,11 +71,16 @@ def _compile_unindexed(element: unindexed, compiler: SQLCompiler, **options: Any
     return f"+{column}" if compiler.dialect.name == "sqlite" else column
 
 
-def _condition(columns: Mapping[str, ColumnElement[Any]], condition: Condition) -> ColumnElement[bool]:
+def _condition(columns: Mapping[str, ColumnElement[Any] | Related], condition: Condition) -> ColumnElement[bool]:
     if condition.name == "scope" and condition.op is Op.EQUAL and condition.operand in {"cluster", "svm"}:
         # Asked of the column itself, which has an index.
         condition = Condition("svm_uuid", Op.UNSET, negated=condition.negated is (condition.operand == "cluster"))
-    made = compared(columns[condition.name], condition.op, condition.operand)
+    column = columns[condition.name]
+    return column.meets(condition) if isinstance(column, Related) else _one(column, condition)
+
+
+def _one(column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:
+    made = compared(column, condition.op, condition.operand)
     return not_(made) if condition.negated else made
 
 
@@ -86,13 +106,10 @@ class _Pattern(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Pieces | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: Pieces | None, dialect: Dialect) -> str:
         """Escape the pieces and put the wildcards between them."""
-        if value is None:
-            return None
-        if dialect.name == "sqlite":
-            return "*".join(piece.translate(_GLOB) for piece in value)
-        return "%".join(piece.translate(_LIKE) for piece in value)
+        wildcard, escaped = ("*", _GLOB) if dialect.name == "sqlite" else ("%", _LIKE)
+        return wildcard.join(piece.translate(escaped) for piece in value or ())
 
 
 _GLOB = {ord(character): f"[{character}]" for character in "*?["}

@@ -32,6 +32,7 @@ from keystead.core.model import (
 )
 from keystead.core.server_address import ServerAddress
 from keystead.store import tables
+from keystead.store.conditions import Related
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,7 +45,10 @@ _AUDIT_FIELDS = tuple(item.name for item in fields(AuditRecord))
 
 @dataclass(frozen=True)
 class Kind(Generic[T]):
-    """How one model class is read: ``make`` gets a row of the main table and the child's values."""
+    """How one model class is read: ``make`` gets a row of the main table and the child's values.
+
+    ``related`` are names of what belongs to a row and may restrict a page, but not order it.
+    """
 
     model: type[T]
     main: Table
@@ -52,12 +56,18 @@ class Kind(Generic[T]):
     make: Callable[[Row[Any], tuple[str, ...]], T]
     child: Table | None = None
     identity: str = "uuid"
+    related: tuple[tuple[str, Related], ...] = ()
 
     @cached_property
     def owner(self) -> Column[Any] | None:
         """The column that refers to the SVM whose a row is; None where rows have no owner."""
         column = self.main.c.get("svm_uuid")
         return column if column is not None and column.foreign_keys else None
+
+    @cached_property
+    def filters(self) -> Mapping[str, ColumnElement[Any] | Related]:
+        """What a page may be restricted by."""
+        return {**self.columns, **dict(self.related)}
 
     @cached_property
     def columns(self) -> Mapping[str, ColumnElement[Any]]:
@@ -218,7 +228,31 @@ def _audit_record(row: Row[Any], _: tuple[str, ...]) -> AuditRecord:
 NODE = Kind(Node, tables.nodes, "uuid", node_of)
 SVM = Kind(Svm, tables.svms, "uuid", _svm)
 CERTIFICATE = Kind(Certificate, tables.certificates, "uuid", _certificate, tables.certificate_intermediates)
-KEY_MANAGER = Kind(KeyManager, tables.key_managers, "uuid", _key_manager, tables.key_manager_server_cas)
+KEY_MANAGER = Kind(
+    KeyManager,
+    tables.key_managers,
+    "uuid",
+    _key_manager,
+    tables.key_manager_server_cas,
+    related=(
+        *(
+            (f"server_{name}", Related(column, tables.key_servers.c.key_manager, tables.key_managers.c.uuid))
+            for name, column in (
+                ("address", tables.key_servers.c.address_key),
+                ("timeout", tables.key_servers.c.timeout),
+                ("username", tables.key_servers.c.username),
+            )
+        ),
+        (
+            "server_ca_certificate",
+            Related(
+                tables.key_manager_server_cas.c.certificate,
+                tables.key_manager_server_cas.c.key_manager,
+                tables.key_managers.c.uuid,
+            ),
+        ),
+    ),
+)
 KEY_SERVER = Kind(KeyServer, tables.key_servers, "position", _key_server, tables.secondary_key_servers)
 
 ACCOUNT = Kind(Account, tables.accounts, "name", _account, identity="name")

@@ -73,7 +73,7 @@ def _names(clause: Clause) -> set[str]:
 
 
 def _restricted(kind: Kind[Any], rows: Select[Any], page: Page, keys: Sequence[_Key]) -> Select[Any]:
-    rows = rows.where(*(compiled(kind.columns, clause) for clause in page.where))
+    rows = rows.where(*(compiled(kind.filters, clause) for clause in page.where))
     return rows if page.after is None else rows.where(_beyond(keys))
 
 
@@ -117,7 +117,7 @@ def _of_svms(kind: Kind[Any], where: Where) -> Select[Any]:
     better start than the order, and would sort all rows for each page.
     """
     of_owner = {_OWNER: tables.svms.c.name, "svm_uuid": tables.svms.c.uuid}
-    columns = {name: unindexed(column) for name, column in kind.columns.items()} | of_owner
+    columns = {**kind.filters, **{name: unindexed(column) for name, column in kind.columns.items()}, **of_owner}
     about_owner = [clause for clause in where if _names(clause) <= of_owner.keys()]
     others = [compiled(columns, clause) for clause in where if clause not in about_owner]
     identity = kind.main.c[kind.identity]
@@ -132,7 +132,7 @@ def _of_svms(kind: Kind[Any], where: Where) -> Select[Any]:
 def _of_cluster(kind: Kind[Any], where: Where) -> Select[Any]:
     """The identities of what no SVM owns."""
     rows = _joined(kind, select(kind.main.c[kind.identity].label("identity")), where)
-    return rows.where(kind.main.c.svm_uuid.is_(None), *(compiled(kind.columns, clause) for clause in where))
+    return rows.where(kind.main.c.svm_uuid.is_(None), *(compiled(kind.filters, clause) for clause in where))
 
 
 def _complete(kind: Kind[Any], order: Sequence[Order]) -> tuple[Order, ...]:

@@ -119,6 +119,7 @@ KEY_MANAGERS = Resource(
             get=itself,
             post=True,
             patch=True,
+            column="server_ca_certificate",
         ),
         Field(
             name=f"{SERVER_CA_CERTIFICATES}.name",
@@ -143,9 +144,22 @@ KEY_MANAGERS = Resource(
             get=lambda server: str(server.address),
             post=True,
             required=True,
+            column="server_address",
         ),
-        Field(name=f"{_servers}.timeout", type=SECONDS, help="Seconds.", get=attrgetter("timeout")),
-        Field(name=f"{_servers}.username", type=TEXT, help="KMIP user name.", get=attrgetter("username")),
+        Field(
+            name=f"{_servers}.timeout",
+            type=SECONDS,
+            help="Seconds.",
+            get=attrgetter("timeout"),
+            column="server_timeout",
+        ),
+        Field(
+            name=f"{_servers}.username",
+            type=TEXT,
+            help="KMIP user name.",
+            get=attrgetter("username"),
+            column="server_username",
+        ),
         Field(
             name=f"{_servers}.secondary_key_servers",
             type=TEXT,
