@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conformance.checklist import CHECKLIST, ELSEWHERE, ITEMS, LATER, Call, Item
+from tests.conformance.checklist import CHECKLIST, DECIDED, ELSEWHERE, ITEMS, LATER, NOT_FOLLOWED
 from tests.peers.certificates import Authority, server_context
 from tests.peers.fault_servers import FaultServer, black_hole, refused_port, say, tls
 from tests.peers.keystead import Certificates, create_key_manager, install_certificates
@@ -22,6 +22,7 @@ from tests.peers.kmip_answers import DISCOVER_VERSIONS, GENERAL_FAILURE, QUERY, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.conformance.calls import Call, Item
     from tests.peers.fixtures import Pki
     from tests.peers.keystead import Client, Service
 
@@ -134,13 +135,21 @@ def _filled(text: str, known: dict[str, str]) -> str:
 
 
 def test_the_checklist_is_whole() -> None:
-    """Every line is shown here, shown elsewhere or not built yet, and never two of these."""
-    numbers = [*(item.number for item in CHECKLIST), *ELSEWHERE, *LATER]
+    """Every line is shown here, shown elsewhere, decided otherwise or not built yet, and never two of these."""
+    numbers = [*(item.number for item in CHECKLIST), *ELSEWHERE, *NOT_FOLLOWED, *LATER]
     assert sorted(numbers) == list(range(1, ITEMS + 1))
 
 
 @pytest.mark.parametrize("number", ELSEWHERE)
 def test_what_is_shown_elsewhere_is_there(number: int) -> None:
     """The tests that are named exist."""
-    file, test = ELSEWHERE[number]
-    assert re.search(rf"def {test}\(", (ROOT / file).read_text())
+    for each in ELSEWHERE[number]:
+        file, _, test = each.partition("::")
+        assert re.search(rf"def {test}\(", (ROOT / file).read_text())
+
+
+@pytest.mark.parametrize("number", DECIDED)
+def test_what_is_decided_is_told(number: int) -> None:
+    """The page on deviations has a row for it."""
+    page = (ROOT / "docs/explanation/deviations.md").read_text()
+    assert f"\n| {DECIDED[number]} |" in page
