@@ -228,6 +228,13 @@ async def test_an_empty_text_may_be_left_out_of_the_place(listed: SqlStore) -> N
         assert (row.uuid, row.policy) == ("Z", "")
 
 
+async def test_a_place_without_a_number_is_no_fault(listed: SqlStore) -> None:
+    """Nobody loses one by accident; it is as if the order began behind it."""
+    page = Page(order=(Order("enabled"), Order("policy")), after=(None, "Z", "k"), limit=100)
+    rows = await listed.read(lambda tx: tx.page(KeyManager, page))
+    assert {row.policy >= "Z" for row in rows} == {True}
+
+
 @pytest.mark.parametrize("kind", [Certificate, KeyManager, KeyServer])
 async def test_within_restricts_and_never_replaces(listed: SqlStore, kind: type[Any]) -> None:
     """Two restrictions of one column that contradict each other find nothing."""

@@ -199,7 +199,7 @@ def _after(order: tuple[Order, ...], starts: tuple[Start, ...], left: dict[str, 
     for place, start in enumerate(starts):
         if start in given:
             after.append(start.type.stored(parsed(start.type, start.parameter, given[start])))
-        elif start.type.textual and place < len(order):
+        elif place < len(order):
             after.append(None)
         else:
             raise OntapError(errors.MISSING_VALUE, target=start.parameter, field=start.parameter)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Column, and_, case, func, literal, or_, select, union_all
+from sqlalchemy import Column, String, and_, case, func, literal, or_, select, union_all
 
 from keystead.core.query_where import Op, Order
 from keystead.store import tables
@@ -146,8 +146,10 @@ def _keys(kind: Kind[Any], order: Sequence[Order], after: Sequence[Any] | None =
     for key, value in zip(order, after or [None] * len(order), strict=True):
         column = kind.columns[key.name]
         if not _nullable(key.name, column):
-            # A parameter that is empty gets lost in clients: absent, it is the empty text.
-            keys.append(_Key(column, key.descending, "" if after and value is None else value))
+            # An empty parameter gets lost in clients: what is absent was the empty text.
+            lost = bool(after) and value is None
+            text = isinstance(column.type, String)
+            keys.append(_Key(column, key.descending, "" if lost and text else value, unset=lost and not text))
             continue
         keys.append(_Key(case((column.is_(None), 1), else_=0), key.descending, int(value is None)))
         keys.append(_Key(column, key.descending, value, unset=value is None))
