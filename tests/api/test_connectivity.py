@@ -39,7 +39,8 @@ async def observe(api: Api, manager: str, node: Node, state: State) -> None:
         found = [each for each in tx.observations([server.uuid]) if each.node != SECOND.uuid]
         if node == SECOND:
             tx.put_node(SECOND)
-        tx.put_observation(Observation(node.uuid, server.uuid, "", state, found[0].since))
+        known = any(each.node == node.uuid for each in tx.observations([server.uuid]))
+        tx.put_observations([Observation(node.uuid, server.uuid, "", state, found[0].since)], new=not known)
 
     await api.store.write(work)
 

@@ -7,7 +7,9 @@ import time
 
 import pytest
 
-from keystead.monitor.schedule import BEAT_S, HELD_UP_S, Grid, Heartbeat, Pace
+from keystead.monitor.schedule import BEAT_S, CREDIT_S, HELD_UP_S, Grid, Heartbeat, Pace
+
+CREDIT = int(CREDIT_S * 100)
 
 
 @pytest.mark.parametrize("count", [1, 7, 100, 4000])
@@ -30,13 +32,26 @@ def test_a_grid_is_kept_whatever_looks_take() -> None:
 
 
 async def test_turns_come_at_the_pace() -> None:
-    """Twenty turns at a hundred per second take almost a fifth of a second; one alone waits for nothing."""
+    """What was not used for a while waits for nothing; then a hundred turns per second are a hundred."""
     pace = Pace(100)
     began = time.monotonic()
-    await pace.turn()
-    assert time.monotonic() - began < 0.1
-    await asyncio.gather(*(pace.turn() for _ in range(20)))
-    assert time.monotonic() - began >= 0.19
+    await asyncio.gather(*(pace.turn() for _ in range(CREDIT)))
+    assert time.monotonic() - began < 0.15
+    await asyncio.gather(*(pace.turn() for _ in range(40)))
+    assert time.monotonic() - began >= 0.35
+
+
+async def test_turns_that_cost_little_make_room_for_more() -> None:
+    """Five of them count as one."""
+    pace = Pace(100)
+    began = time.monotonic()
+
+    async def cheap() -> None:
+        await pace.turn()
+        pace.cost_little()
+
+    await asyncio.gather(*(cheap() for _ in range(5 * CREDIT + 100)))
+    assert 0.15 < time.monotonic() - began < 0.8
 
 
 async def test_a_held_up_process_is_noticed() -> None:

@@ -33,7 +33,7 @@ def event(node: str = "node-1", name: str = "km.keyserver.available", **changes:
 
 async def test_an_observation_comes_back_as_it_was(filled: SqlStore) -> None:
     """Of the primary and of a secondary, with certificates and without."""
-    await filled.write(lambda tx: (tx.put_observation(SEEN), tx.put_observation(LOST)))
+    await filled.write(lambda tx: tx.put_observations([SEEN, LOST], new=True))
     assert set(await filled.read(lambda tx: tx.observations_of_node("node-1"))) == {SEEN, LOST}
     assert await filled.read(lambda tx: tx.observations(["km-1-server-0", "km-1-server-1"])) == (SEEN, LOST)
     assert await filled.read(lambda tx: tx.observations(["km-1-server-1"])) == ()
@@ -45,14 +45,16 @@ async def test_a_newer_observation_takes_the_place_of_the_older(filled: SqlStore
     """One row per node and address; those of other nodes and addresses stay."""
     other = replace(SEEN, node="node-2")
     newer = replace(SEEN, state=State.NOT_RESPONDING, since=NOON + timedelta(seconds=1), stage="s", reason="r")
-    await filled.write(lambda tx: [tx.put_observation(each) for each in (SEEN, other, LOST, newer)])
+    await filled.write(
+        lambda tx: (tx.put_observations([SEEN, other, LOST], new=True), tx.put_observations([newer], new=False))
+    )
     assert await filled.read(lambda tx: tx.observations(["km-1-server-0"])) == (newer, other, LOST)
 
 
 async def test_observations_go_with_what_they_are_about(filled: SqlStore) -> None:
     """Those of hosts that a server no longer has, of all nodes; those of a server that is deleted."""
     other = replace(LOST, node="node-2")
-    await filled.write(lambda tx: [tx.put_observation(each) for each in (SEEN, LOST, other)])
+    await filled.write(lambda tx: tx.put_observations([SEEN, LOST, other], new=True))
     await filled.write(lambda tx: tx.forget_observations("km-1-server-0", ["", "alpha"]))
     assert await filled.read(lambda tx: tx.observations(["km-1-server-0"])) == (SEEN,)
     await filled.write(lambda tx: tx.delete_key_manager("km-1"))
@@ -73,6 +75,16 @@ async def test_what_is_watched_is_every_enabled_key_manager(filled: SqlStore) ->
     )
     first = (samples.key_manager(svm=SVM), tuple(samples.key_server(position) for position in range(3)))
     assert await filled.read(lambda tx: tx.watched()) == ((second, tuple(servers)), first, (empty, ()))
+
+
+async def test_several_key_managers_are_read_at_once(filled: SqlStore) -> None:
+    """Those that exist, by uuid, with their CAs; locked for the rest of the transaction or not."""
+    cluster = samples.key_manager("km-0")
+    await filled.write(lambda tx: tx.add_key_manager(cluster))
+    wanted = ["km-0", "km-1", "km-9"]
+    both = (cluster, samples.key_manager(svm=SVM))
+    assert await filled.read(lambda tx: tx.key_managers(wanted)) == both
+    assert await filled.write(lambda tx: tx.key_managers(wanted, lock=True)) == both
 
 
 async def test_the_marker_moves_with_every_change(filled: SqlStore) -> None:

@@ -17,6 +17,12 @@ PROBE_S: Final = 3.5
 """What a probe may take. With an interval of 5 s the last good look, a silent check and the probe that confirms it lie
 within 10 s, and half a second is left to store it."""
 
+LITTLE: Final = 0.2
+"""What a probe that ends before TLS costs, of one that does not."""
+
+CREDIT_S: Final = 0.25
+"""How much of what was not used up may be used later, at once."""
+
 BEAT_S: Final = 0.25
 HELD_UP_S: Final = 0.5
 """A beat that comes so much too late says that the process was held up."""
@@ -49,21 +55,26 @@ class Grid:
 class Pace:
     """Turns that come at most so often per second, first come, first served.
 
-    A probe costs CPU, and its time limit runs while others use it: what begins at once when a network comes back would
-    time out by its own number.
+    A probe costs CPU, most of it for TLS, and its time limit runs while others use it: what begins at once when a
+    network comes back would time out by its own number.
     """
 
     def __init__(self, per_second: float) -> None:
         self._gap_s = 1 / per_second
         self._next = 0.0
+        self._queue = asyncio.Lock()
 
     async def turn(self) -> None:
         """Wait for a turn."""
-        now = asyncio.get_running_loop().time()
-        at = max(now, self._next)
-        self._next = at + self._gap_s
-        if at > now:
-            await asyncio.sleep(at - now)
+        clock = asyncio.get_running_loop().time
+        async with self._queue:
+            while (wait_s := self._next - clock()) > 0:  # noqa: ASYNC110 - the time may move while it sleeps
+                await asyncio.sleep(wait_s)
+            self._next = max(self._next, clock() - CREDIT_S) + self._gap_s
+
+    def cost_little(self) -> None:
+        """Let the next turn come sooner: one that was taken did not come to what costs."""
+        self._next -= self._gap_s * (1 - LITTLE)
 
 
 class Heartbeat:

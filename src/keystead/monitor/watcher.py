@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+BEFORE_TLS = frozenset({"egress", "resolve", "connect"})
+
 EXCUSES = 3
 """How many losses of an address in a row are put down to this process having been held up."""
 
@@ -114,12 +116,15 @@ class Watcher:
         return alive
 
     async def _probe(self) -> Look:
-        await (self._tools.lost if self._is_lost else self._tools.pace).turn()
+        pace = self._tools.lost if self._is_lost else self._tools.pace
+        await pace.turn()
         began = self._clock()
         result = await self._watch.probe(PROBE_S)
         now = self._clock()
         self._tools.metrics.probed(now - began, result.reason or "")
         look = Look.of(result)
+        if look.stage in BEFORE_TLS:
+            pace.cost_little()
         self._probe_due = self._next_probe(now, look)
         return look
 

@@ -13,7 +13,7 @@ from keystead.core.key_servers import secondary_addresses
 from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from keystead.core.model import Event, KeyServer, Observation, Svm
     from keystead.core.probing import ProbeResult
@@ -42,38 +42,50 @@ class Observing:
         for server in servers:
             if any(each.key_server == server.uuid for each in stored):
                 tx.forget_observations(server.uuid, [PRIMARY, *server.secondary_key_servers])
-        add_events(tx, self._apply(tx, svm, servers, changes, stored))
+        owners = {server.key_manager: svm for server in servers}
+        add_events(tx, self._apply(tx, owners, servers, changes, stored))
 
     def apply(
-        self, tx: Transaction, svm: Svm | None, servers: Sequence[KeyServer], changes: Iterable[Change]
+        self,
+        tx: Transaction,
+        owners: Mapping[str, Svm | None],
+        servers: Sequence[KeyServer],
+        changes: Iterable[Change],
     ) -> list[Event]:
-        """Store what changed of a key manager's servers, those that are still there; return what is to be announced."""
-        return self._apply(tx, svm, servers, changes, tx.observations([server.uuid for server in servers]))
+        """Store what changed of these servers, those that are still there; return what is to be announced.
+
+        ``owners`` are the SVMs of the key managers, by their uuids. What is to be stored is stored at once.
+        """
+        return self._apply(tx, owners, servers, changes, tx.observations([server.uuid for server in servers]))
 
     def _apply(
         self,
         tx: Transaction,
-        svm: Svm | None,
+        owners: Mapping[str, Svm | None],
         servers: Sequence[KeyServer],
         changes: Iterable[Change],
         known: Iterable[Observation],
     ) -> list[Event]:
         addresses = {place: address for server in servers for place, address in places(server).items()}
         stored = {Place(each.key_server, each.host): each for each in known if each.node == self._node}
-        vserver = svm.name if svm else cluster_name(tx)
+        cluster = cluster_name(tx) if None in owners.values() else ""
+        after: dict[Place, Observation] = {}
         found = []
         for change in changes:
-            if change.place not in addresses:
+            place = change.place
+            if place not in addresses:
                 continue
-            before = stored.get(change.place)
-            after = observed(self._node, change.place, before, change.look, change.time)
-            if after == before:
+            before = after.get(place) or stored.get(place)
+            now = observed(self._node, place, before, change.look, change.time)
+            if now == before:
                 continue
-            tx.put_observation(after, new=before is None)
-            stored[change.place] = after
-            event = announced(before, after, svm, vserver, str(addresses[change.place]))
+            after[place] = now
+            svm = owners[change.key_manager]
+            event = announced(before, now, svm, svm.name if svm else cluster, str(addresses[place]))
             if event is not None:
                 found.append(event)
+        tx.put_observations([each for place, each in after.items() if place not in stored], new=True)
+        tx.put_observations([each for place, each in after.items() if place in stored], new=False)
         return found
 
 

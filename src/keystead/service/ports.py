@@ -188,13 +188,17 @@ class Transaction(Protocol):
         """Return every enabled key manager with its servers."""
         ...
 
+    def key_managers(self, uuids: Sequence[str], *, lock: bool = False) -> tuple[KeyManager, ...]:
+        """Return those that exist, by uuid; locks are taken in that order, too."""
+        ...
+
     def observations_of_node(self, node: str) -> tuple[Observation, ...]: ...
     def observations(self, key_servers: Collection[str]) -> tuple[Observation, ...]:
         """Return what all nodes observed of these key servers and their secondaries."""
         ...
 
-    def put_observation(self, observation: Observation, *, new: bool = False) -> None:
-        """Store what a node observed of an address, in place of what it observed before; ``new``: nothing."""
+    def put_observations(self, observations: Sequence[Observation], *, new: bool) -> None:
+        """Store what nodes observed of addresses: the first of each (``new``), or in place of what stands there."""
         ...
 
     def forget_observations(self, key_server: str, hosts: Iterable[str]) -> None:

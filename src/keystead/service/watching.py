@@ -7,8 +7,6 @@ When to look, and how often, is the monitor's business.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -137,13 +135,9 @@ class Watching:
         """Store what changed, and announce it. Raises StoreError."""
 
         def work(tx: Transaction) -> list[Event]:
-            found: list[Event] = []
-            for key_manager, group in groupby(
-                sorted(changes, key=attrgetter("key_manager")), attrgetter("key_manager")
-            ):
-                manager = tx.key_manager(key_manager, lock=True)
-                if manager is not None:
-                    found += self._observing.apply(tx, manager.svm, tx.key_servers(key_manager), list(group))
+            locked = tx.key_managers(sorted({change.key_manager for change in changes}), lock=True)
+            owners = {manager.uuid: manager.svm for manager in locked}
+            found = self._observing.apply(tx, owners, tx.key_servers_of(owners), changes)
             add_events(tx, found)
             return found
 

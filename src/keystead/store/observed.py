@@ -28,6 +28,11 @@ _observations = tables.observations.c
 _events = tables.events.c
 _MARKER = select(tables.audit_heads.c.node, tables.audit_heads.c.index).order_by(tables.audit_heads.c.node)
 _ENABLED = KEY_MANAGER.everything.where(tables.key_managers.c.enabled == 1)
+_AMONG = tables.key_managers.c.uuid.in_(bindparam("uuids", expanding=True))
+_KEY_MANAGERS = KEY_MANAGER.everything.where(_AMONG)
+_LOCK_KEY_MANAGERS = (
+    select(tables.key_managers.c.uuid).where(_AMONG).order_by(tables.key_managers.c.uuid).with_for_update()
+)
 _WATCHED_SERVERS = (
     KEY_SERVER.everything.where(
         tables.key_servers.c.key_manager.in_(
@@ -52,6 +57,7 @@ _UPDATE = (
     )
     .values({name: bindparam(name) for name in ("state", "since", "stage", "reason", "certificates")})
 )
+_WHERE = {"node": "the_node", "key_server": "the_server", "host": "the_host"}
 _ADD = insert(tables.observations)
 _FORGET = delete(tables.observations).where(
     _observations.key_server == bindparam("server"), _observations.host.not_in(bindparam("hosts", expanding=True))
@@ -81,18 +87,24 @@ class ObservedRows(Statements):
         }
         return tuple((found, servers.get(found.uuid, ())) for found in self.values_of(KEY_MANAGER, _ENABLED, {}))
 
+    def key_managers(self, uuids: Sequence[str], *, lock: bool = False) -> tuple[KeyManager, ...]:
+        bound = {"uuids": list(uuids)}
+        if lock and self.row_locks:
+            self.all(_LOCK_KEY_MANAGERS, bound, lambda row: row)
+        return self.values_of(KEY_MANAGER, _KEY_MANAGERS, bound)
+
     def observations_of_node(self, node: str) -> tuple[Observation, ...]:
         return self.all(_OF_NODE, {"n": node}, _observation)
 
     def observations(self, key_servers: Collection[str]) -> tuple[Observation, ...]:
         return self.all(_OF_SERVERS, {"servers": list(key_servers)}, _observation) if key_servers else ()
 
-    def put_observation(self, observation: Observation, *, new: bool = False) -> None:
-        row = _row(observation)
-        where = {"the_node": row["node"], "the_server": row["key_server"], "the_host": row["host"]}
-        changed = {name: value for name, value in row.items() if name not in {"node", "key_server", "host"}}
-        if new or not self.change(_UPDATE, changed | where):
-            self.change(_ADD, row)
+    def put_observations(self, observations: Sequence[Observation], *, new: bool) -> None:
+        rows = [_row(observation) for observation in observations]
+        if rows and new:
+            self.change(_ADD, rows)
+        elif rows:
+            self.change(_UPDATE, [{_WHERE.get(name, name): value for name, value in row.items()} for row in rows])
 
     def forget_observations(self, key_server: str, hosts: Iterable[str]) -> None:
         self.change(_FORGET, {"server": key_server, "hosts": list(hosts)})
