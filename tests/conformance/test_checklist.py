@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conformance.checklist import CHECKLIST, DECIDED, ELSEWHERE, ITEMS, LATER, NOT_FOLLOWED
+from tests.conformance.conftest import BOTH_DATABASES
 from tests.peers.certificates import Authority, server_context
 from tests.peers.fault_servers import FaultServer, black_hole, refused_port, say, tls
 from tests.peers.keystead import Certificates, create_key_manager, install_certificates
@@ -76,6 +77,7 @@ def other_client(service: Service, pki: Pki) -> str:
         return install_certificates(client, pki.client_ca.issue((), purpose="client"), pki.server_ca).client
 
 
+@BOTH_DATABASES
 @pytest.mark.parametrize("item", CHECKLIST, ids=lambda item: f"{item.number}-{item.rule.replace(' ', '_')}")
 def test_checklist(
     item: Item, call: Client, names: dict[str, str], certificates: Certificates, other_client: str

@@ -193,6 +193,7 @@ def test_the_audit_log(tenants: Tenants, installed: Installed) -> None:
     settings.http = False
     settings.patch(hydrate=True)
     assert (settings.http, SecurityAuditLog.count_collection(**reads)) == (False, 1)
+    assert SecurityAuditLog.count_collection(state="pending", application="ssh") == 0  # words of ONTAP's
 
 
 @pytest.mark.usefixtures("tenants")

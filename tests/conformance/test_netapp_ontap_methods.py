@@ -170,7 +170,7 @@ def svms(at: Installed) -> None:
     assert (one.name, one.poll(hydrate=True).http_response.status_code) == (f"{prefix}b", 200)
     made = Svm.post_collection([Svm(name=f"{prefix}{letter}") for letter in "cde"], hydrate=True)
     ours = {"name": f"{prefix}*"}
-    assert Svm.count_collection(**ours) == 4
+    assert (Svm.count_collection(**ours), Svm.count_collection(state="stopped", **ours)) == (4, 0)
     assert [svm.name[-1] for svm in Svm.get_collection(order_by="name desc", max_records=3, **ours)] == list("edcb")
     assert Svm.find(name=f"{prefix}b").uuid == one.uuid
     assert {raw.promote().uuid for raw in Svm.fast_get_collection(**ours)} == {svm.uuid for svm in (one, *made)}

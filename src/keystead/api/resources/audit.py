@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SETTINGS_PATH = "/api/security/audit"
 MESSAGES_PATH = "/api/security/audit/messages"
+_APPLICATIONS = ("internal", "console", "rsh", "telnet", "ssh", "ontapi", "http", "system")
+_STATES = ("pending", "success", "error")
 
 SETTINGS = Resource(
     name="audit",
@@ -83,7 +85,7 @@ MESSAGES = Resource(
         ),
         Field(
             name="application",
-            type=one_of("http", "internal"),
+            type=one_of(*_APPLICATIONS),
             help="``http`` for calls of this API and logins; ``internal`` for what the service did by itself.",
             get=lambda view: "http" if view.record.method or view.record.account else "internal",
             read=Read.KEY,
@@ -116,7 +118,7 @@ MESSAGES = Resource(
         ),
         Field(
             name="state",
-            type=one_of("success", "error"),
+            type=one_of(*_STATES),
             help="How the call ended.",
             get=attrgetter("record.state"),
             column="state",

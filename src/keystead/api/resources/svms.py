@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 COLLECTION = "/api/svm/svms"
 _KEY_MANAGER = "key_manager"
+_STATES = ("starting", "running", "stopping", "stopped", "initializing")
+_SUBTYPES = ("default", "dp_destination", "sync_source", "sync_destination")
 
 
 def svm_link(svm: Svm) -> str:
@@ -63,8 +65,8 @@ SVMS = Resource(
             required=True,
             column="name",
         ),
-        Field(name="state", type=one_of("running"), help="Always ``running``.", get=lambda _: "running"),
-        Field(name="subtype", type=one_of("default"), help="Always ``default``.", get=lambda _: "default"),
+        Field(name="state", type=one_of(*_STATES), help="Always ``running``.", get=lambda _: "running"),
+        Field(name="subtype", type=one_of(*_SUBTYPES), help="Always ``default``.", get=lambda _: "default"),
         Field(name="ipspace.name", type=TEXT, help="Always ``Default``.", get=lambda _: "Default"),
         Group(name="aggregates", help="None: there is no storage here.", get=lambda _: (), many=True),
         Field(name="aggregates.name", type=TEXT, help="An aggregate's name.", get=itself),
