@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keystead.core.model import Certificate, CertificateType, KeyManager, KeyServer, Svm
+from keystead.core.model import Certificate, CertificateType, Job, JobState, KeyManager, KeyServer, Svm
 from keystead.core.query_where import Condition, Op, Order, holds
 from keystead.service.ports import Page
-from keystead.store.kinds import CERTIFICATE, KEY_MANAGER, KEY_SERVER
+from keystead.store.kinds import CERTIFICATE, JOB, KEY_MANAGER, KEY_SERVER
 from tests.store import samples
 
 if TYPE_CHECKING:
@@ -57,13 +57,30 @@ SERVERS = tuple(
     samples.key_server(position, address, manager="k01", timeout=position % 3 - 1)
     for position, address in enumerate(["b:1", "B:2", "10.0.0.1", "[::1]:7"])
 )
+JOBS = tuple(
+    Job(
+        uuid=f"j{place}",
+        node="n",
+        svm=OWNERS[place % len(OWNERS)],
+        account="admin",
+        description=WORDS[place],
+        state=list(JobState)[place % 5],
+        message="",
+        code=place % 3,
+        target="",
+        start_time=TIMES[place % 4],
+        end_time=None if place % 3 == 0 else TIMES[place % 2],
+    )
+    for place in range(9)
+)
 KINDS: tuple[tuple[Kind[Any], tuple[Any, ...]], ...] = (
     (CERTIFICATE, CERTIFICATES),
     (KEY_MANAGER, MANAGERS),
     (KEY_SERVER, SERVERS),
+    (JOB, JOBS),
 )
-NUMBERS = {"key_size", "position", "timeout", "server_timeout", "create_remove_timeout", "enabled"}
-MOMENTS = {"expiry_time", "not_before"}
+NUMBERS = {"key_size", "position", "timeout", "server_timeout", "create_remove_timeout", "enabled", "code"}
+MOMENTS = {"expiry_time", "not_before", "start_time", "end_time"}
 
 
 def value_of(model: Any, name: str) -> Any:
@@ -148,6 +165,8 @@ async def listed(store: SqlStore) -> SqlStore:
         for manager in MANAGERS:
             tx.add_key_manager(manager)
         tx.add_key_servers(SERVERS)
+        for job in JOBS:
+            tx.add_job(job)
 
     await store.write(work)
     return store
