@@ -45,6 +45,15 @@ def test_records_are_created_and_hydrated(prefix: str) -> None:
     assert job.end_time >= job.start_time
 
 
+def test_a_job_that_is_waited_for(prefix: str) -> None:
+    """With ``return_timeout`` the answer comes with a job that has ended; the client reads its results all the same."""
+    assert [svm.name for svm in posted(f"{prefix}-a", return_timeout=15)] == [f"{prefix}-a"]
+    with pytest.raises(NetAppRestError) as refused:
+        posted(f"{prefix}-b", f"{prefix}-a", continue_on_failure=True)
+    assert "duplicate entry" in str(refused.value)
+    assert set(found(prefix)) == {f"{prefix}-a", f"{prefix}-b"}
+
+
 def test_a_failure_is_raised_with_its_record(prefix: str) -> None:
     """What fails is rolled back, and the client raises the text of the results."""
     posted(f"{prefix}-taken")
