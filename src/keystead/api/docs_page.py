@@ -176,14 +176,14 @@ def _fields(described: dict[str, Any], name: str, heading: str) -> Iterator[str]
 
 def _errors(described: dict[str, Any]) -> Iterator[str]:
     yield '<h2 id="errors">Errors</h2>'
-    yield '<div class="wide"><table><thead><tr><th>code<th>status<th>message<th>cause</tr></thead><tbody>'
+    yield '<div class="wide"><table><thead><tr><th>code<th>status<th>message<th>cause<th>what to do</tr></thead><tbody>'
     seen = set()
     for error in described["x-errors"]:
         anchor = f"e{error['status']}-{error['code']}"
         identified = "" if anchor in seen else f' id="{anchor}"'
         seen.add(anchor)
         yield f"<tr{identified}><td><code>{error['code']}</code><td>{error['status']}"
-        yield f"<td>{escape(error['message'])}<td>{_inline(error['cause'])}</tr>"
+        yield f"<td>{escape(error['message'])}<td>{_inline(error['cause'])}<td>{_inline(error['advice'])}</tr>"
     yield "</tbody></table></div>"
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
 
 _WORDS = {"svm": "SVM", "ems": "EMS"}
+_TITLES = {"audit": "audit settings", "key_manager_config": "settings of key managers"}
 _METHODS = ("GET", "POST", "PATCH", "DELETE")
 
 
@@ -77,7 +78,13 @@ def document() -> dict[str, Any]:
         ],
         "paths": paths,
         "x-errors": [
-            {"code": str(kind.code), "status": kind.status, "message": kind.text, "cause": kind.cause}
+            {
+                "code": str(kind.code),
+                "status": kind.status,
+                "message": kind.text,
+                "cause": kind.cause,
+                "advice": errors.ADVICE.get(kind, ""),
+            }
             for kind in errors.TABLE
         ],
         "components": {
@@ -103,7 +110,8 @@ def _tried() -> list[Resource]:
 
 def title(resource: Resource) -> str:
     """How people read a resource's name."""
-    return " ".join(_WORDS.get(word, word) for word in resource.name.split("_"))
+    name = " ".join(_WORDS.get(word, word) for word in resource.name.split("_"))
+    return _TITLES.get(resource.name, name)
 
 
 def template(path: str) -> str:
@@ -136,7 +144,7 @@ def _operation(path: str, method: str, operation: Operation) -> dict[str, Any]:
     said: dict[str, Any] = {
         "operationId": f"{resource.name}_{kind.name}",
         "tags": [title(resource)],
-        "summary": operation.summary or _summary(path, operation),
+        "summary": operation_summary(path, operation),
         "parameters": [
             *_references(kind.parameters, operation),
             *(_parameter(name, parameter.type.schema, parameter.help) for name, parameter in operation.own.items()),
@@ -178,7 +186,10 @@ def _shared(refused: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _summary(path: str, operation: Operation) -> str:
+def operation_summary(path: str, operation: Operation) -> str:
+    """What an operation does, in a few words."""
+    if operation.summary:
+        return operation.summary
     name = title(operation.resource)
     only = not path.endswith("}")
     one = f"the {name}" if only else f"{'an' if name[0] in 'aeiE' else 'a'} {name}"

@@ -39,7 +39,7 @@ SECURITY = {
     },
 }
 
-_TUNNEL_HEADERS = {
+TUNNEL_HEADERS = {
     NAME_HEADER: Parameter(TEXT, "Confines the call to the SVM of this name."),
     UUID_HEADER: Parameter(UUID, "Confines the call to the SVM with this identifier."),
     "X-Dot-Error-Arguments": Parameter(BOOLEAN, "``false`` leaves ``arguments`` out of errors."),
@@ -53,7 +53,7 @@ PARAMETER_GROUPS: dict[str, dict[str, Parameter]] = {
         "order_by": LIST_PARAMETERS["order_by"],
         "max_records": READ_PARAMETERS["max_records"],
     },
-    "header": _TUNNEL_HEADERS,
+    "header": TUNNEL_HEADERS,
 }
 
 _PATH_PARAMETERS = {

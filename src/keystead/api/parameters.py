@@ -14,7 +14,6 @@ _MAX_RECORDS = integer(1, 2**31 - 1)
 _OFFSET = integer(0, 2**31 - 1)
 _RETURN_TIMEOUT = integer(0, 120)
 
-_RETURN_RECORDS = Parameter(BOOLEAN, "GET: ``false`` answers ``num_records`` only. Writes: ``true`` shows the records.")
 _CONTINUE_ON_FAILURE = Parameter(BOOLEAN, "Whether a write of several objects goes on when one of them fails (false).")
 _SERIAL_RECORDS = Parameter(BOOLEAN, "Accepted: records are always written one after the other.")
 _IGNORE_UNKNOWN = Parameter(BOOLEAN, "Whether unknown fields and parameters are ignored, not refused (false).")
@@ -26,7 +25,7 @@ FIELDS = Parameter(
     " ``!`` leaves out), ``*`` all but costly ones, ``**`` all. Key fields are always shown.",
 )
 READ_PARAMETERS = {
-    "return_records": _RETURN_RECORDS,
+    "return_records": Parameter(BOOLEAN, "``false`` answers ``num_records`` only (true)."),
     "return_timeout": Parameter(_RETURN_TIMEOUT, f"Seconds to collect records ({RETURN_TIMEOUT_S})."),
     "max_records": Parameter(_MAX_RECORDS, f"Records of one answer; {PAGE_LIMIT:,} at most, and when absent."),
     "ignore_unknown_fields": _IGNORE_UNKNOWN,
@@ -48,7 +47,7 @@ LIST_PARAMETERS = {
 """What a GET of a collection accepts as well."""
 
 WRITE_PARAMETERS = {
-    "return_records": _RETURN_RECORDS,
+    "return_records": Parameter(BOOLEAN, "Whether the answer shows what was written: its key fields, or more (false)."),
     "return_timeout": Parameter(
         _RETURN_TIMEOUT,
         f"Seconds: how long a job is waited for (0), or objects are changed by query ({RETURN_TIMEOUT_S}).",

@@ -8,6 +8,7 @@ generated from this table. A row goes into the file of its family; this file onl
 
 # ruff: noqa: F403 - a row is named once, where it stands
 from keystead.core.errors.administration import *
+from keystead.core.errors.advice import ADVICE as ADVICE
 from keystead.core.errors.certificates import *
 from keystead.core.errors.common import *
 from keystead.core.errors.key_managers import *

@@ -1,0 +1,94 @@
+"""What to do about an error, where its text and cause do not say it already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.errors import administration, certificates, common
+from keystead.core.errors import key_managers as keys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keystead.core.errors.table import ErrorKind
+
+_PROBE = "`error.arguments` names the server, the stage and the reason: see [the reasons](reasons.md)."
+_RELEASE = "Bring all nodes to the release that the text names."
+_AGAIN = "Send the same call again, after the seconds of `Retry-After` where there are any."
+
+ADVICE: Final[Mapping[ErrorKind, str]] = {
+    common.DUPLICATE_ENTRY: "Choose another name, or use the object that there is.",
+    common.INVALID_PATH_VALUE: "Take the identifier from the object's `_links.self` or from its list.",
+    common.METHOD_NOT_SUPPORTED: "The `Allow` header names the methods that there are.",
+    common.API_NOT_FOUND: "Compare the path with [the list](api.md#paths).",
+    common.ENTRY_NOT_FOUND: "List the collection: what is not in the list is not there for this account.",
+    common.NOT_AUTHORIZED: "`GET /api/security/login/whoami` shows what the account may do; take another, or change its"
+    " role.",
+    common.IN_USE: "Delete what it owns first.",
+    common.INTERNAL_ERROR: "Report it, with the line of the log.",
+    common.SHUTTING_DOWN: _AGAIN,
+    common.TOO_BUSY: _AGAIN,
+    common.TOO_MANY_REQUESTS: "Wait for the answers of earlier calls before the next.",
+    common.UNEXPECTED_ARGUMENT: "Compare the name with [the fields](api.md), or ask for it to be ignored with"
+    " `ignore_unknown_fields=true`.",
+    common.FIELD_NOT_SETTABLE: "[The fields](api.md) say which method sets what.",
+    common.INVALID_FIELD_VALUE: "The text names the type in angle brackets.",
+    common.BODY_TOO_LARGE: "Send fewer records in one call.",
+    common.FIELD_NOT_ORDERED: "[The fields](api.md) say what lists can be ordered by.",
+    common.QUERY_REQUIRED: "Name what is meant. For really all objects ask for a field that they have: `?uuid=*`.",
+    common.RECORD_FAILED: "`error.arguments` begins with the code of what failed.",
+    common.RECORDS_LEFT: "Read the job's results: `?job_results_uuid=`; they name what is left.",
+    common.RECORDS_PARTIAL: "Read the job's results, mend those records, and send them again.",
+    common.JOB_RUNNING: "Poll the job until it has an `end_time`.",
+    common.JOB_ELSEWHERE: "Ask the collection that the job's `description` names.",
+    common.SVM_NOT_FOUND: "List `/api/svm/svms`: what is not in the list is not there for this account.",
+    common.AUTHENTICATION_FAILED: "Check name and password, or that the client certificate is valid and its common name"
+    " is an account's. After some failures the answers come slower.",
+    keys.KEY_STORES_RELEASE: _RELEASE,
+    keys.KEY_SERVER_LIMIT: "Remove a key server first, or make the new one a secondary.",
+    keys.ALREADY_SECONDARY: "Take it out of the secondaries first.",
+    keys.ONBOARD: "Use an external key manager.",
+    keys.CERTIFICATE_NOT_INSTALLED: "Install it, with the SVM or the cluster as its owner, and give its uuid or name.",
+    keys.CLUSTER_VERSION: _RELEASE,
+    keys.KEY_MANAGER_EXISTS: "Change the one that there is, or delete it.",
+    keys.METROCLUSTER: "Use the cluster's key manager: SVMs without one of their own use it.",
+    keys.NOT_ENABLED: "Enable the key store of this uuid, or take the uuid of the enabled key manager.",
+    keys.KEY_SERVERS_UNREADABLE: "Look at the log and the database.",
+    keys.KEY_SERVER_NOT_CONFIGURED: "List the key manager's servers, and name one as it is shown.",
+    keys.KEY_PAIR: "Have the same key certified again, or make a new key manager.",
+    keys.KMIP_VERSIONS: _PROBE,
+    keys.KEY_SERVER_EXISTS: "`error.arguments` names it. Nothing is to be done when an earlier call was repeated.",
+    keys.EXTERNAL_INCOMPLETE: "Give `external.client_certificate`, `server_ca_certificates` and `servers` together.",
+    keys.KMIP_COMMAND: _PROBE,
+    keys.SERVERS_UNAVAILABLE: _PROBE,
+    keys.PORT_RELEASE: _RELEASE,
+    keys.POLLING_RELEASE: _RELEASE,
+    keys.NO_EXTERNAL_MANAGEMENT: "Create a key manager first.",
+    keys.RETRY_COUNT_RELEASE: _RELEASE,
+    keys.SECONDARIES_RELEASE: _RELEASE,
+    keys.KEY_STORE_ENABLED: "Delete the key manager itself: `/api/security/key-managers/{uuid}`.",
+    keys.NO_DISABLING: "Enable another configuration, or delete the key manager.",
+    keys.ADMIN_SVM_HAS_KEY_MANAGER: "Change the one that there is, or delete it.",
+    keys.INACTIVE_RELEASE: _RELEASE,
+    keys.ENABLE_RELEASE: _RELEASE,
+    keys.KEY_STORE_RELEASE: _RELEASE,
+    keys.INACTIVE_UNCHANGEABLE: "Enable it first, or delete it and make it anew.",
+    keys.SERVER_CA_REFUSED: _PROBE,
+    keys.CLIENT_CERTIFICATE_REFUSED: _PROBE,
+    keys.TLS_ENGINE: _PROBE,
+    keys.NETWORK: _PROBE,
+    certificates.NO_COMMON_NAME: "Give `common_name` in the body.",
+    certificates.CERTIFICATE_TYPE: "Use `client`, `server`, `client_ca` or `server_ca`; a `root_ca` is made without"
+    " `public_certificate`.",
+    certificates.NOT_SIGNED: "Compare the request with what [certificates](../how-to/certificates.md) says.",
+    certificates.CA_UNUSABLE: "Make a new `root_ca`, and sign with that.",
+    certificates.NOT_A_CA: "Install the certificate of the authority, not the one that it signed.",
+    certificates.CERTIFICATE_IN_USE: "Give the key manager another certificate first.",
+    certificates.PRIVATE_KEY_EMPTY: "Send `private_key` as well.",
+    certificates.CERTIFICATE_NOT_YET_VALID: "Wait, or check the clock of the Keystead host.",
+    certificates.CERTIFICATE_EXPIRED: "Have it renewed.",
+    certificates.CERTIFICATE_MALFORMED: "Send one PEM block; those above it belong into `intermediate_certificates`.",
+    certificates.KEY_MALFORMED: "Decrypt the key, and write it as PEM: `openssl pkey -in KEY`.",
+    administration.JOB_INTERRUPTED: "Look at what was done, and send what is missing again.",
+    administration.LAST_ADMIN: "Give another account the role `admin` and the method `password` first.",
+}

@@ -1,0 +1,56 @@
+"""scripts.generate_docs: the reference pages hold everything, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from keystead.core.errors import ADVICE, NOT_RAISED, TABLE
+from keystead.keyservers import failures
+from keystead.settings import Settings
+from scripts.generate_docs import PAGES, REFERENCE, cli_page, errors_page, reasons_page, settings_page
+
+LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
+
+
+def test_every_error_is_listed_with_what_to_do() -> None:
+    """Each row of the table; advice is about rows that there are; what is never raised has its reason."""
+    page = errors_page()
+    assert page.count("\n| ") == len(TABLE) + len(NOT_RAISED) + 2
+    assert set(ADVICE) <= set(TABLE)
+    lines = page.splitlines()
+    for kind in TABLE:
+        cells = (str(kind.code), str(kind.status), kind.text, kind.cause, ADVICE.get(kind, ""))
+        assert f"| {' | '.join(cell.replace('|', chr(92) + '|').replace('<', '&lt;') for cell in cells)} |" in lines
+
+
+def test_every_reason_has_its_advice() -> None:
+    """Each row of the table of failures."""
+    page = reasons_page()
+    for row in failures.TABLE:
+        assert f"| `{row.reason}` | {row.error.code} | " in page
+    assert {row.reason for row in failures.TABLE} <= failures.ADVICE.keys()
+
+
+def test_every_setting_and_command_is_listed() -> None:
+    """Each field of the settings; each command down to the last."""
+    for setting in fields(Settings):
+        assert f"| `{setting.name}` |" in settings_page()
+    page = cli_page()
+    for command in ("init", "serve", "kmip probe", "security key-manager external add-servers", "security audit show"):
+        assert f"\n## keystead {command}\n" in page
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name: str) -> None:
+    """Files exist, and what stands after ``#`` is a heading."""
+    for file, heading in LINK.findall(PAGES[name]()):
+        path = Path(REFERENCE, file or name)
+        assert path.exists(), file
+        headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+        assert not heading or heading in {
+            re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings
+        }
