@@ -63,14 +63,14 @@ def _databases(engine: str, sizes: tuple[int, ...] = (FEW, MANY)) -> Iterator[li
         made = []
         for size in sizes:
             database = stack.enter_context(server.database()) if server else ""
-            settings = Settings(data=folder / str(size), **({"database": database} if database else {}))
+            settings = Settings(data=folder / str(size), database=database)
             initialise(settings, f"{PASSWORD}\n".encode(), terminal=False)
             _fill(settings.database_url, size)
             made.append(settings)
         yield made
 
 
-def _fill(url: str, size: int) -> None:
+def _fill(url: str | Path, size: int) -> None:
     database = open_database(url)
     now = datetime(2026, 1, 1, tzinfo=UTC)
     texts = ("public_certificate", "ca", "serial_number", "hash_function", "authority_key_identifier")

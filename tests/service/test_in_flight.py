@@ -26,7 +26,7 @@ async def test_a_repetition_shares_the_result() -> None:
     other = asyncio.create_task(shared.shared("other key", work("other")))
     await asyncio.sleep(0)
     go.set()
-    assert await asyncio.gather(first, second, other) == ["first", "first", "other"]
+    assert list(await asyncio.gather(first, second, other)) == ["first", "first", "other"]
     assert await shared.shared("key", work("third")) == "third"
     assert ran == ["first", "other", "third"]
 

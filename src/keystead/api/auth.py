@@ -60,7 +60,8 @@ class Authentication:
 
 def client_chain(scope: Scope) -> Sequence[str]:
     """The certificates (PEM, the leaf first) that the client showed in TLS: the ASGI extension ``tls``."""
-    return scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
+    chain: Sequence[str] = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
+    return chain
 
 
 def read_basic(value: bytes) -> tuple[str, Secret]:

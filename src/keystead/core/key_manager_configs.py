@@ -6,7 +6,7 @@ Pure. Source: ONTAP page of ``/security/key-manager-configs``. Common Criteria m
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -32,7 +32,7 @@ class ConfigsChange:
     passphrase: bool = False
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, Any]:
         """What is kept of the change."""
         given = {
             "health_monitor_polling_interval": self.health_monitor_polling_interval,
