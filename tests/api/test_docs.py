@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import re
 from html.parser import HTMLParser
@@ -92,6 +93,18 @@ async def test_it_is_kept_by_caches_until_it_changes(api: Api, path: str) -> Non
     assert (again.status, again.content) == (304, b"")
     other = await api.admin.get(path, headers=ANONYMOUS | {"if-none-match": '"x"'})
     assert (other.status, other.content) == (200, first.content)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_it_is_packed_for_who_takes_that(api: Api, path: str) -> None:
+    """A tenth of the bytes, the same content, another tag."""
+    plain = await api.admin.get(path, headers=ANONYMOUS)
+    packed = await api.admin.get(path, headers=ANONYMOUS | {"accept-encoding": "br, gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.content) == plain.content
+    assert len(packed.content) < len(plain.content) / 5
+    assert packed.headers["etag"] != plain.headers["etag"]
+    assert packed.headers["vary"] == "accept-encoding"
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -7,6 +7,7 @@ request is repeated. The page runs no script and loads nothing (Content-Security
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from keystead.core.access import READS
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 PAGE: Final = "/docs/api"
@@ -31,15 +34,11 @@ _ALLOWED: Final = ", ".join(sorted(READS)).encode()
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """What is answered always alike: its bytes, their type and their tag (RFC 9110, ETag)."""
+    """What is answered always alike: its bytes and the headers that describe them."""
 
     content: bytes
-    media_type: bytes
-
-    @property
-    def tag(self) -> bytes:
-        """A digest in quotes."""
-        return b'"' + hashlib.sha256(self.content).hexdigest()[:32].encode() + b'"'
+    headers: tuple[tuple[bytes, bytes], ...]
+    tag: bytes  # RFC 9110, ETag
 
 
 class DocsPages:
@@ -58,30 +57,40 @@ class DocsPages:
             raise OntapError(errors.METHOD_NOT_SUPPORTED)
         if declares_body(scope):
             raise OntapError(errors.BODY_NOT_ALLOWED)
-        static = served(scope["path"])
-        unchanged = static.tag in header(scope, b"if-none-match")
-        bodiless = unchanged or scope["method"] != "GET"
-        headers = [
-            (b"content-type", static.media_type),
-            (b"content-length", b"0" if scope["method"] == "OPTIONS" else str(len(static.content)).encode()),
-            (b"allow", _ALLOWED),
-            *([] if unchanged else _SECURITY),
-            (b"cache-control", b"public, max-age=3600"),
-            (b"etag", static.tag),
-        ]
-        kept = headers[2:] if unchanged else headers
-        await send({"type": "http.response.start", "status": 304 if unchanged else 200, "headers": kept})
-        await send({"type": "http.response.body", "body": b"" if bodiless else static.content})
+        if scope["method"] == "OPTIONS":
+            await _answer(send, 200, ((b"allow", _ALLOWED), (b"content-length", b"0")))
+            return
+        static = served(scope["path"], packed=b"gzip" in header(scope, b"accept-encoding"))
+        if static.tag in header(scope, b"if-none-match"):
+            await _answer(send, 304, ((b"etag", static.tag), *_CACHING))
+        else:
+            await _answer(send, 200, static.headers, b"" if scope["method"] == "HEAD" else static.content)
+
+
+async def _answer(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], content: bytes = b"") -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [*headers]})
+    await send({"type": "http.response.body", "body": content})
 
 
 @cache
-def served(path: str) -> Static:
-    """What a path answers."""
-    if path == PAGE:
-        return Static(page().encode(), b"text/html; charset=utf-8")
-    return Static(json.dumps(document(), separators=(",", ":")).encode(), b"application/json")
+def served(path: str, *, packed: bool) -> Static:
+    """What a path answers, gzipped for who takes that."""
+    text = page() if path == PAGE else json.dumps(document(), separators=(",", ":"))
+    media_type = b"text/html; charset=utf-8" if path == PAGE else b"application/json"
+    content = gzip.compress(text.encode(), mtime=0) if packed else text.encode()
+    tag = b'"' + hashlib.sha256(content).hexdigest()[:32].encode() + b'"'
+    headers = (
+        (b"content-type", media_type),
+        (b"content-length", str(len(content)).encode()),
+        *(((b"content-encoding", b"gzip"),) if packed else ()),
+        (b"etag", tag),
+        *_CACHING,
+        *_SECURITY,
+    )
+    return Static(content, headers, tag)
 
 
+_CACHING: Final = ((b"cache-control", b"public, max-age=3600"), (b"vary", b"accept-encoding"))
 _STYLE_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _SECURITY: Final = (
     (
