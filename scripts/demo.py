@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from keystead.cli.client import Api, Refused
 from keystead.cli.login import Login
@@ -27,21 +28,27 @@ from tests.peers import pykmip
 from tests.peers.certificates import Authority, Credentials, client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 STOP_S = 10
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COMMAND = Path(sys.executable).with_name("keystead")
 LOOPBACK = {"KEYSTEAD_EGRESS_ALLOW": "127.0.0.0/8,::1/128"}
+WATCHED_S = 1  # between two looks at a key server: a story must not wait for the default
+LOSS_S = 15  # the longest that it waits for a loss to be known
 
 
 @dataclass(frozen=True)
 class Servers:
-    """The addresses of four sound key servers, of one with a foreign certificate, of one that does not know ours."""
+    """The addresses of four sound key servers, of one with a foreign certificate, of one that does not know ours.
+
+    ``kill`` kills the first of the sound ones.
+    """
 
     good: tuple[str, ...]
     foreign: str
     strict: str
+    kill: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Demo:
         self, title: str, method: str, path: str, body: Any = None, *, table: bool = False, **query: str
     ) -> dict[str, Any]:
         """Make a call, show the request and the answer (unless a table follows), and return the answer."""
-        line = f"{method} /api{path}" + "".join(f"?{name}={value}" for name, value in query.items())
+        line = f"{method} /api{path}" + ("?" if query else "") + "&".join(f"{k}={v}" for k, v in query.items())
         view.request(title, line, body)
         started = time.monotonic()
         try:
@@ -80,6 +87,10 @@ class Demo:
             view.answer(answer, accepted=accepted, milliseconds=(time.monotonic() - started) * 1000)
         return answer
 
+    def ask(self, method: str, path: str, **query: str) -> dict[str, Any]:
+        """Make a call that is not shown."""
+        return self._api.call(method, path, **query)
+
     def create(self, title: str, path: str, body: Any) -> str:
         """Make a call that creates an object; return its uuid."""
         uuid: str = self.call(title, "POST", path, body, return_records="true")["records"][0]["uuid"]
@@ -87,7 +98,7 @@ class Demo:
 
 
 def tell(demo: Demo, servers: Servers, pki: Pki, folder: Path) -> None:
-    """The story: certificates, a key manager, servers added and refused, and how they all are."""
+    """The story: certificates, a key manager, servers added, refused and lost, and how they all are."""
     certificate = demo.create(
         "Install the certificate that we show to key servers",
         "/security/certificates",
@@ -129,6 +140,23 @@ def tell(demo: Demo, servers: Servers, pki: Pki, folder: Path) -> None:
     stored = demo.call("What is stored", "GET", path, table=True, fields="*")["records"]
     probed = probe([server["server"] for server in stored], folder)
     view.key_servers("Key servers of SVM vs0, probed with `keystead kmip probe`", stored, probed)
+    lose(demo, servers, path)
+    demo.call("Remove it", "DELETE", f"{path}/{quote(servers.good[0], safe='')}")
+
+
+def lose(demo: Demo, servers: Servers, path: str) -> None:
+    """Kill a key server, and wait until Keystead knows."""
+    view.say(f"\nNow {servers.good[0]} is killed (kill -9) ...")
+    servers.kill()
+    killed = time.monotonic()
+    lost = {"connectivity.node_states.state": "not_responding"}
+    while not demo.ask("GET", path, **lost)["records"]:
+        if time.monotonic() > killed + LOSS_S:
+            raise SystemExit("the loss of a key server was not noticed")
+        time.sleep(0.1)
+    view.say(f"Keystead knows after {time.monotonic() - killed:.1f} s.")
+    demo.call("Which server does not answer?", "GET", path, **lost)
+    demo.call("What was announced?", "GET", "/support/ems/events", fields="log_message", order_by="time desc")
 
 
 def probe(servers: Sequence[str], folder: Path) -> list[dict[str, Any]]:
@@ -157,7 +185,7 @@ def key_servers(folder: Path, pki: Pki) -> Iterator[Servers]:
         for program in programs:
             program.wait_until_ready()
         *good, foreign, strict = (program.address for program in programs)
-        yield Servers(tuple(good), foreign, strict)
+        yield Servers(tuple(good), foreign, strict, programs[0].stop)
 
 
 @contextlib.contextmanager
@@ -173,7 +201,8 @@ def keystead(folder: Path) -> Iterator[Login]:
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [COMMAND, "serve", "--data", data, "--listen", "127.0.0.1:0"],
-            stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | LOOPBACK, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
+            env=os.environ | LOOPBACK | {"KEYSTEAD_MONITOR_INTERVAL": str(WATCHED_S)},
         )  # fmt: skip
     try:
         line = process.stdout.readline() if process.stdout else ""

@@ -38,7 +38,9 @@ def test_demo(folder: Path) -> None:
     screen = ESCAPES.sub("", terminal.screen)
     for code in ("66060338", "66060339", "65536038", "server_certificate_issuer_not_found"):
         assert code in screen
-    assert screen.count("available") == 4
+    assert screen.count("  available  ") == 4
+    assert "Keystead knows after" in screen
+    assert "km.keyserver.notavailable" in screen
     assert max(map(len, screen.splitlines())) <= 80
     assert "PRIVATE KEY" not in screen
     assert "Traceback" not in screen
