@@ -155,7 +155,7 @@ def lose(demo: Demo, servers: Servers, path: str) -> None:
             raise SystemExit("the loss of a key server was not noticed")
         time.sleep(0.1)
     view.say(f"Keystead knows after {time.monotonic() - killed:.1f} s.")
-    demo.call("Which server does not answer?", "GET", path, **lost)
+    demo.call("Which server does not answer?", "GET", path, table=False, **lost)
     demo.call("What was announced?", "GET", "/support/ems/events", fields="log_message", order_by="time desc")
 
 
