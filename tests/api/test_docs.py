@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 PAGES = ("/docs/api", "/docs/api/openapi.json")
 ANONYMOUS = {"authorization": None}
-_VOID = {"meta"}
-_OPTIONAL = {"tr", "td", "th"}  # HTML closes them by itself
+_VOID = {"meta", "wbr"}
+_OPTIONAL = {"th"}  # HTML closes them by itself
 
 
 class Reader(HTMLParser):

@@ -22,6 +22,7 @@ STYLE = Path(__file__).with_name("docs_page.css").read_text()
 _METHODS = ("get", "post", "patch", "delete")
 _FRAMEWORK = 4  # the upper half of the codes that every family has: ONTAP numbers a family in the upper 16 bits
 _CODE, _BOLD, _LINK = re.compile(r"`([^`]+)`"), re.compile(r"\*\*([^*]+)\*\*"), re.compile(r"\[([^\]]+)\]\([^)]+\)")
+_WORD_END = re.compile(r"(?<=[._])(?=\w)")
 _GROUPS = (
     ("read", "Parameters of every GET"),
     ("list", "Parameters of lists"),
@@ -101,10 +102,7 @@ def _has_filters(described: dict[str, Any], said: dict[str, Any]) -> bool:
 def _parameters(found: Iterable[dict[str, Any]]) -> Iterator[str]:
     yield from _table(
         ("name", "type", ""),
-        (
-            (f"<code>{escape(each['name'])}</code>", escape(type_text(each["schema"])), _inline(each["description"]))
-            for each in found
-        ),
+        ((_dotted(each["name"]), escape(type_text(each["schema"])), _inline(each["description"])) for each in found),
     )
 
 
@@ -159,7 +157,7 @@ def _fields(described: dict[str, Any], name: str, heading: str) -> Iterator[str]
         ("field", "type", "shown", "POST", "PATCH", "since", ""),
         (
             (
-                f"<code>{escape(name)}</code>",
+                _dotted(name),
                 escape(row.type),
                 "yes" if name in found[""] else "",
                 ("required" if found[".post"][name].required else "yes") if name in found[".post"] else "",
@@ -176,22 +174,37 @@ def _fields(described: dict[str, Any], name: str, heading: str) -> Iterator[str]
 
 def _errors(described: dict[str, Any]) -> Iterator[str]:
     yield '<h2 id="errors">Errors</h2>'
-    yield '<div class="wide"><table><thead><tr><th>code<th>status<th>message<th>cause<th>what to do</tr></thead><tbody>'
+    heads = ("code", "status", "message", "cause", "what to do")
+    yield f'<div class="wide"><table><thead><tr>{"".join(f"<th>{head}" for head in heads)}</tr></thead><tbody>'
     seen = set()
     for error in described["x-errors"]:
         anchor = f"e{error['status']}-{error['code']}"
         identified = "" if anchor in seen else f' id="{anchor}"'
         seen.add(anchor)
-        yield f"<tr{identified}><td><code>{error['code']}</code><td>{error['status']}"
-        yield f"<td>{escape(error['message'])}<td>{_inline(error['cause'])}<td>{_inline(error['advice'])}</tr>"
+        texts = (escape(error["message"]), _inline(error["cause"]), _inline(error["advice"]))
+        cells = _cells(heads, (f"<code>{error['code']}</code>", str(error["status"]), *texts))
+        yield f"<tr{identified}>{cells}</tr>"
     yield "</tbody></table></div>"
 
 
 def _table(heads: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> Iterator[str]:
     yield f'<div class="wide"><table><thead><tr>{"".join(f"<th>{head}" for head in heads)}</tr></thead><tbody>'
     for line in lines:
-        yield f"<tr>{''.join(f'<td>{cell}' for cell in line)}</tr>"
+        yield f"<tr>{_cells(heads, line)}</tr>"
     yield "</tbody></table></div>"
+
+
+def _cells(heads: tuple[str, ...], line: tuple[str, ...]) -> str:
+    """The cells of a row; on a narrow screen, where they stand beneath each other, each bears its head."""
+    return "".join(
+        f'<td data-head="{head}">{cell}</td>' if head and place else f"<td>{cell}</td>"
+        for place, (head, cell) in enumerate(zip(heads, line, strict=True))
+    )
+
+
+def _dotted(name: str) -> str:
+    """A name as code that may be broken between its words."""
+    return f"<code>{_WORD_END.sub(r'<wbr>', escape(name))}</code>"
 
 
 def _json(value: Any) -> str:
