@@ -303,6 +303,24 @@ async def test_a_look_that_breaks_is_followed_by_another(
     assert available(await node.observation())
 
 
+async def test_a_loop_that_breaks_goes_on(
+    node: Node, servers: list[fault.FaultServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the reading of the configuration or the storing of changes, it begins anew."""
+    manager = await node.key_manager(address(servers[0]))
+    await node.until_connected()
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(node.open.monitor._watching, "marker", broken)
+        await add(node, manager, address(servers[1]))
+        await asyncio.sleep(1.5)
+        assert node.open.monitor.connected == 1
+    await node.until_connected(2)
+
+
 async def test_too_few_open_files_are_told(
     node: Node, servers: list[fault.FaultServer], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -336,7 +354,9 @@ async def test_the_monitor_ends_in_time_and_leaves_nothing(
             assert time.monotonic() - began < 2
             assert node.open.monitor.connected == 0
             names = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()}
-            assert not any(name.startswith(("Watcher", "Monitor", "Recorder", "Heartbeat")) for name in names)
+            assert not any(
+                name.startswith(("Watcher", "Monitor", "Recorder", "Heartbeat", "_for_ever")) for name in names
+            )
         async with asyncio.timeout(5):
             while any(server._open for server in servers[1:]):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.05)

@@ -20,7 +20,7 @@ from keystead.monitor.watcher import Tools, Watcher
 from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Awaitable, Callable, Hashable, Iterable
 
     from keystead.core.availability import Announced, Change, Place, UsedCertificate
     from keystead.core.model import Observation
@@ -65,8 +65,8 @@ class Monitor:
 
     def start(self) -> None:
         """Begin to watch."""
-        loops = (self._heartbeat.run(), self._follow(), self._recorder.run(), self._announce_certificates())
-        self._loops = [asyncio.create_task(loop) for loop in loops]
+        loops = (self._heartbeat.run, self._follow, self._recorder.run, self._announce_certificates)
+        self._loops = [asyncio.create_task(_for_ever(loop)) for loop in loops]
 
     def stop(self) -> None:
         """End all looks; :meth:`close` waits for that."""
@@ -226,3 +226,13 @@ class Monitor:
             (),
             [((), len(self._watchers))],
         )
+
+
+async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop, and again when something ends it that nobody foresaw: nothing watches unless all of them run."""
+    while True:
+        try:
+            await loop()
+        except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
+            log.error("a loop of the monitor broke", loop=loop.__qualname__, why=type(error).__name__)  # noqa: TRY400
+        await asyncio.sleep(REREAD_S)
