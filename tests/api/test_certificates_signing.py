@@ -205,7 +205,9 @@ async def test_who_signs(api: Api, pki: Pki) -> None:
 
 
 @pytest.mark.parametrize("purposes", [[], ["clientauth"]], ids=["unstated", "client"])
-async def test_an_authority_of_our_own_from_end_to_end(api: Api, tmp_path: Path, purposes: list[str]) -> None:
+async def test_an_authority_of_our_own_from_end_to_end(
+    api: Api, tmp_path_factory: pytest.TempPathFactory, purposes: list[str]
+) -> None:
     """Made, and signing, here: PyKMIP and Keystead trust each other by it, over mutual TLS."""
     ca, ca_pem = await root_ca(api)
     names = {"ip": ["127.0.0.1"], "dns": ["localhost"]}
@@ -217,7 +219,7 @@ async def test_an_authority_of_our_own_from_end_to_end(api: Api, tmp_path: Path,
     )
     client_uuid = await api.certificate("client", client, client_key)
     trusted = await api.certificate("server_ca", ca_pem)
-    with pykmip.running(1, tmp_path, credentials, Trusted(ca_pem)) as (program,):
+    with pykmip.running(1, tmp_path_factory.mktemp("kmip"), credentials, Trusted(ca_pem)) as (program,):
         external = {
             "client_certificate": {"uuid": client_uuid},
             "server_ca_certificates": [{"uuid": trusted}],

@@ -82,10 +82,12 @@ class FaultServer:
 
 
 def refused_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on."""
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens on, nor ever will while this process lives: it stays bound."""
+    holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    holder.bind((host, 0))
+    port: int = holder.getsockname()[1]
+    holder.detach()
+    return port
 
 
 @contextlib.contextmanager
