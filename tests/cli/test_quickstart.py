@@ -67,5 +67,6 @@ def test_quickstart(tmp_path: Path, pki: Pki, sound_ports: list[int]) -> None:
     assert (shell.returncode, err) == (0, "no records\n")
     assert "account admin made, with the password given" in out
     assert f"127.0.0.1:{sound_ports[2]} 25" in out.splitlines()
+    assert re.search(rf"^keystead-01 +vs0 +127.0.0.1:{sound_ports[1]} +available$", out, re.MULTILINE)
     assert re.search(r"^node [0-9a-f-]{36}: intact, \d+ records, the last with MAC [0-9a-f]{64}$", out, re.MULTILINE)
     assert (tmp_path / "admin.password").read_text().strip() not in out
