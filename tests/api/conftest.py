@@ -13,7 +13,7 @@ from keystead.app.initialise import initialise
 from keystead.app.wiring import running
 from keystead.core.model import Account, Role
 from keystead.settings import Settings
-from tests.peers.asgi import AsgiClient
+from tests.peers.documented import DocumentedClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,8 +32,8 @@ ABSENT = "00000000-0000-4000-8000-000000000000"
 class Api:
     """A running service and clients of it."""
 
-    admin: AsgiClient
-    readonly: AsgiClient
+    admin: DocumentedClient
+    readonly: DocumentedClient
     services: Services
     store: SqlStore
 
@@ -88,4 +88,9 @@ async def api(made_home: Path, tmp_path: Path) -> AsyncIterator[Api]:
             tx.put_account(Account("auditor", Role.READONLY, admin.password_hash))  # type: ignore[attr-defined]
 
         await open_.store.write(add)
-        yield Api(AsgiClient(app, "admin", PASSWORD), AsgiClient(app, "auditor", PASSWORD), open_.services, open_.store)
+        yield Api(
+            DocumentedClient(app, "admin", PASSWORD),
+            DocumentedClient(app, "auditor", PASSWORD),
+            open_.services,
+            open_.store,
+        )

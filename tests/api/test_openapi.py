@@ -22,6 +22,7 @@ from keystead.api.schemas import settable, shown
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.query import Read
+from tests.peers.documented import described as answers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +136,19 @@ def test_the_schema_of_a_type_is_the_type() -> None:
                     assert field.type.parse(schema[edge]) == schema[edge]
                     with pytest.raises(ValueError, match="range"):
                         field.type.parse(schema[edge] + beyond)
+
+
+def test_the_client_of_these_tests_knows_the_description() -> None:
+    """What DocumentedClient holds answers against: the codes of each operation, nothing for what is not described."""
+    for path, method, operation in OPERATIONS:
+        found = answers_of(re.sub(r"{[\w:]+}", "x", path), method)
+        assert found is not None
+        assert {(str(kind.status), str(kind.code)) for kind in operation.codes} <= {
+            (status, code) for status, codes in found.items() for code in codes
+        }
+    assert answers_of("/api/cluster", "DELETE") is None
+    assert answers_of("/metrics", "GET") is None
+    assert errors.KEY_SERVER_LIMIT.code not in map(int, (answers_of("/api/cluster", "PATCH") or {})["400"])
 
 
 # --- the examples ---

@@ -32,6 +32,9 @@ NEW_SERVERS = (
 )
 """Of primary key servers that are to be added."""
 
+OF_THE_CLUSTER = (errors.ENTRY_NOT_FOUND,)
+"""Of what is the cluster's own: a call that is confined to an SVM does not see it."""
+
 ONE_OWNER = (errors.SVM_NOT_FOUND, errors.INVALID_VALUE)
 """Of a body that names an SVM."""
 
@@ -50,8 +53,8 @@ EVERY_CALL = (
 )
 """The last two are also of the headers that name an SVM."""
 
-PATH = (errors.INVALID_PATH_VALUE, errors.ENTRY_NOT_FOUND, errors.API_NOT_FOUND)
-"""Of a path that holds a value."""
+PATH = (errors.INVALID_PATH_VALUE, errors.ENTRY_NOT_FOUND, errors.API_NOT_FOUND, errors.METHOD_NOT_SUPPORTED)
+"""Of a path that holds a value; with a slash in it, it is another path."""
 
 FILTERS = (errors.FIELD_NOT_QUERYABLE, errors.EXPRESSION_WITHOUT_VALUE)
 

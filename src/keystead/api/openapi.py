@@ -60,7 +60,7 @@ _KINDS = {
     Form.ACT: _Kind("", "create", ("write",), codes.POST),
     Form.COMMAND: _Kind("", "create", ("write",), codes.POST),
 }
-_ALWAYS = (*codes.EVERY_CALL, *codes.PATH, *codes.WRITE, errors.METHOD_NOT_SUPPORTED)
+_ALWAYS = (*codes.EVERY_CALL, *codes.PATH, *codes.WRITE)
 
 
 @cache

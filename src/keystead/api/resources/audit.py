@@ -9,6 +9,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.codes import OF_THE_CLUSTER
 from keystead.api.hal import segment
 from keystead.api.operations import listing, setting, showing
 from keystead.api.resource import Field, Group, Resource, itself
@@ -20,7 +21,8 @@ from keystead.core.query import Read
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.request import Request
-    from keystead.core.model import AuditRecord
+    from keystead.core.model import AuditRecord, Options
+    from keystead.core.query import Wanted
     from keystead.service.audit_messages import AuditMessage
 
 SETTINGS_PATH = "/api/security/audit"
@@ -161,14 +163,18 @@ def _input(record: AuditRecord) -> str:
     return f"{call} : {record.input}" if record.input else call
 
 
+async def _settings(request: Request, _: Wanted) -> Options:
+    return await request.services.audit_messages.settings(request.call)
+
+
 async def _change(request: Request, values: dict[str, Any]) -> None:
     await request.services.audit_messages.change_settings(request.call, values)
 
 
 PATHS: Paths = {
     SETTINGS_PATH: {
-        "GET": showing(SETTINGS, lambda request, _: request.services.audit_messages.settings(request.call)),
-        "PATCH": setting(SETTINGS, _change),
+        "GET": showing(SETTINGS, _settings, OF_THE_CLUSTER),
+        "PATCH": setting(SETTINGS, _change, OF_THE_CLUSTER),
     },
     MESSAGES_PATH: {
         "GET": listing(MESSAGES, lambda request, page: request.services.audit_messages.page(request.call, page)),

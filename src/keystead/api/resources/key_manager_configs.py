@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.codes import OF_THE_CLUSTER
 from keystead.api.operations import setting, showing
 from keystead.api.resource import Field, Resource, always
 from keystead.api.resources.key_stores import TYPES
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from keystead.api.declared import Paths
     from keystead.api.request import Request
+    from keystead.core.model import Options
+    from keystead.core.query import Wanted
 
 PATH = "/api/security/key-manager-configs"
 
@@ -79,19 +82,24 @@ CONFIGS = Resource(
 )
 
 
+async def _show(request: Request, _: Wanted) -> Options:
+    return await request.services.key_manager_configs.get(request.call)
+
+
 async def _patch(request: Request, values: dict[str, Any]) -> None:
     change = ConfigsChange(**values | {"passphrase": "passphrase" in values})
     await request.services.key_manager_configs.change(request.call, change)
 
 
 _CODES = (
+    *OF_THE_CLUSTER,
     *(errors.HEALTH_POLICY, errors.ONBOARD_NOT_ENABLED, errors.NO_EXTERNAL_MANAGEMENT),
     *(errors.POLLING_RELEASE, errors.RETRY_COUNT_RELEASE),
 )
 
 PATHS: Paths = {
     PATH: {
-        "GET": showing(CONFIGS, lambda request, _: request.services.key_manager_configs.get(request.call)),
+        "GET": showing(CONFIGS, _show, OF_THE_CLUSTER),
         "PATCH": setting(CONFIGS, _patch, _CODES),
     }
 }
