@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keystead.api.reference import reference
+from keystead.api.description.reference import reference
 from keystead.cli.main import cli
 from keystead.core.errors import ADVICE, NOT_RAISED, TABLE
 from keystead.keyservers import failures

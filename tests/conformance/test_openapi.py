@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from keystead.api.openapi import document
+from keystead.api.description.openapi import document
 from tests.peers.keystead import PASSWORD, create_key_manager, install_certificates
 
 if TYPE_CHECKING:

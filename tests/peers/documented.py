@@ -6,8 +6,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.openapi import document
-from keystead.api.schema_rows import resolved
+from keystead.api.description.openapi import document
+from keystead.api.description.schema_rows import resolved
 from tests.peers.asgi import AsgiClient
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route, Router
 
 from keystead.api.auth import Authentication
-from keystead.api.docs import DocsPages
+from keystead.api.description.served import DocsPages
 from keystead.api.errors import ErrorBoundary
 from keystead.api.health import METRICS, Counted, HealthPages, MetricsPage
 from keystead.api.operations import Endpoint

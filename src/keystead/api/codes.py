@@ -1,6 +1,6 @@
 """The errors that the rules of a family may answer, for the API's description: each operation names those of its own.
 
-Errors of every call, of bodies and of lists are added by the form of an operation (openapi.py).
+Errors of every call, of bodies and of lists are added by the form of an operation (description/openapi.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A method of a path as a declaration: what runs, and what the description of the API (openapi.py) says of it."""
+"""A method of a path as a declaration: what runs, and what the API's description (description/) says of it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A REST resource as a declaration: its fields once, and everything that is derived from the list.
 
 From it come the check of bodies (checking.py), ``fields`` and filters (query.py), answers and links (hal.py), the
-OpenAPI document (openapi.py) and the reference page (reference.py). Source: the object tables of the ONTAP REST API
+OpenAPI document and the reference page (description/). Source: the object tables of the ONTAP REST API
 reference.
 """
 

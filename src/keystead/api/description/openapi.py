@@ -11,13 +11,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keystead import __version__
-from keystead.api import codes, schemas
+from keystead.api import codes
 from keystead.api.declared import Form
-from keystead.api.examples import EXAMPLES
-from keystead.api.openapi_answers import answer, body, may_be_job, reference, refusals, successes
-from keystead.api.openapi_parts import HEADERS, INFO, PARAMETER_GROUPS, SCHEMAS, SECURITY, path_parameter
+from keystead.api.description import schemas
+from keystead.api.description.answers import answer, body, may_be_job, reference, refusals, successes
+from keystead.api.description.examples import EXAMPLES
+from keystead.api.description.parts import HEADERS, INFO, PARAMETER_GROUPS, SCHEMAS, SECURITY, path_parameter
+from keystead.api.description.schemas import listed, markdown, object_of
 from keystead.api.resources import PATHS, RESOURCES
-from keystead.api.schemas import listed, markdown, object_of
 from keystead.core import errors
 from keystead.core.query import Read
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from keystead.api.declared import Codes, Operation
+    from keystead.api.description.schemas import Schema
     from keystead.api.resource import Resource
-    from keystead.api.schemas import Schema
     from keystead.core.errors import ErrorKind
 
 _WORDS = {"svm": "SVM", "ems": "EMS"}

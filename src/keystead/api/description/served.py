@@ -15,8 +15,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from keystead.api.body import declares_body, header
-from keystead.api.docs_page import STYLE, page
-from keystead.api.openapi import document
+from keystead.api.description.openapi import document
+from keystead.api.description.page import STYLE, page
 from keystead.api.request import ALLOW
 from keystead.core import errors
 from keystead.core.access import READS

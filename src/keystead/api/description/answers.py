@@ -5,17 +5,17 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keystead.api import schemas
 from keystead.api.declared import Form
+from keystead.api.description import schemas
+from keystead.api.description.schemas import listed, object_of
 from keystead.api.hal import HAL_TYPE, JSON_TYPE
-from keystead.api.schemas import listed, object_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from keystead.api.declared import Operation
-    from keystead.api.examples import Example
-    from keystead.api.schemas import Schema
+    from keystead.api.description.examples import Example
+    from keystead.api.description.schemas import Schema
     from keystead.core.errors import ErrorKind
 
 _TYPES = (HAL_TYPE.decode(), JSON_TYPE.decode())

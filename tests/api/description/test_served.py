@@ -1,4 +1,4 @@
-"""keystead.api.docs and docs_page: the description is readable without login, and the page does nothing."""
+"""keystead.api.description.served and page: the description is readable without login, and the page does nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.api.docs_page import page
-from keystead.api.openapi import document
+from keystead.api.description.openapi import document
+from keystead.api.description.page import page
 from keystead.core import errors
 from tests.peers.asgi import assert_error
 

@@ -1,4 +1,4 @@
-"""keystead.api.openapi: the document says what is served; its examples are what happens."""
+"""keystead.api.description.openapi: the document says what is served; its examples are what happens."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from schemathesis.core.result import Ok
 
 from keystead.api.checking import check_body
 from keystead.api.declared import Form
-from keystead.api.examples import CERTIFICATE, EXAMPLES, PRIVATE_KEY
-from keystead.api.openapi import document, template
+from keystead.api.description.examples import CERTIFICATE, EXAMPLES, PRIVATE_KEY
+from keystead.api.description.openapi import document, template
+from keystead.api.description.schema_rows import resolved
+from keystead.api.description.schemas import settable, shown
 from keystead.api.resource import Field
 from keystead.api.resources import PATHS
-from keystead.api.schema_rows import resolved
-from keystead.api.schemas import settable, shown
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.query import Read
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from keystead.api.declared import Operation
-    from keystead.api.examples import Example
+    from keystead.api.description.examples import Example
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
 

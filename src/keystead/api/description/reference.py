@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keystead.api import query_examples
 from keystead.api.declared import Form
-from keystead.api.openapi import operation_summary, template
-from keystead.api.openapi_parts import TUNNEL_HEADERS
+from keystead.api.description import query_examples
+from keystead.api.description.openapi import operation_summary, template
+from keystead.api.description.parts import TUNNEL_HEADERS
 from keystead.api.parameters import FIELDS, LIST_PARAMETERS, READ_PARAMETERS, WRITE_PARAMETERS
 from keystead.api.resource import Field
 from keystead.api.resources import PATHS, RESOURCES

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.description.schemas import listed, markdown, object_of
 from keystead.api.parameters import FIELDS, LIST_PARAMETERS, READ_PARAMETERS, WRITE_PARAMETERS
-from keystead.api.schemas import listed, markdown, object_of
 from keystead.api.tunnelling import NAME_HEADER, UUID_HEADER
 from keystead.api.values import BOOLEAN, SERVER, TEXT, UUID, Parameter, integer
 
 if TYPE_CHECKING:
-    from keystead.api.schemas import Schema
+    from keystead.api.description.schemas import Schema
 
 INFO = {
     "summary": "An external key manager for storage, managed through the ONTAP REST API.",

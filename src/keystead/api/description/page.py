@@ -12,13 +12,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.openapi import document
-from keystead.api.schema_rows import resolved, rows, type_text
+from keystead.api.description.openapi import document
+from keystead.api.description.schema_rows import resolved, rows, type_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-STYLE = Path(__file__).with_name("docs_page.css").read_text()
+STYLE = Path(__file__).with_name("page.css").read_text()
 _METHODS = ("get", "post", "patch", "delete")
 _FRAMEWORK = 4  # the upper half of the codes that every family has: ONTAP numbers a family in the upper 16 bits
 _CODE, _BOLD, _LINK = re.compile(r"`([^`]+)`"), re.compile(r"\*\*([^*]+)\*\*"), re.compile(r"\[([^\]]+)\]\([^)]+\)")

@@ -1,4 +1,4 @@
-"""keystead.api.reference: the page says what the declarations say, and what it says of queries is so."""
+"""keystead.api.description.reference: the page says what the declarations say, and what it says of queries is so."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from keystead.api.openapi import template
+from keystead.api.description.openapi import template
+from keystead.api.description.query_examples import EXAMPLES, SERVERS, QueryExample
+from keystead.api.description.reference import reference
 from keystead.api.parameters import LIST_PARAMETERS, READ_PARAMETERS, WRITE_PARAMETERS
-from keystead.api.query_examples import EXAMPLES, SERVERS, QueryExample
-from keystead.api.reference import reference
 from keystead.api.resources import PATHS, RESOURCES
 from keystead.core.model import KeyManager, KeyServer
 from keystead.core.server_address import ServerAddress
