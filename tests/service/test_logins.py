@@ -64,9 +64,7 @@ def audit(store: SqlStore, clock: HandClock) -> AuditLog:
 
 
 @pytest.fixture
-async def logins(
-    store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog
-) -> AsyncIterator[Logins]:
+async def logins(store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog) -> AsyncIterator[Logins]:
     """The service, whose sleeping passes at once."""
     yield Logins(store, hasher, clock, audit, sleep=clock.sleep)
     await audit.close()
@@ -202,9 +200,7 @@ def test_slowing_grows_to_two_seconds_and_no_further() -> None:
     assert delay_s(10**6) == 2.0
 
 
-async def test_failed_logins_slow_the_next_of_the_same_account_and_address(
-    logins: Logins, clock: HandClock
-) -> None:
+async def test_failed_logins_slow_the_next_of_the_same_account_and_address(logins: Logins, clock: HandClock) -> None:
     """Nobody else, and nobody whose credential is known."""
     await logins.authenticate("reader", PASSWORD, HERE)
     for number in range(12):

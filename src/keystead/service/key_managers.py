@@ -263,9 +263,7 @@ def _views(tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted) 
     )
 
 
-def _servers(
-    tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted
-) -> dict[str, tuple[KeyServer, ...]]:
+def _servers(tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted) -> dict[str, tuple[KeyServer, ...]]:
     try:
         rows: Sequence[KeyServer] = tx.key_servers_of(found.uuid for found in key_managers)
     except StoreError as error:
