@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from keystead.core import errors, key_servers
+from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, ServersState, plan_add, plan_modify, plan_remove
 from keystead.core.model import KeyServer
@@ -198,7 +198,10 @@ class KeyServers:
 
         def read(tx: Transaction) -> KeyServer:
             manager = require_key_manager(tx, call, key_manager)
-            server = key_servers.find(read_key_servers(tx, key_manager), address)
+            try:
+                server = tx.key_server(key_manager, address)
+            except StoreError as error:
+                raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
             if server is None:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
             return _views(tx, manager, (server,), wanted)[0]

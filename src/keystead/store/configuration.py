@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from keystead.core.model import Certificate, KeyManager, KeyServer, Svm
+    from keystead.core.server_address import ServerAddress
     from keystead.service.ports import Page
     from keystead.store.kinds import Kind
 
@@ -60,6 +61,7 @@ _DELETE_SERVER_CAS = delete(tables.key_manager_server_cas).where(
 )
 _DELETE_KEY_MANAGER = delete(tables.key_managers).where(tables.key_managers.c.uuid == bindparam("u"))
 _KEY_SERVERS = KEY_SERVER.where(key_manager="k")
+_KEY_SERVER_AT = KEY_SERVER.where(key_manager="k", address_key="a")
 _KEY_SERVERS_OF = (
     KEY_SERVER.everything.where(tables.key_servers.c.key_manager.in_(bindparam("ks", expanding=True)))
     .order_by(None)
@@ -178,6 +180,9 @@ class ConfigurationRows(Statements):
 
     def delete_key_manager(self, uuid: str) -> None:
         self.change(_DELETE_KEY_MANAGER, {"u": uuid})
+
+    def key_server(self, key_manager: str, address: ServerAddress) -> KeyServer | None:
+        return self.value_of(KEY_SERVER, _KEY_SERVER_AT, {"k": key_manager, "a": address.key})
 
     def key_servers(self, key_manager: str) -> tuple[KeyServer, ...]:
         return self.values_of(KEY_SERVER, _KEY_SERVERS, {"k": key_manager})

@@ -17,8 +17,11 @@ from keystead.api.resources import (
     svms,
 )
 
+# In the order in which a request's path is compared: what is asked most stands first.
 PATHS = (
-    accounts.PATHS
+    key_servers.PATHS
+    | key_managers.PATHS
+    | accounts.PATHS
     | audit.PATHS
     | certificates.PATHS
     | certificates_signing.PATHS
@@ -26,8 +29,6 @@ PATHS = (
     | events.PATHS
     | jobs.PATHS
     | key_manager_configs.PATHS
-    | key_managers.PATHS
-    | key_servers.PATHS
     | key_stores.PATHS
     | login.PATHS
     | roles.PATHS
