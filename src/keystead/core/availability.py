@@ -89,14 +89,15 @@ def observed(node: str, place: Place, before: Observation | None, look: Look, no
     )
 
 
-def announced(
-    before: Observation | None, after: Observation, svm: Svm | None, vserver: str, address: str
-) -> Event | None:
-    """The event of a change, if it has one: the loss of a server once, its return only after a loss."""
+def is_announced(before: Observation | None, after: Observation) -> bool:
+    """Whether a change has an event: the loss of a server once, its return only after a loss."""
     was_lost = before is not None and before.state is State.NOT_RESPONDING
+    return was_lost != (after.state is State.NOT_RESPONDING)
+
+
+def announced(after: Observation, svm: Svm | None, vserver: str, address: str) -> Event:
+    """The event of a change that :func:`is_announced`."""
     is_lost = after.state is State.NOT_RESPONDING
-    if was_lost == is_lost:
-        return None
     values = {"vserver": vserver, "address": address}
     if is_lost:
         values |= {"keyserver_status": STATUS, "stage": after.stage, "reason": after.reason}

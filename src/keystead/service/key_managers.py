@@ -119,7 +119,7 @@ class KeyManagers:
             check_certificates(key_manager, installed(tx, key_manager, lock=True))
         tx.add_key_manager(key_manager)
         tx.add_key_servers(rows)
-        self._prover.accepted(tx, key_manager.svm, rows, results)
+        self._prover.accepted(tx, key_manager.svm, rows, results, new=True)
         message = f"created key manager {key_manager.uuid}, {named('added', rows)}"
         self._audit.succeed(tx, call, message, svm=key_manager.svm)
         return KeyManagerView(key_manager, rows, proved.certificates[key_manager.client_certificate].name)

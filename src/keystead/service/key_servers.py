@@ -66,6 +66,7 @@ class Change:
     plan: Callable[[ServersState], Plan]
     store: Callable[[Transaction, Rows], None]
     verb: str
+    new: bool = False
 
 
 class KeyServers:
@@ -127,7 +128,7 @@ class KeyServers:
         def store(tx: Transaction, planned: Rows) -> None:
             tx.add_key_servers(planned)
 
-        return Change(request, plan, store, "added")
+        return Change(request, plan, store, "added", new=True)
 
     def _modification(self, request: ModifyRequest) -> Change:
         sealed: dict[str, bytes] = {}  # by row, so that a row that is planned again is the same row
@@ -172,7 +173,7 @@ class KeyServers:
             return None
         change.store(tx, plan.rows)
         if plan.proves:
-            self._prover.accepted(tx, state.key_manager.svm, plan.rows, proof.results)
+            self._prover.accepted(tx, state.key_manager.svm, plan.rows, proof.results, new=change.new)
         self._audit.succeed(tx, call, named(change.verb, plan.rows), svm=state.key_manager.svm)
         return plan.rows
 

@@ -5,10 +5,11 @@ Both are stored together, only when something changed, and only while the key se
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from keystead.core import events
-from keystead.core.availability import PRIMARY, Change, Place, announced, looks, observed
+from keystead.core.availability import PRIMARY, Change, Place, announced, is_announced, looks, observed
 from keystead.core.key_servers import secondary_addresses
 from keystead.service.ports import StoreError
 
@@ -29,16 +30,25 @@ class Observing:
         self._node = node
 
     def accepted(
-        self, tx: Transaction, svm: Svm | None, servers: Sequence[KeyServer], results: Sequence[ProbeResult]
+        self,
+        tx: Transaction,
+        svm: Svm | None,
+        servers: Sequence[KeyServer],
+        results: Sequence[ProbeResult],
+        *,
+        new: bool = False,
     ) -> None:
-        """Make the probes that accepted servers their observations, in the transaction that stores the servers."""
+        """Make the probes that accepted servers their observations, in the transaction that stores the servers.
+
+        Of ``new`` servers there are no observations yet.
+        """
         found = zip(servers, results, strict=True)
         changes = [
             Change(server.key_manager, place, look, self._clock.now())
             for server, result in found
             for place, look in looks(server, result).items()
         ]
-        stored = tx.observations([server.uuid for server in servers])
+        stored = () if new else tx.observations([server.uuid for server in servers])
         for server in servers:
             if any(each.key_server == server.uuid for each in stored):
                 tx.forget_observations(server.uuid, [PRIMARY, *server.secondary_key_servers])
@@ -68,7 +78,7 @@ class Observing:
     ) -> list[Event]:
         addresses = {place: address for server in servers for place, address in places(server).items()}
         stored = {Place(each.key_server, each.host): each for each in known if each.node == self._node}
-        cluster = cluster_name(tx) if None in owners.values() else ""
+        cluster = cache(partial(cluster_name, tx))
         after: dict[Place, Observation] = {}
         found = []
         for change in changes:
@@ -81,9 +91,9 @@ class Observing:
                 continue
             after[place] = now
             svm = owners[change.key_manager]
-            event = announced(before, now, svm, svm.name if svm else cluster, str(addresses[place]))
-            if event is not None:
-                found.append(event)
+            if is_announced(before, now):
+                vserver = svm.name if svm else cluster()
+                found.append(announced(now, svm, vserver, str(addresses[place])))
         tx.put_observations([each for place, each in after.items() if place not in stored], new=True)
         tx.put_observations([each for place, each in after.items() if place in stored], new=False)
         return found
