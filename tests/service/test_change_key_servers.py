@@ -293,3 +293,25 @@ async def test_certificates_replaced_meanwhile(world: World, servers: list[str])
     assert error is not None
     assert error.kind is errors.SERVER_CA_REFUSED
     assert await world.stored(manager) == [servers[0]]
+
+
+async def test_what_needed_no_proof_and_now_does_is_proved(
+    world: World, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is what is stored already, until another call changes it underneath: then it is proved like any."""
+    with counted(pki, "127.0.0.1", "alpha.test", "beta.test") as server:
+        address = f"127.0.0.1:{server.port}"
+        manager = await world.key_manager(address)
+        await world.modify(manager, address, tls_server_name="alpha.test")
+        store, write = world.services.key_servers._store, world.services.key_servers._store.write
+        before = server.accepted
+
+        async def write_after_another(work: Any) -> Any:
+            monkeypatch.setattr(store, "write", write)
+            await world.modify(manager, address, tls_server_name="beta.test")
+            return await write(work)
+
+        monkeypatch.setattr(store, "write", write_after_another)
+        changed = await world.modify(manager, address, tls_server_name="alpha.test")
+        assert changed.tls_server_name == "alpha.test"
+        assert server.accepted == before + 2

@@ -45,15 +45,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A plan, the state that it was made for, and what the probes of its rows found: nothing when none was needed."""
+    """A plan, the state that it was made for, and what the probes of its rows found, if they were probed."""
 
     state: ServersState
     plan: Plan
     results: Sequence[ProbeResult] = ()
+    probed: bool = False
 
     def holds_for(self, state: ServersState, plan: Plan) -> bool:
         """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
-        if self.state.key_manager != state.key_manager:
+        if not self.probed or self.state.key_manager != state.key_manager:
             return False
         return self.plan == plan or at_positions(self.plan.rows, 0) == at_positions(plan.rows, 0)
 
@@ -163,7 +164,8 @@ class KeyServers:
         plan = change.plan(state)
         if not (plan.proves or always):
             return Proof(state, plan)
-        return Proof(state, plan, await self._prover.probe(call, state.key_manager, state.certificates, plan.rows))
+        results = await self._prover.probe(call, state.key_manager, state.certificates, plan.rows)
+        return Proof(state, plan, results, probed=True)
 
     def _store_proved(self, tx: Transaction, call: Call, change: Change, proof: Proof) -> Rows | None:
         """Plan again and store, or None when others changed meanwhile what the proof is about."""
