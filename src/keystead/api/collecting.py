@@ -7,15 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keystead.api.filtering import matches
+from keystead.api.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from keystead.api.query import GetQuery
     from keystead.api.resource import Resource
+    from keystead.core.query_where import Where
     from keystead.service.ports import Page
 
 _STEP = 1000  # records read at a time, at most
+_LEAST_S = 0.05  # to compare the records of a step, however little time is left: every answer gets on
 
 
 class Found(NamedTuple):
@@ -37,13 +40,28 @@ async def collect(resource: Resource, query: GetQuery, read: Callable[[Page], Aw
     while True:
         step = min(_STEP, max(limit + 1 - len(found), 2 * step if query.rest else 0))
         rows = await read(replace(page, limit=step))
-        matching = [view for view in rows if matches(resource, query.rest, view)]
+        matching, compared = await _matching(resource, query.rest, rows, ends)
         found += matching[offset:]
         offset = max(0, offset - len(matching))
         if len(found) > limit:
             return Found(found[:limit], found[limit - 1])
-        if len(rows) < step:
+        if compared == len(rows) < step:
             return Found(found)
-        page = replace(page, after=query.place(rows[-1]), offset=0)
+        last = rows[compared - 1]
+        page = replace(page, after=query.place(last), offset=0)
         if time.monotonic() > ends:
-            return Found(found, rows[-1], offset)
+            return Found(found, last, offset)
+
+
+async def _matching(resource: Resource, where: Where, rows: Sequence[Any], ends: float) -> tuple[list[Any], int]:
+    """The records that match, and how many were compared: all, unless the time is over before."""
+    ends = max(ends, time.monotonic() + _LEAST_S)
+    matching: list[Any] = []
+    turns = Turns()
+    for compared, view in enumerate(rows, 1):
+        if matches(resource, where, view):
+            matching.append(view)
+        if time.monotonic() > ends:
+            return matching, compared
+        await turns.pause()
+    return matching, len(rows)

@@ -6,13 +6,14 @@ Both mean the same: a condition on a field with a column is one on the column, t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.query import Read, quoted
 from keystead.core.query_fields import parse_fields
-from keystead.core.query_filter import parse_filter, parse_words
+from keystead.core.query_filter import check_comparisons, parse_filter, parse_words
 from keystead.core.query_order import parse_order
 from keystead.core.query_where import Condition, Op, Order, holds
 
@@ -38,13 +39,21 @@ class Filters:
         """The fields that are filtered by."""
         return frozenset(clause[0].name for clause in self.single)
 
+    @property
+    def comparisons(self) -> int:
+        """How often each record is compared, at most."""
+        return sum(map(len, self.stored + self.rest))
 
-def read_filters(resource: Resource, parameters: Mapping[str, str], *, ignore_unknown: bool = False) -> Filters:
-    """Read what every parameter asks of the field that it names.
+
+def read_filters(
+    resource: Resource, parameters: Mapping[str, str], *, ignore_unknown: bool = False, beside: int = 0
+) -> Filters:
+    """Read what every parameter asks of the field that it names; ``beside`` are the comparisons of a query.
 
     Raises 262179 for an unknown name, 262250 for a field that cannot be read, 262185, 262194 or 262197 for a value.
     """
     clauses: list[Clause] = []
+    comparisons = beside
     for name, text in parameters.items():
         shown = quoted(name)
         declared = resource.fields.get(name)
@@ -54,33 +63,40 @@ def read_filters(resource: Resource, parameters: Mapping[str, str], *, ignore_un
             raise OntapError(errors.UNEXPECTED_ARGUMENT, target=shown, field=shown)
         if declared is None or declared.read is Read.NEVER:
             raise OntapError(errors.FIELD_NOT_QUERYABLE, target=shown, field=shown)
-        clauses.append(tuple(_typed(declared, alternative) for alternative in parse_filter(name, text)))
+        alternatives = parse_filter(name, text)
+        comparisons += len(alternatives)
+        check_comparisons(name, comparisons)
+        clauses.append(tuple(_typed(declared, alternative) for alternative in alternatives))
     return _split(resource, clauses, single=tuple(clauses))
 
 
 def read_words(resource: Resource, query: str | None, query_fields: str | None) -> Filters:
-    """Read a cross-field query. Raises 262272 to 262276."""
+    """Read a cross-field query. Raises 262272 to 262276, or 262185 for one that asks too much."""
     if query is None and query_fields is None:
         return Filters()
     if query is None or query_fields is None:
         raise OntapError(errors.QUERY_INCOMPLETE, target="query_fields" if query_fields is None else "query")
     names = _query_fields(resource, query_fields)
+    words = parse_words(query)
+    check_comparisons("query", sum(map(len, words)) * len(names))
     clauses = [
         tuple(
             Condition(name, Op.LIKE, tuple(map(resource.fields[name].type.folded, pieces)))
             for pieces in word
             for name in names
         )
-        for word in parse_words(query)
+        for word in words
     ]
     return _split(resource, clauses)
 
 
 def _query_fields(resource: Resource, text: str) -> list[str]:
-    listed = [name.strip().removeprefix("!") for name in text.split(",")]
-    for place, name in enumerate(listed):
-        if name and name in listed[:place]:
+    listed = set()
+    for item in text.split(","):
+        name = item.strip().removeprefix("!")
+        if name and name in listed:
             raise OntapError(errors.QUERY_FIELD_TWICE, target="query_fields", field=quoted(name))
+        listed.add(name)
     included, excluded = parse_fields(text)
     names = resource.catalogue.named(included, "query_fields") - resource.catalogue.named(excluded, "query_fields")
     if not names:
@@ -99,8 +115,18 @@ def read_order(resource: Resource, text: str) -> tuple[Order, ...]:
 
 
 def matches(resource: Resource, where: Where, view: Any, beneath: str = "") -> bool:
-    """Evaluate conditions on fields in memory; ``beneath`` is the group that the view is an element of."""
-    return holds(where, lambda condition: _values(resource, condition, view, beneath))
+    """Evaluate conditions on fields in memory; ``beneath`` is the group that the view is an element of.
+
+    What the view has for a field is taken once, however many conditions are on it.
+    """
+
+    @cache
+    def values(name: str, *, as_text: bool) -> Sequence[Any]:
+        type_ = resource.fields[name].type
+        of: Callable[[Any], Any] = type_.folded if as_text else type_.comparable
+        return [of(value) for value in resource.values(view, name, beneath)]
+
+    return holds(where, lambda condition: values(condition.name, as_text=condition.op is Op.LIKE))
 
 
 def beneath(where: Where, path: str) -> Where:
@@ -153,10 +179,3 @@ def _stored(declared: Field, condition: Condition) -> Condition | None:
     elif condition.op not in {Op.LIKE, Op.UNSET}:
         operand = declared.type.stored(operand)
     return replace(condition, name=declared.column, operand=operand)
-
-
-def _values(resource: Resource, condition: Condition, view: Any, beneath: str) -> Sequence[Any]:
-    type_ = resource.fields[condition.name].type
-    shown = resource.values(view, condition.name, beneath)
-    of: Callable[[Any], Any] = type_.folded if condition.op is Op.LIKE else type_.comparable
-    return [of(value) for value in shown]

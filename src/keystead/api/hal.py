@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from keystead.api.filtering import beneath, matches
 from keystead.api.resource import Field, Node, Resource, itself
+from keystead.api.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,7 @@ _FIXED_HEADERS = [
 ]
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _encode_pretty = json.JSONEncoder(indent=2).encode
+_CHUNK = 64 * 1024  # characters of an answer that are sent at a time, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,37 @@ class Reply:
 
     async def send(self, send: Send, *, hal: bool, bodiless: bool = False, pretty: bool = False) -> None:
         """Send it; ``bodiless`` (HEAD) sends the headers only, ``pretty`` is for people."""
-        encode = _encode_pretty if pretty else _encode
-        body = encode(self.body).encode() + b"\n"
+        chunks = await _chunks(self.body, pretty=pretty)
         headers = [
             (b"content-type", HAL_TYPE if hal else JSON_TYPE),
-            (b"content-length", str(len(body)).encode()),
+            (b"content-length", str(sum(map(len, chunks))).encode()),
             *_FIXED_HEADERS,
             *self.headers,
         ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if bodiless else body})
+        *leading, last = [b""] if bodiless else chunks
+        for chunk in leading:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": last})
+
+
+async def _chunks(body: Mapping[str, Any], *, pretty: bool) -> list[bytes]:
+    """A body as JSON, in pieces. Records are written one by one: many take long."""
+    encode, newline = (_encode_pretty, "\n    ") if pretty else (_encode, "")
+    records = body.get("records")
+    if not records:
+        return [f"{encode(body)}\n".encode()]
+    others = {name: value for name, value in body.items() if name != "records"}
+    text, _, after = encode({"records": [None], **others}).partition("null")
+    chunks: list[bytes] = []
+    turns = Turns()
+    for place, record in enumerate(records):
+        text += (f",{newline}" if place else "") + encode(record).replace("\n", newline)
+        if len(text) > _CHUNK:
+            chunks.append(text.encode())
+            text = ""
+        await turns.pause()
+    return [*chunks, f"{text}{after}\n".encode()]
 
 
 def wants_links(accept: bytes) -> bool:

@@ -10,6 +10,7 @@ from keystead.api.declared import Codes, Form, Operation, Own
 from keystead.api.hal import Reply, render, self_link
 from keystead.api.query import WriteQuery, next_page, read_get, read_write
 from keystead.api.request import ALLOW, Request
+from keystead.api.turns import Turns
 from keystead.core import errors
 from keystead.core.access import READS
 from keystead.core.errors import OntapError
@@ -17,6 +18,7 @@ from keystead.core.errors import OntapError
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from keystead.api.query import GetQuery
     from keystead.api.resource import Resource
     from keystead.core.query import Wanted
     from keystead.service.ports import Page
@@ -73,9 +75,7 @@ def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Opera
         found = await collect(resource, query, lambda page: read_page(request, page))
         body: dict[str, Any] = {}
         if query.return_records:
-            body["records"] = [
-                render(resource, query.selected, view, hal=request.hal, pruned=query.pruned) for view in found.views
-            ]
+            body["records"] = await _rendered(resource, query, found.views, hal=request.hal)
         body["num_records"] = len(found.views)
         links = self_link(request.self_path) if request.hal else {}
         if found.last is None:
@@ -86,6 +86,15 @@ def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Opera
         return Reply(200, body, ((b"link", f'<{href}>; rel="next"'.encode()),))
 
     return Operation(run=run, form=Form.LIST, resource=resource, codes=codes)
+
+
+async def _rendered(resource: Resource, query: GetQuery, views: Sequence[Any], *, hal: bool) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    turns = Turns()
+    for view in views:
+        records.append(render(resource, query.selected, view, hal=hal, pruned=query.pruned))
+        await turns.pause()
+    return records
 
 
 def showing(resource: Resource, read_one: ReadOne, codes: Codes = ()) -> Operation:

@@ -140,7 +140,7 @@ def _read_get(resource: Resource, parameters: tuple[tuple[str, str], ...], *, si
     starts = _starts(resource, order)
     if not single:
         after = _after(order, starts, left)
-    filters = read_filters(resource, left, ignore_unknown=ignore_unknown)
+    filters = read_filters(resource, left, ignore_unknown=ignore_unknown, beside=words.comparisons)
     for name in filters.names if single else ():
         if not resource.in_array(name):
             raise OntapError(errors.FIELD_NOT_QUERYABLE, target=name, field=name)

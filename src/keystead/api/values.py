@@ -106,6 +106,18 @@ def one_of(*words: str) -> Type:
     return Type(f"<{'|'.join(words)}>", parse, textual=True, schema={"type": "string", "enum": [*map(str, words)]})
 
 
+def place_in_list(pattern: str) -> Type:
+    """Where a record stands in a list, as the link to the next page writes it."""
+    form = re.compile(pattern, re.ASCII | re.DOTALL)
+
+    def parse(value: Any) -> str:
+        if not form.fullmatch(_text(value)):
+            raise ValueError("not a place")
+        return str(value)
+
+    return Type("<place in the list>", parse)
+
+
 def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
@@ -145,6 +146,7 @@ def alternatives_of(extensions: x509.Extensions) -> AlternativeNames:
     )
 
 
+@lru_cache(maxsize=1024)
 def alternatives_in(public_certificate: str) -> AlternativeNames | None:
     """The alternative names of an installed certificate (PEM), None when it has none of these kinds."""
     extensions = x509.load_pem_x509_certificate(public_certificate.encode()).extensions

@@ -73,7 +73,8 @@ class Catalogue:
             return self._shown(Read.KEY, Read.NORMAL)
         if name == "**":
             return self._shown(Read.KEY, Read.NORMAL, Read.EXPENSIVE)
-        beneath = {known for known in self.fields if known == name or known.startswith(f"{name}.")}
+        prefix = f"{name}."
+        beneath = {known for known in self.fields if known == name or known.startswith(prefix)}
         readable = {known for known in beneath if self.fields[known] is not Read.NEVER}
         if beneath and not readable:
             raise OntapError(errors.FIELD_NOT_READABLE, target=parameter, field=quoted(name))

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _COMPARISONS = {"<": Op.LESS, "<=": Op.AT_MOST, ">": Op.MORE, ">=": Op.AT_LEAST}
 _NULL = "null"
 
+COMPARISON_LIMIT = 400
+"""How often a request may have each record compared: once for each alternative of each filter, and for each choice of
+each word of a query in each of the fields searched. A database nests its conditions no deeper than 1,000."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
@@ -42,19 +46,22 @@ class Alternative:
 def parse_filter(name: str, text: str) -> tuple[Alternative, ...]:
     """Read the filter of a field, for one of which a value must match.
 
-    Raises 262194 where a value is missing, 262185 for what else is wrong, with the position (from 1) in the text.
+    Raises 262194 where a value is missing, 262185 for what else is wrong, with the position (from 1) in the text, and
+    for more alternatives than can be.
     """
     if not text:
         return (Alternative(Op.EQUAL, ""),)
     tokens = list(_tokens(name, text))
-    return tuple(_alternative(name, part) for part in _split(tokens, _Kind.OR, len(text)))
+    parts = _split(tokens, _Kind.OR, len(text))
+    check_comparisons(name, len(parts))
+    return tuple(_alternative(name, part) for part in parts)
 
 
 def parse_words(text: str) -> tuple[tuple[Pieces, ...], ...]:
     """Read a cross-field query: words that must all be found, each a choice of patterns.
 
     A pattern without wildcard may stand anywhere in a value, another is the whole of it. Raises 262272 for a quote
-    without its match, 262274 when nothing is asked for.
+    without its match, 262274 when nothing is asked for, 262185 for more than can be.
     """
     words: list[list[list[str]]] = [[[""]]]
     position = 0
@@ -79,7 +86,15 @@ def parse_words(text: str) -> tuple[tuple[Pieces, ...], ...]:
     kept = tuple(word for word in asked if word)
     if not kept:
         raise OntapError(errors.QUERY_EMPTY, target="query")
+    check_comparisons("query", sum(map(len, kept)))
     return kept
+
+
+def check_comparisons(parameter: str, count: int) -> None:
+    """Refuse (262185) what would have each record compared too often; ``parameter`` is the one that goes too far."""
+    if count > COMPARISON_LIMIT:
+        reason = f"more than {COMPARISON_LIMIT} comparisons in all"
+        raise OntapError(errors.INVALID_VALUE, target=parameter, field=parameter, reason=reason)
 
 
 def _anything(pieces: list[str]) -> bool:

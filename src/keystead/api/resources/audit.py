@@ -14,7 +14,7 @@ from keystead.api.hal import segment
 from keystead.api.operations import listing, setting, showing
 from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.resources.cluster import NODES_PATH
-from keystead.api.values import BOOLEAN, TEXT, TIME, UUID, integer, one_of
+from keystead.api.values import BOOLEAN, TEXT, TIME, UUID, integer, one_of, place_in_list
 from keystead.core.audit import place
 from keystead.core.query import Read
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SETTINGS_PATH = "/api/security/audit"
 MESSAGES_PATH = "/api/security/audit/messages"
+_PLACE = place_in_list(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6} .+ \d{20}")
 _APPLICATIONS = ("internal", "console", "rsh", "telnet", "ssh", "ontapi", "http", "system")
 _STATES = ("pending", "success", "error")
 
@@ -152,7 +153,7 @@ MESSAGES = Resource(
         Field(name="svm.name", type=TEXT, help="The name that it had.", get=attrgetter("svm"), column="svm"),
     ),
     link=lambda _: MESSAGES_PATH,
-    order=("key", TEXT, lambda view: place(view.record)),
+    order=("key", _PLACE, lambda view: place(view.record)),
     absent=frozenset({"session_id", "command_id"}),
 )
 

@@ -13,7 +13,7 @@ from keystead.api.operations import listing, showing
 from keystead.api.resource import Field, Group, Resource
 from keystead.api.resources.cluster import node_link
 from keystead.api.resources.svms import svm_link
-from keystead.api.values import TEXT, TIME, UUID, integer, one_of
+from keystead.api.values import TEXT, TIME, UUID, integer, one_of, place_in_list
 from keystead.core.events import SOURCE
 from keystead.core.query import Read
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 COLLECTION = "/api/support/ems/events"
 INDEX = integer(1, 2**63 - 1)
+_PLACE = place_in_list(r"\d{8}T\d{6}\.\d{6}Z-.+-\d{19}")
 _SEVERITIES = ("emergency", "alert", "error", "notice", "informational", "debug")
 
 
@@ -92,7 +93,7 @@ EVENTS = Resource(
     ),
     link=event_link,
     key="index",
-    order=("key", TEXT, attrgetter("event.key")),
+    order=("key", _PLACE, attrgetter("event.key")),
     absent=frozenset({"creation_time", "filter_name", "last_update_time", "state", "stateful"}),
 )
 

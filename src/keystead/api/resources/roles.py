@@ -10,7 +10,7 @@ from keystead.api.hal import segment
 from keystead.api.operations import listing, showing
 from keystead.api.resource import Field, Group, Resource, always
 from keystead.api.resources.accounts import owner_link
-from keystead.api.values import BOOLEAN, TEXT, UUID, one_of, text
+from keystead.api.values import BOOLEAN, TEXT, UUID, one_of, place_in_list, text
 from keystead.core import errors
 from keystead.core.access import Access, Privilege
 from keystead.core.errors import OntapError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COLLECTION = "/api/security/roles"
 _ONE = f"{COLLECTION}/{{owner}}/{{name}}"
 _ACCESS = one_of(*Access)
+_PLACE = place_in_list(r"([0-9a-f-]{36})?/.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ ROLES = Resource(
     ),
     link=role_link,
     key="name",
-    order=("place", TEXT, attrgetter("place")),
+    order=("place", _PLACE, attrgetter("place")),
     absent=frozenset({"comment"}),
 )
 
