@@ -82,11 +82,16 @@ async def test_old_and_surplus_jobs_are_removed(filled: SqlStore) -> None:
 
 
 async def test_the_jobs_of_one_svm(filled: SqlStore) -> None:
-    """A page is restricted to an SVM; an SVM that is deleted takes its jobs along."""
+    """A page is restricted to an SVM; jobs of an SVM that is deleted are the cluster's, and no other SVM's."""
     await filled.write(lambda tx: tx.add_job(job("job-1", svm=SVM)))
     await filled.write(lambda tx: tx.add_job(job("job-2", svm=OTHER_SVM)))
     await filled.write(lambda tx: tx.add_job(job("job-3")))
     found = await filled.read(lambda tx: tx.page(Job, Page().within(svm_uuid=OTHER_SVM.uuid)))
     assert [item.uuid for item in found] == ["job-2"]
     await filled.write(lambda tx: tx.delete_svm(OTHER_SVM.uuid))
-    assert await filled.read(lambda tx: tx.job("job-2")) is None
+    assert await filled.read(lambda tx: tx.job("job-2")) == job("job-2")
+    await filled.write(lambda tx: tx.update_job(ended(job("job-2", svm=OTHER_SVM), Outcome(), NOON)))
+    assert await filled.read(lambda tx: tx.job("job-2")) == ended(job("job-2"), Outcome(), NOON)
+    for svm, uuids in ((OTHER_SVM, []), (SVM, ["job-1"])):
+        found = await filled.read(lambda tx, of=svm: tx.page(Job, Page().within(svm_uuid=of.uuid)))  # type: ignore[misc]
+        assert [item.uuid for item in found] == uuids

@@ -113,6 +113,16 @@ async def test_events_are_numbered_per_node(filled: SqlStore) -> None:
     assert await filled.read(lambda tx: tx.events_named("node-1", ["x", "y"])) == (found[2],)
 
 
+async def test_events_outlive_their_svm(filled: SqlStore) -> None:
+    """Events of an SVM that is deleted stay, as the cluster's; no page of an SVM holds them."""
+    await filled.write(lambda tx: tx.add_events([event(svm=OTHER_SVM)], keep=10))
+    await filled.write(lambda tx: tx.delete_svm(OTHER_SVM.uuid))
+    assert await filled.read(lambda tx: tx.event("node-1", 1)) == event(index=1, svm=None)
+    for svm in (SVM, OTHER_SVM):
+        page = Page().within(svm_uuid=svm.uuid)
+        assert await filled.read(lambda tx, of=page: tx.page(Event, of)) == ()  # type: ignore[misc]
+
+
 async def test_the_newest_events_of_each_node_are_kept(filled: SqlStore) -> None:
     """What is beyond the limit goes, the numbers go on."""
     await filled.write(lambda tx: tx.add_events([event("node-2")], keep=3))

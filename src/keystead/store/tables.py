@@ -232,7 +232,7 @@ jobs = Table(
     metadata,
     _text("uuid", primary_key=True),
     _text("node", index=True),
-    Column("svm_uuid", Bytewise, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
+    Column("svm_uuid", Bytewise, ForeignKey("svms.uuid", ondelete="SET NULL"), nullable=True, index=True),
     _text("account"),
     _text("description"),
     _text("state"),
@@ -268,7 +268,7 @@ events = Table(
     Column("time", UtcTimestamp, nullable=False, index=True),
     _text("name"),
     _text("severity"),
-    Column("svm_uuid", Bytewise, ForeignKey("svms.uuid", ondelete="CASCADE"), nullable=True, index=True),
+    Column("svm_uuid", Bytewise, ForeignKey("svms.uuid", ondelete="SET NULL"), nullable=True, index=True),
     _text("parameters"),
     _text("log_message"),
 )

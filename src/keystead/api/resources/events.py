@@ -87,7 +87,12 @@ EVENTS = Resource(
             get=lambda view: f"{view.event.name}: {view.event.log_message}",
         ),
         Field(name="source", type=TEXT, help="The program that announced it.", get=lambda _: SOURCE),
-        Group(name="svm", help="Whose it is; absent for the cluster's.", get=attrgetter("event.svm"), link=svm_link),
+        Group(
+            name="svm",
+            help="Whose it is; absent for the cluster's, and once the SVM is deleted.",
+            get=attrgetter("event.svm"),
+            link=svm_link,
+        ),
         Field(name="svm.uuid", type=UUID, help="The SVM's identifier.", get=attrgetter("uuid"), column="svm_uuid"),
         Field(name="svm.name", type=TEXT, help="The SVM's name.", get=attrgetter("name"), column="svm_name"),
     ),

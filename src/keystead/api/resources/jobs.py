@@ -87,7 +87,12 @@ JOBS = Resource(
         Group(name="node", help="The node that runs it.", get=attrgetter("node"), link=node_link),
         Field(name="node.uuid", type=UUID, help="The node's identifier.", get=attrgetter("uuid"), column="node"),
         Field(name="node.name", type=TEXT, help="The node's name.", get=attrgetter("name"), since="9.11"),
-        Group(name="svm", help="The SVM; absent for the cluster's jobs.", get=attrgetter("job.svm"), link=svm_link),
+        Group(
+            name="svm",
+            help="The SVM; absent for the cluster's jobs, and once the SVM is deleted.",
+            get=attrgetter("job.svm"),
+            link=svm_link,
+        ),
         Field(name="svm.uuid", type=UUID, help="The SVM's identifier.", get=attrgetter("uuid"), column="svm_uuid"),
         Field(name="svm.name", type=TEXT, help="The SVM's name.", get=attrgetter("name"), column="svm_name"),
     ),

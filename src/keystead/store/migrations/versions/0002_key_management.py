@@ -52,7 +52,7 @@ def upgrade() -> None:
         sa.Column("start_time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("end_time", sa.DateTime(timezone=True), nullable=True),
         _text("results"),
-        sa.ForeignKeyConstraint(["svm_uuid"], ["svms.uuid"], name="fk_jobs_svm_uuid", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["svm_uuid"], ["svms.uuid"], name="fk_jobs_svm_uuid", ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("uuid", name="pk_jobs"),
     )
     op.create_index("ix_jobs_node", "jobs", ["node"])
@@ -85,7 +85,7 @@ def upgrade() -> None:
         sa.Column("svm_uuid", sa.Text, nullable=True),
         _text("parameters"),
         _text("log_message"),
-        sa.ForeignKeyConstraint(["svm_uuid"], ["svms.uuid"], name="fk_events_svm_uuid", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["svm_uuid"], ["svms.uuid"], name="fk_events_svm_uuid", ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("node", "index", name="pk_events"),
         sa.UniqueConstraint("key", name="uq_events_key"),
     )
