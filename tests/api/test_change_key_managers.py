@@ -104,6 +104,8 @@ async def test_names_of_cas_are_not_shown(api: Api, pki: Pki, pykmip_servers: li
         ({"external": {"server_ca_certificates": [{}]}, "scope": "cluster"}, errors.MISSING_VALUE, "@[0].uuid"),
         ({"external": {"server_ca_certificates": []}, "policy": "p"}, errors.POLICY_ON_ADMIN_SVM, "policy"),
         ({"external": {"server_ca_certificates": []}, "scope": "cluster"}, errors.EXTERNAL_INCOMPLETE, "@"),
+        ({"external": {"server_ca_certificates": []}}, errors.EXTERNAL_INCOMPLETE, "@"),
+        ({"external": {"server_ca_certificates": [{}]}}, errors.MISSING_VALUE, "@[0].uuid"),
         ({"external": {"server_ca_certificates": [{"uuid": ABSENT}]}}, errors.CERTIFICATE_NOT_INSTALLED, "@[0]"),
         (
             {"external": {"client_certificate": {"uuid": ABSENT}}},

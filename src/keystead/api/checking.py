@@ -216,6 +216,7 @@ class _Check:
         if not isinstance(value, list):
             self._fault(_TYPE, errors.ARRAY_EXPECTED, target)
             return ()
+        self._given += self._is_settable(node)  # an empty array is a value
         return tuple(self._item(node, item, f"{target}[{index}]") for index, item in enumerate(value))
 
     def _item(self, node: Node, value: Any, target: str) -> dict[str, Any]:

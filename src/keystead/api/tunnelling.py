@@ -46,9 +46,9 @@ class Tunnelling:
 
 
 def _header(scope: Scope, name: str) -> str | None:
-    """A header's value; None when it is absent or empty. Two values that differ are 262188."""
+    """A header's value; None when it is absent, for an empty one names no SVM. Two values that differ are 262188."""
     wanted = name.lower().encode()
-    values = {value for key, value in scope["headers"] if key == wanted and value}
+    values = {value for key, value in scope["headers"] if key == wanted}
     if len(values) > 1:
         raise OntapError(errors.FIELD_TWICE, target=name, field=name)
     return next((value.decode(errors="replace") for value in values), None)
