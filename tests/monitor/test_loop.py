@@ -155,9 +155,9 @@ async def test_a_server_that_hangs_delays_nobody(node: Node, servers: list[fault
         before = (await metrics.exposition())[0].decode()
         await asyncio.sleep(WATCHED_S)
         after = (await metrics.exposition())[0].decode()
+        (found,) = [found for found in await node.observations() if found.state is State.NOT_RESPONDING]
     looks = sample(after, "keystead_light_check_seconds_count") - sample(before, "keystead_light_check_seconds_count")
     assert looks >= 3 * WATCHED_S / CHECK_S * 0.6
-    (found,) = [found for found in await node.observations() if found.state is State.NOT_RESPONDING]
     assert found.reason == "tls_timed_out"
     assert sample(after, "keystead_time_to_detect_seconds_count") == 1
     assert sample(after, "keystead_time_to_detect_seconds_sum") < 10
