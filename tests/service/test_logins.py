@@ -44,13 +44,17 @@ def hasher() -> Iterator[CountingHasher]:
 
 @pytest.fixture
 async def store(sqlite_url: str, hasher: CountingHasher) -> AsyncIterator[SqlStore]:
-    """A store with two accounts."""
+    """A store with three accounts; ``carded`` logs in by certificate only."""
     opened = open_store(sqlite_url)
     password_hash = await hasher.hash(PASSWORD)
     await opened.write(
         lambda tx: [
-            tx.put_account(Account(name, role, password_hash))
-            for name, role in (("admin", Role.ADMIN), ("reader", Role.READONLY))
+            tx.put_account(Account(name, role, hash_, certificate=not hash_))
+            for name, role, hash_ in (
+                ("admin", Role.ADMIN, password_hash),
+                ("reader", Role.READONLY, password_hash),
+                ("carded", Role.READONLY, ""),
+            )
         ]
     )
     yield opened
@@ -91,6 +95,8 @@ async def test_the_right_password_says_who_calls(logins: Logins, name: str, role
         ("Admin", "pässword"),
         ("admin ", "pässword"),
         ("nobody", "pässword"),
+        ("carded", "pässword"),
+        ("carded", ""),
         ("", "pässword"),
         ("admin\x00", "pässword"),
         ("\ud800", "pässword"),
@@ -261,16 +267,17 @@ async def test_failed_logins_are_counted_for_the_audit(logins: Logins, audit: Au
 
 
 async def test_an_unknown_account_costs_the_time_of_a_known_one(logins: Logins, hasher: CountingHasher) -> None:
-    """Or names could be told from non-names by the time of the answer."""
+    """Or names could be told from non-names by the time of the answer; those without a password as well."""
     await refused(logins)
-    spent: dict[str, list[float]] = {"admin": [], "nobody": []}
+    spent: dict[str, list[float]] = {"admin": [], "nobody": [], "carded": []}
     for number in range(7):
         for name, times in spent.items():
             began = time.perf_counter()
             await refused(logins, name=name, password=f"{number}", where=f"{number}")
             times.append(time.perf_counter() - began)
-    assert hasher.verified == 15
-    assert 1 / 3 < median(spent["admin"]) / median(spent["nobody"]) < 3
+    assert hasher.verified == 22
+    for name in ("admin", "carded"):
+        assert 1 / 3 < median(spent[name]) / median(spent["nobody"]) < 3
 
 
 async def test_memory_is_bounded(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:

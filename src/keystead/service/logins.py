@@ -90,14 +90,15 @@ class Logins:
         return await asyncio.shield(task)
 
     async def _verify(self, name: str, account: Account | None, password: Secret, location: str, proof: bytes) -> bool:
-        """Slow down, hash and keep what came out. An unknown account costs the time of a known one."""
+        """Slow down, hash and keep what came out. An account without a password costs the time of others."""
         guesser = (name[:NAME_LIMIT], location)
         failures = self._failures.get(guesser) or 0
         if failures:
             await self._sleep(delay_s(failures))
         if not self._dummy_hash:
             self._dummy_hash = await self._hasher.hash(Secret(os.urandom(16).hex()))
-        verified = await self._hasher.verify(account.password_hash if account else self._dummy_hash, password)
+        password_hash = account.password_hash if account else ""  # empty, too, of one that logs in by certificate only
+        verified = await self._hasher.verify(password_hash or self._dummy_hash, password)
         if account is None or account.locked or not verified:
             self._failures.put(guesser, (self._failures.get(guesser) or 0) + 1)
             self._audit.login_failed(name, location)
