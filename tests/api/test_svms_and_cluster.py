@@ -113,6 +113,22 @@ async def test_an_svm_is_renamed(api: Api) -> None:
     assert_error(await api.admin.patch(f"{SVMS}/{uuid}", {"state": "stopped"}), errors.FIELD_NOT_SETTABLE, "state")
 
 
+async def test_a_name_means_the_cluster_or_one_svm(api: Api) -> None:
+    """Code 1 (409) both ways: an account that is meant for an SVM must never become the cluster's."""
+    uuid = (await api.admin.post(SVMS, {"name": "vs0"})).headers["location"].rpartition("/")[2]
+    cluster = (await api.admin.get("/api/cluster")).body
+    for answer in (
+        await api.admin.post(SVMS, {"name": cluster["name"]}),
+        await api.admin.patch(f"{SVMS}/{uuid}", {"name": cluster["name"]}),
+    ):
+        error = assert_error(answer, errors.DUPLICATE_ENTRY, "name")
+        assert error["arguments"] == [{"code": "uuid", "message": cluster["uuid"]}]
+    error = assert_error(await api.admin.patch("/api/cluster", {"name": "vs0"}), errors.DUPLICATE_ENTRY, "name")
+    assert error["arguments"] == [{"code": "uuid", "message": uuid}]
+    assert (await api.admin.patch("/api/cluster", {"name": cluster["name"]})).status == 200
+    assert (await api.admin.get("/api/cluster")).body == cluster
+
+
 async def test_an_svm_is_deleted_when_it_owns_nothing(api: Api, pki: Pki) -> None:
     """Code 8 (409) counts what it owns; what is deleted is gone, and its name free."""
     uuid = (await api.admin.post(SVMS, {"name": "vs0"})).headers["location"].rpartition("/")[2]

@@ -71,6 +71,20 @@ async def stored(home: Home, uuid: str) -> KeyManager:
     return found
 
 
+async def test_a_name_is_the_clusters_or_an_svms(home: Home) -> None:
+    """Whoever gives it second is refused, whatever is created or renamed at once."""
+    async with opened(str(home.data), home.database) as services:
+        svm = await services.svms.create(CALL, "vs-renamed")
+        for number in range(ROUNDS):
+            name = f"name-{number}"
+            ended = await at_once(
+                services.cluster.rename(CALL, name),
+                services.svms.create(CALL, name),
+                services.svms.rename(CALL, svm.uuid, name),
+            )
+            assert sorted(ended, key=str) == [errors.DUPLICATE_ENTRY] * 2 + [None]
+
+
 async def test_the_cluster_gets_one(home: Home, sound_ports: list[int]) -> None:
     """Enabled or not: whoever comes second hears what there is."""
     client, ca = CertificateName(home.client_certificate), CertificateName(home.server_ca)

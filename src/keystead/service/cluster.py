@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import Node
-from keystead.service.key_servers import require_cluster
+from keystead.service.key_servers import made, require_cluster
+from keystead.service.svms import check_free
 
 if TYPE_CHECKING:
     from keystead.core.model import Cluster
@@ -29,10 +30,11 @@ class ClusterInfo:
         return await self._store.glance(require_cluster)
 
     async def rename(self, call: Call, name: str) -> None:
-        """Give the cluster another name; its nodes keep theirs."""
+        """Give the cluster another name; one that an SVM has is code 1 (409). Its nodes keep theirs."""
 
         def rename(tx: Transaction) -> None:
-            cluster = require_cluster(tx)
+            cluster = made(tx.cluster(lock=True))
+            check_free(tx, name, but=cluster.uuid)
             tx.put_cluster(replace(cluster, name=name))
             self._audit.succeed(tx, call, f"renamed the cluster from {cluster.name}")
 

@@ -27,13 +27,11 @@ class Svms:
         self._audit = audit
 
     async def create(self, call: Call, name: str) -> Svm:
-        """Create an SVM; a name that is taken is code 1 (409)."""
+        """Create an SVM; a name that is taken, be it by the cluster, is code 1 (409)."""
         svm = Svm(str(uuid4()), name)
 
         def store(tx: Transaction) -> Svm:
-            holder = tx.svm_named(name)
-            if holder is not None:
-                raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
+            check_free(tx, name)
             tx.add_svm(svm)
             self._audit.succeed(tx, call, f"created SVM {svm.uuid}", svm=svm)
             return svm
@@ -56,14 +54,13 @@ class Svms:
         return await self._store.read(lambda tx: tx.page(Svm, call.within(page, "uuid")))
 
     async def rename(self, call: Call, uuid: str, name: str) -> None:
-        """Give an SVM another name; one that is taken is code 1 (409)."""
+        """Give an SVM another name; one that is taken, be it by the cluster, is code 1 (409)."""
 
         def rename(tx: Transaction) -> None:
+            tx.cluster(lock=True)  # before the SVM: whoever holds both takes them in this order
             svm = _require(tx, call, uuid)
-            holder = tx.svm_named(name)
             with concerning(svm):
-                if holder is not None and holder != svm:
-                    raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
+                check_free(tx, name, but=uuid)
             tx.rename_svm(uuid, name)
             self._audit.succeed(tx, call, f"renamed SVM {uuid} from {svm.name}", svm=replace(svm, name=name))
 
@@ -79,8 +76,8 @@ class Svms:
                 if owned:
                     arguments = [(what, str(count)) for what, count in owned.items()]
                     raise OntapError(errors.IN_USE, target="uuid", arguments=arguments)
-            tx.delete_svm(uuid)
-            self._audit.succeed(tx, call, f"deleted SVM {uuid}", svm=svm)
+                tx.delete_svm(uuid)
+                self._audit.succeed(tx, call, f"deleted SVM {uuid}", svm=svm)
 
         await self._store.write(delete)
 
@@ -91,6 +88,16 @@ def _require(tx: Transaction, call: Call, uuid: str) -> Svm:
     if svm is None or not call.sees(svm):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return svm
+
+
+def check_free(tx: Transaction, name: str, *, but: str = "") -> None:
+    """Raise code 1 (409) when another SVM, or the cluster, has a name. An owner's name must mean one owner.
+
+    Holds the cluster until the end of the transaction: nobody else gives names meanwhile.
+    """
+    for holder in (tx.cluster(lock=True), tx.svm_named(name)):
+        if holder is not None and holder.name == name and holder.uuid != but:
+            raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
 
 
 def named_svm(tx: Transaction, call: Call, uuid: str | None, name: str | None) -> Svm | None:
@@ -109,9 +116,16 @@ def named_svm(tx: Transaction, call: Call, uuid: str | None, name: str | None) -
 
 @contextmanager
 def concerning(svm: Svm | None) -> Iterator[None]:
-    """Refusals raised within are about this SVM: their audit records name it."""
+    """What is raised within is about this SVM: its audit record names it, be it a refusal or an unexpected fault."""
     try:
         yield
-    except OntapError as error:
-        error.svm = svm
+    except Exception as error:
+        if svm_of(error) is None:
+            error.svm = svm  # type: ignore[attr-defined]
         raise
+
+
+def svm_of(error: Exception) -> Svm | None:
+    """Whom an exception is about, if that was known where it was raised."""
+    svm: Svm | None = getattr(error, "svm", None)
+    return svm

@@ -12,6 +12,7 @@ from keystead.api.hal import segment
 from keystead.api.operations import listing, setting, showing
 from keystead.api.resource import Field, Group, Resource
 from keystead.api.values import TEXT, UUID, integer, name
+from keystead.core import errors
 from keystead.core.model import ONTAP_LEVEL
 from keystead.core.query import Read
 
@@ -100,7 +101,7 @@ async def _rename(request: Request, values: dict[str, Any]) -> None:
 PATHS: Paths = {
     CLUSTER_PATH: {
         "GET": showing(CLUSTER, lambda request, _: request.services.cluster.get(request.call)),
-        "PATCH": setting(CLUSTER, _rename),
+        "PATCH": setting(CLUSTER, _rename, codes=(errors.DUPLICATE_ENTRY,)),
     },
     NODES_PATH: {"GET": listing(NODES, lambda request, page: request.services.cluster.nodes(request.call, page))},
     f"{NODES_PATH}/{{uuid}}": {
