@@ -6,6 +6,7 @@ import base64
 import contextlib
 import datetime as dt
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -19,6 +20,9 @@ from keystead.core import errors
 from keystead.core.certificates import NewCertificate, check_install
 from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.secret import Secret
+
+if TYPE_CHECKING:
+    from keystead.core.model import Certificate
 
 NOW = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -57,6 +61,11 @@ def key_pem(key: object = KEY, password: bytes | None = None) -> Secret:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
         )
     )
+
+
+def installed(new: NewCertificate) -> Certificate:
+    """What is stored, as far as core says it."""
+    return check_install(new, "u", None, NOW)[0]
 
 
 CLIENT = NewCertificate("client", pem(), private_key=key_pem())
@@ -144,7 +153,7 @@ def test_client_is_described() -> None:
     asked = NewCertificate(
         "client", pem(ids=True), private_key=key_pem(), intermediate_certificates=(CA.public_certificate,)
     )
-    stored = check_install(asked, "u", None, NOW)
+    stored = installed(asked)
     assert (stored.uuid, stored.type, stored.common_name, stored.name) == ("u", "client", "leaf", "leaf_FF_client")
     assert (stored.ca, stored.serial_number, stored.key_size, stored.hash_function) == ("leaf", "FF", 256, "sha256")
     assert (stored.subject_key_identifier, stored.authority_key_identifier) == ("01:AB", "02:CD")
@@ -155,16 +164,14 @@ def test_client_is_described() -> None:
 
 def test_names_given() -> None:
     """A name and a common name that the caller gives are kept."""
-    stored = check_install(
-        replace(CA, name="mine", common_name="cn", public_certificate=pem(cn=None, ca=True)), "u", None, NOW
-    )
+    stored = installed(replace(CA, name="mine", common_name="cn", public_certificate=pem(cn=None, ca=True)))
     assert (stored.name, stored.common_name) == ("mine", "cn")
 
 
 def test_a_made_up_name_fits() -> None:
     """A name that is made up is as long as a name may be, and tells the types of one certificate apart."""
     for type_ in ("server_ca", "client_ca"):
-        stored = check_install(replace(CA, type=type_, common_name="x" * 255), "u", None, NOW)
+        stored = installed(replace(CA, type=type_, common_name="x" * 255))
         assert len(stored.name) == 255
         assert stored.name.endswith(f"x_FF_{type_}")
 
@@ -175,7 +182,7 @@ def test_without_a_common_name() -> None:
     for issuer, shown in ((unit, "O=NTAP"), (x509.Name([]), "")):
         made = x509.CertificateBuilder(issuer, unit, KEY.public_key(), 1, NOW - dt.timedelta(1), NOW + dt.timedelta(1))
         text = made.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
-        stored = check_install(NewCertificate("server", text, private_key=key_pem()), "u", None, NOW)
+        stored = installed(NewCertificate("server", text, private_key=key_pem()))
         assert (stored.common_name, stored.ca) == ("O=NTAP", shown)
 
 
@@ -198,14 +205,14 @@ def test_private_key_forms(form: str) -> None:
     written = KEY.private_bytes(encoding, getattr(serialization.PrivateFormat, form), encryption)
     parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     for text in (written, parameters + written, b"a note\n" + written):
-        stored = check_install(replace(CLIENT, type="server", private_key=Secret(text)), "u", None, NOW)
+        stored = installed(replace(CLIENT, type="server", private_key=Secret(text)))
         assert stored.type == "server"
 
 
 def test_surrounding_text_is_dropped() -> None:
     """Text around the PEM block, as openssl writes it, is not kept."""
     asked = replace(CA, public_certificate="subject=root\n" + CA.public_certificate + "\ntrailing")
-    assert check_install(asked, "u", None, NOW).public_certificate == CA.public_certificate
+    assert installed(asked).public_certificate == CA.public_certificate
 
 
 @pytest.mark.parametrize(
@@ -215,7 +222,7 @@ def test_surrounding_text_is_dropped() -> None:
 )
 def test_key_types(key: Key, size: int, hash_function: str) -> None:
     """RSA and Edwards keys are accepted beside EC keys."""
-    stored = check_install(NewCertificate("client", pem(key=key), private_key=key_pem(key)), "u", None, NOW)
+    stored = installed(NewCertificate("client", pem(key=key), private_key=key_pem(key)))
     assert (stored.key_size, stored.hash_function) == (size, hash_function)
 
 
@@ -282,7 +289,7 @@ def test_numbers_that_are_no_key() -> None:
     with pytest.raises(OntapError) as raised:
         check_install(asked, "u", None, NOW)
     assert raised.value.kind is errors.KEY_MALFORMED
-    assert check_install(replace(asked, private_key=key_pem(whole)), "u", None, NOW).key_size == 2048
+    assert installed(replace(asked, private_key=key_pem(whole))).key_size == 2048
 
 
 def test_an_unknown_signature_algorithm() -> None:
@@ -292,4 +299,4 @@ def test_an_unknown_signature_algorithm() -> None:
     ecdsa_with_sha256, unknown = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d04037f")
     strange = base64.encodebytes(der.replace(ecdsa_with_sha256, unknown)).decode()
     text = f"-----BEGIN CERTIFICATE-----\n{strange}-----END CERTIFICATE-----\n"
-    assert check_install(replace(CA, public_certificate=text), "u", None, NOW).hash_function == ""
+    assert installed(replace(CA, public_certificate=text)).hash_function == ""

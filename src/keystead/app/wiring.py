@@ -110,7 +110,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             audit=audit,
             audit_messages=AuditMessages(store, audit),
             certificate_logins=CertificateLogins(store, clock, audit),
-            certificates=Certificates(store, keyring, audit, clock, key_maker, queue),
+            certificates=Certificates(store, keyring, audit, clock, key_maker, queue, gateway),
             cluster=ClusterInfo(store, audit),
             events=Events(store),
             health=Health(store, metrics, metrics_public=settings.metrics_public),

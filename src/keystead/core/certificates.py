@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from keystead.core import errors
+from keystead.core.certificates_keys import PublicKey, check_key_size, read_private_key, spki
 from keystead.core.certificates_subjects import check_common_name, common_name_of, extension_of, printable
 from keystead.core.errors import OntapError
 from keystead.core.model import Certificate, CertificateType
@@ -21,15 +22,9 @@ from keystead.core.model import Certificate, CertificateType
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from keystead.core.certificates_keys import PrivateKey
     from keystead.core.model import Svm
     from keystead.core.secret import Secret
-
-_PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-"""The keys that TLS can use."""
-
-RSA_BITS = (2048, 8192)
-"""Smallest and largest RSA keys: TLS refuses smaller ones, and a handshake with a larger one takes too long."""
 
 SERIAL_NUMBERS = range(1, 1 << 160)
 """RFC 5280 section 4.1.2.2: positive, at most 20 octets."""
@@ -55,8 +50,10 @@ class NewCertificate:
     intermediate_certificates: tuple[str, ...] = ()
 
 
-def check_install(new: NewCertificate, uuid: str, svm: Svm | None, now: datetime) -> Certificate:
-    """Return the certificate to store (its private key still to be sealed), or raise the rule broken."""
+def check_install(
+    new: NewCertificate, uuid: str, svm: Svm | None, now: datetime
+) -> tuple[Certificate, PrivateKey | None]:
+    """Return the certificate to store and its private key, still to be proved and sealed, or raise the rule broken."""
     type_ = _checked_type(new)
     leaf = _read_certificate(new.public_certificate, "public_certificate")
     if leaf.not_valid_before_utc > now:
@@ -65,14 +62,13 @@ def check_install(new: NewCertificate, uuid: str, svm: Svm | None, now: datetime
         raise OntapError(errors.CERTIFICATE_EXPIRED, target="public_certificate")
     if type_ in _AUTHORITIES and not _is_ca(leaf):
         raise OntapError(errors.NOT_A_CA, target="public_certificate")
-    if new.private_key is not None:
-        _check_private_key(new.private_key, leaf)
+    private_key = None if new.private_key is None else _checked_key(new.private_key, leaf)
     intermediates = tuple(
         pem_of(_read_certificate(text, f"intermediate_certificates[{index}]"))
         for index, text in enumerate(new.intermediate_certificates)
     )
     made = described(leaf, type_, name=new.name, common_name=new.common_name)
-    return replace(made, uuid=uuid, svm=svm, intermediates=intermediates)
+    return replace(made, uuid=uuid, svm=svm, intermediates=intermediates), private_key
 
 
 def _checked_type(new: NewCertificate) -> CertificateType:
@@ -113,45 +109,12 @@ def _is_ca(certificate: x509.Certificate) -> bool:
     return constraints is not None and constraints.ca
 
 
-def _check_private_key(key: Secret, leaf: x509.Certificate) -> None:
-    try:
-        # The check of an RSA key's primes takes seconds for a large one: what counts is proved by a signature below.
-        loaded = serialization.load_pem_private_key(key.reveal(), password=None, unsafe_skip_rsa_key_validation=True)
-        public = loaded.public_key()
-    except Exception:  # noqa: BLE001 - as above; an encrypted key is a TypeError
-        raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
-    if not (isinstance(loaded, _PrivateKey) and isinstance(public, PublicKey)):
-        raise OntapError(errors.KEY_MALFORMED, target="private_key")
-    check_key_size(public, "private_key")
-    if _spki(public) != _spki(cast("PublicKey", leaf.public_key())):  # its type was checked when it was read
+def _checked_key(key: Secret, leaf: x509.Certificate) -> PrivateKey:
+    """Return a certificate's private key, its numbers checked and not yet proved; 52559976 when it is another's."""
+    loaded = read_private_key(key)
+    if spki(loaded.public_key()) != spki(cast("PublicKey", leaf.public_key())):  # checked when it was read
         raise OntapError(errors.KEY_MISMATCH, target="private_key")
-    try:
-        _prove(loaded)
-    except Exception:  # noqa: BLE001 - numbers that are no key fail in many ways
-        raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
-
-
-def check_key_size(public: PublicKey, target: str) -> None:
-    """Refuse an RSA key that TLS refuses, or whose use takes too long (3735700)."""
-    if isinstance(public, rsa.RSAPublicKey) and not RSA_BITS[0] <= public.key_size <= RSA_BITS[1]:
-        raise OntapError(errors.KEY_SIZE, target=target)
-
-
-def _prove(private: _PrivateKey) -> None:
-    """Sign with a key and verify with its public half, whose numbers the caller has compared."""
-    message = b"keystead"
-    if isinstance(private, rsa.RSAPrivateKey):
-        signature = private.sign(message, padding.PKCS1v15(), hashes.SHA256())
-        private.public_key().verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
-    elif isinstance(private, ec.EllipticCurvePrivateKey):
-        algorithm = ec.ECDSA(hashes.SHA256())
-        private.public_key().verify(private.sign(message, algorithm), message, algorithm)
-    else:
-        private.public_key().verify(private.sign(message), message)
-
-
-def _spki(key: PublicKey) -> bytes:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return loaded
 
 
 def described(

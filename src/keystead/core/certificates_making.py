@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from cryptography import x509
@@ -85,6 +85,7 @@ _DURATION = re.compile(
     r"(?:T(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?",
     re.ASCII,
 )
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _BLANK_BEFORE_ZONE = re.compile(r" (?=[+-]\d)")
 
 
@@ -223,10 +224,12 @@ def signing_request(new: NewRequest, private_key: Secret) -> str:
 
 
 def parse_expiry(text: str) -> Expiry:
-    """Read ``P365D``, ``P1DT2H3M4S`` or ``2030-01-25T11:20:13Z``; raises ValueError.
+    """Read ``P365D``, ``P1DT2H3M4S``, ``2030-01-25T11:20:13Z`` or ``2030-01-25``; raises ValueError.
 
-    A year counts 365 days and a month 30. A time needs its zone.
+    A year counts 365 days and a month 30. A time needs its zone; a date alone is when it begins in UTC.
     """
+    if _DATE.fullmatch(text):
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
     found = _DURATION.fullmatch(text)
     if found is None:
         time = datetime.fromisoformat(_BLANK_BEFORE_ZONE.sub("", text))

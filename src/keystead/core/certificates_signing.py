@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from keystead.core import errors
-from keystead.core.certificates import PublicKey, check_key_size
+from keystead.core.certificates_keys import PublicKey, check_key_size
 from keystead.core.certificates_making import (
     YEAR,
     Expiry,
@@ -30,6 +30,7 @@ from keystead.core.certificates_subjects import (
     alternatives_of,
     check_common_name,
     common_name_of,
+    common_names,
     dns_name,
     email_address,
     extension_of,
@@ -76,14 +77,17 @@ class Approved:
 
 def check_order(order: SigningOrder, ca: Certificate, now: datetime) -> Approved:
     """Return what to sign, or raise the rule broken."""
-    if ca.type is not CertificateType.ROOT_CA or ca.sealed_private_key is None or ca.expiry_time <= now:
+    if ca.type is not CertificateType.ROOT_CA or ca.sealed_private_key is None:
+        raise OntapError(errors.CA_UNUSABLE, target="uuid")
+    if not ca.not_before <= now < ca.expiry_time:
         raise OntapError(errors.CA_UNUSABLE, target="uuid")
     hash_named(order.hash_function)
     starts, ends = _validity(order, ca, now)
     request, public_key = _read(order.signing_request)
     names = _alternatives(request)
-    common_name = _common_name(request, names)
-    if common_name == ca.common_name:
+    _check_common_name(request, names)
+    authority = x509.load_pem_x509_certificate(ca.public_certificate.encode()).subject
+    if not common_names(request.subject).isdisjoint(common_names(authority)):
         raise OntapError(errors.COMMON_NAME_OF_CA, target="signing_request")
     return Approved(
         sealed_key=ca.sealed_private_key,
@@ -128,17 +132,20 @@ def _validity(order: SigningOrder, ca: Certificate, now: datetime) -> tuple[date
 
 
 def _read(text: str) -> tuple[x509.CertificateSigningRequest, PublicKey]:
-    """Read a request whole, and prove that its sender has the key."""
+    """Read a request whole, its key bounded before it is used, and prove that its sender has the key."""
     try:
         request = x509.load_pem_x509_csr(text.encode())
         public_key = request.public_key()
-        sound = isinstance(public_key, PublicKey) and request.is_signature_valid
         _ = request.subject, request.extensions
+        if not isinstance(public_key, PublicKey):
+            raise _not_signed("signature")
+        check_key_size(public_key, "signing_request")
+        if not request.is_signature_valid:
+            raise _not_signed("signature")
+    except OntapError:
+        raise
     except Exception:  # noqa: BLE001 - the parser raises many types for hostile bytes; each means "not readable"
         raise _not_signed("malformed") from None
-    if not isinstance(public_key, PublicKey) or not sound:
-        raise _not_signed("signature")
-    check_key_size(public_key, "signing_request")
     if not all(printable(str(attribute.value)) for attribute in request.subject):
         raise OntapError(errors.COMMON_NAME_INVALID, target="signing_request")
     return request, public_key
@@ -160,13 +167,12 @@ def _alternatives(request: x509.CertificateSigningRequest) -> AlternativeNames:
     return names
 
 
-def _common_name(request: x509.CertificateSigningRequest, names: AlternativeNames) -> str:
+def _check_common_name(request: x509.CertificateSigningRequest, names: AlternativeNames) -> None:
     common_name = common_name_of(request.subject)
     if common_name:
-        return check_common_name(common_name, "signing_request")
-    if not names:
+        check_common_name(common_name, "signing_request")
+    elif not names:
         raise OntapError(errors.COMMON_NAME_ABSENT, target="signing_request")
-    return ""
 
 
 def _purposes(request: x509.CertificateSigningRequest) -> tuple[x509.ObjectIdentifier, ...]:

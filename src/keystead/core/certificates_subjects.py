@@ -125,6 +125,12 @@ def common_name_of(name: x509.Name) -> str:
     return values[-1] if values else ""
 
 
+def common_names(name: x509.Name) -> frozenset[str]:
+    """All common names, folded to be compared (RFC 5280 section 7.1): case and blanks do not count."""
+    values = (str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME))
+    return frozenset(" ".join(value.split()).casefold() for value in values)
+
+
 def extension_of(extensions: x509.Extensions, kind: type[Kind]) -> Kind | None:
     """One extension's value, None when it is absent."""
     try:

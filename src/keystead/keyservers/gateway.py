@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from keystead.keyservers.contexts import Contexts
+from keystead.keyservers.contexts import Contexts, KeyMismatchError, build
 from keystead.keyservers.probe import Probe
 from keystead.keyservers.resolve import Resolver
 from keystead.keyservers.watch import Watch
@@ -62,6 +63,14 @@ class Gateway:
                 for target in targets
             ]
         return [_combined([task.result() for task in of_one_target]) for of_one_target in tasks]
+
+    def can_use(self, identity: TlsIdentity) -> bool:
+        """Whether TLS takes this certificate, its key and its intermediates."""
+        try:
+            build(identity)
+        except (KeyMismatchError, ssl.SSLError, ValueError):
+            return False
+        return True
 
     def watch(self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity) -> Watch:
         """Return the watch of one address, a target's primary or one of its secondaries; nothing is connected yet."""

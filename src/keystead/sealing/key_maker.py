@@ -1,4 +1,4 @@
-"""Private keys, made in threads of their own: an RSA key of 4096 bits takes up to seconds, two at a time at most."""
+"""Private keys, made and proved in threads of their own: one of RSA takes up to seconds, two at a time at most."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from keystead.core.secret import Secret
+from keystead.core.certificates_keys import is_proved, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from keystead.core.certificates_keys import PrivateKey
     from keystead.core.certificates_making import KeyAlgorithm
+    from keystead.core.secret import Secret
 
 AT_ONCE = 2
 _CURVES: Mapping[int, Callable[[], ec.EllipticCurve]] = {224: ec.SECP224R1, 256: ec.SECP256R1, 384: ec.SECP384R1}
@@ -30,6 +31,10 @@ class ThreadedKeyMaker:
         """Return a new key, PKCS #8 in PEM."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, _make, algorithm)
 
+    async def prove(self, key: PrivateKey) -> bool:
+        """Whether what the key signs is valid."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, is_proved, key)
+
     def close(self) -> None:
         """Let queued keys go and the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -41,6 +46,4 @@ def _make(algorithm: KeyAlgorithm) -> Secret:
         key = rsa.generate_private_key(65537, algorithm.bits)
     else:
         key = ec.generate_private_key(_CURVES[algorithm.bits]())
-    return Secret(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    return written(key)

@@ -12,20 +12,23 @@ from keystead.core import certificates_making as making
 from keystead.core import certificates_signing as signing
 from keystead.core import errors
 from keystead.core.certificates import check_install, described, pem_of
+from keystead.core.certificates_keys import written
 from keystead.core.errors import OntapError
 from keystead.core.model import Certificate, CertificateType
+from keystead.core.probing import TlsIdentity
 from keystead.service.proving import private_key_place
 from keystead.service.svms import concerning, named_svm
 
 if TYPE_CHECKING:
     from keystead.core.certificates import NewCertificate
+    from keystead.core.certificates_keys import PrivateKey
     from keystead.core.certificates_making import KeyAlgorithm, NewRequest, NewSelfSigned
     from keystead.core.certificates_signing import SigningOrder
     from keystead.core.model import Svm
     from keystead.core.secret import Secret
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports import Clock, KeyMaker, Page, Sealer, Store, Transaction
+    from keystead.service.ports import Clock, KeyMaker, KeyServerGateway, Page, Sealer, Store, Transaction
     from keystead.service.probe_queue import ProbeQueue
 
 
@@ -41,7 +44,14 @@ class Certificates:
     """The certificate store of the cluster and its SVMs."""
 
     def __init__(
-        self, store: Store, sealer: Sealer, audit: AuditLog, clock: Clock, key_maker: KeyMaker, queue: ProbeQueue
+        self,
+        store: Store,
+        sealer: Sealer,
+        audit: AuditLog,
+        clock: Clock,
+        key_maker: KeyMaker,
+        queue: ProbeQueue,
+        gateway: KeyServerGateway,
     ) -> None:
         self._store = store
         self._sealer = sealer
@@ -49,12 +59,14 @@ class Certificates:
         self._clock = clock
         self._key_maker = key_maker
         self._queue = queue
+        self._gateway = gateway
 
     async def install(self, call: Call, new: NewCertificate) -> Certificate:
         """Check and store a certificate, its private key sealed; a name taken in its scope is code 1 (409)."""
         uuid = str(uuid4())
-        checked = check_install(new, uuid, None, self._clock.now())
-        return await self._add(call, new, self._with_key(checked, new.private_key), "installed")
+        checked, private_key = check_install(new, uuid, None, self._clock.now())
+        key = None if private_key is None else await self._proved(call, checked, private_key)
+        return await self._add(call, new, self._with_key(checked, key), "installed")
 
     async def create(self, call: Call, new: NewSelfSigned) -> Certificate:
         """Make and store a self-signed certificate; its key never leaves the store."""
@@ -125,6 +137,16 @@ class Certificates:
         return await self._queue.run(
             call.caller.account, lambda _: self._key_maker.make(algorithm), svm=call.caller.svm
         )
+
+    async def _proved(self, call: Call, certificate: Certificate, private_key: PrivateKey) -> Secret:
+        """Return what to seal of a key that signs and that TLS takes with its certificate."""
+        account, svm = call.caller.account, call.caller.svm
+        if not await self._queue.run(account, lambda _: self._key_maker.prove(private_key), svm=svm):
+            raise OntapError(errors.KEY_MALFORMED, target="private_key")
+        key = written(private_key)
+        if not self._gateway.can_use(TlsIdentity(certificate.public_certificate, key, certificate.intermediates, ())):
+            raise OntapError(errors.CERTIFICATE_MALFORMED, target="public_certificate")
+        return key
 
     def _with_key(self, certificate: Certificate, key: Secret | None) -> Certificate:
         sealed = self._sealer.seal(key, private_key_place(certificate.uuid)) if key else None

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from keystead.core.certificates_keys import PrivateKey
     from keystead.core.certificates_making import KeyAlgorithm
     from keystead.core.model import (
         Account,
@@ -189,8 +190,12 @@ class Transaction(Protocol):
         """Return every enabled key manager with its servers."""
         ...
 
-    def key_managers(self, uuids: Sequence[str], *, lock: bool = False) -> tuple[KeyManager, ...]:
-        """Return those that exist, by uuid; locks are taken in that order, too."""
+    def key_managers(self, uuids: Sequence[str]) -> tuple[KeyManager, ...]:
+        """Return those that exist, by uuid."""
+        ...
+
+    def lock_free_key_managers(self, uuids: Sequence[str]) -> tuple[KeyManager, ...]:
+        """Lock those that nobody holds locked until the end of the transaction, and return them; wait for none."""
         ...
 
     def observations_of_node(self, node: str) -> tuple[Observation, ...]: ...
@@ -301,15 +306,23 @@ class Watch(Protocol):
 
 
 class KeyMaker(Protocol):
-    """Private keys: making an RSA key takes up to seconds, so it never runs on the event loop."""
+    """Private keys: making an RSA key takes up to seconds, proving one 0.2 s: never on the event loop."""
 
     async def make(self, algorithm: KeyAlgorithm) -> Secret:
         """Return a new private key, PKCS #8 in PEM."""
         ...
 
+    async def prove(self, key: PrivateKey) -> bool:
+        """Whether what the key signs is valid."""
+        ...
+
 
 class KeyServerGateway(Protocol):
     """The key servers themselves."""
+
+    def can_use(self, identity: TlsIdentity) -> bool:
+        """Whether TLS takes this certificate, its key and its intermediates."""
+        ...
 
     def watch(self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity) -> Watch:
         """Return the watch of one address: a target's primary or one of its secondaries."""

@@ -36,14 +36,17 @@ NOT_SIGNED = row(
     "The signing request cannot be read, or asks for what is not certified; `arguments` name the reason.",
 )
 CA_UNUSABLE = row(
-    3735628, 400, "Failed to use CA certificate for signing.", "The certificate is no root_ca, or has expired."
+    3735628,
+    400,
+    "Failed to use CA certificate for signing.",
+    "The certificate is no root_ca, has expired or is not yet valid.",
 )
 COMMON_NAME_OF_CA = row(
     3735629,
     400,
     "Failed to sign the certificate because Common Name of signing certificate and Common Name of CA certificate are"
     " same.",
-    "A signing request has the common name of the root_ca.",
+    "A signing request has a common name of the root_ca, whatever its case and blanks.",
 )
 OUTLIVES_CA = row(
     3735630,
@@ -83,7 +86,8 @@ KEY_SIZE = row(
     3735700,
     400,
     "The specified key size is not supported.",
-    "An RSA key of less than 2048 or more than 8192 bits; or one to be made of other than 2048, 3072 or 4096.",
+    "An RSA key of less than 2048 or more than 8192 bits, or with a public exponent of more than 64; or one to be made"
+    " of other than 2048, 3072 or 4096.",
 )
 VALIDITY_PERIOD = row(
     3735701,
@@ -114,13 +118,17 @@ CERTIFICATE_MALFORMED = row(
     52559975,
     400,
     "Failed to read the certificate due to incorrect formatting.",
-    "The text is not exactly one certificate in PEM.",
+    "The text is not exactly one certificate in PEM; or TLS takes none such with a sound key: its digest or curve is"
+    " too weak.",
 )
 KEY_MISMATCH = row(
     52559976, 400, "The certificate and private key do not match.", "The key does not belong to the certificate."
 )
 KEY_MALFORMED = row(
-    52560123, 400, "Failed to read the key due to incorrect formatting.", "Not an unencrypted RSA or EC key in PEM."
+    52560123,
+    400,
+    "Failed to read the key due to incorrect formatting.",
+    "Not exactly one unencrypted RSA, EC (named curve) or Edwards key in PEM, or its numbers are no key's.",
 )
 HASH_FUNCTION = row(
     52560173,

@@ -1,0 +1,118 @@
+"""Private and public keys that others made: read, and checked to cost no more than a sound key before they are used.
+
+Pure. A number of some hundred thousand bits in the place of an exponent keeps one signature busy for seconds, and the
+mere loading of a DSA or Diffie-Hellman key for minutes: so the kind of a key is looked at before it is loaded, and its
+numbers before anything is computed with them. Source: RFC 5958 (PKCS #8), RFC 8017 section 3.2 and appendix A.1.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+"""The keys that TLS can use."""
+
+RSA_BITS = (2048, 8192)
+"""Smallest and largest RSA keys: TLS refuses smaller ones, and a handshake with a larger one takes too long."""
+
+EXPONENT_BITS = 64
+"""Largest public exponent: OpenSSL's own limit for moduli of more than 3072 bits."""
+
+_BLOCK = re.compile(
+    rb"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----([A-Za-z0-9+/=\s]+)-----END \1-----", re.ASCII
+)  # one class of characters between the marks: a text without an end is read once, not once per beginning
+# PrivateKeyInfo: its version, then an AlgorithmIdentifier of less than 128 octets, which no curve's parameters fit in.
+_PKCS8 = re.compile(
+    rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01]\x30[\x00-\x7f]\x06"
+    rb"(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"  # rsaEncryption
+    rb"|\x07\x2a\x86\x48\xce\x3d\x02\x01\x06"  # id-ecPublicKey with a named curve
+    rb"|\x03\x2b\x65[\x70\x71])",  # Ed25519, Ed448
+    re.DOTALL,
+)
+
+
+def read_private_key(key: Secret) -> PrivateKey:
+    """Load the one unencrypted RSA, EC or Edwards key in a PEM text.
+
+    Raises 52560123 for what is none and for numbers that are no key's, 3735700 for a size that TLS has not.
+    """
+    try:
+        (block,) = _BLOCK.finditer(key.reveal())
+        is_pkcs8 = block[1] == b"PRIVATE KEY"
+        if is_pkcs8 and not _PKCS8.match(base64.b64decode(b"".join(block[2].split()), validate=True)):
+            raise ValueError("a key of another kind")
+        # Its own check of the primes takes seconds for a large key: the numbers are checked below.
+        loaded = serialization.load_pem_private_key(block[0], None, unsafe_skip_rsa_key_validation=True)
+        public = loaded.public_key()
+    except Exception:  # noqa: BLE001 - the parser raises many types for hostile bytes; each means "not readable"
+        raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
+    if not (isinstance(loaded, PrivateKey) and isinstance(public, PublicKey)):
+        raise OntapError(errors.KEY_MALFORMED, target="private_key")
+    check_key_size(public, "private_key")
+    if isinstance(loaded, rsa.RSAPrivateKey) and not all(_of_one_key(loaded.private_numbers())):
+        raise OntapError(errors.KEY_MALFORMED, target="private_key")
+    return loaded
+
+
+def _of_one_key(numbers: rsa.RSAPrivateNumbers) -> Iterator[bool]:
+    """Whether the numbers belong together; each is asked only when those before hold, which bound its cost."""
+    p, q, d, n, e = numbers.p, numbers.q, numbers.d, numbers.public_numbers.n, numbers.public_numbers.e
+    yield 1 < p < n and 1 < q < n
+    yield p * q == n
+    yield 1 < d < n
+    yield (numbers.dmp1, numbers.dmq1) == (d % (p - 1), d % (q - 1))
+    yield e * numbers.dmp1 % (p - 1) == 1 == e * numbers.dmq1 % (q - 1)
+    yield 0 < numbers.iqmp < p and numbers.iqmp * q % p == 1
+
+
+def check_key_size(public: PublicKey, target: str) -> None:
+    """Refuse an RSA key that TLS refuses, or whose use takes too long (3735700)."""
+    if not isinstance(public, rsa.RSAPublicKey):
+        return
+    if not RSA_BITS[0] <= public.key_size <= RSA_BITS[1] or public.public_numbers().e.bit_length() > EXPONENT_BITS:
+        raise OntapError(errors.KEY_SIZE, target=target)
+
+
+def written(key: PrivateKey) -> Secret:
+    """A key as PKCS #8 in PEM: nothing of the text that it was read from but its numbers."""
+    return Secret(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def is_proved(private: PrivateKey) -> bool:
+    """Sign with a key and verify with its public half: what its numbers alone do not tell is whether p and q are prime.
+
+    Up to 0.2 s for an RSA key of 8192 bits.
+    """
+    message = b"keystead"
+    try:
+        if isinstance(private, rsa.RSAPrivateKey):
+            signature = private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+            private.public_key().verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+        elif isinstance(private, ec.EllipticCurvePrivateKey):
+            algorithm = ec.ECDSA(hashes.SHA256())
+            private.public_key().verify(private.sign(message, algorithm), message, algorithm)
+        else:
+            private.public_key().verify(private.sign(message), message)
+    except Exception:  # noqa: BLE001 - numbers that are no key fail in many ways
+        return False
+    return True
+
+
+def spki(key: PublicKey) -> bytes:
+    """A public key, DER: equal for equal keys."""
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
