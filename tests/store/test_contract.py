@@ -163,6 +163,33 @@ async def test_svms_are_found_by_uuid_and_name(filled: SqlStore) -> None:
     assert found == (SVM, SVM, None)
 
 
+async def test_within_an_svm_what_is_foreign_is_not_there(filled: SqlStore) -> None:
+    """An SVM, a certificate, a key manager: found within their own SVM and the cluster, locked or not."""
+    certificates = {owner: samples.certificate(f"own-{owner}", svm=owner) for owner in (SVM, OTHER_SVM, None)}
+    managers = {owner: samples.key_manager(f"km-{owner}", svm=owner, enabled=False) for owner in (SVM, OTHER_SVM, None)}
+
+    def find(tx: Transaction, within: str | None, *, lock: bool) -> list[object]:
+        return [
+            *(tx.svm(svm.uuid, within=within, lock=lock) for svm in (SVM, OTHER_SVM)),
+            *(tx.svm_named(svm.name, within=within) for svm in (SVM, OTHER_SVM)),
+            *(tx.certificate(each.uuid, within=within, lock=lock) for each in certificates.values()),
+            *(tx.key_manager(each.uuid, within=within, lock=lock) for each in managers.values()),
+        ]
+
+    def work(tx: Transaction) -> None:
+        for certificate in certificates.values():
+            tx.add_certificate(certificate)
+        for manager in managers.values():
+            tx.add_key_manager(manager)
+        for lock in (False, True):
+            everything = [SVM, OTHER_SVM, SVM, OTHER_SVM, *certificates.values(), *managers.values()]
+            assert find(tx, None, lock=lock) == everything
+            own = [SVM, None, SVM, None, certificates[SVM], None, None, managers[SVM], None, None]
+            assert find(tx, SVM.uuid, lock=lock) == own
+
+    await filled.write(work)
+
+
 async def test_an_accounts_version_grows_with_every_change(store: SqlStore) -> None:
     """Whatever version the caller says: remembered credentials depend on it."""
     account = Account("admin", Role.ADMIN, "hash", version=1)

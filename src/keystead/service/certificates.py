@@ -181,7 +181,7 @@ def _check_free(tx: Transaction, svm: Svm | None, name: str, but: str = "") -> N
 
 
 def _require(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> Certificate:
-    certificate = tx.certificate(uuid, lock=lock)
-    if certificate is None or not call.sees(certificate.svm):
+    certificate = tx.certificate(uuid, within=call.within_svm, lock=lock)
+    if certificate is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return certificate

@@ -37,6 +37,11 @@ class Call:
     input: str = ""
     scope: Svm | None = None
 
+    @property
+    def within_svm(self) -> str | None:
+        """The uuid of the scope, for reads that must not even find what lies outside."""
+        return self.scope.uuid if self.scope else None
+
     def sees(self, svm: Svm | None) -> bool:
         """Whether a thing of this SVM (None: the cluster's own) lies within the call's scope."""
         return self.scope is None or (svm is not None and svm.uuid == self.scope.uuid)

@@ -43,8 +43,8 @@ class Events:
 
         def read(tx: Transaction) -> EventView:
             uuid = next((each.uuid for each in tx.nodes() if each.name == node), "")
-            event = tx.event(uuid, index)
-            if event is None or not call.sees(event.svm):
+            event = tx.event(uuid, index, within=call.within_svm)
+            if event is None:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="index")
             return _views(tx, call, (event,))[0]
 

@@ -188,8 +188,8 @@ class Jobs:
 
 
 def _seen(tx: Transaction, call: Call, uuid: str) -> Job:
-    job = tx.job(uuid)
-    if job is None or not call.sees(job.svm):
+    job = tx.job(uuid, within=call.within_svm)
+    if job is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return job
 

@@ -227,13 +227,12 @@ def _found(tx: Transaction, call: Call, svm: Svm | None, names: Iterable[Certifi
 
     def candidates(name: CertificateName) -> list[Certificate | None]:
         if name.uuid is not None:
-            return [tx.certificate(name.uuid)]
-        owners = [None] if svm is None else [svm.uuid, None]
+            return [tx.certificate(name.uuid, within=call.within_svm)]
+        owners = [svm.uuid if svm else None]
+        owners += [None] if svm is not None and call.scope is None else []
         return [tx.certificate_named(owner, name.name or "") for owner in owners]
 
-    return {
-        name: tuple(found for found in candidates(name) if found is not None and call.sees(found.svm)) for name in names
-    }
+    return {name: tuple(found for found in candidates(name) if found is not None) for name in names}
 
 
 def _serving(call: Call, manager: KeyManager) -> Serving:

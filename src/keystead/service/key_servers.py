@@ -223,8 +223,8 @@ def _views(
 
 def require_key_manager(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
     """Return the key manager, or raise 4 (404)."""
-    key_manager = tx.key_manager(uuid, lock=lock)
-    if key_manager is None or not call.sees(key_manager.svm):
+    key_manager = tx.key_manager(uuid, within=call.within_svm, lock=lock)
+    if key_manager is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return key_manager
 

@@ -49,9 +49,9 @@ class Roles:
 
         def read(tx: Transaction) -> tuple[RoleView, ...]:
             svms = tx.page(Svm, call.within(Page(after=(owner,) if owner else None, limit=page.limit), "uuid"))
-            begun = tx.svm(owner) if owner else None  # the SVM at which the page before ended
+            begun = tx.svm(owner, within=call.within_svm) if owner else None  # the SVM at which the page before ended
             views = [] if call.scope else _of(require_cluster(tx))
-            views += [view for svm in (begun, *svms) if svm is not None and call.sees(svm) for view in _of(svm)]
+            views += [view for svm in (begun, *svms) if svm is not None for view in _of(svm)]
             return tuple(view for view in views if view.place > after)[page.offset : page.offset + page.limit]
 
         return await self._store.read(read)
@@ -60,9 +60,9 @@ class Roles:
         """Return one role of an owner, or raise 4 (404)."""
 
         def find(tx: Transaction) -> RoleView | None:
-            cluster, svm = require_cluster(tx), tx.svm(owner)
+            cluster, svm = require_cluster(tx), tx.svm(owner, within=call.within_svm)
             found = _of(cluster) if owner == cluster.uuid and call.scope is None else []
-            found += _of(svm) if svm is not None and call.sees(svm) else []
+            found += _of(svm) if svm is not None else []
             return next((view for view in found if view.role == name), None)
 
         view = await self._store.glance(find)

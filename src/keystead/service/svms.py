@@ -40,8 +40,8 @@ class Svms:
 
     async def get(self, call: Call, uuid: str) -> Svm:
         """Return one SVM, or raise 4 (404)."""
-        svm = await self._store.glance(lambda tx: tx.svm(uuid))
-        if svm is None or not call.sees(svm):
+        svm = await self._store.glance(lambda tx: tx.svm(uuid, within=call.within_svm))
+        if svm is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return svm
 
@@ -84,8 +84,8 @@ class Svms:
 
 def _require(tx: Transaction, call: Call, uuid: str) -> Svm:
     """Return the SVM, held until the end of the transaction, or raise 4 (404)."""
-    svm = tx.svm(uuid, lock=True)
-    if svm is None or not call.sees(svm):
+    svm = tx.svm(uuid, within=call.within_svm, lock=True)
+    if svm is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return svm
 
@@ -107,8 +107,9 @@ def named_svm(tx: Transaction, call: Call, uuid: str | None, name: str | None) -
     """
     if uuid is None and name is None:
         return call.scope
-    svm = tx.svm(uuid) if uuid is not None else tx.svm_named(name or "")
-    if svm is None or not call.sees(svm) or (name is not None and svm.name != name):
+    within = call.within_svm
+    svm = tx.svm(uuid, within=within) if uuid is not None else tx.svm_named(name or "", within=within)
+    if svm is None or (name is not None and svm.name != name):
         target = "svm.name" if uuid is None else "svm.uuid"
         raise OntapError(errors.SVM_NOT_FOUND, target=target, name=name if uuid is None else uuid)
     return svm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Text, TypeDecorator, literal, not_, or_, select
+from sqlalchemy import BigInteger, Boolean, Column, Text, TypeDecorator, bindparam, literal, not_, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -14,7 +14,7 @@ from keystead.core.query_where import Condition, Op
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Column, ColumnElement
+    from sqlalchemy import Column, ColumnElement, Table
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -38,9 +38,28 @@ class Related(NamedTuple):
         return found.where(_one(self.column, condition)).exists()
 
 
+def within(table: Table) -> ColumnElement[bool]:
+    """Whether a row is the SVM ``w``'s, or that SVM itself; true of every row when ``w`` is None."""
+    svm = bindparam("w", type_=Text)
+    owner = table.c.svm_uuid if "svm_uuid" in table.c else table.c.uuid
+    return or_(svm.is_(None), owner == svm)
+
+
 def compiled(columns: Mapping[str, ColumnElement[Any] | Related], clause: Clause) -> ColumnElement[bool]:
-    """A clause on columns by name. Raises KeyError for a name that is not among them."""
-    return or_(*(_condition(columns, condition) for condition in clause))
+    """A clause on columns by name; equal values of a column as one list. Raises KeyError for an unknown name."""
+    equal: dict[str, list[Any]] = {}
+    others: list[ColumnElement[bool]] = []
+    for condition in clause:
+        column = columns[condition.name]
+        if condition.op is Op.EQUAL and not condition.negated and isinstance(column, Column):
+            equal.setdefault(condition.name, []).append(_bound(condition.operand))
+        else:
+            others.append(_condition(columns, condition))
+    # A list of one is as good as a comparison, but not for SQLite's planner.
+    lists = [
+        columns[name].in_(values) if len(values) > 1 else columns[name] == values[0] for name, values in equal.items()
+    ]
+    return or_(*lists, *others)
 
 
 def compared(column: ColumnElement[Any], op: Op, operand: Any) -> ColumnElement[bool]:

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, upd
 
 from keystead.core.model import CertificateType
 from keystead.store import tables
+from keystead.store.conditions import within as _within
 from keystead.store.kinds import CERTIFICATE, KEY_MANAGER, KEY_SERVER, KINDS, SVM
 from keystead.store.paging import statement
 from keystead.store.statements import Parameters, Statements, columns_of, locking, owner_of
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SVM = SVM.where(uuid="u")
-_SVM_NAMED = SVM.where(name="n")
-_CERTIFICATE = CERTIFICATE.where(uuid="u")
+_SVM = SVM.within(uuid="u")
+_SVM_NAMED = SVM.within(name="n")
+_CERTIFICATE = CERTIFICATE.within(uuid="u")
 _CERTIFICATE_NAMED = CERTIFICATE.where(owner="o", name="n")
 _CERTIFICATE_NAMES = select(tables.certificates.c.uuid, tables.certificates.c.name).where(
     tables.certificates.c.uuid.in_(bindparam("us", expanding=True))
@@ -44,7 +45,7 @@ _LOGIN_AUTHORITIES = CERTIFICATE.everything.where(
         ),
     ),
 )
-_KEY_MANAGER = KEY_MANAGER.where(uuid="u")
+_KEY_MANAGER = KEY_MANAGER.within(uuid="u")
 _KEY_MANAGER_OF = (
     KEY_MANAGER.where(owner="o")
     .order_by(None)
@@ -67,7 +68,7 @@ _KEY_SERVERS_OF = (
     .order_by(None)
     .order_by(tables.key_servers.c.key_manager, tables.key_servers.c.position, tables.secondary_key_servers.c.position)
 )
-_LOCK_SVM = locking(tables.svms)
+_LOCK_SVM = locking(tables.svms).where(_within(tables.svms))
 _RENAME_SVM = update(tables.svms).where(tables.svms.c.uuid == bindparam("u")).values(name=bindparam("n"))
 _DELETE_SVM = delete(tables.svms).where(tables.svms.c.uuid == bindparam("u"))
 _SVM_CONTENTS = select(
@@ -76,11 +77,11 @@ _SVM_CONTENTS = select(
         for table in (tables.accounts, tables.certificates, tables.key_managers)
     )
 )
-_LOCK_CERTIFICATE = locking(tables.certificates)
+_LOCK_CERTIFICATE = locking(tables.certificates).where(_within(tables.certificates))
 _LOCK_CERTIFICATES = (
     select(tables.certificates.c.uuid).where(_AMONG_CERTIFICATES).order_by(tables.certificates.c.uuid).with_for_update()
 )
-_LOCK_KEY_MANAGER = locking(tables.key_managers)
+_LOCK_KEY_MANAGER = locking(tables.key_managers).where(_within(tables.key_managers))
 _DELETE_CERTIFICATE = delete(tables.certificates).where(tables.certificates.c.uuid == bindparam("u"))
 _ADD_KEY_SERVERS = insert(tables.key_servers)
 _CHANGE_KEY_SERVER = update(tables.key_servers).where(tables.key_servers.c.uuid == bindparam("u"))
@@ -102,13 +103,13 @@ _CERTIFICATE_USES = select(
 class ConfigurationRows(Statements):
     """What the key managers are made of."""
 
-    def svm(self, uuid: str, *, lock: bool = False) -> Svm | None:
+    def svm(self, uuid: str, *, within: str | None = None, lock: bool = False) -> Svm | None:
         if lock:
-            self.lock(_LOCK_SVM, uuid)
-        return self.value_of(SVM, _SVM, {"u": uuid})
+            self.lock(_LOCK_SVM, uuid, w=within)
+        return self.value_of(SVM, _SVM, {"u": uuid, "w": within})
 
-    def svm_named(self, name: str) -> Svm | None:
-        return self.value_of(SVM, _SVM_NAMED, {"n": name})
+    def svm_named(self, name: str, *, within: str | None = None) -> Svm | None:
+        return self.value_of(SVM, _SVM_NAMED, {"n": name, "w": within})
 
     def add_svm(self, svm: Svm) -> None:
         self.change(insert(tables.svms), asdict(svm))
@@ -122,10 +123,10 @@ class ConfigurationRows(Statements):
     def svm_contents(self, uuid: str) -> Mapping[str, int]:
         return self.all(_SVM_CONTENTS, {"u": uuid}, lambda row: dict(row._mapping))[0]
 
-    def certificate(self, uuid: str, *, lock: bool = False) -> Certificate | None:
+    def certificate(self, uuid: str, *, within: str | None = None, lock: bool = False) -> Certificate | None:
         if lock:
-            self.lock(_LOCK_CERTIFICATE, uuid)
-        return self.value_of(CERTIFICATE, _CERTIFICATE, {"u": uuid})
+            self.lock(_LOCK_CERTIFICATE, uuid, w=within)
+        return self.value_of(CERTIFICATE, _CERTIFICATE, {"u": uuid, "w": within})
 
     def certificates(self, uuids: Collection[str], *, lock: bool = False) -> tuple[Certificate, ...]:
         bound = {"uuids": list(uuids)}
@@ -156,10 +157,10 @@ class ConfigurationRows(Statements):
     def certificate_in_use(self, uuid: str) -> bool:
         return bool(self.one(_CERTIFICATE_USES, {"u": uuid}, lambda row: row.used))
 
-    def key_manager(self, uuid: str, *, lock: bool = False) -> KeyManager | None:
+    def key_manager(self, uuid: str, *, within: str | None = None, lock: bool = False) -> KeyManager | None:
         if lock:
-            self.lock(_LOCK_KEY_MANAGER, uuid)
-        return self.value_of(KEY_MANAGER, _KEY_MANAGER, {"u": uuid})
+            self.lock(_LOCK_KEY_MANAGER, uuid, w=within)
+        return self.value_of(KEY_MANAGER, _KEY_MANAGER, {"u": uuid, "w": within})
 
     def key_manager_of(self, svm_uuid: str | None) -> KeyManager | None:
         return self.value_of(KEY_MANAGER, _KEY_MANAGER_OF, {"o": svm_uuid or tables.CLUSTER})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Job
 
 _jobs = tables.jobs.c
-_JOB = JOB.where(uuid="u")
+_JOB = JOB.within(uuid="u")
 _UNFINISHED = JOB.where(node="n").where(_jobs.state.in_([state.value for state in UNFINISHED]))
 _UPDATE = (
     update(tables.jobs)
@@ -43,8 +43,8 @@ _REMOVE = delete(tables.jobs).where(
 class JobRows(Statements):
     """What is under way, and what became of it."""
 
-    def job(self, uuid: str) -> Job | None:
-        return self.value_of(JOB, _JOB, {"u": uuid})
+    def job(self, uuid: str, *, within: str | None = None) -> Job | None:
+        return self.value_of(JOB, _JOB, {"u": uuid, "w": within})
 
     def unfinished_jobs(self, node: str) -> tuple[Job, ...]:
         return self.values_of(JOB, _UNFINISHED, {"n": node})

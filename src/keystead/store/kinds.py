@@ -32,7 +32,7 @@ from keystead.core.model import (
 )
 from keystead.core.server_address import ServerAddress
 from keystead.store import tables
-from keystead.store.conditions import Related
+from keystead.store.conditions import Related, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -105,6 +105,10 @@ class Kind(Generic[T]):
     def where(self, **equals: str) -> Select[Any]:
         """Rows where columns equal bound parameters: ``where(uuid="u")`` is executed with ``{"u": ...}``."""
         return self.everything.where(*(self.main.c[column] == bindparam(name) for column, name in equals.items()))
+
+    def within(self, **equals: str) -> Select[Any]:
+        """As :meth:`where`, and of the SVM ``w``; of all when ``w`` is None. What is foreign must not even be made."""
+        return self.where(**equals).where(within(self.main))
 
     def values(self, rows: Iterable[Row[Any]]) -> Iterator[T]:
         """Make values of the rows of :attr:`everything`. Raises ValueError for a row that makes no sense."""

@@ -65,7 +65,7 @@ _FORGET = delete(tables.observations).where(
 _LOCK_NODE = locking(tables.nodes)
 _LAST = select(func.max(_events.index).label("last")).where(_events.node == bindparam("n"))
 _DROP = delete(tables.events).where(_events.node == bindparam("n"), _events.index <= bindparam("last"))
-_EVENT = EVENT.where(node="n", index="i")
+_EVENT = EVENT.within(node="n", index="i")
 _NAMED = EVENT.where(node="n").where(_events.name.in_(bindparam("names", expanding=True)))
 
 INDEXES = range(1, 2**63)
@@ -117,8 +117,9 @@ class ObservedRows(Statements):
             self.change(insert(tables.events), [_event_row(event) for event in numbered])
             self.change(_DROP, {"n": node, "last": numbered[-1].index - keep})
 
-    def event(self, node: str, index: int) -> Event | None:
-        return self.value_of(EVENT, _EVENT, {"n": node, "i": index}) if index in INDEXES else None
+    def event(self, node: str, index: int, *, within: str | None = None) -> Event | None:
+        bound = {"n": node, "i": index, "w": within}
+        return self.value_of(EVENT, _EVENT, bound) if index in INDEXES else None
 
     def events_named(self, node: str, names: Collection[str]) -> tuple[Event, ...]:
         return self.values_of(EVENT, _NAMED, {"n": node, "names": list(names)})

@@ -29,7 +29,7 @@ Parameters = dict[str, Any]
 
 
 def locking(table: Table) -> Select[Any]:
-    """A statement that locks the row with uuid ``u``."""
+    """A statement that locks the row with uuid ``u``; :func:`keystead.store.conditions.within` may narrow it."""
     return select(table.c.uuid).where(table.c.uuid == bindparam("u")).with_for_update()
 
 
@@ -91,11 +91,11 @@ class Statements:
         except VALUE_ERRORS:
             raise StoreError("a value cannot be stored") from None
 
-    def lock(self, statement: Executable, uuid: str) -> None:
+    def lock(self, statement: Executable, uuid: str, **more: str | None) -> None:
         """Hold a row until the end of the transaction, where the engine locks rows."""
         # Alone, before the row is read with its children: a joined read that waited would show the children of before.
         if self.row_locks:
-            self.all(statement, {"u": uuid}, lambda row: row)
+            self.all(statement, {"u": uuid, **more}, lambda row: row)
 
     def store(self, statements: tuple[str, Executable, Executable], row: Parameters) -> None:
         """Update the row with this key, or insert it; ``statements`` are those of :func:`storing`."""
