@@ -6,26 +6,28 @@ import asyncio
 import resource
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pytest
+
+from keystead.core.availability import Change, Look, Place
 from keystead.core.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, KeyManagerChange
 from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
 from keystead.core.model import KeyServer, State
 from keystead.core.server_address import ServerAddress
+from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import CHECK_S as CHECK_LIMIT_S
 from keystead.monitor.schedule import PROBE_S as PROBE_LIMIT_S
 from keystead.service.ports import StoreError
-from tests.monitor.conftest import CALL, CHECK_S, Node, available, lost, watching
+from tests.monitor.conftest import CALL, CHECK_S, PROBE_S, Node, available, lost, watching
 from tests.peers.key_server import KeyServerProcess
 from tests.peers.proxy import proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
-    from keystead.core.availability import Change
     from tests.peers import fault_servers as fault
     from tests.peers.fixtures import Pki
 
@@ -259,6 +261,71 @@ async def test_what_cannot_be_stored_is_stored_later(
         monkeypatch.setattr(watching_, "record", record)
         await node.until(lost("connection_closed"))
         assert [event.name for event in await node.events()] == ["km.keyserver.notavailable"]
+
+
+async def test_one_key_manager_that_cannot_be_stored_holds_up_no_other(node: Node) -> None:
+    """The changes of each are stored in order, whichever of the others is locked or damaged."""
+    stored: list[str] = []
+
+    class Partly:
+        async def record(self, changes: list[Change]) -> frozenset[str]:
+            named = {change.key_manager for change in changes}
+            if "damaged" in named:
+                raise StoreError("a stored row is damaged")
+            stored.extend(change.look.reason for change in changes if change.key_manager != "locked")
+            return frozenset(named & {"locked"})
+
+    del node
+    recorder = Recorder(Partly())  # type: ignore[arg-type]
+    running = asyncio.create_task(recorder.run())
+    for number in range(3):
+        for name in ("damaged", "locked", "sound"):
+            change = Change(
+                name, Place(name, ""), Look("connect", f"{name} {number}"), datetime(2026, 5, 1, tzinfo=UTC)
+            )
+            recorder.put(change)
+    await asyncio.sleep(2.5)
+    running.cancel()
+    assert stored == ["sound 0", "sound 1", "sound 2"]
+
+
+@pytest.mark.parametrize("state", [State.AVAILABLE, State.NOT_RESPONDING])
+async def test_a_store_that_says_something_else_is_put_right(
+    node: Node, servers: list[fault.FaultServer], state: State
+) -> None:
+    """What a call, or an older change, stored after the watcher's last change is compared with what that knows."""
+    with proxy(servers[0].port) as (port, network):
+        await node.key_manager(f"127.0.0.1:{port}")
+        await node.until_connected()
+        if state is State.NOT_RESPONDING:
+            network.fail("reset")
+            await node.until(lost("connection_closed"))
+        await asyncio.sleep(3 * CHECK_S)
+        other = State.AVAILABLE if state is State.NOT_RESPONDING else State.NOT_RESPONDING
+        wrong = replace(await node.observation(), state=other)
+        await node.open.store.write(lambda tx: tx.put_observations([wrong], new=False))
+        await node.until(lambda found: found.state is state, within_s=5)
+
+
+async def test_the_first_look_of_a_new_watch_is_told_whatever_it_began_with(
+    node: Node, servers: list[fault.FaultServer]
+) -> None:
+    """A change of the watch before it may be stored only now: within one look the store is right."""
+    manager = await node.key_manager(address(servers[0]))
+    await node.until_connected()
+    await asyncio.sleep(3 * CHECK_S)
+    node.open.monitor._watchers.clear()
+    node.open.monitor._marker = None
+    while not node.open.monitor._watchers:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.01)
+    ((watcher, _),) = node.open.monitor._watchers.values()
+    assert watcher.known is not None
+    assert watcher.known.state is State.AVAILABLE
+    late = Change(
+        manager, watcher.watched.place, Look("connect", "connection_refused"), node.open.monitor._watching.now()
+    )
+    node.open.monitor._recorder.put(late)
+    await node.until(available, within_s=PROBE_S * 0.9)
 
 
 async def test_without_its_database_the_monitor_goes_on_and_ends_in_time(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,32 @@ async def test_many_transactions_of_one_node_store_all_that_they_saw(store: SqlS
     assert sorted(event.index for event in found) == list(range(1, 4 * MANAGERS + 1))
     vservers = {dict(event.parameters)["vserver"] for event in found}
     assert vservers == {"the cluster", *(f"vs{number}" for number in range(1, MANAGERS))}
+
+
+async def test_a_key_manager_that_is_locked_holds_up_no_other(store: SqlStore) -> None:
+    """Its changes are left to be stored later; the others' are stored at once. SQLite has one writer: none is left."""
+    await store.write(fill)
+    clock = HandClock()
+    unused: Any = None
+    watching = Watching(store, unused, unused, Observing(clock, NODE.uuid), clock, NODE.uuid)
+    changes = [Change(f"km-{number}", Place(f"server-{number}", PRIMARY), BAD, clock.now()) for number in range(3)]
+    locked, done = threading.Event(), threading.Event()
+
+    def hold(tx: Transaction) -> None:
+        tx.key_manager("km-1", lock=True)
+        locked.set()
+        done.wait(5)
+
+    holding = asyncio.create_task(store.write(hold))
+    await asyncio.to_thread(locked.wait)
+    if not store.database.row_locks:
+        done.set()
+    held = await watching.record(changes)
+    done.set()
+    await holding
+    assert held == (frozenset({"km-1"}) if store.database.row_locks else frozenset())
+    await watching.record([change for change in changes if change.key_manager in held])
+    assert len(await watching.observations()) == 3
 
 
 async def accept(store: SqlStore, observing: Observing, number: int) -> None:

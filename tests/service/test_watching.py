@@ -88,6 +88,24 @@ async def test_changes_of_what_is_gone_are_dropped(world: World, watching: Watch
     assert left.key_server == other.uuid
 
 
+async def test_changes_about_what_was_configured_before_are_dropped(
+    world: World, watching: Watching, servers: list[str]
+) -> None:
+    """What was seen at an address, or with certificates, that another one took the place of says nothing of that."""
+    manager = await world.key_manager(servers[0])
+    (each,) = (await watching.configuration()).watched.values()
+    change = await change_of(world, manager)
+    for about in (
+        (each.key_manager, replace(each.server, address=replace(each.server.address, port=1))),
+        (each.key_manager, replace(each.server, tls_server_name="other")),
+        (replace(each.key_manager, client_certificate="other"), each.server),
+    ):
+        assert await watching.record([change._replace(about=about)]) == frozenset()
+        assert {found.state for found in (await watching.observations()).values()} == {State.AVAILABLE}
+    await watching.record([change._replace(about=(each.key_manager, each.server))])
+    assert {found.state for found in (await watching.observations()).values()} == {State.NOT_RESPONDING}
+
+
 async def test_a_change_that_proves_a_lost_server_brings_it_back(
     world: World, watching: Watching, servers: list[str]
 ) -> None:

@@ -84,7 +84,7 @@ async def test_several_key_managers_are_read_at_once(filled: SqlStore) -> None:
     wanted = ["km-0", "km-1", "km-9"]
     both = (cluster, samples.key_manager(svm=SVM))
     assert await filled.read(lambda tx: tx.key_managers(wanted)) == both
-    assert await filled.write(lambda tx: tx.key_managers(wanted, lock=True)) == both
+    assert await filled.write(lambda tx: tx.lock_free_key_managers(wanted)) == both
 
 
 async def test_the_marker_moves_with_every_change(filled: SqlStore) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from keystead.core.model import Certificate, Event, KeyServer, Node, PeerCertificate, Svm
+    from keystead.core.model import Certificate, Event, KeyManager, KeyServer, Node, PeerCertificate, Svm
     from keystead.core.probing import ProbeResult
 
 EXPIRES_SOON: Final = timedelta(days=30)
@@ -57,12 +57,17 @@ class Look:
 
 
 class Change(NamedTuple):
-    """What a look at an address of a key manager's server showed, and when it was certain."""
+    """What a look at an address of a key manager's server showed, and when it was certain.
+
+    ``about`` is the configuration that was looked at: a change about one that is no more says nothing of the one that
+    took its place. None is the one that the transaction stores.
+    """
 
     key_manager: str
     place: Place
     look: Look
     time: datetime
+    about: tuple[KeyManager, KeyServer] | None = None
 
 
 def looks(server: KeyServer, result: ProbeResult) -> dict[Place, Look]:

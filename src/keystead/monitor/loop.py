@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -65,7 +66,7 @@ class Monitor:
 
     def start(self) -> None:
         """Begin to watch."""
-        loops = (self._heartbeat.run, self._follow, self._recorder.run, self._announce_certificates)
+        loops = (self._heartbeat.run, self._follow, self._recorder.run, self._compare, self._announce_certificates)
         self._loops = [asyncio.create_task(_for_ever(loop)) for loop in loops]
 
     def stop(self) -> None:
@@ -139,8 +140,23 @@ class Monitor:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _changed(self, change: Change, after: Observation) -> None:
+    async def _compare(self) -> None:
+        """Look whether the store says what the watchers know: a call that proves a server says so there alone."""
+        while True:
+            await asyncio.sleep(self._tools.intervals.probe_s)
+            try:
+                stored = await self._watching.observations()
+            except StoreError as failure:
+                log.warning("observations are not compared yet", why=str(failure))
+                continue
+            for place, (watcher, _) in self._watchers.items():
+                if watcher.known is not None and not _agree(stored.get(place), watcher.known):
+                    watcher.tell_again()
+
+    def _changed(self, change: Change, before: Observation | None, after: Observation) -> None:
         self._recorder.put(change)
+        if after == before:
+            return
         log.info(
             "key server observed",
             key_server=after.key_server,
@@ -226,6 +242,11 @@ class Monitor:
             (),
             [((), len(self._watchers))],
         )
+
+
+def _agree(stored: Observation | None, known: Observation) -> bool:
+    """Whether two observations say the same; since when may differ, for a change may have been stored before it."""
+    return stored is not None and replace(stored, since=known.since) == known
 
 
 async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:

@@ -1,6 +1,7 @@
 """Changes on their way to the store: one transaction takes all that came while the one before was written.
 
-What cannot be stored stays, and is tried again; a newer change of the same address follows the older one.
+What cannot be stored stays, and is tried again, behind the other key managers' changes: one that is locked, or damaged,
+holds up no other. A newer change of the same address follows the older one.
 """
 
 from __future__ import annotations
@@ -22,19 +23,22 @@ AT_ONCE: Final = 200
 """Changes of one transaction at most: it holds up those of callers."""
 
 RETRY_S: Final = 1.0
+HELD_S: Final = 0.1
+"""How long to leave a key manager alone that somebody else holds locked."""
 
 
 class Recorder:
-    """Stores changes in the order in which they came."""
+    """Stores the changes of each key manager in the order in which they came."""
 
     def __init__(self, watching: Watching) -> None:
         self._watching = watching
-        self._waiting: list[Change] = []
+        self._waiting: dict[str, list[Change]] = {}
+        self._at_once = AT_ONCE
         self._came = asyncio.Event()
 
     def put(self, change: Change) -> None:
         """Have a change stored."""
-        self._waiting.append(change)
+        self._waiting.setdefault(change.key_manager, []).append(change)
         self._came.set()
 
     async def run(self) -> None:
@@ -49,14 +53,36 @@ class Recorder:
             pass
 
     async def _store_some(self) -> bool:
-        batch = self._waiting[:AT_ONCE]
+        """Store those of the first key managers; return whether all of them were."""
+        batch = self._batch()
+        stored: set[str] = set()
         try:
-            await self._watching.record(batch)
+            stored = batch.keys() - await self._watching.record([each for some in batch.values() for each in some])
+            self._at_once = min(2 * self._at_once, AT_ONCE)
         except StoreError as failure:
-            log.warning("observations are not stored yet", changes=len(self._waiting), why=str(failure))
+            self._at_once = 1  # what the others have to say is not lost to one that cannot be stored
+            count = sum(map(len, self._waiting.values()))
+            log.warning("observations are not stored yet", changes=count, why=str(failure))
             await asyncio.sleep(RETRY_S)
-            return False
-        del self._waiting[: len(batch)]
+        for key_manager, changes in batch.items():
+            left = self._waiting.pop(key_manager)
+            if key_manager in stored:
+                del left[: len(changes)]
+            if left:
+                self._waiting[key_manager] = left
         if not self._waiting:
             self._came.clear()
-        return True
+        elif stored != batch.keys():
+            await asyncio.sleep(HELD_S)
+        return stored == batch.keys()
+
+    def _batch(self) -> dict[str, list[Change]]:
+        """All changes of so many key managers that there are enough of them."""
+        batch: dict[str, list[Change]] = {}
+        count = 0
+        for key_manager, changes in self._waiting.items():
+            batch[key_manager] = list(changes)
+            count += len(changes)
+            if count >= self._at_once:
+                break
+        return batch

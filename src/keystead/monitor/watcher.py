@@ -48,7 +48,7 @@ class Tools:
     heartbeat: Heartbeat
     metrics: Metrics
     now: Callable[[], datetime]
-    changed: Callable[[Change, Observation], None]
+    changed: Callable[[Change, Observation | None, Observation], None]
 
 
 class Watcher:
@@ -64,7 +64,12 @@ class Watcher:
         self._probe_due = 0.0
         self._last_good: float | None = None
         self._excused = 0
+        self._told = False
         self._clock = asyncio.get_running_loop().time
+
+    def tell_again(self) -> None:
+        """Tell what the next look shows, new or not: the store knows something else."""
+        self._told = False
 
     @property
     def connected(self) -> bool:
@@ -137,14 +142,15 @@ class Watcher:
         return min(due, now + left_s + AFTER_EXPIRY_S) if left_s > 0 else due
 
     def _tell(self, look: Look) -> None:
-        """Tell what a look that is certain showed, if it is new."""
-        was_lost, now = self._is_lost, self._clock()
-        change = Change(self.watched.key_manager.uuid, self.watched.place, look, self._tools.now())
+        """Tell what a look that is certain showed, if it is new, and the first anyway: older ones may be on the way."""
+        watched, was_lost, now = self.watched, self._is_lost, self._clock()
+        about = (watched.key_manager, watched.server)
+        change = Change(watched.key_manager.uuid, watched.place, look, self._tools.now(), about)
         after = observed(self._tools.node, change.place, self.known, look, change.time)
         if not look.reason:
             self._last_good = now
         elif not was_lost and self._last_good is not None:
             self._tools.metrics.detected(now - self._last_good)
-        if after != self.known:
-            self.known = after
-            self._tools.changed(change, after)
+        if after != self.known or not self._told:
+            before, self.known, self._told = self.known, after, True
+            self._tools.changed(change, before, after)

@@ -131,17 +131,30 @@ class Watching:
             opened[each.place] = Opened(watch, known.get(each.place))
         return opened
 
-    async def record(self, changes: Sequence[Change]) -> None:
-        """Store what changed, and announce it. Raises StoreError."""
+    async def record(self, changes: Sequence[Change]) -> frozenset[str]:
+        """Store what changed, and announce it. Raises StoreError.
 
-        def work(tx: Transaction) -> list[Event]:
-            locked = tx.key_managers(sorted({change.key_manager for change in changes}), lock=True)
-            owners = {manager.uuid: manager.svm for manager in locked}
-            found = self._observing.apply(tx, owners, tx.key_servers_of(owners), changes)
+        Returns the key managers that somebody else holds locked: their changes are not stored.
+        """
+
+        def work(tx: Transaction) -> tuple[list[Event], frozenset[str]]:
+            wanted = sorted({change.key_manager for change in changes})
+            locked = {manager.uuid: manager for manager in tx.lock_free_key_managers(wanted)}
+            held = frozenset(each.uuid for each in tx.key_managers(wanted) if each.uuid not in locked)
+            servers = tx.key_servers_of(locked)
+            owners = {uuid: manager.svm for uuid, manager in locked.items()}
+            found = self._observing.apply(tx, owners, servers, _still_true(changes, locked, servers))
             add_events(tx, found)
-            return found
+            return found, held
 
-        _log(await self._store.write(work))
+        found, held = await self._store.write(work)
+        _log(found)
+        return held
+
+    async def observations(self) -> dict[Place, Observation]:
+        """What is stored of this node's observations."""
+        found = await self._store.read(lambda tx: tx.observations_of_node(self.node))
+        return {Place(each.key_server, each.host): each for each in found}
 
     async def announced_certificates(self) -> frozenset[Announced]:
         """Which certificates this node has announced, and as what."""
@@ -179,6 +192,14 @@ def with_connectivity(tx: Transaction, servers: Sequence[KeyServer], enabled: Ab
         KeyServerView(connectivity=said.get(server.uuid), **{name: getattr(server, name) for name in _NAMES})
         for server in servers
     ]
+
+
+def _still_true(
+    changes: Iterable[Change], key_managers: Mapping[str, KeyManager], servers: Iterable[KeyServer]
+) -> list[Change]:
+    """The changes that are about what is configured now."""
+    now = {server.uuid: (key_managers[server.key_manager], server) for server in servers}
+    return [change for change in changes if change.about in (None, now.get(change.place.key_server))]
 
 
 def _configuration(tx: Transaction) -> Configuration:

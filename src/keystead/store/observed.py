@@ -30,8 +30,11 @@ _MARKER = select(tables.audit_heads.c.node, tables.audit_heads.c.index).order_by
 _ENABLED = KEY_MANAGER.everything.where(tables.key_managers.c.enabled == 1)
 _AMONG = tables.key_managers.c.uuid.in_(bindparam("uuids", expanding=True))
 _KEY_MANAGERS = KEY_MANAGER.everything.where(_AMONG)
-_LOCK_KEY_MANAGERS = (
-    select(tables.key_managers.c.uuid).where(_AMONG).order_by(tables.key_managers.c.uuid).with_for_update()
+_LOCK_FREE_KEY_MANAGERS = (
+    select(tables.key_managers.c.uuid)
+    .where(_AMONG)
+    .order_by(tables.key_managers.c.uuid)
+    .with_for_update(skip_locked=True)
 )
 _WATCHED_SERVERS = (
     KEY_SERVER.everything.where(
@@ -87,11 +90,14 @@ class ObservedRows(Statements):
         }
         return tuple((found, servers.get(found.uuid, ())) for found in self.values_of(KEY_MANAGER, _ENABLED, {}))
 
-    def key_managers(self, uuids: Sequence[str], *, lock: bool = False) -> tuple[KeyManager, ...]:
-        bound = {"uuids": list(uuids)}
-        if lock and self.row_locks:
-            self.all(_LOCK_KEY_MANAGERS, bound, lambda row: row)
-        return self.values_of(KEY_MANAGER, _KEY_MANAGERS, bound)
+    def key_managers(self, uuids: Sequence[str]) -> tuple[KeyManager, ...]:
+        return self.values_of(KEY_MANAGER, _KEY_MANAGERS, {"uuids": list(uuids)})
+
+    def lock_free_key_managers(self, uuids: Sequence[str]) -> tuple[KeyManager, ...]:
+        free: Sequence[str] = uuids
+        if self.row_locks:
+            free = self.all(_LOCK_FREE_KEY_MANAGERS, {"uuids": list(uuids)}, lambda row: str(row.uuid))
+        return self.key_managers(free)
 
     def observations_of_node(self, node: str) -> tuple[Observation, ...]:
         return self.all(_OF_NODE, {"n": node}, _observation)
