@@ -35,7 +35,9 @@ async def test_health_needs_no_login_and_says_one_word(api: Api, path: str, text
     assert (head.status, head.content, head.headers["content-length"]) == (200, b"", str(len(text)))
     refused = await api.admin.post(path, {}, headers=ANONYMOUS)
     assert_error(refused, errors.METHOD_NOT_SUPPORTED)
-    assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
+    options = await api.admin("OPTIONS", path, headers=ANONYMOUS)
+    assert (options.status, options.body) == (200, {})
+    assert refused.headers["allow"] == options.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 async def test_a_process_without_its_database_is_alive_and_not_ready(api: Api) -> None:
@@ -48,6 +50,32 @@ async def test_a_process_without_its_database_is_alive_and_not_ready(api: Api) -
     answer = await api.admin.get("/readyz", headers=ANONYMOUS)
     assert (answer.status, answer.content) == (503, b"not ready\n")
     assert (await api.admin.get("/healthz", headers=ANONYMOUS)).status == 200
+
+
+@pytest.mark.parametrize("table", ["accounts", "key_managers"])
+async def test_what_every_call_needs_must_be_readable(api: Api, table: str) -> None:
+    """Else the process is not ready, though its database answers."""
+    with api.store.database.writer.begin() as connection:
+        connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO elsewhere")
+    assert (await api.admin.get("/readyz", headers=ANONYMOUS)).status == 503
+
+
+async def test_metrics_are_shown_when_the_database_fails(api: Api) -> None:
+    """To whom has just read them: that is when they matter. Nobody else gets in, nor anywhere else."""
+    assert (await api.readonly.get("/metrics")).status == 200
+    with api.store.database.writer.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE accounts RENAME TO elsewhere")
+    assert (await api.readonly.get("/metrics")).status == 200
+    assert_error(await AsgiClient(api.admin.app, "nobody", PASSWORD).get("/metrics"), errors.INTERNAL_ERROR)
+    assert_error(await api.readonly.get("/api/cluster"), errors.INTERNAL_ERROR)
+
+
+async def test_metrics_are_the_whole_clusters(api: Api) -> None:
+    """Not an SVM's: a call that is confined to one is refused. OPTIONS is answered as everywhere."""
+    await api.admin.post("/api/svm/svms", {"name": "vs0"})
+    assert_error(await api.admin.get("/metrics", headers={"x-dot-svm-name": "vs0"}), errors.NOT_AUTHORIZED)
+    options = await api.admin("OPTIONS", "/metrics")
+    assert (options.status, options.body, options.headers["allow"]) == (200, {}, "GET, HEAD, OPTIONS")
 
 
 async def test_metrics_need_a_cluster_account(api: Api) -> None:

@@ -133,6 +133,34 @@ async def test_a_slow_or_dead_database_keeps_nobody_out(
     assert await contexts.newest() is before
 
 
+async def test_nobody_waits_again_while_the_database_hangs(
+    data: Path, authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first connection waits, the others get the known context at once; then the newest again."""
+    asked = 0
+    answers = asyncio.Event()
+
+    async def hanging() -> tuple[str, ...]:
+        nonlocal asked
+        asked += 1
+        await answers.wait()
+        return await authorities()
+
+    contexts = TlsContexts(data, hanging)
+    monkeypatch.setattr(tls, "PATIENCE_S", 0.01)
+    before = await contexts.newest()
+    monkeypatch.setattr(tls, "PATIENCE_S", 3600)
+    async with asyncio.timeout(5):
+        assert [await contexts.newest() for _ in range(3)] == [before] * 3
+    assert asked == 1
+    authorities.now = (CA,)
+    answers.set()
+    assert contexts._late is not None
+    await contexts._late
+    assert names(await contexts.newest()) == ["Login CA"]
+    assert asked == 2
+
+
 async def test_files_that_break_while_it_runs(data: Path, authorities: Authorities) -> None:
     """The old context goes on; at the start they are an error of the settings."""
     contexts = TlsContexts(data, authorities)

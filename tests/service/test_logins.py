@@ -17,6 +17,7 @@ from keystead.service import logins as logins_module
 from keystead.service.audit import AuditLog
 from keystead.service.context import Caller
 from keystead.service.logins import AT_ONCE, ENTRIES, Logins, delay_s
+from keystead.service.ports import StoreError
 from keystead.store import SqlStore, open_store
 from tests.service.worlds import KEYRING, CountingHasher, HandClock
 
@@ -155,6 +156,35 @@ async def test_a_changed_account_is_asked_again_at_once(
         with store.database.writer.begin() as connection:
             connection.exec_driver_sql("DELETE FROM accounts WHERE name = 'admin'")
         await refused(logins, password="pässword")
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+async def test_a_credential_can_be_recalled_when_the_database_fails(
+    logins: Logins, store: SqlStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """For those who ask so (the metrics), with the right password, and only as long as it is remembered."""
+    await logins.authenticate("admin", PASSWORD, HERE)
+    known = await logins.authenticate("admin", PASSWORD, THERE, recall=True)
+    monkeypatch.setattr(logins_module, "PATIENCE_S", 0.05)
+
+    async def away(work: object) -> object:
+        del work
+        if how == "hangs":
+            await asyncio.Event().wait()
+        raise StoreError("the database cannot be reached")
+
+    monkeypatch.setattr(store, "glance", away)
+    async with asyncio.timeout(5):
+        assert await logins.authenticate("admin", PASSWORD, THERE, recall=True) == known
+        for name, password in (("admin", Secret(WRONG)), ("reader", PASSWORD)):
+            with pytest.raises(StoreError):
+                await logins.authenticate(name, password, HERE, recall=True)
+        if how == "fails":
+            with pytest.raises(StoreError):
+                await logins.authenticate("admin", PASSWORD, HERE)
+        clock.advance(301)
+        with pytest.raises(StoreError):
+            await logins.authenticate("admin", PASSWORD, HERE, recall=True)
 
 
 async def test_a_locked_account_is_refused(logins: Logins, store: SqlStore) -> None:

@@ -11,6 +11,7 @@ import binascii
 from typing import TYPE_CHECKING
 
 from keystead.api.body import declares_body, header
+from keystead.api.health import METRICS
 from keystead.api.request import CALLER
 from keystead.core import errors
 from keystead.core.access import READS, is_allowed
@@ -55,7 +56,7 @@ class Authentication:
         if chain and not credential:
             return await self._certificate_logins.authenticate(chain, location)
         name, password = read_basic(credential)
-        return await self._logins.authenticate(name, password, location)
+        return await self._logins.authenticate(name, password, location, recall=scope["path"] == METRICS)
 
 
 def client_chain(scope: Scope) -> Sequence[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from keystead.api.request import ALLOW
+from keystead.api.hal import Reply
+from keystead.api.request import ALLOW, SVM_SCOPE
 from keystead.core import errors
 from keystead.core.access import READS
 from keystead.core.errors import OntapError
@@ -55,7 +56,8 @@ class MetricsPage:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         del receive
-        _check_read(scope)
+        if SVM_SCOPE in scope:  # confined to an SVM: these are the whole cluster's
+            raise OntapError(errors.NOT_AUTHORIZED)
         text, media_type = await self._telemetry.exposition()
         await _reply(scope, send, 200, text, media_type)
 
@@ -79,14 +81,13 @@ class Counted:
         await self._app(scope, receive, counting)
 
 
-def _check_read(scope: Scope) -> None:
-    if scope["method"] not in READS:
-        scope[ALLOW] = ", ".join(sorted(READS)).encode()
-        raise OntapError(errors.METHOD_NOT_SUPPORTED)
-
-
 async def _reply(scope: Scope, send: Send, status: int, text: bytes, media_type: str = _PLAIN) -> None:
-    _check_read(scope)
+    scope[ALLOW] = allow = ", ".join(sorted(READS)).encode()
+    if scope["method"] not in READS:
+        raise OntapError(errors.METHOD_NOT_SUPPORTED)
+    if scope["method"] == "OPTIONS":
+        await Reply(200, {}, ((b"allow", allow),)).send(send, hal=False)
+        return
     headers = [
         (b"content-type", media_type.encode()),
         (b"content-length", str(len(text)).encode()),

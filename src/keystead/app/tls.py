@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 CERTIFICATE_FILE = "tls.crt"
 KEY_FILE = "tls.key"
 PATIENCE_S = 1.0
-"""How long a connection waits for the newest CAs; with a database that is slower, it gets those known before."""
+"""How long a connection waits for the newest CAs; with a database that is slower, it gets those known before, and so
+do all others at once until the database has answered."""
 
 
 class TlsContexts:
@@ -37,19 +38,34 @@ class TlsContexts:
         self._read = authorities
         self._authorities: tuple[str, ...] = ()
         self._context = server_context(data, ())
+        self._late: asyncio.Task[None] | None = None
 
     async def newest(self) -> ssl.SSLContext:
         """Return the context for a new connection."""
+        if self._late is None:
+            reading = asyncio.create_task(self._refresh())
+            done, _ = await asyncio.wait([reading], timeout=PATIENCE_S)
+            for each in done:
+                each.result()
+            if not done and self._late is None:
+                log.warning("client_ca certificates cannot be read", why="timed out")
+                self._late = reading
+                reading.add_done_callback(self._in_time)
+        return self._context
+
+    def _in_time(self, _: asyncio.Task[None]) -> None:
+        self._late = None
+
+    async def _refresh(self) -> None:
+        """Make another context when the CAs have changed."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                authorities = await self._read()
-        except (StoreError, TimeoutError) as error:
-            log.warning("client_ca certificates cannot be read", why=str(error) or "timed out")
+            authorities = await self._read()
+        except StoreError as error:
+            log.warning("client_ca certificates cannot be read", why=str(error))
             authorities = self._authorities
         keeps_sessions = bool(authorities) and self._context.session_stats()["number"] > 0
         if authorities is not self._authorities or keeps_sessions:
             self._renew(authorities)
-        return self._context
 
     def _renew(self, authorities: tuple[str, ...]) -> None:
         try:

@@ -10,7 +10,7 @@ from keystead.service.ports import StoreError
 if TYPE_CHECKING:
     from keystead.service.ports import Store, Telemetry
 
-READY_S = 2.0
+READY_S = 1.0
 """What a database may take to answer; one that needs longer is not ready."""
 
 
@@ -23,10 +23,11 @@ class Health:
         self.metrics_public = metrics_public
 
     async def ready(self) -> bool:
-        """Whether the database answers and its schema is this release's."""
+        """Whether the database answers, its schema is this release's, and what every call needs can be read."""
         try:
             async with asyncio.timeout(READY_S):
                 await self._store.check()
+                await self._store.read(lambda tx: (tx.account(""), tx.key_manager("")))
         except (StoreError, TimeoutError):
             return False
         return True

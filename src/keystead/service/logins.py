@@ -1,7 +1,8 @@
 """Logging in: who calls, proved by a password (design: accounts and roles).
 
 A verified credential is remembered for minutes, as a MAC under a key of this process, beside the version of the
-account's row, which every login reads: a changed account is asked for its password again. Failed logins slow the next
+account's row, which every login reads: a changed account is asked for its password again. (A login to read the metrics
+does without the row when the database fails.) Failed logins slow the next
 of the same account and address, before the hash; nobody is locked out, and a remembered credential is never slowed.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
 from keystead.core.secret import Secret
 from keystead.service.context import Caller
+from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from keystead.service.ports import Clock, PasswordHasher, Store
 
 REMEMBERED_S = 300.0
+PATIENCE_S = 1.0
+"""How long a login that may be recalled waits for the database."""
+
 FORGIVEN_S = 300.0
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 2.0
@@ -64,9 +69,20 @@ class Logins:
         self._verifying: dict[tuple[str, bytes], asyncio.Task[bool]] = {}
         self._dummy_hash = ""
 
-    async def authenticate(self, name: str, password: Secret, location: str) -> Caller:
-        """Return who calls from ``location``. Raises OntapError (401; 429 when too many logins wait), StoreError."""
-        account = await self._store.glance(lambda tx: tx.account(name)) if is_plausible(name) else None
+    async def authenticate(self, name: str, password: Secret, location: str, *, recall: bool = False) -> Caller:
+        """Return who calls from ``location``. Raises OntapError (401; 429 when too many logins wait), StoreError.
+
+        With ``recall`` a remembered credential is believed, for as long as it is remembered, when the database does not
+        say what became of its account: for what is looked at just then.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_S if recall else None):
+                account = await self._store.glance(lambda tx: tx.account(name)) if is_plausible(name) else None
+        except (StoreError, TimeoutError) as failure:
+            known = self._remembered.get(name) if recall else None
+            if known is None or not hmac.compare_digest(known.proof, self._proof(name, known.account, password)):
+                raise failure if isinstance(failure, StoreError) else StoreError("the database is slow") from None
+            return Caller(known.account.name, known.account.role, location, known.account.svm)
         proof = self._proof(name, account, password)
         if account is not None and not account.locked and self._is_remembered(account, proof):
             return Caller(account.name, account.role, location, account.svm)
@@ -104,7 +120,7 @@ class Logins:
             self._audit.login_failed(name, location)
             return False
         self._failures.forget(guesser)
-        self._remembered.put(account.name, _Remembered(account.version, proof))
+        self._remembered.put(account.name, _Remembered(account, proof))
         return True
 
     def _proof(self, name: str, account: Account | None, password: Secret) -> bytes:
@@ -115,16 +131,16 @@ class Logins:
 
     def _is_remembered(self, account: Account, proof: bytes) -> bool:
         known = self._remembered.get(account.name)
-        if known is None or known.version != account.version or not hmac.compare_digest(known.proof, proof):
+        if known is None or known.account.version != account.version or not hmac.compare_digest(known.proof, proof):
             return False
         self._remembered.put(account.name, known)  # in use: remembered anew
         return True
 
 
 class _Remembered(NamedTuple):
-    """A credential that was verified when the account's row had this version."""
+    """A credential that was verified when the account's row was this."""
 
-    version: int
+    account: Account
     proof: bytes
 
 
