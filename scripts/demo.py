@@ -218,7 +218,7 @@ def keystead(folder: Path) -> Iterator[Login]:
             process.communicate()
 
 
-def invite(login: Login, folder: Path, server: str) -> None:
+def invite(login: Login, folder: Path, servers: Servers) -> None:
     """Say what can be tried while it stays up, as lines to be pasted."""
     view.say(f"\nKeystead stays up at {login.url} until Ctrl-C.")
     view.say(f"The account is {login.user}, the password {login.password}. In another terminal:\n")
@@ -229,11 +229,19 @@ def invite(login: Login, folder: Path, server: str) -> None:
         *(f"export {name}={value}" for name, value in LOOPBACK.items()),
         f"alias keystead={COMMAND}",
         "keystead security key-manager external show",
-        f"keystead kmip probe {server} \\",
+        f"keystead kmip probe {servers.foreign} \\",
         "    --client-cert client.pem --client-key client.key --server-ca kmip-ca.pem",
         f"curl -u {login.user} --cacert $KEYSTEAD_CA $KEYSTEAD_URL/api/security/key-managers",
     ]
     print(*lines, sep="\n", flush=True)  # by print, so that no line is folded where it would not paste
+    view.say("\nFor docs/quickstart.md, in a fresh terminal (this folder is deleted when the demo ends):\n")
+    files = {"CLIENT_CERT": "client.pem", "CLIENT_KEY": "client.key", "KMIP_CA": "kmip-ca.pem"}
+    values = {
+        "KEYSTEAD_EGRESS_ALLOW": LOOPBACK["KEYSTEAD_EGRESS_ALLOW"],
+        **{f"KS{number}": server for number, server in enumerate(servers.good[1:], 1)},
+        **{name: str(folder / file) for name, file in files.items()},
+    }
+    print(*(f"export {name}={value}" for name, value in values.items()), sep="\n", flush=True)
 
 
 def run(*, once: bool) -> None:
@@ -253,7 +261,7 @@ def run(*, once: bool) -> None:
         view.say("")
         view.rule(f"done in {time.monotonic() - started:.0f} s")
         if not once:
-            invite(login, folder, servers.foreign)
+            invite(login, folder, servers)
             signal.pause()
 
 

@@ -31,7 +31,7 @@ def test_demo(folder: Path) -> None:
     """Every step is there and fits; Ctrl-C ends it with status 0, its processes and its folder gone."""
     environment = dict(os.environ) | {"TMPDIR": str(folder), "TERM": "xterm"}
     with Terminal((sys.executable, "-m", "scripts.demo"), ROOT, environment) as terminal:
-        terminal.wait_for("/api/security/key-managers\n")
+        terminal.wait_for("export KMIP_CA=")
         assert _processes_in(folder)
         terminal.type(CTRL_C)
         assert terminal.end() == 0

@@ -11,7 +11,7 @@ import os
 import stat
 import tomllib
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -48,8 +48,10 @@ def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path
         url=url or os.environ.get("KEYSTEAD_URL") or table.get("url") or DEFAULT_URL,
         user=user or os.environ.get("KEYSTEAD_USER") or table.get("user") or DEFAULT_USER,
         ca=Path(chosen_ca).expanduser() if chosen_ca else None,
-        password=os.environ.get("KEYSTEAD_PASSWORD") or table.get("password"),
+        password=os.environ.get("KEYSTEAD_PASSWORD") or None,
     )
+    if login.password is None and login.user == (table.get("user") or DEFAULT_USER):  # another account's is no use
+        login = replace(login, password=table.get("password"))
     _check_url(login.url)
     check_utf8(login.password or "", "KEYSTEAD_PASSWORD")
     if ":" in login.user or not login.user.isprintable():

@@ -29,6 +29,7 @@ INTERRUPTED = 130  # as shells say it: 128 + SIGINT
         "kmip": "keystead.cli.kmip:kmip",
         "security": "keystead.cli.security:security",
         "vserver": "keystead.cli.vserver:vserver",
+        "event": "keystead.cli.event:event",
         "job": "keystead.cli.job:job",
         "completion": "keystead.cli.completion:completion",
     },

@@ -34,7 +34,7 @@ _LOGIN = [
 
 owner = click.option("--vserver", metavar="SVM", help="The SVM; without it, the cluster.")
 one_svm = click.option("--vserver", metavar="SVM", help="One SVM's only.")
-confirmed = click.confirmation_option(prompt="Are you sure?", help="Do not ask.")
+yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def api_command(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,6 +88,15 @@ def pem(path: Path) -> str:
         raise click.UsageError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise click.UsageError(f"{path}: not PEM text (DER? `openssl x509 -inform der` converts it)") from None
+
+
+def confirm(what: str, *, yes: bool) -> None:
+    """Ask on the terminal whether something is to be deleted; where there is none, ``--yes`` must say so."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{what}: no terminal to ask on, give --yes")
+    click.confirm(f"{what}?", abort=True, err=True)
 
 
 @contextlib.contextmanager

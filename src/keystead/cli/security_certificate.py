@@ -13,7 +13,7 @@ from keystead.cli.rest import (
     FILE,
     api,
     api_command,
-    confirmed,
+    confirm,
     in_svm,
     names,
     one_svm,
@@ -22,6 +22,7 @@ from keystead.cli.rest import (
     progress,
     scope_of,
     svm_name,
+    yes,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def install(
 def create(vserver: str | None, type_: str, expire_days: int | None, **flags: Any) -> None:
     """Make a self-signed certificate with a new key; of type root_ca, an authority that signs.
 
-    Example: keystead security certificate create --vserver vs0 --type root_ca --common-name "vs0 CA"
+    Example: keystead security certificate create --vserver vs0 --type root_ca --common-name "vs0 CA" --name vs0-ca
     """
     body = {"type": type_, "common_name": flags["common_name"], **in_svm(vserver)}
     body |= {"expiry_time": f"P{expire_days}D"} if expire_days else {}
@@ -147,7 +148,7 @@ def sign(
 ) -> None:
     """Sign a request with a root_ca certificate.
 
-    Example: keystead security certificate sign --ca-name vs0-ca --csr-file c.csr --cert-file c.pem
+    Example: keystead security certificate sign --vserver vs0 --ca-name vs0-ca --csr-file c.csr --cert-file c.pem
     """
     body = {"signing_request": pem(csr_file)} | ({"expiry_time": f"P{expire_days}D"} if expire_days else {})
     with api(flags) as service:
@@ -178,12 +179,13 @@ def show(vserver: str | None, type_: str | None, **flags: Any) -> None:
 @api_command
 @owner
 @click.option("--name", required=True, help="The certificate.")
-@confirmed
-def delete(vserver: str | None, name: str, **flags: Any) -> None:
+@yes
+def delete(vserver: str | None, name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """Delete a certificate that nothing uses.
 
     Example: keystead security certificate delete --vserver vs0 --name kmip-ca-2024
     """
+    confirm(f"Delete certificate {name} of {f'SVM {vserver}' if vserver else 'the cluster'}", yes=yes)
     with api(flags) as service:
         service.call("DELETE", f"/security/certificates/{_named(service, vserver, name)}")
 

@@ -14,7 +14,7 @@ from keystead.cli.rest import (
     api,
     api_command,
     by_name_or_uuid,
-    confirmed,
+    confirm,
     in_svm,
     names,
     one_svm,
@@ -22,6 +22,7 @@ from keystead.cli.rest import (
     progress,
     scope_of,
     svm_name,
+    yes,
 )
 
 if TYPE_CHECKING:
@@ -92,14 +93,17 @@ def enable(
 @external.command()
 @api_command
 @owner
-@confirmed
-def disable(vserver: str | None, **flags: Any) -> None:
+@yes
+def disable(vserver: str | None, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """Delete a key manager and forget its key servers; the keys on them stay.
 
     Example: keystead security key-manager external disable --vserver vs0
     """
     with api(flags) as service:
-        service.call("DELETE", f"/security/key-managers/{_key_manager_uuid(service, vserver)}")
+        uuid = _key_manager_uuid(service, vserver)
+        whose = f"SVM {vserver}" if vserver else "the cluster (SVMs without their own use it)"
+        confirm(f"Delete the key manager of {whose}", yes=yes)
+        service.call("DELETE", f"/security/key-managers/{uuid}")
 
 
 @external.command()

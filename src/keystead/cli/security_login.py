@@ -8,7 +8,7 @@ import click
 
 from keystead.cli.login import new_password
 from keystead.cli.output import print_records
-from keystead.cli.rest import FILE, api, api_command, confirmed, one_svm, svm_name
+from keystead.cli.rest import FILE, api, api_command, confirm, one_svm, svm_name, yes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,12 +71,13 @@ def password(name: str, password_file: Path | None, **flags: Any) -> None:
 @login.command()
 @api_command
 @_name
-@confirmed
-def delete(name: str, **flags: Any) -> None:
+@yes
+def delete(name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """Delete an account.
 
     Example: keystead security login delete --user-or-group-name vs0-admin
     """
+    confirm(f"Delete account {name}", yes=yes)
     with api(flags) as service:
         records = service.records("/security/accounts", fields="owner.uuid", name=f'"{name}"')
         if not records:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keystead.cli.output import print_records
-from keystead.cli.rest import api, api_command, confirmed
+from keystead.cli.rest import api, api_command, confirm, yes
 
 if TYPE_CHECKING:
     from keystead.cli.client import Api
@@ -61,12 +61,13 @@ def rename(vserver: str, newname: str, **flags: Any) -> None:
 @vserver.command()
 @api_command
 @_vserver
-@confirmed
-def delete(vserver: str, **flags: Any) -> None:
+@yes
+def delete(vserver: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """Delete an SVM that owns no certificates, key manager or accounts.
 
     Example: keystead vserver delete --vserver vs0
     """
+    confirm(f"Delete SVM {vserver}", yes=yes)
     with api(flags) as service:
         service.call("DELETE", _path(service, vserver))
 
