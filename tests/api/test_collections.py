@@ -62,6 +62,50 @@ async def test_what_matches_is_changed(api: Api, pki: Pki, pykmip_servers: list[
     assert (nothing.status, nothing.body) == (200, {"num_records": 0})
 
 
+async def test_what_was_changed_is_named_as_it_is_now(api: Api, pki: Pki, sound_ports: list[int]) -> None:
+    """A server at its new port, an SVM by its new name; the links lead there. The audit log names old and new."""
+    first, second, third = (f"127.0.0.1:{port}" for port in sound_ports[:3])
+    uuid = await api.key_manager(pki, [first])
+    path = f"/api/security/key-managers/{uuid}/key-servers"
+    many = await api.admin.patch(f"{path}?server=*&return_records=true", {"port": sound_ports[1]})
+    one = await api.admin.patch(f"{path}/{second}/?return_records=true", {"port": sound_ports[2]})
+    assert (await api.admin.get(many.body["records"][0]["_links"]["self"]["href"])).status == 404  # it has gone on
+    for answer, server in ((many, second), (one, third)):
+        assert [record["server"] for record in answer.body["records"]] == [server]
+    assert (await api.admin.get(one.body["records"][0]["_links"]["self"]["href"])).body["server"] == third
+    messages = [record.message for record in (await api.audit())[-2:]]
+    assert messages == [f"modified {first}, now {second}", f"modified {second}, now {third}"]
+    await made(api, "a1")
+    answer = await api.admin.patch(f"{SVMS}?name=a1&return_records=true", {"name": "a2"})
+    assert [record["name"] for record in answer.body["records"]] == ["a2"]
+
+
+async def test_what_goes_after_its_change_is_named_as_it_was(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another caller may delete it before it is read again: it was changed, and counts."""
+    await made(api, "a1")
+    rename = api.services.svms.rename
+
+    async def gone(call: Any, uuid: str, name: str) -> None:
+        await rename(call, uuid, name)
+        await api.services.svms.delete(call, uuid)
+
+    monkeypatch.setattr(api.services.svms, "rename", gone)
+    answer = await api.admin.patch(f"{SVMS}?name=a1&return_records=true", {"name": "a2"})
+    assert (answer.status, [record["name"] for record in answer.body["records"]]) == (200, ["a1"])
+
+
+async def test_records_of_a_change_by_query_name_the_object(api: Api, pki: Pki) -> None:
+    """Path of each audit record: the object's own, of what was changed and of what was refused."""
+    await made(api, "a1", "a2")
+    await holds(api, "a1", pki)
+    links = {record["_links"]["self"]["href"] for record in (await api.admin.get(SVMS)).body["records"]}
+    before = len(await api.audit())
+    await api.admin.delete(f"{SVMS}?name=a*&continue_on_failure=true")
+    recorded = (await api.audit())[before:]
+    assert {record.path for record in recorded} == links
+    assert {record.state for record in recorded} == {"success", "error"}
+
+
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
 @pytest.mark.parametrize("query", ["", "?return_timeout=5&continue_on_failure=true", "?max_records=1&fields=name"])
 async def test_a_field_must_choose(api: Api, method: str, query: str) -> None:

@@ -65,6 +65,33 @@ async def test_a_job_that_succeeded(api: Api) -> None:
     }
 
 
+async def test_a_job_with_results_links_to_them(api: Api) -> None:
+    """``_links.results``, as the answer to the call had it; not in plain JSON."""
+    answer = await api.admin.post("/api/v1/svm/svms/?return_timeout=10", {"records": [{"name": "a1"}]})
+    links = answer.body["job"]["_links"]
+    assert (await api.admin.get(links["self"]["href"])).body["_links"] == links
+    (listed,) = (await api.admin.get(JOBS)).body["records"]
+    assert listed["_links"] == links
+    plain = await api.admin.get(links["self"]["href"], headers={"accept": "application/json"})
+    assert "_links" not in plain.body
+
+
+async def test_a_job_outlives_its_svm(api: Api) -> None:
+    """Who started it still finds it, running and ended, without an SVM; no other SVM ever does."""
+    svm = await api.services.svms.create(CALL, "vs0")
+    await api.services.svms.create(CALL, "vs1")
+    ended, running = await job(api, done, svm), await job(api, forever, svm)
+    assert (await api.admin.delete(f"/api/svm/svms/{svm.uuid}")).status == 200
+    for uuid, state in ((ended, "success"), (running, "running")):
+        shown = await api.admin.get(f"{JOBS}/{uuid}")
+        assert (shown.status, shown.body["state"], "svm" in shown.body) == (200, state, False)
+        hidden = await api.admin.get(f"{JOBS}/{uuid}", headers={"x-dot-svm-name": "vs1"})
+        assert_error(hidden, errors.ENTRY_NOT_FOUND, "uuid")
+    assert (await api.admin.get(JOBS, headers={"x-dot-svm-name": "vs1"})).body["num_records"] == 0
+    await api.services.jobs.close()
+    assert (await api.admin.get(f"{JOBS}/{running}")).body["code"] == errors.JOB_INTERRUPTED.code
+
+
 async def test_a_job_that_failed(api: Api) -> None:
     """Message and numeric code of the failure, and an ``error`` object whose code is text."""
     uuid = await job(api, refused)

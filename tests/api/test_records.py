@@ -113,9 +113,19 @@ async def test_a_key_in_the_wrong_place_is_not_repeated(api: Api) -> None:
 async def test_a_failure_in_time_is_the_answer(api: Api) -> None:
     """A job that fails within ``return_timeout`` answers with its error, and is recorded once as a whole."""
     await api.admin.post(SVMS, {"name": "taken"})
-    assert_error(await api.admin.post(f"{SVMS}?{WAIT}", of("taken")), errors.RECORD_FAILED, "records[0].name")
+    answer = await api.admin.post(f"{SVMS}?{WAIT}", of("taken"))
+    assert answer.status == errors.RECORD_FAILED.status
+    error, job = answer.body["error"], answer.body["job"]
+    assert (error["code"], error["target"]) == (str(errors.RECORD_FAILED.code), "records[0].name")
+    results = f"{SVMS}?job_results_uuid={job['uuid']}"
+    assert job["_links"] == {"self": {"href": f"/api/cluster/jobs/{job['uuid']}"}, "results": {"href": results}}
+    assert answer.headers["location"] == results
+    assert (await api.admin.get(results)).body["errors"] == [error]
+    assert (await api.admin.get(job["_links"]["self"]["href"])).body["_links"] == job["_links"]
+    plain = await api.admin.post(f"{SVMS}?{WAIT}", of("taken"), headers={"x-dot-error-arguments": "false"})
+    assert "arguments" not in plain.body["error"]
     refused = [record.code for record in await api.audit() if record.state == "error"]
-    assert refused == ["1", str(errors.RECORD_FAILED.code)]
+    assert refused == ["1", str(errors.RECORD_FAILED.code)] * 2
 
 
 async def test_a_post_can_go_on(api: Api) -> None:
@@ -213,6 +223,10 @@ async def test_key_servers_by_records(api: Api, pki: Pki, pykmip_servers: list[P
     assert (shown["timeout"], shown["secondary_key_servers"]) == (25, ["localhost"])
     secret = {"server": first, "username": "u", "password": "c4nary"}
     job, found = await results(api, await api.admin.patch(path, {"records": [secret, bad]}))
+    assert job["code"] == errors.RECORD_FAILED.code  # there was none before
+    assert (await api.admin.get(f"{path}/{first}")).body["username"] == ""
+    assert (await api.admin.patch(f"{path}/{first}", {"username": "u", "password": "first"})).status == 200
+    job, found = await results(api, await api.admin.patch(path, {"records": [secret, bad]}))
     assert job["code"] == errors.RECORDS_LEFT.code
     (error,) = found["rollback_errors"]
     assert error["arguments"] == [{"code": "code", "message": str(errors.FIELD_NOT_READABLE.code)}]
@@ -240,6 +254,106 @@ async def test_lists_are_given_back(api: Api, pki: Pki, pykmip_servers: list[Pro
     assert "rollback_errors" not in found
     after = (await api.admin.get(f"/api/security/key-managers/{uuid}")).body["external"]
     assert after["server_ca_certificates"] == external["server_ca_certificates"] != [{"uuid": again}]
+
+
+async def test_what_get_leaves_out_is_given_back(api: Api, pki: Pki, sound_ports: list[int]) -> None:
+    """A name that was unset, a port that stands in the address, and certificates that were named by their names."""
+    first, second, third = (f"127.0.0.1:{port}" for port in sound_ports[:3])
+    uuid = await api.key_manager(pki, [first, second])
+    path = f"/api/security/key-managers/{uuid}/key-servers"
+    before = (await api.admin.get(f"{path}?fields=**,!connectivity")).body["records"]
+    bad = {"server": "nope:1", "timeout": 12}
+    for one in ({"tls_server_name": "localhost"}, {"port": sound_ports[2]}, {"port": sound_ports[2], "timeout": 5}):
+        answer = await api.admin.patch(path, {"records": [{"server": first, **one}, bad]})
+        job, found = await results(api, answer)
+        assert job["code"] == errors.RECORD_FAILED.code, found
+        assert "rollback_errors" not in found
+        assert [record["server"] for record in found["records"]] == [first]
+        assert (await api.admin.get(f"{path}?fields=**,!connectivity")).body["records"] == before
+    assert third not in repr(before)
+    await api.certificate("server_ca", pki.server_ca.pem, name="again")
+    external = (await api.admin.get(f"/api/security/key-managers/{uuid}")).body["external"]
+    renamed = {"uuid": uuid, "external": {"server_ca_certificates": [{"name": "again"}]}}
+    absent = {"uuid": ABSENT, "external": {"server_ca_certificates": [{"name": "again"}]}}
+    answer = await api.admin.patch("/api/security/key-managers", {"records": [renamed, absent]})
+    assert "rollback_errors" not in (await results(api, answer))[1]
+    assert (await api.admin.get(f"/api/security/key-managers/{uuid}")).body["external"] == external
+
+
+async def test_results_name_what_has_moved(api: Api, pki: Pki, sound_ports: list[int]) -> None:
+    """After a new port the results show the server at its new address."""
+    first, second = (f"127.0.0.1:{port}" for port in sound_ports[:2])
+    uuid = await api.key_manager(pki, [first])
+    path = f"/api/security/key-managers/{uuid}/key-servers"
+    body = {"records": [{"server": first, "port": sound_ports[1]}]}
+    job, found = await results(api, await api.admin.patch(path, body))
+    assert job["state"] == "success"
+    (record,) = found["records"]
+    assert record["server"] == second
+    assert (await api.admin.get(record["_links"]["self"]["href"])).status == 200
+    assert (await api.audit())[-1].message == f"modified {first}, now {second}"
+
+
+async def test_a_job_beneath_an_svms_object_is_the_svms(api: Api, pki: Pki, sound_ports: list[int]) -> None:
+    """Jobs and refusals about an SVM's key servers name the SVM, whoever called; without a parent there is no job."""
+    await api.admin.post(SVMS, {"name": "vs0"})
+    uuid = await api.key_manager(pki, [f"127.0.0.1:{sound_ports[0]}"], svm={"name": "vs0"})
+    path = f"/api/security/key-managers/{uuid}/key-servers"
+    before = len(await api.audit())
+    job, _ = await results(api, await api.admin.patch(path, {"records": [{"server": "nope:1", "timeout": 12}]}))
+    assert job["svm"]["name"] == "vs0"
+    assert (await api.admin.patch(path, {"records": [{"server": "nope:1"}]})).status == 400
+    recorded = [(record.code, record.svm) for record in (await api.audit())[before:]]
+    kinds = (errors.KEY_SERVER_NOT_CONFIGURED, errors.RECORD_FAILED, errors.NOTHING_TO_MODIFY)
+    assert recorded == [(str(kind.code), "vs0") for kind in kinds]
+    answer = await api.admin.patch(path.replace(uuid, ABSENT), {"records": [{"server": "nope:1", "timeout": 12}]})
+    assert_error(answer, errors.ENTRY_NOT_FOUND, "uuid")
+
+
+async def test_a_stop_interrupts_and_takes_nothing_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that the stop of the service refuses has not failed: the job was interrupted, what was done stays."""
+    create = api.services.svms.create
+
+    async def stopping(call: Any, name: str) -> Any:
+        if name == "a2":
+            raise OntapError(errors.SHUTTING_DOWN, retry_after=5)
+        return await create(call, name)
+
+    monkeypatch.setattr(api.services.svms, "create", stopping)
+    job, found = await results(api, await api.admin.post(SVMS, of("a1", "a2")))
+    assert (job["code"], job["message"]) == (errors.JOB_INTERRUPTED.code, errors.JOB_INTERRUPTED.text)
+    assert [error["message"] for error in found["errors"]] == [errors.JOB_INTERRUPTED.text]
+    assert set(await svms(api)) == {"a1"}
+
+
+async def test_a_stop_interrupts_a_rollback(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be taken back because the service stops stays, and the job was interrupted."""
+
+    async def stopping(*_: Any) -> None:
+        raise OntapError(errors.SHUTTING_DOWN, retry_after=5)
+
+    monkeypatch.setattr(api.services.svms, "delete", stopping)
+    job, _ = await results(api, await api.admin.post(SVMS, of("a1", "a1")))
+    assert job["message"] == errors.JOB_INTERRUPTED.text
+    assert set(await svms(api)) == {"a1"}
+
+
+async def test_what_was_not_read_is_not_given_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record whose earlier values could not be read is changed all the same; its rollback says why it cannot be."""
+    await api.admin.post(SVMS, {"name": "a1"})
+    uuid = (await svms(api))["a1"]
+    get = api.services.svms.get
+
+    async def unread(*_: Any) -> Any:
+        monkeypatch.setattr(api.services.svms, "get", get)
+        raise OntapError(errors.KEY_SERVERS_UNREADABLE)
+
+    monkeypatch.setattr(api.services.svms, "get", unread)
+    body = {"records": [{"uuid": uuid, "name": "b1"}, {"uuid": ABSENT, "name": "b2"}]}
+    job, found = await results(api, await api.admin.patch(SVMS, body))
+    assert job["code"] == errors.RECORDS_LEFT.code
+    assert found["rollback_errors"][0]["arguments"][0]["message"] == str(errors.KEY_SERVERS_UNREADABLE.code)
+    assert set(await svms(api)) == {"b1"}
 
 
 async def test_what_cannot_be_deleted_is_not_taken_back() -> None:

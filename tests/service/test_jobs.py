@@ -18,6 +18,7 @@ from keystead.service.audit import AuditLog
 from keystead.service.context import Call, Caller
 from keystead.service.jobs import Jobs
 from keystead.service.ports import Page, StoreError
+from keystead.service.svms import concerning
 from tests.service.worlds import KEYRING, HandClock
 
 if TYPE_CHECKING:
@@ -192,6 +193,29 @@ async def test_a_stop_ends_jobs_and_those_who_wait(running: Jobs) -> None:
         await running.run(CALL, idle, svm=None)
     assert caught.value.kind is errors.SHUTTING_DOWN
     assert len(await running.page(CALL, Page())) == 1
+
+
+async def test_a_stop_that_the_work_notices_first(running: Jobs) -> None:
+    """Work whose probe the stop has refused was interrupted: the same text as after a kill."""
+
+    async def work(_: Progress) -> None:
+        raise OntapError(errors.SHUTTING_DOWN, retry_after=5)
+
+    ran = await running.run(CALL, work, svm=None, return_timeout=10)
+    assert ran.error is not None
+    assert ran.error.kind is errors.JOB_INTERRUPTED
+    assert (ran.job.code, ran.job.message) == (errors.JOB_INTERRUPTED.code, errors.JOB_INTERRUPTED.text)
+
+
+async def test_a_fault_about_an_svm_is_recorded_as_such(store: SqlStore, running: Jobs) -> None:
+    """What the work knew when an unexpected exception was raised is in the audit record."""
+
+    async def work(_: Progress) -> None:
+        with concerning(SVM):
+            raise RuntimeError("c4nary")
+
+    await running.run(CALL, work, svm=None, return_timeout=10)
+    assert await refused(store) == [(str(errors.INTERNAL_ERROR.code), "svm1", '{"a":"***"}')]
 
 
 async def test_a_stop_while_the_end_is_stored_loses_nothing(store: SqlStore, running: Jobs) -> None:

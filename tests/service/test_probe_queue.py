@@ -131,6 +131,21 @@ async def test_a_caller_that_goes_away_gives_its_place_back() -> None:
     assert await queue.run("a", work) > 39
 
 
+async def test_several_turns_of_one_call_have_one_deadline() -> None:
+    """Each gets what is left of it; when it is over there is no turn: 262145, to be sent again."""
+    queue, work = ProbeQueue(per_account=1, per_svm=8, in_all=1, waiting=0), Work()
+    work.go.set()
+    ends = queue.deadline()
+    first = await queue.run("a", work, ends=ends - 30)
+    assert 0 < first <= 10
+    assert await queue.run("a", work, ends=ends) > 39
+    with pytest.raises(OntapError) as raised:
+        await queue.run("a", work, ends=ends - 40)
+    assert raised.value.kind is errors.TOO_BUSY
+    assert raised.value.retry_after is not None
+    assert queue.calls == 0
+
+
 async def test_an_error_of_the_work_passes_through() -> None:
     """What the work raises is the caller's, and the place is free again."""
     queue = ProbeQueue(per_account=1, per_svm=8, in_all=1, waiting=0)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.errors import error_reply
 from keystead.api.hal import Reply, segment, self_link
 
 if TYPE_CHECKING:
     from keystead.service.jobs import Ran
 
 JOBS_PATH = "/api/cluster/jobs"
+JOB_RESULTS = "job_results_uuid"
 
 
 def job_link(uuid: str) -> str:
@@ -20,18 +22,34 @@ def job_link(uuid: str) -> str:
     return f"{JOBS_PATH}/{segment(uuid)}"
 
 
-def job_reply(ran: Ran, *, done: int = 200, results: str = "") -> Reply:
-    """202 while the job runs, ``done`` after its success; its failure is raised.
+def results_link(path: str, uuid: str) -> str:
+    """The path of what came of a job with ``records``, whose call was to ``path``."""
+    return f"{path}?{JOB_RESULTS}={uuid}"
 
-    ``results`` is the path of what came of it, for ``Location`` and ``_links.results``. The links stand there whatever
-    ``Accept`` says: the official client finds the job by them.
+
+def job_reply(ran: Ran) -> Reply:
+    """202 while the job runs, 200 after its success; its failure is raised.
+
+    The links stand there whatever ``Accept`` says: the official client finds the job by them.
     """
     if ran.error is not None:
         raise ran.error
-    links: dict[str, Any] = self_link(job_link(ran.job.uuid))
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if results:
-        links["results"] = {"href": results}
-        headers = ((b"location", results.encode()),)
-    body = {"job": {"uuid": ran.job.uuid, "_links": links}}
-    return Reply(202 if ran.job.end_time is None else done, body, headers)
+    return Reply(202 if ran.job.end_time is None else 200, {"job": _job(ran)})
+
+
+def records_reply(ran: Ran, path: str, *, done: int, arguments: bool) -> Reply:
+    """202 while a job with ``records`` runs, ``done`` after its success, its error after its failure.
+
+    Each says where the results are, in ``Location`` and ``_links.results``. ``path`` is that of the call.
+    """
+    results = results_link(path, ran.job.uuid)
+    job = _job(ran, results={"href": results})
+    location = (b"location", results.encode())
+    if ran.error is not None:
+        failed = error_reply(ran.error, arguments=arguments, job=job)
+        return Reply(failed.status, failed.body, (location, *failed.headers))
+    return Reply(202 if ran.job.end_time is None else done, {"job": job}, (location,))
+
+
+def _job(ran: Ran, **links: Any) -> dict[str, Any]:
+    return {"uuid": ran.job.uuid, "_links": self_link(job_link(ran.job.uuid)) | links}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.accepted import JOB_RESULTS
 from keystead.api.checking import RECORDS, check_body
 from keystead.api.collecting import collect
 from keystead.api.declared import Codes, Form, Operation, Own, Paths, Run
@@ -29,20 +31,24 @@ from keystead.api.operations import (
 from keystead.api.parameters import RETURN_TIMEOUT_S, WRITE_PARAMETERS
 from keystead.api.query import next_page, read_get, read_write, refused_in_write
 from keystead.api.record_writes import changing, creating, key_of, removing
-from keystead.api.records import JOB_RESULTS, JOB_RESULTS_PARAMETER, as_job, job_results
+from keystead.api.records import JOB_RESULTS_PARAMETER, as_job, job_results
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
     from keystead.api.operations import Delete
     from keystead.api.query import GetQuery, WriteQuery
+    from keystead.api.record_writes import WriteRecord
     from keystead.api.request import Request
     from keystead.api.resource import Resource
+    from keystead.core.model import Svm
 
 Create = Callable[["Request", dict[str, Any], "WriteQuery"], Coroutine[Any, Any, Any]]
 """Creates one object from the checked values of a body and returns its view."""
 
 _Act = Callable[["Request", Any, "WriteQuery"], Awaitable[Reply | None]]
+_Now = Callable[["Request", Any], Awaitable[Any]]
 _GET_ONLY = ("query", "query_fields", "offset")  # what a write has changed moves the records that an offset counts
 
 
@@ -50,6 +56,7 @@ _GET_ONLY = ("query", "query_fields", "offset")  # what a write has changed move
 class Collection:
     """How the objects of a resource are read and changed, one at a time. None is a method that they do not have.
 
+    ``owner`` finds the SVM of the object that the collection lies under; without it a call's scope is whose a job is.
     ``own`` are the parameters of a method beside the common ones, ``codes`` the errors that its use case may answer,
     by method.
     """
@@ -60,6 +67,7 @@ class Collection:
     create: Create | None = None
     patch: Patch | None = None
     delete: Delete | None = None
+    owner: Callable[[Request], Awaitable[Svm | None]] | None = None
     own: Mapping[str, Own] = field(default_factory=dict)
     codes: Mapping[str, Codes] = field(default_factory=dict)
 
@@ -105,7 +113,7 @@ class Collection:
             query = read_write(self.resource, request.parameters(), "POST", self.own.get("POST"))
             body = await request.body(self.resource)
             if RECORDS in body:
-                return await as_job(self.resource, request, body, query, creating(self, create))
+                return await self._as_job(request, body, query, creating(self, create))
             ignore = query.ignore_unknown_fields
             values = check_body(self.resource, body, "POST", ignore_unknown=ignore)
             view = await request.while_connected(create(request, values, query))
@@ -119,14 +127,20 @@ class Collection:
             body = await request.body(self.resource)
             if RECORDS in body:
                 _check_no_filter(self.resource, wanted)
-                return await as_job(self.resource, request, body, query, changing(self, patch))
+                return await self._as_job(request, body, query, changing(self, patch))
             matching = _matching(self.resource, wanted, "PATCH")
             values = check_body(self.resource, body, "PATCH", ignore_unknown=query.ignore_unknown_fields)
 
             async def act(of_one: Request, key: Any, each: WriteQuery) -> Reply | None:
                 return await patch(of_one, key, dict(values), each)
 
-            return await self._by_query(request, query, matching, act)
+            async def now(of_one: Request, key: Any) -> Any:
+                moved = self.resource.moved(key, values)
+                return await self.show(
+                    of_one.of_key(self.resource, moved), self.resource.catalogue.select("", single=False)
+                )
+
+            return await self._by_query(request, query, matching, act, now)
 
         return run
 
@@ -136,7 +150,7 @@ class Collection:
             body = await request.body(self.resource)
             if RECORDS in body:
                 _check_no_filter(self.resource, wanted)
-                return await as_job(self.resource, request, body, query, removing(delete))
+                return await self._as_job(request, body, query, removing(delete))
             if body:
                 raise OntapError(errors.BODY_NOT_ALLOWED)
             matching = _matching(self.resource, wanted, "DELETE")
@@ -157,11 +171,21 @@ class Collection:
                 raise refused_in_write(self.resource, name, request.method)
         return read_write(self.resource, query, request.method, own), wanted
 
-    async def _by_query(self, request: Request, query: WriteQuery, matching: GetQuery, act: _Act) -> Reply:
-        """Change what matches, one after the other, until all is done, one fails or the time is over."""
+    async def _as_job(self, request: Request, body: Mapping[str, Any], query: WriteQuery, write: WriteRecord) -> Reply:
+        svm = request.call.scope if self.owner is None else await self.owner(request)
+        with concerning(svm):
+            return await as_job(self.resource, request, body, query, write, svm)
+
+    async def _by_query(
+        self, request: Request, query: WriteQuery, matching: GetQuery, act: _Act, now: _Now | None = None
+    ) -> Reply:
+        """Change what matches, one after the other, until all is done, one fails or the time is over.
+
+        ``now`` reads an object that was changed.
+        """
         ends = time.monotonic() + (RETURN_TIMEOUT_S if query.return_timeout is None else query.return_timeout)
         found = await collect(self.resource, matching, lambda page: self.page(request, page))
-        run = _Run(self.resource, request, act)
+        run = _Run(self.resource, request, act, now if query.return_records else None)
         for view in found.views:
             left = max(0, round(ends - time.monotonic()))
             await run.change(view, replace(query, return_timeout=left))
@@ -177,18 +201,19 @@ class Collection:
 class _Run:
     """What has been done of a change by query."""
 
-    def __init__(self, resource: Resource, request: Request, act: _Act) -> None:
+    def __init__(self, resource: Resource, request: Request, act: _Act, now: _Now | None) -> None:
         self._resource = resource
         self._request = request
         self._act = act
+        self._now = now
         self._changed: list[Any] = []
         self._jobs: list[Any] = []
         self.failures: list[OntapError] = []
 
     async def change(self, view: Any, query: WriteQuery) -> None:
-        """Change one object, or note why not."""
+        """Change one object, or note why not. What is recorded names it by its path."""
         key = key_of(self._resource, view)
-        request = self._request.of_key(self._resource, key)
+        request = self._request.of_key(self._resource, key, path=self._resource.link(view))
         try:
             reply = await self._act(request, key, query)
         except OntapError as error:
@@ -196,6 +221,9 @@ class _Run:
                 await request.services.audit.refuse(request.call, error)
             self.failures.append(error)
             return
+        if self._now is not None:
+            with suppress(OntapError):  # it is gone already, and named as it was
+                view = await self._now(request, key)
         self._changed.append(view)
         if reply is not None and "job" in reply.body:
             self._jobs.append(reply.body["job"])

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from keystead.api.body import ClientGoneError, header
-from keystead.api.hal import Reply, wants_links, wants_pretty
+from keystead.api.hal import Reply, wants_arguments, wants_links, wants_pretty
 from keystead.api.request import ALLOW, CALLER, call_of, raw_path
 from keystead.core import errors
 from keystead.core.access import READS
 from keystead.core.errors import OntapError
 from keystead.service.ports import StoreError
+from keystead.service.svms import svm_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -67,14 +68,15 @@ class ErrorBoundary:
                 **described(error),
             )
             refusal = OntapError(errors.INTERNAL_ERROR)
+            refusal.svm = svm_of(error)
         else:
             await self._record_read(scope, None)
             return
         if started:
             return
         await self._record(scope, refusal)
-        wants_arguments = header(scope, b"x-dot-error-arguments").lower() != b"false"
-        await error_reply(refusal, allow=scope.get(ALLOW, b""), arguments=wants_arguments).send(
+        arguments = wants_arguments(header(scope, b"x-dot-error-arguments"))
+        await error_reply(refusal, allow=scope.get(ALLOW, b""), arguments=arguments).send(
             send,
             hal=wants_links(header(scope, b"accept")),
             bodiless=scope["method"] == "HEAD",

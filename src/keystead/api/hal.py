@@ -83,6 +83,11 @@ def wants_links(accept: bytes) -> bool:
     return b"application/json" not in accept.lower() or b"hal+json" in accept.lower()
 
 
+def wants_arguments(wanted: bytes) -> bool:
+    """Whether errors hold ``arguments``: unless the header X-Dot-Error-Arguments says ``false``."""
+    return wanted.lower() != b"false"
+
+
 def wants_pretty(query_string: bytes) -> bool:
     """Whether a query string asks for answers that people read. What else it holds may be anything."""
     return any(piece.lower() == b"pretty=true" for piece in query_string.split(b"&"))
@@ -114,7 +119,11 @@ def render(resource: Resource, selected: frozenset[str], view: Any, *, hal: bool
 
     Of arrays of objects the elements are left out that do not meet a clause of ``pruned`` about them.
     """
-    return _render(_plan_of(resource, selected, pruned), view, hal=hal)
+    record = _render(_plan_of(resource, selected, pruned), view, hal=hal)
+    if hal:
+        further = {name: path_of(view) for name, path_of in resource.links.items()}
+        record["_links"] |= {name: {"href": path} for name, path in further.items() if path is not None}
+    return record
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.collecting import collect
 from keystead.api.declared import Codes, Form, Operation, Own
-from keystead.api.hal import Reply, render, self_link
+from keystead.api.hal import Reply, render, segment, self_link
 from keystead.api.query import WriteQuery, next_page, read_get, read_write
 from keystead.api.request import ALLOW, Request
 from keystead.api.turns import Turns
@@ -124,8 +124,9 @@ def patching(resource: Resource, patch: Patch, own: Own | None = None, codes: Co
     async def run(request: Request) -> Reply:
         key = request.key(resource)
         query = read_write(resource, request.parameters(), "PATCH", own)
-        reply = await patch(request, key, await request.values(resource), query)
-        return reply or _changed(resource, request, key, query)
+        values = await request.values(resource)
+        reply = await patch(request, key, dict(values), query)
+        return reply or _changed(resource, request, resource.moved(key, values), query)
 
     return Operation(run=run, form=Form.CHANGE, resource=resource, own=own or {}, codes=codes)
 
@@ -169,5 +170,8 @@ def _changed(resource: Resource, request: Request, key: Any, query: WriteQuery) 
     """The answer to a PATCH or DELETE of one object: empty, or with ``return_records`` what names the object."""
     if not query.return_records:
         return Reply(200, {})
-    record = {resource.key: str(key)} | ({"_links": self_link(request.path)} if request.hal else {})
+    path = request.path
+    if key != request.key(resource):
+        path = f"{path.rstrip('/').rpartition('/')[0]}/{segment(str(key))}"
+    record = {resource.key: str(key)} | ({"_links": self_link(path)} if request.hal else {})
     return Reply(200, {"num_records": 1, "records": [record]})

@@ -1,13 +1,12 @@
 """What is done to one object of a ``records`` body, and how it is taken back when a later one fails.
 
-A created object is deleted again. A changed one is given the values back that it had; what cannot be read (a password)
+A created object is deleted again. A changed one is given the values back that it had; what cannot be known (a password)
 cannot be given back, and the undoing says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,19 +18,21 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from keystead.api.collections import Collection, Create
     from keystead.api.operations import Delete, Patch
     from keystead.api.resource import Resource
 
 
 class Undo(NamedTuple):
-    """How to take back what was done to the object with this key, and the method by which it is done."""
+    """How to take back what was done to the object with this key, and the method by which it is done.
+
+    ``earlier`` is the key that the object has afterwards, None when it is gone then.
+    """
 
     method: str
     key: Any
     work: Callable[[], Awaitable[Any]]
+    earlier: Any = None
 
 
 class Written(NamedTuple):
@@ -71,19 +72,27 @@ def changing(collection: Collection, patch: Patch) -> WriteRecord:
     resource = collection.resource
 
     async def write(request: Request, record: Record, query: WriteQuery) -> Written:
-        named = frozenset(
+        named = {
             name for name, item in resource.fields.items() if item.patch and value_of(record.values, name) is not None
-        )
-        earlier: Mapping[str, Any] = {}
-        with suppress(OntapError):  # the change itself will say so
-            earlier = render(resource, named, await collection.show(request, named), hal=False)
+        }
+        shown = frozenset(named | _beside(resource, named))
+        earlier: Any = None
+        unread: OntapError | None = None
+        try:
+            earlier = await collection.show(request, shown)
+        except OntapError as error:
+            unread = error  # the change itself will say so
         await patch(request, record.key, dict(record.values), query)
+        key = resource.moved(record.key, record.values)
 
         async def undo() -> None:
-            values = check_body(resource, nested(resource, _complete(resource, named, earlier)), "PATCH")
-            await patch(request, record.key, values, replace(query, own={}))
+            if unread is not None:
+                raise unread
+            body = _earlier(resource, named, render(resource, shown, earlier, hal=False), earlier)
+            values = check_body(resource, nested(resource, body), "PATCH")
+            await patch(request.of_key(resource, key), key, values, replace(query, own={}))
 
-        return Written(record.key, Undo("PATCH", record.key, undo))
+        return Written(key, Undo("PATCH", key, undo, record.key))
 
     return write
 
@@ -107,15 +116,24 @@ def value_of(values: Any, name: str) -> Any:
     return values
 
 
-def _complete(resource: Resource, named: frozenset[str], earlier: Mapping[str, Any]) -> dict[str, Any]:
+def _beside(resource: Resource, named: set[str]) -> set[str]:
+    """What stands beside these fields in the objects of arrays: a certificate that was named is put back by uuid."""
+    groups = {name.rpartition(".")[0] for name in named if resource.in_array(name)}
+    return {name for name, item in resource.fields.items() if item.patch and name.rpartition(".")[0] in groups}
+
+
+def _earlier(resource: Resource, named: set[str], shown: dict[str, Any], view: Any) -> dict[str, Any]:
     """A body that gives all of these fields their earlier values: an array that was not shown was empty.
 
     Raises 262249 for a field whose value cannot be known.
     """
-    body = dict(earlier)
+    body = dict(shown)
     for name in sorted(named):
-        if value_of(earlier, name) is None:
-            if not resource.fields[name].many:
-                raise OntapError(errors.FIELD_NOT_READABLE, target=name, field=name)
-            body[name] = []
+        field = resource.fields[name]
+        if value_of(shown, name) is not None:
+            continue
+        value = [] if field.many else field.restore(view) if field.restore else None
+        if value is None:
+            raise OntapError(errors.FIELD_NOT_READABLE, target=name, field=name)
+        body[name] = value
     return body

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.accepted import job_reply
+from keystead.api.accepted import JOB_RESULTS, records_reply
 from keystead.api.checking import RECORDS, check_records, joined, masked
 from keystead.api.errors import error_body
 from keystead.api.hal import Reply, render, self_link
@@ -34,27 +34,33 @@ if TYPE_CHECKING:
     from keystead.api.record_writes import Undo, WriteRecord
     from keystead.api.request import Request
     from keystead.api.resource import Resource
-    from keystead.core.model import Job
+    from keystead.core.model import Job, Svm
     from keystead.service.jobs import Progress
 
-JOB_RESULTS = "job_results_uuid"
 JOB_RESULTS_PARAMETER = Parameter(UUID, "A job of this collection's records: shows what came of it, not the list.")
 _DONE = {"POST": 201, "PATCH": 200, "DELETE": 200}
 _PATIENCE_S = 120  # for a piece that is a job itself
 _SHOWN_FAILURES = 5  # in the job's message; its results hold all
 
 
+_INTERRUPTIONS = (errors.SHUTTING_DOWN, errors.JOB_INTERRUPTED)
+
+
 async def as_job(
-    resource: Resource, request: Request, body: Mapping[str, Any], query: WriteQuery, write: WriteRecord
+    resource: Resource,
+    request: Request,
+    body: Mapping[str, Any],
+    query: WriteQuery,
+    write: WriteRecord,
+    svm: Svm | None,
 ) -> Reply:
-    """Check the records and begin the job that writes them."""
+    """Check the records and begin the job that writes them. ``svm`` is whose the job is."""
     ignore = query.ignore_unknown_fields
     records = check_records(resource, body, request.method, ignore_unknown=ignore)
     work = _Work(resource, request.detached(), query, records, body[RECORDS], write)
     call = request.call
-    ran = await request.services.jobs.run(call, work.run, svm=call.scope, return_timeout=query.patience)
-    results = f"{request.path}?{JOB_RESULTS}={ran.job.uuid}"
-    return job_reply(ran, done=_DONE[request.method], results=results)
+    ran = await request.services.jobs.run(call, work.run, svm=svm, return_timeout=query.patience)
+    return records_reply(ran, request.path, done=_DONE[request.method], arguments=request.arguments)
 
 
 async def job_results(resource: Resource, request: Request, show: ReadOne) -> Reply:
@@ -117,12 +123,12 @@ class _Work:
         self._rollback_errors: list[OntapError] = []
 
     async def run(self, progress: Progress) -> Outcome:
-        """Write all records, or take back those before the one that fails."""
+        """Write all records, or take back those before the one that fails. A stop of the service takes nothing back."""
         for place, (record, body) in enumerate(self._records):
             try:
                 await self._write_one(record, body, place)
-            except Exception:
-                if not self._goes_on:
+            except Exception as error:
+                if not self._goes_on and not _is_interruption(error):
                     await self._roll_back(progress)
                 raise
             if self._errors and not self._goes_on:
@@ -136,6 +142,8 @@ class _Work:
         try:
             written = await self._write(request, record, self._query)
         except OntapError as error:
+            if _is_interruption(error):
+                raise
             if not error.recorded:
                 await request.services.audit.refuse(request.call, error)
             failure = _failure(request.method, self._name(record, body, place), error)
@@ -155,10 +163,12 @@ class _Work:
             try:
                 await undo.work()
             except OntapError as error:
+                if _is_interruption(error):
+                    raise
                 self._rollback_errors.append(_failure(undo.method, f"{self._resource.key}: {undo.key}", error))
                 continue
-            if undo.method == "DELETE":
-                self._keys.remove(undo.key)
+            place = self._keys.index(undo.key)
+            self._keys[place : place + 1] = [] if undo.earlier is None else [undo.earlier]
 
     def _name(self, record: Record, body: Mapping[str, Any], place: int) -> str:
         """How messages name a record: by its key, in POST by what identifies it among the fields of its body."""
@@ -188,6 +198,11 @@ class _Work:
                 "rollback_errors": [error_body(error) for error in self._rollback_errors],
             }
         )
+
+
+def _is_interruption(error: Exception) -> bool:
+    """Whether the service stops: that is no fault of a record, and the job's end says so."""
+    return isinstance(error, OntapError) and error.kind in _INTERRUPTIONS
 
 
 def _failure(method: str, record: str, error: OntapError) -> OntapError:

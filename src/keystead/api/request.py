@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.api.body import ClientGoneError, declares_body, header, parse_object, read_body, wait_for_disconnect
 from keystead.api.checking import check_body, masked, nested
-from keystead.api.hal import wants_links, wants_pretty
+from keystead.api.hal import wants_arguments, wants_links, wants_pretty
 from keystead.api.query import read_parameters
 from keystead.api.values import UUID
 from keystead.core import errors
@@ -59,6 +59,11 @@ class Request:
     def hal(self) -> bool:
         """Whether the answer holds ``_links``."""
         return wants_links(header(self._scope, b"accept"))
+
+    @property
+    def arguments(self) -> bool:
+        """Whether an error holds ``arguments``."""
+        return wants_arguments(header(self._scope, b"x-dot-error-arguments"))
 
     @property
     def pretty(self) -> bool:
@@ -133,11 +138,16 @@ class Request:
         """This request for work that goes on after its answer: nothing ends it, not even the client."""
         return Request(self.services, dict(self._scope), _nothing)
 
-    def of_key(self, resource: Resource, key: Any, record: Mapping[str, Any] | None = None) -> Request:
-        """This request as if its path named one object; with ``record``, as if that were the body, for the audit."""
+    def of_key(self, resource: Resource, key: Any, record: Mapping[str, Any] | None = None, path: str = "") -> Request:
+        """This request as if its path named one object; with ``record``, as if that were the body, for the audit.
+
+        ``path`` is the object's, where the audit record shall name that.
+        """
         changed: dict[str, Any] = {"path_params": {**self._scope["path_params"], resource.key: str(key)}}
         if key is None:
             changed = {}
+        if path:
+            changed["raw_path"] = path.encode()
         if record is not None:
             changed[INPUT] = masked_input(json.dumps(masked(resource, record)).encode())
         return Request(self.services, {**self._scope, **changed}, self._receive)

@@ -29,7 +29,8 @@ class Field:
     ``get`` reads it from the group's object: a JSON value, or None when there is nothing to show. ``column`` is the
     column of the store's page that holds it, where there is one: then the store filters by it, and orders by it unless
     it stands in an array; else filters are compared in memory, and there is no order. ``many`` is an array. ``given``
-    is the type of a body's value, where that is another.
+    is the type of a body's value, where that is another. ``restore`` reads from the whole object what a PATCH that is
+    taken back sets the field to, where ``get`` shows nothing; None when that cannot be known.
     """
 
     name: str
@@ -45,11 +46,17 @@ class Field:
     since: str = "9.6"
     column: str | None = None
     given: Type | None = None
+    restore: Callable[[Any], Any] | None = None
     refusal: ErrorKind | None = None  # what setting it answers, where ONTAP has a code of its own
 
     def settable(self, method: str) -> bool:
         """Whether a body of this method may hold it."""
         return self.patch if method == "PATCH" else self.post
+
+
+def _stays(key: Any, _: Mapping[str, Any]) -> Any:
+    """The key of an object whose PATCH never changes it."""
+    return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +107,8 @@ class Resource:
     ``key`` is the field that names an object in its collection, and the path's parameter for it.
     ``absent`` are fields that ONTAP has and this service has nothing to show for; ``bulk`` says that POST takes
     ``records``, an array of objects, at once, not as a job. ``empty_patch`` is the answer to a PATCH that sets nothing.
+    ``moved`` tells an object's key after a PATCH with these values; ``links`` are
+    further paths beside that of ``self``, by name, None when there is none.
     ``returned`` are the fields, as in ``fields``, that a POST with ``return_records`` shows beside the key fields.
     """
 
@@ -113,6 +122,8 @@ class Resource:
     bulk: bool = False
     empty_patch: ErrorKind = errors.NO_VALUES
     returned: str = ""
+    moved: Callable[[Any, Mapping[str, Any]], Any] = _stays
+    links: Mapping[str, Callable[[Any], str | None]] = field(default_factory=dict)
     tree: Node = field(init=False)
     fields: Mapping[str, Field] = field(init=False)
     catalogue: Catalogue = field(init=False)

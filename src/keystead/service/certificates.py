@@ -105,8 +105,8 @@ class Certificates:
             with concerning(svm):
                 if tx.certificate_in_use(uuid):
                     raise OntapError(errors.CERTIFICATE_IN_USE)
-            tx.delete_certificate(uuid)
-            self._audit.succeed(tx, call, f"deleted certificate {uuid}", svm=svm)
+                tx.delete_certificate(uuid)
+                self._audit.succeed(tx, call, f"deleted certificate {uuid}", svm=svm)
 
         await self._store.write(delete)
 

@@ -21,6 +21,7 @@ from keystead.core.errors import OntapError
 from keystead.core.jobs import Outcome
 from keystead.core.model import Job, JobState
 from keystead.service.ports import StoreError
+from keystead.service.svms import svm_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -200,14 +201,19 @@ def _views(tx: Transaction, found: Sequence[Job]) -> tuple[JobView, ...]:
 
 
 def _outcome(job: Job, working: asyncio.Task[Outcome | None]) -> Outcome:
-    """How the work ended. The text of an unexpected exception goes nowhere: it may quote what it failed on."""
+    """How the work ended. A stop of the service interrupts it, wherever that is noticed first.
+
+    The text of an unexpected exception goes nowhere: it may quote what it failed on.
+    """
     if working.cancelled():
         return jobs.interrupted()
     error = working.exception()
     if error is None:
         return working.result() or Outcome()
     if isinstance(error, OntapError):
-        return Outcome(error)
+        return jobs.interrupted() if error.kind is errors.SHUTTING_DOWN else Outcome(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     log.error("unexpected error in a job", job=job.uuid, kind=type(error).__name__, at=f"{frame.name}:{frame.lineno}")
-    return Outcome(OntapError(errors.INTERNAL_ERROR))
+    fault = OntapError(errors.INTERNAL_ERROR)
+    fault.svm = svm_of(error)
+    return Outcome(fault)

@@ -35,6 +35,7 @@ from keystead.service.key_servers import (
     sealed_rows,
 )
 from keystead.service.ports import StoreError
+from keystead.service.probe_queue import check_left
 from keystead.service.proving import first_failure, raise_first_failure
 from keystead.service.svms import concerning, named_svm
 from keystead.service.watching import with_connectivity
@@ -93,12 +94,13 @@ class KeyManagers:
         check_complete(new)
         uuid = str(uuid4())
         rows = at_positions(sealed_rows(new.servers, uuid, self._sealer), 1)
+        ends = self._prover.deadline()
         while True:
             plan = await self._store.read(lambda tx: _planned_creation(tx, call, uuid, new))
             with concerning(plan.key_manager.svm):
-                results = await self._prover.probe(call, plan.key_manager, plan.certificates, rows)
+                results = await self._prover.probe(call, plan.key_manager, plan.certificates, rows, ends)
                 raise_first_failure(new.add_request, results)
-            stored = await self._store.write(lambda tx: self._create(tx, call, new, plan, rows, results))  # noqa: B023
+                stored = await self._store.write(lambda tx: self._create(tx, call, new, plan, rows, results))  # noqa: B023
             if stored is not None:
                 return stored
 
@@ -115,8 +117,7 @@ class KeyManagers:
         key_manager = _planned_creation(tx, call, proved.key_manager.uuid, new, lock=True).key_manager
         if key_manager != proved.key_manager:
             return None
-        with concerning(key_manager.svm):
-            check_certificates(key_manager, installed(tx, key_manager, lock=True))
+        check_certificates(key_manager, installed(tx, key_manager, lock=True))
         tx.add_key_manager(key_manager)
         tx.add_key_servers(rows)
         self._prover.accepted(tx, key_manager.svm, rows, results, new=True)
@@ -133,15 +134,17 @@ class KeyManagers:
 
     async def change(self, call: Call, uuid: str, change: KeyManagerChange) -> None:
         """Prove every server with the new certificates, then store them, or raise one OntapError."""
+        ends = self._prover.deadline()
         while True:
             state, plan = await self._store.read(lambda tx: _planned_change(tx, call, uuid, change))
             results: Sequence[ProbeResult] = ()
-            if plan.proves and state.servers:
-                with concerning(state.key_manager.svm):
-                    results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers)
+            with concerning(state.key_manager.svm):
+                check_left(ends)
+                if plan.proves and state.servers:
+                    results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers, ends)
                     _raise_refusal(change, results)
-            if await self._store.write(lambda tx: self._change(tx, call, change, state, plan, results)):  # noqa: B023
-                return
+                if await self._store.write(lambda tx: self._change(tx, call, change, state, plan, results)):  # noqa: B023
+                    return
 
     def _change(
         self,
@@ -158,8 +161,7 @@ class KeyManagers:
         if plan.proves:
             if (plan.key_manager, state.servers) != (proved.key_manager, proved_for.servers):
                 return False
-            with concerning(state.key_manager.svm):
-                check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
+            check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
         tx.change_key_manager(plan.key_manager)
         if plan.proves:
             self._prover.accepted(tx, state.key_manager.svm, state.servers, results)
@@ -175,8 +177,8 @@ class KeyManagers:
             key_manager = require_key_manager(tx, call, uuid, lock=True)
             with concerning(key_manager.svm):
                 check_delete(key_manager)
-            tx.delete_key_manager(uuid)
-            self._audit.succeed(tx, call, f"deleted key manager {uuid}", svm=key_manager.svm)
+                tx.delete_key_manager(uuid)
+                self._audit.succeed(tx, call, f"deleted key manager {uuid}", svm=key_manager.svm)
 
         await self._store.write(delete)
 

@@ -150,21 +150,24 @@ class KeyServers:
         return Change(request, plan, store, "modified")
 
     async def _make(self, call: Call, state: ServersState, change: Change) -> Rows:
-        """Prove and store. What was proved is what is stored: else it is proved again, as others left it."""
+        """Prove and store. What was proved is what is stored: else it is proved again, as others left it, in time."""
+        ends = self._prover.deadline()
         while True:
-            proof = await self._prove(call, state, change)
+            proof = await self._prove(call, state, change, ends=ends)
             raise_first_failure(change.request, proof.results)
             stored = await self._store.write(partial(self._store_proved, call=call, change=change, proof=proof))
             if stored is not None:
                 return stored
             state = await self.state(call, state.key_manager.uuid)
 
-    async def _prove(self, call: Call, state: ServersState, change: Change, *, always: bool = False) -> Proof:
+    async def _prove(
+        self, call: Call, state: ServersState, change: Change, *, always: bool = False, ends: float | None = None
+    ) -> Proof:
         """Plan, and probe what the plan says."""
         plan = change.plan(state)
         if not (plan.proves or always):
             return Proof(state, plan)
-        results = await self._prover.probe(call, state.key_manager, state.certificates, plan.rows)
+        results = await self._prover.probe(call, state.key_manager, state.certificates, plan.rows, ends)
         return Proof(state, plan, results, probed=True)
 
     def _store_proved(self, tx: Transaction, call: Call, change: Change, proof: Proof) -> Rows | None:
@@ -176,7 +179,7 @@ class KeyServers:
         change.store(tx, plan.rows)
         if plan.proves:
             self._prover.accepted(tx, state.key_manager.svm, plan.rows, proof.results, new=change.new)
-        self._audit.succeed(tx, call, named(change.verb, plan.rows), svm=state.key_manager.svm)
+        self._audit.succeed(tx, call, named(change.verb, plan.rows, state.servers), svm=state.key_manager.svm)
         return plan.rows
 
     # --- read ---
@@ -294,6 +297,12 @@ def at_positions(rows: Iterable[KeyServer], first: int) -> tuple[KeyServer, ...]
     return tuple(replace(row, position=position) for position, row in enumerate(rows, first))
 
 
-def named(verb: str, rows: Iterable[KeyServer]) -> str:
-    """Say in an audit record which servers were added, modified or removed."""
-    return f"{verb} " + ", ".join(str(row.address) for row in rows)
+def named(verb: str, rows: Iterable[KeyServer], before: Iterable[KeyServer] = ()) -> str:
+    """Say in an audit record which servers were added, modified or removed; of one that has moved, from where."""
+    earlier = {row.uuid: row.address for row in before}
+
+    def name(row: KeyServer) -> str:
+        was = earlier.get(row.uuid, row.address)
+        return str(was) if was == row.address else f"{was}, now {row.address}"
+
+    return f"{verb} " + ", ".join(map(name, rows))

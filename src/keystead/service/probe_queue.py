@@ -29,6 +29,12 @@ DEADLINE_S = 40.0  # the official clients stop reading an answer after 45 s
 RETRY_AFTER_S = 5
 
 
+def check_left(ends: float) -> None:
+    """Raise 262145 (503) when the time of a call is over, by the event loop's clock."""
+    if asyncio.get_running_loop().time() >= ends:
+        raise OntapError(errors.TOO_BUSY, retry_after=RETRY_AFTER_S)
+
+
 class ProbeQueue:
     """Runs pieces of work that probe, each under what is left of :data:`DEADLINE_S` when its turn comes."""
 
@@ -44,9 +50,21 @@ class ProbeQueue:
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def run(self, account: str, work: Callable[[float], Awaitable[T]], *, svm: Svm | None = None) -> T:
+    def deadline(self) -> float:
+        """The time, by the event loop's clock, by which a call that begins now must be answered."""
+        return asyncio.get_running_loop().time() + self._deadline_s
+
+    async def run(
+        self,
+        account: str,
+        work: Callable[[float], Awaitable[T]],
+        *,
+        svm: Svm | None = None,
+        ends: float | None = None,
+    ) -> T:
         """Wait for a turn and await ``work(seconds left)``. ``svm`` is the account's, None for one of the cluster.
 
+        ``ends`` is the deadline of a call that takes several turns; without it this turn is all of the call.
         Raises 262160 when too many calls of the account or its SVM wait, 262145 (503) when the turn comes too late or
         the service shuts down.
         """
@@ -57,7 +75,7 @@ class ProbeQueue:
             raise OntapError(errors.TOO_MANY_REQUESTS, retry_after=RETRY_AFTER_S)
         self._calls.update(holders)
         try:
-            return await self._until_shutdown(self._in_turn(holders, work))
+            return await self._until_shutdown(self._in_turn(holders, work, self.deadline() if ends is None else ends))
         finally:
             self._calls.subtract(holders)
             for holder in holders:
@@ -76,8 +94,8 @@ class ProbeQueue:
         for task in self._running:
             task.cancel()
 
-    async def _in_turn(self, holders: Iterable[_Holder], work: Callable[[float], Awaitable[T]]) -> T:
-        ends = asyncio.get_running_loop().time() + self._deadline_s
+    async def _in_turn(self, holders: Iterable[_Holder], work: Callable[[float], Awaitable[T]], ends: float) -> T:
+        check_left(ends)
         shares = [self._places_of.setdefault(holder, asyncio.Semaphore(self._shares[holder[0]])) for holder in holders]
         async with AsyncExitStack() as held:
             try:

@@ -38,12 +38,14 @@ def password_place(key_server: str) -> Place:
 class Prover:
     """Probes servers in the caller's turn, over mutual TLS with the key manager's certificates.
 
+    ``deadline`` is the time by which all proofs of a call that begins now must be done.
     ``accepted`` makes what probes found this node's observations (:meth:`Observing.accepted`): whoever stores servers
     that were accepted calls it in the same transaction.
     """
 
     def __init__(self, gateway: KeyServerGateway, sealer: Sealer, queue: ProbeQueue, observing: Observing) -> None:
         self.accepted = observing.accepted
+        self.deadline = queue.deadline
         self._gateway = gateway
         self._sealer = sealer
         self._queue = queue
@@ -54,9 +56,11 @@ class Prover:
         key_manager: KeyManager,
         certificates: Mapping[str, Certificate],
         servers: Sequence[KeyServer],
+        ends: float | None = None,
     ) -> list[ProbeResult]:
         """Probe all servers and their secondaries at once; one result per server, in order.
 
+        ``ends`` is the :attr:`deadline` of a call that may have to prove again.
         The servers are as they are stored, or will be: their passwords are sealed. An account of an SVM is told no more
         than it may know, and not by the time that it takes either.
         """
@@ -68,7 +72,7 @@ class Prover:
             return await self._gateway.probe_all(targets, identity, left_s, account=account)
 
         began = asyncio.get_running_loop().time()
-        results = await self._queue.run(account, probe_all, svm=svm)
+        results = await self._queue.run(account, probe_all, svm=svm, ends=ends)
         if svm is None:
             return results
         coarse = [result.coarse() for result in results]

@@ -126,7 +126,7 @@ def concerning(svm: Svm | None) -> Iterator[None]:
         raise
 
 
-def svm_of(error: Exception) -> Svm | None:
+def svm_of(error: BaseException) -> Svm | None:
     """Whom an exception is about, if that was known where it was raised."""
     svm: Svm | None = getattr(error, "svm", None)
     return svm

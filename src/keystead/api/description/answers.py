@@ -150,13 +150,13 @@ def refusals(
     kinds: Iterable[ErrorKind], operation: Operation | None = None, examples: Iterable[Example] = ()
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The refusals, by status."""
-    many = operation is not None and operation.form in _OF_MANY
+    many = operation is not None and may_be_job(operation)
     for status, of_status in by_status(kinds):
         yield str(status), refusal(of_status, [e for e in examples if e.status == status], many=many)
 
 
 def refusal(kinds: list[ErrorKind], examples: Iterable[Example] = (), *, many: bool = False) -> dict[str, Any]:
-    """A refusal of one status. Its schema names the codes; one of ``many`` objects says what was done before."""
+    """A refusal of one status. Its schema names the codes; of ``many`` objects it says what was done before."""
     status = kinds[0].status
     numbers = sorted({str(kind.code) for kind in kinds}, key=int)
     error = {"properties": {"error": {"properties": {"code": {"enum": numbers}}}}}

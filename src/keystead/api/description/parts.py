@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from keystead.api.description.schemas import listed, markdown, object_of
+from keystead.api.description.schemas import HREF, listed, markdown, object_of
 from keystead.api.parameters import FIELDS, LIST_PARAMETERS, READ_PARAMETERS, WRITE_PARAMETERS
 from keystead.api.tunnelling import NAME_HEADER, UUID_HEADER
 from keystead.api.values import BOOLEAN, SERVER, TEXT, UUID, Parameter, integer
@@ -77,7 +77,6 @@ HEADERS: dict[str, Any] = {
     )
 }
 
-_HREF = object_of({"href": {"type": "string", "format": "uri-reference"}}, ["href"])
 _TEXT = {"type": "string"}
 
 _ERROR = {
@@ -93,14 +92,12 @@ _ERROR = {
     },
     "additionalProperties": False,
 }
-_JOB = object_of(
-    {"uuid": dict(UUID.schema), "_links": object_of({"self": _HREF, "results": _HREF}, ["self"])}, ["uuid"]
-)
+_JOB = object_of({"uuid": dict(UUID.schema), "_links": object_of({"self": HREF, "results": HREF}, ["self"])}, ["uuid"])
 
 SCHEMAS: dict[str, Schema] = {
     "empty": object_of({}),
-    "links": object_of({"self": _HREF}, ["self"]),
-    "list_links": object_of({"self": _HREF, "next": _HREF}),
+    "links": object_of({"self": HREF}, ["self"]),
+    "list_links": object_of({"self": HREF, "next": HREF}),
     "error": _ERROR,
     "error_response": object_of({"error": {"$ref": "#/components/schemas/error"}}, ["error"]),
     "error_of_many": object_of(
@@ -108,6 +105,7 @@ SCHEMAS: dict[str, Schema] = {
             "error": {"$ref": "#/components/schemas/error"},
             "num_records": {"type": "integer", "minimum": 0, "description": "How many were changed before."},
             "records": listed({"type": "object"}),
+            "job": {"$ref": "#/components/schemas/job_of"},
             "jobs": listed({"$ref": "#/components/schemas/job_of"}),
             "errors": listed({"$ref": "#/components/schemas/error"}),
             "_links": {"$ref": "#/components/schemas/list_links"},

@@ -35,9 +35,14 @@ def object_of(properties: Schema, required: list[str] | None = None) -> Schema:
     return schema | ({"required": required} if required else {})
 
 
+HREF = object_of({"href": {"type": "string", "format": "uri-reference"}}, ["href"])
+
+
 def shown(resource: Resource) -> Schema:
     """The schema of an object in answers: every field may be left out, but for the key field where it always comes."""
     schema = _shown(resource.tree, linked=True)
+    if resource.links:
+        schema["properties"]["_links"] = object_of(dict.fromkeys(("self", *resource.links), HREF), ["self"])
     key = resource.fields.get(resource.key)
     if key is not None and key.read is Read.KEY:
         schema["required"] = [resource.key]

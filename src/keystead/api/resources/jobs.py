@@ -5,8 +5,9 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from keystead.api.accepted import JOBS_PATH, job_link
+from keystead.api.accepted import JOBS_PATH, job_link, results_link
 from keystead.api.collections import Collection
+from keystead.api.request import single_slashes
 from keystead.api.resource import Field, Group, Resource
 from keystead.api.resources.cluster import node_link
 from keystead.api.resources.svms import svm_link
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 _CODE = integer(0, 2**31 - 1)
 _uuid = attrgetter("job.uuid")
+
+
+def _results(view: JobView) -> str | None:
+    """The path of the results of a job with ``records``, once it has some."""
+    job = view.job
+    path = single_slashes(job.description.partition(" ")[2])
+    return results_link(path, job.uuid) if job.results else None
+
 
 JOBS = Resource(
     name="job",
@@ -97,6 +106,7 @@ JOBS = Resource(
         Field(name="svm.name", type=TEXT, help="The SVM's name.", get=attrgetter("name"), column="svm_name"),
     ),
     link=lambda view: job_link(_uuid(view)),
+    links={"results": _results},
     order=("uuid", UUID, _uuid),
 )
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.key_servers import ServersState
-    from keystead.core.model import KeyServer
+    from keystead.core.model import KeyServer, Svm
     from keystead.core.probing import ProbeResult
     from keystead.core.query import Wanted
     from keystead.service.ports import Page
@@ -61,6 +61,11 @@ _FORCE = {"force": Parameter(BOOLEAN, "Accepted: a server is removed whether its
 def key_server_link(server: KeyServer) -> str:
     """The path of a key server: its address, percent-encoded."""
     return f"/api/security/key-managers/{server.key_manager}/key-servers/{segment(str(server.address))}"
+
+
+def _moved(address: ServerAddress, values: Mapping[str, Any]) -> ServerAddress:
+    """Where a key server is after a PATCH."""
+    return replace(address, port=values.get("port", address.port))
 
 
 KEY_SERVERS = Resource(
@@ -92,6 +97,7 @@ KEY_SERVERS = Resource(
             read=Read.NEVER,
             patch=True,
             since="9.18",
+            restore=attrgetter("address.port"),
         ),
         Field(
             name="timeout",
@@ -120,6 +126,7 @@ KEY_SERVERS = Resource(
             post=True,
             patch=True,
             secret=True,
+            restore=lambda server: "" if server.sealed_password is None else None,
         ),
         Field(
             name="secondary_key_servers",
@@ -147,6 +154,7 @@ KEY_SERVERS = Resource(
             help="Not ONTAP's: the name to expect in the server's certificate, its secondaries' too, and to send as SNI"
             " instead of the host; left out when there is none, cleared by an empty one.",
             get=lambda server: server.tls_server_name or None,
+            restore=attrgetter("tls_server_name"),
             post=True,
             patch=True,
             since="9.18",
@@ -158,6 +166,7 @@ KEY_SERVERS = Resource(
     order=("position", integer(0, 2**31 - 1), attrgetter("position")),
     bulk=True,
     empty_patch=errors.NOTHING_TO_MODIFY,
+    moved=_moved,
 )
 
 
@@ -237,6 +246,10 @@ async def _state(request: Request) -> ServersState:
     return await request.services.key_servers.state(request.call, request.path_uuid())
 
 
+async def _owner(request: Request) -> Svm | None:
+    return (await _state(request)).key_manager.svm
+
+
 async def _page(request: Request, page: Page) -> tuple[KeyServer, ...]:
     return await request.services.key_servers.page(request.call, request.path_uuid(), page)
 
@@ -262,7 +275,14 @@ _CODES = {
     "DELETE": (*(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.KEY_SERVERS_UNREADABLE, *MULTITENANT),),
 }
 _WRITES = Collection(
-    resource=KEY_SERVERS, page=_page, show=_show, patch=_patch, delete=_delete, own={"DELETE": _FORCE}, codes=_CODES
+    resource=KEY_SERVERS,
+    page=_page,
+    show=_show,
+    patch=_patch,
+    delete=_delete,
+    owner=_owner,
+    own={"DELETE": _FORCE},
+    codes=_CODES,
 )
 _ONE = f"{COLLECTION}/{{server}}"
 
