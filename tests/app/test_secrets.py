@@ -103,6 +103,25 @@ def private_keys(scene: Scene) -> None:
     scene.call("key in the URL", 400, "GET", f"{CERTIFICATES}?private_key={quote(other.key_pem, safe='')}")
 
 
+def made_keys(scene: Scene) -> None:
+    """A key that is shown once, to who asked for it, and then installed; one that never is shown has no text to plant.
+
+    The answer that holds the first is meant to: it is the one that is not looked through.
+    """
+    made = scene.call("key made", 200, "POST", "/security/certificate-signing-request", {"subject_name": "CN=made"})
+    scene.seen.pop()
+    scene.canaries.plant("made key", made.body["generated_private_key"])
+    root = {"type": "root_ca", "common_name": "Root", "name": "root"}
+    created = scene.call("root made", 201, "POST", f"{CERTIFICATES}?return_records=true", root)
+    order = {"signing_request": made.body["csr"], "expiry_time": "P30D"}
+    path = f"{CERTIFICATES}/{created.body['records'][0]['uuid']}/sign"
+    signed = scene.call("signed", 200, "POST", path, order).body["public_certificate"]
+    whole = {"type": "client", "public_certificate": signed, "private_key": made.body["generated_private_key"]}
+    scene.call("made key installed", 201, "POST", CERTIFICATES, whole)
+    scene.call("made key in a request", 400, "POST", path, order | {"signing_request": whole["private_key"]})
+    scene.call("all shown", 200, "GET", f"{CERTIFICATES}?fields=**")
+
+
 def key_server_passwords(scene: Scene, path: str) -> None:
     """Passwords of servers that are stored, tried, refused, and given in a form or a place that is none."""
 
@@ -257,6 +276,7 @@ def test_no_secret_is_found_where_it_does_not_belong(
             path = create_key_manager(call, certificates, scene.server(0))
         failed_logins(scene)
         private_keys(scene)
+        made_keys(scene)
         key_server_passwords(scene, path)
         passphrases(scene, path)
         malformed_bodies(scene, path)
@@ -269,5 +289,6 @@ def test_no_secret_is_found_where_it_does_not_belong(
     assert [sighting for sighting in found if not is_at_home(sighting)] == []
     assert {sighting.canary.partition(" part ")[0] for sighting in found} >= {"root key", "listener's key"}
     assert b"admin" in rows(scene)
+    assert b"PRIVATE KEY" not in rows(scene)  # of keys that were made and never shown
     assert ("broken on purpose" in service.stderr.read_text()) == (rows is sqlite_rows)
     assert installation.run("audit", "verify").returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from keystead.core import errors
 from keystead.core.certificates import NewCertificate, check_install
 from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.secret import Secret
+from tests.core import hostile_keys as hostile
 
 if TYPE_CHECKING:
     from keystead.core.model import Certificate
@@ -276,6 +278,32 @@ def test_certificate_of_a_small_key() -> None:
     with pytest.raises(OntapError) as raised:
         check_install(replace(CA, public_certificate=text), "u", None, NOW)
     assert (raised.value.kind, raised.value.target) == (errors.KEY_SIZE, "public_certificate")
+
+
+def test_hostile_public_keys() -> None:
+    """A certificate's key, too, is bounded before its numbers are used, and never takes more than milliseconds."""
+    whole = x509.load_pem_x509_certificate(CA.public_certificate.encode())
+    der = whole.public_bytes(serialization.Encoding.DER)
+    old = KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    inner = whole.tbs_certificate_bytes
+    rest = der[der.index(inner) + len(inner) :]
+    huge = hostile.number(170_000)
+    dsa_key = hostile.tlv(
+        0x30, hostile.tlv(0x30, hostile.DSA_OID, hostile.numbers(huge, 3, 5)), hostile.tlv(3, b"\0", b"\2\1\7")
+    )
+    for spki, kind in (
+        (hostile.rsa_spki(hostile.number(3072), hostile.number(3000)), errors.KEY_SIZE),
+        (hostile.rsa_spki(hostile.number(8192), huge), errors.CERTIFICATE_MALFORMED),
+        (hostile.rsa_spki(huge, 65537), errors.KEY_SIZE),
+        (dsa_key, errors.CERTIFICATE_MALFORMED),
+    ):
+        changed = hostile.tlv(0x30, inner[inner.index(b"\xa0") :].replace(old, spki))
+        text = hostile.pem("CERTIFICATE", hostile.tlv(0x30, changed, rest)).decode()
+        began = time.process_time()
+        with pytest.raises(OntapError) as raised:
+            check_install(replace(CA, public_certificate=text), "u", None, NOW)
+        assert time.process_time() - began < 0.05
+        assert (raised.value.kind, raised.value.target) == (kind, "public_certificate")
 
 
 def test_numbers_that_are_no_key() -> None:

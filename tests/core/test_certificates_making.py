@@ -188,6 +188,7 @@ def test_a_request_without_subject() -> None:
         ("P1Y2M3W4D", (365 + 60 + 21 + 4) * DAY),
         ("PT48H", 2 * DAY),
         ("PT", dt.timedelta()),
+        ("2027-01-01", dt.datetime(2027, 1, 1, tzinfo=dt.UTC)),
         ("2030-01-25T11:20:13Z", dt.datetime(2030, 1, 25, 11, 20, 13, tzinfo=dt.UTC)),
         ("2030-01-25 06:20:13 -0500", dt.datetime(2030, 1, 25, 11, 20, 13, tzinfo=dt.UTC)),
     ],
@@ -198,7 +199,23 @@ def test_expiry(text: str, expiry: dt.datetime | dt.timedelta) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "P", "365", "P365", "PD", "P1D2H", "P-1D", "P1.5D", "P٣D", "P9999999D", "2030-01-25T11:20:13", "soon"]
+    "text",
+    [
+        "",
+        "P",
+        "365",
+        "P365",
+        "PD",
+        "P1D2H",
+        "P-1D",
+        "P1.5D",
+        "P٣D",
+        "P9999999D",
+        "2030-01-25T11:20:13",
+        "20300125",
+        "2030-02-30",
+        "soon",
+    ],
 )
 def test_no_expiry(text: str) -> None:
     """Anything else is a ValueError."""

@@ -22,6 +22,7 @@ from keystead.core.certificates_making import NewSelfSigned, self_signed
 from keystead.core.certificates_signing import PURPOSES, SigningOrder, check_order, sign
 from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.model import CertificateType
+from tests.core import hostile_keys as hostile
 from tests.core.test_certificates import KEY, NOW, OTHER_KEY, key_pem
 
 if TYPE_CHECKING:
@@ -58,6 +59,21 @@ def damaged(text: str) -> str:
     return f"-----BEGIN CERTIFICATE REQUEST-----\n{encoded}-----END CERTIFICATE REQUEST-----\n"
 
 
+SPACED = replace(
+    CA, public_certificate=pem_of(self_signed(replace(NEW_CA, common_name="Storage Root"), CA_KEY, 1, NOW))
+)
+HUGE_SPKI = hostile.rsa_spki(hostile.number(3072), hostile.number(3000))
+HUGE_EXPONENT = hostile.pem(
+    "CERTIFICATE REQUEST",
+    hostile.tlv(
+        0x30,
+        hostile.tlv(0x30, b"\2\1\0", b"\x30\0", HUGE_SPKI, b"\xa0\0"),
+        bytes.fromhex("300d06092a864886f70d01010b0500"),
+        hostile.tlv(3, bytes(385)),
+    ),
+).decode()
+
+
 def signed(order: SigningOrder) -> x509.Certificate:
     return sign(check_order(order, CA, NOW), CA, CA_KEY, 99)
 
@@ -68,6 +84,7 @@ NAMED = x509.SubjectAlternativeName
 REFUSED: dict[str, tuple[SigningOrder, Certificate, ErrorKind, str, str]] = {
     "no authority": (ORDER, replace(CA, type=CertificateType.SERVER_CA), errors.CA_UNUSABLE, "uuid", ""),
     "an authority without key": (ORDER, replace(CA, sealed_private_key=None), errors.CA_UNUSABLE, "uuid", ""),
+    "an authority of tomorrow": (ORDER, replace(CA, not_before=NOW + DAY), errors.CA_UNUSABLE, "uuid", ""),
     "an expired authority": (ORDER, replace(CA, expiry_time=NOW), errors.CA_UNUSABLE, "uuid", ""),
     "md5": (replace(ORDER, hash_function="md5"), CA, errors.HASH_FUNCTION, "hash_function", ""),
     "twelve hours": (replace(ORDER, expiry=DAY / 2), CA, errors.VALIDITY_PERIOD, "expiry_time", ""),
@@ -92,6 +109,15 @@ REFUSED: dict[str, tuple[SigningOrder, Certificate, ErrorKind, str, str]] = {
     "the authority's name": (
         SigningOrder(csr(subject=[(NameOID.COMMON_NAME, "Root")])), CA, errors.COMMON_NAME_OF_CA, "signing_request", ""
     ),
+    "the authority's name, written differently": (
+        SigningOrder(csr(subject=[(NameOID.COMMON_NAME, "STORAGE   root")])), SPACED, errors.COMMON_NAME_OF_CA,
+        "signing_request", "",
+    ),
+    "the authority's name among others": (
+        SigningOrder(csr(subject=[(NameOID.COMMON_NAME, "Root"), (NameOID.COMMON_NAME, "ks.example")])), CA,
+        errors.COMMON_NAME_OF_CA, "signing_request", "",
+    ),
+    "a huge public exponent": (SigningOrder(HUGE_EXPONENT), CA, errors.KEY_SIZE, "signing_request", ""),
     "a control character": (
         SigningOrder(csr(subject=[(NameOID.COMMON_NAME, "a\x1b[2J")])), CA, errors.COMMON_NAME_INVALID,
         "signing_request", "",
@@ -148,6 +174,18 @@ def test_what_a_signed_certificate_says() -> None:
     issuer = CA_MADE.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     authority = made.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     assert authority.key_identifier == issuer.digest
+
+
+def test_a_signature_never_reaches_beyond_its_authority() -> None:
+    """One second after the authority is 3735630; an authority in its last second still signs until its end."""
+    with pytest.raises(OntapError) as raised:
+        check_order(replace(ORDER, expiry=CA.expiry_time + dt.timedelta(seconds=1)), CA, NOW)
+    assert raised.value.kind is errors.OUTLIVES_CA
+    last = CA.expiry_time - dt.timedelta(seconds=1)
+    assert check_order(ORDER, CA, last).ends == CA.expiry_time
+    with pytest.raises(OntapError) as raised:
+        check_order(replace(ORDER, expiry=DAY), CA, last)
+    assert raised.value.kind is errors.OUTLIVES_CA
 
 
 def test_how_long_it_is_valid() -> None:

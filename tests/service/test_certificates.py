@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import NameOID
 
 from keystead.core import errors
 from keystead.core.certificates import NewCertificate
@@ -14,8 +20,13 @@ from keystead.core.certificates_making import NewRequest, NewSelfSigned
 from keystead.core.certificates_signing import SigningOrder
 from keystead.core.errors import OntapError
 from keystead.core.model import Certificate
+from keystead.core.probing import TlsIdentity
+from keystead.core.secret import Secret
+from keystead.keyservers.contexts import build
 from keystead.service.ports import Page
 from keystead.service.proving import private_key_place
+from tests.core import hostile_keys as hostile
+from tests.core.test_certificates import key_pem
 from tests.service.conftest import CALL, World
 from tests.service.test_key_servers import refused
 
@@ -101,3 +112,66 @@ async def test_a_deleted_authority_signs_nothing(world: World) -> None:
     else:
         assert isinstance(outcome, str)
     assert records.count("success") == (4 if isinstance(outcome, str) else 3)
+
+
+def _certified(key: Any) -> str:
+    """A certificate of a key, signed by another, which makes the key's own signature unnecessary."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+    made = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+KEYS = {
+    "rsa": rsa.generate_private_key(65537, 2048),
+    "rsa, e = 3": rsa.generate_private_key(3, 2048),
+    "ed25519": ed25519.Ed25519PrivateKey.generate(),
+    "ed448": ed448.Ed448PrivateKey.generate(),
+    **{
+        curve.name: ec.generate_private_key(curve)
+        for curve in (ec.SECP224R1(), ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1(), ec.BrainpoolP256R1())
+    },
+}
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+async def test_what_is_installed_tls_can_use(world: World, key: Any) -> None:
+    """Every kind of key that is accepted is one that a connection can be made with; other text around it is dropped."""
+    text = Secret(b"a note\n" + key_pem(key).reveal() + pem_block_of_another_kind())
+    new = NewCertificate("client", _certified(key), private_key=text)
+    stored = await world.services.certificates.install(CALL, new)
+    assert stored.sealed_private_key is not None
+    opened = world.open.sealer.unseal(stored.sealed_private_key, private_key_place(stored.uuid))
+    assert opened == key_pem(key)
+    build(TlsIdentity(stored.public_certificate, opened, (), ()))  # raises what it cannot use
+
+
+def pem_block_of_another_kind() -> bytes:
+    """What OpenSSL would take for a certificate of the chain."""
+    return hostile.pem("CERTIFICATE", b"\x30\0")
+
+
+async def test_what_tls_takes_not_is_not_installed(world: World) -> None:
+    """A sound key on a curve that TLS refuses for its strength: the certificate is at fault, now and not at a probe."""
+    key = ec.generate_private_key(ec.SECP192R1())
+    new = NewCertificate("client", _certified(key), private_key=key_pem(key))
+    error = await refused(world.services.certificates.install(CALL, new))
+    assert (error.kind, error.target) == (errors.CERTIFICATE_MALFORMED, "public_certificate")
+    assert await world.services.certificates.page(CALL, Page()) == ()
+
+
+async def test_a_key_that_signs_nothing_is_found_beside_the_loop(world: World) -> None:
+    """The most expensive key that the numbers allow, 8192 bits without primes: refused, and others go on meanwhile."""
+    text = Secret(hostile.pem("RSA PRIVATE KEY", hostile.numbers(*hostile.composite_rsa(8192))))
+    key = serialization.load_pem_private_key(text.reveal(), None, unsafe_skip_rsa_key_validation=True)
+    new = NewCertificate("client", _certified(key), private_key=text)
+    installing = asyncio.ensure_future(refused(world.services.certificates.install(CALL, new)))
+    turns, began = 0, time.monotonic()
+    while not installing.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    took_s = time.monotonic() - began
+    error = await installing
+    assert (error.kind, error.target) == (errors.KEY_MALFORMED, "private_key")
+    assert turns > took_s * 100, (turns, took_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
@@ -56,15 +56,13 @@ def read_private_key(key: Secret) -> PrivateKey:
             raise ValueError("a key of another kind")
         # Its own check of the primes takes seconds for a large key: the numbers are checked below.
         loaded = serialization.load_pem_private_key(block[0], None, unsafe_skip_rsa_key_validation=True)
-        public = loaded.public_key()
     except Exception:  # noqa: BLE001 - the parser raises many types for hostile bytes; each means "not readable"
         raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
-    if not (isinstance(loaded, PrivateKey) and isinstance(public, PublicKey)):
-        raise OntapError(errors.KEY_MALFORMED, target="private_key")
-    check_key_size(public, "private_key")
+    key_of_tls = cast("PrivateKey", loaded)  # no other kind passes the patterns
+    check_key_size(key_of_tls.public_key(), "private_key")
     if isinstance(loaded, rsa.RSAPrivateKey) and not all(_of_one_key(loaded.private_numbers())):
         raise OntapError(errors.KEY_MALFORMED, target="private_key")
-    return loaded
+    return key_of_tls
 
 
 def _of_one_key(numbers: rsa.RSAPrivateNumbers) -> Iterator[bool]:
