@@ -328,6 +328,17 @@ async def test_the_first_look_of_a_new_watch_is_told_whatever_it_began_with(
     await node.until(available, within_s=PROBE_S * 0.9)
 
 
+async def test_what_this_node_changes_is_watched_at_once(node: Node, servers: list[fault.FaultServer]) -> None:
+    """It does not wait for the next look at the marker: the old address is not watched any longer."""
+    manager = await node.key_manager(address(servers[0]))
+    await node.until_connected()
+    await asyncio.sleep(0.3)
+    added = await add(node, manager, address(servers[1]))
+    async with asyncio.timeout(0.5):
+        while Place(added[0].uuid, "") not in node.open.monitor._watchers:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
 async def test_without_its_database_the_monitor_goes_on_and_ends_in_time(
     node: Node, servers: list[fault.FaultServer], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.core.model import Event, Observation, PeerCertificate, State
+from keystead.core.model import Account, Cluster, Event, Observation, PeerCertificate, Role, State
 from keystead.service.ports import Page, StoreError
 from keystead.store.schema import SchemaError
 from tests.store import samples
 from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keystead.service.ports import Transaction
     from keystead.store import SqlStore
 
 PEER = PeerCertificate("ks, with a comma", "CA \N{SNOWMAN}", "0A", NOON + timedelta(days=1))
@@ -87,17 +90,50 @@ async def test_several_key_managers_are_read_at_once(filled: SqlStore) -> None:
     assert await filled.write(lambda tx: tx.lock_free_key_managers(wanted)) == both
 
 
-async def test_the_marker_moves_with_every_change(filled: SqlStore) -> None:
-    """Every change has its audit record, so the ends of the chains tell."""
+CHANGES: list[Callable[[Transaction], object]] = [
+    lambda tx: tx.put_cluster(Cluster("c", "renamed")),
+    lambda tx: tx.rename_svm(SVM.uuid, "renamed"),
+    lambda tx: tx.add_certificate(samples.certificate("cert-9", name="nine")),
+    lambda tx: tx.delete_certificate("cert-9"),
+    lambda tx: tx.add_key_manager(samples.key_manager("km-9")),
+    lambda tx: tx.change_key_manager(samples.key_manager(enabled=False)),
+    lambda tx: tx.delete_key_manager("km-9"),
+    lambda tx: tx.add_key_servers([samples.key_server(9)]),
+    lambda tx: tx.change_key_server(samples.key_server(0, timeout=7)),
+    lambda tx: tx.delete_key_server("ks-9"),
+    lambda tx: tx.put_account(Account("a", Role.ADMIN, "hash")),
+    lambda tx: tx.delete_account("a"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=map(str, range(len(CHANGES))))
+async def test_the_marker_moves_with_every_change(filled: SqlStore, change: Callable[[Transaction], object]) -> None:
+    """Of what is watched or logs in, at its audit record; this process is told at once."""
+
+    def work(tx: Transaction) -> None:
+        change(tx)
+        tx.add_audit_record(samples.audit_record(1), samples.audit_head(1))
+
     before = await filled.read(lambda tx: tx.change_marker())
-    assert await filled.read(lambda tx: tx.change_marker()) == before
-    await filled.write(lambda tx: tx.add_audit_record(samples.audit_record(1), samples.audit_head(1)))
+    await filled.changed(0)
+    await filled.write(work)
+    async with asyncio.timeout(1):
+        await filled.changed(5)
     after = await filled.read(lambda tx: tx.change_marker())
     assert after != before
-    await filled.write(
-        lambda tx: tx.add_audit_record(samples.audit_record(1, "node-2"), samples.audit_head(1, "node-2"))
-    )
-    assert await filled.read(lambda tx: tx.change_marker()) not in {before, after}
+    assert await filled.read(lambda tx: tx.audit_head("node-1")) == samples.audit_head(1)
+
+
+async def test_the_marker_stays_where_nothing_is_changed(filled: SqlStore) -> None:
+    """Records of refusals, failed logins and reads are no reason to read the configuration again."""
+    await filled.write(lambda tx: tx.add_audit_record(samples.audit_record(1), samples.audit_head(1)))
+    before = await filled.read(lambda tx: tx.change_marker())
+    await filled.changed(0)
+    await filled.write(lambda tx: tx.add_audit_record(samples.audit_record(2), samples.audit_head(2)))
+    assert await filled.read(lambda tx: tx.change_marker()) == before
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await filled.changed(5)
 
 
 async def test_events_are_numbered_per_node(filled: SqlStore) -> None:

@@ -1,7 +1,7 @@
 """The monitor of a node: a watcher for each address of the configuration, which it follows as it changes.
 
-The configuration is read again when the store's change marker moved, which is looked at once a second: changes of other
-nodes are noticed as this node's own are. It decides nothing about states.
+The configuration is read again when the store's change marker moved, which is looked at after each change that this
+node made, and once a second for those of others. It decides nothing about states.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 REREAD_S: Final = 1.0
+BETWEEN: Final = 3.0
+"""How long to wait after the configuration was read, of the time that this took: calls may change it without pause."""
+
 CERTIFICATES_S: Final = 60.0
 """How often the ends of certificates are looked at."""
 
@@ -98,14 +101,18 @@ class Monitor:
     # --- following the configuration ---
 
     async def _follow(self) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 marker = await self._watching.marker()
                 if marker != self._marker:
                     await self._reread()
             except StoreError as failure:
                 log.warning("the monitor cannot read its configuration", why=str(failure))
-            await asyncio.sleep(REREAD_S)
+                await asyncio.sleep(REREAD_S)
+            await asyncio.sleep(min(REREAD_S, BETWEEN * (clock() - began)))
+            await self._watching.changed(REREAD_S)
 
     async def _reread(self) -> None:
         """Watch what is new or changed anew, and end what is gone."""

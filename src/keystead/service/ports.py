@@ -184,7 +184,10 @@ class Transaction(Protocol):
         ...
 
     def change_marker(self) -> Hashable:
-        """Return a value that is another one whenever the configuration was changed; it may change without need."""
+        """Return a value that is another one whenever what is watched, or who logs in, was changed and audited.
+
+        It may change without need, but not with records of calls that changed nothing.
+        """
         ...
 
     def watched(self) -> tuple[tuple[KeyManager, tuple[KeyServer, ...]], ...]:
@@ -249,6 +252,10 @@ class Store(Protocol):
         ...
 
     async def write(self, work: Callable[[Transaction], T]) -> T: ...
+    async def changed(self, within_s: float) -> None:
+        """Return when this process has moved the change marker since the last call, or so many seconds later."""
+        ...
+
     async def check(self) -> None:
         """Raise StoreError unless the database answers and its schema is this release's."""
         ...

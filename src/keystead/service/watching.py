@@ -101,6 +101,10 @@ class Watching:
         """A value that changes with the configuration."""
         return await self._store.glance(lambda tx: tx.change_marker())
 
+    async def changed(self, within_s: float) -> None:
+        """Return when this node has changed the configuration, or so many seconds later."""
+        await self._store.changed(within_s)
+
     async def configuration(self) -> Configuration:
         """Everything that is to be watched: the enabled key managers' primaries and secondaries."""
         return await self._store.read(_configuration)

@@ -69,6 +69,7 @@ class AdministrationRows(Statements):
         return (rows[0][0] if rows else None), tuple(node for _, node in rows)
 
     def put_cluster(self, cluster: Cluster) -> None:
+        self.reconfigured = True
         self.store(_PUT_CLUSTER, asdict(cluster) | {"id": 1, "metrocluster": int(cluster.metrocluster)})
 
     def nodes(self) -> tuple[Node, ...]:
@@ -91,11 +92,11 @@ class AdministrationRows(Statements):
             "comment": account.comment,
         }
         bound = dict(zip("nrpsclt", row.values(), strict=True))
-        if not self.change(_UPDATE_ACCOUNT, bound):
+        if not self.reconfigure(_UPDATE_ACCOUNT, bound):
             self.change(insert(tables.accounts), row | {"version": account.version})
 
     def delete_account(self, name: str) -> None:
-        self.change(_DELETE_ACCOUNT, {"n": name})
+        self.reconfigure(_DELETE_ACCOUNT, {"n": name})
 
     def options(self) -> Options:
         stored = self.all(_OPTIONS, {}, lambda row: (row.name, json.loads(row.value)))

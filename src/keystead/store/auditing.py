@@ -3,16 +3,20 @@
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
 
-from sqlalchemy import and_, bindparam, insert, select, union
+from sqlalchemy import and_, bindparam, insert, select, union, update
 
 from keystead.core.audit import place
 from keystead.core.model import AuditHead, AuditRecord
 from keystead.store import tables
 from keystead.store.statements import Statements, columns_of, storing
 
-_AUDIT_HEAD = select(tables.audit_heads).where(tables.audit_heads.c.node == bindparam("n"))
+_heads = tables.audit_heads.c
+_AUDIT_HEAD = select(_heads.node, _heads.index, _heads.mac, _heads.head_mac).where(_heads.node == bindparam("n"))
 _LOCKED_AUDIT_HEAD = _AUDIT_HEAD.with_for_update()
 _PUT_AUDIT_HEAD = storing(tables.audit_heads, "node")
+_COUNT_CHANGE = (
+    update(tables.audit_heads).where(_heads.node == bindparam("n")).values(configuration=_heads.configuration + 1)
+)
 _ADD_AUDIT_RECORD = insert(tables.audit_records)
 _AUDIT_NODES = union(
     select(tables.nodes.c.uuid.label("node")), select(tables.audit_heads.c.node), select(tables.audit_records.c.node)
@@ -35,6 +39,8 @@ class AuditRows(Statements):
     def add_audit_record(self, record: AuditRecord, head: AuditHead) -> None:
         self.change(_ADD_AUDIT_RECORD, columns_of(tables.audit_records, record) | {"key": place(record)})
         self.store(_PUT_AUDIT_HEAD, columns_of(tables.audit_heads, head))
+        if self.reconfigured:
+            self.change(_COUNT_CHANGE, {"n": head.node})  # the row is locked already: no writer waits for this
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]:
         bound = {"n": node, "after": after, "most": limit}

@@ -115,7 +115,7 @@ class ConfigurationRows(Statements):
         self.change(insert(tables.svms), asdict(svm))
 
     def rename_svm(self, uuid: str, name: str) -> None:
-        self.change(_RENAME_SVM, {"u": uuid, "n": name})
+        self.reconfigure(_RENAME_SVM, {"u": uuid, "n": name})
 
     def delete_svm(self, uuid: str) -> None:
         self.change(_DELETE_SVM, {"u": uuid})
@@ -145,14 +145,14 @@ class ConfigurationRows(Statements):
 
     def add_certificate(self, certificate: Certificate) -> None:
         row = columns_of(tables.certificates, certificate) | owner_of(certificate.svm)
-        self.change(insert(tables.certificates), row | {"type": certificate.type.value})
+        self.reconfigure(insert(tables.certificates), row | {"type": certificate.type.value})
         self.add_children(tables.certificate_intermediates, [(certificate.uuid, certificate.intermediates)])
 
     def rename_certificate(self, uuid: str, name: str) -> None:
         self.change(_RENAME_CERTIFICATE, {"u": uuid, "n": name})
 
     def delete_certificate(self, uuid: str) -> None:
-        self.change(_DELETE_CERTIFICATE, {"u": uuid})
+        self.reconfigure(_DELETE_CERTIFICATE, {"u": uuid})
 
     def certificate_in_use(self, uuid: str) -> bool:
         return bool(self.one(_CERTIFICATE_USES, {"u": uuid}, lambda row: row.used))
@@ -170,17 +170,17 @@ class ConfigurationRows(Statements):
 
     def add_key_manager(self, key_manager: KeyManager) -> None:
         row = columns_of(tables.key_managers, key_manager) | owner_of(key_manager.svm)
-        self.change(insert(tables.key_managers), row | {"enabled": int(key_manager.enabled)})
+        self.reconfigure(insert(tables.key_managers), row | {"enabled": int(key_manager.enabled)})
         self.add_children(tables.key_manager_server_cas, [(key_manager.uuid, key_manager.server_ca_certificates)])
 
     def change_key_manager(self, key_manager: KeyManager) -> None:
         row = columns_of(tables.key_managers, key_manager) | {"enabled": int(key_manager.enabled)}
-        self.change(_CHANGE_KEY_MANAGER, row | {"u": key_manager.uuid})
+        self.reconfigure(_CHANGE_KEY_MANAGER, row | {"u": key_manager.uuid})
         self.change(_DELETE_SERVER_CAS, {"u": key_manager.uuid})
         self.add_children(tables.key_manager_server_cas, [(key_manager.uuid, key_manager.server_ca_certificates)])
 
     def delete_key_manager(self, uuid: str) -> None:
-        self.change(_DELETE_KEY_MANAGER, {"u": uuid})
+        self.reconfigure(_DELETE_KEY_MANAGER, {"u": uuid})
 
     def key_server(self, key_manager: str, address: ServerAddress) -> KeyServer | None:
         return self.value_of(KEY_SERVER, _KEY_SERVER_AT, {"k": key_manager, "a": address.key})
@@ -194,19 +194,19 @@ class ConfigurationRows(Statements):
     def add_key_servers(self, servers: Sequence[KeyServer]) -> None:
         rows = [_key_server_row(server) for server in servers]
         if rows:
-            self.change(_ADD_KEY_SERVERS, rows)
+            self.reconfigure(_ADD_KEY_SERVERS, rows)
         self.add_children(
             tables.secondary_key_servers, [(server.uuid, server.secondary_key_servers) for server in servers]
         )
 
     def change_key_server(self, server: KeyServer) -> None:
         bound = {"u": server.uuid}
-        self.change(_CHANGE_KEY_SERVER, _key_server_row(server) | bound)
+        self.reconfigure(_CHANGE_KEY_SERVER, _key_server_row(server) | bound)
         self.change(_DELETE_SECONDARIES, bound)
         self.add_children(tables.secondary_key_servers, [(server.uuid, server.secondary_key_servers)])
 
     def delete_key_server(self, uuid: str) -> None:
-        self.change(_DELETE_KEY_SERVER, {"u": uuid})
+        self.reconfigure(_DELETE_KEY_SERVER, {"u": uuid})
 
     def page(self, kind: type[T], page: Page) -> tuple[T, ...]:
         """Return a page of any kind that has one; see :class:`Page`."""

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -78,6 +79,7 @@ class SqlStore:
         self._writers = Workers("keystead-write", database.writers)
         self._glancing: Connection | None = None
         self._closed = False
+        self._changed = asyncio.Event()
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run a function that only reads, on one snapshot. Raises StoreError, or what the function raises."""
@@ -106,7 +108,8 @@ class SqlStore:
         self._check_open()
         cancelled = threading.Event()
         until = time.monotonic() + DEADLINE_S
-        future = self._writers.submit(lambda: self._repeat(lambda: self._write(work, cancelled, until), until))
+        changed = partial(asyncio.get_running_loop().call_soon_threadsafe, self._changed.set)
+        future = self._writers.submit(lambda: self._repeat(lambda: self._write(work, cancelled, until, changed), until))
         outcome = asyncio.wrap_future(future)
         try:
             return await asyncio.shield(outcome)
@@ -117,6 +120,13 @@ class SqlStore:
             if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
                 return outcome.result()
             raise
+
+    async def changed(self, within_s: float) -> None:
+        """Wait until this process has changed the configuration since the last call, at most so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._changed.wait()
+        self._changed.clear()
 
     async def check(self) -> None:
         """Raise SchemaError unless the schema is this release's, StoreError when the database does not answer."""
@@ -157,14 +167,21 @@ class SqlStore:
             connection.execution_options(**{UNTIL: until})
             return self._run(connection, work)
 
-    def _run(self, connection: Connection, work: Callable[[Transaction], T], *, row_locks: bool = False) -> T:
-        return work(SqlTransaction(connection, self.database.classify, row_locks=row_locks))
+    def _run(self, connection: Connection, work: Callable[[Transaction], T]) -> T:
+        return work(SqlTransaction(connection, self.database.classify, row_locks=False))
 
-    def _write(self, work: Callable[[Transaction], T], cancelled: threading.Event, until: float) -> T:
+    def _write(
+        self,
+        work: Callable[[Transaction], T],
+        cancelled: threading.Event,
+        until: float,
+        changed: Callable[[], object],
+    ) -> T:
         with self.database.writer.connect() as connection:
             connection.execution_options(**{UNTIL: until})
             try:
-                result = self._run(connection, work, row_locks=self.database.row_locks)
+                transaction = SqlTransaction(connection, self.database.classify, row_locks=self.database.row_locks)
+                result = work(transaction)
                 if cancelled.is_set():
                     raise _Cancelled
             except BaseException:
@@ -177,6 +194,9 @@ class SqlStore:
                 if getattr(error, "connection_invalidated", False):
                     raise StoreError("the connection broke during the commit: it may have happened or not") from None
                 raise
+            if transaction.reconfigured:
+                with suppress(RuntimeError):  # the loop is closed
+                    changed()
             return result
 
     def _repeat(self, attempt: Callable[[], T], until: float) -> T:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _observations = tables.observations.c
 _events = tables.events.c
-_MARKER = select(tables.audit_heads.c.node, tables.audit_heads.c.index).order_by(tables.audit_heads.c.node)
+_MARKER = select(tables.audit_heads.c.node, tables.audit_heads.c.configuration).order_by(tables.audit_heads.c.node)
 _ENABLED = KEY_MANAGER.everything.where(tables.key_managers.c.enabled == 1)
 _AMONG = tables.key_managers.c.uuid.in_(bindparam("uuids", expanding=True))
 _KEY_MANAGERS = KEY_MANAGER.everything.where(_AMONG)
@@ -79,7 +79,7 @@ class ObservedRows(Statements):
     """What is known of key servers, and what was announced."""
 
     def change_marker(self) -> tuple[tuple[str, int], ...]:
-        return self.all(_MARKER, {}, lambda row: (row.node, row._mapping["index"]))
+        return self.all(_MARKER, {}, lambda row: (row.node, row.configuration))
 
     def watched(self) -> tuple[tuple[KeyManager, tuple[KeyServer, ...]], ...]:
         servers = {

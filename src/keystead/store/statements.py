@@ -55,6 +55,8 @@ class Statements:
         self._connection = connection
         self._classify = classify
         self.row_locks = row_locks
+        self.reconfigured = False
+        """Whether something was changed that the change marker moves with."""
 
     def values_of(self, kind: Kind[T], statement: Executable, parameters: Parameters) -> tuple[T, ...]:
         """Read values of a kind."""
@@ -90,6 +92,11 @@ class Statements:
             raise self._classify(error) from None
         except VALUE_ERRORS:
             raise StoreError("a value cannot be stored") from None
+
+    def reconfigure(self, statement: Executable, parameters: Parameters | list[Parameters]) -> int:
+        """Execute a statement that changes what is watched, or who logs in; its audit record moves the marker."""
+        self.reconfigured = True
+        return self.change(statement, parameters)
 
     def lock(self, statement: Executable, uuid: str, **more: str | None) -> None:
         """Hold a row until the end of the transaction, where the engine locks rows."""

@@ -304,6 +304,7 @@ audit_records = Table(
     Index("uq_audit_records_key", "key", unique=True),
 )
 
+# `configuration` counts the node's changes of what is watched and of who logs in: what moves the change marker.
 audit_heads = Table(
     "audit_heads",
     metadata,
@@ -311,4 +312,5 @@ audit_heads = Table(
     Column("index", BigInteger, nullable=False),
     Column("mac", LargeBinary, nullable=False),
     Column("head_mac", LargeBinary, nullable=False),
+    _integer("configuration", server_default="0"),
 )
