@@ -115,6 +115,22 @@ async def test_an_svm_reads_what_concerns_it(api: Api) -> None:
     assert await messages(client, f"svm.uuid={other.uuid}") == []
     assert await messages(client, "scope=cluster") == []
     assert_error(await client.get(AUDIT), errors.NOT_AUTHORIZED)
+    headers = {"x-dot-svm-name": "vs2"}
+    answer = await api.admin.patch(f"{SVMS}/{other.uuid}", {"name": "x"}, headers=headers)
+    assert_error(answer, errors.ENTRY_NOT_FOUND, "uuid")
+    assert other.uuid not in repr([record for record in await messages(client) if record["user"] == "admin"])
+
+
+async def test_an_svm_cannot_count_what_others_do(api: Api) -> None:
+    """No index, which is the node's, is shown, filtered by or ordered by."""
+    await api.admin.post(SVMS, {"name": "vs0"})
+    confined = {"x-dot-svm-name": "vs0"}
+    (record,) = (await api.admin.get(f"{MESSAGES}?fields=*", headers=confined)).body["records"]
+    assert "index" not in record
+    for query in ("index=>1", "order_by=index", "index=1|2"):
+        answer = await api.admin.get(f"{MESSAGES}?{query}", headers=confined)
+        assert_error(answer, errors.UNEXPECTED_ARGUMENT, "index")
+    assert (await messages(api.admin, "index=>1"))[0]["index"] == 2
 
 
 @pytest.mark.parametrize("path", [AUDIT, MESSAGES])

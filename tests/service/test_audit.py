@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import text
 
 from keystead.core.errors import KEY_SERVER_LIMIT, OntapError
-from keystead.core.model import Node, Release, Role, Svm
+from keystead.core.model import Account, Node, Release, Role, Svm
 from keystead.service import audit as audit_module
 from keystead.service.audit import BUCKETS, AuditLog, ChainReport, begin, verify
 from keystead.service.context import Call, Caller
@@ -88,11 +88,16 @@ async def test_a_refusals_record_has_its_code_and_text(store: SqlStore, audit: A
     assert record.svm == "svm1"
 
 
-async def test_a_confined_call_is_about_its_svm(store: SqlStore, audit: AuditLog) -> None:
-    """Whatever it asked for: what it did is that SVM's to read."""
-    await audit.refuse(replace(CALL, scope=SVM), OntapError(KEY_SERVER_LIMIT))
-    (record,) = await records(store)
-    assert (record.svm, record.svm_uuid) == ("svm1", "svm-1")
+async def test_a_refusal_is_the_callers_svms(store: SqlStore, audit: AuditLog) -> None:
+    """Whatever it asked for. One that only tunnels to an SVM may have named another's things: the SVM reads nothing."""
+    for caller in (replace(CALL.caller, svm=SVM), CALL.caller):
+        await audit.refuse(replace(CALL, caller=caller, scope=SVM), OntapError(KEY_SERVER_LIMIT))
+    await store.write(lambda tx: audit.succeed(tx, replace(CALL, scope=SVM)))
+    assert [(record.svm, record.svm_uuid) for record in await records(store)] == [
+        ("svm1", "svm-1"),
+        ("", ""),
+        ("svm1", "svm-1"),
+    ]
 
 
 async def test_a_refusal_that_cannot_be_recorded_is_logged_only(store: SqlStore, audit: AuditLog) -> None:
@@ -181,6 +186,17 @@ async def test_failed_logins_are_one_record_per_minute_account_and_address(
     assert (await records(store))[2].account == "root�"
     await audit.close()
     assert len(await records(store)) == 3
+
+
+async def test_failed_logins_of_an_svms_account_are_its_to_read(store: SqlStore, audit: AuditLog) -> None:
+    """With the account's role; a name that is nobody's is the cluster's."""
+    audit.login_failed("owner", "::1", Account("owner", Role.VSADMIN, "", svm=SVM))
+    audit.login_failed("nobody", "::1")
+    await audit.close()
+    assert [(record.account, record.svm, record.svm_uuid, record.role) for record in await records(store)] == [
+        ("owner", "svm1", "svm-1", "vsadmin"),
+        ("nobody", "", "", ""),
+    ]
 
 
 def timer_runs(audit: AuditLog) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.errors import OntapError
-    from keystead.core.model import AuditHead, Svm
+    from keystead.core.model import Account, AuditHead, Svm
     from keystead.service.context import Call
     from keystead.service.ports import Clock, Sealer, Store, Transaction
 
@@ -47,7 +47,16 @@ INITIALISED = "initialised"
 
 _OTHERS = "(others)"
 _MINUTE = timedelta(minutes=1)
-_Bucket = tuple["datetime", str, str]
+
+
+class _Bucket(NamedTuple):
+    """Failed logins that are counted together. SVM and role are those of the account of this name, if there is one."""
+
+    minute: datetime
+    account: str
+    location: str
+    svm: Svm | None = None
+    role: str = ""
 
 
 class AuditLog:
@@ -66,14 +75,14 @@ class AuditLog:
 
     def succeed(self, tx: Transaction, call: Call, message: str = "", *, svm: Svm | None = None) -> None:
         """Append the record of a change to the transaction that makes it: last, for it locks the chain."""
-        self._append(tx, self._record(call, svm, "success", "", message))
+        self._append(tx, self._record(call, svm or call.scope, "success", "", message))
 
     async def refuse(self, call: Call, error: OntapError) -> None:
         """Append the record of a refused or denied call in a transaction of its own. Raises no StoreError.
 
         Returns in about a second: when the database is busy for longer, the record is written later, or logged as lost.
         """
-        await self._append_soon(self._record(call, error.svm, "error", str(error.kind.code), error.message))
+        await self._append_soon(self._refusal(call, error))
 
     async def _append_soon(self, record: AuditRecord) -> None:
         patience = REFUSAL_WAIT_S if len(self._refusals) < LATE_LIMIT else None
@@ -96,8 +105,8 @@ class AuditLog:
     async def answered(self, call: Call, error: OntapError | None) -> None:
         """Append the record of a read that was answered, where the cluster's options ask for such records."""
         if await self._records_reads():
-            state, code, message = ("error", str(error.kind.code), error.message) if error else ("success", "", "")
-            await self._append_soon(self._record(call, error.svm if error else None, state, code, message))
+            success = self._record(call, call.scope, "success", "", "")
+            await self._append_soon(self._refusal(call, error) if error else success)
 
     def forget_settings(self) -> None:
         """Read the options again at the next read that is answered."""
@@ -113,12 +122,16 @@ class AuditLog:
                 log.warning("audit settings not read", why=str(failure))
         return self._reads
 
-    def login_failed(self, account: str, location: str) -> None:
-        """Count a failed login. The name is the caller's text: it is cleaned and cut."""
+    def login_failed(self, name: str, location: str, account: Account | None = None) -> None:
+        """Count a failed login. The name is the caller's text: it is cleaned and cut.
+
+        ``account`` is the account of this name, if there is one: its SVM reads who tries to be it.
+        """
         minute = self._clock.now().replace(second=0, microsecond=0)
-        bucket = (minute, audit.cleaned(account, 64), audit.cleaned(location, 64))
+        owner, role = (account.svm, account.role.value) if account else (None, "")
+        bucket = _Bucket(minute, audit.cleaned(name, 64), audit.cleaned(location, 64), owner, role)
         if bucket not in self._failed_logins and len(self._failed_logins) >= BUCKETS:
-            bucket = (minute, _OTHERS, _OTHERS)
+            bucket = _Bucket(minute, _OTHERS, _OTHERS)
         self._failed_logins[bucket] = self._failed_logins.get(bucket, 0) + 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().create_task(self._flush_in_time())
@@ -126,7 +139,7 @@ class AuditLog:
     async def flush(self, *, everything: bool = False) -> None:
         """Write the failed logins of minutes that are over, or all; what cannot be written stays for the next time."""
         over = self._clock.now() - _MINUTE
-        due = {bucket: count for bucket, count in self._failed_logins.items() if everything or bucket[0] <= over}
+        due = {bucket: count for bucket, count in self._failed_logins.items() if everything or bucket.minute <= over}
         if not due:
             return
         records = [self._logins(bucket, count) for bucket, count in due.items()]
@@ -165,8 +178,14 @@ class AuditLog:
             chained, head = audit.append(record, head, self._mac)
             tx.add_audit_record(chained, head)
 
+    def _refusal(self, call: Call, error: OntapError) -> AuditRecord:
+        """Its SVM is that of what was found, else the caller's own.
+
+        Never for being tunnelled to alone: the path may name what is another SVM's.
+        """
+        return self._record(call, error.svm or call.caller.svm, "error", str(error.kind.code), error.message)
+
     def _record(self, call: Call, svm: Svm | None, state: str, code: str, message: str) -> AuditRecord:
-        svm = svm or call.scope
         return AuditRecord(
             node=self._node,
             index=0,
@@ -185,20 +204,21 @@ class AuditLog:
         )
 
     def _logins(self, bucket: _Bucket, count: int) -> AuditRecord:
-        minute, account, location = bucket
         return AuditRecord(
             node=self._node,
             index=0,
             timestamp=self._clock.now(),
-            account=account,
-            location=location,
-            svm="",
+            account=bucket.account,
+            location=bucket.location,
+            svm=bucket.svm.name if bucket.svm else "",
             method="",
             path="",
             input="",
             state="error",
             code=str(AUTHENTICATION_FAILED.code),
-            message=f"{count} failed login{'s' * (count > 1)} in the minute of {minute:%Y-%m-%dT%H:%MZ}",
+            message=f"{count} failed login{'s' * (count > 1)} in the minute of {bucket.minute:%Y-%m-%dT%H:%MZ}",
+            role=bucket.role,
+            svm_uuid=bucket.svm.uuid if bucket.svm else "",
         )
 
 

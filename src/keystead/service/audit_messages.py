@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from keystead.core import errors
+from keystead.core.errors import OntapError
 from keystead.core.model import AuditRecord
 
 if TYPE_CHECKING:
@@ -15,13 +18,19 @@ if TYPE_CHECKING:
     from keystead.service.context import Call
     from keystead.service.ports import Page, Store, Transaction
 
+_INDEX = "index"
+
 
 @dataclass(frozen=True, slots=True)
 class AuditMessage:
-    """A record, with the name of the node that wrote it; None when that node is gone."""
+    """A record, with the name of the node that wrote it; None when that node is gone.
+
+    ``index`` is None for who sees a part only: it counts what the whole node does.
+    """
 
     record: AuditRecord
     node_name: str | None
+    index: int | None
 
 
 class AuditMessages:
@@ -33,11 +42,16 @@ class AuditMessages:
 
     async def page(self, call: Call, page: Page) -> tuple[AuditMessage, ...]:
         """Return a slice of the records of all nodes, in the order of time."""
+        whole = call.scope is None
+        if not whole and _INDEX in {named.name for named in (*page.order, *chain.from_iterable(page.where))}:
+            raise OntapError(errors.UNEXPECTED_ARGUMENT, target=_INDEX, field=_INDEX)
 
         def read(tx: Transaction) -> tuple[AuditMessage, ...]:
             names = {node.uuid: node.name for node in tx.nodes()}
             records = tx.page(AuditRecord, call.within(page))
-            return tuple(AuditMessage(record, names.get(record.node)) for record in records)
+            return tuple(
+                AuditMessage(record, names.get(record.node), record.index if whole else None) for record in records
+            )
 
         return await self._store.read(read)
 

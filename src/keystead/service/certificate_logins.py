@@ -71,7 +71,7 @@ class CertificateLogins:
         return self._authorities
 
     async def _prove(self, digest: bytes, chain: Sequence[str], location: str) -> Caller:
-        name = ""
+        name, account = "", None
         try:
             name = account_named(chain[0])
             account, authorities = await self._store.read(lambda tx: _of_name(tx, name))
@@ -80,7 +80,7 @@ class CertificateLogins:
             proof = await asyncio.to_thread(prove, chain, authorities, self._clock.now())
         except NotProvenError as error:
             log.info("client certificate refused", account=name, location=location, reason=str(error))
-            self._audit.login_failed(name, location)
+            self._audit.login_failed(name, location, account)
             raise OntapError(AUTHENTICATION_FAILED) from None
         self._proven[digest] = _Proven(account.name, proof)
         if len(self._proven) > ENTRIES:

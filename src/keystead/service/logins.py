@@ -117,7 +117,7 @@ class Logins:
         verified = await self._hasher.verify(password_hash or self._dummy_hash, password)
         if account is None or account.locked or not verified:
             self._failures.put(guesser, (self._failures.get(guesser) or 0) + 1)
-            self._audit.login_failed(name, location)
+            self._audit.login_failed(name, location, account)
             return False
         self._failures.forget(guesser)
         self._remembered.put(account.name, _Remembered(account, proof))

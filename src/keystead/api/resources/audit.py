@@ -81,8 +81,8 @@ MESSAGES = Resource(
         Field(
             name="index",
             type=integer(0, 2**63 - 1),
-            help="The record's place in its node's chain.",
-            get=attrgetter("record.index"),
+            help="The record's place in its node's chain; only for calls that see the whole cluster.",
+            get=attrgetter("index"),
             read=Read.KEY,
             column="index",
         ),
