@@ -33,6 +33,9 @@ COMPARISON_LIMIT = 400
 """How often a request may have each record compared: once for each alternative of each filter, and for each choice of
 each word of a query in each of the fields searched. A database nests its conditions no deeper than 1,000."""
 
+WORD_LIMIT = 20
+"""Words of a query: each may be looked for in other tables, which a database joins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
@@ -86,6 +89,8 @@ def parse_words(text: str) -> tuple[tuple[Pieces, ...], ...]:
     kept = tuple(word for word in asked if word)
     if not kept:
         raise OntapError(errors.QUERY_EMPTY, target="query")
+    if len(kept) > WORD_LIMIT:
+        raise OntapError(errors.INVALID_VALUE, target="query", field="query", reason=f"more than {WORD_LIMIT} words")
     check_comparisons("query", sum(map(len, kept)))
     return kept
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Column, Text, TypeDecorator, bindparam, literal, not_, or_, select
+from sqlalchemy import BigInteger, Boolean, Text, TypeDecorator, bindparam, literal, not_, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from keystead.core.query_where import Condition, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Column, ColumnElement, Table
     from sqlalchemy.engine import Dialect
@@ -30,12 +30,15 @@ class Related(NamedTuple):
     child: Column[Any]
     parent: Column[Any]
 
-    def meets(self, condition: Condition) -> ColumnElement[bool]:
-        """Ask whether there is such a row."""
+    def meets(self, conditions: Sequence[Condition]) -> Iterator[ColumnElement[bool]]:
+        """Ask whether there is a row that meets any of the conditions: once for all that compare values."""
         found = select(self.column).where(self.child == self.parent).correlate(self.parent.table)
-        if condition.op is Op.UNSET:
-            return found.exists() if condition.negated else not_(found.exists())
-        return found.where(_one(self.column, condition)).exists()
+        for condition in conditions:
+            if condition.op is Op.UNSET:
+                yield found.exists() if condition.negated else not_(found.exists())
+        compared = [condition for condition in conditions if condition.op is not Op.UNSET]
+        if compared:
+            yield found.where(or_(*_alternatives(self.column, compared))).exists()
 
 
 def within(table: Table) -> ColumnElement[bool]:
@@ -46,20 +49,11 @@ def within(table: Table) -> ColumnElement[bool]:
 
 
 def compiled(columns: Mapping[str, ColumnElement[Any] | Related], clause: Clause) -> ColumnElement[bool]:
-    """A clause on columns by name; equal values of a column as one list. Raises KeyError for an unknown name."""
-    equal: dict[str, list[Any]] = {}
-    others: list[ColumnElement[bool]] = []
-    for condition in clause:
-        column = columns[condition.name]
-        if condition.op is Op.EQUAL and not condition.negated and isinstance(column, Column):
-            equal.setdefault(condition.name, []).append(_bound(condition.operand))
-        else:
-            others.append(_condition(columns, condition))
-    # A list of one is as good as a comparison, but not for SQLite's planner.
-    lists = [
-        columns[name].in_(values) if len(values) > 1 else columns[name] == values[0] for name, values in equal.items()
-    ]
-    return or_(*lists, *others)
+    """A clause on columns by name. Raises KeyError for a name that is not among them."""
+    by_name: dict[str, list[Condition]] = {}
+    for condition in dict.fromkeys(map(_plainest, clause)):
+        by_name.setdefault(condition.name, []).append(condition)
+    return or_(*(term for name, conditions in by_name.items() for term in _terms(columns[name], conditions)))
 
 
 def compared(column: ColumnElement[Any], op: Op, operand: Any) -> ColumnElement[bool]:
@@ -90,12 +84,24 @@ def _compile_unindexed(element: unindexed, compiler: SQLCompiler, **options: Any
     return f"+{column}" if compiler.dialect.name == "sqlite" else column
 
 
-def _condition(columns: Mapping[str, ColumnElement[Any] | Related], condition: Condition) -> ColumnElement[bool]:
+def _plainest(condition: Condition) -> Condition:
+    """What a scope says, asked of the SVM's column itself, which has an index."""
     if condition.name == "scope" and condition.op is Op.EQUAL and condition.operand in {"cluster", "svm"}:
-        # Asked of the column itself, which has an index.
-        condition = Condition("svm_uuid", Op.UNSET, negated=condition.negated is (condition.operand == "cluster"))
-    column = columns[condition.name]
-    return column.meets(condition) if isinstance(column, Related) else _one(column, condition)
+        return Condition("svm_uuid", Op.UNSET, negated=condition.negated is (condition.operand == "cluster"))
+    return condition
+
+
+def _terms(column: ColumnElement[Any] | Related, conditions: Sequence[Condition]) -> Iterator[ColumnElement[bool]]:
+    return column.meets(conditions) if isinstance(column, Related) else _alternatives(column, conditions)
+
+
+def _alternatives(column: ColumnElement[Any], conditions: Sequence[Condition]) -> Iterator[ColumnElement[bool]]:
+    """Conditions on one column, several equal values as one list."""
+    equal = [condition for condition in conditions if condition.op is Op.EQUAL and not condition.negated]
+    if len(equal) > 1:
+        yield column.in_([_bound(condition.operand) for condition in equal])
+        conditions = [condition for condition in conditions if condition not in equal]
+    yield from (_one(column, condition) for condition in conditions)
 
 
 def _one(column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:
