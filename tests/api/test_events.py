@@ -57,7 +57,7 @@ async def test_an_event_is_shown_as_ontap_shows_it(api: Api, node: str) -> None:
         "message": {"name": "km.keyserver.notavailable", "severity": "alert"},
         "parameters": [{"name": name, "value": value} for name, value in LOST.items()],
         "log_message": 'km.keyserver.notavailable: The external key management server "ks1:5696" is not available'
-        ' for Vserver "vs0", status: "not-responding".',
+        ' for Vserver "vs0", status: "not-responding". It failed in stage "tls", reason "tls_timed_out".',
         "source": "keystead",
         "svm": {"name": "vs0"},
     }

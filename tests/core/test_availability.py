@@ -11,6 +11,7 @@ import pytest
 from keystead.core import errors
 from keystead.core.availability import (
     EXPIRES_SOON,
+    SILENT_AFTER,
     Look,
     Place,
     UsedCertificate,
@@ -24,6 +25,7 @@ from keystead.core.availability import (
     own_certificate,
     peer_certificates,
 )
+from keystead.core.events import sentence
 from keystead.core.model import (
     Certificate,
     CertificateType,
@@ -145,6 +147,27 @@ def test_connectivity_is_what_all_nodes_say_of_the_primary() -> None:
     assert both["server-1"].cluster_availability
 
 
+@pytest.mark.parametrize(
+    ("behind", "state"),
+    [
+        (timedelta(), State.AVAILABLE),
+        (SILENT_AFTER, State.AVAILABLE),
+        (SILENT_AFTER + timedelta(seconds=1), State.UNKNOWN),
+        (None, State.UNKNOWN),
+    ],
+)
+def test_what_a_silent_node_said_does_not_count(behind: timedelta | None, state: State) -> None:
+    """Nobody knows what it would say now, so the cluster does not know either."""
+    heard = None if behind is None else NOW - behind
+    nodes = [
+        Node("node-1", "n1", Release(9, 18, 1), heard_at=heard),
+        Node("node-2", "n2", Release(9, 18, 1), heard_at=NOW),
+    ]
+    said = connectivity(["server-1"], nodes, [AVAILABLE, replace(AVAILABLE, node="node-2")])["server-1"]
+    assert [each.state for each in said.node_states] == [state, State.AVAILABLE]
+    assert said.cluster_availability is (state is State.AVAILABLE)
+
+
 # --- certificates ---
 
 
@@ -196,10 +219,32 @@ def test_the_event_of_a_certificate() -> None:
         "type": "server",
         "vserver": "vs0",
         "key_server": "ks1:5696",
-        "days": "2",
+        "days": "3",
     }
     assert event.severity == "error"
-    assert event.log_message.endswith("will expire in the next 2 day(s).")
+    assert event.log_message.endswith('will expire in the next 3 day(s). The key server "ks1:5696" shows it.')
+    (ours,) = certificate_events("node-1", [used(timedelta(hours=23), key_server="")], frozenset(), NOW)
+    assert ours.log_message.endswith("will expire in the next 1 day(s).")
+
+
+def test_a_ca_that_several_key_servers_show_is_announced_once() -> None:
+    """Also when it is one of ours, and after a restart; each server's own certificate is announced for itself."""
+    servers = [f"ks{number}:5696" for number in range(4)]
+    cas = [used(timedelta(days=2), type="server_ca", key_server=server) for server in servers]
+    found = certificate_events("node-1", cas, frozenset(), NOW)
+    assert [dict(event.parameters)["key_server"] for event in found] == servers[:1]
+    known = frozenset(map(announced_certificate, found))
+    assert certificate_events("node-1", [*cas[1:], replace(cas[0], key_server="")], known, NOW) == ()
+    leaves = [used(timedelta(days=2), key_server=server) for server in servers]
+    assert len(certificate_events("node-1", leaves, known, NOW)) == 4
+
+
+def test_what_a_loss_looked_like_is_told_to_the_cluster_only() -> None:
+    """ONTAP's sentence comes first, and alone for an SVM."""
+    event = announced(replace(LOST, since=LATER), SVM, "vs0", "ks1:5696")
+    assert sentence(event, whole_cluster=False) == event.log_message
+    more = ' It failed in stage "connect", reason "connection_refused".'
+    assert sentence(event, whole_cluster=True) == event.log_message + more
 
 
 def test_whose_certificates_are_in_use() -> None:

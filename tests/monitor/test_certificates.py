@@ -57,7 +57,7 @@ async def test_certificates_that_expire_soon_are_announced_once(home: Path, pki:
                 "type": "server",
                 "vserver": "keystead",
                 "key_server": address,
-                "days": "0",
+                "days": "1",
             }
             expired = (await announced(node, 4))[3]
             assert (expired["event"], expired["serial_number"]) == ("expired", leaf["serial_number"])

@@ -22,7 +22,7 @@ from keystead.core.model import (
 from keystead.core.server_address import ServerAddress
 from keystead.service.ports import Page, StoreConflict
 from tests.store import samples
-from tests.store.samples import NODE, OTHER_SVM, SVM
+from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,16 @@ if TYPE_CHECKING:
     from keystead.store import SqlStore
 
 KINDS: tuple[type[Any], ...] = (Certificate, KeyManager, KeyServer, Svm, Node)
+
+
+async def test_when_a_node_was_heard_of_is_stored(store: SqlStore) -> None:
+    """It moves no marker, and storing the node again leaves it."""
+    await store.write(lambda tx: tx.put_node(NODE))
+    before = await store.read(lambda tx: (tx.change_marker(), tx.nodes()[0].heard_at))
+    await store.write(lambda tx: tx.hear_node(NODE.uuid, NOON))
+    await store.write(lambda tx: tx.put_node(NODE))
+    assert before == ((), None)
+    assert await store.read(lambda tx: (tx.change_marker(), tx.nodes()[0].heard_at)) == ((), NOON)
 
 
 async def test_an_empty_store_has_nothing(store: SqlStore) -> None:
@@ -188,6 +198,15 @@ async def test_within_an_svm_what_is_foreign_is_not_there(filled: SqlStore) -> N
             assert find(tx, SVM.uuid, lock=lock) == own
 
     await filled.write(work)
+
+
+async def test_accounts_that_differ_in_case_are_alike(store: SqlStore) -> None:
+    """They are two rows all the same, and each is found by its own spelling only."""
+    account = Account("Joe.Smith", Role.ADMIN, "hash")
+    await store.write(lambda tx: tx.put_account(account))
+    alike = await store.read(lambda tx: [tx.account_alike(name) for name in ("joe.smith", "JOE.SMITH", "joe_smith")])
+    assert alike == [account, account, None]
+    assert await store.read(lambda tx: tx.account("joe.smith")) is None
 
 
 async def test_an_accounts_version_grows_with_every_change(store: SqlStore) -> None:

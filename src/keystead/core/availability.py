@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 EXPIRES_SOON: Final = timedelta(days=30)
 """How long before its end a certificate is announced: ONTAP's default."""
 
+SILENT_AFTER: Final = timedelta(seconds=45)
+"""How far behind the others a node's last word may be until what it said does not count."""
+
+SERVER: Final = "server"
+"""The type of a key server's own certificate."""
+
 STATUS: Final = "not-responding"
 """``keyserver_status`` in events: ONTAP's word on the command line."""
 
@@ -132,16 +138,26 @@ class Connectivity:
         return all(said.state is State.AVAILABLE for said in self.node_states)
 
 
+def silent_nodes(nodes: Sequence[Node]) -> frozenset[str]:
+    """The uuids of nodes that were heard of long before the last one: that is the node that asks, for it runs."""
+    heard = {node.uuid: node.heard_at for node in nodes}
+    last = max((time for time in heard.values() if time is not None), default=None)
+    if last is None:
+        return frozenset()
+    return frozenset(uuid for uuid, time in heard.items() if time is None or time < last - SILENT_AFTER)
+
+
 def connectivity(
     key_servers: Iterable[str], nodes: Sequence[Node], observations: Iterable[Observation]
 ) -> dict[str, Connectivity]:
-    """What the nodes say, by the key server's uuid; ``unknown`` where a node said nothing yet.
+    """What the nodes say, by the key server's uuid; ``unknown`` where a node said nothing yet, or is silent.
 
     A primary is judged by itself: a secondary that answers keeps its keys readable, and is shown in the metrics.
     """
+    silent = silent_nodes(nodes)
     said: dict[str, dict[str, State]] = {server: {} for server in key_servers}
     for observation in observations:
-        if observation.host == PRIMARY and observation.key_server in said:
+        if observation.host == PRIMARY and observation.key_server in said and observation.node not in silent:
             said[observation.key_server][observation.node] = observation.state
     return {server: _connectivity(nodes, states) for server, states in said.items()}
 
@@ -168,8 +184,9 @@ class UsedCertificate:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What tells it from others, in an event's parameters too."""
-        return (self.certificate_authority, self.serial_number, self.type, self.vserver, self.key_server)
+        """What tells it from others: of a CA that several key servers show, that is not who shows it."""
+        shown_by = self.key_server if self.type == SERVER else ""
+        return (self.certificate_authority, self.serial_number, self.type, self.vserver, shown_by)
 
     def days_left(self, now: datetime) -> float:
         """Days until it expires; negative afterwards."""
@@ -183,8 +200,10 @@ Announced = tuple[str, ...]
 def announced_certificate(event: Event) -> Announced:
     """Which certificate an event was about."""
     values = dict(event.parameters)
-    names = ("certificate_authority", "serial_number", "type", "vserver", "key_server")
-    return (event.name, *(values.get(name, "") for name in names))
+    authority, serial_number, type_, vserver, key_server = (
+        values.get(name, "") for name in ("certificate_authority", "serial_number", "type", "vserver", "key_server")
+    )
+    return (event.name, authority, serial_number, type_, vserver, key_server if type_ == SERVER else "")
 
 
 def certificate_events(
@@ -198,7 +217,7 @@ def certificate_events(
             continue
         kind = events.EXPIRING if left > timedelta() else events.EXPIRED
         announced_as = (kind.name, *certificate.identity)
-        if announced_as not in known:
+        if announced_as not in known and announced_as not in due:
             due[announced_as] = kind.happened(node, now, certificate.svm, _values(certificate, left))
     return tuple(due.values())
 
@@ -223,7 +242,7 @@ def peer_certificates(observation: Observation, svm: Svm | None, vserver: str, a
             certificate.subject,
             certificate.serial_number,
             certificate.issuer,
-            "server" if depth == 0 else "server_ca",
+            SERVER if depth == 0 else "server_ca",
             svm,
             vserver,
             certificate.not_after,
@@ -241,5 +260,6 @@ def _values(certificate: UsedCertificate, left: timedelta) -> dict[str, str]:
         "type": certificate.type,
         "vserver": certificate.vserver,
         "key_server": certificate.key_server,
-        "days": str(left.days),
+        "days": str(-(-left // timedelta(days=1))),
+        "shown_by": f' The key server "{certificate.key_server}" shows it.' if certificate.key_server else "",
     }

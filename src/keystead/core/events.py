@@ -37,6 +37,7 @@ class EventKind:
     parameters: tuple[str, ...]
     text: str
     internal: tuple[str, ...] = ()
+    internal_text: str = ""
 
     def happened(self, node: str, time: datetime, svm: Svm | None, values: Mapping[str, str]) -> Event:
         """The event for these values; the store gives it its index. Raises KeyError when a parameter lacks a value."""
@@ -55,6 +56,7 @@ NOT_AVAILABLE: Final = EventKind(
     'The external key management server "{address}" is not available for Vserver "{vserver}", status: '
     '"{keyserver_status}".',
     internal=("stage", "reason"),
+    internal_text=' It failed in stage "{stage}", reason "{reason}".',
 )
 AVAILABLE: Final = EventKind(
     "km.keyserver.available",
@@ -71,7 +73,7 @@ EXPIRING: Final = EventKind(
     (*_CERTIFICATE, "days"),
     'A digital certificate with Fully Qualified Domain Name (FQDN) "{common_name}", Serial Number "{serial_number}", '
     'Certificate Authority "{certificate_authority}" and type "{type}" for Vserver "{vserver}" will expire in the next '
-    "{days} day(s).",
+    "{days} day(s).{shown_by}",
 )
 EXPIRED: Final = EventKind(
     "mgmtgwd.certificate.expired",
@@ -79,11 +81,20 @@ EXPIRED: Final = EventKind(
     "A certificate in use has expired.",
     _CERTIFICATE,
     'A digital certificate with Fully Qualified Domain Name (FQDN) "{common_name}", Serial Number "{serial_number}", '
-    'Certificate Authority "{certificate_authority}" and type "{type}" for Vserver "{vserver}" has expired.',
+    'Certificate Authority "{certificate_authority}" and type "{type}" for Vserver "{vserver}" has expired.{shown_by}',
 )
 
 KINDS: Final[Mapping[str, EventKind]] = {kind.name: kind for kind in (NOT_AVAILABLE, AVAILABLE, EXPIRING, EXPIRED)}
 """Every event, by name."""
+
+
+def sentence(event: Event, *, whole_cluster: bool) -> str:
+    """The text of an event, as a caller may see it: ONTAP's sentence first."""
+    kind = KINDS.get(event.name)
+    values = dict(event.parameters)
+    if not whole_cluster or kind is None or not values.keys() >= set(kind.internal):
+        return event.log_message
+    return event.log_message + kind.internal_text.format_map(values)
 
 
 def shown(event: Event, *, whole_cluster: bool) -> tuple[tuple[str, str], ...]:

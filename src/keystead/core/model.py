@@ -43,11 +43,12 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One process home (a data directory) that serves this database."""
+    """One process home (a data directory) that serves this database; ``heard_at`` is when its process last said so."""
 
     uuid: str
     name: str
     release: Release
+    heard_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

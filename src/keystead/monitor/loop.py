@@ -34,6 +34,9 @@ REREAD_S: Final = 1.0
 BETWEEN: Final = 3.0
 """How long to wait after the configuration was read, of the time that this took: calls may change it without pause."""
 
+HEARD_EVERY_S: Final = 10.0
+"""How often a node says that it watches: several times within :data:`keystead.core.availability.SILENT_AFTER`."""
+
 CERTIFICATES_S: Final = 60.0
 """How often the ends of certificates are looked at."""
 
@@ -69,7 +72,14 @@ class Monitor:
 
     def start(self) -> None:
         """Begin to watch."""
-        loops = (self._heartbeat.run, self._follow, self._recorder.run, self._compare, self._announce_certificates)
+        loops = (
+            self._heartbeat.run,
+            self._follow,
+            self._recorder.run,
+            self._compare,
+            self._say_so,
+            self._announce_certificates,
+        )
         self._loops = [asyncio.create_task(_for_ever(loop)) for loop in loops]
 
     def stop(self) -> None:
@@ -146,6 +156,15 @@ class Monitor:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    async def _say_so(self) -> None:
+        """Note that this node watches: what a node says counts as long as it is heard."""
+        while True:
+            try:
+                await self._watching.hear()
+            except StoreError as failure:
+                log.warning("that this node watches is not stored", why=str(failure))
+            await asyncio.sleep(HEARD_EVERY_S)
 
     async def _compare(self) -> None:
         """Look whether the store says what the watchers know: a call that proves a server says so there alone."""

@@ -22,6 +22,7 @@ class EventView:
     event: Event
     node: Node
     parameters: tuple[tuple[str, str], ...]
+    log_message: str
 
 
 class Events:
@@ -54,7 +55,12 @@ class Events:
 def _views(tx: Transaction, call: Call, found: tuple[Event, ...]) -> tuple[EventView, ...]:
     nodes = {node.uuid: node for node in tx.nodes()}
     return tuple(
-        EventView(event, nodes[event.node], events.shown(event, whole_cluster=call.scope is None))
+        EventView(
+            event,
+            nodes[event.node],
+            events.shown(event, whole_cluster=call.scope is None),
+            events.sentence(event, whole_cluster=call.scope is None),
+        )
         for event in found
         if event.node in nodes
     )

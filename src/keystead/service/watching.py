@@ -101,6 +101,10 @@ class Watching:
         """A value that changes with the configuration."""
         return await self._store.glance(lambda tx: tx.change_marker())
 
+    async def hear(self) -> None:
+        """Note that this node watches. Raises StoreError."""
+        await self._store.write(lambda tx: tx.hear_node(self.node, self.now()))
+
     async def changed(self, within_s: float) -> None:
         """Return when this node has changed the configuration, or so many seconds later."""
         await self._store.changed(within_s)

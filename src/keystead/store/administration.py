@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, select, true, update
+from sqlalchemy import bindparam, delete, func, insert, select, true, update
 
 from keystead.core.model import Cluster, DataKey, Options
 from keystead.store import tables
@@ -15,6 +15,8 @@ from keystead.store.kinds import ACCOUNT, NODE, node_of
 from keystead.store.statements import Statements, storing
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from keystead.core.model import Account, Node
 
 _ALL_NODES = NODE.everything
@@ -32,7 +34,9 @@ _CLUSTER_AND_NODES = (
 _LOCK_CLUSTER = select(tables.cluster.c.id).with_for_update()
 _PUT_CLUSTER = storing(tables.cluster, "id")
 _PUT_NODE = storing(tables.nodes, "uuid")
+_HEAR_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(heard_at=bindparam("t"))
 _ACCOUNT = ACCOUNT.where(name="n")
+_ACCOUNT_ALIKE = ACCOUNT.everything.where(func.lower(tables.accounts.c.name) == bindparam("n"))
 _UPDATE_ACCOUNT = (
     update(tables.accounts)
     .where(tables.accounts.c.name == bindparam("n"))
@@ -78,8 +82,14 @@ class AdministrationRows(Statements):
     def put_node(self, node: Node) -> None:
         self.store(_PUT_NODE, {"uuid": node.uuid, "name": node.name} | asdict(node.release))
 
+    def hear_node(self, uuid: str, time: datetime) -> None:
+        self.change(_HEAR_NODE, {"u": uuid, "t": time})
+
     def account(self, name: str) -> Account | None:
         return self.value_of(ACCOUNT, _ACCOUNT, {"n": name})
+
+    def account_alike(self, name: str) -> Account | None:
+        return self.value_of(ACCOUNT, _ACCOUNT_ALIKE, {"n": name.lower()})
 
     def put_account(self, account: Account) -> None:
         row = {

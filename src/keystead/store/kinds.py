@@ -127,7 +127,7 @@ def _svm_of(row: Row[Any]) -> Svm | None:
 
 def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
     """The node whose columns a row holds."""
-    return Node(row.uuid, row.name, Release(row.generation, row.major, row.minor))
+    return Node(row.uuid, row.name, Release(row.generation, row.major, row.minor), row.heard_at)
 
 
 def _svm(row: Row[Any], _: tuple[str, ...]) -> Svm:

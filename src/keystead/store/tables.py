@@ -117,6 +117,7 @@ nodes = Table(
     _integer("generation"),
     _integer("major"),
     _integer("minor"),
+    Column("heard_at", UtcTimestamp, nullable=True),
 )
 
 svms = Table(

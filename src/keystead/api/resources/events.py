@@ -84,7 +84,7 @@ EVENTS = Resource(
             name="log_message",
             type=TEXT,
             help="The event as one sentence.",
-            get=lambda view: f"{view.event.name}: {view.event.log_message}",
+            get=lambda view: f"{view.event.name}: {view.log_message}",
         ),
         Field(name="source", type=TEXT, help="The program that announced it.", get=lambda _: SOURCE),
         Group(

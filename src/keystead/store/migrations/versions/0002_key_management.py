@@ -37,6 +37,7 @@ def upgrade() -> None:
     op.add_column("audit_records", _text("key", server_default=sa.text("''")))
     _place_audit_records()
     op.create_index("uq_audit_records_key", "audit_records", ["key"], unique=True)
+    op.add_column("nodes", sa.Column("heard_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("audit_heads", _integer("configuration", server_default="0"))
     op.create_table("options", _text("name"), _text("value"), sa.PrimaryKeyConstraint("name", name="pk_options"))
     op.create_table(
