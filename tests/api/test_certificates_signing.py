@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -230,3 +231,15 @@ async def test_an_authority_of_our_own_from_end_to_end(
     in_use = await api.admin.delete(f"{CERTIFICATES}/{client_uuid}")
     assert_error(in_use, errors.CERTIFICATE_IN_USE)
     assert (await api.admin.delete(f"{CERTIFICATES}/{ca}")).status == 200
+
+
+async def test_an_expiry_that_is_a_date(api: Api) -> None:
+    """``sign`` and the making of a certificate take a date alone: midnight UTC, when it begins."""
+    ends = (datetime.now(UTC) + timedelta(30)).date()
+    uuid, certificate = await root_ca(api, expiry_time=f"{ends + timedelta(1)}")
+    assert x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc.date() == ends + timedelta(1)
+    made = (await api.admin.post(REQUESTS, {"subject_name": "CN=a", "algorithm": "ec"})).body
+    order = {"signing_request": made["csr"], "expiry_time": f"{ends}"}
+    signed = await api.admin.post(f"{CERTIFICATES}/{uuid}/sign", order)
+    read = x509.load_pem_x509_certificate(signed.body["public_certificate"].encode())
+    assert read.not_valid_after_utc == datetime(ends.year, ends.month, ends.day, tzinfo=UTC)

@@ -44,7 +44,7 @@ def text_that(shown: str, check: Callable[[str], Any]) -> Type:
     return Type(f"<{shown}>", lambda value: check(str(TEXT.parse(value))))
 
 
-EXPIRY = text_that("ISO 8601 duration, or date and time with zone", parse_expiry)
+EXPIRY = text_that("ISO 8601 duration, date, or date and time with zone", parse_expiry)
 _ALTERNATIVES = {
     "dns": (text_that("DNS name", subjects.dns_name), "DNS names."),
     "ip": (text_that("IP address", subjects.ip_address), "IP addresses."),
