@@ -126,6 +126,7 @@ async def test_a_name_is_taken_in_the_whole_cluster(owners: Owners) -> None:
     """One listener and names without SVM: the same name in another SVM is a duplicate."""
     for owner in (None, "vs1", "vs2"):
         assert_error(await owners.create("vsadmin1", owner), errors.DUPLICATE_ENTRY, "name")
+        assert_error(await owners.create("VsAdmin1", owner), errors.DUPLICATE_ENTRY, "name")
 
 
 @pytest.mark.parametrize(

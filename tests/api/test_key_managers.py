@@ -60,6 +60,20 @@ async def test_links_stand_in_every_member(api: Api, pki: Pki, pykmip_servers: l
     assert shown["enabled"] is True
 
 
+async def test_a_first_server_may_need_another_name(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
+    """``tls_server_name`` is proved with, stored and shown, as for a server that is added later."""
+    client, server_ca = await api.certificates(pki)
+    external = {"client_certificate": {"uuid": client}, "server_ca_certificates": [{"uuid": server_ca}]}
+    server = {"server": pykmip_servers[0].address, "tls_server_name": "kms.example.com"}
+    refused = await api.admin.post(KEY_MANAGERS, {"external": {**external, "servers": [server]}})
+    assert_error(refused, errors.SERVER_CA_REFUSED, refused.body["error"]["target"])
+    server["tls_server_name"] = "localhost"
+    made = await api.admin.post(KEY_MANAGERS, {"external": {**external, "servers": [server]}})
+    assert made.status == 201
+    shown = (await api.admin.get(f"{made.headers['location']}?fields=external.servers.tls_server_name")).body
+    assert shown["external"]["servers"][0]["tls_server_name"] == "localhost"
+
+
 async def test_an_svm_has_a_key_manager_of_its_own(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
     """It is found by scope and SVM name, and a second one is 65536823."""
     svm = (await api.admin.post("/api/svm/svms", {"name": "vs0"})).headers["location"].rpartition("/")[2]

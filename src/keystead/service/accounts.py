@@ -58,7 +58,7 @@ class Accounts:
         return await self._store.glance(lambda tx: _require(tx, call, owner, name))
 
     async def create(self, call: Call, new: NewAccount) -> AccountView:
-        """Store a new account; a name that is taken anywhere in the cluster is code 1 (409)."""
+        """Store a new account; a name that is taken anywhere in the cluster, in any case, is code 1 (409)."""
         check_name(new.name)
         hashed = await self._hash(new.password, new.name)
 
@@ -67,7 +67,7 @@ class Accounts:
             svm = named_owner(tx, call, cluster, new.owner_uuid, new.owner_name)
             with concerning(svm):
                 account = plan_create(new, svm, hashed)
-                if tx.account(new.name) is not None:
+                if tx.account_alike(new.name) is not None:
                     raise OntapError(errors.DUPLICATE_ENTRY, target="name")
             tx.put_account(account)
             self._audit.succeed(tx, call, f"created account {account.name}, role {account.role}", svm=svm)

@@ -52,7 +52,7 @@ def _owner_field(name: str, type_: Any, help_: str, **options: Any) -> Field:
 _NAME = Field(
     name="name",
     type=TEXT,
-    help="3 to 64 letters, digits and ``. _ - @``; unique in the cluster.",
+    help="3 to 64 letters, digits and ``. _ - @``; unique in the cluster, whatever its case.",
     get=attrgetter("account.name"),
     read=Read.KEY,
     post=True,

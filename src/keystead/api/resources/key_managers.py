@@ -18,7 +18,7 @@ from keystead.api.resource import Field, Group, Resource, always, itself
 from keystead.api.resources.certificates import certificate_link
 from keystead.api.resources.connectivity import connectivity_fields
 from keystead.api.resources.key_manager_bodies import key_manager_change, new_key_manager
-from keystead.api.resources.key_servers import SECONDS, key_server_link
+from keystead.api.resources.key_servers import SECONDS, SERVER_NAME, key_server_link
 from keystead.api.resources.key_stores import key_store_link
 from keystead.api.resources.owner import owner_fields
 from keystead.api.values import BOOLEAN, SECRET, SERVER, TEXT, UUID, Parameter, integer, name, text
@@ -152,6 +152,14 @@ KEY_MANAGERS = Resource(
             help="Seconds.",
             get=attrgetter("timeout"),
             column="server_timeout",
+        ),
+        Field(
+            name=f"{_servers}.tls_server_name",
+            type=SERVER_NAME,
+            help="Not ONTAP's: the name to expect in the server's certificate instead of the host.",
+            get=lambda server: server.tls_server_name or None,
+            post=True,
+            since="9.18",
         ),
         Field(
             name=f"{_servers}.username",
