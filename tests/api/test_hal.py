@@ -142,3 +142,23 @@ async def test_a_reply_is_compact_json_that_nobody_stores(hal: bool, content_typ
     assert json.loads(body["body"]) == reply.body
     assert head_start == start
     assert head_body["body"] == b""
+
+
+@pytest.mark.parametrize(("pretty", "indent"), [(False, None), (True, 2)])
+async def test_many_records_are_sent_in_pieces(pretty: bool, indent: int | None) -> None:
+    """Together they are what the whole would be as JSON, whatever stands beside them; the length is that of all."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    records = [{"uuid": "null", "at": number, "parts": [{"text": "a\nb" * 50}], "none": []} for number in range(2000)]
+    body = {"records": records, "num_records": 2000, "_links": {"next": {"href": "/x?a=null"}}}
+    await Reply(200, body).send(send, hal=True, pretty=pretty)
+    start, *pieces = sent
+    content = b"".join(piece["body"] for piece in pieces)
+    separators = None if pretty else (",", ":")
+    assert content == json.dumps(body, indent=indent, separators=separators).encode() + b"\n"
+    assert int(dict(start["headers"])[b"content-length"]) == len(content)
+    assert len(pieces) > 4
+    assert [piece.get("more_body", False) for piece in pieces] == [*[True] * (len(pieces) - 1), False]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.query_filter import Alternative, parse_filter, parse_words
+from keystead.core.query_filter import COMPARISON_LIMIT, WORD_LIMIT, Alternative, parse_filter, parse_words
 from keystead.core.query_where import Op
 from tests.core.outcomes import outcome
 
@@ -189,3 +189,17 @@ def test_any_text_is_a_query_or_refused(text: str) -> None:
         assert found.kind in {errors.QUERY_QUOTE, errors.QUERY_EMPTY}
     else:
         assert all(found)
+
+
+def test_as_many_alternatives_and_words_as_can_be() -> None:
+    """One more is 262185, whatever they say; what is quoted is no alternative."""
+    assert len(parse_filter("x", "|".join(["a"] * COMPARISON_LIMIT))) == COMPARISON_LIMIT
+    assert len(parse_filter("x", f'"{"|" * COMPARISON_LIMIT}"')) == 1
+    assert len(parse_words(" ".join(["a"] * WORD_LIMIT))) == WORD_LIMIT
+    assert len(parse_words("|".join(["a"] * COMPARISON_LIMIT))[0]) == COMPARISON_LIMIT
+    too_much = (
+        outcome(partial(parse_filter, "x"), "|".join(["a"] * (COMPARISON_LIMIT + 1))),
+        outcome(parse_words, "|".join(["a"] * (COMPARISON_LIMIT + 1))),
+        outcome(parse_words, " ".join(["a"] * (WORD_LIMIT + 1))),
+    )
+    assert all(isinstance(found, OntapError) and found.kind is errors.INVALID_VALUE for found in too_much)

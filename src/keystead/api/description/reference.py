@@ -15,6 +15,7 @@ from keystead.api.parameters import FIELDS, LIST_PARAMETERS, READ_PARAMETERS, WR
 from keystead.api.resource import Field
 from keystead.api.resources import PATHS, RESOURCES
 from keystead.core.query import Read
+from keystead.core.query_filter import COMPARISON_LIMIT, WORD_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,11 +36,13 @@ ignored. In bodies a dotted name of a field (`"svm.name"`) is as good as objects
 a number, `"true"` as true. Errors are listed in [errors.md](errors.md).
 """
 
-_QUERIES = """## Filters, orders, pages
+_QUERIES = f"""## Filters, orders, pages
 
 The name of a field is a parameter of every list, and of a `PATCH` or `DELETE` of a collection, where it says which
-objects are meant. A field in an array is met when one element meets it. Values are URL-encoded as usual. In the
-following, a key manager has these servers:
+objects are meant. A field in an array is met when one element meets it. Values are URL-encoded as usual. A request may
+ask for {COMPARISON_LIMIT} comparisons: each alternative of each filter is one, and each choice of each word of `query`
+in each of `query_fields`; `query` may have {WORD_LIMIT} words. More is 262185. In the following, a key manager has
+these servers:
 """
 
 _WRITES = """A body with `records`, an array of objects, is written by a job, but for key servers, which are added at
