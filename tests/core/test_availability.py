@@ -227,6 +227,24 @@ def test_the_event_of_a_certificate() -> None:
     assert ours.log_message.endswith("will expire in the next 1 day(s).")
 
 
+@pytest.mark.parametrize(
+    ("lifetime", "left", "announced_as"),
+    [
+        (timedelta(days=21), timedelta(days=21), []),
+        (timedelta(days=21), timedelta(days=7, seconds=1), []),
+        (timedelta(days=21), timedelta(days=7), ["expiring"]),
+        (timedelta(days=365), timedelta(days=30), ["expiring"]),
+        (timedelta(days=365), timedelta(days=31), []),
+    ],
+)
+def test_a_certificate_made_for_weeks_is_announced_in_its_last_third(
+    lifetime: timedelta, left: timedelta, announced_as: list[str]
+) -> None:
+    """It is no error when it is new."""
+    found = replace(used(left), not_before=NOW + left - lifetime)
+    assert names(certificate_events("node-1", [found], frozenset(), NOW)) == announced_as
+
+
 def test_a_ca_that_several_key_servers_show_is_announced_once() -> None:
     """Also when it is one of ours, and after a restart; each server's own certificate is announced for itself."""
     servers = [f"ks{number}:5696" for number in range(4)]

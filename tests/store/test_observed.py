@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 PEER = PeerCertificate("ks, with a comma", "CA \N{SNOWMAN}", "0A", NOON + timedelta(days=1))
 SEEN = Observation(
-    "node-1", "km-1-server-0", "", State.AVAILABLE, NOON, certificates=(PEER, replace(PEER, subject="CA"))
+    "node-1",
+    "km-1-server-0",
+    "",
+    State.AVAILABLE,
+    NOON,
+    certificates=(PEER, replace(PEER, subject="CA", not_before=NOON)),
 )
 LOST = Observation("node-1", "km-1-server-0", "Zeta", State.NOT_RESPONDING, NOON, "tls", "tls_timed_out")
 

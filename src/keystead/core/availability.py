@@ -181,6 +181,14 @@ class UsedCertificate:
     vserver: str
     not_after: datetime
     key_server: str = ""
+    not_before: datetime | None = None
+
+    @property
+    def warned_from(self) -> timedelta:
+        """How long before its end it is announced: one that is made for weeks is not when it is new."""
+        if self.not_before is None:
+            return EXPIRES_SOON
+        return min(EXPIRES_SOON, (self.not_after - self.not_before) / 3)
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -213,7 +221,7 @@ def certificate_events(
     due = {}
     for certificate in used:
         left = certificate.not_after - now
-        if left > EXPIRES_SOON:
+        if left > certificate.warned_from:
             continue
         kind = events.EXPIRING if left > timedelta() else events.EXPIRED
         announced_as = (kind.name, *certificate.identity)
@@ -232,6 +240,7 @@ def own_certificate(certificate: Certificate, svm: Svm | None, vserver: str) -> 
         svm,
         vserver,
         certificate.expiry_time,
+        not_before=certificate.not_before,
     )
 
 
@@ -247,6 +256,7 @@ def peer_certificates(observation: Observation, svm: Svm | None, vserver: str, a
             vserver,
             certificate.not_after,
             address,
+            certificate.not_before,
         )
         for depth, certificate in enumerate(observation.certificates)
     ]

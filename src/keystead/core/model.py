@@ -149,6 +149,7 @@ class PeerCertificate:
     issuer: str
     serial_number: str
     not_after: datetime
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

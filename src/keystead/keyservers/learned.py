@@ -57,6 +57,7 @@ def peer_certificates(chain: Sequence[bytes]) -> tuple[PeerCertificate, ...]:
                     issuer=clean(_common_name(parsed.issuer)),
                     serial_number=f"{parsed.serial_number:X}",
                     not_after=parsed.not_valid_after_utc,
+                    not_before=parsed.not_valid_before_utc,
                 )
             )
     return tuple(found)

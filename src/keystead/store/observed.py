@@ -147,7 +147,7 @@ def _event_row(event: Event) -> Parameters:
 
 def _row(observation: Observation) -> Parameters:
     certificates = [
-        [certificate.subject, certificate.issuer, certificate.serial_number, certificate.not_after.isoformat()]
+        [certificate.subject, certificate.issuer, certificate.serial_number, *_validity(certificate)]
         for certificate in observation.certificates
     ]
     return {
@@ -168,5 +168,10 @@ def _observation(row: Row[Any]) -> Observation:
 
 
 def _certificates(text: str) -> Iterator[PeerCertificate]:
-    for subject, issuer, serial_number, not_after in json.loads(text):
-        yield PeerCertificate(subject, issuer, serial_number, datetime.fromisoformat(not_after))
+    for subject, issuer, serial_number, *validity in json.loads(text):
+        yield PeerCertificate(subject, issuer, serial_number, *map(datetime.fromisoformat, validity))
+
+
+def _validity(certificate: PeerCertificate) -> list[str]:
+    ends = (certificate.not_after, certificate.not_before)
+    return [end.isoformat() for end in ends if end is not None]
