@@ -84,6 +84,36 @@ async def test_a_dead_store_is_500_without_a_trace(api: Api, pki: Pki, tmp_path:
     assert (record.state, record.code) == ("error", "262145")
 
 
+async def test_a_fault_about_an_svm_is_recorded_as_such(
+    api: Api, pki: Pki, sound_ports: list[int], tmp_path: Path
+) -> None:
+    """An unexpected exception while an SVM's things are changed: 500, and the record names the SVM."""
+    assert (await api.admin.post(SVMS, {"name": "vs0"})).status == 201
+    server = f"127.0.0.1:{sound_ports[0]}"
+    uuid = await api.key_manager(pki, [server], svm={"name": "vs0"})
+    path = f"/api/security/key-managers/{uuid}"
+    before = len(await api.audit())
+
+    with sqlite3.connect(tmp_path / "home" / "keystead.db", isolation_level=None) as database:
+        database.executescript("""
+            CREATE TRIGGER t1 BEFORE UPDATE ON key_servers BEGIN SELECT * FROM nowhere; END;
+            CREATE TRIGGER t2 BEFORE DELETE ON key_servers BEGIN SELECT * FROM nowhere; END;
+            CREATE TRIGGER t3 BEFORE INSERT ON key_servers BEGIN SELECT * FROM nowhere; END;
+            CREATE TRIGGER t4 BEFORE DELETE ON key_managers BEGIN SELECT * FROM nowhere; END;
+        """)
+    database.close()
+    with capture_logs():
+        for answer in (
+            await api.admin.patch(f"{path}/key-servers/{server}", {"timeout": 9}),
+            await api.admin.delete(f"{path}/key-servers/{server}"),
+            await api.admin.post(f"{path}/key-servers", {"server": f"127.0.0.1:{sound_ports[1]}"}),
+            await api.admin.delete(path),
+        ):
+            assert_error(answer, errors.INTERNAL_ERROR)
+    recorded = [(record.code, record.svm) for record in (await api.audit())[before:]]
+    assert recorded == [(str(errors.INTERNAL_ERROR.code), "vs0")] * 4
+
+
 async def test_unreadable_accounts_are_500(api: Api, tmp_path: Path) -> None:
     """Nobody is let in, and nobody is told that the password was wrong."""
     destroy(tmp_path / "home", "accounts")

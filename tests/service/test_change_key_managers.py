@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Awaitable, Iterator
 
+    from keystead.core.errors import OntapError
     from tests.peers.fixtures import Pki
 
 EVERYTHING = frozenset({"external.servers.server", "external.client_certificate.name"})
@@ -220,6 +222,60 @@ async def test_a_name_that_comes_to_mean_another_certificate(world: World, other
 
 
 # --- who may name which certificate ---
+
+
+async def overtaken(world: World, monkeypatch: pytest.MonkeyPatch, call: Awaitable[object], swap: Any) -> OntapError:
+    """The refusal of a call before each of whose attempts to store others change something, within a second."""
+    store, write = world.store, world.store.write
+    attempts = itertools.count()
+
+    async def write_after_another(work: Any) -> Any:
+        await write(lambda tx: swap(tx, next(attempts)))
+        return await write(work)
+
+    monkeypatch.setattr(store, "write", write_after_another)
+    monkeypatch.setattr(world.open.queue, "deadline_s", 1.0)
+    error = await refused(call)
+    monkeypatch.undo()
+    assert next(attempts) > 1
+    return error
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["without servers", "with one"])
+async def test_a_change_that_is_overtaken_again_and_again_ends(
+    world: World, servers: list[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """All its proofs have one deadline: then it is 262145, to be sent again, and nothing of it is stored."""
+    uuid = await world.key_manager(*servers[:number] or servers[:1])
+    if not number:
+        await world.remove(uuid, servers[0])
+    before = await key_manager(world, uuid)
+    ca = await install(world, "server_ca", world.pki.server_ca.pem, "another")
+
+    def swap(tx: Any, attempt: int) -> None:
+        tx.change_key_manager(replace(before, configuration_name=f"c{attempt}"))
+
+    error = await overtaken(world, monkeypatch, world.services.key_managers.change(CALL, uuid, change(None, ca)), swap)
+    assert (error.kind, error.retry_after is None) == (errors.TOO_BUSY, False)
+    assert (await key_manager(world, uuid)).server_ca_certificates == before.server_ca_certificates
+
+
+async def test_a_creation_that_is_overtaken_again_and_again_ends(
+    world: World, servers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that means another certificate each time: 262145 in time, and nothing is created."""
+    client, _ = await world.certificates()
+    cas = [await install(world, "server_ca", world.pki.server_ca.pem, name) for name in ("chosen", "other")]
+
+    def swap(tx: Any, attempt: int) -> None:
+        tx.rename_certificate(cas[attempt % 2], "moving")
+        tx.rename_certificate(cas[1 - attempt % 2], "chosen")
+        tx.rename_certificate(cas[attempt % 2], "other")
+
+    new = NewKeyManager(None, None, CertificateName(client), (CertificateName(name="chosen"),), (asked(servers[0]),))
+    error = await overtaken(world, monkeypatch, world.services.key_managers.create(CALL, new), swap)
+    assert (error.kind, error.retry_after is None) == (errors.TOO_BUSY, False)
+    assert await world.services.key_managers.page(CALL, Page()) == ()
 
 
 async def test_an_svms_call_names_its_own_certificates_only(world: World, servers: list[str]) -> None:

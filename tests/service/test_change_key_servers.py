@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -293,6 +294,28 @@ async def test_certificates_replaced_meanwhile(world: World, servers: list[str])
     assert error is not None
     assert error.kind is errors.SERVER_CA_REFUSED
     assert await world.stored(manager) == [servers[0]]
+
+
+async def test_a_change_that_is_overtaken_again_and_again_ends(
+    world: World, servers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its proofs have one deadline: then it is 262145, to be sent again, and nothing of it is stored."""
+    manager = await world.key_manager(servers[0])
+    store, write = world.store, world.store.write
+    names = itertools.count()
+
+    async def write_after_another(work: Any) -> Any:
+        state = await world.services.key_servers.state(CALL, manager)
+        overtaking = replace(state.key_manager, configuration_name=f"c{next(names)}")
+        await write(lambda tx: tx.change_key_manager(overtaking))
+        return await write(work)
+
+    monkeypatch.setattr(store, "write", write_after_another)
+    monkeypatch.setattr(world.open.queue, "deadline_s", 1.0)
+    error = await refused(world.modify(manager, servers[0], username="u", password=Secret("p")))
+    assert (error.kind, error.retry_after is None) == (errors.TOO_BUSY, False)
+    assert next(names) > 1
+    assert (await world.rows(manager))[0].username == ""
 
 
 async def test_what_needed_no_proof_and_now_does_is_proved(

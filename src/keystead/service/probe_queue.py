@@ -43,7 +43,7 @@ class ProbeQueue:
     ) -> None:
         self._shares = {"account": per_account, "svm": per_svm}
         self._waiting_limit = waiting
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._places = asyncio.Semaphore(in_all)
         self._places_of: dict[_Holder, asyncio.Semaphore] = {}
         self._calls: Counter[_Holder] = Counter()
@@ -52,7 +52,7 @@ class ProbeQueue:
 
     def deadline(self) -> float:
         """The time, by the event loop's clock, by which a call that begins now must be answered."""
-        return asyncio.get_running_loop().time() + self._deadline_s
+        return asyncio.get_running_loop().time() + self.deadline_s
 
     async def run(
         self,

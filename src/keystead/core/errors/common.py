@@ -21,7 +21,7 @@ TOO_BUSY = row(
     262145,
     503,
     "The service is too busy to finish in time. Retry the request later.",
-    "The turn to probe came late.",
+    "The turn to probe came late, or others changed again and again what was being proved.",
 )
 TOO_MANY_REQUESTS = row(
     262160, 429, "Too many requests. Retry the request later.", "More calls of this account wait than are allowed."
