@@ -153,7 +153,7 @@ async def test_many_records_are_sent_in_pieces(pretty: bool, indent: int | None)
         sent.append(message)
 
     records = [{"uuid": "null", "at": number, "parts": [{"text": "a\nb" * 50}], "none": []} for number in range(2000)]
-    body = {"records": records, "num_records": 2000, "_links": {"next": {"href": "/x?a=null"}}}
+    body = {"null": None, "records": records, "num_records": 2000, "_links": {"next": {"href": "/x?a=null"}}}
     await Reply(200, body).send(send, hal=True, pretty=pretty)
     start, *pieces = sent
     content = b"".join(piece["body"] for piece in pieces)

@@ -65,8 +65,10 @@ async def _chunks(body: Mapping[str, Any], *, pretty: bool) -> list[bytes]:
     records = body.get("records")
     if not records:
         return [f"{encode(body)}\n".encode()]
-    others = {name: value for name, value in body.items() if name != "records"}
-    text, _, after = encode({"records": [None], **others}).partition("null")
+    members = list({**body, "records": [None]}.items())
+    at = list(body).index("records")
+    text = encode(dict(members[: at + 1])).rpartition("null")[0]
+    after = encode(dict(members[at:])).partition("null")[2]
     chunks: list[bytes] = []
     turns = Turns()
     for place, record in enumerate(records):
