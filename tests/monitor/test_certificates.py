@@ -35,7 +35,7 @@ async def announced(node: Node, count: int) -> list[dict[str, str]]:
 
 
 async def test_certificates_that_expire_soon_are_announced_once(home: Path, pki: Pki) -> None:
-    """The key server's once, also after a restart, then as expired; ours and the CA's are made for weeks, and are new."""
+    """The key server's once, also after a restart, then as expired; ours and the CA's last for weeks, and are new."""
     server = pki.server_ca.issue(ends=timedelta(seconds=6))
     context = server_context(server, client_ca=pki.client_ca)
     with fault.FaultServer(fault.tls(context, kmip.answering())) as running:

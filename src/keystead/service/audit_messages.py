@@ -43,7 +43,8 @@ class AuditMessages:
     async def page(self, call: Call, page: Page) -> tuple[AuditMessage, ...]:
         """Return a slice of the records of all nodes, in the order of time."""
         whole = call.scope is None
-        if not whole and _INDEX in {named.name for named in (*page.order, *chain.from_iterable(page.where))}:
+        asked = {order.name for order in page.order} | {each.name for each in chain.from_iterable(page.where)}
+        if not whole and _INDEX in asked:
             raise OntapError(errors.UNEXPECTED_ARGUMENT, target=_INDEX, field=_INDEX)
 
         def read(tx: Transaction) -> tuple[AuditMessage, ...]:
