@@ -25,7 +25,7 @@ from netapp_ontap.resources import (
 )
 
 from tests.conformance.test_netapp_ontap_methods import refusal
-from tests.peers.certificates import Authority
+from tests.peers.certificates import DAY, Authority
 from tests.peers.keystead import PASSWORD as ADMIN_PASSWORD
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conformance.conftest import Installed
+    from tests.peers.fixtures import Pki
     from tests.peers.keystead import Installation, Service
 
 PASSWORD = "a password of 1 SVM"
@@ -209,9 +210,19 @@ def test_settings_of_key_managers() -> None:
     settings.patch()
 
 
-@pytest.mark.usefixtures("tenants")
-def test_events() -> None:
+def test_events(installed: Installed, pki: Pki) -> None:
     """What the watch announces (here: the certificate ends in days) is a list with ONTAP's names and fields."""
+    aged = pki.client_ca.issue(
+        (), common_name="keystead", purpose="client", key=pki.client.key, starts=-100 * DAY, ends=10 * DAY
+    )
+    certificate = SecurityCertificate(
+        type="client",
+        public_certificate=aged.certificate_pem,
+        private_key=aged.key_pem,
+        name=f"{installed.svm.name}-aged",
+    )
+    certificate.post(hydrate=True)
+    replace(installed, client=certificate).key_manager(installed.servers[0]).post()
     wanted = {"message.name": "mgmtgwd.certificate.expiring"}
     deadline = time.monotonic() + ANNOUNCED_WITHIN_S
     while EmsEvent.count_collection(**wanted) == 0:
