@@ -12,7 +12,7 @@ from keystead.api.hal import segment
 from keystead.api.operations import listing, showing
 from keystead.api.resource import Field, Group, Resource
 from keystead.api.resources.cluster import node_link
-from keystead.api.resources.svms import svm_link
+from keystead.api.resources.owner import svm_shown
 from keystead.api.values import TEXT, TIME, UUID, integer, one_of, place_in_list
 from keystead.core.events import SOURCE
 from keystead.core.query import Read
@@ -87,14 +87,7 @@ EVENTS = Resource(
             get=lambda view: f"{view.event.name}: {view.log_message}",
         ),
         Field(name="source", type=TEXT, help="The program that announced it.", get=lambda _: SOURCE),
-        Group(
-            name="svm",
-            help="Whose it is; absent for the cluster's, and once the SVM is deleted.",
-            get=attrgetter("event.svm"),
-            link=svm_link,
-        ),
-        Field(name="svm.uuid", type=UUID, help="The SVM's identifier.", get=attrgetter("uuid"), column="svm_uuid"),
-        Field(name="svm.name", type=TEXT, help="The SVM's name.", get=attrgetter("name"), column="svm_name"),
+        *svm_shown(attrgetter("event.svm"), "Whose it is; absent for the cluster's, and once the SVM is deleted."),
     ),
     link=event_link,
     key="index",

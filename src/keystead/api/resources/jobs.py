@@ -10,7 +10,7 @@ from keystead.api.collections import Collection
 from keystead.api.request import single_slashes
 from keystead.api.resource import Field, Group, Resource
 from keystead.api.resources.cluster import node_link
-from keystead.api.resources.svms import svm_link
+from keystead.api.resources.owner import svm_shown
 from keystead.api.values import TEXT, TIME, UUID, integer, one_of
 from keystead.core.model import JobState
 from keystead.core.query import Read
@@ -96,14 +96,7 @@ JOBS = Resource(
         Group(name="node", help="The node that runs it.", get=attrgetter("node"), link=node_link),
         Field(name="node.uuid", type=UUID, help="The node's identifier.", get=attrgetter("uuid"), column="node"),
         Field(name="node.name", type=TEXT, help="The node's name.", get=attrgetter("name"), since="9.11"),
-        Group(
-            name="svm",
-            help="The SVM; absent for the cluster's jobs, and once the SVM is deleted.",
-            get=attrgetter("job.svm"),
-            link=svm_link,
-        ),
-        Field(name="svm.uuid", type=UUID, help="The SVM's identifier.", get=attrgetter("uuid"), column="svm_uuid"),
-        Field(name="svm.name", type=TEXT, help="The SVM's name.", get=attrgetter("name"), column="svm_name"),
+        *svm_shown(attrgetter("job.svm"), "The SVM; absent for the cluster's jobs, and once the SVM is deleted."),
     ),
     link=lambda view: job_link(_uuid(view)),
     links={"results": _results},

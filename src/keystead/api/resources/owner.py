@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.resource import Field, Group
 from keystead.api.resources.svms import svm_link
-from keystead.api.values import UUID, one_of, text
+from keystead.api.values import TEXT, UUID, one_of, text
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from keystead.core.model import Svm
+
+
+def svm_shown(svm_of: Callable[[Any], Svm | None], help_: str) -> tuple[Field | Group, ...]:
+    """``svm`` of an object that is read only."""
+    return (
+        Group(name="svm", help=help_, get=svm_of, link=svm_link),
+        Field(name="svm.uuid", type=UUID, help="The SVM's identifier.", get=attrgetter("uuid"), column="svm_uuid"),
+        Field(name="svm.name", type=TEXT, help="The SVM's name.", get=attrgetter("name"), column="svm_name"),
+    )
 
 
 def owner_fields(
