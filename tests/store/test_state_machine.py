@@ -135,6 +135,7 @@ def _run(server: PostgresServer, examples: int, steps_in_one: int) -> None:
     )
 
 
+@pytest.mark.timeout(300)
 def test_both_engines_answer_alike(postgres: PostgresServer) -> None:
     """A few sequences of changes and reads."""
     _run(postgres, 5, 10)
