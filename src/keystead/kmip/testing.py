@@ -1,12 +1,14 @@
 """A key server in this process, over real TLS on a loopback port, for tests of KMIP clients.
 
-It really stores objects (see :mod:`keystead.kmip.responder`) and can be told to misbehave, by operation or at the door.
-It is no key server for anything else: keys lie in clear in memory.
+It really stores objects (see :mod:`keystead.kmip.responder`), plays any kind of key server
+(:mod:`keystead.kmip.profiles`), alone or in a cluster (:func:`~keystead.kmip.responder.cluster`), and can be told to
+misbehave, by operation or at the door. It is no key server for anything else: keys lie in clear in memory.
 
 ::
 
     async with KeyServer(context) as server:
-        server.faults[Operation.GET] = silence
+        server.responder.profile = PROFILES["names stay taken"]
+        server.faults[Operation.REGISTER] = first(1, reset)  # it is done, and the answer is lost
         ...  # connect to ("127.0.0.1", server.port)
 """
 
@@ -14,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import struct
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from keystead.kmip import tags, tls, ttlv
 from keystead.kmip.connection import ServerConnection, State
@@ -32,23 +35,41 @@ if TYPE_CHECKING:
     from keystead.kmip.messages import RequestMessage
 
 
-class Exchange:
-    """One request as a fault sees it: the connection, and the bytes that a sound server would answer."""
+_COMMON_NAME: Final = bytes.fromhex("0603550403")
+"""The object identifier of the attribute, encoded in DER (X.520)."""
 
-    def __init__(self, stream: tls.Stream, sock: socket.socket, answer: bytes) -> None:
+
+class Exchange:
+    """One request as a fault sees it: the connection, and what a sound server would answer."""
+
+    def __init__(self, stream: tls.Stream, sock: socket.socket, perform: Callable[[], bytes]) -> None:
         self.stream = stream
-        self.answer = answer
         self._sock = sock
+        self._perform = perform
+
+    @functools.cached_property
+    def answer(self) -> bytes:
+        """The bytes of the sound answer; the request is carried out when they are asked for first."""
+        return self._perform()
 
     def reset(self) -> None:
         """Close with a TCP reset."""
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        _linger_not(self._sock)
         self._sock.close()
+
+
+def _linger_not(sock: socket.socket) -> None:
+    """Have the close of a socket reset its connection."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 if TYPE_CHECKING:
     Fault = Callable[[Exchange], Awaitable[None]]
     """Stands in for sending the answer. It may close the connection; if not, the next request is read."""
+
+
+async def _sound(exchange: Exchange) -> None:
+    await exchange.stream.send(exchange.answer)
 
 
 async def silence(exchange: Exchange) -> None:
@@ -105,17 +126,43 @@ def delay(seconds: float) -> Fault:
 
     async def fault(exchange: Exchange) -> None:
         await asyncio.sleep(seconds)
-        await exchange.stream.send(exchange.answer)
+        await _sound(exchange)
 
     return fault
+
+
+def held(event: asyncio.Event) -> Fault:
+    """Answer soundly, but not before ``event`` is set."""
+
+    async def fault(exchange: Exchange) -> None:
+        await event.wait()
+        await _sound(exchange)
+
+    return fault
+
+
+def first(count: int, fault: Fault) -> Fault:
+    """Make so many exchanges fail; those after them are sound."""
+    left = count
+
+    async def limited(exchange: Exchange) -> None:
+        nonlocal left
+        left -= 1
+        await (fault if left >= 0 else _sound)(exchange)
+
+    return limited
 
 
 class KeyServer:
     """The server. ``context`` is a server-side SSLContext, whose ``verify_mode`` decides about client certificates.
 
-    ``responder`` answers; its ``refusals`` make operations fail. ``faults`` (by the operation of a batch's first item)
-    break the exchange itself. With ``send_alert=False`` a client certificate is refused without a TLS alert.
+    ``responder`` answers; its ``refusals`` make operations fail. ``faults`` break the exchange itself, by the operation
+    of a batch's first item: the request is carried out, then the fault stands in for sending the answer.
+    ``request_faults`` come before: unless such a fault asks for the answer, the request is not carried out, as if it
+    had been lost on the way. With ``send_alert=False`` a client certificate is refused without a TLS alert.
     ``requests`` and ``failures`` are what came, for assertions.
+
+    A server that was left can be entered again: it comes back on its port, with its objects.
     """
 
     def __init__(
@@ -124,23 +171,26 @@ class KeyServer:
         responder: Responder | None = None,
         *,
         host: str = "127.0.0.1",
+        port: int = 0,
         send_alert: bool = True,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.responder = responder or Responder()
         self.faults: dict[int, Fault] = {}
+        self.request_faults: dict[int, Fault] = {}
         self.requests: list[RequestMessage] = []
         self.failures: list[KMIPError] = []
         self.host = host
-        self.port = 0
+        self.port = port
         self._context = context
         self._send_alert = send_alert
         self._limits = limits
         self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], socket.socket] = {}
 
     async def __aenter__(self) -> Self:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        self._listener = socket.create_server((self.host, 0), family=family, backlog=128)
+        self._listener = socket.create_server((self.host, self.port), family=family, backlog=128)
         self._listener.settimeout(0)
         self.port = self._listener.getsockname()[1]
         self._start(self._accept())
@@ -154,16 +204,25 @@ class KeyServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._listener.close()
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def disconnect(self) -> None:
+        """Reset all open connections; new ones are welcome."""
+        for task, sock in self._serving.items():
+            _linger_not(sock)
+            task.cancel()
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self) -> None:
         while True:
             sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
             sock.settimeout(0)
-            self._start(self._serve(sock))
+            task = self._start(self._serve(sock))
+            self._serving[task] = sock
+            task.add_done_callback(self._serving.pop)
 
     async def _serve(self, sock: socket.socket) -> None:
         try:
@@ -178,6 +237,7 @@ class KeyServer:
 
     async def _converse(self, stream: tls.Stream, sock: socket.socket) -> None:
         connection = ServerConnection(self._limits)
+        client = _common_name(stream.peer_certificate or b"")
         with contextlib.closing(stream):
             while connection.state is not State.CLOSED and sock.fileno() >= 0:
                 request = connection.next_request()
@@ -185,6 +245,25 @@ class KeyServer:
                     connection.receive_data(await stream.receive())
                     continue
                 self.requests.append(request)
-                answer = connection.send_response(self.responder.respond(request))
-                fault = self.faults.get(request.batch_item[0].operation) if request.batch_item else None
-                await (fault(Exchange(stream, sock, answer)) if fault else stream.send(answer))
+                perform = functools.partial(self._perform, connection, request, client)
+                await self._answer(request, Exchange(stream, sock, perform))
+
+    def _perform(self, connection: ServerConnection, request: RequestMessage, client: str | None) -> bytes:
+        return connection.send_response(self.responder.respond(request, client))
+
+    async def _answer(self, request: RequestMessage, exchange: Exchange) -> None:
+        operation = request.batch_item[0].operation if request.batch_item else 0
+        fault = self.request_faults.get(operation)
+        if fault is None:
+            exchange.answer  # noqa: B018 - whatever becomes of the answer, the request is carried out
+            fault = self.faults.get(operation, _sound)
+        await fault(exchange)
+
+
+def _common_name(certificate: bytes) -> str | None:
+    """Return the common name in a certificate (DER): the last one, since the subject follows the issuer."""
+    start = certificate.rfind(_COMMON_NAME) + len(_COMMON_NAME)
+    if start < len(_COMMON_NAME):
+        return None
+    length = certificate[start + 1]  # of a string of at most 64 characters, so it is one byte
+    return certificate[start + 2 : start + 2 + length].decode(errors="replace")
