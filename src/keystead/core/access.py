@@ -1,8 +1,8 @@
 """What each built-in role may do: one table from path to access, and the access that a method needs.
 
 The same table is shown by ``/security/roles``. Pure. Source: ONTAP REST API reference, "REST roles": a privilege is a
-path and everything beneath it, the longest that fits counts, GET needs ``readonly``, POST ``read_create``, PATCH
-``read_modify``, DELETE ``all``.
+path and everything beneath it, ``*`` stands for any one segment, the longest that fits counts; GET needs ``readonly``,
+POST ``read_create``, PATCH ``read_modify``, DELETE ``all``.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ _OF_EVERY_SVM_ACCOUNT = (
     Privilege("/api/svm/svms", Access.READONLY),
 )
 
+RETRIEVE = "/api/security/key-managers/*/volume-keys/*/retrieve"
+"""Where key material leaves: for ``key-reader`` alone, which nothing else implies."""
+
+_NO_MATERIAL = Privilege(RETRIEVE, Access.NONE)
+
 _KEY_MANAGEMENT = (
     "/api/security/certificate-signing-request",
     "/api/security/certificates",
@@ -75,23 +80,37 @@ def _table(*privileges: Privilege) -> tuple[Privilege, ...]:
 
 
 PRIVILEGES = {
-    Role.ADMIN: _table(Privilege("/api", Access.ALL)),
+    Role.ADMIN: _table(Privilege("/api", Access.ALL), _NO_MATERIAL),
     Role.READONLY: _table(Privilege("/api", Access.READONLY), *_OWN_ACCOUNT),
-    Role.VSADMIN: _table(*_OF_EVERY_SVM_ACCOUNT, *(Privilege(path, Access.ALL) for path in _KEY_MANAGEMENT)),
+    Role.VSADMIN: _table(
+        *_OF_EVERY_SVM_ACCOUNT, *(Privilege(path, Access.ALL) for path in _KEY_MANAGEMENT), _NO_MATERIAL
+    ),
     Role.VSADMIN_READONLY: _table(
         *_OF_EVERY_SVM_ACCOUNT, *(Privilege(path, Access.READONLY) for path in _KEY_MANAGEMENT)
+    ),
+    Role.KEY_READER: _table(
+        *(Privilege("/api", Access.NONE), Privilege("/api/cluster", Access.READONLY), *_OWN_ACCOUNT),
+        *(Privilege("/api/cluster/nodes", Access.NONE), Privilege("/api/security/login/whoami", Access.READONLY)),
+        *(Privilege("/api/security/key-managers", Access.READONLY), Privilege(RETRIEVE, Access.READ_CREATE)),
     ),
 }
 """THE table. An SVM role grants it on the account's own SVM only: the rest is as if it did not exist."""
 
-CLUSTER_ROLES = (Role.ADMIN, Role.READONLY)
-SVM_ROLES = (Role.VSADMIN, Role.VSADMIN_READONLY)
+CLUSTER_ROLES = (Role.ADMIN, Role.READONLY, Role.KEY_READER)
+SVM_ROLES = (Role.VSADMIN, Role.VSADMIN_READONLY, Role.KEY_READER)
 
 
 def access_to(role: Role, path: str) -> Access:
     """What a role grants on a path, as written in a request without doubled slashes: the longest fitting row's."""
-    fitting = [row for row in PRIVILEGES[role] if path == row.path or path.startswith(f"{row.path}/")]
-    return fitting[-1].access if fitting else PRIVILEGES[role][0].access
+    segments = path.split("/")
+    fitting = [row for row in PRIVILEGES[role] if _fits(row.path.split("/"), segments)]
+    return max(fitting, key=lambda row: row.path.count("/"), default=PRIVILEGES[role][0]).access
+
+
+def _fits(pattern: list[str], segments: list[str]) -> bool:
+    return len(pattern) <= len(segments) and all(
+        wanted in ("*", found) for wanted, found in zip(pattern, segments, strict=False)
+    )
 
 
 def is_allowed(role: Role, method: str, path: str) -> bool:

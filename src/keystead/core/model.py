@@ -98,7 +98,8 @@ class Certificate:
 class KeyManager:
     """An external key manager configuration; ``svm`` is None for the cluster's (scope ``cluster``).
 
-    The certificates are uuids: they can name certificates that are gone (ONTAP code 65536821).
+    The certificates are uuids: they can name certificates that are gone (ONTAP code 65536821). ``min_copies`` is how
+    many replication domains must hold a key before it is acknowledged; 0 for a majority.
     """
 
     uuid: str
@@ -108,6 +109,7 @@ class KeyManager:
     server_ca_certificates: tuple[str, ...]
     policy: str = ""
     configuration_name: str = "default"
+    min_copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ class KeyServer:
     """A primary key server of a key manager. Times are whole seconds; ``position`` is the order of creation.
 
     ``secondary_key_servers`` are hosts as the caller wrote them; they use the primary's port. ``tls_server_name`` is
-    the name to send as SNI and to verify instead of the host; empty for the host itself.
+    the name to send as SNI and to verify instead of the host; empty for the host itself. Servers with the same
+    ``replication_domain`` are declared to be one replicated cluster; empty where that is left to be found out.
     """
 
     uuid: str
@@ -127,6 +130,7 @@ class KeyServer:
     username: str
     secondary_key_servers: tuple[str, ...]
     tls_server_name: str = ""
+    replication_domain: str = ""
     sealed_password: bytes | None = field(default=None, repr=False)
 
 
@@ -221,12 +225,13 @@ class Job:
 
 
 class Role(StrEnum):
-    """Built-in roles: two of cluster accounts, two of SVM accounts."""
+    """Built-in roles: two of cluster accounts, two of SVM accounts, and the one that may read keys, of either."""
 
     ADMIN = "admin"
     READONLY = "readonly"
     VSADMIN = "vsadmin"
     VSADMIN_READONLY = "vsadmin-readonly"
+    KEY_READER = "key-reader"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 One call at a time, one deadline per call however slowly bytes drip. A call that was sent and whose answer was not read
 to the end, for whatever reason, closes the connection; nothing is ever repeated here, as a lost Create or Register may
-have happened. There is no pool, no resumption and no batching. It does no TLS and no resolving: it is given a stream.
+have happened. It does no TLS and no resolving: it is given a stream. ``pool.py`` shares connections out; the client in
+``pipeline.py`` has several calls at a time.
 KMIP 1.4 section 4, KMIP 2.1 section 6.
 """
 # ruff: noqa: ASYNC109 - a time-out for the whole call is the contract; a caller's own asyncio.timeout() works as well
@@ -14,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from keystead.kmip.attributes import TAGS, Attribute, Attributes, RevocationReason, TemplateAttribute, VendorAttribute
 from keystead.kmip.connection import Answer, ClientConnection, State
-from keystead.kmip.enums import ObjectType, QueryFunction, ResultReason, ResultStatus, RevocationReasonCode
+from keystead.kmip.enums import (
+    BatchErrorContinuationOption,
+    ObjectType,
+    QueryFunction,
+    ResultReason,
+    ResultStatus,
+    RevocationReasonCode,
+)
 from keystead.kmip.errors import (
     LocalProtocolError,
     NoCommonVersion,
@@ -23,7 +31,7 @@ from keystead.kmip.errors import (
     TransportError,
 )
 from keystead.kmip.headers import Authentication, Credential, ProtocolVersion, RequestHeader, ResponseHeader
-from keystead.kmip.messages import OPERATIONS, RequestBatchItem, RequestMessage
+from keystead.kmip.messages import OPERATIONS, PAYLOADS, RequestBatchItem, RequestMessage, ResponseBatchItem
 from keystead.kmip.payloads.activate import ActivateRequestPayload, ActivateResponsePayload
 from keystead.kmip.payloads.add_attribute import AddAttributeRequestPayload, AddAttributeResponsePayload
 from keystead.kmip.payloads.create import CreateRequestPayload, CreateResponsePayload
@@ -47,6 +55,10 @@ if TYPE_CHECKING:
 
 ResponseT = TypeVar("ResponseT", bound="Structure")
 
+if TYPE_CHECKING:
+    BatchResult = Structure | OperationFailed | None
+    """What came of one item of a batch: its response payload, its failure, or no answer."""
+
 
 class ByteStream(Protocol):
     """What the client needs of a connection; :class:`keystead.kmip.tls.Stream` is one."""
@@ -56,6 +68,9 @@ class ByteStream(Protocol):
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the end of the stream."""
+
+    def silent(self) -> bool:
+        """Whether the peer has neither closed nor sent data, found out without waiting."""
 
     def close(self) -> None:
         """Close at once; closing twice is fine."""
@@ -68,7 +83,7 @@ class Client:
     Every operation takes ``timeout``, the seconds that the whole call may take, and raises OperationFailed,
     RemoteProtocolError, TTLVError or TransportError; LocalProtocolError is the caller's own mistake and sends nothing.
     After any error but OperationFailed and LocalProtocolError the connection is closed. Unique Identifiers may be
-    ``None`` only inside a batch, so never here.
+    ``None`` only inside a :meth:`batch`.
     """
 
     def __init__(
@@ -82,7 +97,7 @@ class Client:
         self._stream = stream
         self._authentication = Authentication((credential,)) if credential else None
         self._connection = ClientConnection(limits)
-        self._headers: dict[Version, RequestHeader] = {}
+        self._headers: dict[tuple[Version, int, int | None], RequestHeader] = {}
         self.version = version
         self.offered: tuple[Version, ...] = ()
         """The versions that the server named in :meth:`negotiate`."""
@@ -92,6 +107,11 @@ class Client:
     def usable(self) -> bool:
         """Whether another call may be made on this connection."""
         return self._connection.state is State.IDLE
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is usable and the server has neither closed it nor spoken unasked, as far as can be seen now."""
+        return self.usable and self._stream.silent()
 
     def close(self) -> None:
         """Close the connection at once; closing twice is fine."""
@@ -110,7 +130,7 @@ class Client:
             async with asyncio.timeout(timeout):
                 self.offered = await self._offered(versions)
         except TimeoutError as error:  # the call inside was cancelled, which closed the connection
-            raise _too_late() from error
+            raise too_late() from error
         common = [version for version in self.offered if version in versions]
         if not common:
             raise NoCommonVersion(self.offered)
@@ -258,7 +278,35 @@ class Client:
         """Destroy an object's key material; an Active one must be revoked first."""
         return await self._call(DestroyRequestPayload(unique_identifier), DestroyResponsePayload, timeout)
 
-    # --- one call ---
+    # --- several at once ---
+
+    async def batch(
+        self,
+        payloads: Sequence[Structure],
+        *,
+        on_error: BatchErrorContinuationOption = BatchErrorContinuationOption.STOP,
+        timeout: float | None = None,
+    ) -> list[BatchResult]:
+        """Ask for several operations in one message, which are carried out in this order (KMIP 1.4 section 6.13).
+
+        ``payloads`` are request payloads; from the second on one may leave out its Unique Identifier and means the ID
+        Placeholder. Returned is for each its response payload, its OperationFailed, or ``None`` when the server did not
+        answer it, as after a failure with Stop. When the server refused the whole message, each has that failure.
+        """
+        if not payloads:
+            return []
+        answer = await self._exchange(self._request(self.version, payloads, on_error), timeout)
+        return [self._result(answer, *pair) for pair in zip(payloads, answer.items, strict=True)]
+
+    async def get_many(
+        self, unique_identifiers: Iterable[str], *, timeout: float | None = None
+    ) -> list[GetResponsePayload | OperationFailed | None]:
+        """Read several objects with their key material in one message; what :meth:`batch` returns, in their order."""
+        payloads = [GetRequestPayload(identifier) for identifier in unique_identifiers]
+        results = await self.batch(payloads, on_error=BatchErrorContinuationOption.CONTINUE, timeout=timeout)
+        return cast("list[GetResponsePayload | OperationFailed | None]", results)
+
+    # --- one exchange ---
 
     def _attributes(self, attributes: Iterable[Attribute]) -> dict[str, Any]:
         if self.version < V2_0:
@@ -266,16 +314,31 @@ class Client:
         return {"attributes": Attributes(tuple(attributes))}
 
     def _object_attributes(self, attributes: Iterable[Attribute]) -> dict[str, Any]:
-        if self.version < V2_0:
-            return {"template_attribute": TemplateAttribute(attribute=tuple(attributes))}
-        return self._attributes(attributes)
+        own = self._attributes(attributes)
+        return {"template_attribute": TemplateAttribute(**own)} if self.version < V2_0 else own
 
-    def _header(self, version: Version) -> RequestHeader:
-        if version not in self._headers:
-            self._headers[version] = RequestHeader(
-                ProtocolVersion(*version), authentication=self._authentication, batch_order_option=True, batch_count=1
+    def _header(self, version: Version, count: int, on_error: int | None) -> RequestHeader:
+        key = version, count, on_error
+        if key not in self._headers:
+            self._headers[key] = RequestHeader(
+                ProtocolVersion(*version),
+                authentication=self._authentication,
+                batch_error_continuation_option=on_error,
+                batch_order_option=True,
+                batch_count=count,
             )
-        return self._headers[version]
+        return self._headers[key]
+
+    def _identifiers(self, count: int) -> Iterable[bytes | None]:
+        """Return Unique Batch Item IDs, distinct within the message; one item needs none."""
+        return [number.to_bytes(8, "big") for number in range(count)] if count > 1 else [None]
+
+    def _request(self, version: Version, payloads: Sequence[Structure], on_error: int | None = None) -> RequestMessage:
+        items = [
+            RequestBatchItem(OPERATIONS[type(payload)], unique_batch_item_id=identifier, request_payload=payload)
+            for payload, identifier in zip(payloads, self._identifiers(len(payloads)), strict=True)
+        ]
+        return RequestMessage(self._header(version, len(items), on_error), tuple(items))
 
     async def _call(
         self,
@@ -284,27 +347,32 @@ class Client:
         timeout: float | None,
         header_version: Version | None = None,
     ) -> ResponseT:
-        operation = OPERATIONS[type(payload)]
-        header = self._header(header_version or self.version)
-        item = RequestBatchItem(operation, request_payload=payload)
-        data = self._connection.send_request(RequestMessage(header, (item,)))
-        answer = await self._exchange(data, timeout)
-        self.response_header = answer.message.response_header
-        result = answer.items[0]
-        if result is not None and result.result_status != ResultStatus.SUCCESS:
-            raise OperationFailed(
-                operation,
-                result.result_status,
-                result.result_reason,
-                result.result_message,
-                self.response_header.protocol_version.version,
-            )
-        if result is None or not isinstance(result.response_payload, response):
-            self.close()
-            raise RemoteProtocolError("the answer lacks its payload")
-        return result.response_payload
+        answer = await self._exchange(self._request(header_version or self.version, (payload,)), timeout)
+        result = self._result(answer, payload, answer.items[0])
+        if isinstance(result, OperationFailed):
+            raise result
+        if not isinstance(result, response):
+            raise self._no_payload()
+        return result
 
-    async def _exchange(self, data: bytes, timeout: float | None) -> Answer:
+    def _result(self, answer: Answer, payload: Structure, item: ResponseBatchItem | None) -> BatchResult:
+        self.response_header = answer.message.response_header
+        if item is None:
+            return None
+        operation = OPERATIONS[type(payload)]
+        if item.result_status != ResultStatus.SUCCESS:
+            version = self.response_header.protocol_version.version
+            return OperationFailed(operation, item.result_status, item.result_reason, item.result_message, version)
+        if not isinstance(item.response_payload, PAYLOADS[operation][1]):
+            raise self._no_payload()
+        return item.response_payload
+
+    def _no_payload(self) -> RemoteProtocolError:
+        self.close()
+        return RemoteProtocolError("the answer lacks its payload")
+
+    async def _exchange(self, request: RequestMessage, timeout: float | None) -> Answer:
+        data = self._connection.send_request(request)
         try:
             async with asyncio.timeout(timeout):
                 await self._stream.send(data)
@@ -316,13 +384,14 @@ class Client:
                 raise TransportError("exchange", "the server closed the connection before it had answered")
         except TimeoutError as error:
             self.close()
-            raise _too_late() from error
+            raise too_late() from error
         except BaseException:
             self.close()
             raise
 
 
-def _too_late() -> TransportError:
+def too_late() -> TransportError:
+    """Return the error of a deadline that passed after sending; raise it from the TimeoutError."""
     return TransportError("exchange", "no complete answer came in time")
 
 

@@ -1,7 +1,7 @@
 """The protocol on one connection without any I/O: messages to bytes, and bytes to messages.
 
 It never waits, reads a clock or opens a socket. One request is in flight at a time, since nothing in the specification
-says that a server must answer several in order. The caller's duty is to send what ``send_*`` returned, to feed what
+says that a server must answer several in order; a client may be told to have more. The caller's duty is to send what ``send_*`` returned, to feed what
 came, ``b""`` at the end of the stream, and to close the transport when ``state`` is CLOSED. A connection whose answer
 was not read to the end is BUSY or CLOSED, never IDLE: only an IDLE one may be used again.
 KMIP 1.4 sections 7 and 9.1.
@@ -9,6 +9,7 @@ KMIP 1.4 sections 7 and 9.1.
 
 from __future__ import annotations
 
+from collections import deque
 from enum import IntEnum, auto
 from typing import Final, NamedTuple
 
@@ -32,7 +33,7 @@ class State(IntEnum):
     IDLE = auto()
     """A request may come."""
     BUSY = auto()
-    """A request is there and not answered yet."""
+    """A request is there and not answered yet (several, of a client that pipelines)."""
     CLOSED = auto()
     """Nothing more: close the transport."""
 
@@ -42,12 +43,18 @@ class Event(IntEnum):
 
     REQUEST = auto()
     RESPONSE = auto()
+    FURTHER_REQUEST = auto()
+    """A client that pipelines sends a request while others are not answered yet."""
+    EARLIER_RESPONSE = auto()
+    """A response came that leaves others to come."""
     CLOSE = auto()
     """We closed, the peer closed, or the peer broke the protocol."""
 
 
 TRANSITIONS: Final = {
     (State.IDLE, Event.REQUEST): State.BUSY,
+    (State.BUSY, Event.FURTHER_REQUEST): State.BUSY,
+    (State.BUSY, Event.EARLIER_RESPONSE): State.BUSY,
     (State.BUSY, Event.RESPONSE): State.IDLE,
     (State.IDLE, Event.CLOSE): State.CLOSED,
     (State.BUSY, Event.CLOSE): State.CLOSED,
@@ -132,17 +139,21 @@ class _Connection:
 
 
 class ClientConnection(_Connection):
-    """The client's side: one request, then its answer."""
+    """The client's side: one request, then its answer.
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    With ``depth`` above 1 so many requests may await their answers, which must come in the order of the requests.
+    """
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, *, depth: int = 1) -> None:
         super().__init__(_RESPONSE, limits)
-        self._request: RequestMessage | None = None
+        self._depth = depth
+        self._requests: deque[RequestMessage] = deque()
 
     def send_request(self, request: RequestMessage) -> bytes:
         """Return the bytes of a request, all of which must now be sent.
 
         Raises LocalProtocolError, the state unchanged, for a message that cannot be encoded, for a batch of several
-        items without distinct Unique Batch Item IDs, and unless the connection is IDLE.
+        items without distinct Unique Batch Item IDs, and unless the connection is IDLE or has room for a further one.
         """
         if self.state is State.IDLE and self._buffer:
             raise LocalProtocolError("bytes are waiting that nobody asked for")
@@ -154,12 +165,12 @@ class ClientConnection(_Connection):
             if None in identifiers or len(identifiers) < len(items):
                 raise LocalProtocolError("the items of a batch need distinct Unique Batch Item IDs")
         data = encode_request(request)
-        self._move(Event.REQUEST)
-        self._request = request
+        self._move(Event.FURTHER_REQUEST if 0 < len(self._requests) < self._depth else Event.REQUEST)
+        self._requests.append(request)
         return data
 
     def next_answer(self) -> Answer | None:
-        """Return the answer once all of it is there, else ``None``.
+        """Return the first answer once all of it is there, else ``None``.
 
         Raises TTLVError or RemoteProtocolError, the connection then being CLOSED, for an answer that cannot be read or
         is not one to the request, and for bytes that nobody asked for.
@@ -171,20 +182,19 @@ class ClientConnection(_Connection):
             raise
 
     def _read_answer(self) -> Answer | None:
-        request = self._request
-        if request is None:
+        if not self._requests:
             if self._buffer:
                 raise RemoteProtocolError("bytes came that nobody asked for")
             return None
         data = self._next_message()
         if data is None:
             return None
-        if self._buffer:
+        request = self._requests.popleft()
+        if self._buffer and not self._requests:
             raise RemoteProtocolError("bytes follow the answer")
         message = decode_response(data, self._limits)
         answer = Answer(message, match(request, message))
-        self._request = None
-        self._move(Event.RESPONSE)
+        self._move(Event.EARLIER_RESPONSE if self._requests else Event.RESPONSE)
         return answer
 
 

@@ -17,11 +17,19 @@ from __future__ import annotations
 
 
 class KMIPError(Exception):
-    """Root of every error that this library raises on purpose."""
+    """Root of every error that this library raises on purpose.
+
+    ``sent`` is false only when it is certain that the peer was sent nothing of the caller's request, which may then be
+    repeated, whatever it is. Otherwise the peer may have carried it out.
+    """
+
+    sent: bool = True
 
 
 class LocalProtocolError(KMIPError):
     """The caller asked for something that the protocol forbids; the connection's state is unchanged."""
+
+    sent = False
 
 
 class RemoteProtocolError(KMIPError):
@@ -81,3 +89,4 @@ class TransportError(KMIPError):
     def __init__(self, phase: str, message: str) -> None:
         super().__init__(message)
         self.phase = phase
+        self.sent = phase == "exchange"

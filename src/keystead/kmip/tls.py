@@ -19,49 +19,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from keystead.kmip.alerts import ALERTS
 from keystead.kmip.errors import TransportError
+from keystead.kmip.sessions import Attempt, Key
 
 if TYPE_CHECKING:
     import socket
+
+    from keystead.kmip.sessions import Sessions
 
 READ_SIZE: Final = 64 * 1024
 """Bytes asked for in one read: four full TLS records."""
 
 _READS_PER_TURN: Final = 16
 """Reads that find data never wait: without a pause a flooding peer would keep every timer of the loop from running."""
-
-ALERTS: Final[dict[str, int]] = {
-    "SSLV3_ALERT_UNEXPECTED_MESSAGE": 10,
-    "SSLV3_ALERT_BAD_RECORD_MAC": 20,
-    "TLSV1_ALERT_DECRYPTION_FAILED": 21,
-    "TLSV1_ALERT_RECORD_OVERFLOW": 22,
-    "SSLV3_ALERT_DECOMPRESSION_FAILURE": 30,
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": 40,
-    "SSLV3_ALERT_NO_CERTIFICATE": 41,
-    "SSLV3_ALERT_BAD_CERTIFICATE": 42,
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": 43,
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": 44,
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": 45,
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": 46,
-    "SSLV3_ALERT_ILLEGAL_PARAMETER": 47,
-    "TLSV1_ALERT_UNKNOWN_CA": 48,
-    "TLSV1_ALERT_ACCESS_DENIED": 49,
-    "TLSV1_ALERT_DECODE_ERROR": 50,
-    "TLSV1_ALERT_DECRYPT_ERROR": 51,
-    "TLSV1_ALERT_EXPORT_RESTRICTION": 60,
-    "TLSV1_ALERT_PROTOCOL_VERSION": 70,
-    "TLSV1_ALERT_INSUFFICIENT_SECURITY": 71,
-    "TLSV1_ALERT_INTERNAL_ERROR": 80,
-    "TLSV1_ALERT_INAPPROPRIATE_FALLBACK": 86,
-    "TLSV1_ALERT_USER_CANCELLED": 90,
-    "TLSV1_ALERT_NO_RENEGOTIATION": 100,
-    "TLSV13_ALERT_MISSING_EXTENSION": 109,
-    "TLSV1_UNSUPPORTED_EXTENSION": 110,
-    "TLSV1_UNRECOGNIZED_NAME": 112,
-    "TLSV1_BAD_CERTIFICATE_STATUS_RESPONSE": 113,
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": 116,
-}
-"""OpenSSL's reason name for an alert that the *peer* sent -> its number (RFC 8446 section 6)."""
 
 # The first byte of a TLS record and of a handshake message inside it (RFC 8446 sections 5.1 and 4).
 _RECORD_TYPES: Final = frozenset({20, 21, 22, 23})
@@ -97,8 +68,11 @@ class TLSError(TransportError):
 
     ``alert`` is the number of the alert that the peer sent, ``verify_code`` OpenSSL's X509_V_ERR_* when we refused the
     peer's certificate, ``reason`` OpenSSL's symbol for the error; each is ``None`` where it does not apply.
-    ``peer_chain`` holds the certificates (DER) that the peer had shown, trusted or not.
+    ``peer_chain`` holds the certificates (DER) that the peer had shown, trusted or not. ``resuming`` says that a
+    session had been offered and no data had come: a full handshake may do better.
     """
+
+    resuming = False
 
     def __init__(
         self, phase: str, message: str, evidence: Evidence, peer_chain: tuple[bytes, ...], cause: OSError
@@ -118,11 +92,13 @@ async def handshake(
     server_name: str | None,
     server_side: bool = False,
     send_alert: bool = True,
+    sessions: Sessions | None = None,
 ) -> Stream:
     """Run the TLS handshake on a connected non-blocking socket and return the stream; the socket is the stream's now.
 
     ``server_name`` (a host name or an IP address without brackets) is checked against the peer's certificate and, when
-    it is a name, sent as SNI. ``send_alert=False`` makes a refusal silent, as some servers' are.
+    it is a name, sent as SNI. ``send_alert=False`` makes a refusal silent, as some servers' are. A client that is given
+    ``sessions`` resumes one of them if it can, and keeps its own there once data have come.
 
     A TLS 1.3 client's handshake ends before the server has looked at the client's certificate: a refusal comes out of
     the first :meth:`Stream.receive`.
@@ -132,7 +108,8 @@ async def handshake(
         ValueError: ``server_name`` is no host name (an empty or an over-long label).
     """
     try:
-        stream = Stream(sock, context, server_name=server_name, server_side=server_side)
+        attempt = Attempt(sessions, Key(sock.getpeername(), server_name, context)) if sessions is not None else None
+        stream = Stream(sock, context, server_name=server_name, server_side=server_side, attempt=attempt)
     except ValueError:  # a server name that no certificate could hold
         sock.close()
         raise
@@ -146,10 +123,12 @@ class Stream:
     One task at a time may receive and one may send. Any failure or cancellation closes the socket.
 
     After the handshake ``version`` is "TLSv1.2" or "TLSv1.3", ``cipher`` the suite's OpenSSL name, ``peer_certificate``
-    the peer's certificate (DER; ``None`` when it sent none) and ``handshake_seconds`` the time that it took.
+    the peer's certificate (DER; ``None`` when it sent none), ``handshake_seconds`` the time that it took and ``resumed``
+    whether it resumed a session.
     """
 
     __slots__ = (
+        "_attempt",
         "_client_certificate_sent",
         "_early",
         "_exchanging",
@@ -165,18 +144,30 @@ class Stream:
         "cipher",
         "handshake_seconds",
         "peer_certificate",
+        "resumed",
         "version",
     )
 
     def __init__(
-        self, sock: socket.socket, context: ssl.SSLContext, *, server_name: str | None, server_side: bool
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        *,
+        server_name: str | None,
+        server_side: bool,
+        attempt: Attempt | None = None,
     ) -> None:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+            self._incoming,
+            self._outgoing,
+            server_side=server_side,
+            server_hostname=server_name,
+            session=attempt.session if attempt else None,
         )
+        self._attempt = attempt
         self._early = b""  # the first bytes of the peer, enough to tell what it speaks
         self._client_certificate_sent = self._handshake_done = self._received = self._unwritable = False
         self._reads = 0
@@ -185,6 +176,7 @@ class Stream:
         self.cipher: str | None = None
         self.peer_certificate: bytes | None = None
         self.handshake_seconds = 0.0
+        self.resumed = False
 
     # --- what was seen ---
 
@@ -200,13 +192,14 @@ class Stream:
     def evidence(self) -> Evidence:
         """What was seen so far."""
         session = self._tls.session if self.version == "TLSv1.3" else None
+        offered = self._attempt.session if self._attempt else None
         return Evidence(
             spoke_tls=self._early[0] in _RECORD_TYPES and self._early[1:2] in {b"", b"\3"} if self._early else None,
             server_hello=self._early[:1] == bytes([_HANDSHAKE_RECORD])
             and self._early[_RECORD_HEADER:] == bytes([_SERVER_HELLO]),
             client_certificate_sent=self._client_certificate_sent,
             handshake_done=self._handshake_done,
-            ticket_received=session is not None and session.has_ticket,
+            ticket_received=session is not None and session.has_ticket and session != offered,
             received=self._received,
         )
 
@@ -238,11 +231,31 @@ class Stream:
                 except ssl.SSLWantReadError:
                     await self._flush()
                     await self._fill()
+                    continue
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                    return b""
-                else:
-                    self._received = self._received or bool(data)
-                    return data
+                    data = b""
+                if not self._received:
+                    self._note_first(data)
+                return data
+
+    def silent(self) -> bool:
+        """Whether the peer has neither closed nor sent data, found out without waiting. Only while nobody receives."""
+        try:
+            data = self._sock.recv(READ_SIZE)
+        except BlockingIOError:
+            if not (self._tls.pending() or self._incoming.pending or self._incoming.eof):
+                return True
+        except OSError:
+            return False
+        else:
+            self._take(data)
+        try:
+            self._tls.read(1)
+        except ssl.SSLWantReadError:  # at most a session ticket or a key update came
+            return True
+        except ssl.SSLError:
+            return False
+        return False
 
     def close(self) -> None:
         """Say goodbye if that needs no waiting, and close the socket. Closing twice is fine."""
@@ -275,9 +288,22 @@ class Stream:
         """Keep what OpenSSL forgets as soon as the connection fails."""
         self._handshake_done = True
         self.version = self._tls.version()
+        self.resumed = bool(self._tls.session_reused)
         suite = self._tls.cipher()
         self.cipher = suite[0] if suite else None
         self.peer_certificate = self._tls.getpeercert(binary_form=True)
+
+    def _note_first(self, data: bytes) -> None:
+        self._received = bool(data)
+        if self._attempt is None:
+            return
+        if data:
+            self._attempt.answered(self._tls)
+        else:
+            self._attempt.failed(resuming=self._resuming())
+
+    def _resuming(self) -> bool:
+        return self._attempt is not None and self._attempt.offered is not None and not self._received
 
     async def _flush(self) -> None:
         """Write what OpenSSL has ready. After a failed write only reading goes on."""
@@ -300,7 +326,9 @@ class Stream:
         self._reads += 1
         if self._reads % _READS_PER_TURN == 0:
             await asyncio.sleep(0)
-        data = await self._loop.sock_recv(self._sock, READ_SIZE)
+        self._take(await self._loop.sock_recv(self._sock, READ_SIZE))
+
+    def _take(self, data: bytes) -> None:
         if not data:
             self._incoming.write_eof()
             return
@@ -313,6 +341,9 @@ class Stream:
         failure = None
         if isinstance(error, OSError):
             failure = TLSError(phase, f"the connection failed ({phase})", self.evidence, self.peer_chain, error)
+            failure.resuming = self._resuming()
+            if self._attempt is not None:
+                self._attempt.failed(resuming=failure.resuming)
         self._sock.close()
         return failure
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from keystead.core.query_where import equal
+from keystead.service.key_ports import KeepingRows, KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -72,7 +73,7 @@ class Page:
         return replace(self, where=(*self.where, *equal(**equals)))
 
 
-class Transaction(Protocol):
+class Transaction(KeyRows, KeepingRows, Protocol):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.
 
     Every method raises StoreError when the database fails. ``lock=True`` (in a write) holds the row until the end.

@@ -40,7 +40,7 @@ def password_place(key_server: str) -> Place:
 class Prover:
     """Probes servers in the caller's turn, over mutual TLS with the key manager's certificates.
 
-    ``deadline`` is the time by which all proofs of a call that begins now must be done.
+    ``deadline`` is the time by which all proofs of a call that begins now must be done, ``longest_s`` seconds away.
     ``accepted`` makes what probes found this node's observations (:meth:`Observing.accepted`): whoever stores servers
     that were accepted calls it in the same transaction.
     """
@@ -48,6 +48,7 @@ class Prover:
     def __init__(self, gateway: KeyServerGateway, sealer: Sealer, queue: ProbeQueue, observing: Observing) -> None:
         self.accepted = observing.accepted
         self.deadline = queue.deadline
+        self.longest_s = queue.deadline_s
         self._gateway = gateway
         self._sealer = sealer
         self._queue = queue

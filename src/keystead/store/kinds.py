@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import bindparam, case, null, select
 
+from keystead.core.keys.model import Key, KeyState, KeyType
 from keystead.core.model import (
     Account,
     AuditRecord,
@@ -118,7 +119,7 @@ class Kind(Generic[T]):
 
 
 def _is_secret(column: Column[Any]) -> bool:
-    return column.name.startswith("sealed_") or column.name == "password_hash"
+    return column.name.startswith("sealed_") or column.name in {"password_hash", "digest"}
 
 
 def _svm_of(row: Row[Any]) -> Svm | None:
@@ -164,6 +165,7 @@ def _key_manager(row: Row[Any], server_cas: tuple[str, ...]) -> KeyManager:
         server_ca_certificates=server_cas,
         policy=row.policy,
         configuration_name=row.configuration_name,
+        min_copies=row.min_copies,
     )
 
 
@@ -178,6 +180,7 @@ def _key_server(row: Row[Any], secondaries: tuple[str, ...]) -> KeyServer:
         username=row.username,
         secondary_key_servers=secondaries,
         tls_server_name=row.tls_server_name,
+        replication_domain=row.replication_domain,
         sealed_password=row.sealed_password,
     )
 
@@ -225,6 +228,26 @@ def _event(row: Row[Any], _: tuple[str, ...]) -> Event:
     )
 
 
+def _key(row: Row[Any], _: tuple[str, ...]) -> Key:
+    return Key(
+        uuid=row.uuid,
+        key_id=row.key_id,
+        key_manager=row.key_manager,
+        svm=_svm_of(row),
+        name=row.name,
+        key_tag=row.key_tag,
+        key_type=KeyType(row.key_type),
+        state=KeyState(row.state),
+        length=row.length,
+        created=row.created,
+        digest=row.digest,
+        version=row.version,
+        committed=row.committed,
+        retired=row.retired,
+        purge_after=row.purge_after,
+    )
+
+
 def _audit_record(row: Row[Any], _: tuple[str, ...]) -> AuditRecord:
     return AuditRecord(**{name: row._mapping[name] for name in _AUDIT_FIELDS})  # noqa: SLF001 - as above
 
@@ -262,8 +285,10 @@ KEY_SERVER = Kind(KeyServer, tables.key_servers, "position", _key_server, tables
 ACCOUNT = Kind(Account, tables.accounts, "name", _account, identity="name")
 JOB = Kind(Job, tables.jobs, "uuid", _job)
 AUDIT_RECORD = Kind(AuditRecord, tables.audit_records, "key", _audit_record, identity="key")
+KEY = Kind(Key, tables.keys, "key_id", _key)
 EVENT = Kind(Event, tables.events, "key", _event, identity="key")
 
 KINDS: Mapping[type[Any], Kind[Any]] = {
-    kind.model: kind for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER, ACCOUNT, JOB, EVENT, AUDIT_RECORD)
+    kind.model: kind
+    for kind in (NODE, SVM, CERTIFICATE, KEY_MANAGER, KEY_SERVER, ACCOUNT, JOB, EVENT, AUDIT_RECORD, KEY)
 }

@@ -6,8 +6,10 @@ from keystead.store.administration import AdministrationRows
 from keystead.store.auditing import AuditRows
 from keystead.store.configuration import ConfigurationRows
 from keystead.store.jobs import JobRows
+from keystead.store.keeping import KeepingRows
+from keystead.store.keys import KeyRows
 from keystead.store.observed import ObservedRows
 
 
-class SqlTransaction(ConfigurationRows, AdministrationRows, AuditRows, JobRows, ObservedRows):
+class SqlTransaction(ConfigurationRows, AdministrationRows, AuditRows, JobRows, ObservedRows, KeyRows, KeepingRows):
     """Implements :class:`keystead.service.ports.Transaction` over a connection."""

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in migrations/versions, kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -118,6 +119,7 @@ nodes = Table(
     _integer("major"),
     _integer("minor"),
     Column("heard_at", UtcTimestamp, nullable=True),
+    _integer("epoch", server_default="0"),
 )
 
 svms = Table(
@@ -168,6 +170,7 @@ key_managers = Table(
     _text("client_certificate", index=True),
     _text("policy", server_default=text("''")),
     _text("configuration_name", server_default="default"),
+    _integer("min_copies", server_default="0"),
 )
 
 Index(
@@ -200,6 +203,7 @@ key_servers = Table(
     _text("username"),
     Column("sealed_password", LargeBinary, nullable=True),
     _text("tls_server_name", server_default=text("''")),
+    _text("replication_domain", server_default=text("''")),
     UniqueConstraint("key_manager", "address_key"),
     UniqueConstraint("key_manager", "position"),
 )
@@ -314,4 +318,175 @@ audit_heads = Table(
     Column("mac", LargeBinary, nullable=False),
     Column("head_mac", LargeBinary, nullable=False),
     _integer("configuration", server_default="0"),
+)
+
+# A key manager with keys cannot be deleted underneath them: no cascade. The name is unique where it is held.
+keys = Table(
+    "keys",
+    metadata,
+    _text("uuid", primary_key=True),
+    _text("key_id", unique=True),
+    _text("key_manager", ForeignKey("key_managers.uuid"), index=True),
+    *_owned(),
+    _text("name"),
+    _text("key_tag"),
+    _text("key_type"),
+    _text("state"),
+    _integer("length"),
+    Column("created", UtcTimestamp, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    _integer("version"),
+    Column("committed", UtcTimestamp, nullable=True),
+    Column("retired", UtcTimestamp, nullable=True),
+    Column("purge_after", UtcTimestamp, nullable=True),
+)
+
+Index(
+    "uq_keys_held_name",
+    keys.c.key_manager,
+    keys.c.name,
+    unique=True,
+    sqlite_where=keys.c.state.in_(("pending", "committed", "retired")),
+    postgresql_where=keys.c.state.in_(("pending", "committed", "retired")),
+)
+
+key_attempts = Table(
+    "key_attempts",
+    metadata,
+    _text("key", ForeignKey("keys.uuid", ondelete="CASCADE"), primary_key=True),
+    _integer("number", primary_key=True),
+    _text("purpose"),
+    _text("incarnation"),
+    _text("token"),
+    _text("node"),
+    _text("state"),
+    Column("began", UtcTimestamp, nullable=False),
+    Column("expires", UtcTimestamp, nullable=False),
+)
+
+Index(
+    "ix_key_attempts_pending",
+    key_attempts.c.expires,
+    sqlite_where=key_attempts.c.state == "pending",
+    postgresql_where=key_attempts.c.state == "pending",
+)
+
+# `key_server` names a server that may have been removed. `unique_identifiers` is a JSON array.
+key_copies = Table(
+    "key_copies",
+    metadata,
+    _text("key", primary_key=True),
+    _integer("attempt", primary_key=True),
+    _text("key_server", primary_key=True),
+    _text("host", primary_key=True),
+    _text("presence"),
+    _text("unique_identifiers"),
+    _text("object_state"),
+    _text("descriptor"),
+    Column("written", UtcTimestamp, nullable=True),
+    Column("proven", UtcTimestamp, nullable=True),
+    ForeignKeyConstraint(
+        ["key", "attempt"], ["key_attempts.key", "key_attempts.number"], ondelete="CASCADE", name="fk_key_copies_key"
+    ),
+    Index(None, "key_server", "key"),
+)
+
+# `sees`, `canary`, `operations` and `object_types` are JSON arrays.
+server_profiles = Table(
+    "server_profiles",
+    metadata,
+    _text("key_server", primary_key=True),
+    _text("form"),
+    _text("canary_name"),
+    _text("canary"),
+    Column("canary_digest", LargeBinary, nullable=False),
+    Column("learned", UtcTimestamp, nullable=False),
+    _text("sees"),
+    _text("operations"),
+    _text("object_types"),
+    _text("version"),
+    _text("vendor"),
+    _integer("application_information"),
+    _integer("locate_by_name"),
+    _integer("locate_offset"),
+    _integer("batches"),
+    _integer("activates"),
+)
+
+digest_keys = Table(
+    "digest_keys",
+    metadata,
+    _text("key_manager", ForeignKey("key_managers.uuid", ondelete="CASCADE"), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+incarnations = Table(
+    "incarnations",
+    metadata,
+    _integer("number", primary_key=True),
+    _text("uuid"),
+    Column("began", UtcTimestamp, nullable=False),
+    _text("reason"),
+    _text("storage"),
+    _integer("destroys"),
+)
+
+key_receipts = Table(
+    "key_receipts",
+    metadata,
+    _text("key", primary_key=True),
+    _integer("attempt", primary_key=True),
+    _text("key_server", primary_key=True),
+    _text("host", primary_key=True),
+    _text("unique_identifier", primary_key=True),
+    _text("action", primary_key=True),
+    Column("time", UtcTimestamp, nullable=False),
+    _text("incarnation"),
+    _text("node"),
+)
+
+unclaimed_objects = Table(
+    "unclaimed_objects",
+    metadata,
+    _text("key_manager", ForeignKey("key_managers.uuid", ondelete="CASCADE"), primary_key=True),
+    _text("key_server", primary_key=True),
+    _text("unique_identifier", primary_key=True),
+    _text("name"),
+    Column("found", UtcTimestamp, nullable=False),
+)
+
+# A removed key server as it was configured, until its copies have come to their end. `secondaries` is a JSON array.
+detached_key_servers = Table(
+    "detached_key_servers",
+    metadata,
+    _text("uuid", primary_key=True),
+    _text("key_manager", ForeignKey("key_managers.uuid", ondelete="CASCADE"), index=True),
+    _integer("position"),
+    _text("host"),
+    _integer("port"),
+    _integer("timeout"),
+    _integer("create_remove_timeout"),
+    _text("username"),
+    Column("sealed_password", LargeBinary, nullable=True),
+    _text("tls_server_name"),
+    _text("replication_domain"),
+    _text("secondaries"),
+    Column("detached", UtcTimestamp, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    _text("name", primary_key=True),
+    _text("holder"),
+    Column("token", BigInteger, nullable=False),
+    Column("expires", UtcTimestamp, nullable=False),
+)
+
+cluster_keys = Table(
+    "cluster_keys",
+    metadata,
+    _text("name", primary_key=True),
+    _text("public"),
+    Column("sealed", LargeBinary, nullable=False),
 )

@@ -1,0 +1,80 @@
+"""The names that objects have on key servers, and the ids that keys have in ONTAP's form.
+
+A name says which incarnation's which attempt wrote the object, in short ids; it is looked for exactly, and read back
+when objects of unknown origin are found. It holds nothing that a user chose.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from keystead.core.keys.model import KeyType
+
+if TYPE_CHECKING:
+    from keystead.core.keys.model import Attempt
+
+PREFIX = "keystead-"
+
+_NAME = re.compile(r"keystead-([0-9a-f]{8})-([kcd])([0-9a-f]{16})-([1-9][0-9]{0,8})(?:-([12]))?")
+_INCARNATION_DIGITS = 8
+_ID_DIGITS = 16
+
+_KEY_ID_PREFIX = {
+    KeyType.NSE_AK: "00000000000000000200000000000100",
+    KeyType.VEK: "00000000000000000200000000000500",
+}
+_KEY_ID_SUFFIX = "0" * 16
+
+
+class ObjectKind(StrEnum):
+    """What an object of ours is: a copy of a key, a canary, or the descriptor of a copy."""
+
+    KEY = "k"
+    CANARY = "c"
+    DESCRIPTOR = "d"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectName:
+    """A name, taken apart. ``incarnation`` and ``id`` are the first digits of uuids; ``part`` is 0 for a whole."""
+
+    incarnation: str
+    kind: ObjectKind
+    id: str
+    attempt: int
+    part: int = 0
+
+    def __str__(self) -> str:
+        part = f"-{self.part}" if self.part else ""
+        return f"{PREFIX}{self.incarnation}-{self.kind}{self.id}-{self.attempt}{part}"
+
+
+def object_name(attempt: Attempt, kind: ObjectKind = ObjectKind.KEY) -> ObjectName:
+    """The name under which an attempt writes a key, or its descriptor."""
+    return ObjectName(_short(attempt.incarnation, _INCARNATION_DIGITS), kind, _short(attempt.key), attempt.number)
+
+
+def canary_name(incarnation: str, key_server: str, number: int) -> ObjectName:
+    """The name of a server's canary; the number grows with each one that is written."""
+    return ObjectName(_short(incarnation, _INCARNATION_DIGITS), ObjectKind.CANARY, _short(key_server), number)
+
+
+def parse(name: str) -> ObjectName | None:
+    """Take a name apart; None when it is not one of ours."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    incarnation, kind, id_, attempt, part = found.groups()
+    return ObjectName(incarnation, ObjectKind(kind), id_, int(attempt), int(part or 0))
+
+
+def key_id(key_type: KeyType, uuid: str) -> str:
+    """A key's id in ONTAP's form: 80 hexadecimal digits, of which 32 are the uuid's."""
+    return _KEY_ID_PREFIX[key_type] + uuid.replace("-", "") + _KEY_ID_SUFFIX
+
+
+def _short(uuid: str, digits: int = _ID_DIGITS) -> str:
+    return uuid.replace("-", "")[:digits]

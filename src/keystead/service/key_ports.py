@@ -1,0 +1,277 @@
+"""What the use cases of keys need from the world: their rows, and the objects on key servers. Part of the ports.
+
+Methods of :class:`KeyRows` and :class:`KeepingRows` are those of a :class:`keystead.service.ports.Transaction`.
+"""
+
+# ruff: noqa: D102 - what a name says, a docstring need not repeat
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
+
+    from keystead.core.keys.model import (
+        Attempt,
+        AttemptState,
+        ClusterKey,
+        Copy,
+        Detached,
+        Incarnation,
+        Key,
+        KeyForm,
+        KeyState,
+        Lease,
+        Receipt,
+        ServerProfile,
+        Unclaimed,
+    )
+    from keystead.core.probing import ProbeTarget, TlsIdentity
+    from keystead.core.secret import Secret
+    from keystead.core.server_address import ServerAddress
+
+
+class KeyRows(Protocol):
+    """The catalogue: keys, their attempts, copies and receipts. Key material is never among them."""
+
+    def key(self, uuid: str, *, lock: bool = False) -> Key | None: ...
+    def key_by_id(
+        self, key_manager: str, key_id: str, *, within: str | None = None, lock: bool = False
+    ) -> Key | None: ...
+    def keys(self, uuids: Collection[str]) -> tuple[Key, ...]:
+        """Return those that exist, by uuid."""
+        ...
+
+    def key_named(self, key_manager: str, name: str) -> Key | None:
+        """Return the key that holds this name: pending, committed or retired."""
+        ...
+
+    def keys_in(self, key_manager: str, states: Collection[KeyState], after: str, limit: int) -> tuple[Key, ...]:
+        """Return keys in some states whose uuid is greater than ``after``, by uuid."""
+        ...
+
+    def key_counts(self, key_manager: str) -> Mapping[KeyState, int]:
+        """Count a key manager's keys by state; states without keys are left out."""
+        ...
+
+    def keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> int:
+        """Count an SVM's keys in some states, whatever key manager they are in."""
+        ...
+
+    def add_key(self, key: Key) -> None: ...
+    def change_key(self, key: Key, was: KeyState) -> bool:
+        """Store other values of a key if it is in the state ``was``; return whether it was. Compare-and-set."""
+        ...
+
+    def drop_keys(self, key_manager: str, states: Collection[KeyState]) -> None:
+        """Delete a key manager's keys that are in these (final) states, with their attempts and copies."""
+        ...
+
+    def attempts(self, keys: Collection[str]) -> tuple[Attempt, ...]:
+        """Return the attempts of keys, by key and number."""
+        ...
+
+    def expired_attempts(self, now: datetime, limit: int) -> tuple[Attempt, ...]:
+        """Return pending attempts whose time is over, the longest first."""
+        ...
+
+    def add_attempt(self, attempt: Attempt) -> None: ...
+    def end_attempt(self, attempt: Attempt, state: AttemptState) -> bool:
+        """Give a pending attempt with this token its end; return whether it was pending. Compare-and-set."""
+        ...
+
+    def aborted_copies(self, incarnation: str, limit: int) -> tuple[Copy, ...]:
+        """Return copies of aborted attempts of an incarnation that are not destroyed."""
+        ...
+
+    def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
+        """Return the copies of keys, by key, attempt, server and host."""
+        ...
+
+    def copies_on(self, key_server: str, after: str, limit: int) -> tuple[Copy, ...]:
+        """Return copies on a server of keys whose uuid is greater than ``after``, by key; whole keys only."""
+        ...
+
+    def put_copies(self, copies: Sequence[Copy], *, new: bool) -> None:
+        """Store copies: new ones, or in place of those with the same key, attempt, server and host."""
+        ...
+
+    def add_receipts(self, receipts: Sequence[Receipt]) -> None:
+        """Store receipts; one that is there already stays as it is."""
+        ...
+
+    def receipts(self, keys: Collection[str]) -> tuple[Receipt, ...]: ...
+
+
+class KeepingRows(Protocol):
+    """What keeping keys needs to know about servers, the database and who does the work."""
+
+    def profiles(self, key_servers: Collection[str]) -> tuple[ServerProfile, ...]: ...
+    def put_profile(self, profile: ServerProfile) -> None: ...
+    def delete_profile(self, key_server: str) -> None: ...
+    def digest_key(self, key_manager: str) -> bytes | None:
+        """Return the digest key of a key manager, sealed at ``Place("digest_keys", key_manager, "sealed")``."""
+        ...
+
+    def add_digest_key(self, key_manager: str, sealed: bytes) -> None: ...
+    def incarnation(self) -> Incarnation | None:
+        """Return the newest incarnation of the database."""
+        ...
+
+    def put_incarnation(self, incarnation: Incarnation) -> None:
+        """Store an incarnation: a new one, or other values of the one with this number."""
+        ...
+
+    def node_epoch(self, node: str) -> int: ...
+    def put_node_epoch(self, node: str, epoch: int) -> None: ...
+    def lease(self, name: str, *, lock: bool = False) -> Lease | None: ...
+    def put_lease(self, lease: Lease) -> None: ...
+    def detached_key_servers(self, key_manager: str | None = None) -> tuple[Detached, ...]:
+        """Return a key manager's detached servers, or all."""
+        ...
+
+    def add_detached_key_server(self, detached: Detached) -> None: ...
+    def delete_detached_key_server(self, uuid: str) -> None: ...
+    def unclaimed(self, key_manager: str) -> tuple[Unclaimed, ...]: ...
+    def put_unclaimed(self, found: Sequence[Unclaimed]) -> None:
+        """Store what was found; what is known already keeps the time at which it was found first."""
+        ...
+
+    def delete_unclaimed(self, key_server: str, unique_identifiers: Collection[str]) -> None: ...
+    def cluster_key(self, name: str) -> ClusterKey | None:
+        """Return a key of the cluster; it is sealed at ``Place("cluster_keys", name, "sealed")``."""
+        ...
+
+    def add_cluster_key(self, key: ClusterKey) -> None: ...
+
+
+class Fault(StrEnum):
+    """Why an operation on a key server failed, as far as what to do next depends on it.
+
+    ``unreachable``: nothing was sent; another address may be tried, and the same one again.
+    ``unanswered``: it was sent and the answer did not come: it may have happened, now or later.
+    All others are the server's own answers, and say that it did not happen.
+    """
+
+    UNREACHABLE = "unreachable"
+    UNANSWERED = "unanswered"
+    NOT_FOUND = "not_found"
+    EXISTS = "exists"
+    DENIED = "denied"
+    NOT_SUPPORTED = "not_supported"
+    WRONG_STATE = "wrong_state"
+    REFUSED = "refused"
+
+    @property
+    def sent(self) -> bool:
+        """Whether something may have happened."""
+        return self is Fault.UNANSWERED
+
+
+class KeyServerFault(Exception):  # noqa: N818 - named as what happened, like a Refusal
+    """An operation on a key server failed. ``reason`` is a fixed word: the probe's, or the Result Reason's name."""
+
+    def __init__(self, fault: Fault, reason: str) -> None:
+        super().__init__(f"{fault}: {reason}")
+        self.fault = fault
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How to reach one address of a key server: the primary of ``target``, or one of its secondaries.
+
+    ``key_server`` is the primary's uuid, ``host`` a secondary's as it was configured, empty for the primary.
+    """
+
+    key_server: str
+    host: str
+    server: ServerAddress
+    target: ProbeTarget
+    identity: TlsIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What Get Attributes says of an object. ``state`` is the KMIP State's name, empty where the server has none."""
+
+    names: tuple[str, ...]
+    state: str
+    object_type: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What Query and Discover Versions say of a server; numbers are KMIP's, empty where it does not say."""
+
+    operations: tuple[int, ...]
+    object_types: tuple[int, ...]
+    version: str
+    vendor: str
+
+
+class ObjectSession(Protocol):
+    """Operations on one connection to one address, one at a time. Every method raises KeyServerFault.
+
+    ``unique_identifiers`` are what :meth:`register` returned: one, or two for a pair. After ``unanswered`` the
+    connection is closed, and every further call fails as ``unreachable``.
+    """
+
+    async def abilities(self) -> Abilities: ...
+    async def register(
+        self, name: str, material: Secret, form: KeyForm, *, application_information: str | None
+    ) -> tuple[str, ...]:
+        """Bring an object to the server, Pre-Active, under a name; never repeated. A pair is two, ``-1`` and ``-2``."""
+        ...
+
+    async def get(self, unique_identifiers: Sequence[str]) -> Secret:
+        """Return the material of a key, the halves of a pair joined."""
+        ...
+
+    async def get_many(self, wanted: Sequence[Sequence[str]]) -> list[Secret | KeyServerFault]:
+        """Return the material of several keys, in order, in as few messages as the server takes."""
+        ...
+
+    async def facts(self, unique_identifier: str) -> ObjectFacts: ...
+    async def locate(self, name: str) -> tuple[str, ...]:
+        """Return the objects with exactly this name, checked by their attributes: servers are known to return all."""
+        ...
+
+    async def locate_all(self) -> tuple[str, ...]:
+        """Return all objects that this client sees, in pages where the server pages."""
+        ...
+
+    async def activate(self, unique_identifier: str) -> None: ...
+    async def revoke(self, unique_identifier: str) -> None:
+        """Deactivate: Cessation of Operation."""
+        ...
+
+    async def destroy(self, unique_identifier: str) -> None: ...
+
+
+class KeyObjects(Protocol):
+    """Objects on key servers."""
+
+    def session(
+        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False
+    ) -> AbstractAsyncContextManager[ObjectSession]:
+        """Lend a connection, pooled unless ``fresh``; each operation on it ends within ``timeout_s`` seconds.
+
+        Raises KeyServerFault (``unreachable``) when there is none to be had, at once while the address's circuit is
+        open. ``exclusive``: nobody else uses the connection, and it is closed afterwards.
+        """
+        ...
+
+    def slow_or_dead(self, reach: Reach) -> bool:
+        """Whether the address's circuit is open: it failed lately, and is left alone for a while."""
+        ...
+
+    def latency_s(self, reach: Reach) -> float | None:
+        """The recent typical time of a Get from this address, None when there was none."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,174 @@
+"""Rows of what keeping keys needs: profiles of key servers, incarnations, leases, detached servers, found objects."""
+
+# ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from keystead.core.keys.model import (
+    ClusterKey,
+    Detached,
+    Incarnation,
+    KeyForm,
+    Lease,
+    ServerProfile,
+    Unclaimed,
+)
+from keystead.core.model import KeyServer
+from keystead.core.server_address import ServerAddress
+from keystead.store import tables
+from keystead.store.statements import Parameters, Statements, columns_of, storing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import Row
+
+_profiles = tables.server_profiles.c
+_LISTS = ("canary", "sees", "operations", "object_types")
+_FLAGS = ("application_information", "locate_by_name", "locate_offset", "batches", "activates")
+_PROFILES = (
+    select(tables.server_profiles)
+    .where(_profiles.key_server.in_(bindparam("servers", expanding=True)))
+    .order_by(_profiles.key_server)
+)
+_PUT_PROFILE = storing(tables.server_profiles, "key_server")
+_DELETE_PROFILE = delete(tables.server_profiles).where(_profiles.key_server == bindparam("s"))
+
+_DIGEST_KEY = select(tables.digest_keys.c.sealed).where(tables.digest_keys.c.key_manager == bindparam("k"))
+_INCARNATION = select(tables.incarnations).order_by(tables.incarnations.c.number.desc()).limit(1)
+_PUT_INCARNATION = storing(tables.incarnations, "number")
+_EPOCH = select(tables.nodes.c.epoch).where(tables.nodes.c.uuid == bindparam("u"))
+_PUT_EPOCH = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(epoch=bindparam("to"))
+
+_LEASE = select(tables.leases).where(tables.leases.c.name == bindparam("u"))
+_LOCK_LEASE = _LEASE.with_for_update()
+_PUT_LEASE = storing(tables.leases, "name")
+
+_detached = tables.detached_key_servers.c
+_DETACHED = select(tables.detached_key_servers).order_by(_detached.key_manager, _detached.detached, _detached.uuid)
+_DETACHED_OF = _DETACHED.where(_detached.key_manager == bindparam("k"))
+_DELETE_DETACHED = delete(tables.detached_key_servers).where(_detached.uuid == bindparam("u"))
+
+_unclaimed = tables.unclaimed_objects.c
+_UNCLAIMED = (
+    select(tables.unclaimed_objects)
+    .where(_unclaimed.key_manager == bindparam("k"))
+    .order_by(_unclaimed.key_server, _unclaimed.name, _unclaimed.unique_identifier)
+)
+_DELETE_UNCLAIMED = delete(tables.unclaimed_objects).where(
+    _unclaimed.key_server == bindparam("s"), _unclaimed.unique_identifier.in_(bindparam("ids", expanding=True))
+)
+_CLUSTER_KEY = select(tables.cluster_keys).where(tables.cluster_keys.c.name == bindparam("n"))
+
+
+class KeepingRows(Statements):
+    """What is known of the servers and of this database, and who does which work."""
+
+    def profiles(self, key_servers: Collection[str]) -> tuple[ServerProfile, ...]:
+        return self.all(_PROFILES, {"servers": list(key_servers)}, _profile) if key_servers else ()
+
+    def put_profile(self, profile: ServerProfile) -> None:
+        row = columns_of(tables.server_profiles, profile)
+        lists = {name: json.dumps(row[name]) for name in _LISTS}
+        self.store(_PUT_PROFILE, row | lists | {name: int(row[name]) for name in _FLAGS} | {"form": profile.form.value})
+
+    def delete_profile(self, key_server: str) -> None:
+        self.change(_DELETE_PROFILE, {"s": key_server})
+
+    def digest_key(self, key_manager: str) -> bytes | None:
+        return self.one(_DIGEST_KEY, {"k": key_manager}, lambda row: bytes(row.sealed))
+
+    def add_digest_key(self, key_manager: str, sealed: bytes) -> None:
+        self.change(insert(tables.digest_keys), {"key_manager": key_manager, "sealed": sealed})
+
+    def incarnation(self) -> Incarnation | None:
+        return self.one(
+            _INCARNATION, {}, lambda row: Incarnation(**dict(row._mapping) | {"destroys": bool(row.destroys)})
+        )
+
+    def put_incarnation(self, incarnation: Incarnation) -> None:
+        row = columns_of(tables.incarnations, incarnation)
+        self.store(_PUT_INCARNATION, row | {"destroys": int(incarnation.destroys)})
+
+    def node_epoch(self, node: str) -> int:
+        return self.one(_EPOCH, {"u": node}, lambda row: int(row.epoch)) or 0
+
+    def put_node_epoch(self, node: str, epoch: int) -> None:
+        self.change(_PUT_EPOCH, {"u": node, "to": epoch})
+
+    def lease(self, name: str, *, lock: bool = False) -> Lease | None:
+        wanted = _LOCK_LEASE if lock and self.row_locks else _LEASE
+        return self.one(wanted, {"u": name}, lambda row: Lease(**row._mapping))
+
+    def put_lease(self, lease: Lease) -> None:
+        self.store(_PUT_LEASE, columns_of(tables.leases, lease))
+
+    def detached_key_servers(self, key_manager: str | None = None) -> tuple[Detached, ...]:
+        wanted = _DETACHED if key_manager is None else _DETACHED_OF
+        return self.all(wanted, {} if key_manager is None else {"k": key_manager}, _detached_server)
+
+    def add_detached_key_server(self, detached: Detached) -> None:
+        server = detached.server
+        row = columns_of(tables.detached_key_servers, server) | {
+            "host": server.address.host,
+            "port": server.address.port,
+            "secondaries": json.dumps(server.secondary_key_servers),
+            "detached": detached.detached,
+        }
+        self.change(insert(tables.detached_key_servers), row)
+
+    def delete_detached_key_server(self, uuid: str) -> None:
+        self.change(_DELETE_DETACHED, {"u": uuid})
+
+    def unclaimed(self, key_manager: str) -> tuple[Unclaimed, ...]:
+        return self.all(_UNCLAIMED, {"k": key_manager}, lambda row: Unclaimed(**row._mapping))
+
+    def put_unclaimed(self, found: Sequence[Unclaimed]) -> None:
+        known = {
+            (each.key_server, each.unique_identifier)
+            for key_manager in {each.key_manager for each in found}
+            for each in self.unclaimed(key_manager)
+        }
+        rows = [
+            columns_of(tables.unclaimed_objects, each)
+            for each in found
+            if (each.key_server, each.unique_identifier) not in known
+        ]
+        if rows:
+            self.change(insert(tables.unclaimed_objects), rows)
+
+    def delete_unclaimed(self, key_server: str, unique_identifiers: Collection[str]) -> None:
+        self.change(_DELETE_UNCLAIMED, {"s": key_server, "ids": list(unique_identifiers)})
+
+    def cluster_key(self, name: str) -> ClusterKey | None:
+        return self.one(_CLUSTER_KEY, {"n": name}, lambda row: ClusterKey(row.name, row.public, bytes(row.sealed)))
+
+    def add_cluster_key(self, key: ClusterKey) -> None:
+        self.change(insert(tables.cluster_keys), columns_of(tables.cluster_keys, key))
+
+
+def _profile(row: Row[Any]) -> ServerProfile:
+    values: Parameters = dict(row._mapping)
+    lists = {name: tuple(json.loads(values[name])) for name in _LISTS}
+    return ServerProfile(**values | lists | {name: bool(values[name]) for name in _FLAGS} | {"form": KeyForm(row.form)})
+
+
+def _detached_server(row: Row[Any]) -> Detached:
+    server = KeyServer(
+        uuid=row.uuid,
+        key_manager=row.key_manager,
+        position=row.position,
+        address=ServerAddress(row.host, row.port),
+        timeout=row.timeout,
+        create_remove_timeout=row.create_remove_timeout,
+        username=row.username,
+        secondary_key_servers=tuple(json.loads(row.secondaries)),
+        tls_server_name=row.tls_server_name,
+        replication_domain=row.replication_domain,
+        sealed_password=row.sealed_password,
+    )
+    return Detached(server, row.detached)

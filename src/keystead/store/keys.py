@@ -1,0 +1,221 @@
+"""Rows of keys, their attempts, copies and receipts, as a transaction reads and writes them."""
+
+# ruff: noqa: D102 - the port documents the methods
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from keystead.core.keys.model import HOLD_NAMES, Attempt, AttemptState, Copy, KeyState, Presence, Purpose, Receipt
+from keystead.store import tables
+from keystead.store.kinds import KEY
+from keystead.store.statements import Parameters, Statements, columns_of, locking, owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Row
+
+    from keystead.core.keys.model import Key
+
+_keys = tables.keys.c
+_attempts = tables.key_attempts.c
+_copies = tables.key_copies.c
+_receipts = tables.key_receipts.c
+
+_LOCK_KEY = locking(tables.keys)
+_KEY = KEY.where(uuid="u")
+_KEY_BY_ID = KEY.within(key_manager="k", key_id="i")
+_KEYS = KEY.everything.where(_keys.uuid.in_(bindparam("us", expanding=True))).order_by(None).order_by(_keys.uuid)
+_KEY_NAMED = KEY.where(key_manager="k", name="n").where(_keys.state.in_([state.value for state in HOLD_NAMES]))
+_AMONG_STATES = _keys.state.in_(bindparam("states", expanding=True))
+_KEYS_IN = (
+    KEY.where(key_manager="k")
+    .where(_AMONG_STATES, _keys.uuid > bindparam("after"))
+    .order_by(None)
+    .order_by(_keys.uuid)
+    .limit(bindparam("limit"))
+)
+_COUNTS = (
+    select(_keys.state, func.count().label("number")).where(_keys.key_manager == bindparam("k")).group_by(_keys.state)
+)
+_OF_SVM = select(func.count().label("number")).where(_keys.svm_uuid == bindparam("s"), _AMONG_STATES)
+_CHANGED = ("name", "key_tag", "state", "length", "digest", "version", "committed", "retired", "purge_after")
+_CHANGE_KEY = (
+    update(tables.keys)
+    .where(_keys.uuid == bindparam("u"), _keys.state == bindparam("was"))
+    .values({name: bindparam(f"new_{name}") for name in _CHANGED})
+)
+_DROP_KEYS = delete(tables.keys).where(_keys.key_manager == bindparam("k"), _AMONG_STATES)
+
+_ATTEMPTS = (
+    select(tables.key_attempts)
+    .where(_attempts.key.in_(bindparam("keys", expanding=True)))
+    .order_by(_attempts.key, _attempts.number)
+)
+_EXPIRED = (
+    select(tables.key_attempts)
+    .where(_attempts.state == AttemptState.PENDING.value, _attempts.expires < bindparam("now"))
+    .order_by(_attempts.expires)
+    .limit(bindparam("limit"))
+)
+_END_ATTEMPT = (
+    update(tables.key_attempts)
+    .where(
+        _attempts.key == bindparam("k"),
+        _attempts.number == bindparam("n"),
+        _attempts.token == bindparam("t"),
+        _attempts.state == AttemptState.PENDING.value,
+    )
+    .values(state=bindparam("ended"))
+)
+
+_IN_ORDER = (_copies.key, _copies.attempt, _copies.key_server, _copies.host)
+_COPIES = select(tables.key_copies).where(_copies.key.in_(bindparam("keys", expanding=True))).order_by(*_IN_ORDER)
+_ABORTED_COPIES = (
+    select(tables.key_copies)
+    .join(tables.key_attempts, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
+    .where(
+        _attempts.state == AttemptState.ABORTED.value,
+        _attempts.incarnation == bindparam("i"),
+        _copies.presence != Presence.DESTROYED.value,
+    )
+    .order_by(*_IN_ORDER)
+    .limit(bindparam("limit"))
+)
+_NEXT_ON = (
+    select(_copies.key)
+    .where(_copies.key_server == bindparam("s"), _copies.key > bindparam("after"))
+    .distinct()
+    .order_by(_copies.key)
+    .limit(bindparam("limit"))
+)
+_COPIES_ON = (
+    select(tables.key_copies)
+    .where(_copies.key_server == bindparam("s"), _copies.key.in_(_NEXT_ON.subquery().select()))
+    .order_by(*_IN_ORDER)
+)
+_WHERE = {"key": "the_key", "attempt": "the_attempt", "key_server": "the_server", "host": "the_host"}
+_CHANGE_COPY = (
+    update(tables.key_copies)
+    .where(*(_copies[column] == bindparam(name) for column, name in _WHERE.items()))
+    .values({column.name: bindparam(column.name) for column in _copies if column.name not in _WHERE})
+)
+
+_RECEIPTS = (
+    select(tables.key_receipts)
+    .where(_receipts.key.in_(bindparam("keys", expanding=True)))
+    .order_by(_receipts.key, _receipts.time, _receipts.key_server, _receipts.unique_identifier, _receipts.action)
+)
+_RECEIPT = select(_receipts.key).where(
+    *(_receipts[column.name] == bindparam(column.name) for column in tables.key_receipts.primary_key)
+)
+
+
+class KeyRows(Statements):
+    """The catalogue of keys."""
+
+    def key(self, uuid: str, *, lock: bool = False) -> Key | None:
+        if lock:
+            self.lock(_LOCK_KEY, uuid)
+        return self.value_of(KEY, _KEY, {"u": uuid})
+
+    def key_by_id(self, key_manager: str, key_id: str, *, within: str | None = None, lock: bool = False) -> Key | None:
+        bound = {"k": key_manager, "i": key_id, "w": within}
+        found = self.value_of(KEY, _KEY_BY_ID, bound)
+        if found is None or not lock or not self.row_locks:
+            return found
+        self.lock(_LOCK_KEY, found.uuid)
+        return self.value_of(KEY, _KEY_BY_ID, bound)
+
+    def keys(self, uuids: Collection[str]) -> tuple[Key, ...]:
+        return self.values_of(KEY, _KEYS, {"us": list(uuids)})
+
+    def key_named(self, key_manager: str, name: str) -> Key | None:
+        return self.value_of(KEY, _KEY_NAMED, {"k": key_manager, "n": name})
+
+    def keys_in(self, key_manager: str, states: Collection[KeyState], after: str, limit: int) -> tuple[Key, ...]:
+        bound = {"k": key_manager, "states": _values(states), "after": after, "limit": limit}
+        return self.values_of(KEY, _KEYS_IN, bound)
+
+    def key_counts(self, key_manager: str) -> Mapping[KeyState, int]:
+        return dict(self.all(_COUNTS, {"k": key_manager}, lambda row: (KeyState(row.state), int(row.number))))
+
+    def keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> int:
+        return self.all(_OF_SVM, {"s": svm_uuid, "states": _values(states)}, lambda row: int(row.number))[0]
+
+    def add_key(self, key: Key) -> None:
+        self.change(insert(tables.keys), columns_of(tables.keys, key) | owner_of(key.svm) | _as_text(key))
+
+    def change_key(self, key: Key, was: KeyState) -> bool:
+        new = {f"new_{name}": getattr(key, name) for name in _CHANGED} | {"new_state": key.state.value}
+        return self.change(_CHANGE_KEY, new | {"u": key.uuid, "was": was.value}) == 1
+
+    def drop_keys(self, key_manager: str, states: Collection[KeyState]) -> None:
+        self.change(_DROP_KEYS, {"k": key_manager, "states": _values(states)})
+
+    def attempts(self, keys: Collection[str]) -> tuple[Attempt, ...]:
+        return self.all(_ATTEMPTS, {"keys": list(keys)}, _attempt)
+
+    def expired_attempts(self, now: datetime, limit: int) -> tuple[Attempt, ...]:
+        return self.all(_EXPIRED, {"now": now, "limit": limit}, _attempt)
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        row = columns_of(tables.key_attempts, attempt)
+        self.change(insert(tables.key_attempts), row | {"purpose": attempt.purpose.value, "state": attempt.state.value})
+
+    def end_attempt(self, attempt: Attempt, state: AttemptState) -> bool:
+        bound = {"k": attempt.key, "n": attempt.number, "t": attempt.token, "ended": state.value}
+        return self.change(_END_ATTEMPT, bound) == 1
+
+    def aborted_copies(self, incarnation: str, limit: int) -> tuple[Copy, ...]:
+        return self.all(_ABORTED_COPIES, {"i": incarnation, "limit": limit}, _copy)
+
+    def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
+        return self.all(_COPIES, {"keys": list(keys)}, _copy)
+
+    def copies_on(self, key_server: str, after: str, limit: int) -> tuple[Copy, ...]:
+        return self.all(_COPIES_ON, {"s": key_server, "after": after, "limit": limit}, _copy)
+
+    def put_copies(self, copies: Sequence[Copy], *, new: bool) -> None:
+        rows = [_row(copy) for copy in copies]
+        if rows and new:
+            self.change(insert(tables.key_copies), rows)
+        elif rows:
+            self.change(_CHANGE_COPY, [{_WHERE.get(name, name): value for name, value in row.items()} for row in rows])
+
+    def add_receipts(self, receipts: Sequence[Receipt]) -> None:
+        rows = [columns_of(tables.key_receipts, receipt) for receipt in receipts]
+        new = [row for row in rows if not self.all(_RECEIPT, row, lambda found: found)]
+        if new:
+            self.change(insert(tables.key_receipts), new)
+
+    def receipts(self, keys: Collection[str]) -> tuple[Receipt, ...]:
+        return self.all(_RECEIPTS, {"keys": list(keys)}, lambda row: Receipt(**row._mapping))  # noqa: SLF001 - public
+
+
+def _values(states: Collection[KeyState]) -> list[str]:
+    return [state.value for state in states]
+
+
+def _as_text(key: Key) -> Parameters:
+    return {"key_type": key.key_type.value, "state": key.state.value}
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+    return Attempt(**values | {"purpose": Purpose(row.purpose), "state": AttemptState(row.state)})
+
+
+def _copy(row: Row[Any]) -> Copy:
+    values = dict(row._mapping)  # noqa: SLF001 - as above
+    known = {"presence": Presence(row.presence), "unique_identifiers": tuple(json.loads(row.unique_identifiers))}
+    return Copy(**values | known)
+
+
+def _row(copy: Copy) -> Parameters:
+    row = columns_of(tables.key_copies, copy)
+    return row | {"presence": copy.presence.value, "unique_identifiers": json.dumps(copy.unique_identifiers)}
