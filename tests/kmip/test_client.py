@@ -46,6 +46,9 @@ class Script:
             raise answer
         return answer or b""
 
+    def silent(self) -> bool:
+        return not self.closed
+
     def close(self) -> None:
         self.closed = True
 

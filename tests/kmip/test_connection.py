@@ -122,6 +122,8 @@ def test_the_table() -> None:
     assert {key: value for key, value in TRANSITIONS.items() if key[1] is not Event.CLOSE} == {
         (State.IDLE, Event.REQUEST): State.BUSY,
         (State.BUSY, Event.RESPONSE): State.IDLE,
+        (State.BUSY, Event.FURTHER_REQUEST): State.BUSY,
+        (State.BUSY, Event.EARLIER_RESPONSE): State.BUSY,
     }
     assert {TRANSITIONS[state, Event.CLOSE] for state in State} == {State.CLOSED}
 

@@ -12,6 +12,7 @@ PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import keystead.kmip.client, keystead.kmip.tls, keystead.kmip.testing, keystead.kmip.render
+import keystead.kmip.dial, keystead.kmip.pipeline, keystead.kmip.pool
 for name in sorted(sys.modules):
     if name.partition(".")[0] not in sys.stdlib_module_names:
         print(name)

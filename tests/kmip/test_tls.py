@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import pytest
 
+from keystead.kmip.alerts import ALERTS
 from keystead.kmip.connect import Address, connect_tcp
-from keystead.kmip.tls import ALERTS, Stream, TLSError, handshake
+from keystead.kmip.tls import Stream, TLSError, handshake
 from tests.peers import fault_servers as fault
 from tests.peers.certificates import Authority, client, client_context, server_context
 

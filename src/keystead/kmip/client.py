@@ -2,8 +2,7 @@
 
 One call at a time, one deadline per call however slowly bytes drip. A call that was sent and whose answer was not read
 to the end, for whatever reason, closes the connection; nothing is ever repeated here, as a lost Create or Register may
-have happened. It does no TLS and no resolving: it is given a stream. ``pool.py`` shares connections out; the client in
-``pipeline.py`` has several calls at a time.
+have happened. It does no TLS and no resolving: it is given a stream. See also ``pool.py`` and ``pipeline.py``.
 KMIP 1.4 section 4, KMIP 2.1 section 6.
 """
 # ruff: noqa: ASYNC109 - a time-out for the whole call is the contract; a caller's own asyncio.timeout() works as well

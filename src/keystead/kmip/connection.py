@@ -1,10 +1,10 @@
 """The protocol on one connection without any I/O: messages to bytes, and bytes to messages.
 
 It never waits, reads a clock or opens a socket. One request is in flight at a time, since nothing in the specification
-says that a server must answer several in order; a client may be told to have more. The caller's duty is to send what ``send_*`` returned, to feed what
-came, ``b""`` at the end of the stream, and to close the transport when ``state`` is CLOSED. A connection whose answer
-was not read to the end is BUSY or CLOSED, never IDLE: only an IDLE one may be used again.
-KMIP 1.4 sections 7 and 9.1.
+says that a server must answer several in order; a client may be told to have more. The caller's duty is to send what
+``send_*`` returned, to feed what came, ``b""`` at the end of the stream, and to close the transport when ``state`` is
+CLOSED. A connection whose answers were not all read to the end is BUSY or CLOSED, never IDLE: only an IDLE one may be
+used by somebody else. KMIP 1.4 sections 7 and 9.1.
 """
 
 from __future__ import annotations

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.kmip.client import ByteStream, Client, too_late
 from keystead.kmip.connection import Answer, ClientConnection, State
-from keystead.kmip.errors import LocalProtocolError, TransportError
+from keystead.kmip.errors import KMIPError, TransportError
 from keystead.kmip.ttlv import DEFAULT_LIMITS, Limits
 from keystead.kmip.versions import V1_4, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from keystead.kmip.headers import RequestHeader
     from keystead.kmip.messages import RequestMessage
@@ -54,6 +54,11 @@ class PipelinedClient(Client):
         """Whether another call may be made, at once or after others."""
         return self._connection.state is not State.CLOSED
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is usable and, unless answers are awaited, the server has neither closed it nor spoken unasked."""
+        return self.usable and (bool(self._waiting) or self._stream.silent())
+
     def close(self) -> None:
         """Close the connection at once; calls that are outstanding fail, their outcome unknown."""
         self._fail(None)
@@ -77,13 +82,72 @@ class PipelinedClient(Client):
             raise failure from error
 
     async def _send(self, request: RequestMessage) -> Answer:
+        if not self.usable:
+            failure = TransportError("exchange", "the connection was closed before the request was sent")
+            failure.sent = False
+            raise failure
         self._outbox += self._connection.send_request(request)
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        self._start("write", self._write)
-        self._start("read", self._read)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        self._start(self._write)
+        self._start(self._read)
         try:
-            return await future
+            return await answer
         except asyncio.CancelledError:
             self._fail(None)
             raise
+
+    # --- the connection; a task runs only while there is something to write, or an answer to come ---
+
+    def _start(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        running = self._tasks.get(work.__name__)
+        if running is None or running.done():
+            self._tasks[work.__name__] = asyncio.create_task(self._run(work()))
+
+    async def _run(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except KMIPError as error:
+            self._fail(error)
+        except BaseException:
+            self._fail(None)
+            raise
+
+    async def _write(self) -> None:
+        while self._outbox:
+            data = bytes(self._outbox)
+            self._outbox.clear()
+            await self._stream.send(data)
+
+    async def _read(self) -> None:
+        while self._waiting:
+            received = await self._stream.receive()
+            if not received:
+                raise TransportError("exchange", "the server closed the connection before it had answered")
+            self._connection.receive_data(received)
+            while self._waiting and (answer := self._connection.next_answer()) is not None:
+                waiting = self._waiting.popleft()
+                if not waiting.done():  # cancelled in this very turn: its task is about to close the connection
+                    waiting.set_result(answer)
+
+    def _fail(self, error: KMIPError | None) -> None:
+        """Close, and fail all outstanding calls: the first, whose answer was awaited, with ``error`` itself."""
+        self._connection.close()
+        current = asyncio.current_task()
+        others = [task for task in self._tasks.values() if task is not current and not task.done()]
+        for task in others:
+            task.cancel()
+        if not others:  # else the socket is closed by them, once the event loop has let go of it
+            self._stream.close()
+        own = error
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_exception(own or _broken(error))
+            own = None
+
+
+def _broken(cause: KMIPError | None) -> TransportError:
+    failure = TransportError("exchange", "the connection was closed while the answer was awaited")
+    failure.__cause__ = cause
+    return failure

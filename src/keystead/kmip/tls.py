@@ -123,8 +123,8 @@ class Stream:
     One task at a time may receive and one may send. Any failure or cancellation closes the socket.
 
     After the handshake ``version`` is "TLSv1.2" or "TLSv1.3", ``cipher`` the suite's OpenSSL name, ``peer_certificate``
-    the peer's certificate (DER; ``None`` when it sent none), ``handshake_seconds`` the time that it took and ``resumed``
-    whether it resumed a session.
+    the peer's certificate (DER; ``None`` when it sent none), ``handshake_seconds`` the time that it took, and
+    ``resumed`` whether it resumed a session.
     """
 
     __slots__ = (
@@ -132,6 +132,7 @@ class Stream:
         "_client_certificate_sent",
         "_early",
         "_exchanging",
+        "_flushing",
         "_handshake_done",
         "_incoming",
         "_loop",
@@ -169,7 +170,8 @@ class Stream:
         )
         self._attempt = attempt
         self._early = b""  # the first bytes of the peer, enough to tell what it speaks
-        self._client_certificate_sent = self._handshake_done = self._received = self._unwritable = False
+        self._client_certificate_sent = self._handshake_done = self._received = False
+        self._flushing = self._unwritable = False
         self._reads = 0
         self._exchanging = _Guard(self, "exchange")
         self.version: str | None = None
@@ -306,16 +308,19 @@ class Stream:
         return self._attempt is not None and self._attempt.offered is not None and not self._received
 
     async def _flush(self) -> None:
-        """Write what OpenSSL has ready. After a failed write only reading goes on."""
-        if not self._outgoing.pending or self._unwritable:
+        """Write what OpenSSL has ready, also what it adds meanwhile. After a failed write only reading goes on."""
+        if self._flushing:  # the other task writes, and takes ours along
             return
-        data = self._outgoing.read()
-        try:
-            await self._loop.sock_sendall(self._sock, data)
-        except OSError:
-            self._unwritable = True
-        else:
-            self._client_certificate_sent = self._client_certificate_sent or _holds_certificate(data)
+        self._flushing = True
+        while self._outgoing.pending and not self._unwritable:
+            data = self._outgoing.read()
+            try:
+                await self._loop.sock_sendall(self._sock, data)
+            except OSError:
+                self._unwritable = True
+            else:
+                self._client_certificate_sent = self._client_certificate_sent or _holds_certificate(data)
+        self._flushing = False
 
     def _flush_without_waiting(self) -> None:
         if self._outgoing.pending and not self._unwritable:
