@@ -36,6 +36,7 @@ from keystead.kmip.payloads.locate import LocateRequestPayload
 from keystead.kmip.payloads.query import QueryRequestPayload
 from keystead.kmip.payloads.register import RegisterRequestPayload
 from keystead.kmip.payloads.revoke import RevokeRequestPayload
+from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder
 from keystead.kmip.ttlv import Item, ItemType
 from keystead.kmip.versions import V1_0, V1_4, V2_0, Version
@@ -231,3 +232,94 @@ def test_custom_attributes_stay_out_of_2_x() -> None:
     added = AddAttributeRequestPayload(key, new_attribute=Attributes((attribute("Comment", "a"),)))
     ask(server, added, version=V2_0)
     assert server.objects[key].has(attribute("Comment", "a"))
+
+
+def test_batch_error_continuation() -> None:
+    """With Continue every item is answered; Undo is refused for a batch, and means nothing to a single request."""
+    server = Responder()
+    key = create(server)
+
+    def reasons(option: enums.BatchErrorContinuationOption, *identifiers: str) -> list[int | None]:
+        items = tuple(
+            RequestBatchItem(Operation.GET, None, identifier.encode(), request_payload=GetRequestPayload(identifier))
+            for identifier in identifiers
+        )
+        header = RequestHeader(ProtocolVersion(1, 4), batch_error_continuation_option=option, batch_count=len(items))
+        return [item.result_reason for item in server.respond(RequestMessage(header, items)).batch_item]
+
+    missing = ResultReason.ITEM_NOT_FOUND
+    option = enums.BatchErrorContinuationOption
+    assert reasons(option.CONTINUE, "1", key, "2") == [missing, None, missing]
+    assert reasons(option.STOP, key, "1", "2") == [None, missing]
+    assert reasons(option.UNDO, key, key) == [ResultReason.FEATURE_NOT_SUPPORTED]
+    assert reasons(option.UNDO, key) == [None]
+
+
+def test_client_correlation_value() -> None:
+    """It comes back in the answer."""
+    header = RequestHeader(ProtocolVersion(1, 4), client_correlation_value="17", batch_count=0)
+    assert Responder().respond(RequestMessage(header)).response_header.client_correlation_value == "17"
+
+
+def test_locate_counts_and_sets_the_id_placeholder() -> None:
+    """From 1.3 on the number found is told; one page of one object is what later items mean."""
+    server = Responder()
+    for _ in range(2):
+        create(server)
+    found, key = ask(server, LocateRequestPayload(1), GetRequestPayload())
+    assert found.response_payload.located_items == 2
+    assert key.result_status == ResultStatus.SUCCESS
+    (older,) = ask(server, LocateRequestPayload(1), version=V1_0)
+    assert older.response_payload.located_items is None
+
+
+def test_a_full_server() -> None:
+    """Beyond its capacity a server takes nothing new, for the reason that it was given; what it has stays."""
+    server = Responder()
+    server.capacity = 1
+    key = create(server)
+    assert refusal(server, CREATE) == ResultReason.GENERAL_FAILURE
+    server.capacity_reason = ResultReason.PERMISSION_DENIED
+    assert refusal(server, CREATE) == ResultReason.PERMISSION_DENIED
+    ask(server, DestroyRequestPayload(key))
+    assert create(server)
+
+
+def test_a_lying_server() -> None:
+    """Get answers other bytes of the same length while it lies."""
+    server = Responder()
+    key = create(server)
+
+    def material() -> bytes:
+        found = ask(server, GetRequestPayload(key))[0].response_payload.managed_object
+        return bytes(found.key_block.key_value.key_material)
+
+    truth = material()
+    server.lying = True
+    assert material() != truth
+    assert len(material()) == len(truth)
+    server.lying = False
+    assert material() == truth
+
+
+def test_dates_of_the_life_cycle() -> None:
+    """Each state's date is set; an Activation Date that has come makes a new object Active at once."""
+    now = 5.0
+    server = Responder(clock=lambda: now, profile=PROFILES["destroyed objects are kept"])
+    active = TemplateAttribute(attribute=(attribute("Activation Date", 5),))
+    later = TemplateAttribute(attribute=(attribute("Activation Date", 6),))
+    key = raw_key(bytes(16), enums.CryptographicAlgorithm.AES)
+    states = []
+    for template in (later, active):
+        ask(server, RegisterRequestPayload(ObjectType.SYMMETRIC_KEY, template, managed_object=key))
+        states.append(list(server.objects.values())[-1].state)
+    assert states == [enums.State.PRE_ACTIVE, enums.State.ACTIVE]
+    identifier = list(server.objects)[-1]
+    end = RevocationReason(RevocationReasonCode.CESSATION_OF_OPERATION)
+    now = 7.0
+    ask(server, RevokeRequestPayload(identifier, revocation_reason=end))
+    now = 8.0
+    ask(server, DestroyRequestPayload(identifier))
+    stored = server.objects[identifier]
+    dates = [stored.values(name) for name in ("Activation Date", "Deactivation Date", "Destroy Date")]
+    assert dates == [[5], [7], [8]]

@@ -11,13 +11,17 @@ import pytest
 from keystead.kmip import testing, tls
 from keystead.kmip.client import Client
 from keystead.kmip.connect import Address, connect_tcp
-from keystead.kmip.enums import Operation
+from keystead.kmip.enums import KeyFormatType, ObjectType, Operation, SecretDataType
 from keystead.kmip.errors import RemoteProtocolError, TransportError
+from keystead.kmip.objects import KeyBlock, KeyValue, SecretData
+from keystead.kmip.profiles import PROFILES
+from keystead.kmip.responder import Responder, cluster
 from tests.kmip import wire
 from tests.peers.certificates import Authority, client, client_context, server_context
 
 CA, OTHER = Authority(), Authority("Another CA")
 LEAF = CA.issue()
+SEED = SecretData(SecretDataType.SEED, KeyBlock(KeyFormatType.RAW, key_value=KeyValue(bytes(64))))
 FRIEND, STRANGER = client_context(CA, client(CA)), client_context(CA, client(OTHER))
 
 
@@ -91,3 +95,106 @@ async def test_sound_answers_that_come_late() -> None:
             await asyncio.sleep(0.05)
         stream.close()
     assert len(server.requests) == 3
+
+
+async def vendor_of(server: testing.KeyServer) -> str | None:
+    """What Query on a connection of its own answers."""
+    key_server = Client(await stream_to(server))
+    try:
+        return (await key_server.query(timeout=5)).vendor_identification
+    finally:
+        key_server.close()
+
+
+async def test_an_answer_that_is_lost_and_a_request_that_is() -> None:
+    """A fault of the answer leaves the work done, one of the request leaves it undone; the next try is sound."""
+    async with testing.KeyServer(server_context(LEAF, CA)) as server:
+        for table, kept in ((server.faults, 1), (server.request_faults, 1)):
+            table[Operation.REGISTER] = testing.first(1, testing.reset)
+            key_server = Client(await stream_to(server))
+            with pytest.raises(TransportError):
+                await key_server.register(SEED, object_type=ObjectType.SECRET_DATA, timeout=5)
+            assert len(server.responder.objects) == kept
+        key_server = Client(await stream_to(server))
+        await key_server.register(SEED, object_type=ObjectType.SECRET_DATA, timeout=5)
+        assert len(server.responder.objects) == 2
+        key_server.close()
+
+
+async def test_a_request_that_is_held() -> None:
+    """It is carried out, and answered, once the event is set."""
+    async with testing.KeyServer(server_context(LEAF, CA)) as server:
+        arrived, event = asyncio.Event(), asyncio.Event()
+
+        async def fault(exchange: testing.Exchange) -> None:
+            arrived.set()
+            await testing.held(event)(exchange)
+
+        server.request_faults[Operation.REGISTER] = fault
+        key_server = Client(await stream_to(server))
+        call = asyncio.create_task(key_server.register(SEED, object_type=ObjectType.SECRET_DATA, timeout=5))
+        await asyncio.wait_for(arrived.wait(), 5)
+        assert not server.responder.objects
+        event.set()
+        assert (await call).unique_identifier in server.responder.objects
+        key_server.close()
+
+
+async def test_disconnect_and_come_back() -> None:
+    """Open connections are reset on request; a server that was left comes back on its port with its objects."""
+    server = testing.KeyServer(server_context(LEAF, CA))
+    async with server:
+        key_server = Client(await stream_to(server))
+        await key_server.query(timeout=5)
+        kept = await key_server.register(SEED, object_type=ObjectType.SECRET_DATA, timeout=5)
+        server.disconnect()
+        with pytest.raises(TransportError):
+            await key_server.query(timeout=5)
+        assert await vendor_of(server)
+        port = server.port
+    with pytest.raises(TransportError):
+        await vendor_of(server)
+    async with server:
+        assert server.port == port
+        key_server = Client(await stream_to(server))
+        found = await key_server.get(kept.unique_identifier, timeout=5)
+        assert found.managed_object == SEED
+        key_server.close()
+
+
+async def test_objects_belong_to_the_name_in_the_certificate() -> None:
+    """Another name sees nothing of them; another certificate with the same name sees them."""
+    profile = PROFILES["objects belong to their certificate"]
+    async with testing.KeyServer(server_context(LEAF, CA), Responder(profile=profile)) as server:
+        key_server = Client(await stream_to(server))
+        kept = await key_server.register(SEED, object_type=ObjectType.SECRET_DATA, timeout=5)
+        key_server.close()
+        renewed, other = client(CA), CA.issue((), common_name="other", purpose="client")
+        for credentials, seen in ((renewed, 1), (other, 0)):
+            key_server = Client(await stream_to(server, client_context(CA, credentials)))
+            assert len((await key_server.locate(timeout=5)).unique_identifier) == seen
+            key_server.close()
+        assert server.responder.objects[str(kept.unique_identifier)].owner == "keystead"
+
+
+async def test_a_client_without_a_certificate() -> None:
+    """It has no name, and is served where none is asked for."""
+    async with testing.KeyServer(server_context(LEAF)) as server:
+        key_server = Client(await stream_to(server, client_context(CA)))
+        kept = await key_server.register(SEED, object_type=ObjectType.SECRET_DATA, timeout=5)
+        assert server.responder.objects[str(kept.unique_identifier)].owner is None
+        key_server.close()
+
+
+async def test_a_cluster_of_key_servers() -> None:
+    """What one member is told the other has, when the link lets it through."""
+    members, link = cluster(2, delay=None)
+    context = server_context(LEAF, CA)
+    async with testing.KeyServer(context, members[0]) as first, testing.KeyServer(context, members[1]) as second:
+        here, there = Client(await stream_to(first)), Client(await stream_to(second))
+        kept = await here.register(SEED, object_type=ObjectType.SECRET_DATA, timeout=5)
+        assert not (await there.locate(timeout=5)).unique_identifier
+        link.deliver()
+        assert (await there.get(kept.unique_identifier, timeout=5)).managed_object == SEED
+        here.close()
+        there.close()
