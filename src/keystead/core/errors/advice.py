@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.core.errors import administration, certificates, common
 from keystead.core.errors import key_managers as keys
+from keystead.core.errors import keys as kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +78,21 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     keys.CLIENT_CERTIFICATE_REFUSED: _PROBE,
     keys.TLS_ENGINE: _PROBE,
     keys.NETWORK: _PROBE,
+    kept.AUTH_KEY_LIMIT: "Delete authentication keys that nothing needs.",
+    kept.NO_KEY_SERVERS: "Add key servers first.",
+    kept.NOT_PUSHED: "Mend the key servers that the arguments name, then send the same call again.",
+    kept.AUTH_KEY_NOT_RESTORED: "`key-survival` of the key manager shows which servers should have it.",
+    kept.SOLE_COPY: "Bring the key's other servers back, or add one, and wait until it has its copy.",
+    kept.VOLUME_KEY_NOT_RESTORED: "`key-survival` of the key manager shows which servers should have it.",
+    kept.NOT_AN_AUTH_KEY: "Delete it as what it is, a volume's key.",
+    kept.KEYS_IN_USE: "Retire the keys first, and wait for the end of their undo.",
+    kept.KEYS_AT_CLUSTER: "Retire the SVM's keys in the cluster's key manager first.",
+    kept.TOO_FEW_COPIES: "Mend the key servers that the arguments name, then send the same call again.",
+    kept.NOT_A_KEY_MANAGER: "Take the uuid from `/api/security/key-managers`.",
+    kept.ONLY_PRIMARIES: "Name its primary.",
+    kept.NO_CLUSTER_KEY_MANAGER: "Create the cluster's key manager first.",
+    kept.NOT_CLUSTERS_KEY_MANAGER: "Take the uuid of the key manager whose scope is the cluster.",
+    kept.KEY_LENGTH: "Leave the material out to have it made.",
     certificates.NO_COMMON_NAME: "Give `common_name` in the body.",
     certificates.CERTIFICATE_TYPE: "Use `client`, `server`, `client_ca` or `server_ca`; a `root_ca` is made without"
     " `public_certificate`.",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 _ONBOARD = "the Onboard Key Manager is not built"
 _COMMON_CRITERIA = "65537301 comes first: Common Criteria mode is one of the Onboard Key Manager"
-_NO_KEYS = "no keys are kept yet"
+_NO_SWITCH = "a configuration's keys stay on its own key servers: none are moved when another is enabled"
+_NO_SCAN = "what is encrypted is not looked at: 65536867 says that there are keys"
+_DATABASE = "a database that fails is an internal error"
+_COPIES = "65536076 and 65536987 say what became of the copies"
 _NO_VOLUMES = "there are no volumes"
 _FIPS = "there is no FIPS mode"
 _NO_COMPANIONS = "a root_ca has no companions: where it shall be trusted, its certificate is installed as any other"
@@ -16,12 +19,10 @@ NOT_RAISED: dict[int, str] = {
     5636125: "there are no system accounts",
     5636146: "there is no console",
     7077921: "no special characters are asked for in a password",
-    65536700: "no keys are kept yet",
     262291: "a records job has no time-out: the size of its body bounds it",
     65536600: "nodes need no quorum of their own: they keep their state in one database",
     65536214: "no cluster key encryption key is made",
     65536216: "no cluster key encryption key is made",
-    65536878: "no volume encryption keys are kept yet",
     65536895: "there is no MetroCluster partner",
     **dict.fromkeys((65536310, 65536900, 65536903, 65536906, 65536907, 65536916, 65536920), _ONBOARD),
     **dict.fromkeys((65536341, 65537240, 65537241, 65537244, 65537245, 65537246, 65537247, 65537248), _ONBOARD),
@@ -31,16 +32,23 @@ NOT_RAISED: dict[int, str] = {
     **dict.fromkeys((65539590, 65539591, 65539845), _ONBOARD),
     **dict.fromkeys((65536805, 65536806, 65536807, 65536809, 65537302), _COMMON_CRITERIA),
     **dict.fromkeys((262224, 262228), "there is no peer cluster"),
-    **dict.fromkeys((65536239, 65536867, 65540011, 65540013, 65536208), _NO_KEYS),
+    **dict.fromkeys((65536239, 65540011, 65540013, 65536208), _NO_SCAN),
+    **dict.fromkeys((65536160, 65538801), _DATABASE),
+    **dict.fromkeys((65536264, 66060289, 66060302), _COPIES),
+    65536265: "a key's id is made of its uuid, which cannot fail",
+    65536859: "there are no self-encrypting drives",
+    65536872: "what a failed creation leaves is cleaned up later, and its answer says why it failed",
+    65536896: "there is no MetroCluster partner",
+    66060296: "a deleted key is retired; its copies are destroyed later, each with a receipt",
     **dict.fromkeys((65536817, 65536827, 196608301), "what forbids a deletion is read in its transaction, or it fails"),
-    **dict.fromkeys((65536203, 65536204, 65536207, 65536212, 65536217, 65537527, 65537533, 65539201), _NO_KEYS),
+    **dict.fromkeys((65536203, 65536204, 65536207, 65536212, 65536217, 65537527, 65537533, 65539201), _NO_SWITCH),
     **dict.fromkeys((65536882, 65536883, 65536884, 65536889, 65536890, 65536973, 65539442, 65539444), _NO_VOLUMES),
     **dict.fromkeys((65539534, 65539535, 65539536, 65539704, 65539837, 65536813, 196608305), _NO_VOLUMES),
-    **dict.fromkeys((65539538, 65539539, 65539622, 65539840, 65539842), _NO_KEYS),
+    **dict.fromkeys((65539538, 65539539, 65539622, 65539840, 65539842), _NO_SWITCH),
     **dict.fromkeys((65536242, 65536243), "there are no self-encrypting drives"),
     **dict.fromkeys((65537605, 65539200, 65539416, 65539838, 65539839), "there are no cloud key managers"),
     65536602: "nodes need no quorum of their own: they keep their state in one database",
-    65536856: "an inactive key manager keeps the servers that it was created with",
+    65536856: "an inactive key manager keeps the servers that it was created with; 65536074 says it of keys",
     **dict.fromkeys((65538907, 65539205, 65539514, 65539522), "every key store is of type kmip"),
     **dict.fromkeys((65539206, 65539222), "an SVM has one configuration, which is enabled"),
     65539515: "the cluster has one configuration, which is enabled or not: there is none to switch from",
