@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
-from tests.peers import pykmip
+from tests.peers import groups, pykmip
 from tests.peers.certificates import Authority, Credentials, client
 
 if TYPE_CHECKING:
@@ -63,3 +63,19 @@ def pykmip_servers(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Real KMIP servers on loopback, shared by the session: they must be left as they were found."""
     with pykmip.running(PYKMIP_SERVERS, tmp_path_factory.mktemp("pykmip"), pki.server, pki.client_ca) as servers:
         yield servers
+
+
+@pytest.fixture(scope="session")
+def _group(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[groups.Group]:
+    with groups.group(tmp_path_factory.mktemp("group"), pki.server, pki.client_ca, secondaries=1) as running:
+        yield running
+
+
+@pytest.fixture
+def pykmip_group(_group: groups.Group) -> groups.Group:
+    """Four real primaries with a secondary each: all run, empty; a test may do to them what it likes.
+
+    The processes are shared by the session; what a test killed, paused or cut off is brought back for the next one.
+    """
+    _group.reset()
+    return _group

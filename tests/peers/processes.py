@@ -24,6 +24,18 @@ def free_port() -> int:
         return port
 
 
+def kept_port() -> socket.socket:
+    """A loopback port for a server that will be killed and come back: nobody else gets it while the socket lives.
+
+    The socket is bound and does not listen, so the server (with SO_REUSEADDR) can, and while it is away connections are
+    refused.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
+
+
 class Program:
     """One running program that listens on a loopback port."""
 
@@ -59,6 +71,10 @@ class Program:
             time.sleep(0.02)
         self.stop()
         raise RuntimeError(f"{self._process.args!r} did not start: {self._log.read_text(errors='replace')[-2000:]}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all processes of its session: SIGSTOP and SIGCONT make it hang and go on."""
+        os.killpg(self._process.pid, number)
 
     def stop(self) -> None:
         """End the program and all processes of its session at once."""

@@ -1,61 +1,87 @@
-"""A TCP proxy in front of a server, whose network can fail: packets dropped, connections reset, answers lost."""
+"""A TCP proxy in front of a server, whose network can fail: packets dropped or late, connections cut, answers lost."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final, Literal
 
 from tests.peers.fault_servers import FaultServer, reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Direction = Literal["to server", "to client", "both"]
+
+ENDINGS: Final = {"reset", "cut"}
+"""Modes that end every connection: with a reset, or politely."""
+PASSING: Final = {"forward", "lose"}
+"""Modes in which bytes are passed on; ``lose`` is for once."""
+
 
 class Network:
-    """What the proxy does: ``forward``, ``drop`` (take everything, pass on nothing), ``reset`` or ``lose``.
+    """What the proxy does: ``forward``, ``drop`` (take everything, pass on nothing), ``reset``, ``cut`` or ``lose``.
 
-    ``lose`` is for once: the next bytes from the server are not passed on, and their connection ends.
+    ``lose`` is for once: the next bytes are not passed on, and their connection ends. Those are an answer's; with the
+    direction ``to server`` a request's. ``drop`` may be for one direction only. All of it, and ``delay``, the seconds
+    by which bytes are late in each direction, may be changed at any time and holds for open connections as well.
     """
 
     def __init__(self, target: int) -> None:
+        self.delay = 0.0
         self.mode = "forward"
+        self._failing: Direction = "both"
         self._target = ("127.0.0.1", target)
         self._open: set[socket.socket] = set()
 
-    def fail(self, mode: str) -> None:
+    def fail(self, mode: str, direction: Direction | None = None) -> None:
         """Begin to fail, on open connections as well."""
+        self._failing = direction or ("to client" if mode == "lose" else "both")
         self.mode = mode
-        if mode == "reset":
+        if mode in ENDINGS:
             for connection in list(self._open):
-                reset(connection)
+                self._end(connection)
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)  # wakes the thread that reads; it closes, and so resets
 
+    def heal(self) -> None:
+        """Forward again, at once."""
+        self.delay = 0.0
+        self.fail("forward")
+
     def script(self, connection: socket.socket) -> None:
         """Serve one connection."""
-        if self.mode == "reset":
-            reset(connection)
+        if self.mode in ENDINGS:
+            self._end(connection)
             return
         with socket.create_connection(self._target, timeout=30) as server:
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open.add(connection)
-            back = threading.Thread(target=self._pump, args=(server, connection), daemon=True)
+            back = threading.Thread(target=self._pump, args=(server, connection, "to client"), daemon=True)
             back.start()
-            self._pump(connection, server)
+            self._pump(connection, server, "to server")
             with contextlib.suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
             back.join(timeout=10)
             self._open.discard(connection)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _end(self, connection: socket.socket) -> None:
+        if self.mode == "reset":
+            reset(connection)
+
+    def _pump(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if self.mode == "lose" and sink in self._open:
+                time.sleep(self.delay)
+                mode = self.mode if self._failing in {"both", direction} else "forward"
+                if mode == "lose":
                     self.mode = "forward"
-                    sink.shutdown(socket.SHUT_RDWR)
+                    for end in (source, sink):
+                        end.shutdown(socket.SHUT_RDWR)
                     return
-                if self.mode in {"forward", "lose"}:
+                if mode in PASSING:
                     sink.sendall(data)
             if self.mode == "forward":
                 sink.shutdown(socket.SHUT_WR)

@@ -30,11 +30,17 @@ with KmipServer(**json.loads(sys.argv[1])) as server:
 
 def start(folder: Path, credentials: Credentials, client_ca: Authority | Trusted) -> Program:
     """Start one server whose files are in ``folder`` (made if absent); await it with ``wait_until_ready``."""
+    return launch(folder, credentials, client_ca, free_port(), folder / "pykmip.db")
+
+
+def launch(
+    folder: Path, credentials: Credentials, client_ca: Authority | Trusted, port: int, database: Path
+) -> Program:
+    """Start one server on that port, with that database, which servers may share."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy").mkdir(exist_ok=True)
     certificate, key = credentials.write(folder, "server")
     (folder / "client-ca.pem").write_text(client_ca.pem)
-    port = free_port()
     options = {
         "hostname": "127.0.0.1",
         "port": port,
@@ -47,7 +53,7 @@ def start(folder: Path, credentials: Credentials, client_ca: Authority | Trusted
         "policy_path": str(folder / "policy"),
         "enable_tls_client_auth": True,
         "logging_level": "WARNING",
-        "database_path": str(folder / "pykmip.db"),
+        "database_path": str(database),
     }
     return Program(
         [sys.executable, "-c", _SERVE, json.dumps(options)],
