@@ -1,0 +1,77 @@
+"""The library's own test key server beside a test that is not asynchronous, or whose loop is in another process.
+
+It runs on an event loop in a thread of its own. What it keeps and does (``responder``, ``faults``) may be read and
+changed from the test's thread; what needs the loop goes through the methods here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from keystead.kmip.testing import KeyServer
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Coroutine
+    from types import TracebackType
+
+    from keystead.kmip.responder import Responder
+
+STOP_S = 10
+
+
+class Appliance:
+    """One key server in this process. Its address and its objects stay when it is stopped and started again."""
+
+    def __init__(self, context: ssl.SSLContext, responder: Responder | None = None) -> None:
+        self.server = KeyServer(context, responder)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._running = False
+
+    @property
+    def responder(self) -> Responder:
+        """What it answers with."""
+        return self.server.responder
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=STOP_S)
+        self._loop.close()
+
+    def start(self) -> None:
+        """Listen, on the same port as before; nothing happens when it does already."""
+        if not self._running:
+            self._run(self.server.__aenter__())
+        self._running = True
+
+    def stop(self) -> None:
+        """Close all connections and refuse new ones; nothing happens when it does already."""
+        if self._running:
+            self._run(self.server.__aexit__(None, None, None))
+        self._running = False
+
+    def disconnect(self) -> None:
+        """Reset all open connections; new ones are welcome."""
+        self._run(_call(self.server.disconnect))
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=STOP_S)
+
+
+async def _call(function: Callable[[], None]) -> None:
+    function()
