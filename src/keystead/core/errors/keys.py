@@ -115,5 +115,5 @@ KEY_LENGTH = row(
     66060304,
     400,
     "Invalid key length.",
-    "Material that was given is not 64 bytes for a volume's key (XTS-AES-256), or its two halves are the same.",
+    "The material that was given for a volume's key (XTS-AES-256) is not 64 bytes.",
 )

@@ -1,0 +1,79 @@
+"""How copies of a key come to key servers: when a secondary stands in, and when there are enough copies. Pure.
+
+The guarantee: a key is acknowledged when so many replication domains hold a copy that was read back and agreed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from keystead.core.keys.domains import covered, wanted_copies
+from keystead.core.keys.model import Copy, Presence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from keystead.core.model import KeyServer
+
+SETTLED = frozenset({Presence.PRESENT, Presence.DIFFERENT})
+"""What ends the work on a server: its copy was read back. One that differs is reported, never written over."""
+
+UNSETTLED = frozenset({Presence.SENT, Presence.UNKNOWN})
+"""Something was sent, and whether it is there, and is what was sent, has still to be found out."""
+
+
+def still_counts(copy: Copy, then: Mapping[str, KeyServer], now: Mapping[str, KeyServer]) -> bool:
+    """Whether a copy stands where its key manager still keeps keys: at that address of a server that is configured.
+
+    ``then`` are the servers as they were written to, ``now`` as they are, by uuid.
+    """
+    before, after = then.get(copy.key_server), now.get(copy.key_server)
+    if before is None or after is None or before.address != after.address:
+        return False
+    return not copy.host or copy.host in after.secondary_key_servers
+
+
+def proven_domains(
+    copies: Iterable[Copy], then: Sequence[KeyServer], now: Sequence[KeyServer], domain_of: Mapping[str, str]
+) -> set[str]:
+    """The replication domains that hold a proven copy, of servers that are still configured as they were."""
+    before, after = ({server.uuid: server for server in servers} for servers in (then, now))
+    return covered((copy for copy in copies if still_counts(copy, before, after)), domain_of)
+
+
+def lacking(proven: set[str], min_copies: int, domain_of: Mapping[str, str]) -> int:
+    """How many domains more must hold a proven copy before a key is acknowledged; 0 when there are enough."""
+    return max(wanted_copies(min_copies, len(set(domain_of.values()))) - len(proven), 0)
+
+
+def brought_up_to_date(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]:
+    """What to store of what a writer found after its attempt had been ended by somebody else.
+
+    Objects that nobody knew of must be known, so that they are cleaned up; what others found out about them stays.
+    """
+    places = {_place(copy): copy for copy in stored}
+    changed = []
+    for copy in found:
+        known = places.get(_place(copy))
+        if known is not None and copy.unique_identifiers and copy.unique_identifiers != known.unique_identifiers:
+            changed.append(copy)
+    return changed
+
+
+def with_state(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]:
+    """The stored copies whose State or descriptor a writer has changed; what changed otherwise meanwhile is left."""
+    places = {_place(copy): copy for copy in stored}
+    changed = []
+    for copy in found:
+        known = places.get(_place(copy))
+        if known is None or (known.presence, known.unique_identifiers) != (copy.presence, copy.unique_identifiers):
+            continue
+        now = replace(known, object_state=copy.object_state, descriptor=copy.descriptor)
+        if now != known:
+            changed.append(now)
+    return changed
+
+
+def _place(copy: Copy) -> tuple[str, int, str, str]:
+    return copy.key, copy.attempt, copy.key_server, copy.host
