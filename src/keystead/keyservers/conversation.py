@@ -20,6 +20,7 @@ from keystead.kmip.versions import V1_0, V1_2, V1_4
 
 if TYPE_CHECKING:
     from keystead.kmip.tls import Stream
+    from keystead.kmip.ttlv import Limits
 
 FALLBACK_VERSIONS: Final = (V1_4, V1_2, V1_0)
 """Headers under which Query is tried when Discover Versions is not permitted."""
@@ -31,9 +32,17 @@ class Conversation:
     ``client`` is what they are made with; the version that was settled stays set in it.
     """
 
-    def __init__(self, stream: Stream, username: str, password: str | None, learned: dict[str, object]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        username: str,
+        password: str | None,
+        learned: dict[str, object],
+        *,
+        limits: Limits = PROBE_LIMITS,
+    ) -> None:
         credential = username_credential(username, password) if username else None
-        self.client = Client(stream, credential=credential, limits=PROBE_LIMITS)
+        self.client = Client(stream, credential=credential, limits=limits)
         self._learned = learned
         self._queried = False
         self.operation = "DiscoverVersions"

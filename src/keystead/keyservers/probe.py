@@ -10,25 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.probing import STAGES, ProbeResult, StageResult
 from keystead.core.server_address import ServerAddress
-from keystead.keyservers.contexts import KeyMismatchError
+from keystead.keyservers import opening
 from keystead.keyservers.conversation import Conversation
 from keystead.keyservers.failures import classify, stage_of
 from keystead.keyservers.learned import certificate_facts, peer_certificates
-from keystead.keyservers.resolve import AddressNotAllowedError, NameNotResolvedError
-from keystead.keyservers.symptoms import Event, Symptom, connect_symptom, kmip_symptom, tls_symptom
+from keystead.keyservers.opening import RefusedError
+from keystead.keyservers.symptoms import Event, Symptom, kmip_symptom, tls_symptom
 from keystead.kmip.connect import connect_tcp
 from keystead.kmip.errors import KMIPError, TransportError
 from keystead.kmip.tls import TLSError, handshake
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from collections.abc import Coroutine, Iterator, Sequence
 
     from keystead.core.probing import ProbeTarget, TlsIdentity
@@ -44,14 +43,6 @@ SECOND_LOOK_S: Final = 0.25
 SECOND_LOOK_HANDSHAKES: Final = 3
 
 _log = logging.getLogger(__name__)
-
-
-class _RefusedError(Exception):
-    """A stage failed; carries what was observed."""
-
-    def __init__(self, symptom: Symptom) -> None:
-        super().__init__(symptom.event)
-        self.symptom = symptom
 
 
 class Probe:
@@ -72,8 +63,7 @@ class Probe:
         keep: bool = False,
     ) -> None:
         self._server = server
-        self._host = server.host.removesuffix(".")
-        self._server_name = target.server_name.removesuffix(".") or self._host
+        self._server_name = opening.name_of(server, target)
         self._target = target
         self._identity = identity
         self._resolver = resolver
@@ -94,7 +84,7 @@ class Probe:
                 await self._run_stages()
         except TimeoutError:
             return self._refused(self._suspicion or self._timed_out())
-        except _RefusedError as refused:
+        except RefusedError as refused:
             return self._refused(refused.symptom, refused.__cause__)
         return self._accepted()
 
@@ -102,9 +92,9 @@ class Probe:
 
     async def _run_stages(self) -> None:
         with self._timing("resolve"):
-            addresses = await self._resolve()
+            addresses = await opening.look_up(self._resolver, self._server)
         with self._timing("egress"):
-            self._check(addresses)
+            opening.check(self._resolver, addresses)
         self._stage = "tls"
         context = self._own_context()
         with self._timing("connect"):
@@ -119,48 +109,25 @@ class Probe:
                 self.kept = conversation.client
                 closing.pop_all()
 
-    async def _resolve(self) -> tuple[Address, ...]:
-        try:
-            return await self._resolver.look_up(self._host, self._server.port)
-        except NameNotResolvedError as error:
-            raise _RefusedError(Symptom("resolve", Event.UNRESOLVED)) from error
-
-    def _check(self, addresses: Sequence[Address]) -> None:
-        try:
-            self._resolver.check(addresses)
-        except AddressNotAllowedError as error:
-            raise _RefusedError(Symptom("egress", Event.FORBIDDEN)) from error
-
     def _own_context(self) -> ssl.SSLContext:
         """Find the faults of our own certificate before any packet leaves."""
-        try:
-            context = self._contexts.get(self._identity)
-        except KeyMismatchError as error:
-            raise _RefusedError(Symptom("tls", Event.OWN_KEY_MISMATCH)) from error
-        except (ssl.SSLError, ValueError) as error:
-            raise _RefusedError(Symptom("tls", Event.OTHER)) from error
-        now = datetime.now(UTC)
-        if now > context.not_after:
-            raise _RefusedError(Symptom("tls", Event.OWN_EXPIRED))
-        if now < context.not_before:
-            raise _RefusedError(Symptom("tls", Event.OWN_NOT_YET_VALID))
+        context = opening.context_of(self._contexts, self._identity)
+        opening.check_dates(context)
         return context.ssl
 
     async def _connect(self, addresses: Sequence[Address]) -> socket.socket:
-        try:
-            sock = await connect_tcp(addresses)
-        except TransportError as error:
-            raise _RefusedError(connect_symptom(error)) from error
+        sock = await opening.connect(addresses)
         with contextlib.suppress(OSError):  # it may be closed again by now
             self._learned["address"] = str(ServerAddress(*sock.getpeername()[:2]))
         return sock
 
     async def _handshake(self, sock: socket.socket, context: ssl.SSLContext) -> Stream:
         try:
-            stream = await handshake(sock, context, server_name=self._server_name)
-        except TLSError as error:
-            self._learn_certificate(error.peer_chain)
-            raise _RefusedError(tls_symptom(error)) from error
+            stream = await opening.secure(sock, context, self._server_name)
+        except RefusedError as refused:
+            if isinstance(refused.__cause__, TLSError):
+                self._learn_certificate(refused.__cause__.peer_chain)
+            raise
         self._learned |= {"tls_version": stream.version, "cipher": stream.cipher}
         self._learn_certificate(stream.peer_chain)
         return stream
@@ -176,7 +143,7 @@ class Probe:
             try:
                 await conversation.settle_version()
             except TransportError as error:
-                raise _RefusedError(await self._unanswered(error, stream, addresses, context)) from error
+                raise RefusedError(await self._unanswered(error, stream, addresses, context)) from error
             except KMIPError as error:
                 raise self._refused_by_kmip(error) from error
             await self._ask(conversation.query())
@@ -248,8 +215,8 @@ class Probe:
         operation = self._conversation.operation if self._conversation else ""
         return kmip_symptom(self._stage, operation, error, username=bool(self._target.username))
 
-    def _refused_by_kmip(self, error: KMIPError) -> _RefusedError:
-        return _RefusedError(self._kmip_symptom(error))
+    def _refused_by_kmip(self, error: KMIPError) -> RefusedError:
+        return RefusedError(self._kmip_symptom(error))
 
     def _accepted(self) -> ProbeResult:
         stages = tuple(StageResult(stage, "passed", self._elapsed_ms[stage]) for stage in STAGES)

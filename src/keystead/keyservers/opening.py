@@ -1,0 +1,101 @@
+"""The steps to a connection of a key server, each with its symptom when it fails: what probes and key work share.
+
+Names are resolved and every address is checked at each new connection; what is connected to is what was checked. These
+are single steps: in which order, within which time and how often is the caller's.
+"""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from keystead.keyservers.contexts import KeyMismatchError
+from keystead.keyservers.resolve import AddressNotAllowedError, NameNotResolvedError
+from keystead.keyservers.symptoms import Event, Symptom, connect_symptom, tls_symptom
+from keystead.kmip.connect import connect_tcp
+from keystead.kmip.errors import TransportError
+from keystead.kmip.tls import TLSError, handshake
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from keystead.core.probing import ProbeTarget, TlsIdentity
+    from keystead.core.server_address import ServerAddress
+    from keystead.keyservers.contexts import ClientContext, Contexts
+    from keystead.keyservers.resolve import Resolver
+    from keystead.kmip.connect import Address
+    from keystead.kmip.sessions import Sessions
+    from keystead.kmip.tls import Stream
+
+
+class RefusedError(Exception):
+    """A step failed; carries what was observed."""
+
+    def __init__(self, symptom: Symptom) -> None:
+        super().__init__(symptom.event)
+        self.symptom = symptom
+
+
+def name_of(server: ServerAddress, target: ProbeTarget) -> str:
+    """The name that the server's certificate must hold: the target's, or the host itself."""
+    return target.server_name.removesuffix(".") or host_of(server)
+
+
+def host_of(server: ServerAddress) -> str:
+    """The host as resolvers and certificates know it, without the dot that ends it."""
+    return server.host.removesuffix(".")
+
+
+async def look_up(resolver: Resolver, server: ServerAddress) -> tuple[Address, ...]:
+    """Return all addresses of the server, which are not yet checked."""
+    try:
+        return await resolver.look_up(host_of(server), server.port)
+    except NameNotResolvedError as error:
+        raise RefusedError(Symptom("resolve", Event.UNRESOLVED)) from error
+
+
+def check(resolver: Resolver, addresses: Sequence[Address]) -> None:
+    """Refuse when one of the addresses is forbidden by the egress rules."""
+    try:
+        resolver.check(addresses)
+    except AddressNotAllowedError as error:
+        raise RefusedError(Symptom("egress", Event.FORBIDDEN)) from error
+
+
+def context_of(contexts: Contexts, identity: TlsIdentity) -> ClientContext:
+    """Return the identity's TLS context."""
+    try:
+        return contexts.get(identity)
+    except KeyMismatchError as error:
+        raise RefusedError(Symptom("tls", Event.OWN_KEY_MISMATCH)) from error
+    except (ssl.SSLError, ValueError) as error:
+        raise RefusedError(Symptom("tls", Event.OTHER)) from error
+
+
+def check_dates(context: ClientContext) -> None:
+    """Refuse, before any packet leaves, when our certificate is not valid now."""
+    now = datetime.now(UTC)
+    if now > context.not_after:
+        raise RefusedError(Symptom("tls", Event.OWN_EXPIRED))
+    if now < context.not_before:
+        raise RefusedError(Symptom("tls", Event.OWN_NOT_YET_VALID))
+
+
+async def connect(addresses: Sequence[Address]) -> socket.socket:
+    """Connect to the first of the checked addresses that answers."""
+    try:
+        return await connect_tcp(addresses)
+    except TransportError as error:
+        raise RefusedError(connect_symptom(error)) from error
+
+
+async def secure(
+    sock: socket.socket, context: ssl.SSLContext, server_name: str, sessions: Sessions | None = None
+) -> Stream:
+    """Do the TLS handshake. The cause of a RefusedError is the TLSError."""
+    try:
+        return await handshake(sock, context, server_name=server_name, sessions=sessions)
+    except TLSError as error:
+        raise RefusedError(tls_symptom(error)) from error
