@@ -324,13 +324,13 @@ async def test_a_malformed_owner_is_no_uuid(owners: Owners) -> None:
 
 
 async def test_roles_are_listed_owner_by_owner(owners: Owners) -> None:
-    """The cluster's, then two of each SVM; pages follow each other; filters and counts are as everywhere."""
+    """The cluster's, then three of each SVM; pages follow each other; filters and counts are as everywhere."""
     get = owners.api.admin.get
     first, second = sorted((owners.vs1, owners.vs2), key=lambda svm: svm.uuid)
     expected = [(owner.name, role) for owner, roles in (
-        (owners.cluster, ("admin", "readonly")),
-        (first, ("vsadmin", "vsadmin-readonly")),
-        (second, ("vsadmin", "vsadmin-readonly")),
+        (owners.cluster, ("admin", "key-reader", "readonly")),
+        (first, ("key-reader", "vsadmin", "vsadmin-readonly")),
+        (second, ("key-reader", "vsadmin", "vsadmin-readonly")),
     ) for role in roles]  # fmt: skip
     answer = (await get(ROLES)).body
     assert [(item["owner"]["name"], item["name"]) for item in answer["records"]] == expected
@@ -344,8 +344,8 @@ async def test_roles_are_listed_owner_by_owner(owners: Owners) -> None:
         assert found == expected, size
     filtered = (await get(f"{ROLES}?name=vsadmin&owner.name=vs2&fields=scope,builtin")).body["records"]
     assert [(item["scope"], item["builtin"]) for item in filtered] == [("svm", True)]
-    assert (await get(f"{ROLES}?return_records=false")).body["num_records"] == 6
-    assert (await get(f"{ROLES}?offset=4")).body["num_records"] == 2
+    assert (await get(f"{ROLES}?return_records=false")).body["num_records"] == 9
+    assert (await get(f"{ROLES}?offset=4")).body["num_records"] == 5
 
 
 async def test_a_role_shows_the_table_that_decides(owners: Owners) -> None:
@@ -376,6 +376,7 @@ async def test_an_svm_account_sees_its_own_roles(owners: Owners) -> None:
     """Those of another SVM and of the cluster are missing."""
     records = (await owners.vsadmin.get(ROLES)).body["records"]
     assert [(item["owner"]["name"], item["name"]) for item in records] == [
+        ("vs1", "key-reader"),
         ("vs1", "vsadmin"),
         ("vs1", "vsadmin-readonly"),
     ]

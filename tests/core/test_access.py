@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.core.access import CLUSTER_ROLES, PRIVILEGES, SVM_ROLES, Access, access_to, is_allowed
+from keystead.core.access import CLUSTER_ROLES, PRIVILEGES, RETRIEVE, SVM_ROLES, Access, access_to, is_allowed
 from keystead.core.model import Role
 
 
@@ -38,6 +38,11 @@ def allowed(role: Role, path: str) -> str:
         (Role.VSADMIN_READONLY, "/api/security/key-managers/x", Access.READONLY),
         (Role.VSADMIN_READONLY, "/api/svm/svms", Access.READONLY),
         (Role.VSADMIN_READONLY, "/api/storage/volumes", Access.NONE),
+        (Role.KEY_READER, "/api/security/key-managers/x/volume-keys", Access.READONLY),
+        (Role.KEY_READER, "/api/security/key-managers/x/volume-keys/y/retrieve", Access.READ_CREATE),
+        (Role.KEY_READER, "/api/security/certificates", Access.NONE),
+        (Role.KEY_READER, "/api/svm/svms", Access.NONE),
+        (Role.KEY_READER, "/nosuch", Access.NONE),
     ],
 )
 def test_the_longest_path_that_fits_counts(role: Role, path: str, expected: Access) -> None:
@@ -80,10 +85,18 @@ def test_who_reads_may_ask_for_heads_and_methods(role: Role) -> None:
 
 
 def test_every_role_has_rows_in_order_and_one_scope() -> None:
-    """The table names each role once, each path once, sorted, ``/api`` first."""
+    """The table names each role once, each path once, sorted, ``/api`` first; one role alone is of both scopes."""
     assert {*CLUSTER_ROLES, *SVM_ROLES} == set(PRIVILEGES) == set(Role)
-    assert len(CLUSTER_ROLES) + len(SVM_ROLES) == len(Role)
+    assert {*CLUSTER_ROLES} & {*SVM_ROLES} == {Role.KEY_READER}
     for rows in PRIVILEGES.values():
         paths = [row.path for row in rows]
         assert paths == sorted(set(paths))
         assert paths[0] == "/api"
+
+
+@pytest.mark.parametrize("role", Role)
+def test_one_role_alone_reads_keys(role: Role) -> None:
+    """No other role implies it, however much that may do; what lies beneath goes with it."""
+    path = RETRIEVE.replace("*", "x")
+    assert is_allowed(role, "POST", path) is (role is Role.KEY_READER)
+    assert is_allowed(role, "POST", f"{path}/x") is (role is Role.KEY_READER)

@@ -1,4 +1,4 @@
-"""Use cases of roles: read. They are built in: two of the cluster, and two of every SVM."""
+"""Use cases of roles: read. They are built in: three of the cluster, and three of every SVM."""
 
 from __future__ import annotations
 
