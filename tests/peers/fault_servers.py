@@ -67,17 +67,19 @@ class FaultServer:
             self.accepted += 1
             connection.settimeout(30)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is said leaves before a reset
+            held = connection.dup()  # TLS takes the connection over; this one still reaches it
             with self._lock:
-                self._open.add(connection)
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+                self._open.add(held)
+            thread = threading.Thread(target=self._serve, args=(connection, held), daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket, held: socket.socket) -> None:
         with contextlib.suppress(OSError):
             self._script(connection)
         with self._lock:
-            self._open.discard(connection)
+            self._open.discard(held)
+            held.close()
             connection.close()
 
 

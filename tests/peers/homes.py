@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import create_engine, delete, insert, select
 
 from keystead.app.initialise import initialise
 from keystead.core.certificates import NewCertificate
@@ -17,7 +19,7 @@ from keystead.core.server_address import ServerAddress
 from keystead.sealing import Keyring, read_root_key
 from keystead.service.audit import verify
 from keystead.settings import Settings
-from keystead.store import SqlStore, open_store
+from keystead.store import SqlStore, open_store, tables
 from tests.peers.adding import CALL, opened
 
 if TYPE_CHECKING:
@@ -71,12 +73,34 @@ class Home:
         assert all(report.intact for report in reports), reports
 
 
-@pytest.fixture
-def home_settings(database_url: str, tmp_path: Path) -> Settings:
-    """An initialised data directory on a database of each engine in turn."""
-    settings = Settings(data=tmp_path / "home", database=database_url)
+@pytest.fixture(scope="session")
+def home_template(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """An installation as ``keystead init`` makes it, on SQLite: to be copied."""
+    settings = Settings(data=tmp_path_factory.mktemp("homes") / "home")
     initialise(settings, b"a password of the tests", terminal=False)
     return settings
+
+
+@pytest.fixture
+def home_settings(home_template: Settings, database_url: str, tmp_path: Path) -> Settings:
+    """A copy of it whose database is of each engine in turn."""
+    settings = Settings(data=tmp_path / "home", database=database_url)
+    shutil.copytree(home_template.data, settings.data)
+    copy_rows(f"sqlite:///{home_template.database_url}", database_url)
+    return settings
+
+
+def copy_rows(source: str, target: str) -> None:
+    """Give a database of the newest schema the rows of another, instead of its own."""
+    reader, writer = create_engine(source), create_engine(target)
+    with reader.connect() as from_, writer.begin() as to:
+        for table in reversed(tables.metadata.sorted_tables):
+            to.execute(delete(table))
+        for table in tables.metadata.sorted_tables:
+            if rows := from_.execute(select(table)).mappings().all():
+                to.execute(insert(table), [dict(row) for row in rows])
+    reader.dispose()
+    writer.dispose()
 
 
 @pytest_asyncio.fixture
