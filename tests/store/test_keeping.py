@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ PROFILES = [
     profile(),
     profile(canary=(), sees=(), operations=(), object_types=(), version="", vendor=""),
     *(
-        profile(**{flag: not getattr(profile(), flag)})
+        replace(profile(), **{flag: not getattr(profile(), flag)})
         for flag in ("application_information", "locate_by_name", "locate_offset", "batches", "activates")
     ),
 ]
@@ -64,7 +65,7 @@ async def test_of_two_that_make_a_digest_key_one_does(filled: SqlStore) -> None:
             tx.add_digest_key("km-1", value)
         return found or value
 
-    made = await asyncio.gather(*(filled.write(lambda tx, value=bytes([n]): make(value, tx)) for n in range(8)))
+    made = await asyncio.gather(*(filled.write(partial(make, bytes([n]))) for n in range(8)))
     assert len(set(made)) == 1
 
 
