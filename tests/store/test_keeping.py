@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 PROFILES = [
     profile(),
     profile(canary=(), sees=(), operations=(), object_types=(), version="", vendor=""),
-    *(
-        replace(profile(), **{flag: not getattr(profile(), flag)})
-        for flag in ("application_information", "locate_by_name", "locate_offset", "batches", "activates")
-    ),
+    replace(profile(), application_information=not profile().application_information),
+    replace(profile(), locate_by_name=not profile().locate_by_name),
+    replace(profile(), locate_offset=not profile().locate_offset),
+    replace(profile(), batches=not profile().batches),
+    replace(profile(), activates=not profile().activates),
 ]
 
 
