@@ -186,6 +186,19 @@ async def test_a_policy_is_an_svms(api: Api, pki: Pki, pykmip_servers: list[Prog
     assert_error(answer, errors.POLICY_INVALID, "policy")
 
 
+async def test_how_many_copies_is_a_policy_too(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
+    """0 to 4, also more than there are servers; given at once or later, shown, searched for; 0 is the default again."""
+    uuid = await api.key_manager(pki, [pykmip_servers[0].address], min_copies=3)
+    path = f"{KEY_MANAGERS}/{uuid}"
+    shown = (await api.admin.get(f"{KEY_MANAGERS}?min_copies=>2")).body["records"]
+    assert [(record["uuid"], record["min_copies"]) for record in shown] == [(uuid, 3)]
+    assert (await api.admin.patch(path, {"min_copies": 0})).status == 200
+    assert (await api.admin.get(path)).body["min_copies"] == 0
+    for value in (-1, 5, True, 1.5):
+        answer = await api.admin.patch(path, {"min_copies": value})
+        assert_error(answer, errors.INVALID_FIELD_VALUE, "min_copies")
+
+
 # --- the Onboard Key Manager ---
 
 

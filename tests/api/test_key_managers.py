@@ -74,6 +74,21 @@ async def test_a_first_server_may_need_another_name(api: Api, pki: Pki, pykmip_s
     assert shown["external"]["servers"][0]["tls_server_name"] == "localhost"
 
 
+async def test_servers_are_declared_to_be_a_cluster(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
+    """``replication_domain`` is given with the first servers, or with a later one; it is shown where there is one."""
+    client, server_ca = await api.certificates(pki)
+    first, second = ({"server": server.address} for server in pykmip_servers[:2])
+    external = {"client_certificate": {"uuid": client}, "server_ca_certificates": [{"uuid": server_ca}]}
+    servers = [first, {**second, "replication_domain": "site a"}]
+    made = await api.admin.post(KEY_MANAGERS, {"external": {**external, "servers": servers}})
+    assert made.status == 201
+    later = {"server": pykmip_servers[2].address, "replication_domain": "site a"}
+    assert (await api.admin.post(f"{made.headers['location']}/key-servers", later)).status == 201
+    shown = (await api.admin.get(f"{made.headers['location']}?fields=external.servers.replication_domain")).body
+    declared = [server.get("replication_domain") for server in shown["external"]["servers"]]
+    assert declared == [None, "site a", "site a"]
+
+
 async def test_an_svm_has_a_key_manager_of_its_own(api: Api, pki: Pki, pykmip_servers: list[Program]) -> None:
     """It is found by scope and SVM name, and a second one is 65536823."""
     svm = (await api.admin.post("/api/svm/svms", {"name": "vs0"})).headers["location"].rpartition("/")[2]

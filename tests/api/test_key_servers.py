@@ -249,6 +249,7 @@ async def test_everything_that_can_be_changed(api: Api, servers_path: str, pykmi
         "secondary_key_servers": ["localhost"],
         "port": second.port,
         "tls_server_name": "localhost",
+        "replication_domain": "site a",
     }
     answer = await api.admin.patch(f"{servers_path}/{first.address}?return_timeout=0", body)
     assert (answer.status, answer.body) == (200, {}), answer.content
@@ -262,17 +263,19 @@ async def test_everything_that_can_be_changed(api: Api, servers_path: str, pykmi
         "secondary_key_servers": ["localhost"],
         "create_remove_timeout": -1,
         "tls_server_name": "localhost",
+        "replication_domain": "site a",
         "_links": {"self": {"href": link(servers_path, second.address)}},
     }
     record = (await api.audit())[-1]
     assert (record.method, record.state) == ("PATCH", "success")
     assert json.loads(record.input) == body | {"password": "***"}
     assert second.address in record.message
-    cleared = {"username": "", "secondary_key_servers": [], "tls_server_name": ""}
+    cleared = {"username": "", "secondary_key_servers": [], "tls_server_name": "", "replication_domain": ""}
     assert (await api.admin.patch(link(servers_path, second.address), cleared)).status == 200
     shown = await api.admin.get(f"{servers_path}/{second.address}?fields=**")
     assert shown.body["username"] == ""
-    assert not {"secondary_key_servers", "tls_server_name", "password", "port"} & set(shown.body)
+    gone = {"secondary_key_servers", "tls_server_name", "replication_domain", "password", "port"}
+    assert not gone & set(shown.body)
 
 
 async def test_a_change_is_refused_with_its_place(api: Api, servers_path: str, pykmip_servers: list[Program]) -> None:
@@ -289,6 +292,7 @@ async def test_a_change_is_refused_with_its_place(api: Api, servers_path: str, p
         ({"timeout": 61}, errors.INVALID_FIELD_VALUE, "timeout"),
         ({"tls_server_name": "a b"}, errors.INVALID_FIELD_VALUE, "tls_server_name"),
         ({"tls_server_name": "kms.example.com:5696"}, errors.INVALID_FIELD_VALUE, "tls_server_name"),
+        ({"replication_domain": "x" * 256}, errors.INVALID_FIELD_VALUE, "replication_domain"),
         ({"secondary_key_servers": "localhost"}, errors.ARRAY_EXPECTED, "secondary_key_servers"),
         ({"username": "u"}, errors.MISSING_PASSWORD, "password"),
         ({"password": CANARY}, errors.MISSING_USERNAME, "username"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -172,9 +172,10 @@ def test_creation_refused(case: tuple[CreateState, NewKeyManager, ErrorKind, str
 
 def test_creation_accepted() -> None:
     """What is planned is what was asked for, for an SVM and for the cluster, MetroCluster or not."""
-    asked = replace(ASKED, server_ca_certificates=named("ca2", "ca"), policy="p" * 255, configuration_name="c")
+    cas = named("ca2", "ca")
+    asked = replace(ASKED, server_ca_certificates=cas, policy="p" * 255, configuration_name="c", min_copies=2)
     plan = plan_create(GIVEN, asked, "new")
-    assert plan.key_manager == KeyManager("new", VS0, True, "client", ("ca2", "ca"), "p" * 255, "c")
+    assert plan.key_manager == KeyManager("new", VS0, True, "client", ("ca2", "ca"), "p" * 255, "c", 2)
     assert set(plan.certificates) == {"client", "ca", "ca2"}
     assert plan.proves
     plan = plan_create(replace(OF_CLUSTER, cluster=METROCLUSTER), ASKED, "new")
@@ -206,7 +207,7 @@ CURRENT = state(server("a"), certificates=(OLD, certificate("ca", CA)))
 RENEWED = found(client("renewed"), client("other", OTHER_KEY), certificate("ca2", CA), certificate("foreign", CA, VS1))
 
 
-def change(client: str | None = None, *cas: str, **more: str | None) -> KeyManagerChange:
+def change(client: str | None = None, *cas: str, **more: Any) -> KeyManagerChange:
     """A change as a caller asks for it."""
     return KeyManagerChange(CertificateName(client) if client else None, named(*cas) if cas else None, **more)
 
@@ -251,7 +252,7 @@ def test_change_refused(case: tuple[ServersState, KeyManagerChange, ErrorKind, s
 
 
 def test_change_accepted() -> None:
-    """What is not named stays; certificates are proved, a policy is not; the owner may be said again."""
+    """What is not named stays; certificates are proved, a policy and copies are not; the owner may be said again."""
     plan = plan_change(CURRENT, RENEWED, change("renewed", scope="svm", svm_name="vs0", svm_uuid=VS0.uuid))
     assert plan.key_manager == replace(key_manager(), client_certificate="renewed")
     assert plan.proves
@@ -260,6 +261,10 @@ def test_change_accepted() -> None:
     assert plan.key_manager == replace(key_manager(), server_ca_certificates=("ca2",), policy="p")
     plan = plan_change(CURRENT, RENEWED, change(policy="p"))
     assert (plan.key_manager, plan.proves) == (replace(key_manager(), policy="p"), False)
+    plan = plan_change(CURRENT, RENEWED, change(min_copies=3))
+    assert (plan.key_manager, plan.proves) == (replace(key_manager(), min_copies=3), False)
+    again = replace(CURRENT, key_manager=plan.key_manager)
+    assert plan_change(again, RENEWED, change(min_copies=0)).key_manager == key_manager()
     of_cluster = replace(CURRENT, key_manager=key_manager(None))
     assert plan_change(of_cluster, RENEWED, change("renewed", scope="cluster")).key_manager.svm is None
 

@@ -298,7 +298,7 @@ def test_change_order(case: tuple[ServersState, ModifyRequest, ErrorKind]) -> No
 
 
 # What is asked of a server with a credential and two secondaries, what differs afterwards, and whether it is proved.
-STORED = replace(WITH_CREDENTIAL, secondary_key_servers=("x", "y"), tls_server_name="kms")
+STORED = replace(WITH_CREDENTIAL, secondary_key_servers=("x", "y"), tls_server_name="kms", replication_domain="d")
 CHANGES: dict[str, tuple[ModifyRequest, dict[str, Any], bool]] = {
     "timeouts": (
         change(timeout=-1, create_remove_timeout=0), {"timeout": -1, "create_remove_timeout": 0}, False,
@@ -314,6 +314,8 @@ CHANGES: dict[str, tuple[ModifyRequest, dict[str, Any], bool]] = {
     "no secondaries": (change(secondary_key_servers=()), {"secondary_key_servers": ()}, True),
     "another name": (change(tls_server_name="kms2"), {"tls_server_name": "kms2"}, True),
     "no name": (change(tls_server_name=""), {"tls_server_name": ""}, True),
+    "declared to be in a cluster": (change(replication_domain="a"), {"replication_domain": "a"}, False),
+    "no longer declared": (change(replication_domain=""), {"replication_domain": ""}, False),
     "another username": (change(username="v", password="p"), {"username": "v", "sealed_password": None}, True),
     "another password": (change(password="p"), {"sealed_password": None}, True),
     "both, the username the same": (change(username="u", password="p"), {"sealed_password": None}, True),

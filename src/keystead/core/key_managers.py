@@ -58,6 +58,7 @@ class NewKeyManager:
     policy: str | None = None
     configuration_name: str = "default"
     inactive: bool = False
+    min_copies: int = 0
 
     @property
     def add_request(self) -> AddRequest:
@@ -80,11 +81,18 @@ class KeyManagerChange:
     scope: str | None = None
     svm_uuid: str | None = None
     svm_name: str | None = None
+    min_copies: int | None = None
 
     @property
     def named(self) -> tuple[CertificateName, ...]:
         """All certificates that it names."""
         return _named(self.client_certificate, self.server_ca_certificates or ())
+
+    @property
+    def empty(self) -> bool:
+        """Whether it asks for no change."""
+        values = (self.client_certificate, self.server_ca_certificates, self.policy, self.min_copies)
+        return all(value is None for value in values)
 
     def blamed(self, kind: ErrorKind) -> str:
         """Which of the certificates in the request a server's refusal is about."""
@@ -148,6 +156,7 @@ def plan_create(state: CreateState, new: NewKeyManager, uuid: str) -> Plan:
         server_ca_certificates=tuple(ca.uuid for ca in cas),
         policy=new.policy or "",
         configuration_name=new.configuration_name,
+        min_copies=new.min_copies,
     )
     certificates = {certificate.uuid: certificate for certificate in (client, *cas)}
     check_certificates(planned, certificates)
@@ -188,6 +197,7 @@ def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> 
     _check_changeable(state, change)
     before = state.key_manager
     after = before if change.policy is None else replace(before, policy=change.policy)
+    after = after if change.min_copies is None else replace(after, min_copies=change.min_copies)
     certificates = dict(state.certificates)
     if change.client_certificate is not None:
         client = _chosen(found, change.client_certificate, CertificateType.CLIENT)
@@ -208,7 +218,7 @@ def _check_changeable(state: ServersState, change: KeyManagerChange) -> None:
     """Raise what forbids a change, whatever certificates it names."""
     key_manager = state.key_manager
     _check_agrees(key_manager, change)
-    if change.client_certificate is None and change.server_ca_certificates is None and change.policy is None:
+    if change.empty:
         raise OntapError(errors.NO_VALUES)
     if not key_manager.enabled:
         raise OntapError(errors.INACTIVE_UNCHANGEABLE)

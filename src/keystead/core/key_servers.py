@@ -48,6 +48,7 @@ class NewKeyServer:
     password: Secret | None = None
     secondary_key_servers: tuple[str, ...] = ()
     tls_server_name: str = ""
+    replication_domain: str = ""
 
     @property
     def secondaries(self) -> tuple[ServerAddress, ...]:
@@ -82,6 +83,7 @@ class ModifyRequest:
     password: Secret | None = None
     secondary_key_servers: tuple[str, ...] | None = None
     tls_server_name: str | None = None
+    replication_domain: str | None = None
 
     def target(self, _: int, field: str) -> str:
         """The field if the request holds it, else the port, which moves all addresses; ``server`` is in the path."""

@@ -286,6 +286,7 @@ def sealed_rows(new: Iterable[NewKeyServer], key_manager: str, sealer: Sealer) -
             username=server.username,
             secondary_key_servers=server.secondary_key_servers,
             tls_server_name=server.tls_server_name,
+            replication_domain=server.replication_domain,
             sealed_password=sealer.seal(server.password, password_place(uuid)) if server.password else None,
         )
 

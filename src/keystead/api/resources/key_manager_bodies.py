@@ -39,6 +39,7 @@ def new_key_manager(values: Mapping[str, Any], *, confined: bool, inactive: bool
         policy=values.get("policy"),
         configuration_name=values.get("configuration", {}).get("name", "default"),
         inactive=inactive,
+        min_copies=values.get("min_copies", 0),
     )
 
 
@@ -57,6 +58,7 @@ def key_manager_change(values: Mapping[str, Any]) -> KeyManagerChange:
         scope=values.get("scope"),
         svm_uuid=svm.get("uuid"),
         svm_name=svm.get("name"),
+        min_copies=values.get("min_copies"),
     )
 
 

@@ -18,12 +18,13 @@ from keystead.api.resource import Field, Group, Resource, always, itself
 from keystead.api.resources.certificates import certificate_link
 from keystead.api.resources.connectivity import connectivity_fields
 from keystead.api.resources.key_manager_bodies import key_manager_change, new_key_manager
-from keystead.api.resources.key_servers import SECONDS, SERVER_NAME, key_server_link
+from keystead.api.resources.key_servers import DOMAIN_LIMIT, SECONDS, SERVER_NAME, key_server_link
 from keystead.api.resources.key_stores import key_store_link
 from keystead.api.resources.owner import owner_fields
 from keystead.api.values import BOOLEAN, SECRET, SERVER, TEXT, UUID, Parameter, integer, name, text
 from keystead.core import errors
 from keystead.core.key_managers import CLIENT_CERTIFICATE, SERVER_CA_CERTIFICATES
+from keystead.core.key_servers import MAX_PRIMARIES
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
@@ -162,6 +163,14 @@ KEY_MANAGERS = Resource(
             since="9.18",
         ),
         Field(
+            name=f"{_servers}.replication_domain",
+            type=text(DOMAIN_LIMIT),
+            help="Not ONTAP's: the replicated cluster that the server is declared to be part of.",
+            get=lambda server: server.replication_domain or None,
+            post=True,
+            since="9.18",
+        ),
+        Field(
             name=f"{_servers}.username",
             type=TEXT,
             help="KMIP user name.",
@@ -202,6 +211,18 @@ KEY_MANAGERS = Resource(
             post=True,
             patch=True,
             since="9.9",
+        ),
+        Field(
+            name="min_copies",
+            type=integer(0, MAX_PRIMARIES),
+            help="Not ONTAP's: in how many replication domains a new key must be proven before it is acknowledged; 0,"
+            " when absent too, is a majority of them. More than there are is kept, and refuses every new key until"
+            " there are enough.",
+            get=attrgetter("key_manager.min_copies"),
+            post=True,
+            patch=True,
+            since="9.18",
+            column="min_copies",
         ),
         Group(
             name="configuration",

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 COLLECTION = "/api/security/key-managers/{uuid}/key-servers"
 SECONDS = integer(-1, 60)
+DOMAIN_LIMIT = 255
 SERVER_NAME = Type("<host name or IP address>", server_name)
 _DRY_RUN = {"dry_run": Parameter(BOOLEAN, "Not ONTAP's: proves the servers, stores nothing and says what was found.")}
 _FORCE = {"force": Parameter(BOOLEAN, "Accepted: a server is removed whether its keys are in use or not.")}
@@ -155,6 +156,17 @@ KEY_SERVERS = Resource(
             " instead of the host; left out when there is none, cleared by an empty one.",
             get=lambda server: server.tls_server_name or None,
             restore=attrgetter("tls_server_name"),
+            post=True,
+            patch=True,
+            since="9.18",
+        ),
+        Field(
+            name="replication_domain",
+            type=text(DOMAIN_LIMIT),
+            help="Not ONTAP's: servers with the same text are declared to be one replicated cluster: copies of a key on"
+            " them count as one. Left out when there is none, and it is found out; cleared by an empty one.",
+            get=lambda server: server.replication_domain or None,
+            restore=attrgetter("replication_domain"),
             post=True,
             patch=True,
             since="9.18",
