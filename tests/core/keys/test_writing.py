@@ -1,0 +1,144 @@
+"""How copies count, and what a writer that was overtaken may still store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core.keys.domains import domains
+from keystead.core.keys.model import Copy, Presence
+from keystead.core.keys.writing import (
+    SETTLED,
+    UNSETTLED,
+    brought_up_to_date,
+    lacking,
+    proven_domains,
+    still_counts,
+    with_state,
+)
+from tests.core.factories import server
+
+if TYPE_CHECKING:
+    from keystead.core.model import KeyServer
+
+A, B, C, D = (server(f"{name}:5696", position) for position, name in enumerate("abcd", 1))
+PRESENT, SENT, MISSING = Presence.PRESENT, Presence.SENT, Presence.MISSING
+
+
+def copy(at: KeyServer, presence: Presence = PRESENT, *ids: str, host: str = "") -> Copy:
+    """A copy of the first attempt."""
+    return Copy("key", 1, at.uuid, presence, host=host, unique_identifiers=ids)
+
+
+def test_every_presence_but_missing_and_destroyed_ends_or_blocks_the_work() -> None:
+    """What was read back ends it; what may be there blocks a second Register; nothing is both."""
+    assert not SETTLED & UNSETTLED
+    assert set(Presence) - SETTLED - UNSETTLED == {Presence.MISSING, Presence.DESTROYED}
+
+
+# --- what counts ---
+
+WITH_SECONDARIES = replace(A, secondary_key_servers=("s1", "s2"))
+
+
+@pytest.mark.parametrize(
+    ("host", "then", "now", "counts"),
+    [
+        ("", [A], [A], True),
+        ("", [A], [], False),
+        ("", [], [A], False),
+        ("", [A], [replace(A, address=B.address)], False),
+        ("", [A], [replace(A, timeout=1, secondary_key_servers=("s1",))], True),
+        ("s1", [WITH_SECONDARIES], [WITH_SECONDARIES], True),
+        ("s1", [WITH_SECONDARIES], [replace(A, secondary_key_servers=("s2",))], False),
+        ("s1", [WITH_SECONDARIES], [B], False),
+    ],
+)
+def test_where_a_copy_counts(host: str, then: list[KeyServer], now: list[KeyServer], counts: bool) -> None:
+    """On a server that is still configured, at that address, and through a secondary that is still its own."""
+    before, after = ({each.uuid: each for each in servers} for servers in (then, now))
+    assert still_counts(copy(A, host=host), before, after) is counts
+
+
+def test_only_proven_copies_on_configured_servers_count() -> None:
+    """What was sent, differs or is on a server that was removed covers no domain."""
+    then, now = [A, B, C, D], [A, B, C]
+    copies = [copy(A), copy(B, SENT), copy(C, Presence.DIFFERENT), copy(D)]
+    assert proven_domains(copies, then, now, domains(now, {})) == {A.uuid}
+
+
+def test_copies_in_one_domain_are_one() -> None:
+    """Two servers that are declared to be one cluster cover one domain."""
+    one, two = (replace(each, replication_domain="site") for each in (A, B))
+    servers = [one, two, C]
+    of = domains(servers, {})
+    assert proven_domains([copy(one), copy(two)], servers, servers, of) == {A.uuid}
+    assert lacking({A.uuid}, 0, of) == 1
+    assert lacking({A.uuid, C.uuid}, 0, of) == 0
+
+
+@pytest.mark.parametrize(
+    ("servers", "min_copies", "wanted"),
+    [(1, 0, 1), (2, 0, 2), (3, 0, 2), (4, 0, 3), (4, 1, 1), (4, 4, 4), (2, 3, 3)],
+)
+def test_how_many_are_wanted(servers: int, min_copies: int, wanted: int) -> None:
+    """A majority, and two where there are two, unless the policy says otherwise; never less than it says."""
+    of = domains([A, B, C, D][:servers], {})
+    for have in range(servers + 1):
+        assert lacking(set(list(of)[:have]), min_copies, of) == max(wanted - have, 0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_guarantee(count: int) -> None:
+    """Any k-1 domains of the k that hold proven copies may be lost."""
+    servers = [A, B, C, D][:count]
+    of = domains(servers, {})
+    for number in range(1, count + 1):
+        for holders in combinations(servers, number):
+            proven = proven_domains([copy(each) for each in holders], servers, servers, of)
+            if lacking(proven, 0, of):
+                continue
+            for lost in combinations(set(of.values()), len(proven) - 1):
+                assert proven - set(lost)
+
+
+# --- what a writer may still store ---
+
+
+def active(of: Copy) -> Copy:
+    """The copy once it was activated and described."""
+    return replace(of, object_state="Active", descriptor="beside")
+
+
+def test_an_overtaken_writer_stores_objects_that_nobody_knew_of() -> None:
+    """A row that has no such object gets it; what others found out meanwhile stays."""
+    stored = [
+        copy(A, SENT),
+        copy(B, MISSING, "b"),
+        copy(C, Presence.DESTROYED, "c"),
+        copy(D, SENT),
+    ]
+    found = [
+        copy(A, PRESENT, "a"),
+        copy(B, PRESENT, "b"),
+        copy(C, PRESENT, "c"),
+        copy(D, MISSING),
+        copy(A, PRESENT, "s", host="s1"),
+    ]
+    assert brought_up_to_date(stored, found) == [copy(A, PRESENT, "a")]
+
+
+def test_a_late_state_is_stored_for_what_is_still_the_same_copy() -> None:
+    """State and descriptor are taken over; a copy that changed meanwhile, or is as it was, is not touched."""
+    stored = [copy(A, PRESENT, "a"), copy(B, MISSING, "b"), copy(C, PRESENT, "c2"), copy(D, PRESENT, "d")]
+    found = [
+        active(copy(A, PRESENT, "a")),
+        active(copy(B, PRESENT, "b")),
+        active(copy(C, PRESENT, "c")),
+        copy(D, PRESENT, "d"),
+        active(copy(A, PRESENT, "s", host="s1")),
+    ]
+    assert with_state(stored, found) == [active(copy(A, PRESENT, "a"))]
