@@ -29,10 +29,12 @@ def errors_page() -> str:
     lines += ["| code | HTTP | message | cause | what to do |", "|---|---|---|---|---|"]
     lines += [
         f"| {kind.code} | {kind.status} | {_cell(kind.text)} | {_cell(kind.cause)} | {_cell(ADVICE.get(kind, ''))} |"
-        for kind in TABLE
+        for kind in sorted(TABLE, key=lambda kind: int(kind.code))
     ]
     lines += ["", "## Documented by ONTAP for these calls, and never given here", "", "| code | why |", "|---|---|"]
-    lines += [f"| {code} | {_cell(reason)} |" for code, reason in sorted(NOT_RAISED.items())]
+    lines += [
+        f"| {code} | {_cell(reason)} |" for code, reason in sorted(NOT_RAISED.items(), key=lambda row: int(row[0]))
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
 
 if TYPE_CHECKING:
+    from keystead.service.ports import Transaction
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
 
@@ -78,11 +81,28 @@ async def test_the_cluster_is_one_plain_object(api: Api) -> None:
     assert set((await api.admin.get("/api/cluster?fields=contact,dns_domains,timezone.name")).body) == {"_links"}
 
 
+async def test_a_node_that_is_not_heard_of_is_down(api: Api) -> None:
+    """Its state says so in the list, in a filter and on its own; that of the node that answers is up."""
+    (own,) = await api.store.read(lambda tx: tx.nodes())
+    other = replace(own, uuid=ABSENT, name="keystead-02")
+
+    def go_on_alone(tx: Transaction) -> None:
+        tx.put_node(other)
+        tx.hear_node(own.uuid, datetime.now(UTC))
+
+    await api.store.write(go_on_alone)
+    listed = (await api.admin.get("/api/cluster/nodes?fields=state&order_by=name")).body["records"]
+    assert [record["state"] for record in listed] == ["up", "down"]
+    (down,) = (await api.admin.get("/api/cluster/nodes?state=down")).body["records"]
+    assert down["uuid"] == ABSENT
+    assert (await api.admin.get(f"/api/cluster/nodes/{ABSENT}?fields=state")).body["state"] == "down"
+
+
 async def test_nodes_are_listed(api: Api) -> None:
     """Fields that ONTAP has and we have not may be named; the node is found under its uuid."""
-    listed = (await api.admin.get("/api/cluster/nodes?fields=management_interfaces,name,version")).body
+    listed = (await api.admin.get("/api/cluster/nodes?fields=management_interfaces,name,state,version")).body
     (record,) = listed["records"]
-    assert set(record) == {"uuid", "name", "version", "_links"}
+    assert set(record) == {"uuid", "name", "state", "version", "_links"}
     assert record["version"] == {"full": "Keystead Release 9.18.1", "generation": 9, "major": 18, "minor": 1}
     assert (await api.admin.get(record["_links"]["self"]["href"])).body == record
     assert (await api.admin.get(f"/api/cluster/nodes?name={record['name']}")).body["num_records"] == 1

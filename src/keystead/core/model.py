@@ -43,12 +43,16 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One process home (a data directory) that serves this database; ``heard_at`` is when its process last said so."""
+    """One process home (a data directory) that serves this database; ``heard_at`` is when its process last said so.
+
+    ``up`` is what the other nodes make of that.
+    """
 
     uuid: str
     name: str
     release: Release
     heard_at: datetime | None = field(default=None, compare=False)
+    up: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

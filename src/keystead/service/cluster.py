@@ -6,12 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keystead.core import errors
+from keystead.core.availability import silent_nodes
 from keystead.core.errors import OntapError
 from keystead.core.model import Node
 from keystead.service.key_servers import made, require_cluster
 from keystead.service.svms import check_free
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from keystead.core.model import Cluster
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
@@ -42,11 +45,18 @@ class ClusterInfo:
 
     async def nodes(self, _call: Call, page: Page) -> tuple[Node, ...]:
         """Return a slice of the nodes, by uuid."""
-        return await self._store.read(lambda tx: tx.page(Node, page))
+        return await self._store.read(lambda tx: _judged(tx, tx.page(Node, page)))
 
     async def node(self, _call: Call, uuid: str) -> Node:
         """Return one node, or raise 4 (404)."""
-        found = next((node for node in await self._store.read(lambda tx: tx.nodes()) if node.uuid == uuid), None)
+        nodes = await self._store.read(lambda tx: _judged(tx, tx.nodes()))
+        found = next((node for node in nodes if node.uuid == uuid), None)
         if found is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return found
+
+
+def _judged(tx: Transaction, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes, with whether each was heard of lately."""
+    silent = silent_nodes(tx.nodes())
+    return tuple(replace(node, up=node.uuid not in silent) for node in nodes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.hal import segment
 from keystead.api.operations import listing, setting, showing
 from keystead.api.resource import Field, Group, Resource
-from keystead.api.values import TEXT, UUID, integer, name
+from keystead.api.values import TEXT, UUID, integer, name, one_of
 from keystead.core import errors
 from keystead.core.model import ONTAP_LEVEL
 from keystead.core.query import Read
@@ -88,9 +88,15 @@ NODES = Resource(
             column="name",
         ),
         *_version(attrgetter("release")),
+        Field(
+            name="state",
+            type=one_of("up", "down"),
+            help="``down``: its process has not been heard of for three quarters of a minute.",
+            get=lambda node: "up" if node.up else "down",
+        ),
     ),
     link=node_link,
-    absent=frozenset({"management_interfaces", "state", "membership", "model", "serial_number", "location", "uptime"}),
+    absent=frozenset({"management_interfaces", "membership", "model", "serial_number", "location", "uptime"}),
 )
 
 
