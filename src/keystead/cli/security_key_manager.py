@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from keystead.cli.client import Api
 
 REFUSED = 1
+NO_CLUSTER_KEY_MANAGER = "the cluster has no key manager; for an SVM's give --vserver"
 NONE = "-"  # what stands for an empty list, as in ONTAP
 
 _seconds = click.IntRange(-1, 60)
@@ -284,7 +285,7 @@ def _failed_stage(record: dict[str, Any]) -> str | None:
 def _key_manager_uuid(service: Api, vserver: str | None) -> str:
     records = service.records("/security/key-managers", **scope_of(vserver))
     if not records:
-        raise click.ClickException(f"{f'SVM {vserver}' if vserver else 'the cluster'} has no key manager")
+        raise click.ClickException(f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER)
     return str(records[0]["uuid"])
 
 
