@@ -215,14 +215,13 @@ KEY_MANAGERS = Resource(
         Field(
             name="min_copies",
             type=integer(0, MAX_PRIMARIES),
-            help="Not ONTAP's: in how many replication domains a new key must be proven before it is acknowledged; 0,"
-            " when absent too, is a majority of them. More than there are is kept, and refuses every new key until"
-            " there are enough.",
-            get=attrgetter("key_manager.min_copies"),
+            help="Not ONTAP's: in how many replication domains a new key must be proven before it is acknowledged. 0"
+            " is a majority of them, and not shown. More than there are is kept, and refuses every new key until there"
+            " are enough.",
+            get=lambda shown: shown.key_manager.min_copies or None,
             post=True,
             patch=True,
             since="9.18",
-            column="min_copies",
         ),
         Group(
             name="configuration",
