@@ -7,11 +7,11 @@ when objects of unknown origin are found. It holds nothing that a user chose.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from keystead.core.keys.model import KeyType
+from keystead.core.keys.model import KeyForm, KeyType
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt
@@ -60,6 +60,13 @@ def object_name(attempt: Attempt, kind: ObjectKind = ObjectKind.KEY) -> ObjectNa
 def canary_name(incarnation: str, key_server: str, number: int) -> ObjectName:
     """The name of a server's canary; the number grows with each one that is written."""
     return ObjectName(_short(incarnation, _INCARNATION_DIGITS), ObjectKind.CANARY, _short(key_server), number)
+
+
+def parts(name: ObjectName, form: KeyForm) -> tuple[str, ...]:
+    """The names of the objects that keep a key under a name: one, or those of a pair."""
+    if form is KeyForm.SYMMETRIC_KEY_PAIR:
+        return tuple(str(replace(name, part=part)) for part in (1, 2))
+    return (str(name),)
 
 
 def parse(name: str) -> ObjectName | None:

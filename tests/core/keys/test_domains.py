@@ -1,0 +1,85 @@
+"""Replication domains: who is joined, how many copies are wanted, and that the guarantee holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystead.core.keys.domains import covered, domains, wanted_copies
+from keystead.core.keys.model import Copy, KeyForm, Presence, ServerProfile
+from tests.core.factories import server
+
+A, B, C, D = (server(f"{name}:5696", position) for position, name in enumerate("abcd", 1))
+SERVERS = (A, B, C, D)
+THEN = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def seen(**by: str) -> dict[str, ServerProfile]:
+    """Profiles: the server on the left sees the canaries of those on the right, by their letters."""
+    return {
+        f"{name}:5696": ServerProfile(
+            f"{name}:5696", KeyForm.SECRET_DATA, "", (), b"", THEN, tuple(f"{other}:5696" for other in others)
+        )
+        for name, others in by.items()
+    }
+
+
+JOINED: dict[str, tuple[dict[str, ServerProfile], dict[str, str], str]] = {
+    "nobody": ({}, {}, "abcd"),
+    "nothing was seen": (seen(a="", b=""), {}, "abcd"),
+    "seen on the later one": (seen(d="a"), {}, "abca"),
+    "seen on the earlier one": (seen(a="d"), {}, "abca"),
+    "seen by both": (seen(a="b", b="a"), {}, "aacd"),
+    "a chain": (seen(a="b", b="c", c="d"), {}, "aaaa"),
+    "two pairs": (seen(a="c", d="b"), {}, "abab"),
+    "itself": (seen(a="a"), {}, "abcd"),
+    "one that is removed": (seen(a="x"), {}, "abcd"),
+    "declared": ({}, {"b": "site", "d": "site"}, "abcb"),
+    "declared apart, and seen": (seen(a="b"), {"a": "one", "b": "two"}, "aacd"),
+    "declared and seen": (seen(c="d"), {"a": "one", "c": "one"}, "abaa"),
+    "declared alone": ({}, {"a": "one", "b": "two"}, "abcd"),
+}
+
+
+@pytest.mark.parametrize(("profiles", "declared", "expected"), JOINED.values(), ids=JOINED)
+def test_who_is_one_domain(profiles: dict[str, ServerProfile], declared: dict[str, str], expected: str) -> None:
+    """Whoever sees another's canary, or is declared with it, is one with it, and with all that are one with either."""
+    servers = [replace(each, replication_domain=declared.get(each.address.host, "")) for each in SERVERS]
+    assert domains(servers, profiles) == {each.uuid: f"{of}:5696" for each, of in zip(SERVERS, expected, strict=True)}
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 3)])
+def test_a_majority_is_wanted(count: int, wanted: int) -> None:
+    """And so two where there are two; without servers no key can be made."""
+    assert wanted_copies(0, count) == wanted
+    for policy in (1, 2, 3, 4):
+        assert wanted_copies(policy, count) == policy
+
+
+def test_only_proven_copies_on_known_servers_count() -> None:
+    """Two of one domain are one; a copy on a server that was removed is none."""
+    domain_of = {A.uuid: A.uuid, B.uuid: A.uuid, C.uuid: C.uuid}
+    for presence in Presence:
+        found = covered([Copy("k", 1, C.uuid, presence)], domain_of)
+        assert found == ({C.uuid} if presence is Presence.PRESENT else set())
+    copies = [Copy("k", 1, uuid, Presence.PRESENT) for uuid in (A.uuid, B.uuid, "removed")]
+    assert covered(copies, domain_of) == {A.uuid}
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(0, 4), st.integers(0, 15))
+def test_as_many_domains_may_fail_as_there_are_copies_but_one(of: list[int], policy: int, written: int) -> None:
+    """The guarantee: k proven copies in k domains survive the loss of any k-1 domains."""
+    servers = [replace(each, replication_domain=str(one)) for each, one in zip(SERVERS, of, strict=False)]
+    domain_of = domains(servers, {})
+    copies = [Copy("k", 1, each.uuid, Presence.PRESENT) for bit, each in enumerate(servers) if written >> bit & 1]
+    wanted = wanted_copies(policy, len(set(domain_of.values())))
+    if len(covered(copies, domain_of)) < wanted:
+        return  # the key is not acknowledged
+    every = sorted(set(domain_of.values()))
+    for lost in combinations(every, min(wanted - 1, len(every))):
+        assert any(domain_of[copy.key_server] not in lost for copy in copies)

@@ -1,0 +1,117 @@
+"""How key servers are tried, what their answers mean, and when a canary is given up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from keystead.core.keys.learning import (
+    LOST_LOOKS,
+    LOST_S,
+    ROUNDS,
+    TRIALS,
+    Trial,
+    activates,
+    after_refusal,
+    after_taken,
+    first_number,
+    lost,
+    same_canary,
+    seeing,
+    trial,
+    without,
+)
+from keystead.core.keys.model import KeyForm, ServerProfile
+from keystead.core.keys.names import canary_name
+
+THEN = datetime(2026, 3, 1, tzinfo=UTC)
+UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+PROFILE = ServerProfile(UUID, KeyForm.SECRET_DATA, "", ("1",), b"digest", THEN)
+WAYS = len(TRIALS)
+
+
+def learned(number: int) -> ServerProfile:
+    """What was learned with a canary of this number."""
+    return replace(PROFILE, canary_name=str(canary_name(UUID, UUID, number)))
+
+
+def test_ways_to_keep_a_key() -> None:
+    """One object before two, each with Application Specific Information first: the number says which."""
+    assert [trial(number) for number in range(1, WAYS + 1)] == [
+        Trial(KeyForm.SECRET_DATA, True),
+        Trial(KeyForm.SECRET_DATA, False),
+        Trial(KeyForm.SYMMETRIC_KEY, True),
+        Trial(KeyForm.SYMMETRIC_KEY, False),
+        Trial(KeyForm.SYMMETRIC_KEY_PAIR, True),
+        Trial(KeyForm.SYMMETRIC_KEY_PAIR, False),
+    ]
+    assert trial(WAYS + 1) == trial(1)
+
+
+@pytest.mark.parametrize(
+    ("profile", "number"),
+    [(None, 1), (learned(1), 7), (learned(6), 7), (learned(7), 13), (learned(12), 13), (PROFILE, 1)],
+)
+def test_where_learning_begins(profile: ServerProfile | None, number: int) -> None:
+    """With the first way; after a canary that was lost with that of a round whose names were never used."""
+    assert first_number(profile) == number
+
+
+def test_what_is_refused_ends_with_the_last_way() -> None:
+    """Each way is tried once, and there is an end to it, in every round."""
+    for first in (1, WAYS + 1):
+        tried = [first]
+        while (following := after_refusal(tried[-1])) is not None:
+            tried.append(following)
+        assert [trial(number) for number in tried] == list(TRIALS)
+
+
+@pytest.mark.parametrize("first", [1, WAYS + 1])
+def test_names_that_are_taken_are_passed_over(first: int) -> None:
+    """The same way under a name of the next round, for some rounds."""
+    for start in range(first, first + WAYS):
+        numbers = [start]
+        while (following := after_taken(numbers[-1], first)) is not None:
+            numbers.append(following)
+        assert len(numbers) == ROUNDS
+        assert {trial(number) for number in numbers} == {trial(start)}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "state", "operations", "expected"),
+    [
+        (True, "Pre-Active", (), True),
+        (False, "Pre-Active", (18,), False),
+        (False, "Active", (1, 18), True),
+        (False, "Active", (1,), False),
+        (False, "", (18,), False),
+    ],
+)
+def test_who_activates(accepted: bool, state: str, operations: tuple[int, ...], expected: bool) -> None:
+    """A server that took Activate; or would have, had the canary not been Active from an earlier time."""
+    assert activates(accepted=accepted, state=state, operations=operations) is expected
+
+
+@pytest.mark.parametrize(
+    ("looks", "absent_s", "expected"),
+    [(LOST_LOOKS, LOST_S, True), (LOST_LOOKS - 1, LOST_S, False), (LOST_LOOKS, LOST_S - 1, False), (0, 0.0, False)],
+)
+def test_when_a_canary_is_given_up(looks: int, absent_s: float, expected: bool) -> None:
+    """Neither few looks nor a short time are enough."""
+    assert lost(looks, absent_s) is expected
+
+
+def test_what_was_seen_stays_seen_until_the_server_is_another() -> None:
+    """Finds add up; of a server that has moved or lost everything nothing that was found counts on."""
+    profile = seeing(seeing(PROFILE, ["b"]), ["a", "b"])
+    assert profile.sees == ("a", "b")
+    assert without([profile, PROFILE], "a") == (replace(profile, sees=("b",)),)
+
+
+def test_the_same_canary() -> None:
+    """What else is known may differ."""
+    assert same_canary(learned(1), replace(learned(1), sees=("a",), vendor="v"))
+    for other in (learned(2), replace(learned(1), canary=("2",)), replace(learned(1), canary_digest=b"")):
+        assert not same_canary(learned(1), other)
