@@ -1,0 +1,75 @@
+"""Key material in this node's memory, so that reading goes on while key servers, or the database, are away.
+
+Bounded by a number of keys; the one that was read longest ago makes room. Material is overwritten with zeros when it
+leaves and when the cache is closed. It is never written anywhere, and the process leaves no core dumps (app).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+from keystead.core.secret import Secret
+
+if TYPE_CHECKING:
+    from keystead.core.keys.model import Key
+
+
+class _Entry(NamedTuple):
+    """A key as its row was when its material was proven."""
+
+    key: Key
+    material: bytearray
+
+
+class KeyCache:
+    """Material by key id, which is unique in a cluster. ``most``: how many keys are kept."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> Secret | None:
+        """The material of a key whose row is this, just read; what was kept of another version is dropped."""
+        entry = self._entries.get(key.key_id)
+        if entry is None:
+            return None
+        if (entry.key.version, entry.key.state) != (key.version, key.state):
+            self.drop(key.key_id)
+            return None
+        self._entries.move_to_end(key.key_id)
+        return Secret(bytes(entry.material))
+
+    def last_known(self, key_manager: str, key_id: str) -> Key | None:
+        """A kept key's row as it was read last: for when the database cannot be asked."""
+        entry = self._entries.get(key_id)
+        return entry.key if entry is not None and entry.key.key_manager == key_manager else None
+
+    def holds(self, key: Key) -> bool:
+        """Whether the material of this version of a key is here; this is no reading of it."""
+        entry = self._entries.get(key.key_id)
+        return entry is not None and (entry.key.version, entry.key.state) == (key.version, key.state)
+
+    def put(self, key: Key, material: Secret) -> None:
+        """Keep material that agreed with the key's digest, unless a later version of the key is here."""
+        known = self._entries.get(key.key_id)
+        if known is not None and known.key.version > key.version:
+            return
+        self.drop(key.key_id)
+        self._entries[key.key_id] = _Entry(key, bytearray(material.reveal()))
+        if len(self._entries) > self._most:
+            self.drop(next(iter(self._entries)))
+
+    def drop(self, key_id: str) -> None:
+        """Forget a key, if it is here."""
+        entry = self._entries.pop(key_id, None)
+        if entry is not None:
+            entry.material[:] = bytes(len(entry.material))
+
+    def close(self) -> None:
+        """Forget all keys."""
+        while self._entries:
+            self.drop(next(iter(self._entries)))

@@ -1,0 +1,173 @@
+"""Which keys may be read, where first, and what counts as restored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Presence
+from keystead.core.keys.reading import (
+    Health,
+    Source,
+    check_readable,
+    in_order,
+    key_server_of,
+    not_asked,
+    not_restored,
+    proven_on,
+    sources,
+)
+from tests.core.factories import server
+
+if TYPE_CHECKING:
+    from keystead.core.errors import ErrorKind
+    from keystead.core.model import KeyServer
+
+A, B, C = (server(f"{name}:5696", position) for position, name in enumerate("abc", 1))
+PRESENT, DIFFERENT = Presence.PRESENT, Presence.DIFFERENT
+FIT = Health(avoided=False, latency_s=0.01)
+
+
+def key(state: KeyState, key_type: KeyType = KeyType.VEK) -> Key:
+    """A key in some state."""
+    made = datetime(2026, 3, 1, tzinfo=UTC)
+    return Key("key", "id", "km", None, "name", "", key_type, state, 64, made)
+
+
+def copy(at: KeyServer, presence: Presence = PRESENT, attempt: int = 1, *, ids: tuple[str, ...] = ("1",)) -> Copy:
+    """A copy of the key."""
+    return Copy("key", attempt, at.uuid, presence, unique_identifiers=ids)
+
+
+def with_secondaries(at: KeyServer, *hosts: str) -> KeyServer:
+    """A server with secondaries."""
+    return server(str(at.address), at.position, hosts)
+
+
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        (None, errors.ENTRY_NOT_FOUND),
+        (key(KeyState.PENDING), errors.ENTRY_NOT_FOUND),
+        (key(KeyState.ABORTED), errors.ENTRY_NOT_FOUND),
+        (key(KeyState.RETIRED), errors.INVALID_VALUE),
+        (key(KeyState.PURGING), errors.ENTRY_NOT_FOUND),
+        (key(KeyState.PURGED), errors.ENTRY_NOT_FOUND),
+    ],
+    ids=lambda value: getattr(getattr(value, "state", None), "value", ""),
+)
+def test_only_a_committed_key_is_readable(found: Key | None, kind: ErrorKind) -> None:
+    """All others are as missing ones; of a retired one it is said that it can be recovered."""
+    with pytest.raises(OntapError) as refused:
+        check_readable(found)
+    assert (refused.value.kind, refused.value.target) == (kind, "key_id")
+
+
+def test_a_committed_key_is_readable() -> None:
+    """It is returned."""
+    committed = key(KeyState.COMMITTED)
+    assert check_readable(committed) is committed
+
+
+@pytest.mark.parametrize(
+    ("key_type", "kind"),
+    [(KeyType.VEK, errors.VOLUME_KEY_NOT_RESTORED), (KeyType.NSE_AK, errors.AUTH_KEY_NOT_RESTORED)],
+)
+def test_the_code_for_a_key_that_no_server_returned_names_its_type(key_type: KeyType, kind: ErrorKind) -> None:
+    """As restore's two codes do."""
+    assert not_restored(key(KeyState.COMMITTED, key_type)) is kind
+
+
+@pytest.mark.parametrize(
+    ("copies", "expected"),
+    [
+        ([copy(A), copy(B)], [("a", 1), ("b", 1)]),
+        ([copy(A, attempt=1), copy(A, attempt=2)], [("a", 2), ("a", 1)]),
+        ([copy(A, Presence.DESTROYED)], []),
+        ([copy(A, Presence.SENT, ids=())], []),
+        ([copy(C)], []),
+    ],
+    ids=["every server", "the latest copy first", "destroyed", "never answered", "a server that was removed"],
+)
+def test_a_key_can_be_read_where_a_copy_may_be(copies: list[Copy], expected: list[tuple[str, int]]) -> None:
+    """On servers that are configured, under the identifiers that they gave."""
+    found = sources(copies, [A, B])
+    assert [(source.server.address.host, source.copy.attempt) for source in found] == expected
+
+
+def test_a_copy_can_be_read_from_secondaries_too() -> None:
+    """They replicate their primary."""
+    (first, second, third) = sources([copy(A)], [with_secondaries(A, "x", "y")])
+    assert (first.host, second.host, third.host) == ("", "x", "y")
+
+
+SLOW, UNTRIED = Health(avoided=False, latency_s=0.5), Health(avoided=False, latency_s=None)
+FAILED = Health(avoided=True, latency_s=0.001)
+APART = {A.uuid: A.uuid, B.uuid: B.uuid, C.uuid: C.uuid}
+TOGETHER = {A.uuid: A.uuid, B.uuid: A.uuid, C.uuid: C.uuid}
+
+
+@pytest.mark.parametrize(
+    ("copies", "domain_of", "health", "expected"),
+    [
+        ([copy(A), copy(B), copy(C)], APART, {}, "a b c ax"),
+        ([copy(A), copy(B), copy(C)], APART, {"a": SLOW}, "b c a ax"),
+        ([copy(A), copy(B), copy(C)], APART, {"a": UNTRIED, "b": SLOW}, "c b a ax"),
+        ([copy(A), copy(B), copy(C)], APART, {"a": FAILED, "b": SLOW}, "c b ax a"),
+        ([copy(A), copy(B), copy(C)], APART, {"a": FAILED, "b": FAILED, "c": FAILED}, "ax a b c"),
+        ([copy(A), copy(B), copy(C)], TOGETHER, {"c": SLOW}, "a c b ax"),
+        ([copy(A, Presence.MISSING), copy(B, DIFFERENT), copy(C)], APART, {"c": SLOW}, "c a ax b"),
+        ([copy(A, Presence.MISSING), copy(C)], APART, {"c": FAILED}, "c a ax"),
+    ],
+    ids=[
+        "in their order, secondaries last",
+        "the one that answered best lately first",
+        "one that never answered after those that did",
+        "one that failed after all that did not, its secondary before it",
+        "all failed",
+        "another domain before a second server of the same",
+        "proven copies before doubtful ones",
+        "a proven copy on a server that failed is likelier than a missing one",
+    ],
+)
+def test_the_order_of_reading(
+    copies: list[Copy], domain_of: dict[str, str], health: dict[str, Health], expected: str
+) -> None:
+    """Server A has a secondary, x."""
+    found = sources(copies, [with_secondaries(A, "x"), B, C])
+
+    def known(source: Source) -> Health:
+        return FIT if source.host else health.get(source.server.address.host, FIT)
+
+    order = in_order(found, domain_of, known)
+    assert " ".join(source.server.address.host + source.host for source in order) == expected
+
+
+@pytest.mark.parametrize(
+    ("health", "presence", "word"),
+    [
+        (FIT, PRESENT, "not_needed"),
+        (FAILED, PRESENT, "circuit_open"),
+        (FIT, DIFFERENT, "different_material"),
+    ],
+)
+def test_why_a_server_was_not_asked(health: Health, presence: Presence, word: str) -> None:
+    """In one word."""
+    assert not_asked(health, presence) == word
+
+
+def test_a_node_can_read_a_proven_copy_on_a_server_that_is_available_to_it() -> None:
+    """Neither one that is not proven, nor one on another server."""
+    assert proven_on([copy(A)], {A.uuid})
+    assert not proven_on([copy(A)], {B.uuid})
+    assert not proven_on([copy(A, Presence.MISSING)], {A.uuid})
+
+
+def test_a_key_id_is_shown_with_the_first_server_that_has_it() -> None:
+    """In the servers' order; with none when no copy is proven."""
+    assert key_server_of([copy(C), copy(B)], [A, B, C]) == B
+    assert key_server_of([copy(A, DIFFERENT)], [A]) is None
