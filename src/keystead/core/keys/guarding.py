@@ -1,0 +1,121 @@
+"""What keys forbid about the servers that keep them: whether a server can go, and what must be proven before it does.
+
+Pure. A key is safe from a removal when a domain other than the removed server's holds a copy that was read and agreed
+less than :data:`FRESH` ago. Copies on servers that replicate with the removed one do not count: what empties that one
+may empty them, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.model import AttemptState, Copy, Key, KeyState, Presence
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from keystead.core.keys.model import Attempt
+    from keystead.core.model import KeyServer
+
+FRESH: Final = timedelta(seconds=30)
+"""How old a proof may be that a removal relies on."""
+
+NAMED_KEYS: Final = 10
+"""Keys that a refusal names at most; it says how many there are."""
+
+_MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
+
+Place = tuple[str, int, str, str, tuple[str, ...]]
+"""Which object, or pair of objects, was read: key, attempt, server, host and Unique Identifiers."""
+
+Proofs = Mapping[Place, datetime]
+"""When objects were last read and agreed."""
+
+
+def place(copy: Copy) -> Place:
+    """What a proof of this copy is a proof of."""
+    return copy.key, copy.attempt, copy.key_server, copy.host, copy.unique_identifiers
+
+
+def lasting(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
+    """The copies that count: what an aborted attempt wrote is no copy."""
+    aborted = {(each.key, each.number) for each in attempts if each.state is AttemptState.ABORTED}
+    return [copy for copy in copies if (copy.key, copy.attempt) not in aborted]
+
+
+# --- may a server go? ---
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """A key that a removal could take away, and its proven copies elsewhere, the one proven last first."""
+
+    key: Key
+    elsewhere: tuple[Copy, ...]
+
+    def is_safe(self, proofs: Proofs, at: datetime) -> bool:
+        """Whether one of them is proven freshly enough at a time."""
+        return any(_fresh(copy.proven, at) or _fresh(proofs.get(place(copy)), at) for copy in self.elsewhere)
+
+
+def stake(key: Key, copies: Iterable[Copy], inside: Collection[str], outside: Mapping[str, KeyServer]) -> Stake | None:
+    """What stands at stake with a key when the servers ``inside`` a domain are gone; None for nothing.
+
+    ``copies`` are the lasting ones. A key that is being created is none: its commit counts configured servers only. A
+    secondary counts as long as it is configured.
+    """
+    copies = tuple(copies)
+    if not any(copy.key_server in inside and copy.presence in _MAY_BE_THERE for copy in copies):
+        return None
+    elsewhere = [copy for copy in copies if copy.presence is Presence.PRESENT and _is_configured(copy, outside)]
+    return Stake(key, tuple(sorted(elsewhere, key=lambda copy: (copy.proven is not None, copy.proven), reverse=True)))
+
+
+def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
+    """The refusal of a removal: how many keys it is about (as far as was looked), some of them, and why."""
+    arguments = [("keys", str(len(keys)))]
+    arguments += [("key_id", key.key_id) for key in keys[:NAMED_KEYS]]
+    arguments += [("reason", reason)] if reason else []
+    return OntapError(errors.SOLE_COPY, target="server", arguments=arguments)
+
+
+def _is_configured(copy: Copy, servers: Mapping[str, KeyServer]) -> bool:
+    server = servers.get(copy.key_server)
+    return server is not None and (not copy.host or copy.host in server.secondary_key_servers)
+
+
+def _fresh(proven: datetime | None, at: datetime) -> bool:
+    return proven is not None and at - proven <= FRESH
+
+
+# --- may a key manager go? ---
+
+_OVER = frozenset({KeyState.ABORTED, KeyState.PURGED})
+FINAL: Final = tuple(sorted(_OVER))
+"""States of keys that go with their key manager."""
+
+
+def check_no_keys(counts: Mapping[KeyState, int]) -> None:
+    """Raise 65536867 while a key manager has keys that have not come to their end, one that is being created too."""
+    left = sum(count for state, count in counts.items() if state not in _OVER)
+    if left:
+        raise OntapError(errors.KEYS_IN_USE, arguments=[("keys", str(left))])
+
+
+def check_not_at_cluster(keys: int) -> None:
+    """Raise 65536878 for an SVM that gets a key manager of its own while the cluster's has keys of it."""
+    if keys:
+        raise OntapError(errors.KEYS_AT_CLUSTER, arguments=[("keys", str(keys))])
+
+
+# --- what must be proven with another certificate, or at another address ---
+
+
+def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
+    """Of lasting copies, those that a new client certificate must be able to read."""
+    return [copy for copy in copies if copy.presence is Presence.PRESENT and _is_configured(copy, servers)]

@@ -1,0 +1,114 @@
+"""Descriptors: what is said of a key beside its copies, and that nobody else can say it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keystead.core.keys.descriptors import LONGEST, Descriptor, described, opened, written
+from keystead.core.keys.model import Attempt, AttemptState, Key, KeyState, KeyType, Purpose
+from keystead.core.keys.names import ObjectKind, object_name, parse
+from keystead.core.secret import Secret
+from tests.core.factories import VS0
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+DIGEST_KEY = Secret(bytes(32))
+KEY = Key(
+    uuid="0f8fad5b-d9cb-469f-a165-70867728950e",
+    key_id="00",
+    key_manager="km",
+    svm=VS0,
+    name='ключ, "a" key\\',
+    key_tag="tag",
+    key_type=KeyType.VEK,
+    state=KeyState.COMMITTED,
+    length=64,
+    created=NOON,
+    digest=bytes(range(32)),
+)
+ATTEMPT = Attempt(
+    key=KEY.uuid,
+    number=3,
+    purpose=Purpose.CREATE,
+    incarnation="7c9e6679-7425-40de-944b-e07fc1f90ae7",
+    token="t",
+    node="n",
+    state=AttemptState.PENDING,
+    began=NOON,
+    expires=NOON + timedelta(minutes=2),
+)
+DESCRIPTOR = described(KEY, ATTEMPT)
+
+
+def test_what_is_said_of_a_key() -> None:
+    """Everything that the inventory needs, and the digest instead of the material."""
+    assert described(KEY, ATTEMPT) == Descriptor(
+        uuid=KEY.uuid,
+        key_id="00",
+        key_manager="km",
+        svm=VS0.uuid,
+        name=KEY.name,
+        key_tag="tag",
+        key_type=KeyType.VEK,
+        length=64,
+        created=NOON,
+        attempt=3,
+        incarnation=ATTEMPT.incarnation,
+        digest=KEY.digest,
+    )
+    assert described(replace(KEY, svm=None), ATTEMPT).svm == ""
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    """Always in the same bytes."""
+    content = written(DESCRIPTOR, DIGEST_KEY)
+    assert opened(content, DIGEST_KEY) == DESCRIPTOR
+    assert written(described(KEY, ATTEMPT), DIGEST_KEY) == content
+    assert content.startswith(b"keystead descriptor 1\n")
+
+
+@pytest.mark.parametrize("position", [0, 21, 22, 53, 54, 100, -1])
+def test_an_altered_one_is_none(position: int) -> None:
+    """Be it in the header, the MAC or the text."""
+    content = bytearray(written(DESCRIPTOR, DIGEST_KEY))
+    content[position] ^= 1
+    assert opened(bytes(content), DIGEST_KEY) is None
+
+
+@pytest.mark.parametrize("length", [0, 10, 22, 40, 54, 100])
+def test_a_cut_one_is_none(length: int) -> None:
+    """Wherever it ends."""
+    assert opened(written(DESCRIPTOR, DIGEST_KEY)[:length], DIGEST_KEY) is None
+
+
+def test_one_of_another_key_manager_is_none() -> None:
+    """The digest key is the key manager's; and what is endless is not even looked at."""
+    assert opened(written(DESCRIPTOR, Secret(bytes([1] * 32))), DIGEST_KEY) is None
+    assert opened(written(replace(DESCRIPTOR, name="x" * LONGEST), DIGEST_KEY), DIGEST_KEY) is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "named"),
+    [
+        (ATTEMPT, True),
+        (replace(ATTEMPT, number=4), False),
+        (replace(ATTEMPT, key="1f8fad5b-d9cb-469f-a165-70867728950e"), False),
+        (replace(ATTEMPT, incarnation="8c9e6679-7425-40de-944b-e07fc1f90ae7"), False),
+    ],
+)
+@pytest.mark.parametrize("kind", [ObjectKind.KEY, ObjectKind.DESCRIPTOR])
+def test_which_objects_it_describes(attempt: Attempt, kind: ObjectKind, *, named: bool) -> None:
+    """Those of its key, attempt and incarnation: a descriptor that was moved to another name describes nothing."""
+    name = parse(str(object_name(attempt, kind)))
+    assert name is not None
+    assert DESCRIPTOR.is_named(name) is named
+
+
+def test_descriptors_of_one_key_agree() -> None:
+    """Whatever attempt wrote them; another name or digest is another story."""
+    assert DESCRIPTOR.key == described(KEY, replace(ATTEMPT, number=9, incarnation="other")).key
+    assert DESCRIPTOR.key != described(replace(KEY, name="other"), ATTEMPT).key
+    assert DESCRIPTOR.key != described(replace(KEY, digest=bytes(32)), ATTEMPT).key
+    assert "digest" not in repr(DESCRIPTOR)

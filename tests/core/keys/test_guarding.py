@@ -1,0 +1,157 @@
+"""What keys forbid: removals that would take the only copy, deletions, and certificates that cannot read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.guarding import (
+    FINAL,
+    FRESH,
+    NAMED_KEYS,
+    check_no_keys,
+    check_not_at_cluster,
+    lasting,
+    place,
+    sole_copy,
+    stake,
+    to_be_read,
+)
+from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose
+from tests.core.factories import server
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+KEY = Key("key", "id", "km", None, "name", "", KeyType.VEK, KeyState.COMMITTED, 64, NOON)
+A, B, C = "a:5696", "b:5696", "c:5696"
+OTHERS = {B: server(B), C: server(C, secondaries=("c2",))}
+
+
+def copy(at: str, presence: Presence = Presence.PRESENT, age: int = 0, host: str = "", attempt: int = 1) -> Copy:
+    """A copy that was proven so many seconds ago."""
+    proven = NOON - timedelta(seconds=age)
+    return Copy("key", attempt, at, presence, host, (f"uid of {at}",), proven=proven)
+
+
+def attempt(number: int, state: AttemptState) -> Attempt:
+    """An attempt of the key."""
+    return Attempt("key", number, Purpose.COPY, "i", "t", "n", state, NOON, NOON)
+
+
+# --- a removal ---
+
+
+@pytest.mark.parametrize(
+    ("presence", "at_stake"),
+    [
+        (Presence.PRESENT, True),
+        (Presence.UNKNOWN, True),
+        (Presence.SENT, True),
+        (Presence.MISSING, False),
+        (Presence.DIFFERENT, False),
+        (Presence.DESTROYED, False),
+    ],
+)
+def test_what_a_removal_can_take_away(presence: Presence, *, at_stake: bool) -> None:
+    """A copy that is there, or may be; what is known not to be there cannot be lost."""
+    found = stake(KEY, [copy(A, presence), copy(B, age=5)], {A}, OTHERS)
+    assert (found is not None) is at_stake
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "safe"),
+    [
+        ([], False),
+        ([copy(B)], True),
+        ([copy(B, age=30)], True),
+        ([copy(B, age=31)], False),
+        ([copy(B, age=31), copy(C, age=1)], True),
+        ([replace(copy(B), proven=None)], False),
+        *(([copy(B, presence)], False) for presence in Presence if presence is not Presence.PRESENT),
+        ([copy(C, host="c2")], True),
+        ([copy(C, host="c1")], False),  # a secondary that is configured no more
+        ([copy("d:5696")], False),  # a server that is configured no more
+    ],
+)
+def test_what_saves_a_key(elsewhere: list[Copy], *, safe: bool) -> None:
+    """A copy on another configured server, proven within 30 s."""
+    found = stake(KEY, [copy(A), *elsewhere], {A}, OTHERS)
+    assert found is not None
+    assert found.is_safe({}, NOON) is safe
+
+
+def test_a_replica_saves_nothing() -> None:
+    """B replicates with A: what empties A may empty B."""
+    found = stake(KEY, [copy(A), copy(B)], {A, B}, {C: OTHERS[C]})
+    assert found is not None
+    assert not found.is_safe({}, NOON)
+
+
+def test_a_proof_of_now_counts() -> None:
+    """It is of the very objects that the copy names, and ages as one that is stored."""
+    old = copy(B, age=3600)
+    found = stake(KEY, [copy(A), old], {A}, OTHERS)
+    assert found is not None
+    assert found.is_safe({place(old): NOON}, NOON + FRESH)
+    assert not found.is_safe({place(old): NOON}, NOON + FRESH + timedelta(seconds=1))
+    assert not found.is_safe({place(replace(old, unique_identifiers=("other",))): NOON}, NOON)
+
+
+def test_the_copy_proven_last_is_asked_first() -> None:
+    """One without a time comes last."""
+    copies = [copy(B, age=9), replace(copy(C), proven=None), copy(C, age=1, host="c2"), copy(A)]
+    found = stake(KEY, copies, {A}, OTHERS)
+    assert found is not None
+    assert [(each.key_server, each.host) for each in found.elsewhere] == [(C, "c2"), (B, ""), (C, "")]
+
+
+def test_what_an_aborted_attempt_wrote_is_no_copy() -> None:
+    """One that is pending may yet be one."""
+    attempts = [attempt(1, AttemptState.COMMITTED), attempt(2, AttemptState.ABORTED), attempt(3, AttemptState.PENDING)]
+    copies = [copy(A), copy(B, attempt=2), copy(C, attempt=3)]
+    assert lasting(copies, attempts) == [copies[0], copies[2]]
+
+
+def test_a_refusal_names_some_keys() -> None:
+    """How many, the first of them, and why, if that is known."""
+    error = sole_copy([replace(KEY, key_id=f"id {number}") for number in range(NAMED_KEYS + 5)], "not_found")
+    assert (error.kind, error.target) == (errors.SOLE_COPY, "server")
+    assert error.arguments[0] == ("keys", "15")
+    assert [value for name, value in error.arguments if name == "key_id"] == [f"id {n}" for n in range(NAMED_KEYS)]
+    assert error.arguments[-1] == ("reason", "not_found")
+    assert sole_copy([KEY]).arguments == (("keys", "1"), ("key_id", "id"))
+
+
+# --- key managers ---
+
+
+@pytest.mark.parametrize("state", KeyState)
+def test_a_key_manager_with_keys_stays(state: KeyState) -> None:
+    """65536867 until each has come to its end."""
+    if state in FINAL:
+        check_no_keys({state: 3})
+        return
+    with pytest.raises(OntapError) as raised:
+        check_no_keys({state: 3, KeyState.PURGED: 9})
+    assert (raised.value.kind, raised.value.arguments) == (errors.KEYS_IN_USE, (("keys", "3"),))
+
+
+def test_an_svm_whose_keys_are_at_the_cluster() -> None:
+    """65536878; none are no hindrance."""
+    check_not_at_cluster(0)
+    with pytest.raises(OntapError) as raised:
+        check_not_at_cluster(2)
+    assert (raised.value.kind, raised.value.arguments) == (errors.KEYS_AT_CLUSTER, (("keys", "2"),))
+
+
+# --- another identity ---
+
+
+def test_what_a_new_certificate_must_read() -> None:
+    """Every copy that is known to be there, on servers and secondaries that are configured."""
+    wanted = [copy(B), copy(C, host="c2")]
+    others = [copy(A), copy(C, host="c1"), copy(C, Presence.MISSING), copy(B, Presence.UNKNOWN)]
+    assert to_be_read([*wanted, *others], OTHERS) == wanted
