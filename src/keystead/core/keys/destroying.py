@@ -1,0 +1,156 @@
+"""Ending keys: what may be destroyed, in which steps, and when that is over.
+
+Pure. The one place that says that an object may be destroyed is :func:`may_destroy`; whoever is about to asks it with
+rows of the transaction that permits it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.keeping import DESTROYED_STATES
+from keystead.core.keys.model import AttemptState, KeyState, Presence
+from keystead.core.keys.names import ObjectKind, object_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
+    from keystead.core.keys.model import Attempt, Copy, Incarnation, Key
+    from keystead.core.keys.names import ObjectName
+
+WINDOW: Final = timedelta(days=7)
+"""How long a retired key can be recovered."""
+
+LATE: Final = timedelta(hours=1)
+"""How long after an attempt's time its Register may still arrive: until then, what is not found is not absent."""
+
+ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
+
+REVOKED: Final = "revoked"
+DESTROYED: Final = "destroyed"
+ABSENT: Final = "absent"
+"""Actions of receipts."""
+
+
+# --- retire and recover ---
+
+
+def plan_retire(key: Key | None, incarnation: Incarnation, now: datetime, window: timedelta) -> Key:
+    """The key as it is once it is retired; one that is already, as it is. Raises 4 (404) for one that is none.
+
+    What an earlier incarnation retired is retired anew: there it may have been recovered since.
+    """
+    if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED):
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+    if key.state is KeyState.RETIRED and _retired_in(key, incarnation):
+        return key
+    return replace(key, state=KeyState.RETIRED, version=key.version + 1, retired=now, purge_after=now + window)
+
+
+def plan_recover(key: Key | None, incarnation: Incarnation, now: datetime) -> Key:
+    """The key as it is once it is recovered; one in use, as it is. Raises 4 (404), too, when its window has ended."""
+    if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED) or is_due(key, incarnation, now):
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+    if key.state is KeyState.COMMITTED:
+        return key
+    return replace(key, state=KeyState.COMMITTED, version=key.version + 1, retired=None, purge_after=None)
+
+
+def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
+    """Whether a key that this incarnation retired can be recovered no more."""
+    due = key.purge_after is not None and key.purge_after <= now
+    return key.state is KeyState.RETIRED and due and _retired_in(key, incarnation)
+
+
+def _retired_in(key: Key, incarnation: Incarnation) -> bool:
+    return key.retired is not None and key.retired >= incarnation.began
+
+
+def purging(key: Key) -> Key:
+    """A retired key whose end begins, or a purged one of which something came back."""
+    return replace(key, state=KeyState.PURGING, version=key.version + 1)
+
+
+def is_over(attempts: Iterable[Attempt], copies: Iterable[Copy]) -> bool:
+    """Whether a purging key has come to its end: every copy has, and no attempt can bring another."""
+    return all(attempt.state is not AttemptState.PENDING for attempt in attempts) and all(
+        copy.presence is Presence.DESTROYED for copy in copies
+    )
+
+
+# --- what may be destroyed ---
+
+
+def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
+    """Whether the objects of an attempt may be destroyed, now, by this incarnation of the database.
+
+    Nothing while an operator has not released it. Then what an aborted attempt of this incarnation left, and the
+    copies of a key whose end has begun: that was past recovering, in whichever incarnation it began.
+    """
+    if not incarnation.destroys:
+        return False
+    aborted = attempt.state is AttemptState.ABORTED and attempt.incarnation == incarnation.uuid
+    return aborted or key.state in ENDING
+
+
+def is_absent(copy: Copy, attempt: Attempt, now: datetime, *, canary: bool) -> bool:
+    """Whether a copy of which nothing is found has come to its end.
+
+    The canary must be there, and nothing on its way: a Register whose answer never came may arrive late.
+    """
+    return canary and (bool(copy.unique_identifiers) or now >= attempt.expires + LATE)
+
+
+class Step(StrEnum):
+    """What is done to an object on its way to its end."""
+
+    REVOKE = "revoke"
+    DESTROY = "destroy"
+
+
+def steps(state: str) -> tuple[Step, ...]:
+    """What ends an object in this State (the KMIP name; empty where the server has none); nothing when it has ended."""
+    if state in DESTROYED_STATES:
+        return ()
+    return (Step.REVOKE, Step.DESTROY) if state == "Active" else (Step.DESTROY,)
+
+
+# --- whose an object is ---
+
+
+class Account(StrEnum):
+    """What the catalogue says of an object under one of our names that it does not list.
+
+    ``known``: an attempt accounts for it, or it is a canary. ``ended``: it ought to be gone, and comes back or late.
+    ``unclaimed``: nothing accounts for it; ``foreign``: it is not ours.
+    """
+
+    KNOWN = "known"
+    ENDED = "ended"
+    UNCLAIMED = "unclaimed"
+    FOREIGN = "foreign"
+
+
+def account(
+    name: ObjectName | None,
+    key: Key | None,
+    attempt: Attempt | None,
+    incarnation: Incarnation,
+    canaries: Collection[str],
+) -> Account:
+    """Whose an object with this name is. Key and attempt are what the catalogue has under the ids in the name."""
+    if name is None:
+        return Account.FOREIGN
+    if name.kind is ObjectKind.CANARY:
+        return Account.KNOWN if str(replace(name, part=0)) in canaries else Account.UNCLAIMED
+    if key is None or attempt is None or replace(name, part=0) != object_name(attempt, name.kind):
+        return Account.UNCLAIMED
+    if attempt.state is AttemptState.ABORTED:
+        return Account.ENDED if attempt.incarnation == incarnation.uuid else Account.UNCLAIMED
+    return Account.ENDED if key.state in ENDING else Account.KNOWN

@@ -1,0 +1,164 @@
+"""Keeping copies: who keeps them, what a look at one says, how many may go missing at once, and where one is lacking.
+
+Pure. A copy is proven by its bytes alone: nothing here decides on what Locate says. Looking and copying is the
+service's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.keys.domains import covered
+from keystead.core.keys.model import AttemptState, KeyState, Lease, Presence
+from keystead.core.keys.names import object_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from keystead.core.keys.model import Attempt, Copy
+
+KEPT: Final = (KeyState.COMMITTED, KeyState.RETIRED)
+"""States of keys whose copies are kept: a retired key may be recovered."""
+
+AT_ONCE: Final = 50
+ONE_IN: Final = 20
+"""So many keys, or one in so many, may go missing from a server in one sweep; more is the server's fault."""
+
+DESTROYED_STATES: Final = frozenset({"Destroyed", "Destroyed Compromised"})
+"""KMIP States of an object that is no more, though its attributes may be there."""
+
+
+# --- one holder at a time ---
+
+
+def taken(lease: Lease | None, name: str, holder: str, now: datetime, length: timedelta) -> Lease | None:
+    """The lease as ``holder`` has it from now on, or None while somebody else does.
+
+    The token grows with each change of hands: also when a holder comes too late to renew its own.
+    """
+    if lease is None:
+        return Lease(name, holder, 1, now + length)
+    if lease.expires > now:
+        return replace(lease, expires=now + length) if lease.holder == holder else None
+    return Lease(name, holder, lease.token + 1, now + length)
+
+
+def holds(lease: Lease | None, holder: str, token: int) -> bool:
+    """Whether nobody has taken the lease since ``holder`` got this token."""
+    return lease is not None and lease.holder == holder and lease.token == token
+
+
+# --- what a look says of a copy ---
+
+
+class Look(StrEnum):
+    """What a server answered about the object of a copy."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    ABSENT = "absent"
+    REFUSED = "refused"
+
+
+def looked_at(copy: Copy, look: Look, attempt: Attempt, now: datetime, *, canary: bool) -> Copy:
+    """The copy as it is known after a look.
+
+    Absence says something only when the ``canary`` was found in the same session: a server that does not show what must
+    be there (another role, another tenant, an index being rebuilt) says nothing about what it does not show. What was
+    once proven goes missing by a whole :class:`Sweep` only, and what is still on its way does not at all.
+    """
+    if look is Look.AGREES:
+        return replace(copy, presence=Presence.PRESENT, proven=now)
+    if look is Look.DIFFERS:
+        return replace(copy, presence=Presence.DIFFERENT)
+    never_there = copy.proven is None and now >= attempt.expires
+    if look is Look.ABSENT and (copy.presence is Presence.MISSING or (canary and never_there)):
+        return replace(copy, presence=Presence.MISSING)
+    return replace(copy, presence=Presence.UNKNOWN)
+
+
+def object_names(attempt: Attempt) -> tuple[tuple[str, ...], ...]:
+    """The names of the objects that an attempt may have brought to a server: one for a whole, or two for a pair."""
+    name = object_name(attempt)
+    return (str(name),), tuple(str(replace(name, part=part)) for part in (1, 2))
+
+
+# --- too many at once ---
+
+
+def tolerated(total: int) -> int:
+    """How many of a server's copies may go missing in one sweep: one in 20, at most 50; a single one always may."""
+    return max(1, min(AT_ONCE, total // ONE_IN))
+
+
+@dataclass(slots=True)
+class Sweep:
+    """One walk over all copies on a server: which that were proven are there no more. Decided at its end."""
+
+    proven: int = 0
+    lost: list[Copy] = field(default_factory=list)
+
+    def note(self, copy: Copy, look: Look, *, canary: bool) -> None:
+        """Count a look at a copy as it was known before."""
+        if copy.proven is None or copy.presence is Presence.MISSING:
+            return
+        self.proven += 1
+        if look is Look.ABSENT and canary:
+            self.lost.append(copy)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether more are lost than could go missing, however many are still to be looked at."""
+        return len(self.lost) > AT_ONCE
+
+    @property
+    def stopped(self) -> bool:
+        """At the end of the walk: whether so many are lost that none of them goes missing."""
+        return len(self.lost) > tolerated(self.proven)
+
+
+# --- where a copy is lacking ---
+
+
+def lasting(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
+    """The copies that are, or may be, copies of a key: not what an aborted attempt wrote."""
+    ended = {(attempt.key, attempt.number) for attempt in attempts if attempt.state is AttemptState.ABORTED}
+    return [copy for copy in copies if (copy.key, copy.attempt) not in ended]
+
+
+def lacking(copies: Sequence[Copy], servers: Iterable[str], domain_of: Mapping[str, str]) -> tuple[str, ...]:
+    """The servers to which a key is to be copied: their domain holds no proof, and nothing of the key is open there.
+
+    ``copies`` are its lasting ones. What was sent, is unknown or differs is left alone until it is settled.
+    """
+    gone = (Presence.MISSING, Presence.DESTROYED)
+    open_at = {copy.key_server for copy in copies if copy.presence not in gone}
+    domains = covered(copies, domain_of)
+    found = []
+    for server in servers:
+        if server not in open_at and domain_of[server] not in domains:
+            found.append(server)
+            domains.add(domain_of[server])
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Keys and copies of a key manager, counted. ``sole`` are keys with a proven copy in one domain only."""
+
+    keys: int = 0
+    sole: int = 0
+    unproven: int = 0
+    copies: Counter[tuple[str, Presence]] = field(default_factory=Counter)
+
+    def count(self, copies: Collection[Copy], domain_of: Mapping[str, str]) -> None:
+        """Count a key by its lasting copies: once for each server and presence."""
+        domains = len(covered(copies, domain_of))
+        self.keys += 1
+        self.sole += domains == 1
+        self.unproven += domains == 0
+        self.copies.update({(copy.key_server, copy.presence) for copy in copies})

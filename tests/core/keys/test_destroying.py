@@ -1,0 +1,240 @@
+"""When a key can be retired and recovered, and what may be destroyed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.destroying import (
+    LATE,
+    WINDOW,
+    Account,
+    Step,
+    account,
+    is_absent,
+    is_due,
+    is_over,
+    may_destroy,
+    plan_recover,
+    plan_retire,
+    purging,
+    steps,
+)
+from keystead.core.keys.model import (
+    Attempt,
+    AttemptState,
+    Copy,
+    Incarnation,
+    Key,
+    KeyState,
+    KeyType,
+    Presence,
+    Purpose,
+)
+from keystead.core.keys.names import ObjectKind, canary_name, object_name, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+HERE = Incarnation("abcdef01-0000-0000-0000-000000000000", 2, NOW - 30 * DAY, "restored", "", destroys=True)
+BEFORE = "99999999-0000-0000-0000-000000000000"
+
+
+def key(state: KeyState = KeyState.COMMITTED, retired: datetime | None = None) -> Key:
+    """A key; a retired one can be recovered for seven days."""
+    return Key(
+        uuid="11111111-2222-3333-4444-555555555555",
+        key_id="id",
+        key_manager="km",
+        svm=None,
+        name="volume",
+        key_tag="",
+        key_type=KeyType.VEK,
+        state=state,
+        length=64,
+        created=NOW - 60 * DAY,
+        retired=retired,
+        purge_after=retired and retired + WINDOW,
+    )
+
+
+def attempt(state: AttemptState = AttemptState.COMMITTED, incarnation: str = HERE.uuid) -> Attempt:
+    """The key's first attempt, whose time is over now."""
+    return Attempt(key().uuid, 1, Purpose.CREATE, incarnation, "token", "node", state, NOW - DAY, NOW)
+
+
+def refused(plan: Callable[[], Key]) -> bool:
+    """Whether a plan is refused as 4 (404)."""
+    with pytest.raises(OntapError) as raised:
+        plan()
+    return raised.value.kind is errors.ENTRY_NOT_FOUND
+
+
+COMMITTED, RETIRED = KeyState.COMMITTED, KeyState.RETIRED
+NO_KEY = [None, *(key(state) for state in set(KeyState) - {COMMITTED, RETIRED})]
+
+
+@pytest.mark.parametrize("found", NO_KEY)
+def test_what_is_no_key_is_neither_retired_nor_recovered(found: Key | None) -> None:
+    """Pending, aborted and purged keys, and those whose end has begun, do not exist for callers."""
+    assert refused(lambda: plan_retire(found, HERE, NOW, WINDOW))
+    assert refused(lambda: plan_recover(found, HERE, NOW))
+
+
+def test_a_key_is_retired_once() -> None:
+    """For the window, as another version; a second call changes nothing."""
+    retired = plan_retire(key(), HERE, NOW, DAY)
+    assert retired == replace(key(), state=RETIRED, version=2, retired=NOW, purge_after=NOW + DAY)
+    assert plan_retire(retired, HERE, NOW + DAY / 2, DAY) is retired
+
+
+def test_what_an_earlier_incarnation_retired_is_retired_anew() -> None:
+    """Its window begins now: since the backup it may have been recovered."""
+    before = key(RETIRED, HERE.began - DAY)
+    assert plan_retire(before, HERE, NOW, DAY) == replace(before, version=2, retired=NOW, purge_after=NOW + DAY)
+
+
+@pytest.mark.parametrize(
+    ("found", "due"),
+    [
+        (key(), False),
+        (key(RETIRED, NOW), False),
+        (key(RETIRED, NOW - WINDOW), True),
+        (key(RETIRED, NOW - 8 * DAY), True),
+        (key(RETIRED, HERE.began - DAY), False),
+        (replace(key(RETIRED), retired=NOW - 8 * DAY), False),
+        (key(KeyState.PURGING, NOW - 8 * DAY), False),
+    ],
+)
+def test_when_a_key_is_due(found: Key, due: bool) -> None:
+    """When its window has ended, of those that this incarnation retired."""
+    assert is_due(found, HERE, NOW) is due
+
+
+def test_a_key_is_recovered_until_it_is_due() -> None:
+    """As another version; one in use as it is, one whose window has ended not at all."""
+    assert plan_recover(key(), HERE, NOW) == key()
+    assert plan_recover(key(RETIRED, NOW - DAY), HERE, NOW) == replace(key(), version=2)
+    assert refused(lambda: plan_recover(key(RETIRED, NOW - WINDOW), HERE, NOW))
+
+
+def test_the_end_of_a_key_is_another_version() -> None:
+    """So that nobody goes on to read it from memory."""
+    assert purging(key(RETIRED, NOW)) == replace(key(KeyState.PURGING, NOW), version=2)
+
+
+@pytest.mark.parametrize(
+    ("attempt_state", "presences", "over"),
+    [
+        (AttemptState.COMMITTED, [Presence.DESTROYED, Presence.DESTROYED], True),
+        (AttemptState.COMMITTED, [], True),
+        (AttemptState.COMMITTED, [Presence.DESTROYED, Presence.MISSING], False),
+        (AttemptState.PENDING, [Presence.DESTROYED], False),
+    ],
+)
+def test_when_the_end_is_over(attempt_state: AttemptState, presences: list[Presence], over: bool) -> None:
+    """When every copy has come to its end, also those that are only missing, and none can come."""
+    copies = [Copy(key().uuid, 1, "server", presence) for presence in presences]
+    assert is_over([attempt(attempt_state)], copies) is over
+
+
+# --- what may be destroyed ---
+
+MAY = {
+    (KeyState.ABORTED, AttemptState.ABORTED, HERE.uuid),
+    (KeyState.COMMITTED, AttemptState.ABORTED, HERE.uuid),
+    (KeyState.RETIRED, AttemptState.ABORTED, HERE.uuid),
+    (KeyState.PENDING, AttemptState.ABORTED, HERE.uuid),
+    *(
+        (state, attempt_state, incarnation)
+        for state in (KeyState.PURGING, KeyState.PURGED)
+        for attempt_state in AttemptState
+        for incarnation in (HERE.uuid, BEFORE)
+    ),
+}
+
+
+@pytest.mark.parametrize("incarnation", [HERE.uuid, BEFORE])
+@pytest.mark.parametrize("attempt_state", AttemptState)
+@pytest.mark.parametrize("state", KeyState)
+def test_what_may_be_destroyed(state: KeyState, attempt_state: AttemptState, incarnation: str) -> None:
+    """What this incarnation's aborted attempts left, and keys whose end has begun; nothing until that is released."""
+    where = key(state), attempt(attempt_state, incarnation)
+    assert may_destroy(*where, HERE) is ((state, attempt_state, incarnation) in MAY)
+    assert not may_destroy(*where, replace(HERE, destroys=False))
+
+
+@pytest.mark.parametrize(
+    ("ids", "canary", "since", "absent"),
+    [
+        (("7",), True, timedelta(0), True),
+        (("7",), False, DAY, False),
+        ((), True, timedelta(0), False),
+        ((), True, LATE, True),
+        ((), False, LATE, False),
+    ],
+)
+def test_when_nothing_found_means_absent(ids: tuple[str, ...], canary: bool, since: timedelta, absent: bool) -> None:
+    """With the canary there, once nothing can be on its way."""
+    copy = Copy(key().uuid, 1, "server", Presence.SENT, unique_identifiers=ids)
+    assert is_absent(copy, attempt(), NOW + since, canary=canary) is absent
+
+
+@pytest.mark.parametrize(
+    ("state", "result"),
+    [
+        ("", (Step.DESTROY,)),
+        ("Pre-Active", (Step.DESTROY,)),
+        ("Active", (Step.REVOKE, Step.DESTROY)),
+        ("Deactivated", (Step.DESTROY,)),
+        ("Compromised", (Step.DESTROY,)),
+        ("Destroyed", ()),
+        ("Destroyed Compromised", ()),
+    ],
+)
+def test_the_steps_to_an_objects_end(state: str, result: tuple[Step, ...]) -> None:
+    """An Active object is revoked first; one that has ended is left alone."""
+    assert steps(state) == result
+
+
+# --- whose an object is ---
+
+OURS = str(object_name(attempt()))
+CANARY = str(canary_name(HERE.uuid, HERE.uuid, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "attempt_", "result"),
+    [
+        ("another product's", None, None, Account.FOREIGN),
+        (CANARY, None, None, Account.KNOWN),
+        (f"{CANARY}-2", None, None, Account.KNOWN),
+        (str(canary_name(BEFORE, HERE.uuid, 1)), None, None, Account.UNCLAIMED),
+        (OURS, None, None, Account.UNCLAIMED),
+        (OURS, key(), None, Account.UNCLAIMED),
+        (OURS, key(), attempt(incarnation=BEFORE), Account.UNCLAIMED),
+        (OURS, key(), attempt(), Account.KNOWN),
+        (f"{OURS}-1", key(), attempt(), Account.KNOWN),
+        (str(object_name(attempt(), ObjectKind.DESCRIPTOR)), key(), attempt(), Account.KNOWN),
+        (OURS, key(RETIRED), attempt(), Account.KNOWN),
+        (OURS, key(KeyState.PURGING), attempt(), Account.ENDED),
+        (OURS, key(KeyState.PURGED), attempt(), Account.ENDED),
+        (OURS, key(KeyState.ABORTED), attempt(AttemptState.ABORTED), Account.ENDED),
+        (
+            str(object_name(attempt(incarnation=BEFORE))),
+            key(KeyState.ABORTED),
+            attempt(AttemptState.ABORTED, BEFORE),
+            Account.UNCLAIMED,
+        ),
+    ],
+)
+def test_whose_an_object_is(name: str, found: Key | None, attempt_: Attempt | None, result: Account) -> None:
+    """Its name's attempt accounts for it, be it over; what nothing accounts for is unclaimed."""
+    assert account(parse(name), found, attempt_, HERE, {CANARY}) is result

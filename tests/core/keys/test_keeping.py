@@ -1,0 +1,216 @@
+"""What a look at a copy says, how many may go missing at once, where a copy is lacking, and who holds a lease."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keystead.core.keys.keeping import (
+    AT_ONCE,
+    Look,
+    Sweep,
+    Tally,
+    holds,
+    lacking,
+    lasting,
+    looked_at,
+    object_names,
+    taken,
+    tolerated,
+)
+from keystead.core.keys.model import Attempt, AttemptState, Copy, Lease, Presence, Purpose
+from keystead.core.keys.names import parse
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+SENT, PRESENT, MISSING, DIFFERENT, UNKNOWN, DESTROYED = (
+    Presence.SENT,
+    Presence.PRESENT,
+    Presence.MISSING,
+    Presence.DIFFERENT,
+    Presence.UNKNOWN,
+    Presence.DESTROYED,
+)
+
+
+def attempt(number: int = 1, state: AttemptState = AttemptState.COMMITTED) -> Attempt:
+    """An attempt whose time is over now."""
+    uuid = "11111111-2222-3333-4444-555555555555"
+    return Attempt(uuid, number, Purpose.CREATE, "abcdef01-0000", "token", "node", state, NOW - MINUTE, NOW)
+
+
+def copy(presence: Presence, server: str = "a", number: int = 1, proven: datetime | None = None) -> Copy:
+    """A copy on a server."""
+    return Copy(attempt().key, number, server, presence, proven=proven)
+
+
+# --- leases ---
+
+
+@pytest.mark.parametrize(
+    ("lease", "result"),
+    [
+        (None, Lease("keeper", "me", 1, NOW + MINUTE)),
+        (Lease("keeper", "me", 4, NOW + timedelta(seconds=1)), Lease("keeper", "me", 4, NOW + MINUTE)),
+        (Lease("keeper", "me", 4, NOW), Lease("keeper", "me", 5, NOW + MINUTE)),
+        (Lease("keeper", "you", 4, NOW), Lease("keeper", "me", 5, NOW + MINUTE)),
+        (Lease("keeper", "you", 4, NOW + timedelta(seconds=1)), None),
+    ],
+    ids=["free", "renewed", "renewed too late", "run out", "held"],
+)
+def test_who_gets_a_lease(lease: Lease | None, result: Lease | None) -> None:
+    """One that is free, run out or one's own; each change of hands, and each renewal too late, has another token."""
+    assert taken(lease, "keeper", "me", NOW, MINUTE) == result
+
+
+@pytest.mark.parametrize(
+    ("lease", "held"),
+    [
+        (None, False),
+        (Lease("keeper", "me", 4, NOW), True),
+        (Lease("keeper", "you", 4, NOW), False),
+        (Lease("keeper", "me", 5, NOW), False),
+    ],
+)
+def test_a_lease_is_held_by_its_token(lease: Lease | None, held: bool) -> None:
+    """Until somebody else takes it: its end alone fences nobody."""
+    assert holds(lease, "me", 4) is held
+
+
+# --- looks ---
+
+
+@pytest.mark.parametrize(
+    ("was", "proven", "look", "canary", "now", "becomes"),
+    [
+        (SENT, None, Look.AGREES, True, NOW, PRESENT),
+        (MISSING, NOW, Look.AGREES, False, NOW, PRESENT),
+        (PRESENT, NOW, Look.DIFFERS, False, NOW, DIFFERENT),
+        (PRESENT, NOW, Look.REFUSED, True, NOW, UNKNOWN),
+        (SENT, None, Look.ABSENT, True, NOW, MISSING),
+        (UNKNOWN, None, Look.ABSENT, True, NOW - MINUTE, UNKNOWN),
+        (SENT, None, Look.ABSENT, False, NOW, UNKNOWN),
+        (PRESENT, NOW, Look.ABSENT, True, NOW, UNKNOWN),
+        (UNKNOWN, NOW, Look.ABSENT, True, NOW, UNKNOWN),
+        (MISSING, NOW, Look.ABSENT, True, NOW, MISSING),
+        (MISSING, NOW, Look.ABSENT, False, NOW, MISSING),
+    ],
+)
+def test_what_a_look_says(
+    was: Presence, proven: datetime | None, look: Look, canary: bool, now: datetime, becomes: Presence
+) -> None:
+    """Bytes that agree prove; absence counts with the canary only, not yet while a Register may still arrive, and not
+    for a copy that was ever proven.
+    """
+    after = looked_at(copy(was, proven=proven), look, attempt(), now, canary=canary)
+    assert after.presence is becomes
+    assert after.proven == (now if becomes is PRESENT else proven)
+
+
+def test_the_names_of_an_attempts_objects() -> None:
+    """One whole, or two parts of a pair; each of them can be taken apart."""
+    (whole,), pair = object_names(attempt(3))
+    assert whole == "keystead-abcdef01-k1111111122223333-3"
+    assert pair == (f"{whole}-1", f"{whole}-2")
+    assert all(parse(name) for name in (whole, *pair))
+
+
+# --- too many at once ---
+
+
+@pytest.mark.parametrize(
+    ("total", "allowed"), [(0, 1), (1, 1), (39, 1), (40, 2), (200, 10), (1000, 50), (1020, 50), (100_000, 50)]
+)
+def test_how_many_may_go_missing(total: int, allowed: int) -> None:
+    """5 % of what is there, at most 50; a single one always may."""
+    assert tolerated(total) == allowed
+
+
+@pytest.mark.parametrize(
+    ("total", "lost", "stopped", "hopeless"),
+    [
+        (1, 1, False, False),
+        (39, 2, True, False),
+        (40, 2, False, False),
+        (1000, 50, False, False),
+        (1000, 51, True, True),
+        (100_000, 51, True, True),
+    ],
+)
+def test_a_sweep_stops(total: int, lost: int, stopped: bool, hopeless: bool) -> None:
+    """When more than 5 % or 50 proven copies are lost; what can only be too many need not be looked at to the end."""
+    sweep = Sweep()
+    for number in range(total):
+        sweep.note(copy(PRESENT, proven=NOW), Look.ABSENT if number < lost else Look.AGREES, canary=True)
+    assert (len(sweep.lost), sweep.proven, sweep.stopped, sweep.hopeless) == (lost, total, stopped, hopeless)
+
+
+@pytest.mark.parametrize(
+    ("was", "look", "canary", "counted", "lost"),
+    [
+        (copy(PRESENT, proven=NOW), Look.ABSENT, False, 1, 0),
+        (copy(PRESENT, proven=NOW), Look.REFUSED, True, 1, 0),
+        (copy(PRESENT, proven=NOW), Look.DIFFERS, True, 1, 0),
+        (copy(UNKNOWN, proven=NOW), Look.ABSENT, True, 1, 1),
+        (copy(MISSING, proven=NOW), Look.ABSENT, True, 0, 0),
+        (copy(SENT), Look.ABSENT, True, 0, 0),
+    ],
+)
+def test_what_counts_as_lost(was: Copy, look: Look, canary: bool, counted: int, lost: int) -> None:
+    """A proven copy that is absent while the canary is there; not what was missing before, or never proven."""
+    sweep = Sweep()
+    sweep.note(was, look, canary=canary)
+    assert (sweep.proven, len(sweep.lost)) == (counted, lost)
+
+
+def test_fifty_is_the_limit() -> None:
+    """The numbers of the rule."""
+    assert AT_ONCE == 50
+
+
+# --- where a copy is lacking ---
+
+ALONE = {"a": "a", "b": "b", "c": "c"}
+PAIRED = {"a": "a", "b": "a", "c": "c"}
+
+
+@pytest.mark.parametrize(
+    ("copies", "domain_of", "result"),
+    [
+        ([copy(PRESENT)], ALONE, ("b", "c")),
+        ([copy(PRESENT)], PAIRED, ("c",)),
+        ([copy(PRESENT, "c")], PAIRED, ("a",)),
+        ([copy(PRESENT), copy(MISSING, "b"), copy(DESTROYED, "c")], ALONE, ("b", "c")),
+        ([copy(PRESENT), copy(SENT, "b"), copy(UNKNOWN, "c")], ALONE, ()),
+        ([copy(PRESENT), copy(DIFFERENT, "b"), copy(PRESENT, "c")], ALONE, ()),
+        ([copy(PRESENT, "removed")], ALONE, ("a", "b", "c")),
+        ([copy(MISSING, "b"), copy(PRESENT, "b", 2), copy(PRESENT)], ALONE, ("c",)),
+    ],
+)
+def test_where_a_copy_is_lacking(copies: list[Copy], domain_of: dict[str, str], result: tuple[str, ...]) -> None:
+    """In domains without proof, on one server of each, and never where something of the key is open."""
+    assert lacking(copies, ("a", "b", "c"), domain_of) == result
+
+
+def test_what_an_aborted_attempt_wrote_is_no_copy() -> None:
+    """Whatever is on the server."""
+    attempts = [attempt(1), attempt(2, AttemptState.ABORTED), attempt(3, AttemptState.PENDING)]
+    copies = [copy(PRESENT, number=number) for number in (1, 2, 3)]
+    assert lasting(copies, attempts) == [copies[0], copies[2]]
+
+
+def test_a_tally_counts_keys_by_their_domains() -> None:
+    """Sole: proven in one domain, be it on two servers; unproven: in none. A server counts once for a key."""
+    tally = Tally()
+    tally.count([copy(PRESENT), copy(PRESENT, "c")], PAIRED)
+    tally.count([copy(PRESENT), copy(PRESENT, "b"), copy(MISSING, "c"), copy(MISSING, "c", 2)], PAIRED)
+    tally.count([copy(UNKNOWN)], PAIRED)
+    assert (tally.keys, tally.sole, tally.unproven) == (3, 1, 1)
+    assert tally.copies == {
+        ("a", PRESENT): 2,
+        ("c", PRESENT): 1,
+        ("b", PRESENT): 1,
+        ("c", MISSING): 1,
+        ("a", UNKNOWN): 1,
+    }
