@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,6 +16,8 @@ from uuid import uuid4
 import pytest
 
 from keystead.api.resources import PATHS
+from keystead.core.keys.model import Key, KeyState, KeyType
+from keystead.core.keys.names import key_id
 from keystead.core.model import (
     Account,
     Certificate,
@@ -83,6 +86,8 @@ TABLE = {
     "/api/security/key-managers/{uuid}": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/key-servers": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/key-servers/{server}": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/volume-keys": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/volume-keys/{key_id}": KEY_MANAGERS,
     "/api/security/key-stores": EVERYTHING,
     "/api/security/key-stores/{uuid}": EVERYTHING,
     "/api/security/login/whoami": READ_BY_ALL,
@@ -133,6 +138,7 @@ class Owned:
     certificate: str = field(default_factory=lambda: str(uuid4()))
     key_manager: str = field(default_factory=lambda: str(uuid4()))
     job: str = field(default_factory=lambda: str(uuid4()))
+    key: str = field(default_factory=lambda: key_id(KeyType.VEK, str(uuid4())))
     event: int = 0
     account: str = ""
     server: str = "127.0.0.1:1"
@@ -140,7 +146,7 @@ class Owned:
     @property
     def ids(self) -> set[str]:
         """What no stranger may ever be shown."""
-        shown = {self.certificate, self.key_manager, self.job, self.account}
+        shown = {self.certificate, self.key_manager, self.job, self.key, self.account}
         return shown | ({self.svm.uuid, self.svm.name} if self.svm else set())
 
 
@@ -175,6 +181,7 @@ class Matrix:
                 "owner": owned.owner,
                 "name": owned.account if is_account else ("vsadmin" if owned.svm else "admin"),
                 "server": owned.server.replace(":", "%3A"),
+                "key_id": owned.key,
                 "node": self.node.name,
                 "index": owned.event,
                 "path": "%2Fapi",
@@ -195,7 +202,7 @@ class Matrix:
         """Everything that other owners have, as it is stored."""
 
         def read(tx: Transaction) -> list[object]:
-            kinds: tuple[type[Any], ...] = (Certificate, KeyManager, Account, Job, Event)
+            kinds: tuple[type[Any], ...] = (Certificate, KeyManager, Key, Account, Job, Event)
             found: list[object] = [
                 item for kind in kinds for item in tx.page(kind, Page()) if item.svm is None or item.svm.name != but
             ]
@@ -224,6 +231,25 @@ def _key_server(owned: Owned) -> KeyServer:
         username="",
         secondary_key_servers=(),
     )
+
+
+def _key(owned: Owned) -> Key:
+    return Key(
+        uuid=str(uuid4()),
+        key_id=owned.key,
+        key_manager=owned.key_manager,
+        svm=owned.svm,
+        name="a key",
+        key_tag="",
+        key_type=KeyType.VEK,
+        state=KeyState.COMMITTED,
+        length=64,
+        created=datetime.now(UTC),
+    )
+
+
+def _drop_keys(tx: Transaction, key_manager: str) -> None:
+    tx.drop_keys(key_manager, list(KeyState))
 
 
 def _job(owned: Owned, node: str) -> Job:
@@ -279,11 +305,14 @@ async def matrix(api: Api, pki: Pki) -> Matrix:
             tx.add_certificate(_certificate(each, pki.server_ca.pem))
             tx.add_key_manager(_key_manager(each))
             tx.add_key_servers([_key_server(each)])
+            tx.add_key(_key(each))
             tx.add_job(_job(each, node.uuid))
             event = Event(node.uuid, 0, datetime.now(UTC), "km.keyserver.available", "notice", each.svm, (), "text")
             tx.add_events([event], 100)
             each.event = max(found.index for found in tx.page(Event, Page()))
-        nobodys = Owned(Svm(ABSENT, "vs9"), ABSENT, ABSENT, ABSENT, ABSENT, 999_999, "nobody99")
+        nobodys = Owned(
+            *(Svm(ABSENT, "vs9"), ABSENT, ABSENT, ABSENT, ABSENT, key_id(KeyType.VEK, ABSENT), 999_999, "nobody99")
+        )
         return Matrix(api, node, cluster, owned, nobodys)
 
     return await api.store.write(fill)
@@ -299,6 +328,9 @@ async def test_every_cell(matrix: Matrix, role: str, method: str) -> None:
     """One role and one method: all paths, the deepest first (so that what is deleted is not missed), all owners."""
     of_svm = role not in OF_CLUSTER_ACCOUNTS
     matrix.owned["vs1"].account = ROLES[role] if of_svm else "vsadmin1"
+    if method == "DELETE":  # a key manager with keys cannot be deleted
+        for each in matrix.owned.values():
+            await matrix.api.store.write(partial(_drop_keys, key_manager=each.key_manager))
     before = await matrix.others(but="vs1")
     wrong: list[str] = []
     for template in sorted(PATHS, key=lambda path: (-path.count("/"), path)):
@@ -355,7 +387,7 @@ def _found(answer: Response, nothing: Response | None, owned: Owned, nobodys: Ow
 def _plain(answer: Response, owned: Owned) -> tuple[int, bytes, dict[str, str]]:
     """An answer without the ids that the request named."""
     content = answer.content
-    for identifier in (owned.key_manager, owned.certificate, owned.job, owned.owner, owned.account):
+    for identifier in (owned.key_manager, owned.certificate, owned.job, owned.key, owned.owner, owned.account):
         content = content.replace(identifier.encode(), b"<id>")
     return answer.status, content, {name: text for name, text in answer.headers.items() if name != "content-length"}
 

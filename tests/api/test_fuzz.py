@@ -59,7 +59,9 @@ headers = st.fixed_dictionaries(
 def paths(draw: st.DrawFn) -> str:
     """A path that is served, its values replaced; or any."""
     path = draw(st.sampled_from(sorted(PATHS)) | segments.map(lambda text: f"/api/{text}"))
-    return path.replace("{uuid}", draw(segments)).replace("{server}", draw(segments))
+    for value in ("{uuid}", "{server}", "{key_id}"):
+        path = path.replace(value, draw(segments))
+    return path
 
 
 async def add_disabled(api: Api) -> None:

@@ -28,6 +28,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from keystead.api.description.openapi import document
+from keystead.core.keys.model import KeyType
+from keystead.core.keys.names import key_id
 from tests.peers.keystead import PASSWORD, create_key_manager, install_certificates
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class World:
             "name": ["victim", "vsadmin"],
             "server": self.addresses[:2],
             "node": [node["name"]],
+            "key_id": [key_id(KeyType.VEK, self.key_manager)],
             "index": [str(event["index"]) for event in self.events] or ["1"],
             "path": ["/api/security/key-managers"],
         }

@@ -33,6 +33,7 @@ from keystead.service.key_manager_configs import KeyManagerConfigs
 from keystead.service.key_managers import KeyManagers
 from keystead.service.key_servers import KeyServers
 from keystead.service.key_stores import KeyStores
+from keystead.service.keys import Keys
 from keystead.service.logins import Logins
 from keystead.service.observing import Observing
 from keystead.service.ports import SealError, StoreError
@@ -119,6 +120,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_managers=KeyManagers(store, prover, keyring, audit),
             key_servers=KeyServers(store, prover, keyring, audit),
             key_stores=KeyStores(store, prover, audit),
+            keys=Keys(store),
             logins=Logins(store, hasher, clock, audit),
             roles=Roles(store),
             svms=Svms(store, audit),

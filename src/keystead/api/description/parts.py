@@ -57,12 +57,13 @@ PARAMETER_GROUPS: dict[str, dict[str, Parameter]] = {
 }
 
 _PATH_PARAMETERS = {
-    "uuid": Parameter(UUID, "The object's identifier; of key servers, their key manager's."),
+    "uuid": Parameter(UUID, "The object's identifier; of key servers and keys, their key manager's."),
     "owner": Parameter(UUID, "The identifier of the SVM, or of the cluster, that it belongs to."),
     "name": Parameter(TEXT, "The object's name."),
     "server": Parameter(SERVER, "The key server's host and port, percent-encoded (``ks1.example.com%3A5696``)."),
     "path": Parameter(TEXT, "The privilege's path, percent-encoded as one segment."),
     "node": Parameter(TEXT, "The node's name."),
+    "key_id": Parameter(TEXT, "The key's id: 80 hexadecimal digits."),
     "index": Parameter(integer(1, 2**63 - 1), "The event's number."),
 }
 

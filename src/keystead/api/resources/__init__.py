@@ -15,12 +15,14 @@ from keystead.api.resources import (
     login,
     roles,
     svms,
+    volume_keys,
 )
 
 # In the order in which a request's path is compared: what is asked most stands first.
 PATHS = (
     key_servers.PATHS
     | key_managers.PATHS
+    | volume_keys.PATHS
     | accounts.PATHS
     | audit.PATHS
     | certificates.PATHS
@@ -37,6 +39,7 @@ PATHS = (
 RESOURCES = (
     key_servers.KEY_SERVERS,
     key_managers.KEY_MANAGERS,
+    volume_keys.VOLUME_KEYS,
     key_stores.KEY_STORES,
     key_manager_configs.CONFIGS,
     certificates.CERTIFICATES,

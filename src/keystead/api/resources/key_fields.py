@@ -1,0 +1,105 @@
+"""What the resources of keys have in common, declared alike for each: a key's id and tag, its key manager, times.
+
+Source: ONTAP REST API reference, ``auth-keys`` and ``key-ids``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.hal import segment
+from keystead.api.resource import Field, Group
+from keystead.api.values import TEXT, TIME, UUID, Type
+from keystead.core.query import Read
+from keystead.core.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from keystead.core.keys.model import Key
+
+KEY_MANAGERS = "/api/security/key-managers"
+ONE_KEY_MANAGER = f"{KEY_MANAGERS}/{{uuid}}"
+_KEY_ID = re.compile(r"[0-9a-f]{80}", re.IGNORECASE | re.ASCII)
+
+
+def _key_id(value: Any) -> str:
+    if not _KEY_ID.fullmatch(str(TEXT.parse(value))):
+        raise ValueError("not a key id")
+    return str(value).lower()
+
+
+KEY_ID = Type(
+    "<key id of 80 hexadecimal digits>",
+    _key_id,
+    textual=True,
+    caseless=True,
+    schema={"type": "string", "pattern": "^[0-9A-Fa-f]{80}$"},
+)
+
+
+def _base64(value: Any) -> Secret:
+    try:
+        return Secret(base64.b64decode(str(TEXT.parse(value)), validate=True))
+    except binascii.Error:
+        raise ValueError("not base64") from None
+
+
+BASE64 = Type("<secret bytes as base64>", _base64, schema={"type": "string", "contentEncoding": "base64"})
+"""Key material in a body. What is no base64 is never repeated."""
+
+
+def key_manager_path(uuid: str) -> str:
+    """The path of a key manager."""
+    return f"{KEY_MANAGERS}/{segment(uuid)}"
+
+
+def key_id_field(key_of: Callable[[Any], Key]) -> Field:
+    """``key_id``, by which a key is found."""
+    return Field(
+        name="key_id",
+        type=KEY_ID,
+        help="The key's id, in ONTAP's form: 80 hexadecimal digits, which say nothing about the material.",
+        get=lambda view: key_of(view).key_id,
+        read=Read.KEY,
+        column="key_id",
+        since="9.11",
+    )
+
+
+def key_tag_field(key_of: Callable[[Any], Key], *, post: bool = False) -> Field:
+    """``key_tag``, a word that the user gives."""
+    return Field(
+        name="key_tag",
+        type=TEXT,
+        help="A word of at most 32 printable characters without blanks; left out when there is none.",
+        get=lambda view: key_of(view).key_tag or None,
+        post=post,
+        column="key_tag",
+        since="9.11",
+    )
+
+
+def key_manager_fields(uuid_of: Callable[[Any], str]) -> tuple[Group, Field]:
+    """``security_key_manager``, whose key it is."""
+    group = "security_key_manager"
+    return (
+        Group(name=group, help="The key manager.", get=uuid_of, link=key_manager_path),
+        Field(name=f"{group}.uuid", type=UUID, help="Its identifier, as in the path.", get=str, since="9.12"),
+    )
+
+
+def time_field(name: str, help_: str, get: str, **options: Any) -> Field:
+    """A time of the model, which may not have come; ``get`` is the attribute's dotted name."""
+    read = attrgetter(get)
+    return Field(name=name, type=TIME, help=help_, get=lambda view: shown(read(view)), since="9.18", **options)
+
+
+def shown(time: datetime | None) -> str | None:
+    """A time as answers show it."""
+    return None if time is None else time.isoformat()

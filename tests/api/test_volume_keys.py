@@ -1,0 +1,210 @@
+"""``/security/key-managers/{uuid}/volume-keys``: what is shown of keys, their copies and receipts, and to whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.keys.model import (
+    Attempt,
+    AttemptState,
+    Copy,
+    Key,
+    KeyState,
+    KeyType,
+    Presence,
+    Purpose,
+    Receipt,
+)
+from keystead.core.keys.names import key_id
+from keystead.core.model import Account, KeyManager, KeyServer, Role, Svm
+from keystead.core.server_address import ServerAddress
+from tests.api.conftest import ABSENT, PASSWORD
+from tests.peers.asgi import assert_error
+from tests.peers.documented import DocumentedClient
+
+if TYPE_CHECKING:
+    from keystead.service.ports import Transaction
+    from tests.api.conftest import Api
+
+NOON = datetime(2027, 1, 2, 12, tzinfo=UTC)
+PLAIN = {"accept": "application/json"}
+SERVER = "22222222-2222-4222-8222-222222222222"
+MANAGER = "33333333-3333-4333-8333-333333333333"
+
+
+def key(name: str, svm: Svm | None, **changes: Any) -> Key:
+    """A committed key of the cluster's key manager."""
+    uuid = str(uuid4())
+    made = Key(
+        uuid=uuid,
+        key_id=key_id(changes.get("key_type", KeyType.VEK), uuid),
+        key_manager=MANAGER,
+        svm=svm,
+        name=name,
+        key_tag="",
+        key_type=KeyType.VEK,
+        state=KeyState.COMMITTED,
+        length=64,
+        created=NOON,
+        digest=b"digest",
+        committed=NOON + timedelta(seconds=1),
+    )
+    return replace(made, **changes)
+
+
+def attempt(of: Key, number: int, state: AttemptState) -> Attempt:
+    """How a copy came to be."""
+    return Attempt(of.uuid, number, Purpose.CREATE, "incarnation", "token", "node", state, NOON, NOON)
+
+
+@dataclass
+class World:
+    """The cluster's key manager with a server, keys of two SVMs and of the cluster, and an account of the first SVM."""
+
+    api: Api
+    url: str
+    of_vs1: Key
+    of_vs2: Key
+    of_cluster: Key
+    vsadmin: DocumentedClient
+
+
+@pytest.fixture
+async def world(api: Api) -> World:
+    """Keys as they are stored, without any key server: reading needs none."""
+    vs1, vs2 = Svm(str(uuid4()), "vs1"), Svm(str(uuid4()), "vs2")
+    keys = (key("vol1", vs1, key_tag="gold"), key("vol2", vs2), key("vol3", None))
+
+    def fill(tx: Transaction) -> None:
+        admin = tx.account("admin")
+        assert admin is not None
+        for svm in (vs1, vs2):
+            tx.add_svm(svm)
+        tx.put_account(Account("vsadmin1", Role.VSADMIN, admin.password_hash, svm=vs1))
+        tx.add_key_manager(KeyManager(MANAGER, None, True, ABSENT, ()))
+        tx.add_key_servers([KeyServer(SERVER, MANAGER, 1, ServerAddress.parse("ks1.example.com"), 25, 10, "", ())])
+        for each in (
+            *keys,
+            key("failed", vs1, state=KeyState.ABORTED),
+            key("drive", None, key_type=KeyType.NSE_AK),
+        ):
+            tx.add_key(each)
+        of_vs1 = keys[0]
+        tx.add_attempt(attempt(of_vs1, 1, AttemptState.COMMITTED))
+        tx.add_attempt(attempt(of_vs1, 2, AttemptState.ABORTED))
+        copies = [
+            Copy(of_vs1.uuid, 1, SERVER, Presence.PRESENT, "", ("7",), "Active", written=NOON, proven=NOON),
+            Copy(of_vs1.uuid, 1, SERVER, Presence.MISSING, "ks1b.example.com"),
+            Copy(of_vs1.uuid, 2, SERVER, Presence.PRESENT, "", ("8",)),
+        ]
+        tx.put_copies(copies, new=True)
+        tx.add_receipts([Receipt(of_vs1.uuid, 2, ABSENT, "", "9", "destroyed", NOON, "incarnation", "node")])
+
+    await api.store.write(fill)
+    vsadmin = DocumentedClient(api.admin.app, "vsadmin1", PASSWORD)
+    return World(api, f"/api/security/key-managers/{MANAGER}/volume-keys", *keys, vsadmin)
+
+
+async def test_a_key_is_shown(world: World) -> None:
+    """Its normal fields by default; nothing of material or digest; the costly ones when they are named."""
+    shown = (await world.api.admin.get(f"{world.url}/{world.of_vs1.key_id}", headers=PLAIN)).body
+    assert world.of_vs1.svm is not None
+    assert shown == {
+        "key_id": world.of_vs1.key_id,
+        "name": "vol1",
+        "key_tag": "gold",
+        "scope": "svm",
+        "svm": {"uuid": world.of_vs1.svm.uuid, "name": "vs1"},
+        "security_key_manager": {"uuid": MANAGER},
+        "encryption_algorithm": "XTS-AES-256",
+        "state": "committed",
+        "create_time": "2027-01-02T12:00:00+00:00",
+        "commit_time": "2027-01-02T12:00:01+00:00",
+    }
+    assert len(world.of_vs1.key_id) == 80
+    linked = (await world.api.admin.get(f"{world.url}/{world.of_vs1.key_id.upper()}")).body
+    assert linked["_links"]["self"]["href"] == f"{world.url}/{world.of_vs1.key_id}"
+    assert linked["security_key_manager"]["_links"]["self"]["href"] == world.url.rpartition("/")[0]
+
+
+async def test_copies_and_receipts_are_shown_when_asked_for(world: World) -> None:
+    """One per server and attempt, with what is known; what an attempt left that came to nothing is no copy."""
+    url = f"{world.url}/{world.of_vs1.key_id}?fields=copies,receipts"
+    shown = (await world.api.admin.get(url, headers=PLAIN)).body
+    address, noon = "ks1.example.com:5696", "2027-01-02T12:00:00+00:00"
+    assert shown["copies"] == [
+        {
+            "server": address,
+            "attempt": 1,
+            "presence": "present",
+            "object_state": "Active",
+            "unique_identifiers": ["7"],
+            "written": noon,
+            "proven": noon,
+        },
+        {"server": address, "host": "ks1b.example.com", "attempt": 1, "presence": "missing"},
+    ]
+    assert shown["receipts"] == [{"attempt": 2, "unique_identifier": "9", "action": "destroyed", "time": noon}]
+    found = await world.api.admin.get(f"{world.url}?copies.presence=missing", headers=PLAIN)
+    assert [record["key_id"] for record in found.body["records"]] == [world.of_vs1.key_id]
+
+
+async def test_keys_are_listed(world: World) -> None:
+    """By key id, without those whose creation failed or that are no volume's; filtered, ordered, page by page."""
+    everything = [world.of_vs1, world.of_vs2, world.of_cluster]
+    listed = (await world.api.admin.get(world.url, headers=PLAIN)).body["records"]
+    assert [record["key_id"] for record in listed] == sorted(each.key_id for each in everything)
+    for query, names in (
+        ("order_by=name desc", ["vol3", "vol2", "vol1"]),
+        ("svm.name=vs2", ["vol2"]),
+        ("scope=cluster", ["vol3"]),
+        ("key_tag=g*", ["vol1"]),
+        ("name=vol1|vol3&order_by=name", ["vol1", "vol3"]),
+        ("state=retired", []),
+        ("purge_time=null&order_by=name&offset=1", ["vol2", "vol3"]),
+        (f"key_id={world.of_vs2.key_id.upper()}", ["vol2"]),
+        ("query=gold&query_fields=key_tag", ["vol1"]),
+        ("create_time=>2027-01-02T12:00:00Z", []),
+    ):
+        answer = await world.api.admin.get(f"{world.url}?fields=name&{query}", headers=PLAIN)
+        assert [record["name"] for record in answer.body["records"]] == names, query
+    url = f"{world.url}?max_records=2&order_by=create_time"
+    first = (await world.api.admin.get(url)).body
+    rest = (await world.api.admin.get(first["_links"]["next"]["href"])).body
+    assert [record["key_id"] for record in (*first["records"], *rest["records"])] == [each["key_id"] for each in listed]
+
+
+async def test_an_svm_sees_its_own_keys_only(world: World) -> None:
+    """In the cluster's key manager, which it does not see: others' keys are missing, and no key server is named."""
+    listed = await world.vsadmin.get(f"{world.url}?fields=**")
+    assert [record["name"] for record in listed.body["records"]] == ["vol1"]
+    assert not {"copies", "receipts"} & set(listed.body["records"][0])
+    assert b"ks1" not in listed.content
+    assert_error(await world.vsadmin.get(world.url.rpartition("/")[0]), errors.ENTRY_NOT_FOUND, "uuid")
+    for foreign in (world.of_vs2, world.of_cluster):
+        answer = await world.vsadmin.get(f"{world.url}/{foreign.key_id}")
+        missing = await world.vsadmin.get(f"{world.url}/{key_id(KeyType.VEK, ABSENT)}")
+        assert (answer.status, answer.content) == (404, missing.content)
+    tunnelled = await world.api.admin.get(world.url, headers={"x-dot-svm-name": "vs2"})
+    assert [record["key_id"] for record in tunnelled.body["records"]] == [world.of_vs2.key_id]
+
+
+async def test_what_is_not_there(world: World) -> None:
+    """A key manager, a key id, or one that is malformed, a drive's, or of a key that never came to be."""
+    admin = world.api.admin
+    assert_error(await admin.get(world.url.replace(MANAGER, ABSENT)), errors.ENTRY_NOT_FOUND, "uuid")
+    (drive, failed) = await world.api.store.read(
+        lambda tx: [tx.key_named(MANAGER, "drive"), *tx.keys_in(MANAGER, [KeyState.ABORTED], "", 1)]
+    )
+    assert drive is not None
+    assert failed is not None
+    for text in (ABSENT, "x", drive.key_id, failed.key_id):
+        assert_error(await admin.get(f"{world.url}/{text}"), errors.ENTRY_NOT_FOUND, "key_id")
+    assert_error(await admin.get(f"{world.url}?material=x"), errors.FIELD_NOT_QUERYABLE, "material")
+    assert_error(await admin.get(f"{world.url}?fields=material"), errors.FIELD_NOT_READABLE, "fields")
