@@ -67,7 +67,7 @@ class Contexts:
             KeyMismatchError: the private key is not the certificate's.
             ssl.SSLError, ValueError: OpenSSL cannot read the certificate, the key or a CA certificate.
         """
-        digest = _digest(identity)
+        digest = digest_of(identity)
         context = self._held.get(digest) or build(identity)
         self._known[digest] = self._held[digest] = context
         self._known.move_to_end(digest)
@@ -136,7 +136,8 @@ def _no_password() -> str:
     return ""
 
 
-def _digest(identity: TlsIdentity) -> bytes:
+def digest_of(identity: TlsIdentity) -> bytes:
+    """What tells identities apart in memory."""
     digest = hashlib.sha256()
     parts = [identity.certificate.encode(), identity.private_key.reveal()]
     groups = (parts, [part.encode() for part in identity.intermediates], [ca.encode() for ca in identity.server_cas])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.keyservers.learned import clean
 from keystead.kmip.client import Client
-from keystead.kmip.enums import ResultReason
+from keystead.kmip.enums import QueryFunction, ResultReason
 from keystead.kmip.errors import OperationFailed, TransportError
 from keystead.kmip.headers import username_credential
 from keystead.kmip.ttlv import PROBE_LIMITS
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 FALLBACK_VERSIONS: Final = (V1_4, V1_2, V1_0)
 """Headers under which Query is tried when Discover Versions is not permitted."""
+
+_WITHOUT_DISCOVER_VERSIONS: Final = ((), (V1_0,))
+"""What a client was offered by a server that does not permit Discover Versions, or does not have it."""
 
 
 class Conversation:
@@ -113,6 +116,14 @@ class Conversation:
         warnings = self._learned.setdefault("warnings", [])
         if isinstance(warnings, list):
             warnings.append(text)
+
+
+async def ask_lightly(client: Client, limit_s: float) -> None:
+    """Ask the cheapest question that the server is known to answer. Raises KMIPError."""
+    if client.offered in _WITHOUT_DISCOVER_VERSIONS:
+        await client.query((QueryFunction.QUERY_SERVER_INFORMATION,), timeout=limit_s)
+    else:
+        await client.discover_versions((client.version,), timeout=limit_s)
 
 
 def _shown(version: tuple[int, int]) -> str:

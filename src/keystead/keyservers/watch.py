@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from keystead.keyservers.contexts import KeyMismatchError
+from keystead.keyservers.conversation import ask_lightly
 from keystead.keyservers.probe import Probe
-from keystead.kmip.enums import QueryFunction, ResultReason
+from keystead.kmip.enums import ResultReason
 from keystead.kmip.errors import KMIPError, OperationFailed
-from keystead.kmip.versions import V1_0
 
 if TYPE_CHECKING:
     from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from keystead.keyservers.contexts import ClientContext, Contexts
     from keystead.keyservers.resolve import Resolver
     from keystead.kmip.client import Client
-
-_WITHOUT_DISCOVER_VERSIONS: Final = ((), (V1_0,))
-"""What a client was offered by a server that does not permit Discover Versions, or does not have it."""
 
 
 class Watch:
@@ -61,7 +58,7 @@ class Watch:
         if self._client is None:
             return False
         try:
-            await _ask(self._client, limit_s)
+            await ask_lightly(self._client, limit_s)
         except OperationFailed as failure:
             answered = failure.reason == ResultReason.OPERATION_NOT_SUPPORTED
         except KMIPError:
@@ -82,10 +79,3 @@ class Watch:
         if self._context is None:
             with contextlib.suppress(KeyMismatchError, ssl.SSLError, ValueError):  # the probe says so
                 self._context = self._contexts.get(self._identity)
-
-
-async def _ask(client: Client, limit_s: float) -> None:
-    if client.offered in _WITHOUT_DISCOVER_VERSIONS:
-        await client.query((QueryFunction.QUERY_SERVER_INFORMATION,), timeout=limit_s)
-    else:
-        await client.discover_versions((client.version,), timeout=limit_s)

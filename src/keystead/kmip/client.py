@@ -298,7 +298,7 @@ class Client:
         return [self._result(answer, *pair) for pair in zip(payloads, answer.items, strict=True)]
 
     async def get_many(
-        self, unique_identifiers: Iterable[str], *, timeout: float | None = None
+        self, unique_identifiers: Iterable[str | Item], *, timeout: float | None = None
     ) -> list[GetResponsePayload | OperationFailed | None]:
         """Read several objects with their key material in one message; what :meth:`batch` returns, in their order."""
         payloads = [GetRequestPayload(identifier) for identifier in unique_identifiers]

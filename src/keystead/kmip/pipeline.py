@@ -1,9 +1,9 @@
 """A client that has several calls outstanding on one connection. Opt in: no specification obliges a server to it.
 
-Answers are taken in the order of the requests, and checked: each request carries a Unique Batch Item ID of its own and,
-from 1.4 on, a Client Correlation Value (KMIP 1.4 sections 6.4 and 6.18). What a server does not echo cannot be checked.
-A deadline or a cancellation after sending, and any broken answer, closes the connection: answers could no longer be
-told apart. Then every other outstanding call fails too, its outcome unknown.
+Answers are taken in the order of the requests, and checked: each request carries Unique Batch Item IDs of its own,
+which servers echo (KMIP 1.4 section 6.4), and a Client Correlation Value (section 6.18) if wanted. A deadline or a
+cancellation after sending, and any broken answer, closes the connection, since answers could no longer be told apart.
+Then every other outstanding call fails too, its outcome unknown.
 """
 # ruff: noqa: ASYNC109 - as in client.py
 
@@ -35,14 +35,22 @@ class PipelinedClient(Client):
     """A client whose operations may be called by many tasks at once; above ``depth`` they wait for their turn.
 
     Requests that are made in one turn of the event loop leave together. The errors are those of the client;
-    TransportError with ``sent`` true also means that another call broke the connection.
+    TransportError with ``sent`` true also means that another call broke the connection. ``correlate`` adds the Client
+    Correlation Value from 1.4 on, which is checked if it is echoed; there are servers of 1.4 that refuse it.
     """
 
     def __init__(
-        self, stream: ByteStream, *, depth: int = DEPTH, limits: Limits = DEFAULT_LIMITS, **options: Any
+        self,
+        stream: ByteStream,
+        *,
+        depth: int = DEPTH,
+        correlate: bool = False,
+        limits: Limits = DEFAULT_LIMITS,
+        **options: Any,
     ) -> None:
         super().__init__(stream, limits=limits, **options)
         self._connection = ClientConnection(limits, depth=depth)
+        self._correlate = correlate
         self._room = asyncio.Semaphore(depth)
         self._waiting: deque[asyncio.Future[Answer]] = deque()
         self._outbox = bytearray()
@@ -68,7 +76,7 @@ class PipelinedClient(Client):
 
     def _header(self, version: Version, count: int, on_error: int | None) -> RequestHeader:
         header = super()._header(version, count, on_error)
-        if version < V1_4:
+        if not self._correlate or version < V1_4:
             return header
         return dataclasses.replace(header, client_correlation_value=f"{next(self._numbers)}")
 

@@ -74,17 +74,19 @@ class Pool:
         return self._lent
 
     @contextlib.asynccontextmanager
-    async def client(self, *, timeout: float | None = None) -> AsyncIterator[Client]:
+    async def client(
+        self, *, timeout: float | None = None, connect: Callable[[], Awaitable[Client]] | None = None
+    ) -> AsyncIterator[Client]:
         """Lend a connected client for the time of an ``async with`` block.
 
         ``timeout`` is in seconds and counts until the block begins. The connection is kept afterwards if the block
-        ended without an error other than OperationFailed.
+        ended without an error other than OperationFailed. ``connect`` stands in for the pool's own, this once.
 
         Raises:
             TransportError: phase "connect": none was free or connected in time, or the pool is closed.
             KMIPError, Exception: what ``connect`` raised.
         """
-        connection = await self._obtain(timeout, fresh=False)
+        connection = await self._obtain(timeout, connect, fresh=False)
         try:
             with self._lending(connection):
                 yield connection.client
@@ -92,9 +94,11 @@ class Pool:
             self._release()
 
     @contextlib.asynccontextmanager
-    async def fresh(self, *, timeout: float | None = None) -> AsyncIterator[Client]:
+    async def fresh(
+        self, *, timeout: float | None = None, connect: Callable[[], Awaitable[Client]] | None = None
+    ) -> AsyncIterator[Client]:
         """Lend a client on a connection that nobody used before and nobody will after: for proofs, and for Register."""
-        connection = await self._obtain(timeout, fresh=True)
+        connection = await self._obtain(timeout, connect, fresh=True)
         try:
             yield connection.client
         finally:
@@ -118,7 +122,7 @@ class Pool:
                         with contextlib.suppress(_DeadError):
                             return await self._try_kept(kept, call)
                     phase = "connect"
-                    connection = await self._new()
+                    connection = await self._new(self._connect)
                     phase = "exchange"
                     with self._lending(connection):
                         return await call(connection.client)
@@ -141,12 +145,14 @@ class Pool:
 
     # --- places ---
 
-    async def _obtain(self, timeout: float | None, *, fresh: bool) -> _Connection:
+    async def _obtain(
+        self, timeout: float | None, connect: Callable[[], Awaitable[Client]] | None, *, fresh: bool
+    ) -> _Connection:
         try:
             async with asyncio.timeout(timeout):
                 await self._acquire()
                 try:
-                    return (None if fresh else self._take_idle()) or await self._new()
+                    return (None if fresh else self._take_idle()) or await self._new(connect or self._connect)
                 except BaseException:
                     self._release()
                     raise
@@ -170,11 +176,11 @@ class Pool:
 
     # --- connections ---
 
-    async def _new(self) -> _Connection:
+    async def _new(self, connect: Callable[[], Awaitable[Client]]) -> _Connection:
         while len(self._idle) + self._lent > self._maximum:
             self._idle.pop(0).client.close()
         try:
-            client = await self._connect()
+            client = await connect()
         except KMIPError as error:
             error.sent = False
             raise

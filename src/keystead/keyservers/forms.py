@@ -1,0 +1,94 @@
+"""As which Managed Objects a key is kept on a key server, and its material out of what a server returns.
+
+Objects are registered Pre-Active: no Activation Date is given. No I/O here. KMIP 1.4 sections 2.2.2, 2.2.7 and 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.keys.model import KeyForm
+from keystead.kmip.attributes import ApplicationSpecificInformation, attribute, name_attribute
+from keystead.kmip.enums import (
+    CryptographicAlgorithm,
+    CryptographicUsageMask,
+    KeyFormatType,
+    ObjectType,
+    SecretDataType,
+)
+from keystead.kmip.objects import KeyBlock, KeyValue, SecretData, SymmetricKey, raw_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from keystead.core.secret import Secret
+    from keystead.kmip.attributes import Attribute
+    from keystead.kmip.objects import ManagedObject
+
+NAMESPACE: Final = "keystead"
+"""The Application Namespace under which our Application Specific Information stands."""
+
+# The two bits that every server knows; nothing is ever encrypted or decrypted there.
+_USAGE_MASK: Final = int(CryptographicUsageMask.ENCRYPT | CryptographicUsageMask.DECRYPT)
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """One object to register."""
+
+    object_type: ObjectType
+    managed_object: ManagedObject
+    attributes: tuple[Attribute, ...]
+
+
+def new_objects(
+    name: str, material: Secret, form: KeyForm, application_information: str | None = None
+) -> tuple[NewObject, ...]:
+    """Return the object or objects that keep the material under this name; those of a pair are ``-1`` and ``-2``.
+
+    Raises ValueError when the material cannot be halved for a pair.
+    """
+    octets = material.reveal()
+    if form is not KeyForm.SYMMETRIC_KEY_PAIR:
+        return (_new_object(name, octets, form, application_information),)
+    middle, odd = divmod(len(octets), 2)
+    if odd or not middle:
+        raise ValueError("the material has no two halves")
+    halves = (f"{name}-1", octets[:middle]), (f"{name}-2", octets[middle:])
+    return tuple(_new_object(part, half, form, application_information) for part, half in halves)
+
+
+def material_of(managed_object: ManagedObject) -> bytes | None:
+    """Return the material of an object that a server returned, None unless it is there in clear, as plain bytes."""
+    if not isinstance(managed_object, SecretData | SymmetricKey):
+        return None
+    block = managed_object.key_block
+    if block.key_wrapping_data is not None or not isinstance(block.key_value, KeyValue):
+        return None
+    material = block.key_value.key_material
+    return material if isinstance(material, bytes) else None
+
+
+def _new_object(name: str, octets: bytes, form: KeyForm, application_information: str | None) -> NewObject:
+    object_type, make = _OBJECTS[form]
+    attributes = [attribute("Cryptographic Usage Mask", _USAGE_MASK), name_attribute(name)]
+    if application_information is not None:
+        value = ApplicationSpecificInformation(NAMESPACE, application_information)
+        attributes.append(attribute("Application Specific Information", value))
+    return NewObject(object_type, make(octets), tuple(attributes))
+
+
+def _seed(octets: bytes) -> SecretData:
+    return SecretData(SecretDataType.SEED, KeyBlock(KeyFormatType.RAW, key_value=KeyValue(octets)))
+
+
+def _aes(octets: bytes) -> SymmetricKey:
+    return raw_key(octets, CryptographicAlgorithm.AES)
+
+
+_OBJECTS: Final[Mapping[KeyForm, tuple[ObjectType, Callable[[bytes], ManagedObject]]]] = {
+    KeyForm.SECRET_DATA: (ObjectType.SECRET_DATA, _seed),
+    KeyForm.SYMMETRIC_KEY: (ObjectType.SYMMETRIC_KEY, _aes),
+    KeyForm.SYMMETRIC_KEY_PAIR: (ObjectType.SYMMETRIC_KEY, _aes),
+}

@@ -1,0 +1,274 @@
+"""Connections for the work with keys: to whom they lead, and how a session gets, renews and gives back its own.
+
+A :class:`Peer` is one address under one name, identity and credential; no two peers ever share a connection. Names are
+resolved and addresses checked at each new connection. Nothing that changes something is ever sent twice; what changes
+nothing is sent once more when a kept connection turns out to be dead, which says nothing against the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakKeyDictionary
+
+from keystead.keyservers import opening
+from keystead.keyservers.circuits import Circuit, Latencies
+from keystead.keyservers.conversation import Conversation, ask_lightly
+from keystead.keyservers.objects_faults import NO_ANSWER, fault_of, refused_opening, timed_out, unreachable
+from keystead.keyservers.opening import RefusedError
+from keystead.keyservers.symptoms import Event, Symptom, kmip_symptom, tls_symptom
+from keystead.kmip.errors import KMIPError, LocalProtocolError, OperationFailed, TransportError
+from keystead.kmip.pool import Pool
+from keystead.kmip.tls import TLSError
+from keystead.kmip.ttlv import DEFAULT_LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from keystead.keyservers.circuits import Pass
+    from keystead.keyservers.contexts import ClientContext, Contexts
+    from keystead.keyservers.resolve import Resolver
+    from keystead.kmip.client import Client
+    from keystead.kmip.sessions import Sessions
+    from keystead.kmip.tls import Stream
+    from keystead.service.key_ports import KeyServerFault, Reach
+
+T = TypeVar("T")
+
+CONNECTIONS: Final = 8
+"""Connections to one peer at a time."""
+
+RECENTLY_S: Final = 1.0
+"""A connection on which an answer came so lately may change something without being asked first whether it lives."""
+
+SINGLY_S: Final = 600.0
+"""How long a server that did badly with a batch is asked for one object at a time."""
+
+CLOSED: Final = "connection_closed"
+BUSY: Final = "no_free_connection"
+
+
+class Peer:
+    """One address of a key server as one client sees it: its connections, its circuit, and what was learned of it.
+
+    ``clock`` gives seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        reach: Reach,
+        resolver: Resolver,
+        contexts: Contexts,
+        sessions: Sessions,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reach = reach
+        self._resolver = resolver
+        self._contexts = contexts
+        self._sessions = sessions
+        self._context: ClientContext | None = None  # held: sessions are resumed with the context that made them
+        self.clock = clock
+        self.used = clock()
+        self.circuit = Circuit(clock)
+        self.latencies = Latencies()
+        self.pool = Pool(self.connect, maximum=CONNECTIONS, clock=clock)
+        self.heard: WeakKeyDictionary[Client, float] = WeakKeyDictionary()
+        self._singly_until = clock()
+
+    @property
+    def batches(self) -> bool:
+        """Whether nothing speaks against asking for several objects in one message."""
+        return self.clock() >= self._singly_until
+
+    def ask_singly(self) -> None:
+        """Note that the server did badly with a batch."""
+        self._singly_until = self.clock() + SINGLY_S
+
+    async def connect(self, note: Callable[[str], None] = lambda _: None, *, resume: bool = True) -> Client:
+        """Return a connected client that has agreed on a version. ``note`` is told each stage before it begins.
+
+        A TLS session is resumed if there is one; when that is what fails, the handshake is done in full. Raises
+        RefusedError.
+        """
+        if resume:
+            try:
+                return await self._connect(note, self._sessions)
+            except _ResumingError:
+                pass
+        return await self._connect(note, None)
+
+    async def _connect(self, note: Callable[[str], None], sessions: Sessions | None) -> Client:
+        reach = self._reach
+        note("resolve")
+        addresses = await opening.look_up(self._resolver, reach.server)
+        opening.check(self._resolver, addresses)
+        self._context = self._context or opening.context_of(self._contexts, reach.identity)
+        opening.check_dates(self._context)
+        note("connect")
+        sock = await opening.connect(addresses)
+        note("tls")
+        try:
+            name = opening.name_of(reach.server, reach.target)
+            stream = await opening.secure(sock, self._context.ssl, name, sessions)
+        except RefusedError as refused:
+            if getattr(refused.__cause__, "resuming", False):
+                raise _ResumingError from refused
+            raise
+        note("kmip")
+        return await self._agreed(stream)
+
+    async def _agreed(self, stream: Stream) -> Client:
+        target = self._reach.target
+        password = target.password.reveal().decode() if target.password else None
+        conversation = Conversation(stream, target.username, password, {}, limits=DEFAULT_LIMITS)
+        try:
+            await conversation.settle_version()
+        except KMIPError as error:
+            stream.close()
+            if stream.resumed and not stream.evidence.received:
+                raise _ResumingError from error
+            raise RefusedError(_symptom(error, conversation.operation, username=bool(target.username))) from error
+        return conversation.client
+
+
+class Line:
+    """The connection of one session, and how it is spoken on. Every method raises KeyServerFault.
+
+    A kept connection on which nothing was heard yet in this session may be dead without a sign; once it was heard, or
+    is a new one, what breaks it is the server's failure, and the end of the session.
+    """
+
+    def __init__(self, peer: Peer, leave: Pass, timeout_s: float, *, fresh: bool) -> None:
+        self._peer = peer
+        self._leave = leave
+        self._timeout_s = timeout_s
+        self._fresh = fresh
+        self._lent = contextlib.AsyncExitStack()
+        self._client: Client | None = None
+        self._unheard = False
+        self._stage = ""
+
+    async def open(self) -> None:
+        """Get a connection within the session's time: a kept one unless the session wants a fresh one."""
+        await self._obtain(self._timeout_s, kept=not self._fresh)
+
+    async def close(self, *, keep: bool = True) -> None:
+        """Give the connection back, which is kept if all is well with it and ``keep`` does not say otherwise."""
+        if not keep and self._client is not None:
+            self._client.close()
+        await self._lent.aclose()
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """The protocol version."""
+        return self._usable().version
+
+    async def ask(self, call: Callable[[Client, float], Awaitable[T]], *, changes: bool = False) -> T:
+        """Make a call, given the client and the seconds that are left. What ``changes`` something is sent once."""
+        deadline = self._peer.clock() + self._timeout_s
+        try:
+            if changes:
+                await self._check(deadline)
+                return await self._call(call, deadline)
+            return await self._reviving(call, deadline)
+        except OperationFailed as failure:
+            fault = fault_of(failure)
+            if fault.fault.sent:
+                await self.close(keep=False)
+            raise fault from failure
+        except KMIPError as error:
+            raise self._failed(error) from error
+
+    async def _check(self, deadline: float) -> None:
+        """Have an answer on the connection first if there was none lately: what changes something is never repeated."""
+        heard = self._peer.heard.get(self._usable())
+        if self._unheard and (heard is None or self._peer.clock() - heard > RECENTLY_S):
+            with contextlib.suppress(OperationFailed):
+                await self._reviving(ask_lightly, deadline)
+
+    async def _reviving(self, call: Callable[[Client, float], Awaitable[T]], deadline: float) -> T:
+        if self._unheard:
+            try:
+                return await self._call(call, deadline)
+            except TransportError as error:
+                if isinstance(error.__cause__, TimeoutError):  # slow is not dead
+                    raise
+            await self._renew(deadline)
+        return await self._call(call, deadline)
+
+    async def _call(self, call: Callable[[Client, float], Awaitable[T]], deadline: float) -> T:
+        client = self._usable()
+        left_s = deadline - self._peer.clock()
+        if left_s <= 0:
+            raise unreachable(NO_ANSWER)
+        try:
+            answer = await call(client, left_s)
+        except OperationFailed:
+            self._hear(client)
+            raise
+        self._hear(client)
+        return answer
+
+    async def _renew(self, deadline: float) -> None:
+        await self._lent.aclose()
+        await self._obtain(max(0.0, deadline - self._peer.clock()), kept=False)
+
+    async def renew(self) -> None:
+        """Have a new connection in place of one that broke over a question that changes nothing."""
+        await self._renew(self._peer.clock() + self._timeout_s)
+
+    def _usable(self) -> Client:
+        if self._client is None or not self._client.usable:
+            raise unreachable(CLOSED)
+        return self._client
+
+    def _hear(self, client: Client) -> None:
+        self._unheard = False
+        self._peer.heard[client] = self._peer.clock()
+        self._leave.succeeded()
+
+    def _failed(self, error: KMIPError) -> KeyServerFault:
+        """Say what an exchange that broke means, and count it against the address unless we are to blame."""
+        slow = isinstance(error.__cause__, TimeoutError)
+        fault = timed_out() if slow else fault_of(error)
+        if not isinstance(error, LocalProtocolError):
+            self._leave.failed(fault.reason, slow=slow)
+        return fault
+
+    async def _obtain(self, timeout_s: float, *, kept: bool) -> None:
+        self._stage, self._client = "", None
+        lend = self._peer.pool.client if kept else self._peer.pool.fresh
+        connect = partial(self._peer.connect, self._note, resume=not self._fresh)
+        try:
+            self._client = await self._lent.enter_async_context(lend(timeout=timeout_s, connect=connect))
+        except RefusedError as refused:
+            symptom = refused.symptom
+        except TransportError as error:
+            if not self._stage:
+                raise unreachable(BUSY) from error
+            symptom = Symptom(self._stage, Event.TIMED_OUT)
+        else:
+            self._unheard = not self._stage
+            return
+        fault = refused_opening(symptom)
+        self._leave.failed(fault.reason, slow=symptom.event is Event.TIMED_OUT)
+        raise fault
+
+    def _note(self, stage: str) -> None:
+        """Note how far a new connection is; none is begun to an address that others found dead meanwhile."""
+        if not (self._stage or self._leave.valid):
+            raise unreachable(self._peer.circuit.reason)
+        self._stage = stage
+
+
+class _ResumingError(Exception):
+    """A TLS session was offered, and the connection failed before the server had said anything else."""
+
+
+def _symptom(error: KMIPError, operation: str, *, username: bool) -> Symptom:
+    """What a failed agreement on a version shows. In TLS 1.3 the word on our certificate comes only then."""
+    if isinstance(error, TLSError):
+        return tls_symptom(error)
+    return kmip_symptom("kmip", operation, error, username=username)
