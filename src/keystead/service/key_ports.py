@@ -149,6 +149,16 @@ class KeepingRows(Protocol):
     def add_cluster_key(self, key: ClusterKey) -> None: ...
 
 
+class Signer(Protocol):
+    """The cluster's signature. ``public`` is the public key, PEM."""
+
+    public: str
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        """Return the signature of a message; one for another purpose never passes for it."""
+        ...
+
+
 class Fault(StrEnum):
     """Why an operation on a key server failed, as far as what to do next depends on it.
 
@@ -170,6 +180,11 @@ class Fault(StrEnum):
     def sent(self) -> bool:
         """Whether something may have happened."""
         return self is Fault.UNANSWERED
+
+    @property
+    def answered(self) -> bool:
+        """Whether it is the server's own answer."""
+        return self not in {Fault.UNREACHABLE, Fault.UNANSWERED}
 
 
 class KeyServerFault(Exception):  # noqa: N818 - named as what happened, like a Refusal
@@ -214,6 +229,19 @@ class Abilities:
     vendor: str
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What a server makes of questions that servers answer differently.
+
+    ``locate_by_name``: it looks at names, and finds by them. ``locate_offset``: Offset Items lead to the next page.
+    ``batches``: it answers several items in one message.
+    """
+
+    locate_by_name: bool
+    locate_offset: bool
+    batches: bool
+
+
 class ObjectSession(Protocol):
     """Operations on one connection to one address, one at a time. Every method raises KeyServerFault.
 
@@ -222,6 +250,10 @@ class ObjectSession(Protocol):
     """
 
     async def abilities(self) -> Abilities: ...
+    async def habits(self, name: str, unique_identifier: str) -> Habits:
+        """Find out with an object that is there, under this name; asked last, it may cost the connection."""
+        ...
+
     async def register(
         self, name: str, material: Secret, form: KeyForm, *, application_information: str | None
     ) -> tuple[str, ...]:
@@ -272,6 +304,10 @@ class KeyObjects(Protocol):
 
     def latency_s(self, reach: Reach) -> float | None:
         """The recent typical time of a Get from this address, None when there was none."""
+        ...
+
+    def p95_s(self, reach: Reach) -> float | None:
+        """The time that 95 of 100 recent Gets from this address stayed below, None when there were none."""
         ...
 
     async def close(self) -> None: ...
