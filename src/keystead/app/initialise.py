@@ -16,10 +16,12 @@ from uuid import uuid4
 
 from keystead.app import listener, tls
 from keystead.app.clock import SystemClock
+from keystead.app.signing import signer
 from keystead.app.wiring import NODE_FILE, CannotStart, opened
 from keystead.core.model import ONTAP_LEVEL, Account, Cluster, Node, Role
 from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher, Keyring, create_root_key, read_root_key
+from keystead.sealing.signing import one_line
 from keystead.sealing.sources import unfinished
 from keystead.service import audit
 from keystead.service.ports import SealError, StoreError
@@ -147,12 +149,14 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
 
 
 async def _rows(settings: Settings, given: Secret | None, *, terminal: bool) -> list[str]:
-    """Make the rows that a service needs: data key, cluster, node, account admin."""
+    """Make the rows that a service needs: data key, cluster, node, signing key, account admin."""
     store = opened(settings)
     try:
         keyring = await _keyring(store, read_root_key(settings.root_key_file))
         await store.write(lambda tx: _cluster_and_node(tx, settings.data, keyring))
-        return await _admin(store, settings.data, given, terminal=terminal)
+        public = (await signer(store, keyring)).public
+        admin = await _admin(store, settings.data, given, terminal=terminal)
+        return [f"key that signs reports, public part {one_line(public)}", *admin]
     finally:
         await store.close()
 

@@ -31,6 +31,7 @@ INTERRUPTED = 130  # as shells say it: 128 + SIGINT
         "vserver": "keystead.cli.vserver:vserver",
         "event": "keystead.cli.event:event",
         "job": "keystead.cli.job:job",
+        "report": "keystead.cli.report:report",
         "completion": "keystead.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"]},

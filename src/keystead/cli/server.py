@@ -21,7 +21,7 @@ _FLAGS = [
 ]
 
 
-def _directory_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def directory_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flags that say which data directory, root key and database are meant."""
     for option in reversed(_FLAGS):
         command = option(command)
@@ -29,7 +29,7 @@ def _directory_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Print what cannot be done as one line, without a traceback: 2 for settings, 1 for the rest."""
     from keystead.app.wiring import CannotStart
 
@@ -42,7 +42,7 @@ def _refusals() -> Iterator[None]:
 
 
 @click.command()
-@_directory_options
+@directory_options
 @click.option(
     "--admin-password-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -53,7 +53,7 @@ def init(admin_password_file: Path | None, **flags: Any) -> None:
 
     Example: keystead init --data keystead-data
     """
-    with _refusals():
+    with refusals():
         from keystead.app.initialise import initialise
 
         password = admin_password_file.read_bytes() if admin_password_file else None
@@ -62,14 +62,14 @@ def init(admin_password_file: Path | None, **flags: Any) -> None:
 
 
 @click.command()
-@_directory_options
+@directory_options
 @click.option("--listen", metavar="HOST:PORT", help=Settings.help("listen"))
 def serve(**flags: Any) -> None:
     """Serve the REST API until SIGTERM or Ctrl-C. Prints "listening on https://HOST:PORT" once it answers.
 
     Example: keystead serve --data keystead-data --listen 127.0.0.1:8443
     """
-    with _refusals():
+    with refusals():
         from keystead.app.wiring import serve as serve_
 
         serve_(load(flags))
@@ -81,13 +81,13 @@ def db() -> None:
 
 
 @db.command()
-@_directory_options
+@directory_options
 def upgrade(**flags: Any) -> None:
     """Bring the database to this release's schema.
 
     Example: keystead db upgrade --data keystead-data
     """
-    with _refusals():
+    with refusals():
         from keystead.app.initialise import upgrade as upgrade_
 
         click.echo(upgrade_(load(flags)))
@@ -99,13 +99,13 @@ def audit() -> None:
 
 
 @audit.command()
-@_directory_options
+@directory_options
 def verify(**flags: Any) -> None:
     """Walk every node's chain of audit records; exit status 1 when one is broken.
 
     Example: keystead audit verify --data keystead-data
     """
-    with _refusals():
+    with refusals():
         from keystead.app.wiring import verify_audit
 
         lines, intact = verify_audit(load(flags))

@@ -1,0 +1,57 @@
+"""The cluster's signing key: made by whoever opens the database first, `keystead init` or a node of a newer release.
+
+It must not print: it returns what to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from keystead.sealing.signing import SIGNING, Signer, one_line
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from keystead.core.keys.model import ClusterKey
+    from keystead.service.ports import Sealer, Store, Transaction
+    from keystead.settings import Settings
+
+
+async def signer(store: Store, sealer: Sealer) -> Signer:
+    """Open the cluster's signing key, and make it where there is none. Raises SealError, StoreError."""
+    row = await store.read(_stored)
+    return Signer.open(sealer, row) if row else await store.write(lambda tx: _made(tx, sealer))
+
+
+def _made(tx: Transaction, sealer: Sealer) -> Signer:
+    tx.cluster(lock=True)  # of two that make it, the second finds the first one's
+    row = _stored(tx)
+    if row is not None:
+        return Signer.open(sealer, row)
+    made, row = Signer.create(sealer)
+    tx.add_cluster_key(row)
+    return made
+
+
+def public_key(settings: Settings) -> str:
+    """The public part of the cluster's signing key, in one line. Raises CannotStart."""
+    return asyncio.run(_public_key(settings))
+
+
+async def _public_key(settings: Settings) -> str:
+    from keystead.app.wiring import CannotStart, opened  # which itself needs the signer
+
+    store = opened(settings)
+    try:
+        row = await store.read(_stored)
+    except StoreError as error:
+        raise CannotStart(str(error)) from None
+    finally:
+        await store.close()
+    if row is None:
+        raise CannotStart("this database has no signing key yet: run `keystead init`")
+    return one_line(row.public)
+
+
+def _stored(tx: Transaction) -> ClusterKey | None:
+    return tx.cluster_key(SIGNING)

@@ -1,0 +1,244 @@
+"""Reports of what was read of a key manager's keys: counted as it is found, written as canonical JSON, signed as one.
+
+Canonical: keys sorted, no blanks, ASCII, only texts, whole numbers, lists, objects and null, so that whoever parses a
+report and writes it again has the bytes that were signed (the part of RFC 8785 that this needs). Pure: reading keys and
+signing are the service's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from keystead.core.keys.model import Incarnation, Key
+    from keystead.core.model import Cluster, KeyManager, KeyServer, Node
+
+FORMAT: Final = "keystead key report 1"
+"""What a report is, in its field ``format``; also the purpose that its signature is bound to."""
+
+MOST_LISTED: Final = 1000
+"""How many failures a report lists; it counts all."""
+
+KEPT: Final = 100
+"""How many reports of a key manager are kept."""
+
+
+class ReportKind(StrEnum):
+    """What a report answers. ``proof``: which copies are there. ``reboot_drill``: which keys could be read from
+    nothing but the key servers.
+    """
+
+    PROOF = "proof"
+    REBOOT_DRILL = "reboot_drill"
+
+
+class Result(StrEnum):
+    """What reading one copy said.
+
+    ``unverified``: the server does not show it, nor the canary that must be there. ``unreachable``: no answer came.
+    ``unsettled``: its object is not known yet. ``no_copy``: no copy of the key is known at all.
+    """
+
+    PROVEN = "proven"
+    DIFFERENT = "different"
+    MISSING = "missing"
+    UNVERIFIED = "unverified"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    UNSETTLED = "unsettled"
+    NO_COPY = "no_copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one copy. ``state`` is the KMIP State, empty where it was not asked for or there is none.
+
+    ``host`` is the secondary that it was read from, empty for the primary; ``reason`` a fixed word of a failure.
+    """
+
+    key_server: str
+    host: str
+    result: Result
+    state: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found, counted key by key. ``listed`` are failures, the first :data:`MOST_LISTED` of ``failed``."""
+
+    kind: ReportKind
+    domain_of: Mapping[str, str]
+    keys: int = 0
+    failed: int = 0
+    by_domains: Counter[int] = field(default_factory=Counter)
+    results: Counter[tuple[str, str]] = field(default_factory=Counter)
+    states: Counter[tuple[str, str]] = field(default_factory=Counter)
+    listed: list[tuple[str, Finding]] = field(default_factory=list)
+
+    @property
+    def unreadable(self) -> int:
+        """How many keys no server returned."""
+        return self.by_domains[0]
+
+    def add(self, key: Key, found: Sequence[Finding]) -> None:
+        """Count a key.
+
+        A proof's failures are copies that were not proven; a drill's are keys that were not read, each with what was
+        found on the way.
+        """
+        proven = [each for each in found if each.result is Result.PROVEN]
+        self.keys += 1
+        self.by_domains[len({self.domain_of[each.key_server] for each in proven})] += 1
+        self.results.update((each.key_server, each.result.value) for each in found)
+        self.states.update((each.key_server, each.state) for each in proven if each.state)
+        if self.kind is ReportKind.REBOOT_DRILL:
+            self._list(key, () if proven else found or _NO_COPY, 0 if proven else 1)
+        else:
+            failed = [each for each in found or _NO_COPY if each.result is not Result.PROVEN]
+            self._list(key, failed, len(failed))
+
+    def _list(self, key: Key, failed: Sequence[Finding], number: int) -> None:
+        self.failed += number
+        self.listed += [(key.key_id, each) for each in failed[: MOST_LISTED - len(self.listed)]]
+
+
+_NO_COPY = (Finding("", "", Result.NO_COPY),)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a report is about, who made it, and when."""
+
+    uuid: str
+    cluster: Cluster
+    node: Node
+    key_manager: KeyManager
+    incarnation: Incarnation
+    servers: Sequence[KeyServer]
+    began: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """A report as it is kept: ``document`` is the signed text, the rest is what lists show of it."""
+
+    uuid: str
+    key_manager: str
+    kind: ReportKind
+    time: datetime
+    keys: int
+    unreadable: int
+    failed: int
+    document: str = field(repr=False)
+
+
+def report(about: About, findings: Findings) -> dict[str, Any]:
+    """The report as a JSON object."""
+    svm = about.key_manager.svm
+    addresses = {server.uuid: str(server.address) for server in about.servers}
+    keys: dict[str, Any] = {"total": findings.keys, "unreadable": findings.unreadable}
+    if findings.kind is ReportKind.PROOF:
+        keys["by_domains"] = {str(domains): number for domains, number in findings.by_domains.items()}
+    return {
+        "format": FORMAT,
+        "kind": findings.kind.value,
+        "uuid": about.uuid,
+        "began": about.began.isoformat(),
+        "ended": about.ended.isoformat(),
+        "cluster": {"uuid": about.cluster.uuid, "name": about.cluster.name},
+        "node": {"uuid": about.node.uuid, "name": about.node.name},
+        "incarnation": {"uuid": about.incarnation.uuid, "number": about.incarnation.number},
+        "key_manager": {
+            "uuid": about.key_manager.uuid,
+            "scope": "svm" if svm else "cluster",
+            "svm": {"uuid": svm.uuid, "name": svm.name} if svm else None,
+        },
+        "keys": keys,
+        "servers": [
+            {
+                "server": addresses[server.uuid],
+                "uuid": server.uuid,
+                "replication_domain": addresses[findings.domain_of[server.uuid]],
+                "results": _counted(findings.results, server.uuid),
+                "states": _counted(findings.states, server.uuid),
+            }
+            for server in about.servers
+        ],
+        "failures": {
+            "total": findings.failed,
+            "listed": [
+                {
+                    "key_id": key_id,
+                    "server": each.host or addresses.get(each.key_server, ""),
+                    "result": each.result.value,
+                    "reason": each.reason,
+                }
+                for key_id, each in findings.listed
+            ],
+        },
+    }
+
+
+def _counted(counts: Counter[tuple[str, str]], server: str) -> dict[str, int]:
+    return {word: number for (of, word), number in counts.items() if of == server}
+
+
+# --- what is signed, and the file ---
+
+
+def canonical(report: Mapping[str, Any]) -> bytes:
+    """The bytes of a report that are signed."""
+    return json.dumps(report, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def written(report: Mapping[str, Any], public: str, signature: bytes) -> str:
+    """A signed report as the text of its file. ``public`` is a hint: a copy of it kept elsewhere is what proves."""
+    signed = {"report": report, "public_key": public, "signature": base64.b64encode(signature).decode()}
+    return json.dumps(signed, sort_keys=True, indent=2) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReport:
+    """A report's file, taken apart."""
+
+    report: Mapping[str, Any]
+    signature: bytes
+
+    @property
+    def message(self) -> bytes:
+        """What the signature is of."""
+        return canonical(self.report)
+
+
+def parse(text: str) -> SignedReport:
+    """Take a report's file apart; what it says counts once the signature is checked. Raises ValueError."""
+    try:
+        file = json.loads(text, parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_once)
+        report, signature = file["report"], base64.b64decode(file["signature"], validate=True)
+    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+        raise ValueError("this is no signed report") from None
+    if not isinstance(report, dict) or report.get("format") != FORMAT:
+        raise ValueError(f"this is no {FORMAT!r}")
+    return SignedReport(report, signature)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(text)

@@ -1,0 +1,151 @@
+"""``keystead report verify``: offline, and strict about what it believes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from keystead.cli.report import MOST_SHOWN, report
+from keystead.core.keys.report import FORMAT, canonical, written
+from keystead.sealing.signing import Signer, one_line
+from tests.service.worlds import KEYRING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+SIGNER, _ = Signer.create(KEYRING)
+OTHER, _ = Signer.create(KEYRING)
+FAILURE = {"key_id": "0" * 80, "server": "ks1:5696", "result": "missing", "reason": "ITEM_NOT_FOUND"}
+REPORT: dict[str, Any] = {
+    "format": FORMAT,
+    "kind": "reboot_drill",
+    "began": "2026-03-01T12:00:00+00:00",
+    "ended": "2026-03-01T12:01:00+00:00",
+    "cluster": {"uuid": "c", "name": "keystead"},
+    "node": {"uuid": "n", "name": "node\u001b[31m"},
+    "key_manager": {"uuid": "km", "scope": "svm", "svm": {"uuid": "s", "name": "vs0"}},
+    "keys": {"total": 7, "unreadable": 0},
+    "servers": [{"server": "ks1:5696", "results": {"proven": 6, "missing": 1}}],
+    "failures": {"total": 0, "listed": []},
+}
+
+
+def signed(said: dict[str, Any], purpose: str = FORMAT) -> str:
+    """A report's file, signed by the cluster."""
+    return written(said, SIGNER.public, SIGNER.sign(purpose, canonical(said)))
+
+
+def run(folder: Path, content: str | bytes, *arguments: str, key: str | None = None) -> Result:
+    """Verify a file."""
+    file = folder / "report.json"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    command = ["verify", str(file), "--public-key", one_line(SIGNER.public) if key is None else key]
+    return CliRunner().invoke(report, [*command, *arguments])
+
+
+def test_a_report_with_a_good_signature_is_shown(tmp_path: Path) -> None:
+    """Status 0, and what it says, without what could steer a terminal."""
+    done = run(tmp_path, signed(REPORT))
+    assert done.exit_code == 0, done.output
+    first, about, totals, *table = done.output.splitlines()
+    assert first.endswith("report.json: the signature is good")
+    assert about == (
+        r"reboot drill of the keys of vs0, by node node\x1b[31m, 2026-03-01T12:00:00+00:00 to 2026-03-01T12:01:00+00:00"
+    )
+    assert totals == "7 keys, 0 unreadable, 0 failures"
+    assert [line.split() for line in table] == [["server", "missing", "proven"], ["ks1:5696", "1", "6"]]
+
+
+def test_failures_are_shown_up_to_a_limit(tmp_path: Path) -> None:
+    """Of the cluster's key manager without a server: no table of servers, some failures, and how many more."""
+    manager = {"uuid": "km", "scope": "cluster", "svm": None}
+    failures = {"total": 70, "listed": [FAILURE] * 60}
+    done = run(tmp_path, signed(REPORT | {"key_manager": manager, "servers": [], "failures": failures}))
+    assert done.exit_code == 0, done.output
+    assert "of the keys of keystead," in done.output
+    assert done.output.count("ITEM_NOT_FOUND") == MOST_SHOWN
+    assert done.output.endswith(f"and {70 - MOST_SHOWN} failures more\n")
+
+
+def test_the_key_may_stand_in_a_file(tmp_path: Path) -> None:
+    """PEM or one line; the report may have been reformatted, and come from standard input."""
+    (tmp_path / "key.pem").write_text(SIGNER.public)
+    (tmp_path / "key.txt").write_text(one_line(SIGNER.public) + "\n")
+    compact = json.dumps(json.loads(signed(REPORT)))
+    for key in ("key.pem", "key.txt"):
+        done = run(tmp_path, compact, "-q", key=str(tmp_path / key))
+        assert (done.exit_code, done.output.count("\n")) == (0, 1)
+    piped = CliRunner().invoke(report, ["verify", "-", "--public-key", SIGNER.public, "-q"], input=compact)
+    assert (piped.exit_code, piped.output) == (0, "-: the signature is good\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        signed(REPORT).replace('"unreadable": 0', '"unreadable": 1'),
+        signed(REPORT).replace('"format": ', '"added": 1, "format": '),
+        signed(REPORT, "another purpose"),
+        written(REPORT, SIGNER.public, OTHER.sign(FORMAT, canonical(REPORT))),
+        written(REPORT, SIGNER.public, b""),
+    ],
+    ids=["changed", "added", "other purpose", "other key", "no signature"],
+)
+def test_a_report_that_was_not_signed_so_is_refused(tmp_path: Path, content: str) -> None:
+    """Status 1, and nothing of what it says."""
+    done = run(tmp_path, content)
+    assert done.exit_code == 1
+    assert "do not believe it" in done.output
+    assert "vs0" not in done.output
+
+
+def test_the_key_that_the_file_names_is_not_believed(tmp_path: Path) -> None:
+    """Anybody can make a key pair and write its public part beside a forged report."""
+    forged = written(REPORT, OTHER.public, OTHER.sign(FORMAT, canonical(REPORT)))
+    assert run(tmp_path, forged).exit_code == 1
+    assert run(tmp_path, forged, key=OTHER.public).exit_code == 0
+
+
+@pytest.mark.parametrize("content", ["", "{}", b"\xff\xfe", signed(REPORT | {"format": "another"})])
+def test_what_is_no_report_is_refused(tmp_path: Path, content: str | bytes) -> None:
+    """Status 1, in one line."""
+    done = run(tmp_path, content)
+    assert done.exit_code == 1
+    assert done.output.startswith(f"Error: {tmp_path}/report.json: this is no ")
+    assert done.output.count("\n") == 1
+
+
+def test_what_is_no_key_is_a_usage_error(tmp_path: Path) -> None:
+    """Status 2; the text is not quoted: it may be the wrong file."""
+    (tmp_path / "binary").write_bytes(b"\xff\xfe secret")
+    for key in ("nonsense", str(tmp_path / "binary"), "x" * 5000):
+        done = run(tmp_path, signed(REPORT), key=key)
+        assert done.exit_code == 2
+        assert "--public-key: this is no public key" in done.output
+        assert "secret" not in done.output
+
+
+def test_a_key_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
+    """With the reason that the system gives; this file cannot be read from its beginning, by anybody."""
+    done = run(tmp_path, signed(REPORT), key="/proc/self/mem")
+    assert done.exit_code == 2
+    assert done.output.endswith("/proc/self/mem: Input/output error\n")
+
+
+def test_verifying_needs_no_service(tmp_path: Path) -> None:
+    """What talks to a database or serves is not even loaded."""
+    (tmp_path / "report.json").write_text(signed(REPORT))
+    (tmp_path / "key.pem").write_text(SIGNER.public)
+    code = (
+        "import sys; from click.testing import CliRunner; from keystead.cli.report import report;"
+        " done = CliRunner().invoke(report, ['verify', 'report.json', '--public-key', 'key.pem', '-q']);"
+        " print(done.exit_code, {'sqlalchemy', 'structlog', 'uvicorn', 'keystead.kmip'} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout == "0 set()\n"

@@ -1,0 +1,108 @@
+"""What would survive the loss of which domains, over tables of who holds what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+
+import pytest
+
+from keystead.core.keys.survival import MOST_NAMED, Cover, Domain, Loss, survival
+from keystead.core.model import KeyServer
+from keystead.core.server_address import ServerAddress
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+OLD, NEW = NOON - timedelta(days=30), NOON
+
+
+def servers(names: str) -> list[KeyServer]:
+    """Servers whose uuids are letters."""
+    return [
+        KeyServer(name, "km", position, ServerAddress(f"{name}.example", 5696), 25, 10, "", ())
+        for position, name in enumerate(names)
+    ]
+
+
+def cover(holders: str, keys: int, **oldest: datetime) -> Cover:
+    """Keys that these servers hold."""
+    times = {server: oldest.get(server, NEW) for server in holders}
+    return Cover(frozenset(holders), keys, times, tuple(f"{holders}{number}" for number in range(min(keys, 150))))
+
+
+EACH_ALONE = {name: name for name in "abcd"}
+SUBSETS = ["".join(each) for number in range(4) for each in combinations("abcd", number)]
+PAIRED = {"a": "a", "b": "a", "c": "c", "d": "c"}
+
+
+@pytest.mark.parametrize(
+    ("domain_of", "covers", "lost", "sole", "survives"),
+    [
+        pytest.param(EACH_ALONE, [cover("abcd", 5)], {"abcd": 5}, 0, 3, id="everywhere"),
+        pytest.param(
+            EACH_ALONE,
+            [cover("abc", 5), cover("a", 2), cover("bd", 1)],
+            {"a": 2, "ab": 2, "ac": 2, "ad": 2, "bd": 1, "abc": 7, "abd": 3, "acd": 2, "bcd": 1, "abcd": 8},
+            2,
+            0,
+            id="mixed",
+        ),
+        pytest.param(
+            EACH_ALONE,
+            [cover("ab", 1), cover("cd", 1)],
+            {"ab": 1, "cd": 1, "abc": 1, "abd": 1, "acd": 1, "bcd": 1, "abcd": 2},
+            0,
+            1,
+            id="two of four",
+        ),
+        pytest.param(PAIRED, [cover("ab", 3), cover("bd", 4)], {"a": 3, "ac": 7}, 3, 0, id="replicated"),
+        pytest.param(
+            EACH_ALONE,
+            [cover("", 2), cover("abcd", 1)],
+            dict.fromkeys(SUBSETS, 2) | {"abcd": 3},
+            0,
+            0,
+            id="unproven",
+        ),
+        pytest.param(EACH_ALONE, [], {}, 0, 4, id="no keys"),
+    ],
+)
+def test_every_set_of_domains_and_what_it_takes_along(
+    domain_of: dict[str, str], covers: list[Cover], lost: dict[str, int], sole: int, survives: int
+) -> None:
+    """A key is lost with all its domains, and with no fewer; a domain is lost with all its servers."""
+    found = survival(servers("abcd"), domain_of, covers)
+    number = len(set(domain_of.values()))
+    assert len(found.losses) == 2**number - 1
+    assert [len(loss.domains) for loss in found.losses] == sorted(len(loss.domains) for loss in found.losses)
+    all_of_them = {"".join(loss.domains): loss.keys for loss in (found.now, *found.losses)}
+    assert {failed: keys for failed, keys in all_of_them.items() if keys} == lost
+    assert (found.sole, found.survives) == (sole, survives)
+    assert found.keys == sum(each.keys for each in covers)
+
+
+def test_lost_keys_are_named_up_to_a_limit() -> None:
+    """Those of each group that is lost, in order; all are counted."""
+    found = survival(servers("ab"), EACH_ALONE, [cover("a", 2), cover("b", 150), cover("ab", 1)])
+    by_domains = {loss.domains: loss for loss in found.losses}
+    assert by_domains["a",].key_ids == ("a0", "a1")
+    assert by_domains["a", "b"].keys == 153
+    assert by_domains["a", "b"].key_ids == ("a0", "a1", *(f"b{number}" for number in range(MOST_NAMED - 2)))
+
+
+def test_the_oldest_proof_is_of_a_copy_that_would_be_left() -> None:
+    """What a lost server proved long ago says nothing any more; with nothing left there is no proof."""
+    found = survival(servers("ab"), EACH_ALONE, [cover("ab", 1, a=OLD), cover("b", 1)])
+    assert found.now == Loss((), 0, (), OLD)
+    assert {"".join(loss.domains): loss.oldest_proof for loss in found.losses} == {"a": NEW, "b": OLD, "ab": None}
+
+
+def test_domains_are_shown_with_their_servers() -> None:
+    """In the order of creation, by their addresses."""
+    found = survival(servers("abc"), {"a": "a", "b": "b", "c": "a"}, [])
+    assert found.domains == (Domain("a", ("a.example:5696", "c.example:5696")), Domain("b", ("b.example:5696",)))
+
+
+def test_without_servers_nothing_survives_and_nothing_can_fail() -> None:
+    """Keys whose servers are all gone are lost now."""
+    found = survival([], {}, [cover("", 3)])
+    assert (found.domains, found.losses, found.now.keys, found.survives) == ((), (), 3, 0)
