@@ -16,6 +16,7 @@ from keystead.app.clock import SystemClock
 from keystead.app.tls import TlsContexts
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
+from keystead.keyservers.objects import Objects
 from keystead.monitor.loop import Monitor
 from keystead.monitor.metrics import Metrics, in_work
 from keystead.monitor.schedule import Intervals
@@ -29,8 +30,10 @@ from keystead.service.cluster import ClusterInfo
 from keystead.service.events import Events
 from keystead.service.health import Health
 from keystead.service.jobs import Jobs
+from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_manager_configs import KeyManagerConfigs
 from keystead.service.key_managers import KeyManagers
+from keystead.service.key_places import Reacher
 from keystead.service.key_servers import KeyServers
 from keystead.service.key_stores import KeyStores
 from keystead.service.keys import Keys
@@ -104,6 +107,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         gateway = Gateway(rules)
         observing = Observing(clock, node)
         prover = Prover(gateway, keyring, queue, observing)
+        objects = Objects(rules)
+        reacher = Reacher(prover, keyring)
+        guard = RemovalGuard(store, objects, reacher, clock)
         watching = Watching(store, gateway, prover, observing, clock, node)
         metrics = Metrics()
         services = Services(
@@ -118,7 +124,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             jobs=Jobs(store, audit, clock, node),
             key_manager_configs=KeyManagerConfigs(store, audit),
             key_managers=KeyManagers(store, prover, keyring, audit),
-            key_servers=KeyServers(store, prover, keyring, audit),
+            key_servers=KeyServers(store, prover, keyring, audit, guard),
             key_stores=KeyStores(store, prover, audit),
             keys=Keys(store),
             logins=Logins(store, hasher, clock, audit),
@@ -133,6 +139,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         finally:
             await monitor.close()
             await services.jobs.close()
+            await objects.close()
             await audit.close()
     finally:
         hasher.close()

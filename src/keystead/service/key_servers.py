@@ -15,7 +15,9 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, ServersState, plan_add, plan_modify, plan_remove
 from keystead.core.model import KeyServer
+from keystead.service.key_profiles import forget
 from keystead.service.ports import StoreError, Transaction
+from keystead.service.probe_queue import check_left
 from keystead.service.proving import password_place, raise_first_failure
 from keystead.service.watching import with_connectivity
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from keystead.core.server_address import ServerAddress
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
+    from keystead.service.key_guard import Removal, RemovalGuard
     from keystead.service.ports import Page, Sealer, Store
     from keystead.service.proving import Prover
 
@@ -71,13 +74,24 @@ class Change:
 
 
 class KeyServers:
-    """The key servers of key managers."""
+    """The key servers of key managers. ``on_changed`` is told of a key manager whose servers were added or changed."""
 
-    def __init__(self, store: Store, prover: Prover, sealer: Sealer, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prover: Prover,
+        sealer: Sealer,
+        audit: AuditLog,
+        guard: RemovalGuard,
+        *,
+        on_changed: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._prover = prover
         self._sealer = sealer
         self._audit = audit
+        self._guard = guard
+        self._on_changed = on_changed
 
     async def state(self, call: Call, key_manager: str) -> ServersState:
         """Return what a change begins with, or raise 4 (404) with target ``uuid``: no such key manager."""
@@ -93,15 +107,25 @@ class KeyServers:
         return row
 
     async def remove(self, call: Call, state: ServersState, address: ServerAddress) -> None:
-        """Remove one server with its secondaries, or raise 65536843."""
+        """Remove one server with its secondaries, or raise 65536843; 65536700 when keys would be lost with it."""
+        ends = self._prover.deadline()
+        while True:
+            server = plan_remove(state, address)
+            removal = await self._guard.prove(call, state.key_manager, server)
+            if await self._store.write(partial(self._remove, call=call, server=server, removal=removal)):
+                return
+            check_left(ends)
+            state = await self.state(call, state.key_manager.uuid)
 
-        def work(tx: Transaction) -> None:
-            now = load_state(tx, call, state.key_manager.uuid, lock=True)
-            server = plan_remove(now, address)
-            tx.delete_key_server(server.uuid)
-            self._audit.succeed(tx, call, named("removed", [server]), svm=now.key_manager.svm)
-
-        await self._store.write(work)
+    def _remove(self, tx: Transaction, call: Call, server: KeyServer, removal: Removal) -> bool:
+        """Remove a server; False when it, or what was proved for its removal, is not as it was."""
+        now = load_state(tx, call, server.key_manager, lock=True)
+        if plan_remove(now, server.address) != server or not self._guard.check(tx, now.key_manager, server, removal):
+            return False
+        self._guard.detach(tx, server)
+        tx.delete_key_server(server.uuid)
+        self._audit.succeed(tx, call, named("removed", [server]), svm=now.key_manager.svm)
+        return True
 
     async def dry_run(
         self, call: Call, state: ServersState, request: AddRequest | ModifyRequest
@@ -157,6 +181,7 @@ class KeyServers:
             raise_first_failure(change.request, proof.results)
             stored = await self._store.write(partial(self._store_proved, call=call, change=change, proof=proof))
             if stored is not None:
+                self._on_changed(state.key_manager.uuid)
                 return stored
             state = await self.state(call, state.key_manager.uuid)
 
@@ -177,6 +202,8 @@ class KeyServers:
         if plan.proves and not proof.holds_for(state, plan):
             return None
         change.store(tx, plan.rows)
+        for moved in _moved(state.servers, plan.rows):
+            forget(tx, state.servers, moved)
         if plan.proves:
             self._prover.accepted(tx, state.key_manager.svm, plan.rows, proof.results, new=change.new)
         self._audit.succeed(tx, call, named(change.verb, plan.rows, state.servers), svm=state.key_manager.svm)
@@ -213,6 +240,12 @@ class KeyServers:
             return _views(tx, manager, (server,), wanted)[0]
 
         return await self._store.glance(read)
+
+
+def _moved(before: Iterable[KeyServer], after: Iterable[KeyServer]) -> list[str]:
+    """The servers that are at another address now: nothing that was learned of them holds."""
+    addresses = {server.uuid: server.address for server in before}
+    return [server.uuid for server in after if addresses.get(server.uuid, server.address) != server.address]
 
 
 def _views(

@@ -56,7 +56,11 @@ SECONDS = integer(-1, 60)
 DOMAIN_LIMIT = 255
 SERVER_NAME = Type("<host name or IP address>", server_name)
 _DRY_RUN = {"dry_run": Parameter(BOOLEAN, "Not ONTAP's: proves the servers, stores nothing and says what was found.")}
-_FORCE = {"force": Parameter(BOOLEAN, "Accepted: a server is removed whether its keys are in use or not.")}
+_FORCE = {
+    "force": Parameter(
+        BOOLEAN, "Accepted, and changes nothing: a server that holds the only proven copy of a key is never removed."
+    )
+}
 
 
 def key_server_link(server: KeyServer) -> str:
@@ -250,7 +254,7 @@ async def _patch(request: Request, address: ServerAddress, values: dict[str, Any
 async def _delete(request: Request, address: ServerAddress, _: WriteQuery) -> Reply | None:
     state = await _state(request)
     with concerning(state.key_manager.svm):
-        await request.services.key_servers.remove(request.call, state, address)
+        await request.while_connected(request.services.key_servers.remove(request.call, state, address))
     return None
 
 
@@ -284,7 +288,10 @@ _CODES = {
         *(errors.CERTIFICATE_NOT_INSTALLED, errors.KEY_SERVERS_UNREADABLE),
         *(*MULTITENANT, *SECONDARIES, *CREDENTIAL, *PROBING),
     ),
-    "DELETE": (*(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.KEY_SERVERS_UNREADABLE, *MULTITENANT),),
+    "DELETE": (
+        *(errors.NOT_ENABLED, errors.KEY_SERVER_NOT_CONFIGURED, errors.SOLE_COPY, errors.KEY_SERVERS_UNREADABLE),
+        *MULTITENANT,
+    ),
 }
 _WRITES = Collection(
     resource=KEY_SERVERS,

@@ -1,0 +1,85 @@
+"""Prove copies live: read them from one address, many at a time, and compare digests. It stores nothing.
+
+Material is compared and dropped. What was not proven has a reason, a fixed word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.core.keys.digests import agrees
+from keystead.service.key_ports import KeyServerFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from keystead.core.secret import Secret
+    from keystead.service.key_ports import KeyObjects, Reach
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 32
+"""Copies that are asked for together."""
+
+SESSIONS: Final = 4
+"""Connections to one address that are used at once."""
+
+PROVEN: Final = ""
+DIFFERENT: Final = "different_material"
+NOT_IN_TIME: Final = "not_proven_in_time"
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """Objects that must hold what the digest was made of, as :mod:`keystead.core.keys.digests` says."""
+
+    uuid: str
+    unique_identifiers: tuple[str, ...]
+    digest: bytes
+
+
+class CopyProver:
+    """Reads and compares."""
+
+    def __init__(self, objects: KeyObjects) -> None:
+        self._objects = objects
+
+    async def prove(self, reach: Reach, digest_key: Secret, wanted: Sequence[Proving], until: float) -> list[str]:
+        """Prove copies at one address until then (loop time); return one reason each, in order, or :data:`PROVEN`."""
+        found = [NOT_IN_TIME] * len(wanted)
+        batches = iter(range(0, len(wanted), BATCH))
+        workers = min(SESSIONS, -(-len(wanted) // BATCH))
+        try:
+            async with asyncio.timeout_at(until), asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._work(reach, digest_key, wanted, batches, found))
+        except TimeoutError:
+            log.warning("copies not proven in time", key_server=reach.key_server, left=found.count(NOT_IN_TIME))
+        return found
+
+    async def _work(
+        self, reach: Reach, digest_key: Secret, wanted: Sequence[Proving], batches: Iterator[int], found: list[str]
+    ) -> None:
+        """Prove batches that nobody has begun. A connection that fails ends it: the others go on, or fail as well."""
+        for first in batches:
+            part = wanted[first : first + BATCH]
+            try:
+                async with self._objects.session(reach, timeout_s=reach.target.timeout_s) as session:
+                    got = await session.get_many([each.unique_identifiers for each in part])
+            except KeyServerFault as fault:
+                found[first : first + len(part)] = [fault.reason] * len(part)
+                continue
+            for index, (each, answer) in enumerate(zip(part, got, strict=True), first):
+                found[index] = _reason(each, answer, digest_key)
+                if found[index] == DIFFERENT:
+                    log.error("key server returned other material", key_server=reach.key_server, host=reach.host)
+
+
+def _reason(wanted: Proving, answer: Secret | KeyServerFault, digest_key: Secret) -> str:
+    if isinstance(answer, KeyServerFault):
+        return answer.reason
+    return PROVEN if agrees(digest_key, wanted.uuid, answer, wanted.digest) else DIFFERENT
