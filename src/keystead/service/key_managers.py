@@ -41,7 +41,7 @@ from keystead.service.svms import concerning, named_svm
 from keystead.service.watching import with_connectivity
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from keystead.core.key_managers import CertificateName, Found, KeyManagerChange, NewKeyManager, Plan
     from keystead.core.key_servers import ServersState
@@ -79,13 +79,22 @@ class Serving:
 
 
 class KeyManagers:
-    """The key managers of SVMs and of the cluster."""
+    """The key managers of SVMs and of the cluster. ``on_changed`` is told of one that was created or changed."""
 
-    def __init__(self, store: Store, prover: Prover, sealer: Sealer, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prover: Prover,
+        sealer: Sealer,
+        audit: AuditLog,
+        *,
+        on_changed: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._prover = prover
         self._sealer = sealer
         self._audit = audit
+        self._on_changed = on_changed
 
     # --- create ---
 
@@ -102,6 +111,7 @@ class KeyManagers:
                 raise_first_failure(new.add_request, results)
                 stored = await self._store.write(lambda tx: self._create(tx, call, new, plan, rows, results))  # noqa: B023
             if stored is not None:
+                self._on_changed(uuid)
                 return stored
 
     def _create(
@@ -144,6 +154,7 @@ class KeyManagers:
                     results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers, ends)
                     _raise_refusal(change, results)
                 if await self._store.write(lambda tx: self._change(tx, call, change, state, plan, results)):  # noqa: B023
+                    self._on_changed(uuid)
                     return
 
     def _change(

@@ -1,0 +1,64 @@
+"""What is stored of what was learned about key servers: added and forgotten within short transactions, by comparison.
+
+Other nodes learn, and operators change servers, at the same time: what is stored is about the servers and the canaries
+that are configured and known by then, or is left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystead.core.keys.learning import same_canary, seeing, without
+from keystead.service.key_places import load_places
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from keystead.core.keys.model import ServerProfile
+    from keystead.core.model import KeyServer
+    from keystead.service.key_places import KeyPlaces
+    from keystead.service.ports import Transaction
+
+
+def forget(tx: Transaction, servers: Iterable[KeyServer], moved: str) -> None:
+    """Forget what is known of one of a key manager's servers, which is another server now; it is to be learned."""
+    for profile in without(tx.profiles([server.uuid for server in servers]), moved):
+        tx.put_profile(profile)
+    tx.delete_profile(moved)
+
+
+def store_profile(
+    tx: Transaction, places: KeyPlaces, server: KeyServer, before: ServerProfile | None, profile: ServerProfile
+) -> bool:
+    """Store what was learned of a server, unless that was another one, or somebody else has stored it before."""
+    now = _now(tx, places)
+    found = None if now is None else now.server(server.uuid)
+    if now is None or found is None or found.address != server.address:
+        return False
+    known = now.profiles.get(server.uuid)
+    if known is not None and (before is None or not same_canary(known, before)):
+        return False
+    if known is not None:
+        forget(tx, now.servers, server.uuid)
+    tx.put_profile(profile)
+    return True
+
+
+def store_seen(tx: Transaction, places: KeyPlaces, seen: Mapping[str, Collection[str]]) -> None:
+    """Store whose canaries were found on which servers, as far as they are the canaries that were looked for."""
+    now = _now(tx, places)
+    if now is None:
+        return
+    before, after = places.profiles, now.profiles
+    same = {uuid for uuid in before if uuid in after and same_canary(before[uuid], after[uuid])}
+    for key_server, others in seen.items():
+        found = same.intersection(others)
+        if key_server in same and found - set(after[key_server].sees):
+            tx.put_profile(seeing(after[key_server], found))
+
+
+def _now(tx: Transaction, places: KeyPlaces) -> KeyPlaces | None:
+    """The places as they are, the key manager locked; None when they are gone, or this is another life."""
+    manager = tx.key_manager(places.key_manager.uuid, lock=True)
+    now = None if manager is None else load_places(tx, manager)
+    return now if now is not None and now.incarnation.uuid == places.incarnation.uuid else None
