@@ -311,6 +311,30 @@ async def test_copies_of_aborted_attempts_are_found(filled: SqlStore) -> None:
     await filled.write(lambda tx: put(tx, [key()], attempts, copies))
     found = await filled.read(lambda tx: (tx.aborted_copies("inc-1", 9), tx.aborted_copies("inc-1", 1)))
     assert found == ((copies[0], copies[5]), (copies[0],))
+    assert await filled.read(lambda tx: tx.aborted_copies("inc-1", 9, after="key-1")) == ()
+
+
+async def test_copies_about_which_something_is_open_are_found(filled: SqlStore) -> None:
+    """Sent or unknown, or not known to be Active, of attempts and keys that count; a slice of them, on one server."""
+    ended = (AttemptState.PENDING, AttemptState.ABORTED)
+    attempts = [
+        attempt(state=AttemptState.COMMITTED),
+        *(attempt(number=2 + place, state=s) for place, s in enumerate(ended)),
+    ]
+    here = {presence: copy(server="here", host=presence, presence=presence) for presence in Presence}
+    active = copy(server="here", host="active", presence=Presence.PRESENT, object_state="Active")
+    others = [copy(server="there"), copy(server="here", attempt=2), copy(server="here", attempt=3)]
+    later = copy("key-2", "here")
+    rows = [*here.values(), active, *others, later, copy("key-3", "here")]
+    keys = [key(state=KeyState.COMMITTED), key("key-2", state=KeyState.RETIRED), key("key-3", state=KeyState.PURGING)]
+    attempts += [attempt(uuid, state=AttemptState.COMMITTED) for uuid in ("key-2", "key-3")]
+    await filled.write(lambda tx: put(tx, keys, attempts, rows))
+    unsettled = (here[Presence.SENT], here[Presence.UNKNOWN], later)
+    assert await filled.read(lambda tx: tx.open_copies("here", "", 9, inactive=False)) == unsettled
+    with_inactive = (here[Presence.PRESENT], *unsettled)
+    assert await filled.read(lambda tx: tx.open_copies("here", "", 9, inactive=True)) == with_inactive
+    assert await filled.read(lambda tx: tx.open_copies("here", "", 1, inactive=False)) == unsettled[:1]
+    assert await filled.read(lambda tx: tx.open_copies("here", "key-1", 9, inactive=True)) == (later,)
 
 
 async def test_a_receipt_is_written_once(filled: SqlStore) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         ServerProfile,
         Unclaimed,
     )
+    from keystead.core.keys.report import KeyReport
+    from keystead.core.keys.survival import Cover
     from keystead.core.probing import ProbeTarget, TlsIdentity
     from keystead.core.secret import Secret
     from keystead.core.server_address import ServerAddress
@@ -84,8 +86,16 @@ class KeyRows(Protocol):
         """Give a pending attempt with this token its end; return whether it was pending. Compare-and-set."""
         ...
 
-    def aborted_copies(self, incarnation: str, limit: int) -> tuple[Copy, ...]:
-        """Return copies of aborted attempts of an incarnation that are not destroyed."""
+    def aborted_copies(self, incarnation: str, limit: int, after: str = "") -> tuple[Copy, ...]:
+        """Return copies of aborted attempts of an incarnation that are not destroyed, of keys after this uuid."""
+        ...
+
+    def open_copies(self, key_server: str, after: str, limit: int, *, inactive: bool) -> tuple[Copy, ...]:
+        """Return copies on a server, of keys after this uuid, about which something is to be found out.
+
+        They are sent or unknown, or with ``inactive`` present and not known to be Active; their attempts are committed,
+        their keys committed or retired.
+        """
         ...
 
     def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
@@ -147,6 +157,27 @@ class KeepingRows(Protocol):
         ...
 
     def add_cluster_key(self, key: ClusterKey) -> None: ...
+
+
+class KeyProofRows(Protocol):
+    """What is proven of keys, and the reports of proofs and drills."""
+
+    def covers(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[Cover, ...]:
+        """Count the keys that are in use or can be recovered by which of these servers hold a proven copy.
+
+        Only copies of committed attempts count. Each group has its first ``limit`` key ids.
+        """
+        ...
+
+    def add_key_report(self, report: KeyReport, *, keep: int) -> None:
+        """Store a report, and drop all but the newest ``keep`` of its key manager."""
+        ...
+
+    def key_reports(self, key_manager: str) -> tuple[KeyReport, ...]:
+        """Return a key manager's reports, the newest first."""
+        ...
+
+    def key_report(self, key_manager: str, uuid: str) -> KeyReport | None: ...
 
 
 class Signer(Protocol):

@@ -82,10 +82,30 @@ _ABORTED_COPIES = (
         _attempts.state == AttemptState.ABORTED.value,
         _attempts.incarnation == bindparam("i"),
         _copies.presence != Presence.DESTROYED.value,
+        _copies.key > bindparam("after"),
     )
     .order_by(*_IN_ORDER)
     .limit(bindparam("limit"))
 )
+_UNSETTLED = _copies.presence.in_([Presence.SENT.value, Presence.UNKNOWN.value])
+_INACTIVE = (_copies.presence == Presence.PRESENT.value) & _copies.object_state.in_(["", "Pre-Active"])
+_OPEN_COPIES = {
+    inactive: (
+        select(tables.key_copies)
+        .join(tables.key_attempts, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
+        .join(tables.keys, _keys.uuid == _copies.key)
+        .where(
+            _copies.key_server == bindparam("s"),
+            _copies.key > bindparam("after"),
+            (_UNSETTLED | _INACTIVE) if inactive else _UNSETTLED,
+            _attempts.state == AttemptState.COMMITTED.value,
+            _keys.state.in_([KeyState.COMMITTED.value, KeyState.RETIRED.value]),
+        )
+        .order_by(*_IN_ORDER)
+        .limit(bindparam("limit"))
+    )
+    for inactive in (False, True)
+}
 _NEXT_ON = (
     select(_copies.key)
     .where(_copies.key_server == bindparam("s"), _copies.key > bindparam("after"))
@@ -171,8 +191,11 @@ class KeyRows(Statements):
         bound = {"k": attempt.key, "n": attempt.number, "t": attempt.token, "ended": state.value}
         return self.change(_END_ATTEMPT, bound) == 1
 
-    def aborted_copies(self, incarnation: str, limit: int) -> tuple[Copy, ...]:
-        return self.all(_ABORTED_COPIES, {"i": incarnation, "limit": limit}, _copy)
+    def aborted_copies(self, incarnation: str, limit: int, after: str = "") -> tuple[Copy, ...]:
+        return self.all(_ABORTED_COPIES, {"i": incarnation, "limit": limit, "after": after}, _copy)
+
+    def open_copies(self, key_server: str, after: str, limit: int, *, inactive: bool) -> tuple[Copy, ...]:
+        return self.all(_OPEN_COPIES[inactive], {"s": key_server, "after": after, "limit": limit}, _copy)
 
     def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
         return self.all(_COPIES, {"keys": list(keys)}, _copy)

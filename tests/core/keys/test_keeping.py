@@ -13,7 +13,6 @@ from keystead.core.keys.keeping import (
     Tally,
     holds,
     lacking,
-    lasting,
     looked_at,
     object_names,
     taken,
@@ -191,13 +190,6 @@ PAIRED = {"a": "a", "b": "a", "c": "c"}
 def test_where_a_copy_is_lacking(copies: list[Copy], domain_of: dict[str, str], result: tuple[str, ...]) -> None:
     """In domains without proof, on one server of each, and never where something of the key is open."""
     assert lacking(copies, ("a", "b", "c"), domain_of) == result
-
-
-def test_what_an_aborted_attempt_wrote_is_no_copy() -> None:
-    """Whatever is on the server."""
-    attempts = [attempt(1), attempt(2, AttemptState.ABORTED), attempt(3, AttemptState.PENDING)]
-    copies = [copy(PRESENT, number=number) for number in (1, 2, 3)]
-    assert lasting(copies, attempts) == [copies[0], copies[2]]
 
 
 def test_a_tally_counts_keys_by_their_domains() -> None:

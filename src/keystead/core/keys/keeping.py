@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.domains import covered
-from keystead.core.keys.model import AttemptState, KeyState, Lease, Presence
+from keystead.core.keys.model import KeyState, Lease, Presence
 from keystead.core.keys.names import object_name
 
 if TYPE_CHECKING:
@@ -124,16 +124,11 @@ class Sweep:
 # --- where a copy is lacking ---
 
 
-def lasting(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
-    """The copies that are, or may be, copies of a key: not what an aborted attempt wrote."""
-    ended = {(attempt.key, attempt.number) for attempt in attempts if attempt.state is AttemptState.ABORTED}
-    return [copy for copy in copies if (copy.key, copy.attempt) not in ended]
-
-
 def lacking(copies: Sequence[Copy], servers: Iterable[str], domain_of: Mapping[str, str]) -> tuple[str, ...]:
     """The servers to which a key is to be copied: their domain holds no proof, and nothing of the key is open there.
 
-    ``copies`` are its lasting ones. What was sent, is unknown or differs is left alone until it is settled.
+    ``copies`` are its lasting ones: those of aborted attempts left out. What was sent, is unknown or differs is left
+    alone until it is settled.
     """
     gone = (Presence.MISSING, Presence.DESTROYED)
     open_at = {copy.key_server for copy in copies if copy.presence not in gone}
