@@ -45,7 +45,7 @@ async def test_writers_of_one_node_make_one_chain(store: SqlStore) -> None:
 
     def work(tx: Transaction) -> None:
         record, head = append(samples.audit_record(0), tx.audit_head("node-1"), _mac)
-        tx.add_audit_record(record, head)
+        tx.add_audit_records([record], head)
 
     await asyncio.gather(*[store.write(work) for _ in range(40)])
     records, head = await store.read(lambda tx: (tx.audit_records("node-1", 0, 100), tx.audit_head("node-1")))

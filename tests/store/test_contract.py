@@ -229,8 +229,8 @@ async def test_an_audit_chain_grows_and_is_read_in_slices(store: SqlStore) -> No
 
     def work(tx: Transaction) -> None:
         for index in range(1, 6):
-            tx.add_audit_record(samples.audit_record(index), samples.audit_head(index))
-        tx.add_audit_record(samples.audit_record(1, "other"), samples.audit_head(1, "other"))
+            tx.add_audit_records([samples.audit_record(index)], samples.audit_head(index))
+        tx.add_audit_records([samples.audit_record(1, "other")], samples.audit_head(1, "other"))
         tx.put_node(Node("silent", "n", Release(9, 18, 1)))
 
     await store.write(work)

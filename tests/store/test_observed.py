@@ -117,7 +117,7 @@ async def test_the_marker_moves_with_every_change(filled: SqlStore, change: Call
 
     def work(tx: Transaction) -> None:
         change(tx)
-        tx.add_audit_record(samples.audit_record(1), samples.audit_head(1))
+        tx.add_audit_records([samples.audit_record(1)], samples.audit_head(1))
 
     before = await filled.read(lambda tx: tx.change_marker())
     await filled.changed(0)
@@ -131,10 +131,10 @@ async def test_the_marker_moves_with_every_change(filled: SqlStore, change: Call
 
 async def test_the_marker_stays_where_nothing_is_changed(filled: SqlStore) -> None:
     """Records of refusals, failed logins and reads are no reason to read the configuration again."""
-    await filled.write(lambda tx: tx.add_audit_record(samples.audit_record(1), samples.audit_head(1)))
+    await filled.write(lambda tx: tx.add_audit_records([samples.audit_record(1)], samples.audit_head(1)))
     before = await filled.read(lambda tx: tx.change_marker())
     await filled.changed(0)
-    await filled.write(lambda tx: tx.add_audit_record(samples.audit_record(2), samples.audit_head(2)))
+    await filled.write(lambda tx: tx.add_audit_records([samples.audit_record(2)], samples.audit_head(2)))
     assert await filled.read(lambda tx: tx.change_marker()) == before
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):

@@ -102,7 +102,7 @@ async def test_a_locked_row_makes_the_next_writer_wait(
 ) -> None:
     """Until the holder's transaction ends; then it sees what the holder did."""
     other = open_store(database_url)
-    await filled.write(lambda tx: tx.add_audit_record(samples.audit_record(1), samples.audit_head(1)))
+    await filled.write(lambda tx: tx.add_audit_records([samples.audit_record(1)], samples.audit_head(1)))
     locked, release = threading.Event(), threading.Event()
     order: list[str] = []
 

@@ -19,6 +19,7 @@ from keystead.core.model import AuditRecord
 from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from keystead.core.errors import OntapError
@@ -75,7 +76,34 @@ class AuditLog:
 
     def succeed(self, tx: Transaction, call: Call, message: str = "", *, svm: Svm | None = None) -> None:
         """Append the record of a change to the transaction that makes it: last, for it locks the chain."""
-        self._append(tx, self._record(call, svm or call.scope, "success", "", message))
+        self.append(tx, self.success(call, message, svm=svm))
+
+    def success(self, call: Call, message: str = "", *, svm: Svm | None = None) -> AuditRecord:
+        """The record of a call that succeeded, to be appended."""
+        return self._record(call, svm or call.scope, "success", "", message)
+
+    def append(self, tx: Transaction, *records: AuditRecord) -> int:
+        """Append records to the node's chain, which it locks, and return the last one's index."""
+        head = tx.audit_head(self._node)
+        chained = []
+        for record in records:
+            placed, head = audit.append(record, head, self._mac)
+            chained.append(placed)
+        if head is None:
+            return 0
+        tx.add_audit_records(chained, head)
+        return head.index
+
+    def last_index(self, tx: Transaction) -> int:
+        """The index of the chain's last record, 0 without any; in a write, it locks the chain."""
+        head = tx.audit_head(self._node)
+        return head.index if head else 0
+
+    def records_after(self, tx: Transaction, index: int) -> Iterator[AuditRecord]:
+        """The chain's records after an index, in order."""
+        while records := tx.audit_records(self._node, index, PAGE):
+            yield from records
+            index = records[-1].index
 
     async def refuse(self, call: Call, error: OntapError) -> None:
         """Append the record of a refused or denied call in a transaction of its own. Raises no StoreError.
@@ -95,7 +123,7 @@ class AuditLog:
 
     async def _append_alone(self, record: AuditRecord) -> None:
         try:
-            await self._store.write(lambda tx: self._append(tx, record))
+            await self._store.write(lambda tx: self.append(tx, record))
         except Exception as failure:  # noqa: BLE001 - nobody waits for it; of all texts, a StoreError's alone is safe
             why = str(failure) if isinstance(failure, StoreError) else type(failure).__name__
             log.error(  # noqa: TRY400 - the text says it
@@ -105,8 +133,7 @@ class AuditLog:
     async def answered(self, call: Call, error: OntapError | None) -> None:
         """Append the record of a read that was answered, where the cluster's options ask for such records."""
         if await self._records_reads():
-            success = self._record(call, call.scope, "success", "", "")
-            await self._append_soon(self._refusal(call, error) if error else success)
+            await self._append_soon(self._refusal(call, error) if error else self.success(call))
 
     def forget_settings(self) -> None:
         """Read the options again at the next read that is answered."""
@@ -144,7 +171,7 @@ class AuditLog:
             return
         records = [self._logins(bucket, count) for bucket, count in due.items()]
         try:
-            await self._store.write(lambda tx: self._append(tx, *records))
+            await self._store.write(lambda tx: self.append(tx, *records))
         except StoreError as failure:  # logged without its traceback: the text says it
             log.error(  # noqa: TRY400
                 "failed logins not recorded yet", logins=sum(due.values()), why=str(failure)
@@ -171,12 +198,6 @@ class AuditLog:
             await asyncio.sleep(FLUSH_S)
             await self.flush()
         self._timer = None
-
-    def _append(self, tx: Transaction, *records: AuditRecord) -> None:
-        head = tx.audit_head(self._node)
-        for record in records:
-            chained, head = audit.append(record, head, self._mac)
-            tx.add_audit_record(chained, head)
 
     def _refusal(self, call: Call, error: OntapError) -> AuditRecord:
         """Its SVM is that of what was found, else the caller's own.
@@ -239,7 +260,8 @@ def begin(tx: Transaction, sealer: Sealer, clock: Clock, node: str) -> None:
             code="",
             message=INITIALISED,
         )
-        tx.add_audit_record(*audit.append(record, None, sealer.mac))
+        chained, head = audit.append(record, None, sealer.mac)
+        tx.add_audit_records([chained], head)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from keystead.core.query_where import equal
-from keystead.service.key_ports import KeepingRows, KeyRows
+from keystead.service.key_ports import KeepingRows, KeyProofRows, KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -73,7 +73,7 @@ class Page:
         return replace(self, where=(*self.where, *equal(**equals)))
 
 
-class Transaction(KeyRows, KeepingRows, Protocol):
+class Transaction(KeyRows, KeepingRows, KeyProofRows, Protocol):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.
 
     Every method raises StoreError when the database fails. ``lock=True`` (in a write) holds the row until the end.
@@ -237,8 +237,8 @@ class Transaction(KeyRows, KeepingRows, Protocol):
         """Return the end of a node's chain, None for a new chain; in a write, lock the chain until the end."""
         ...
 
-    def add_audit_record(self, record: AuditRecord, head: AuditHead) -> None:
-        """Store the record and make ``head`` the end of its node's chain."""
+    def add_audit_records(self, records: Sequence[AuditRecord], head: AuditHead) -> None:
+        """Store records of one node and make ``head`` the end of its chain."""
         ...
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...

@@ -3,12 +3,17 @@
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import and_, bindparam, insert, select, union, update
 
 from keystead.core.audit import place
 from keystead.core.model import AuditHead, AuditRecord
 from keystead.store import tables
 from keystead.store.statements import Statements, columns_of, storing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _heads = tables.audit_heads.c
 _AUDIT_HEAD = select(_heads.node, _heads.index, _heads.mac, _heads.head_mac).where(_heads.node == bindparam("n"))
@@ -36,8 +41,9 @@ class AuditRows(Statements):
         statement = _LOCKED_AUDIT_HEAD if self.row_locks else _AUDIT_HEAD
         return self.one(statement, {"n": node}, lambda row: AuditHead(**row._mapping))
 
-    def add_audit_record(self, record: AuditRecord, head: AuditHead) -> None:
-        self.change(_ADD_AUDIT_RECORD, columns_of(tables.audit_records, record) | {"key": place(record)})
+    def add_audit_records(self, records: Sequence[AuditRecord], head: AuditHead) -> None:
+        rows = [columns_of(tables.audit_records, record) | {"key": place(record)} for record in records]
+        self.change(_ADD_AUDIT_RECORD, rows)
         self.store(_PUT_AUDIT_HEAD, columns_of(tables.audit_heads, head))
         if self.reconfigured:
             self.change(_COUNT_CHANGE, {"n": head.node})  # the row is locked already: no writer waits for this

@@ -1,0 +1,193 @@
+"""Audit records of reads of key material: each is durable before the material leaves.
+
+Reads that come together are one commit. While the database is away their records go to the node's spool instead, and
+into the audit chain when it is back, each exactly once: every record names its read, and the chain is searched for
+those of the spool, since nobody knows of a commit that broke whether it happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from keystead.service.ports import StoreError
+from keystead.service.read_spool import Spooled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.model import AuditRecord, Svm
+    from keystead.service.audit import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.ports import Clock, Store, Transaction
+    from keystead.service.read_spool import Piece, ReadSpool
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S = 2.0
+"""How long a commit may take before its records go to the spool."""
+
+AWAY_S = 1.0
+"""How long a database that failed is left alone."""
+
+TOGETHER = 500
+"""Records of one commit at most, and of one piece of the spool."""
+
+_READ = re.compile(r", read ([0-9a-f]{16})$")
+
+
+class _Waiting(NamedTuple):
+    """A record whose read waits."""
+
+    id: str
+    record: AuditRecord
+    kept: asyncio.Future[None]
+
+
+class ReadAudit:
+    """Keeps the records, one group after the other. With ``fail_closed`` the database must have each of them."""
+
+    def __init__(
+        self, store: Store, audit: AuditLog, spool: ReadSpool, clock: Clock, *, fail_closed: bool = False
+    ) -> None:
+        self.fail_closed = fail_closed
+        self._store = store
+        self._audit = audit
+        self._spool = spool
+        self._clock = clock
+        self._waiting: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._spooled = False
+        self._place = 0  # how far the spool is merged
+        self._known: frozenset[str] | None = None  # reads that the chain had when the merge began
+        self._after = 0  # the chain's last index, as it is known here
+        self._away_until = 0.0
+
+    async def start(self) -> None:
+        """Begin; what an earlier process left in the spool is merged soon. Raises StoreError."""
+        self._after = await self._store.read(self._audit.last_index)
+        self._spooled = await asyncio.to_thread(self._spool.waiting)
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def keep(self, call: Call, message: str, svm: Svm | None) -> None:
+        """Return when the record of a read is durable. Raises StoreError: then the read must not be answered."""
+        id_ = secrets.token_hex(8)
+        record = self._audit.success(call, f"{message}, read {id_}", svm=svm)
+        kept = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(id_, record, kept))
+        self._wake.set()
+        await kept
+
+    async def close(self) -> None:
+        """Keep what waits, and end. What is in the spool stays there for the next process."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while self._waiting or not self._closing:
+            if self._waiting:
+                await self._keep_waiting()
+            elif self._spooled and not self._away:
+                await self._merge()
+            else:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait for a record; while there is something to merge, not for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AWAY_S if self._spooled else None):
+                await self._wake.wait()
+        self._wake.clear()
+
+    @property
+    def _away(self) -> bool:
+        return self._clock.monotonic() < self._away_until
+
+    # --- groups ---
+
+    async def _keep_waiting(self) -> None:
+        """Keep a group's records, or say to its reads why that failed."""
+        group, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+        failure: StoreError | None = None
+        try:
+            await self._keep(group)
+        except StoreError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, reads must neither hang nor be answered
+            log.error("reads not recorded", why=type(error).__name__)  # noqa: TRY400 - its text may quote anything
+            failure = StoreError("the audit record cannot be written")
+        for each in group:
+            if each.kept.done():  # its caller went away
+                continue
+            if failure is None:
+                each.kept.set_result(None)
+            else:
+                each.kept.set_exception(failure)
+
+    async def _keep(self, group: Sequence[_Waiting]) -> None:
+        if self.fail_closed or not self._away:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    records = [each.record for each in group]
+                    self._after = await self._store.write(lambda tx: self._audit.append(tx, *records))
+            except (StoreError, TimeoutError) as error:
+                self._database_failed(error)
+                if self.fail_closed:
+                    raise StoreError("the audit record of a read is not in the database") from None
+            else:
+                return
+        spooled = [Spooled(each.id, self._after, each.record) for each in group]
+        self._spooled = True
+        try:
+            await asyncio.to_thread(self._spool.append, spooled)
+        except OSError as error:
+            raise StoreError(f"neither the database nor the spool takes audit records: {error.strerror}") from None
+
+    def _database_failed(self, error: Exception) -> None:
+        """Leave the database alone for a while; what is merged then is compared with the chain anew."""
+        if not self._spooled:
+            log.warning("reads are recorded in the spool", why=str(error) or "the database is slow")
+        self._away_until = self._clock.monotonic() + AWAY_S
+        self._place, self._known = 0, None
+
+    # --- the merge ---
+
+    async def _merge(self) -> None:
+        """Bring one piece of the spool into the chain, and delete the file after the last."""
+        try:
+            piece = await asyncio.to_thread(self._spool.read, self._place, TOGETHER)
+            self._known, self._after = await self._store.write(lambda tx: self._append(tx, piece))
+            if piece.damaged:
+                log.error("lines of the spool were torn or are not ours", lines=piece.damaged)
+            self._place = piece.next or 0
+            if piece.next is None:
+                await asyncio.to_thread(self._spool.clear)
+                self._spooled, self._known = False, None
+                log.info("the spool of reads is merged")
+        except StoreError as error:
+            self._database_failed(error)
+        except FileNotFoundError:
+            self._spooled = False
+        except OSError as error:
+            log.error("the spool of reads cannot be merged", why=error.strerror)  # noqa: TRY400 - the text says it
+            self._away_until = self._clock.monotonic() + AWAY_S
+
+    def _append(self, tx: Transaction, piece: Piece) -> tuple[frozenset[str], int]:
+        """Append those that the chain has not. The first piece's search holds the chain: no commit comes late."""
+        last = self._audit.last_index(tx)
+        known = self._known
+        if known is None:
+            after = piece.records[0].after if piece.records else last
+            messages = (record.message for record in self._audit.records_after(tx, after))
+            known = frozenset(found[1] for message in messages if (found := _READ.search(message)))
+        fresh = [each.record for each in piece.records if each.id not in known]
+        return known, self._audit.append(tx, *fresh) if fresh else last
