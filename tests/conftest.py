@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-pytest_plugins = ["tests.peers.databases", "tests.peers.fixtures", "tests.peers.homes", "tests.peers.keystead"]
+pytest_plugins = [
+    "tests.peers.databases",
+    "tests.peers.fixtures",
+    "tests.peers.homes",
+    "tests.peers.keystead",
+    "tests.service.keyworlds",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import pytest
 
 from keystead.core.keys.domains import domains
-from keystead.core.keys.model import Copy, Presence
+from keystead.core.keys.model import Attempt, AttemptState, Copy, KeyForm, Presence, Purpose
 from keystead.core.keys.writing import (
+    GONE,
     SETTLED,
     UNSETTLED,
     brought_up_to_date,
+    fits,
+    is_open,
     lacking,
     proven_domains,
     still_counts,
@@ -33,10 +37,47 @@ def copy(at: KeyServer, presence: Presence = PRESENT, *ids: str, host: str = "")
     return Copy("key", 1, at.uuid, presence, host=host, unique_identifiers=ids)
 
 
-def test_every_presence_but_missing_and_destroyed_ends_or_blocks_the_work() -> None:
-    """What was read back ends it; what may be there blocks a second Register; nothing is both."""
-    assert not SETTLED & UNSETTLED
-    assert set(Presence) - SETTLED - UNSETTLED == {Presence.MISSING, Presence.DESTROYED}
+def test_every_presence_is_of_one_kind() -> None:
+    """What was read back ends the work, what may be there blocks a second Register, the rest is not there."""
+    assert sorted([*SETTLED, *UNSETTLED, *GONE]) == sorted(Presence)
+
+
+# --- where a copy may be written ---
+
+
+@pytest.mark.parametrize(
+    ("form", "lengths"),
+    [
+        (KeyForm.SECRET_DATA, set(range(1, 100))),
+        (KeyForm.SYMMETRIC_KEY, {16, 24, 32, 64}),
+        (KeyForm.SYMMETRIC_KEY_PAIR, {32, 48, 64}),
+    ],
+)
+def test_what_fits(form: KeyForm, lengths: set[int]) -> None:
+    """Secret Data has any length; AES keys have their own, and a pair is two of one length."""
+    assert {length for length in range(1, 100) if fits(form, length)} == lengths
+
+
+@pytest.mark.parametrize(
+    ("state", "open_"),
+    [
+        (AttemptState.PENDING, set(Presence)),
+        (AttemptState.COMMITTED, set(Presence) - {MISSING, Presence.DESTROYED}),
+        (AttemptState.ABORTED, set()),
+    ],
+)
+def test_where_a_copy_is_or_may_come_to_be(state: AttemptState, open_: set[Presence]) -> None:
+    """Wherever a pending attempt writes, and where a committed one left something; an aborted one's is no copy."""
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    attempts = [
+        Attempt("key", number, Purpose.COPY, "incarnation", "token", "node", each, noon, noon)
+        for number, each in ((1, state), (2, AttemptState.COMMITTED))
+    ]
+    for presence in Presence:
+        copies = [copy(A, presence), replace(copy(B, PRESENT), attempt=2), replace(copy(A, MISSING), attempt=2)]
+        assert is_open(copies, attempts, A.uuid) is (presence in open_)
+        assert is_open(copies, attempts, B.uuid)
+        assert not is_open(copies, attempts, C.uuid)
 
 
 # --- what counts ---

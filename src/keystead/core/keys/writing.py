@@ -1,4 +1,4 @@
-"""How copies of a key come to key servers: when a secondary stands in, and when there are enough copies. Pure.
+"""How copies of a key come to key servers: where one may be written, and when there are enough. Pure.
 
 The guarantee: a key is acknowledged when so many replication domains hold a copy that was read back and agreed.
 """
@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keystead.core.keys.domains import covered, wanted_copies
-from keystead.core.keys.model import Copy, Presence
+from keystead.core.keys.model import AttemptState, Copy, KeyForm, Presence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from keystead.core.keys.model import Attempt
     from keystead.core.model import KeyServer
 
 SETTLED = frozenset({Presence.PRESENT, Presence.DIFFERENT})
@@ -21,6 +22,30 @@ SETTLED = frozenset({Presence.PRESENT, Presence.DIFFERENT})
 
 UNSETTLED = frozenset({Presence.SENT, Presence.UNKNOWN})
 """Something was sent, and whether it is there, and is what was sent, has still to be found out."""
+
+GONE = frozenset({Presence.MISSING, Presence.DESTROYED})
+"""Nothing of the copy is there."""
+
+_LENGTHS: Mapping[KeyForm, frozenset[int]] = {
+    KeyForm.SYMMETRIC_KEY: frozenset({16, 24, 32, 64}),
+    KeyForm.SYMMETRIC_KEY_PAIR: frozenset({32, 48, 64}),
+}
+
+
+def fits(form: KeyForm, length: int) -> bool:
+    """Whether material of so many bytes can be kept in this form: AES has keys of 16, 24 and 32 bytes, and XTS two."""
+    return form not in _LENGTHS or length in _LENGTHS[form]
+
+
+def is_open(copies: Iterable[Copy], attempts: Iterable[Attempt], key_server: str) -> bool:
+    """Whether a server has, or may come to have, a copy of a key that is none of an aborted attempt's."""
+    states = {(attempt.key, attempt.number): attempt.state for attempt in attempts}
+    return any(
+        state is AttemptState.PENDING or (state is AttemptState.COMMITTED and copy.presence not in GONE)
+        for copy in copies
+        if copy.key_server == key_server
+        for state in [states[copy.key, copy.attempt]]
+    )
 
 
 def still_counts(copy: Copy, then: Mapping[str, KeyServer], now: Mapping[str, KeyServer]) -> bool:

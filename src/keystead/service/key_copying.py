@@ -1,0 +1,279 @@
+"""Bring copies of a key to its key servers, read each of them back, and say what became of every one.
+
+One :class:`Copying` is the work of one attempt, whose intent and whose copies' rows are stored before it begins. It
+decides nothing: :mod:`keystead.service.key_writing` counts. Register is never repeated on an address; a secondary
+stands in for its primary if nothing was sent to that, or if Locate says that the attempt's object is not on the
+secondary. Material is sent, compared by its digest, and never kept after the attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from keystead.core.keys import digests, names
+from keystead.core.keys.model import Copy, KeyForm, Presence
+from keystead.core.keys.writing import SETTLED, UNSETTLED
+from keystead.core.secret import Secret
+from keystead.service.key_ports import Fault, KeyServerFault
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from keystead.core.keys.model import Attempt, Key, ServerProfile
+    from keystead.core.model import KeyServer
+    from keystead.service.key_places import KeyPlaces
+    from keystead.service.key_ports import KeyObjects, ObjectSession, Reach
+    from keystead.service.ports import Clock
+
+log = structlog.get_logger(__name__)
+
+IMMEDIATE_S = 1.0
+"""How long an address has whose ``create_remove_timeout`` is 0 ("fail at once")."""
+
+DIFFERENT, EXPIRED, NO_ANSWER, OVERTAKEN = "different_material", "attempt_expired", "no_answer", "attempt_ended"
+_ACTIVE = "Active"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A key server to write to: its addresses, the primary first, each of which has ``limit_s`` seconds."""
+
+    server: KeyServer
+    profile: ServerProfile
+    reaches: tuple[Reach, ...]
+    limit_s: float
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What one attempt writes: the key, its material and its digest's key, and where, as the intent's transaction saw
+    it. ``descriptor`` is what is written beside each copy, None for nothing.
+    """
+
+    key: Key
+    attempt: Attempt
+    material: Secret = field(repr=False)
+    digest_key: Secret = field(repr=False)
+    places: KeyPlaces
+    targets: tuple[Target, ...]
+    descriptor: bytes | None = None
+
+
+def limit_s(server: KeyServer, most_s: float) -> float:
+    """How long writing to one address of a server may take: its ``create_remove_timeout``, in seconds."""
+    return min({-1: most_s, 0: IMMEDIATE_S}.get(server.create_remove_timeout, server.create_remove_timeout), most_s)
+
+
+class Copying:
+    """Writes the copies of one attempt. ``copies`` and ``reasons`` (by server) say at any time how far it has come.
+
+    ``announce`` stores the row of a copy that a secondary is about to get, and says whether the attempt still stands.
+    """
+
+    def __init__(
+        self, writing: Writing, objects: KeyObjects, clock: Clock, announce: Callable[[Copy], Awaitable[bool]]
+    ) -> None:
+        self.writing = writing
+        self.reasons: dict[str, str] = {}
+        self._objects = objects
+        self._clock = clock
+        self._announce = announce
+        key, number = writing.key.uuid, writing.attempt.number
+        self._copies = {
+            (target.server.uuid, ""): Copy(key, number, target.server.uuid, Presence.MISSING)
+            for target in writing.targets
+        }
+
+    @property
+    def copies(self) -> list[Copy]:
+        """The copies whose rows are stored, as they are known now."""
+        return list(self._copies.values())
+
+    async def write(self, until: float, grace_s: float, enough: Callable[[], bool], stopping: asyncio.Event) -> None:
+        """Write to all targets at once, until all are done, ``until`` (loop time), or a stop of the service.
+
+        Once there are ``enough``, what is still under way has ``grace_s`` seconds more: a slow or dead server costs
+        the caller no more than that, and a server that is well has its copy from the beginning.
+        """
+        tasks = {asyncio.create_task(self._write(target)) for target in self.writing.targets}
+        await _until(tasks, until, grace_s, enough, stopping)
+        present = {copy.key_server for copy in self.copies if copy.presence is Presence.PRESENT}
+        for target in self.writing.targets:
+            if target.server.uuid not in present:
+                self.reasons.setdefault(target.server.uuid, NO_ANSWER)
+
+    async def finish(self, until: float, stopping: asyncio.Event) -> None:
+        """Activate every proven copy and write its descriptor, as far as it goes until then. Never raises."""
+        places = {
+            (target.server.uuid, reach.host): target for target in self.writing.targets for reach in target.reaches
+        }
+        present = [copy for copy in self.copies if copy.presence is Presence.PRESENT]
+        tasks = {asyncio.create_task(self._finish(places[copy.key_server, copy.host], copy.host)) for copy in present}
+        await _until(tasks, until, 0.0, lambda: False, stopping)
+
+    # --- one server ---
+
+    async def _write(self, target: Target) -> None:
+        """Write to the primary, else to the first secondary that may stand in for it and takes the key."""
+        sent = False
+        for reach in target.reaches:
+            if not await self._may_begin(reach):
+                return
+            try:
+                async with asyncio.timeout(target.limit_s):
+                    await self._place(target, reach, look_first=sent)
+            except KeyServerFault as fault:
+                self.reasons[reach.key_server] = fault.reason
+                sent = sent or fault.fault is not Fault.UNREACHABLE
+            except TimeoutError:
+                self.reasons[reach.key_server] = NO_ANSWER
+            presence = self._copies[reach.key_server, reach.host].presence
+            if presence in SETTLED:
+                return
+            sent = sent or presence in UNSETTLED
+
+    async def _may_begin(self, reach: Reach) -> bool:
+        """Whether the attempt still stands; a row must say that something may be sent to a secondary, before it is."""
+        if self._clock.now() >= self.writing.attempt.expires:
+            self.reasons[reach.key_server] = EXPIRED
+            return False
+        if not reach.host:
+            return True
+        row = Copy(self.writing.key.uuid, self.writing.attempt.number, reach.key_server, Presence.SENT, host=reach.host)
+        try:
+            stands = await self._announce(row)
+        except StoreError as failure:
+            log.warning("secondary not tried", key_server=reach.key_server, why=str(failure))
+            return False
+        if not stands:
+            self.reasons[reach.key_server] = OVERTAKEN
+            return False
+        self._copies[reach.key_server, reach.host] = replace(row, presence=Presence.MISSING)
+        return True
+
+    async def _place(self, target: Target, reach: Reach, *, look_first: bool) -> None:
+        """Have a proven copy at one address. What stays unknown there is looked for once, on another connection."""
+        try:
+            async with self._objects.session(reach, timeout_s=target.limit_s) as session:
+                if look_first and await self._found(session, target, reach):
+                    return
+                await self._register(session, target, reach)
+                await self._prove(session, reach)
+        except KeyServerFault:
+            if self._copies[reach.key_server, reach.host].presence not in UNSETTLED:
+                raise
+            async with self._objects.session(reach, timeout_s=target.limit_s, fresh=True) as session:
+                if not await self._found(session, target, reach):
+                    raise
+
+    async def _register(self, session: ObjectSession, target: Target, reach: Reach) -> None:
+        writing = self.writing
+        information = writing.key.key_id if target.profile.application_information else None
+        name = str(names.object_name(writing.attempt))
+        self._note(reach, presence=Presence.SENT)
+        try:
+            ids = await session.register(
+                name, writing.material, target.profile.form, application_information=information
+            )
+        except KeyServerFault as fault:
+            # Exists: a server that replicates with this one has it already, and it came to this one as well.
+            if fault.fault not in {Fault.UNANSWERED, Fault.EXISTS}:
+                self._note(reach, presence=Presence.MISSING)
+            raise
+        self._note(reach, presence=Presence.UNKNOWN, unique_identifiers=ids, written=self._clock.now())
+
+    async def _found(self, session: ObjectSession, target: Target, reach: Reach) -> bool:
+        """Prove what this attempt has left at an address; False when nothing is there."""
+        ids = self._copies[reach.key_server, reach.host].unique_identifiers or await self._located(session, target)
+        if not ids:
+            return False
+        self._note(reach, presence=Presence.UNKNOWN, unique_identifiers=ids)
+        await self._prove(session, reach)
+        return True
+
+    async def _located(self, session: ObjectSession, target: Target) -> tuple[str, ...]:
+        """The objects under the attempt's name, none unless all parts are there."""
+        name = names.object_name(self.writing.attempt)
+        others = {id_ for copy in self.copies for id_ in copy.unique_identifiers}
+        found = []
+        for part in names.parts(name, target.profile.form):
+            ids = await session.locate(part)
+            if not ids:
+                return ()
+            # Of several, one that no other copy accounts for: servers that replicate have each other's.
+            found.append(min(ids, key=lambda id_: id_ in others))
+        return tuple(found)
+
+    async def _prove(self, session: ObjectSession, reach: Reach) -> None:
+        writing = self.writing
+        material = await session.get(self._copies[reach.key_server, reach.host].unique_identifiers)
+        if digests.agrees(writing.digest_key, writing.key.uuid, material, writing.key.digest):
+            self._note(reach, presence=Presence.PRESENT, proven=self._clock.now())
+            self.reasons.pop(reach.key_server, None)
+        else:
+            self._note(reach, presence=Presence.DIFFERENT)
+            self.reasons[reach.key_server] = DIFFERENT
+            log.error("key server returned other material", key_server=reach.key_server, host=reach.host)
+
+    async def _finish(self, target: Target, host: str) -> None:
+        reach = next(reach for reach in target.reaches if reach.host == host)
+        copy = self._copies[reach.key_server, host]
+        try:
+            async with self._objects.session(reach, timeout_s=target.limit_s) as session:
+                if target.profile.activates:
+                    for id_ in copy.unique_identifiers:
+                        await session.activate(id_)
+                    self._note(reach, object_state=_ACTIVE)
+                await self._describe(session, target, reach)
+        except KeyServerFault as fault:
+            log.warning("copy not activated yet", key_server=reach.key_server, host=host, why=fault.reason)
+
+    async def _describe(self, session: ObjectSession, target: Target, reach: Reach) -> None:
+        """Write the descriptor beside a copy. Only Secret Data can hold it."""
+        if self.writing.descriptor is None or target.profile.form is not KeyForm.SECRET_DATA:
+            return
+        name = str(names.object_name(self.writing.attempt, names.ObjectKind.DESCRIPTOR))
+        (id_,) = await session.register(
+            name, Secret(self.writing.descriptor), KeyForm.SECRET_DATA, application_information=None
+        )
+        self._note(reach, descriptor=id_)
+
+    def _note(self, reach: Reach, **values: object) -> None:
+        place = reach.key_server, reach.host
+        self._copies[place] = replace(self._copies[place], **values)  # type: ignore[arg-type]
+
+
+async def _until(
+    tasks: Collection[asyncio.Task[None]],
+    until: float,
+    grace_s: float,
+    enough: Callable[[], bool],
+    stopping: asyncio.Event,
+) -> None:
+    """Wait for tasks as :meth:`Copying.write` says; those that are not done by then are cancelled."""
+    now = asyncio.get_running_loop().time
+    under_way = set(tasks)
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        while under_way:
+            done, _ = await asyncio.wait(
+                {*under_way, stop}, timeout=max(until - now(), 0), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done or stop in done:
+                break
+            under_way -= done
+            if enough():
+                until = min(until, now() + grace_s)
+    finally:
+        for task in {*under_way, stop}:
+            task.cancel()
+        await asyncio.gather(*tasks, stop, return_exceptions=True)
+    for task in tasks:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:  # its text might quote what it was about
+            log.error("copying failed unexpectedly", why=type(failure).__name__)
