@@ -27,14 +27,14 @@ def results_link(path: str, uuid: str) -> str:
     return f"{path}?{JOB_RESULTS}={uuid}"
 
 
-def job_reply(ran: Ran) -> Reply:
-    """202 while the job runs, 200 after its success; its failure is raised.
+def job_reply(ran: Ran, *, done: int = 200) -> Reply:
+    """202 while the job runs, ``done`` after its success; its failure is raised.
 
     The links stand there whatever ``Accept`` says: the official client finds the job by them.
     """
     if ran.error is not None:
         raise ran.error
-    return Reply(202 if ran.job.end_time is None else 200, {"job": _job(ran)})
+    return Reply(202 if ran.job.end_time is None else done, {"job": _job(ran)})
 
 
 def records_reply(ran: Ran, path: str, *, done: int, arguments: bool) -> Reply:

@@ -32,6 +32,13 @@ NEW_SERVERS = (
 )
 """Of primary key servers that are to be added."""
 
+NEW_KEY = (
+    *(errors.NOT_ENABLED, errors.CERTIFICATE_NOT_INSTALLED, errors.NO_KEY_SERVERS, errors.KEY_SERVERS_UNREADABLE),
+    *(errors.KEY_TAG_INVALID, errors.KEY_TAG_BLANKS, errors.NOT_PUSHED, errors.TOO_FEW_COPIES),
+    *(errors.TOO_BUSY, errors.SHUTTING_DOWN),
+)
+"""Of a key that is to be created."""
+
 OF_THE_CLUSTER = (errors.ENTRY_NOT_FOUND,)
 """Of what is the cluster's own: a call that is confined to an SVM does not see it."""
 

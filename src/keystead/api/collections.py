@@ -37,6 +37,7 @@ from keystead.core.errors import OntapError
 from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
+    from keystead.api.hal import Answer
     from keystead.api.operations import Delete
     from keystead.api.query import GetQuery, WriteQuery
     from keystead.api.record_writes import WriteRecord
@@ -101,7 +102,7 @@ class Collection:
         if self.create is None and self.patch is None and self.delete is None:
             return listed
 
-        async def run(request: Request) -> Reply:
+        async def run(request: Request) -> Answer:
             if JOB_RESULTS in request.parameters():
                 return await job_results(self.resource, request, self.show)
             return await listed.run(request)

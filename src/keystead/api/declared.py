@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from keystead.api.hal import Reply
+from keystead.api.hal import Answer
 from keystead.api.request import Request
 from keystead.api.values import Parameter
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keystead.api.resource import Resource
     from keystead.core.errors import ErrorKind
 
-Run = Callable[[Request], Awaitable[Reply]]
+Run = Callable[[Request], Awaitable[Answer]]
 """Answers a request, or raises OntapError."""
 
 Own = Mapping[str, Parameter]
@@ -38,6 +38,7 @@ class Form(Enum):
     SET = auto()  # PATCH of the only object of its kind
     ACT = auto()  # POST that stores nothing and answers an object
     COMMAND = auto()  # POST that answers an empty object
+    JOB = auto()  # POST that begins a job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,8 @@ class Operation:
     """What runs, and what is said of it.
 
     ``codes`` are the errors that it may answer beside those that all operations of its form have. ``tried`` is what
-    a dry run answers; ``job`` says that one of its own parameters makes a job of it.
+    a dry run answers; ``job`` says that one of its own parameters makes a job of it, ``octets`` that a client that
+    accepts nothing but octets is answered some.
     """
 
     run: Run
@@ -56,6 +58,7 @@ class Operation:
     codes: Codes = ()
     tried: Resource | None = None
     job: bool = False
+    octets: bool = False
 
 
 Paths = dict[str, dict[str, Operation]]

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from starlette.types import Send
 
     from keystead.core.query_where import Where
+    from keystead.core.secret import Secret
 
 HAL_TYPE = b"application/hal+json"
 JSON_TYPE = b"application/json"
+OCTETS_TYPE = b"application/octet-stream"
 _FIXED_HEADERS = [
     (b"cache-control", b"no-cache,no-store,must-revalidate"),
     (b"x-content-type-options", b"nosniff"),
@@ -59,6 +61,25 @@ class Reply:
         await send({"type": "http.response.body", "body": last})
 
 
+@dataclass(frozen=True, slots=True)
+class Octets:
+    """An answer that is a secret as it is, without JSON around it; no cache keeps it."""
+
+    content: Secret
+
+    async def send(self, send: Send, *, hal: bool, bodiless: bool = False, pretty: bool = False) -> None:
+        """Send it, as :meth:`Reply.send` does."""
+        del hal, bodiless, pretty
+        octets = self.content.reveal()
+        length = (b"content-length", str(len(octets)).encode())
+        headers = [(b"content-type", OCTETS_TYPE), length, *_FIXED_HEADERS]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": octets})
+
+
+Answer = Reply | Octets
+
+
 async def _chunks(body: Mapping[str, Any], *, pretty: bool) -> list[bytes]:
     """A body as JSON, in pieces. Records are written one by one: many take long."""
     encode, newline = (_encode_pretty, "\n    ") if pretty else (_encode, "")
@@ -83,6 +104,11 @@ async def _chunks(body: Mapping[str, Any], *, pretty: bool) -> list[bytes]:
 def wants_links(accept: bytes) -> bool:
     """Whether an ``Accept`` header asks for HAL: everything but plain JSON without HAL does."""
     return b"application/json" not in accept.lower() or b"hal+json" in accept.lower()
+
+
+def wants_octets(accept: bytes) -> bool:
+    """Whether an ``Accept`` header asks for octets, and for no JSON."""
+    return OCTETS_TYPE in accept.lower() and b"json" not in accept.lower()
 
 
 def wants_arguments(wanted: bytes) -> bool:

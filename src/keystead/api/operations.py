@@ -18,6 +18,7 @@ from keystead.core.errors import OntapError
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from keystead.api.hal import Answer
     from keystead.api.query import GetQuery
     from keystead.api.resource import Resource
     from keystead.core.query import Wanted
@@ -36,8 +37,8 @@ Delete = Callable[[Request, Any, WriteQuery], Coroutine[Any, Any, Reply | None]]
 Change = Callable[[Request, dict[str, Any]], Awaitable[None]]
 """Changes the only object of its kind to the checked values of the body."""
 
-Act = Callable[[Request, dict[str, Any]], Awaitable[Reply]]
-"""Does what the checked values of a body ask for."""
+Act = Callable[[Request, dict[str, Any], WriteQuery], Awaitable["Answer"]]
+"""Does what the checked values of a body, and the URL's parameters, ask for."""
 
 
 class Endpoint:
@@ -56,6 +57,7 @@ class Endpoint:
         request = Request(self._services, scope, receive)
         if request.method in READS:
             request.refuse_body()
+        reply: Answer
         if request.method == "OPTIONS":
             reply = Reply(200, {}, ((b"allow", self._allow),))
         elif request.method in self._operations:
@@ -156,14 +158,16 @@ def setting(resource: Resource, change: Change, codes: Codes = ()) -> Operation:
     return Operation(run=run, form=Form.SET, resource=resource, codes=codes)
 
 
-def acting(resource: Resource, act: Act, form: Form, summary: str, codes: Codes = ()) -> Operation:
-    """POST that creates nothing that a path shows."""
+def acting(
+    resource: Resource, act: Act, form: Form, summary: str, codes: Codes = (), own: Own | None = None
+) -> Operation:
+    """POST that creates nothing that a path shows, or begins a job."""
 
-    async def run(request: Request) -> Reply:
-        read_write(resource, request.parameters(), "POST")
-        return await act(request, await request.values(resource))
+    async def run(request: Request) -> Answer:
+        query = read_write(resource, request.parameters(), "POST", own)
+        return await act(request, await request.values(resource), query)
 
-    return Operation(run=run, form=form, resource=resource, summary=summary, codes=codes)
+    return Operation(run=run, form=form, resource=resource, summary=summary, own=own or {}, codes=codes)
 
 
 def _changed(resource: Resource, request: Request, key: Any, query: WriteQuery) -> Reply:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.api.body import ClientGoneError, declares_body, header, parse_object, read_body, wait_for_disconnect
 from keystead.api.checking import check_body, masked, nested
-from keystead.api.hal import wants_arguments, wants_links, wants_pretty
+from keystead.api.hal import wants_arguments, wants_links, wants_octets, wants_pretty
 from keystead.api.query import read_parameters
 from keystead.api.values import UUID
 from keystead.core import errors
@@ -59,6 +59,11 @@ class Request:
     def hal(self) -> bool:
         """Whether the answer holds ``_links``."""
         return wants_links(header(self._scope, b"accept"))
+
+    @property
+    def octets(self) -> bool:
+        """Whether the answer is octets, where an operation has some."""
+        return wants_octets(header(self._scope, b"accept"))
 
     @property
     def arguments(self) -> bool:

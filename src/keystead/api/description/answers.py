@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keystead.api.declared import Form
 from keystead.api.description import schemas
 from keystead.api.description.schemas import listed, object_of
-from keystead.api.hal import HAL_TYPE, JSON_TYPE
+from keystead.api.hal import HAL_TYPE, JSON_TYPE, OCTETS_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
 
 _TYPES = (HAL_TYPE.decode(), JSON_TYPE.decode())
+_OCTETS = {OCTETS_TYPE.decode(): {"schema": {"type": "string", "contentMediaType": OCTETS_TYPE.decode()}}}
 _JOB = "job_started"
 _REFUSAL_HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 503: ("Retry-After",)}
 _OF_MANY = {Form.CHANGE_MANY, Form.REMOVE_MANY}
@@ -50,6 +51,7 @@ _SUCCESSES = {
     Form.SET: (_Success(200, "Changed.", ("empty",)),),
     Form.ACT: (_Success(200, "The object.", ("*",)),),
     Form.COMMAND: (_Success(201, "Done.", ("empty",)),),
+    Form.JOB: (_Success(201, "Done.", (_JOB,)), _Success(202, "The job runs.", (_JOB,))),
 }  # fmt: skip
 
 
@@ -68,8 +70,8 @@ def _body(operation: Operation) -> Schema | None:
     match operation.form:
         case Form.CREATE:
             return {"anyOf": [post, object_of({"records": listed(post)}, ["records"])]}
-        case Form.ACT | Form.COMMAND:
-            return post
+        case Form.ACT | Form.COMMAND | Form.JOB:
+            return post if any(field.post for field in resource.fields.values()) else None
         case Form.CHANGE | Form.SET:
             return patch
         case Form.CHANGE_MANY:
@@ -89,12 +91,16 @@ def reference(name: str) -> Schema:
 def successes(operation: Operation, examples: Iterable[Example]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The answers other than refusals, by status."""
     for success in _SUCCESSES[operation.form]:
-        names = [name for name in success.schemas if name != _JOB or may_be_job(operation)]
+        is_job = operation.form is Form.JOB or may_be_job(operation)
+        names = [name for name in success.schemas if name != _JOB or is_job]
         if operation.tried is not None and success.status == 200:
             names.append(f"{operation.tried.name}.list")
         if names:
             of_status = [example for example in examples if example.status == success.status]
-            yield str(success.status), answer(success.text, _any_of(operation, names), success.headers, of_status)
+            said = answer(success.text, _any_of(operation, names), success.headers, of_status)
+            if operation.octets:
+                said["content"] |= _OCTETS
+            yield str(success.status), said
     if operation.tried is not None and operation.form is Form.CREATE:
         yield "200", answer("What a dry run found.", reference(f"{operation.tried.name}.list"))
 

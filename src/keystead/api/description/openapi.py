@@ -60,6 +60,7 @@ _KINDS = {
     Form.SET: _Kind("Change {one}", "modify", ("write",), codes.BODY),
     Form.ACT: _Kind("", "create", ("write",), codes.POST),
     Form.COMMAND: _Kind("", "create", ("write",), codes.POST),
+    Form.JOB: _Kind("", "create", ("write",), (*codes.POST, *codes.JOB)),
 }
 _ALWAYS = (*codes.EVERY_CALL, *codes.PATH, *codes.WRITE)
 

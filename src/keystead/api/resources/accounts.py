@@ -238,7 +238,7 @@ async def _show(request: Request, _: Wanted) -> AccountView:
     return await request.services.accounts.get(request.call, _owner(request), request.path_text("name"))
 
 
-async def _set_password(request: Request, values: dict[str, Any]) -> Reply:
+async def _set_password(request: Request, values: dict[str, Any], _: WriteQuery) -> Reply:
     owner = values.get("owner", {})
     await request.services.accounts.set_password(
         request.call, values["name"], values["password"], owner.get("uuid"), owner.get("name")

@@ -22,6 +22,7 @@ from keystead.core.query import Read
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.api.values import Type
 
@@ -102,13 +103,13 @@ SIGNING_REQUESTS = Resource(
 )
 
 
-async def _sign(request: Request, values: dict[str, Any]) -> Reply:
+async def _sign(request: Request, values: dict[str, Any], _: WriteQuery) -> Reply:
     order = SigningOrder(**renamed(values))
     signed = await request.services.certificates.sign(request.call, request.path_uuid(), order)
     return Reply(200, {"public_certificate": signed})
 
 
-async def _request(request: Request, values: dict[str, Any]) -> Reply:
+async def _request(request: Request, values: dict[str, Any], _: WriteQuery) -> Reply:
     for plural in ("key_usages", "extended_key_usages"):
         words = values.pop(plural, ()) + values.pop(plural.removesuffix("s"), ())
         if words:
