@@ -1,8 +1,8 @@
 """Canaries: try one key server with them, on one connection, and look for those that are there already.
 
-A canary is a random object of ours that stays on its server for good: what becomes of it tells what becomes of keys. It
-is written under a name that says how it was tried, and looked for under that name before: so one whose answer never
-came, or that another node has just written, is taken for what it is. None is ever destroyed.
+A canary is an object of ours that stays on its server for good: what becomes of it tells what becomes of keys. It is
+written under a name that says how it was tried, and looked for under that name before: so one whose answer never came,
+or that another node has just written, is taken for what it is. None is ever destroyed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from keystead.core.keys.digests import agrees, digest
 from keystead.core.keys.keeping import DESTROYED_STATES
-from keystead.core.keys.learning import CANARY_BYTES, activates, after_refusal, after_taken, trial
+from keystead.core.keys.learning import (
+    RANDOM_BYTES,
+    activates,
+    after_refusal,
+    after_taken,
+    canary,
+    is_canary,
+    trial,
+)
 from keystead.core.keys.model import ServerProfile
 from keystead.core.keys.names import canary_name, parse, parts
-from keystead.core.secret import Secret
 from keystead.service.key_ports import Fault, KeyServerFault
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import KeyForm
     from keystead.core.keys.names import ObjectName
+    from keystead.core.secret import Secret
     from keystead.service.key_ports import ObjectSession
 
 T = TypeVar("T")
@@ -118,7 +126,7 @@ async def _placed(session: ObjectSession, subject: Subject) -> tuple[int, tuple[
     number = subject.first
     while True:
         try:
-            ids, material = await _tried(session, subject.name(number), number)
+            ids, material = await _tried(session, subject, number)
         except KeyServerFault as fault:
             following = _following(number, subject.first, fault.fault)
             if following is None:
@@ -135,13 +143,13 @@ def _following(number: int, first: int, fault: Fault) -> int | None:
     return after_refusal(number) if fault in NOT_TAKEN else None
 
 
-async def _tried(session: ObjectSession, name: ObjectName, number: int) -> tuple[tuple[str, ...], Secret]:
-    """Find the canary of this name or write it, and read it back."""
-    way = trial(number)
+async def _tried(session: ObjectSession, subject: Subject, number: int) -> tuple[tuple[str, ...], Secret]:
+    """Find the canary with this number or write it, and read it back."""
+    name, way = subject.name(number), trial(number)
     ids = await _find(session, name, way.form)
     if ids:
-        return ids, await _read_found(session, ids)
-    material = Secret(os.urandom(CANARY_BYTES))
+        return ids, await _read_found(session, subject, ids)
+    material = canary(subject.digest_key, subject.key_server, os.urandom(RANDOM_BYTES))
     information = str(name) if way.application_information else None
     try:
         ids = await session.register(str(name), material, way.form, application_information=information)
@@ -151,18 +159,24 @@ async def _tried(session: ObjectSession, name: ObjectName, number: int) -> tuple
         ids = await _find(session, name, way.form)  # refused, it may be, since another's has just arrived
         if not ids:
             raise
-        return ids, await _read_found(session, ids)
-    if (await session.get(ids)).reveal() != material.reveal():
+        return ids, await _read_found(session, subject, ids)
+    return ids, await _read(session, subject, ids)
+
+
+async def _read(session: ObjectSession, subject: Subject, ids: tuple[str, ...]) -> Secret:
+    """Read a canary back. What comes back changed is no way to keep a key."""
+    material = await session.get(ids)
+    if not is_canary(subject.digest_key, subject.key_server, material):
         raise KeyServerFault(Fault.REFUSED, DIFFERENT)
-    return ids, material
+    return material
 
 
-async def _read_found(session: ObjectSession, ids: tuple[str, ...]) -> Secret:
-    """Read a canary that was found; one that is not given out has but its name left."""
+async def _read_found(session: ObjectSession, subject: Subject, ids: tuple[str, ...]) -> Secret:
+    """Read a canary that was found; of one that is not given out only the name is left."""
     try:
-        return await session.get(ids)
+        return await _read(session, subject, ids)
     except KeyServerFault as fault:
-        if not fault.fault.answered:
+        if not fault.fault.answered or fault.reason == DIFFERENT:
             raise
         raise KeyServerFault(Fault.EXISTS, fault.reason) from fault
 
@@ -190,7 +204,7 @@ async def _gone(session: ObjectSession, profile: ServerProfile, fault: KeyServer
     for part in parts(name, profile.form) if name else ():
         if await _answered(session.locate(part)) != ():  # found, or Locate is refused
             return False
-    return True
+    return name is not None
 
 
 async def _located(session: ObjectSession, profile: ServerProfile) -> tuple[str, ...]:

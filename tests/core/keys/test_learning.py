@@ -10,13 +10,16 @@ import pytest
 from keystead.core.keys.learning import (
     LOST_LOOKS,
     LOST_S,
+    RANDOM_BYTES,
     ROUNDS,
     TRIALS,
     Trial,
     activates,
     after_refusal,
     after_taken,
+    canary,
     first_number,
+    is_canary,
     lost,
     same_canary,
     seeing,
@@ -25,6 +28,7 @@ from keystead.core.keys.learning import (
 )
 from keystead.core.keys.model import KeyForm, ServerProfile
 from keystead.core.keys.names import canary_name
+from keystead.core.secret import Secret
 
 THEN = datetime(2026, 3, 1, tzinfo=UTC)
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -77,6 +81,19 @@ def test_names_that_are_taken_are_passed_over(first: int) -> None:
             numbers.append(following)
         assert len(numbers) == ROUNDS
         assert {trial(number) for number in numbers} == {trial(start)}
+
+
+def test_a_canary_proves_itself() -> None:
+    """To whom has the digest key: of that server, and with every bit as it was written."""
+    key, random = Secret(bytes(range(32))), bytes(RANDOM_BYTES)
+    octets = canary(key, UUID, random).reveal()
+    assert len(octets) == 64
+    assert octets[:RANDOM_BYTES] == random
+    assert is_canary(key, UUID, Secret(octets))
+    assert not is_canary(key, "another server", Secret(octets))
+    assert not is_canary(Secret(bytes(32)), UUID, Secret(octets))
+    for spoiled in (b"", octets[:-1], octets + b"\0", *(octets[:at] + b"\xff" + octets[at + 1 :] for at in (0, 31))):
+        assert not is_canary(key, UUID, Secret(spoiled))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """How the abilities of a key server are found out: as what it takes a key, and what each answer means. Pure.
 
-A server is tried with canaries: random objects of ours that stay there. A canary's number says how it is tried, so that
-one whose Register was never answered can be looked for by name, and taken for what it is, by whoever comes next.
+A server is tried with canaries: objects of ours that stay there. A canary's number says how it is tried, and its bytes
+are random ones with their keyed digest: so one whose Register was never answered can be looked for by name, and proves
+to whoever comes next what it is.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.keys.digests import agrees, digest
 from keystead.core.keys.model import KeyForm
 from keystead.core.keys.names import parse
+from keystead.core.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from keystead.core.keys.model import ServerProfile
 
-CANARY_BYTES: Final = 64
+RANDOM_BYTES: Final = 32
+"""The random part of a canary. Whole, it is as long as the key of a volume."""
 
 ROUNDS: Final = 3
 """How many names may turn out to be taken before a server is given up: each time all ways are open again."""
@@ -66,6 +70,17 @@ def after_taken(number: int, first: int) -> int | None:
 
 def _round(number: int) -> int:
     return 1 + (number - 1) // len(TRIALS)
+
+
+def canary(digest_key: Secret, key_server: str, random: bytes) -> Secret:
+    """The material of a canary that is made of so many random bytes."""
+    return Secret(random + digest(digest_key, key_server, Secret(random)))
+
+
+def is_canary(digest_key: Secret, key_server: str, material: Secret) -> bool:
+    """Whether material is that of a canary of this server, each bit of it."""
+    octets = material.reveal()
+    return agrees(digest_key, key_server, Secret(octets[:RANDOM_BYTES]), octets[RANDOM_BYTES:])
 
 
 def activates(*, accepted: bool, state: str, operations: Iterable[int]) -> bool:
