@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import pytest
 import pytest_asyncio
 
+from keystead.core.errors import OntapError
 from keystead.core.keys import digests
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.model import KeyForm, KeyState, ServerProfile
@@ -40,7 +42,7 @@ from tests.peers.certificates import server_context
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from keystead.core.keys.model import Attempt, Copy, Key
+    from keystead.core.keys.model import Attempt, Copy, Key, Presence
     from keystead.kmip.responder import Responder
     from keystead.service.ports import Transaction
     from tests.peers.fixtures import Pki
@@ -49,6 +51,10 @@ if TYPE_CHECKING:
 CALL = Call(Caller("admin", Role.ADMIN, "127.0.0.1"), "POST", "/api/test")
 SECONDARY = "::1"
 """A secondary's host, as tests may connect to: its primary's port, on the other loopback address."""
+
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For tests of what depends on key servers only: one engine is enough."""
 
 
 class ShiftedClock:
@@ -102,6 +108,12 @@ class KeyNode:
     async def create(self, key_manager: str, name: str = "a key", *, call: Call = CALL, **fields: Any) -> Key:
         """Create a key, as a call does."""
         return await self.writer.create(call, key_manager, NewKey(name, **fields))
+
+    async def refused(self, key_manager: str, name: str = "a key", **fields: Any) -> OntapError:
+        """The error of a creation."""
+        with pytest.raises(OntapError) as raised:
+            await self.create(key_manager, name, **fields)
+        return raised.value
 
 
 class KeyWorld:
@@ -251,6 +263,10 @@ class KeyWorld:
         places = {uuid: number for number, uuid in enumerate(order)}
         return tuple(sorted(found, key=lambda copy: (copy.attempt, places.get(copy.key_server, len(order)), copy.host)))
 
+    async def presences(self, key: str) -> list[Presence]:
+        """What is known of a key's copies, in their order."""
+        return [copy.presence for copy in await self.copies(key)]
+
     async def stored_keys(self, key_manager: str) -> list[tuple[str, str, str]]:
         """Uuid, name and state of all keys that ever were, by uuid."""
         found = await self.store.read(lambda tx: tx.keys_in(key_manager, tuple(KeyState), "", 1000))
@@ -261,6 +277,21 @@ def asked(server: KmipServer, operation: Operation | None = None) -> list[str]:
     """The names of the operations that came to a scripted key server, in order; or of one of them."""
     came = [Operation(item.operation) for request in server.requests for item in request.batch_item if item.operation]
     return [each.name for each in came if operation in {None, each}]
+
+
+def nothing_was_ended(*servers: KmipServer) -> bool:
+    """Whether no server was asked to end an object."""
+    return not any({"REVOKE", "DESTROY"} & set(asked(server)) for server in servers)
+
+
+def full(server: KmipServer) -> None:
+    """From now on it takes no more objects."""
+    server.responder.capacity = 0
+
+
+def lying(server: KmipServer) -> None:
+    """From now on it returns other bytes than it was given."""
+    server.responder.lying = True
 
 
 def held(server: KmipServer) -> dict[str, list[bytes]]:

@@ -1,55 +1,31 @@
-"""Creating keys on sound servers and on servers that fail: committed with enough proven copies, else aborted."""
+"""Creating keys: what is sent and stored, how many copies are enough, and who may create which key."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys import creating
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, KeyType, Presence, Purpose
-from keystead.core.keys.names import object_name
+from keystead.core.keys.names import ObjectKind, object_name
+from keystead.core.model import Role
 from keystead.core.secret import Secret
-from keystead.kmip.enums import Operation, ResultReason
-from keystead.kmip.testing import close, delay, garbage, reset, silence
-from tests.service.keyworlds import KeyNode, KeyWorld, asked, held
+from keystead.kmip.enums import Operation
+from keystead.kmip.responder import cluster
+from keystead.service.context import Call, Caller
+from tests.service.keyworlds import asked, full, held, on_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from keystead.kmip.testing import Exchange
+    from tests.service.keyworlds import KeyWorld
 
-    from keystead.kmip.testing import Exchange, KeyServer
-
-PRESENT, MISSING, SENT, DIFFERENT, UNKNOWN = (
-    Presence.PRESENT,
-    Presence.MISSING,
-    Presence.SENT,
-    Presence.DIFFERENT,
-    Presence.UNKNOWN,
-)
+PRESENT, SENT = Presence.PRESENT, Presence.SENT
 MATERIAL = bytes(range(64))
-REGISTER, GET, LOCATE, ACTIVATE = Operation.REGISTER, Operation.GET, Operation.LOCATE, Operation.ACTIVATE
-
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""What depends on key servers only is tested on one engine."""
-
-
-async def refused(node: KeyNode, key_manager: str, name: str = "a key", **fields: Any) -> OntapError:
-    """The error of a creation."""
-    with pytest.raises(OntapError) as raised:
-        await node.create(key_manager, name, **fields)
-    return raised.value
-
-
-async def presences(world: KeyWorld, key: str) -> list[Presence]:
-    """What is known of a key's copies, by server."""
-    return [copy.presence for copy in await world.copies(key)]
-
-
-def nothing_was_ended(*servers: KeyServer) -> bool:
-    """Whether no server was asked to end an object."""
-    return not any({"REVOKE", "DESTROY"} & set(asked(server)) for server in servers)
-
+REGISTER = Operation.REGISTER
 
 # --- on sound servers ---
 
@@ -106,7 +82,7 @@ async def test_the_intent_precedes_the_first_packet(key_world: KeyWorld) -> None
         key = await key_world.named(manager)
         assert key is not None
         seen.append((key.state, [each.state for each in await key_world.attempts(key.uuid)]))
-        assert await presences(key_world, key.uuid) == [SENT, SENT]
+        assert await key_world.presences(key.uuid) == [SENT, SENT]
         await exchange.stream.send(exchange.answer)
 
     servers = await key_world.start(2)
@@ -134,7 +110,7 @@ async def test_servers_that_keep_keys_otherwise(key_world: KeyWorld) -> None:
         ("", 2),
         ("", 2),
     ]
-    error = await refused(node, manager, "", key_type=KeyType.NSE_AK, material=Secret(b"a passphrase of 24 bytes"))
+    error = await node.refused(manager, "", key_type=KeyType.NSE_AK, material=Secret(b"a passphrase of 24 bytes"))
     assert error.kind is errors.NOT_PUSHED
     assert [value for name, value in error.arguments if name == "reason"] == 2 * ["key_length_not_supported"]
 
@@ -142,81 +118,166 @@ async def test_servers_that_keep_keys_otherwise(key_world: KeyWorld) -> None:
 # --- how many copies ---
 
 
-class Fault(NamedTuple):
-    """What a server does, what is known of its copy afterwards, and the reason that is told."""
-
-    name: str
-    begin: Callable[[KeyServer], object]
-    presence: Presence
-    reason: str
-
-
-def full(server: KeyServer) -> None:
-    """It takes no more objects."""
-    server.responder.capacity = 0
-
-
-def lying(server: KeyServer) -> None:
-    """It returns other bytes than it was given."""
-    server.responder.lying = True
-
-
-def refusing(operation: Operation, reason: ResultReason) -> Callable[[KeyServer], None]:
-    """It refuses an operation."""
-    return lambda server: server.responder.refusals.update({operation: reason})
-
-
-def when_asked(operation: Operation, fault: object) -> Callable[[KeyServer], None]:
-    """It fails instead of doing something."""
-    return lambda server: server.request_faults.update({operation: fault})  # type: ignore[dict-item]
-
-
-FAULTS = [
-    Fault("silent", when_asked(REGISTER, silence), SENT, "no_answer"),
-    Fault("resetting", when_asked(REGISTER, reset), SENT, "connection_closed"),
-    Fault("closing", when_asked(REGISTER, close), SENT, "connection_closed"),
-    Fault("garbage", when_asked(REGISTER, garbage(b"HTTP/1.1 400 Bad Request\r\n\r\n")), SENT, "malformed_answer"),
-    Fault("full", full, MISSING, "general_failure"),
-    Fault("lying", lying, DIFFERENT, "different_material"),
-    Fault("denied", refusing(REGISTER, ResultReason.PERMISSION_DENIED), MISSING, "permission_denied"),
-    Fault("unreadable", refusing(GET, ResultReason.PERMISSION_DENIED), UNKNOWN, "permission_denied"),
-    Fault("deaf", when_asked(GET, silence), UNKNOWN, "no_answer"),
-]
-
-
 @on_sqlite
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_servers_that_fail(key_world: KeyWorld, fault: Fault) -> None:
-    """One of three does not matter, two are one too many, and of three no key remains; nothing is ever ended."""
-    servers = await key_world.start(3)
-    manager = await key_world.key_manager(*servers, create_remove_timeout=0)
-    node = await key_world.node()
-    addresses = [str(server.address) for server in await key_world.servers(manager)]
-    fault.begin(servers[0])
-    key = await node.create(manager, "one fails")
-    assert key.state is KeyState.COMMITTED
-    assert (await presences(key_world, key.uuid))[1:] == [PRESENT, PRESENT]
-    assert (await presences(key_world, key.uuid))[0] is fault.presence
-    for number, kind in ((1, errors.TOO_FEW_COPIES), (2, errors.NOT_PUSHED)):
-        fault.begin(servers[number])
-        error = await refused(node, manager, f"{number + 1} fail")
-        failed = [pair for each in addresses[: number + 1] for pair in (("server", each), ("reason", fault.reason))]
-        assert (error.kind, list(error.arguments)) == (kind, failed)
-        assert await key_world.named(manager, f"{number + 1} fail") is None
-    states = sorted(state for _, _, state in await key_world.stored_keys(manager))
-    assert states == ["aborted", "aborted", "committed"]
-    assert nothing_was_ended(*servers)
-
-
-@on_sqlite
-async def test_answers_that_were_lost(key_world: KeyWorld) -> None:
-    """A Register that was done, and whose answer did not come, is found by its name and proven: it is a copy."""
-    servers = await key_world.start(4)
-    for server, fault in zip(servers, (reset, close, garbage(b"nonsense"), delay(0.05)), strict=True):
-        server.faults[REGISTER] = fault
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+async def test_as_many_as_the_default_asks_for(key_world: KeyWorld, count: int) -> None:
+    """A majority of the primaries, and two of two: with fewer there is no key, however many there are."""
+    servers = await key_world.start(count)
     manager = await key_world.key_manager(*servers)
     node = await key_world.node()
+    enough = count // 2 + 1
+    for dead in range(count + 1):
+        if dead:
+            full(servers[dead - 1])
+        if count - dead >= enough:
+            key = await node.create(manager, f"{dead} dead")
+            assert (await key_world.presences(key.uuid)).count(PRESENT) == count - dead
+        else:
+            error = await node.refused(manager, f"{dead} dead")
+            assert error.kind is (errors.NOT_PUSHED if dead == count else errors.TOO_FEW_COPIES)
+    held_now = [set(held(server)) for server in servers]
+    assert held_now[-1] >= held_now[0]
+
+
+@on_sqlite
+async def test_the_policy(key_world: KeyWorld) -> None:
+    """It may ask for more than a majority or less, and for more than there are: then there is no key."""
+    servers = await key_world.start(3)
+    node = await key_world.node()
+    for wanted, sound, made in ((1, 1, True), (3, 2, False), (3, 3, True), (4, 3, False)):
+        for server in servers[sound:]:
+            full(server)
+        manager = await key_world.key_manager(*servers, min_copies=wanted)
+        if made:
+            await node.create(manager)
+        else:
+            assert (await node.refused(manager)).kind is errors.TOO_FEW_COPIES
+        for server in servers:
+            server.responder.capacity = None
+
+
+@on_sqlite
+@pytest.mark.parametrize("declared", [True, False])
+async def test_two_primaries_that_are_one_cluster(key_world: KeyWorld, declared: bool) -> None:
+    """They are one domain, declared or found out: with the third one dead there are two copies in one domain."""
+    members, _ = cluster(2)
+    servers = await key_world.start(3, members)
+    site = {"replication_domain": "site"}
+    manager = await key_world.key_manager(*servers, each={0: site, 1: site} if declared else {}, min_copies=2)
+    if not declared:
+        await key_world.know(manager, sees={0: [1]})
+    node = await key_world.node()
     key = await node.create(manager)
-    assert await presences(key_world, key.uuid) == 4 * [PRESENT]
-    assert [asked(server, REGISTER) for server in servers] == 4 * [["REGISTER"]]
-    assert [len(server.responder.objects) for server in servers] == [1, 1, 1, 1]
+    assert await key_world.presences(key.uuid) == 3 * [PRESENT]
+    full(servers[2])
+    assert (await node.refused(manager, "b")).kind is errors.TOO_FEW_COPIES
+    servers[2].responder.capacity = None
+    full(servers[0])
+    key = await node.create(manager, "c")
+    assert (await key_world.presences(key.uuid))[1:] == [PRESENT, PRESENT]
+
+
+@on_sqlite
+async def test_servers_of_which_nothing_is_known(key_world: KeyWorld) -> None:
+    """Nothing is sent to them, nor to anybody when the others are too few; the reason says so."""
+    servers = await key_world.start(3)
+    manager = await key_world.key_manager(*servers)
+    rows = await key_world.servers(manager)
+    node = await key_world.node()
+    await key_world.store.write(lambda tx: tx.delete_profile(rows[0].uuid))
+    key = await node.create(manager)
+    assert [copy.key_server for copy in await key_world.copies(key.uuid)] == [row.uuid for row in rows[1:]]
+    for number, kind in ((1, errors.TOO_FEW_COPIES), (2, errors.NOT_PUSHED)):
+        await key_world.store.write(lambda tx, row=rows[number]: tx.delete_profile(row.uuid))  # type: ignore[misc]
+        before = [len(server.requests) for server in servers]
+        error = await node.refused(manager, "b")
+        unknown = [(("server", str(row.address)), ("reason", "not_reached")) for row in rows[: number + 1]]
+        assert (error.kind, list(error.arguments)) == (kind, [pair for both in unknown for pair in both])
+        assert [len(server.requests) for server in servers] == before
+        assert await key_world.named(manager, "b") is None
+
+
+@on_sqlite
+async def test_what_is_written_beside_a_copy(key_world: KeyWorld) -> None:
+    """The descriptor lies under a name of its own beside each copy, where Secret Data can be; its object is noted."""
+    servers = await key_world.start(2)
+    manager = await key_world.key_manager(*servers)
+    pair = (await key_world.know(manager))[1]
+    await key_world.store.write(lambda tx: tx.put_profile(replace(pair, form=KeyForm.SYMMETRIC_KEY_PAIR)))
+    node = await key_world.node(describe=lambda key, *_: key.name.encode())
+    key = await node.create(manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    first, second = await key_world.copies(key.uuid)
+    assert held(servers[0])[str(object_name(attempt, ObjectKind.DESCRIPTOR))] == [b"a key"]
+    assert {*first.unique_identifiers, first.descriptor} == set(servers[0].responder.objects)
+    assert (second.descriptor, len(held(servers[1]))) == ("", 2)
+
+
+# --- who may create, and what is told ---
+
+VSADMIN = Caller("vsadmin", Role.VSADMIN, "127.0.0.1")
+
+
+@on_sqlite
+async def test_an_svms_key_in_the_clusters_key_manager(key_world: KeyWorld) -> None:
+    """An SVM's account creates its own key there, and hears of no server when that fails."""
+    servers = await key_world.start(1)
+    manager = await key_world.key_manager(*servers, of_cluster=True)
+    svm, other = await key_world.home.svm(), await key_world.home.svm()
+    node = await key_world.node()
+    call = Call(replace(VSADMIN, svm=svm), "POST", "/api/test", scope=svm)
+    key = await node.create(manager, call=call)
+    assert key.svm == svm
+    with pytest.raises(OntapError) as raised:
+        await node.create(manager, "b", call=call, svm=other)
+    assert (raised.value.kind, raised.value.target) == (errors.INVALID_VALUE, "svm")
+    full(servers[0])
+    with pytest.raises(OntapError) as raised:
+        await node.create(manager, "c", call=call)
+    assert (raised.value.kind, list(raised.value.arguments)) == (errors.NOT_PUSHED, [])
+    own = await key_world.key_manager(*servers, svm=other)
+    with pytest.raises(OntapError) as raised:
+        await node.create(own, call=call)
+    assert raised.value.kind is errors.ENTRY_NOT_FOUND
+
+
+@on_sqlite
+async def test_what_an_svms_account_is_told_of_its_own_servers(key_world: KeyWorld) -> None:
+    """Which failed, and no reason."""
+    (server,) = await key_world.start(1)
+    svm = await key_world.home.svm()
+    manager = await key_world.key_manager(server, svm=svm)
+    full(server)
+    node = await key_world.node()
+    error = await node.refused(manager, call=Call(replace(VSADMIN, svm=svm), "POST", "/api/test", scope=svm))
+    assert list(error.arguments) == [("server", f"127.0.0.1:{server.port}")]
+
+
+@on_sqlite
+async def test_at_most_128_authentication_keys(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that hold a name are counted, here with a lower limit; aborted ones are not."""
+    monkeypatch.setattr(creating, "AUTH_KEY_LIMIT", 2)
+    (server,) = await key_world.start(1)
+    manager = await key_world.key_manager(server, of_cluster=True)
+    node = await key_world.node()
+    await node.create(manager, "volume")
+    full(server)
+    assert (await node.refused(manager, "", key_type=KeyType.NSE_AK)).kind is errors.NOT_PUSHED
+    server.responder.capacity = None
+    for _ in range(2):
+        await node.create(manager, "", key_type=KeyType.NSE_AK)
+    assert (await node.refused(manager, "", key_type=KeyType.NSE_AK)).kind is errors.AUTH_KEY_LIMIT
+    await node.create(manager, "another volume")
+
+
+async def test_a_name_is_taken_once(key_world: KeyWorld) -> None:
+    """A repeat hears which key has it; nothing is sent for it. In another key manager the name is free."""
+    servers = await key_world.start(1)
+    manager, other = await key_world.key_manager(*servers), await key_world.key_manager(*servers)
+    node = await key_world.node()
+    key = await node.create(manager)
+    error = await node.refused(manager)
+    assert (error.kind, error.target) == (errors.DUPLICATE_ENTRY, "name")
+    assert list(error.arguments) == [("key_id", key.key_id), ("name", "a key")]
+    assert (await node.create(other)).name == "a key"
+    assert asked(servers[0], REGISTER) == 2 * ["REGISTER"]
