@@ -490,3 +490,17 @@ cluster_keys = Table(
     _text("public"),
     Column("sealed", LargeBinary, nullable=False),
 )
+
+# `document` is the signed report as it is given out.
+key_reports = Table(
+    "key_reports",
+    metadata,
+    _text("uuid", primary_key=True),
+    _text("key_manager", ForeignKey("key_managers.uuid", ondelete="CASCADE"), index=True),
+    _text("kind"),
+    Column("time", UtcTimestamp, nullable=False),
+    _integer("keys"),
+    _integer("unreadable"),
+    _integer("failed"),
+    _text("document"),
+)

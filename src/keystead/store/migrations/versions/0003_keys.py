@@ -204,6 +204,22 @@ def upgrade() -> None:
         _bytes("sealed"),
         sa.PrimaryKeyConstraint("name", name="pk_cluster_keys"),
     )
+    op.create_table(
+        "key_reports",
+        _text("uuid"),
+        _text("key_manager"),
+        _text("kind"),
+        _time("time"),
+        _integer("keys"),
+        _integer("unreadable"),
+        _integer("failed"),
+        _text("document"),
+        sa.ForeignKeyConstraint(
+            ["key_manager"], ["key_managers.uuid"], name="fk_key_reports_key_manager", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("uuid", name="pk_key_reports"),
+    )
+    op.create_index("ix_key_reports_key_manager", "key_reports", ["key_manager"])
     _begin()
     _compare_text_by_bytes()
 

@@ -1,0 +1,117 @@
+"""What is proven of keys, counted by the servers that hold it, and the signed reports of proofs and drills."""
+
+# ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
+from __future__ import annotations
+
+from functools import cache, reduce
+from itertools import groupby
+from operator import add, attrgetter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, bindparam, case, delete, func, insert, select
+
+from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.model import AttemptState, Presence
+from keystead.core.keys.report import KeyReport, ReportKind
+from keystead.core.keys.survival import Cover
+from keystead.store import tables
+from keystead.store.statements import Statements, columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Row, Select
+
+_keys = tables.keys.c
+_attempts = tables.key_attempts.c
+_copies = tables.key_copies.c
+_reports = tables.key_reports.c
+
+_REPORTS = (
+    select(tables.key_reports)
+    .where(_reports.key_manager == bindparam("k"))
+    .order_by(_reports.time.desc(), _reports.uuid)
+)
+_REPORT = select(tables.key_reports).where(_reports.uuid == bindparam("u"), _reports.key_manager == bindparam("k"))
+_BEYOND = (
+    select(_reports.uuid)
+    .where(_reports.key_manager == bindparam("k"))
+    .order_by(_reports.time.desc(), _reports.uuid)
+    .limit(2**31 - 1)
+    .offset(bindparam("keep"))
+)
+_DROP_BEYOND = delete(tables.key_reports).where(_reports.uuid.in_(_BEYOND.subquery().select()))
+
+
+@cache
+def _covers(servers: int) -> Select[Any]:
+    """Count keys by which of so many servers (``s0``, ``s1``, ...) hold a proven copy, with the first ids of each.
+
+    One pass: per key a bit for each server that holds it and since when it is proven there, then the groups, numbered
+    within by key id.
+    """
+    numbers = range(servers)
+    here = [_copies.key_server == bindparam(f"s{number}") for number in numbers]
+    committed = and_(_attempts.key == _keys.uuid, _attempts.state == AttemptState.COMMITTED.value)
+    proven = and_(
+        _copies.key == _attempts.key, _copies.attempt == _attempts.number, _copies.presence == Presence.PRESENT.value
+    )
+    per_key = (
+        select(
+            _keys.key_id,
+            reduce(add, (func.max(case((here[number], 2**number), else_=0)) for number in numbers)).label("holders"),
+            *(func.max(case((here[number], _copies.proven))).label(f"proven{number}") for number in numbers),
+        )
+        .select_from(tables.keys.outerjoin(tables.key_attempts, committed).outerjoin(tables.key_copies, proven))
+        .where(_keys.key_manager == bindparam("k"), _keys.state.in_([state.value for state in KEPT]))
+        .group_by(_keys.uuid, _keys.key_id)
+        .subquery()
+    )
+    group = per_key.c.holders
+    ranked = select(
+        group,
+        per_key.c.key_id,
+        func.row_number().over(partition_by=group, order_by=per_key.c.key_id).label("place"),
+        func.count().over(partition_by=group).label("keys"),
+        *(
+            func.min(per_key.c[f"proven{number}"]).over(partition_by=group).label(f"oldest{number}")
+            for number in numbers
+        ),
+    ).subquery()
+    return select(ranked).where(ranked.c.place <= bindparam("limit")).order_by(ranked.c.holders, ranked.c.place)
+
+
+class KeyProofRows(Statements):
+    """What is proven, and the reports of that."""
+
+    def covers(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[Cover, ...]:
+        asked = servers or ("",)
+        bound = {"k": key_manager, "limit": limit} | {f"s{number}": uuid for number, uuid in enumerate(asked)}
+        rows = self.all(_covers(len(asked)), bound, lambda row: row)
+        return tuple(_cover(asked, holders, list(group)) for holders, group in groupby(rows, attrgetter("holders")))
+
+    def add_key_report(self, report: KeyReport, *, keep: int) -> None:
+        self.change(insert(tables.key_reports), columns_of(tables.key_reports, report) | {"kind": report.kind.value})
+        self.change(_DROP_BEYOND, {"k": report.key_manager, "keep": keep})
+
+    def key_reports(self, key_manager: str) -> tuple[KeyReport, ...]:
+        return self.all(_REPORTS, {"k": key_manager}, _report)
+
+    def key_report(self, key_manager: str, uuid: str) -> KeyReport | None:
+        return self.one(_REPORT, {"k": key_manager, "u": uuid}, _report)
+
+
+def _cover(servers: Sequence[str], holders: int, rows: Sequence[Row[Any]]) -> Cover:
+    """A group of keys out of its first rows; ``holders`` has a bit for each server, by its place."""
+    first = rows[0]._mapping
+    oldest = {uuid: first[f"oldest{number}"] for number, uuid in enumerate(servers)}
+    return Cover(
+        servers=frozenset(uuid for number, uuid in enumerate(servers) if holders >> number & 1),
+        keys=int(first["keys"]),
+        oldest={uuid: time for uuid, time in oldest.items() if time is not None},
+        key_ids=tuple(row.key_id for row in rows),
+    )
+
+
+def _report(row: Row[Any]) -> KeyReport:
+    return KeyReport(**dict(row._mapping) | {"kind": ReportKind(row.kind)})

@@ -1,0 +1,135 @@
+"""What is proven of keys, counted in the database, and the reports that are kept, on both engines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from keystead.core.keys.model import AttemptState, KeyState, Presence, Purpose
+from keystead.core.keys.report import KeyReport, ReportKind
+from keystead.core.keys.survival import Cover
+from keystead.service.ports import StoreError
+from tests.store import samples
+from tests.store.keys import attempt, copy, key
+from tests.store.samples import NOON, OTHER_SVM
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keystead.service.ports import Transaction
+    from keystead.store import SqlStore
+
+EARLIER = NOON - timedelta(days=1)
+
+
+def kept(tx: Transaction, uuid: str, *copies: tuple[str, datetime], state: KeyState = KeyState.COMMITTED) -> None:
+    """Store a key with proven copies."""
+    tx.add_key(key(uuid, state=state))
+    tx.add_attempt(attempt(uuid, state=AttemptState.COMMITTED))
+    made = [copy(uuid, server, presence=Presence.PRESENT, proven=proven) for server, proven in copies]
+    tx.put_copies(made, new=True)
+
+
+def by_servers(covers: tuple[Cover, ...]) -> dict[str, Cover]:
+    """The groups, by the servers that hold them."""
+    assert len({cover.servers for cover in covers}) == len(covers)
+    return {"".join(sorted(cover.servers)): cover for cover in covers}
+
+
+async def test_keys_are_counted_by_the_servers_that_hold_them(filled: SqlStore) -> None:
+    """With the oldest proof on each server, and the first ids up to a limit; retired keys too."""
+
+    def fill(tx: Transaction) -> None:
+        kept(tx, "k3", ("a", NOON), ("b", EARLIER))
+        kept(tx, "k1", ("b", NOON), ("a", NOON), state=KeyState.RETIRED)
+        kept(tx, "k2", ("a", NOON), ("b", NOON))
+        kept(tx, "k4", ("c", EARLIER))
+        kept(tx, "k5")
+
+    await filled.write(fill)
+    found = by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a", "b", "c", "d"], 2)))
+    assert found == {
+        "ab": Cover(frozenset("ab"), 3, {"a": NOON, "b": EARLIER}, ("id of k1", "id of k2")),
+        "c": Cover(frozenset("c"), 1, {"c": EARLIER}, ("id of k4",)),
+        "": Cover(frozenset(), 1, {}, ("id of k5",)),
+    }
+    fewer = by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a"], 10)))
+    assert {holders: cover.keys for holders, cover in fewer.items()} == {"a": 3, "": 2}
+    (none,) = await filled.read(lambda tx: tx.covers("km-1", [], 10))
+    assert (none.servers, none.keys, len(none.key_ids)) == (frozenset(), 5, 5)
+    assert await filled.read(lambda tx: tx.covers("km-2", ["a"], 10)) == ()
+
+
+@pytest.mark.parametrize("presence", [each for each in Presence if each is not Presence.PRESENT])
+async def test_only_proven_copies_count(filled: SqlStore, presence: Presence) -> None:
+    """Whatever else is known of a copy."""
+
+    def fill(tx: Transaction) -> None:
+        kept(tx, "k1", ("a", NOON))
+        tx.put_copies([copy("k1", "b", presence=presence, proven=NOON)], new=True)
+
+    await filled.write(fill)
+    assert set(by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a", "b"], 10)))) == {"a"}
+
+
+@pytest.mark.parametrize("state", [AttemptState.PENDING, AttemptState.ABORTED])
+async def test_only_copies_of_committed_attempts_count(filled: SqlStore, state: AttemptState) -> None:
+    """What an attempt has written that may still be aborted, or was, will be destroyed."""
+
+    def fill(tx: Transaction) -> None:
+        kept(tx, "k1", ("a", NOON))
+        tx.add_attempt(attempt("k1", 2, state=state, purpose=Purpose.COPY))
+        tx.put_copies([copy("k1", "b", attempt=2, presence=Presence.PRESENT, proven=NOON)], new=True)
+
+    await filled.write(fill)
+    assert set(by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a", "b"], 10)))) == {"a"}
+
+
+@pytest.mark.parametrize("state", [each for each in KeyState if each not in (KeyState.COMMITTED, KeyState.RETIRED)])
+async def test_only_keys_that_are_kept_count(filled: SqlStore, state: KeyState) -> None:
+    """One that is not acknowledged yet, or that ends, has nothing to survive."""
+    await filled.write(lambda tx: kept(tx, "k1", ("a", NOON), state=state))
+    assert await filled.read(lambda tx: tx.covers("km-1", ["a"], 10)) == ()
+
+
+async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: SqlStore) -> None:
+    """Of two attempts, or of the primary and a secondary; one whose proof has no time counts all the same."""
+
+    def fill(tx: Transaction) -> None:
+        kept(tx, "k1", ("a", EARLIER))
+        more: dict[str, Any] = {"presence": Presence.PRESENT}
+        tx.put_copies([copy("k1", "a", host="h", proven=NOON, **more), copy("k1", "b", **more)], new=True)
+
+    await filled.write(fill)
+    (found,) = await filled.read(lambda tx: tx.covers("km-1", ["a", "b"], 10))
+    assert found == Cover(frozenset("ab"), 1, {"a": NOON}, ("id of k1",))
+
+
+def made(number: int, manager: str = "km-1") -> KeyReport:
+    """A report; later ones have greater numbers."""
+    time = NOON + timedelta(seconds=number)
+    return KeyReport(f"report-{manager}-{number}", manager, ReportKind.PROOF, time, 5, 2, 3, f"document {number}")
+
+
+async def test_reports_come_back_and_the_newest_are_kept(filled: SqlStore) -> None:
+    """Of each key manager its own; they go with it."""
+    await filled.write(lambda tx: tx.add_key_manager(samples.key_manager("km-2", OTHER_SVM)))
+    drill = replace(made(0, "km-2"), kind=ReportKind.REBOOT_DRILL)
+    await filled.write(lambda tx: tx.add_key_report(drill, keep=1))
+    for number in (2, 4, 3, 1):
+        await filled.write(lambda tx: tx.add_key_report(made(number), keep=2))  # noqa: B023 - run at once
+    assert await filled.read(lambda tx: (tx.key_reports("km-1"), tx.key_reports("km-2"))) == (
+        (made(4), made(3)),
+        (drill,),
+    )
+    assert await filled.read(lambda tx: (tx.key_report("km-1", made(3).uuid), tx.key_report("km-1", drill.uuid))) == (
+        made(3),
+        None,
+    )
+    with pytest.raises(StoreError):
+        await filled.write(lambda tx: tx.add_key_report(made(1, "absent"), keep=2))
+    await filled.write(lambda tx: tx.delete_key_manager("km-2"))
+    assert await filled.read(lambda tx: tx.key_reports("km-2")) == ()
