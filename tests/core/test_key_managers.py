@@ -24,6 +24,7 @@ from keystead.core.key_managers import (
     plan_create,
     serving,
 )
+from keystead.core.keys.model import KeyState
 from keystead.core.model import Certificate, CertificateType, Cluster, KeyManager, Node, Release
 from tests.core.factories import CLUSTER, NODE, VS0, VS1, certificate, key_manager, new, server, state
 
@@ -103,6 +104,9 @@ def old_node(release: str) -> tuple[Node, ...]:
 
 CREATION_REFUSED: dict[str, tuple[CreateState, NewKeyManager, ErrorKind, str | None]] = {
     "exists": (replace(GIVEN, existing=key_manager()), ASKED, errors.KEY_MANAGER_EXISTS, None),
+    "the cluster's has keys of the SVM": (
+        replace(GIVEN, keys_at_cluster=1), ASKED, errors.KEYS_AT_CLUSTER, None,
+    ),
     "the cluster's exists": (
         replace(OF_CLUSTER, existing=key_manager(None)), ASKED, errors.ADMIN_SVM_HAS_KEY_MANAGER, None,
     ),
@@ -167,7 +171,8 @@ def test_creation_refused(case: tuple[CreateState, NewKeyManager, ErrorKind, str
     """Each rule broken gives its code."""
     given, asked, kind, target = case
     error = refused(kind, target, lambda: plan_create(given, asked, "new"))
-    assert dict(error.arguments) == ({"key_manager": "km"} if given.existing else {})
+    said = {"key_manager": "km"} if given.existing else {}
+    assert dict(error.arguments) == said | ({"keys": "1"} if given.keys_at_cluster else {})
 
 
 def test_creation_accepted() -> None:
@@ -295,10 +300,11 @@ def test_what_is_blamed(asked: KeyManagerChange, of_ca: str, of_others: str) -> 
 # --- delete, serve ---
 
 
-def test_an_inactive_one_is_not_deleted_as_a_key_manager() -> None:
-    """65536828: it is no enabled one."""
-    check_delete(key_manager())
-    refused(errors.NOT_ENABLED, None, lambda: check_delete(key_manager(None, enabled=False)))
+def test_what_is_not_deleted() -> None:
+    """65536828 for one that is not enabled, 65536867 for one with keys; what is left of keys that ended is no key."""
+    check_delete(key_manager(), {KeyState.PURGED: 2})
+    refused(errors.NOT_ENABLED, None, lambda: check_delete(key_manager(None, enabled=False), {}))
+    refused(errors.KEYS_IN_USE, None, lambda: check_delete(key_manager(), {KeyState.RETIRED: 1}))
 
 
 def test_who_serves_an_svm() -> None:

@@ -299,7 +299,7 @@ async def test_a_server_is_walked_by_whole_keys(filled: SqlStore) -> None:
 
 
 async def test_copies_of_aborted_attempts_are_found(filled: SqlStore) -> None:
-    """Of the incarnation that is asked for, unless they are destroyed."""
+    """Of the key manager and the incarnation that are asked for, unless they are destroyed; a slice of them."""
     attempts = [
         attempt(number=1, state=AttemptState.ABORTED),
         attempt(number=2, state=AttemptState.COMMITTED),
@@ -309,9 +309,9 @@ async def test_copies_of_aborted_attempts_are_found(filled: SqlStore) -> None:
     copies = [copy(attempt=number) for number in (1, 2, 3, 4)]
     copies += [copy(server="server-2", presence=Presence.DESTROYED), copy(server="server-3", presence=Presence.PRESENT)]
     await filled.write(lambda tx: put(tx, [key()], attempts, copies))
-    found = await filled.read(lambda tx: (tx.aborted_copies("inc-1", 9), tx.aborted_copies("inc-1", 1)))
-    assert found == ((copies[0], copies[5]), (copies[0],))
-    assert await filled.read(lambda tx: tx.aborted_copies("inc-1", 9, after="key-1")) == ()
+    asked = (("km-1", "", 9), ("km-1", "", 1), ("km-1", "key-1", 9), ("km-2", "", 9))
+    found = await filled.read(lambda tx: [tx.aborted_copies(km, "inc-1", after, limit) for km, after, limit in asked])
+    assert found == [(copies[0], copies[5]), (copies[0],), (), ()]
 
 
 async def test_copies_about_which_something_is_open_are_found(filled: SqlStore) -> None:
@@ -359,6 +359,20 @@ async def test_dropped_keys_take_their_rows_along(filled: SqlStore) -> None:
         return [tx.keys(both), tx.attempts(both), tx.copies(both), tx.receipts(both)]
 
     assert await filled.read(ask) == [(key(),), (attempt(),), (copy(),), (receipt("key-2"),)]
+
+
+async def test_keys_of_an_svm_are_dropped(filled: SqlStore) -> None:
+    """Whatever key manager they are in; those of others and those that live stay."""
+    gone = [key("key-2", state=KeyState.PURGED), key("key-3", state=KeyState.ABORTED, key_manager="km-2")]
+    other = key("key-4", state=KeyState.PURGED, svm=None, key_manager="km-2")
+
+    def work(tx: Transaction) -> None:
+        tx.add_key_manager(samples.key_manager("km-2", None))
+        put(tx, [key(), *gone, other])
+        tx.drop_keys_of_svm(SVM.uuid, [KeyState.PURGED, KeyState.ABORTED])
+
+    await filled.write(work)
+    assert await filled.read(lambda tx: tx.keys([f"key-{number}" for number in range(1, 5)])) == (key(), other)
 
 
 BROKEN: list[Callable[[Transaction], None]] = [

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, check_certificates, check_multitenant, check_release, check_servers
+from keystead.core.keys.guarding import check_no_keys, check_not_at_cluster
 from keystead.core.model import CertificateType, KeyManager, Release
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from keystead.core.errors import ErrorKind
     from keystead.core.key_servers import NewKeyServer, ServersState
+    from keystead.core.keys.model import KeyState
     from keystead.core.model import Certificate, Cluster, Node, Svm
 
 INACTIVE_SINCE = Release(9, 16, 1)
@@ -103,13 +105,17 @@ class KeyManagerChange:
 
 @dataclass(frozen=True, slots=True)
 class CreateState:
-    """What decides about a creation: whose it will be, and the key manager that this owner has, enabled or not."""
+    """What decides about a creation: whose it will be, and the key manager that this owner has, enabled or not.
+
+    ``keys_at_cluster`` is how many keys of this SVM the cluster's key manager has.
+    """
 
     svm: Svm | None
     existing: KeyManager | None
     cluster: Cluster
     nodes: tuple[Node, ...]
     found: Found
+    keys_at_cluster: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,7 @@ def plan_create(state: CreateState, new: NewKeyManager, uuid: str) -> Plan:
     check_multitenant(state.svm, state.cluster, state.nodes)
     if state.existing is not None:
         raise OntapError(_exists(state.existing, new), arguments=[("key_manager", state.existing.uuid)])
+    check_not_at_cluster(state.keys_at_cluster)
     client = _chosen(state.found, new.client_certificate or CertificateName(), CertificateType.CLIENT)
     cas = _chosen_cas(state.found, new.server_ca_certificates)
     planned = KeyManager(
@@ -259,10 +266,14 @@ def _public_key(certificate: Certificate) -> bytes:
 # --- delete ---
 
 
-def check_delete(key_manager: KeyManager) -> None:
-    """Raise 65536828 for one that is not enabled: that is deleted as a key store."""
+def check_delete(key_manager: KeyManager, keys: Mapping[KeyState, int]) -> None:
+    """Raise 65536828 for one that is not enabled: that is deleted as a key store; 65536867 for one that has keys.
+
+    ``keys`` are those of each state, counted.
+    """
     if not key_manager.enabled:
         raise OntapError(errors.NOT_ENABLED)
+    check_no_keys(keys)
 
 
 # --- certificates that a body names ---

@@ -24,6 +24,7 @@ from keystead.core.key_managers import (
     serving,
 )
 from keystead.core.key_servers import check_certificates
+from keystead.core.keys.guarding import FINAL, NOT_OVER
 from keystead.core.model import KeyManager, KeyServer
 from keystead.service.key_servers import (
     at_positions,
@@ -182,12 +183,13 @@ class KeyManagers:
     # --- delete ---
 
     async def delete(self, call: Call, uuid: str) -> None:
-        """Delete a key manager with its servers; its certificates stay."""
+        """Delete a key manager with its servers, and what is left of keys that have ended; its certificates stay."""
 
         def delete(tx: Transaction) -> None:
             key_manager = require_key_manager(tx, call, uuid, lock=True)
             with concerning(key_manager.svm):
-                check_delete(key_manager)
+                check_delete(key_manager, tx.key_counts(uuid))
+                tx.drop_keys(uuid, FINAL)
                 tx.delete_key_manager(uuid)
                 self._audit.succeed(tx, call, f"deleted key manager {uuid}", svm=key_manager.svm)
 
@@ -215,12 +217,16 @@ def _planned_creation(tx: Transaction, call: Call, uuid: str, new: NewKeyManager
     svm = named_svm(tx, call, new.svm_uuid, new.svm_name)
     if lock and svm is None:
         tx.cluster(lock=True)
+    elsewhere = tx.key_manager_of(None) if svm else None
+    if lock and elsewhere is not None:
+        tx.key_manager(elsewhere.uuid, lock=True)  # nobody creates a key of the SVM there meanwhile
     state = CreateState(
         svm=svm,
         existing=tx.key_manager_of(svm.uuid if svm else None),
         cluster=require_cluster(tx),
         nodes=tx.nodes(),
         found=_found(tx, call, svm, new.named),
+        keys_at_cluster=tx.keys_of_svm(svm.uuid, NOT_OVER) if svm else 0,
     )
     with concerning(svm):
         return plan_create(state, new, uuid)

@@ -73,6 +73,10 @@ class KeyRows(Protocol):
         """Delete a key manager's keys that are in these (final) states, with their attempts and copies."""
         ...
 
+    def drop_keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> None:
+        """Delete an SVM's keys that are in these (final) states, whatever key manager they are in."""
+        ...
+
     def attempts(self, keys: Collection[str]) -> tuple[Attempt, ...]:
         """Return the attempts of keys, by key and number."""
         ...
@@ -86,7 +90,7 @@ class KeyRows(Protocol):
         """Give a pending attempt with this token its end; return whether it was pending. Compare-and-set."""
         ...
 
-    def aborted_copies(self, incarnation: str, limit: int, after: str = "") -> tuple[Copy, ...]:
+    def aborted_copies(self, key_manager: str, incarnation: str, after: str, limit: int) -> tuple[Copy, ...]:
         """Return copies of aborted attempts of an incarnation that are not destroyed, of keys after this uuid."""
         ...
 

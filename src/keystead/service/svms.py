@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys.guarding import FINAL, NOT_OVER
 from keystead.core.model import Svm
 
 if TYPE_CHECKING:
@@ -71,11 +72,13 @@ class Svms:
 
         def delete(tx: Transaction) -> None:
             svm = _require(tx, call, uuid)
-            owned = {what: count for what, count in tx.svm_contents(uuid).items() if count}
+            contents = {**tx.svm_contents(uuid), "keys": tx.keys_of_svm(uuid, NOT_OVER)}
+            owned = {what: count for what, count in contents.items() if count}
             with concerning(svm):
                 if owned:
                     arguments = [(what, str(count)) for what, count in owned.items()]
                     raise OntapError(errors.IN_USE, target="uuid", arguments=arguments)
+                tx.drop_keys_of_svm(uuid, FINAL)
                 tx.delete_svm(uuid)
                 self._audit.succeed(tx, call, f"deleted SVM {uuid}", svm=svm)
 

@@ -50,6 +50,7 @@ _CHANGE_KEY = (
     .values({name: bindparam(f"new_{name}") for name in _CHANGED})
 )
 _DROP_KEYS = delete(tables.keys).where(_keys.key_manager == bindparam("k"), _AMONG_STATES)
+_DROP_KEYS_OF_SVM = delete(tables.keys).where(_keys.svm_uuid == bindparam("s"), _AMONG_STATES)
 
 _ATTEMPTS = (
     select(tables.key_attempts)
@@ -78,7 +79,9 @@ _COPIES = select(tables.key_copies).where(_copies.key.in_(bindparam("keys", expa
 _ABORTED_COPIES = (
     select(tables.key_copies)
     .join(tables.key_attempts, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
+    .join(tables.keys, _keys.uuid == _copies.key)
     .where(
+        _keys.key_manager == bindparam("k"),
         _attempts.state == AttemptState.ABORTED.value,
         _attempts.incarnation == bindparam("i"),
         _copies.presence != Presence.DESTROYED.value,
@@ -177,6 +180,9 @@ class KeyRows(Statements):
     def drop_keys(self, key_manager: str, states: Collection[KeyState]) -> None:
         self.change(_DROP_KEYS, {"k": key_manager, "states": _values(states)})
 
+    def drop_keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> None:
+        self.change(_DROP_KEYS_OF_SVM, {"s": svm_uuid, "states": _values(states)})
+
     def attempts(self, keys: Collection[str]) -> tuple[Attempt, ...]:
         return self.all(_ATTEMPTS, {"keys": list(keys)}, _attempt)
 
@@ -191,8 +197,9 @@ class KeyRows(Statements):
         bound = {"k": attempt.key, "n": attempt.number, "t": attempt.token, "ended": state.value}
         return self.change(_END_ATTEMPT, bound) == 1
 
-    def aborted_copies(self, incarnation: str, limit: int, after: str = "") -> tuple[Copy, ...]:
-        return self.all(_ABORTED_COPIES, {"i": incarnation, "limit": limit, "after": after}, _copy)
+    def aborted_copies(self, key_manager: str, incarnation: str, after: str, limit: int) -> tuple[Copy, ...]:
+        bound = {"k": key_manager, "i": incarnation, "after": after, "limit": limit}
+        return self.all(_ABORTED_COPIES, bound, _copy)
 
     def open_copies(self, key_server: str, after: str, limit: int, *, inactive: bool) -> tuple[Copy, ...]:
         return self.all(_OPEN_COPIES[inactive], {"s": key_server, "after": after, "limit": limit}, _copy)

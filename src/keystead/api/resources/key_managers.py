@@ -308,13 +308,13 @@ _CODES = {
     "POST": (
         *(errors.KEY_MANAGER_EXISTS, errors.ADMIN_SVM_HAS_KEY_MANAGER, errors.ENABLE_BESIDE_INACTIVE),
         *(errors.INACTIVE_OF_SVM, errors.INACTIVE_BESIDE_ANOTHER, errors.INACTIVE_METROCLUSTER),
-        *(errors.INACTIVE_RELEASE, *_SET_CODES, *NEW_SERVERS),
+        *(errors.INACTIVE_RELEASE, errors.KEYS_AT_CLUSTER, *_SET_CODES, *NEW_SERVERS),
     ),
     "PATCH": (
         *(errors.INACTIVE_UNCHANGEABLE, errors.KEY_PAIR, errors.KEY_SERVERS_UNREADABLE),
         *(*MULTITENANT, *_SET_CODES, *PROBING),
     ),
-    "DELETE": (errors.NOT_ENABLED,),
+    "DELETE": (errors.NOT_ENABLED, errors.KEYS_IN_USE),
 }
 
 PATHS = Collection(

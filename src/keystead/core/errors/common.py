@@ -12,7 +12,9 @@ METHOD_NOT_SUPPORTED = row(3, 405, "The operation is not supported.", "The resou
 API_NOT_FOUND = row(3, 404, "API not found", "No resource has this path.")
 ENTRY_NOT_FOUND = row(4, 404, "entry doesn't exist", "The object named in the path does not exist for this account.")
 NOT_AUTHORIZED = row(6, 403, "not authorized for that command", "The account's role does not allow this call.")
-IN_USE = row(8, 409, "entry is in use", "An SVM that owns certificates, key managers or accounts cannot be deleted.")
+IN_USE = row(
+    8, 409, "entry is in use", "An SVM that owns keys, certificates, key managers or accounts cannot be deleted."
+)
 INTERNAL_ERROR = row(262145, 500, "An unexpected error occurred.", "A fault inside the service; its log has details.")
 SHUTTING_DOWN = row(
     262145, 503, "The service is shutting down.", "The service was stopped before this call could finish: retry."

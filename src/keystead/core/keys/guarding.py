@@ -95,14 +95,16 @@ def _fresh(proven: datetime | None, at: datetime) -> bool:
 
 # --- may a key manager go? ---
 
-_OVER = frozenset({KeyState.ABORTED, KeyState.PURGED})
-FINAL: Final = tuple(sorted(_OVER))
+FINAL: Final = (KeyState.ABORTED, KeyState.PURGED)
 """States of keys that go with their key manager."""
+
+NOT_OVER: Final = tuple(state for state in KeyState if state not in FINAL)
+"""States of keys that hold their key manager, and their SVM."""
 
 
 def check_no_keys(counts: Mapping[KeyState, int]) -> None:
     """Raise 65536867 while a key manager has keys that have not come to their end, one that is being created too."""
-    left = sum(count for state, count in counts.items() if state not in _OVER)
+    left = sum(count for state, count in counts.items() if state in NOT_OVER)
     if left:
         raise OntapError(errors.KEYS_IN_USE, arguments=[("keys", str(left))])
 

@@ -1,0 +1,99 @@
+"""What keys hold: their key manager, their SVM, and where the keys of an SVM are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.key_managers import CertificateName, NewKeyManager
+from keystead.core.key_servers import NewKeyServer
+from keystead.core.keys.model import KeyState
+from keystead.core.server_address import ServerAddress
+from keystead.keyservers.egress import EgressRules
+from keystead.keyservers.gateway import Gateway
+from keystead.service.key_managers import KeyManagers
+from keystead.service.observing import Observing
+from keystead.service.probe_queue import ProbeQueue
+from keystead.service.proving import Prover
+from keystead.service.svms import Svms
+from tests.service.keyworlds import CALL, KeyNode, KeyWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from keystead.core.keys.model import Key
+    from keystead.core.model import Svm
+    from keystead.kmip.testing import KeyServer as KmipServer
+
+
+def key_managers(world: KeyWorld, node: KeyNode) -> KeyManagers:
+    """The use cases of key managers on a node."""
+    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
+    gateway = Gateway(EgressRules.parse(("127.0.0.0/8",), ()))
+    prover = Prover(gateway, world.home.keyring, queue, Observing(world.clock, node.uuid))
+    return KeyManagers(node.store, prover, world.home.keyring, node.audit)
+
+
+def new(world: KeyWorld, svm: Svm, server: KmipServer) -> NewKeyManager:
+    """A key manager of an SVM."""
+    return NewKeyManager(
+        None,
+        svm.name,
+        CertificateName(world.home.client_certificate),
+        (CertificateName(world.home.server_ca),),
+        (NewKeyServer(ServerAddress.parse(f"127.0.0.1:{server.port}")),),
+    )
+
+
+async def refused(call: Awaitable[object]) -> OntapError:
+    """The error of a call."""
+    with pytest.raises(OntapError) as raised:
+        await call
+    return raised.value
+
+
+async def end(world: KeyWorld, key: Key, state: KeyState) -> None:
+    """Have a key in a state."""
+    now = await world.key(key.uuid)
+    assert await world.store.write(lambda tx: tx.change_key(replace(now, state=state), now.state))
+
+
+async def test_a_key_manager_with_keys_is_not_deleted(key_world: KeyWorld) -> None:
+    """65536867 until each has come to its end; what is left of them then goes with it."""
+    (server,) = await key_world.start(1)
+    manager = await key_world.key_manager(server)
+    node = await key_world.node()
+    managers = key_managers(key_world, node)
+    key = await node.create(manager)
+    for state in (KeyState.COMMITTED, KeyState.RETIRED, KeyState.PURGING):
+        await end(key_world, key, state)
+        error = await refused(managers.delete(CALL, manager))
+        assert (error.kind, error.arguments) == (errors.KEYS_IN_USE, (("keys", "1"),))
+    await end(key_world, key, KeyState.PURGED)
+    await managers.delete(CALL, manager)
+    assert await key_world.store.read(lambda tx: tx.key_manager(manager)) is None
+    assert await key_world.store.read(lambda tx: tx.keys([key.uuid])) == ()
+
+
+async def test_an_svm_with_keys_at_the_cluster(key_world: KeyWorld) -> None:
+    """It gets no key manager of its own (65536878) and is not deleted, until its keys have come to their end."""
+    svm = await key_world.home.svm()
+    (server,) = await key_world.start(1)
+    manager = await key_world.key_manager(server, of_cluster=True)
+    node = await key_world.node()
+    managers, svms = key_managers(key_world, node), Svms(node.store, node.audit)
+    key = await node.create(manager, svm=svm)
+    error = await refused(managers.create(CALL, new(key_world, svm, server)))
+    assert (error.kind, error.arguments) == (errors.KEYS_AT_CLUSTER, (("keys", "1"),))
+    error = await refused(svms.delete(CALL, svm.uuid))
+    assert (error.kind, error.arguments) == (errors.IN_USE, (("keys", "1"),))
+    await end(key_world, key, KeyState.PURGED)
+    own = (await managers.create(CALL, new(key_world, svm, server))).key_manager
+    assert own.svm == svm
+    await managers.delete(CALL, own.uuid)
+    await svms.delete(CALL, svm.uuid)
+    assert await key_world.store.read(lambda tx: tx.svm(svm.uuid)) is None
