@@ -8,7 +8,7 @@ through a network that fails.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ import pytest_asyncio
 from keystead.core.errors import OntapError
 from keystead.core.keys import digests
 from keystead.core.keys.creating import NewKey
-from keystead.core.keys.model import KeyForm, KeyState, ServerProfile
+from keystead.core.keys.model import AttemptState, KeyForm, KeyState, ServerProfile
 from keystead.core.model import ONTAP_LEVEL, KeyManager, KeyServer, Node, Role, Svm
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -82,9 +82,9 @@ class Known:
     def __init__(self, store: SqlStore) -> None:
         self._store = store
 
-    async def ensure(self, key_manager_uuid: str) -> KeyPlaces:
+    async def ensure(self, key_manager: str) -> KeyPlaces:
         """Read what is known."""
-        return await self._store.read(lambda tx: places_in(tx, key_manager_uuid))
+        return await self._store.read(lambda tx: places_in(tx, key_manager))
 
 
 def places_in(tx: Transaction, key_manager: str) -> KeyPlaces:
@@ -234,6 +234,18 @@ class KeyWorld:
 
     def _context(self) -> Any:
         return server_context(self.pki.server, client_ca=self.pki.client_ca)
+
+    async def abort(self, key: str) -> bool:
+        """Abort a key's first attempt, as others may once its time is over; whether it was pending."""
+
+        def work(tx: Transaction) -> bool:
+            now = tx.key(key, lock=True)
+            assert now is not None
+            (attempt, *_) = tx.attempts([key])
+            aborted = tx.end_attempt(attempt, AttemptState.ABORTED)
+            return aborted and tx.change_key(replace(now, state=KeyState.ABORTED), KeyState.PENDING)
+
+        return await self.store.write(work)
 
     # --- what is stored ---
 

@@ -66,7 +66,7 @@ NOT_REACHED, NOT_TAKEN = "not_reached", "key_length_not_supported"
 class Learner(Protocol):
     """Learns what the servers of a key manager can do; see :mod:`keystead.service.key_learning`."""
 
-    async def ensure(self, key_manager_uuid: str) -> KeyPlaces: ...  # noqa: D102 - as above
+    async def ensure(self, key_manager: str) -> KeyPlaces: ...  # noqa: D102 - as above
 
 
 class Ending(Enum):
