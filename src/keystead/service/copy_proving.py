@@ -28,9 +28,26 @@ BATCH: Final = 32
 SESSIONS: Final = 4
 """Connections to one address that are used at once."""
 
-PROVEN: Final = ""
-DIFFERENT: Final = "different_material"
-NOT_IN_TIME: Final = "not_proven_in_time"
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one copy: ``reason`` is a fixed word, empty for a proven one.
+
+    ``answered``: the server itself said so; else it was not reached, or not in time.
+    """
+
+    reason: str = ""
+    answered: bool = True
+
+    @property
+    def proven(self) -> bool:
+        """Whether the material was read and agreed."""
+        return not self.reason
+
+
+PROVEN: Final = Outcome()
+DIFFERENT: Final = Outcome("different_material")
+NOT_IN_TIME: Final = Outcome("not_proven_in_time", answered=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +65,8 @@ class CopyProver:
     def __init__(self, objects: KeyObjects) -> None:
         self._objects = objects
 
-    async def prove(self, reach: Reach, digest_key: Secret, wanted: Sequence[Proving], until: float) -> list[str]:
-        """Prove copies at one address until then (loop time); return one reason each, in order, or :data:`PROVEN`."""
+    async def prove(self, reach: Reach, digest_key: Secret, wanted: Sequence[Proving], until: float) -> list[Outcome]:
+        """Prove copies at one address until then (loop time); return what came of each, in order."""
         found = [NOT_IN_TIME] * len(wanted)
         batches = iter(range(0, len(wanted), BATCH))
         workers = min(SESSIONS, -(-len(wanted) // BATCH))
@@ -62,7 +79,7 @@ class CopyProver:
         return found
 
     async def _work(
-        self, reach: Reach, digest_key: Secret, wanted: Sequence[Proving], batches: Iterator[int], found: list[str]
+        self, reach: Reach, digest_key: Secret, wanted: Sequence[Proving], batches: Iterator[int], found: list[Outcome]
     ) -> None:
         """Prove batches that nobody has begun. A connection that fails ends it: the others go on, or fail as well."""
         for first in batches:
@@ -71,15 +88,19 @@ class CopyProver:
                 async with self._objects.session(reach, timeout_s=reach.target.timeout_s) as session:
                     got = await session.get_many([each.unique_identifiers for each in part])
             except KeyServerFault as fault:
-                found[first : first + len(part)] = [fault.reason] * len(part)
+                found[first : first + len(part)] = [_failed(fault)] * len(part)
                 continue
             for index, (each, answer) in enumerate(zip(part, got, strict=True), first):
-                found[index] = _reason(each, answer, digest_key)
-                if found[index] == DIFFERENT:
+                found[index] = _outcome(each, answer, digest_key)
+                if found[index] is DIFFERENT:
                     log.error("key server returned other material", key_server=reach.key_server, host=reach.host)
 
 
-def _reason(wanted: Proving, answer: Secret | KeyServerFault, digest_key: Secret) -> str:
+def _failed(fault: KeyServerFault) -> Outcome:
+    return Outcome(fault.reason, fault.fault.answered)
+
+
+def _outcome(wanted: Proving, answer: Secret | KeyServerFault, digest_key: Secret) -> Outcome:
     if isinstance(answer, KeyServerFault):
-        return answer.reason
+        return _failed(answer)
     return PROVEN if agrees(digest_key, wanted.uuid, answer, wanted.digest) else DIFFERENT

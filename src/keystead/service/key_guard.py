@@ -13,10 +13,10 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.guarding import Stake, lasting, place, sole_copy, stake
+from keystead.core.keys.guarding import Going, Stake, lasting, place, sole_copy, stake
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
-from keystead.service.copy_proving import NOT_IN_TIME, PROVEN, CopyProver, Proving
+from keystead.service.copy_proving import CopyProver, Proving
 from keystead.service.key_places import load_places
 from keystead.service.key_servers import require_key_manager
 from keystead.service.ports import SealError
@@ -65,26 +65,38 @@ class RemovalGuard:
         self._reacher = reacher
         self._clock = clock
 
-    async def prove(self, call: Call, key_manager: KeyManager, server: KeyServer) -> Removal:
-        """Prove what is at stake on servers of other domains. Raises 65536700 for what cannot be proven there."""
+    async def prove(
+        self, call: Call, key_manager: KeyManager, server: KeyServer, after: KeyServer | None = None
+    ) -> Removal:
+        """Prove elsewhere what is at stake with a server, or with the secondaries that it loses by becoming ``after``.
+
+        Raises 65536700 for what cannot be proven.
+        """
         removal = Removal(explained=call.caller.svm is None)
         until = asyncio.get_running_loop().time() + PROVING_S
-        after: str | None = ""
-        while after is not None:
-            work = partial(_stakes, key_manager=key_manager, server=server, after=after)
-            places, stakes, after = await self._store.read(work)
+        page: str | None = ""
+        while page is not None:
+            work = partial(_stakes, key_manager=key_manager, server=server, becomes=after, after=page)
+            places, stakes, page = await self._store.read(work)
             await self._prove(places, stakes, removal, until)
         return removal
 
-    def check(self, tx: Transaction, key_manager: KeyManager, server: KeyServer, removal: Removal) -> bool:
+    def check(
+        self,
+        tx: Transaction,
+        key_manager: KeyManager,
+        server: KeyServer,
+        removal: Removal,
+        after: KeyServer | None = None,
+    ) -> bool:
         """Whether nothing would be lost now, in the transaction that holds the key manager and removes the server.
 
         False when others have changed something since it was proved, or proofs are too old by now: prove again.
         """
         now = self._clock.now()
-        after: str | None = ""
-        while after is not None:
-            _, stakes, after = _stakes(tx, key_manager, server, after)
+        page: str | None = ""
+        while page is not None:
+            _, stakes, page = _stakes(tx, key_manager, server, after, page)
             if not all(each.is_safe(removal.proofs, now) for each in stakes):
                 return False
         return True
@@ -139,13 +151,13 @@ class RemovalGuard:
             removal.reason = removal.reason or NOT_READ
             return
         provings = [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
-        reasons = await self._prover.prove(reach, digest_key, provings, until)
+        outcomes = await self._prover.prove(reach, digest_key, provings, until)
         now = self._clock.now()
-        for (_, copy), reason in zip(wanted, reasons, strict=True):
-            if reason == PROVEN:
+        for (_, copy), outcome in zip(wanted, outcomes, strict=True):
+            if outcome.proven:
                 removal.proofs[place(copy)] = now
-            elif removal.reason != NOT_IN_TIME:
-                removal.reason = reason
+            else:
+                removal.reason = outcome.reason
 
     def _reaches(self, places: KeyPlaces) -> dict[tuple[str, str], Reach]:
         """How each address is reached; without those that cannot be."""
@@ -171,16 +183,25 @@ def kept(tx: Transaction, key_manager: str, after: str) -> tuple[list[tuple[Key,
 
 
 def _stakes(
-    tx: Transaction, key_manager: KeyManager, server: KeyServer, after: str
+    tx: Transaction, key_manager: KeyManager, server: KeyServer, becomes: KeyServer | None, after: str
 ) -> tuple[KeyPlaces, list[Stake], str | None]:
     """What is at stake with a server, of some of the keys; and where to go on."""
     places = load_places(tx, key_manager)
-    domain = places.domain_of.get(server.uuid)
-    inside = {uuid for uuid, of in places.domain_of.items() if of == domain} | {server.uuid}
-    outside = {each.uuid: each for each in places.servers if each.uuid not in inside}
+    going = _without(places, server) if becomes is None else _without_secondaries(places, server, becomes)
     keys, rest = kept(tx, key_manager.uuid, after)
-    found = (stake(key, copies, inside, outside) for key, copies in keys)
+    found = (stake(key, copies, going) for key, copies in keys)
     return places, [each for each in found if each is not None], rest
+
+
+def _without(places: KeyPlaces, server: KeyServer) -> Going:
+    domain = places.domain_of.get(server.uuid)
+    servers = {uuid for uuid, of in places.domain_of.items() if of == domain} | {server.uuid}
+    return Going(servers, {each.uuid: each for each in places.servers if each.uuid not in servers})
+
+
+def _without_secondaries(places: KeyPlaces, server: KeyServer, becomes: KeyServer) -> Going:
+    stay = {each.uuid: each for each in places.servers} | {server.uuid: becomes}
+    return Going({server.uuid}, stay, set(server.secondary_key_servers) - set(becomes.secondary_key_servers))
 
 
 def _copies_on(tx: Transaction, server: KeyServer) -> Iterator[Copy]:

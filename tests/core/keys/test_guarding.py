@@ -13,6 +13,7 @@ from keystead.core.keys.guarding import (
     FINAL,
     FRESH,
     NAMED_KEYS,
+    Going,
     check_no_keys,
     check_not_at_cluster,
     lasting,
@@ -28,6 +29,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = Key("key", "id", "km", None, "name", "", KeyType.VEK, KeyState.COMMITTED, 64, NOON)
 A, B, C = "a:5696", "b:5696", "c:5696"
 OTHERS = {B: server(B), C: server(C, secondaries=("c2",))}
+A_GOES = Going({A}, OTHERS)
 
 
 def copy(at: str, presence: Presence = Presence.PRESENT, age: int = 0, host: str = "", attempt: int = 1) -> Copy:
@@ -57,7 +59,7 @@ def attempt(number: int, state: AttemptState) -> Attempt:
 )
 def test_what_a_removal_can_take_away(presence: Presence, *, at_stake: bool) -> None:
     """A copy that is there, or may be; what is known not to be there cannot be lost."""
-    found = stake(KEY, [copy(A, presence), copy(B, age=5)], {A}, OTHERS)
+    found = stake(KEY, [copy(A, presence), copy(B, age=5)], A_GOES)
     assert (found is not None) is at_stake
 
 
@@ -78,22 +80,34 @@ def test_what_a_removal_can_take_away(presence: Presence, *, at_stake: bool) -> 
 )
 def test_what_saves_a_key(elsewhere: list[Copy], *, safe: bool) -> None:
     """A copy on another configured server, proven within 30 s."""
-    found = stake(KEY, [copy(A), *elsewhere], {A}, OTHERS)
+    found = stake(KEY, [copy(A), *elsewhere], A_GOES)
     assert found is not None
     assert found.is_safe({}, NOON) is safe
 
 
 def test_a_replica_saves_nothing() -> None:
     """B replicates with A: what empties A may empty B."""
-    found = stake(KEY, [copy(A), copy(B)], {A, B}, {C: OTHERS[C]})
+    found = stake(KEY, [copy(A), copy(B)], Going({A, B}, {C: OTHERS[C]}))
     assert found is not None
     assert not found.is_safe({}, NOON)
+
+
+def test_a_secondary_goes() -> None:
+    """What was written to it alone is at stake; what its primary, or another secondary, holds is not."""
+    going = Going({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
+    assert stake(KEY, [copy(C), copy(C, host="c2")], going) is None
+    lost = stake(KEY, [copy(C, host="c1")], going)
+    assert lost is not None
+    assert not lost.is_safe({}, NOON)
+    kept = stake(KEY, [copy(C, host="c1"), copy(C)], going)
+    assert kept is not None
+    assert kept.is_safe({}, NOON)
 
 
 def test_a_proof_of_now_counts() -> None:
     """It is of the very objects that the copy names, and ages as one that is stored."""
     old = copy(B, age=3600)
-    found = stake(KEY, [copy(A), old], {A}, OTHERS)
+    found = stake(KEY, [copy(A), old], A_GOES)
     assert found is not None
     assert found.is_safe({place(old): NOON}, NOON + FRESH)
     assert not found.is_safe({place(old): NOON}, NOON + FRESH + timedelta(seconds=1))
@@ -103,7 +117,7 @@ def test_a_proof_of_now_counts() -> None:
 def test_the_copy_proven_last_is_asked_first() -> None:
     """One without a time comes last."""
     copies = [copy(B, age=9), replace(copy(C), proven=None), copy(C, age=1, host="c2"), copy(A)]
-    found = stake(KEY, copies, {A}, OTHERS)
+    found = stake(KEY, copies, A_GOES)
     assert found is not None
     assert [(each.key_server, each.host) for each in found.elsewhere] == [(C, "c2"), (B, ""), (C, "")]
 

@@ -63,16 +63,30 @@ class Stake:
         return any(_fresh(copy.proven, at) or _fresh(proofs.get(place(copy)), at) for copy in self.elsewhere)
 
 
-def stake(key: Key, copies: Iterable[Copy], inside: Collection[str], outside: Mapping[str, KeyServer]) -> Stake | None:
-    """What stands at stake with a key when the servers ``inside`` a domain are gone; None for nothing.
+@dataclass(frozen=True, slots=True)
+class Going:
+    """What goes: all servers of a domain, or some of a server's secondaries (``hosts``); and the servers that stay."""
+
+    servers: Collection[str]
+    stay: Mapping[str, KeyServer]
+    hosts: Collection[str] | None = None
+
+    def takes(self, copy: Copy) -> bool:
+        """Whether a copy that is there, or may be, goes with it."""
+        goes = copy.key_server in self.servers and (self.hosts is None or copy.host in self.hosts)
+        return goes and copy.presence in _MAY_BE_THERE
+
+
+def stake(key: Key, copies: Iterable[Copy], going: Going) -> Stake | None:
+    """What stands at stake with a key, None for nothing.
 
     ``copies`` are the lasting ones. A key that is being created is none: its commit counts configured servers only. A
     secondary counts as long as it is configured.
     """
     copies = tuple(copies)
-    if not any(copy.key_server in inside and copy.presence in _MAY_BE_THERE for copy in copies):
+    if not any(map(going.takes, copies)):
         return None
-    elsewhere = [copy for copy in copies if copy.presence is Presence.PRESENT and _is_configured(copy, outside)]
+    elsewhere = [copy for copy in copies if copy.presence is Presence.PRESENT and _is_configured(copy, going.stay)]
     return Stake(key, tuple(sorted(elsewhere, key=lambda copy: (copy.proven is not None, copy.proven), reverse=True)))
 
 
