@@ -44,14 +44,15 @@ class ReportKind(StrEnum):
 class Result(StrEnum):
     """What reading one copy said.
 
-    ``unverified``: the server does not show it, nor the canary that must be there. ``unreachable``: no answer came.
-    ``unsettled``: its object is not known yet. ``no_copy``: no copy of the key is known at all.
+    ``missing``: the server shows its canary, and not the copy. ``not_shown``: it does not show the copy, which says
+    nothing without the canary. ``unreachable``: no answer came. ``unsettled``: which object it is, is not known yet.
+    ``no_copy``: no copy of the key is known at all.
     """
 
     PROVEN = "proven"
     DIFFERENT = "different"
     MISSING = "missing"
-    UNVERIFIED = "unverified"
+    NOT_SHOWN = "not_shown"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     UNSETTLED = "unsettled"
