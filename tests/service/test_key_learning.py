@@ -1,4 +1,4 @@
-"""Learning key servers by canaries: on kinds of servers, on clusters, on servers that fail, and by nodes at once."""
+"""Learning key servers: what is known of each kind afterwards, who is one domain, and many who learn at once."""
 
 from __future__ import annotations
 
@@ -9,69 +9,36 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystead.core.errors import OntapError
+from keystead.core.key_managers import CertificateName, KeyManagerChange, NewKeyManager
+from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
 from keystead.core.keys.digests import agrees
-from keystead.core.keys.learning import LOST_LOOKS, LOST_S, TRIALS
 from keystead.core.keys.model import Incarnation, KeyForm, ServerProfile
-from keystead.core.keys.names import canary_name
 from keystead.core.secret import Secret
+from keystead.core.server_address import ServerAddress
+from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.forms import material_of
+from keystead.keyservers.gateway import Gateway
 from keystead.kmip.enums import ObjectType, Operation, ResultReason, State
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder, cluster
-from keystead.kmip.testing import close, first, reset, silence
-from keystead.service.key_learning import REST_S, KeyLearner
-from keystead.service.key_profiles import forget, store_profile
-from tests.service.keyworlds import KeyNode, KeyWorld, asked, held, places_in
+from keystead.service.key_guard import RemovalGuard
+from keystead.service.key_managers import KeyManagers
+from keystead.service.key_profiles import forget, store_profile, store_seen
+from keystead.service.key_servers import KeyServers
+from keystead.service.observing import Observing
+from keystead.service.probe_queue import ProbeQueue
+from keystead.service.proving import Prover
+from tests.service.keyworlds import CALL, KeyWorld, asked, held
+from tests.service.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, places
 
 if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.kmip.messages import RequestMessage, ResponseMessage
-    from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.key_learning import KeyLearner
     from keystead.service.key_places import KeyPlaces
     from tests.peers.groups import Group
 
-REGISTER, GET, LOCATE = Operation.REGISTER, Operation.GET, Operation.LOCATE
-ACTIVATE, QUERY = Operation.ACTIVATE, Operation.QUERY
-WAYS = len(TRIALS)
-OF_PLAIN = {
-    "form": KeyForm.SECRET_DATA,
-    "application_information": True,
-    "locate_by_name": True,
-    "locate_offset": True,
-    "batches": True,
-    "activates": True,
-}
-
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""What depends on key servers only is tested on one engine."""
-
-
-def learner(world: KeyWorld, node: KeyNode, **options: Any) -> KeyLearner:
-    """The learner of one process."""
-    return KeyLearner(node.store, node.objects, node.reacher, world.home.keyring, world.clock, **options)
-
-
-async def learned(world: KeyWorld, *servers: KmipServer | str) -> tuple[KeyLearner, str, KeyPlaces]:
-    """A learner, a key manager with these servers, and what is known once they were learned."""
-    manager = await world.key_manager(*servers, know=False)
-    learning = learner(world, await world.node())
-    return learning, manager, await learning.ensure(manager)
-
-
-async def places(world: KeyWorld, manager: str) -> KeyPlaces:
-    """What is stored."""
-    return await world.store.read(lambda tx: places_in(tx, manager))
-
-
-def name(places: KeyPlaces, server: KeyServer, number: int = 1) -> str:
-    """The name of a server's canary."""
-    return str(canary_name(places.incarnation.uuid, server.uuid, number))
-
-
-def domain_count(places: KeyPlaces) -> int:
-    """How many replication domains there are."""
-    return len(set(places.domain_of.values()))
-
+REGISTER, ACTIVATE = Operation.REGISTER, Operation.ACTIVATE
 
 # --- what is learned ---
 
@@ -216,197 +183,6 @@ async def test_what_looks_like_a_canary_is_none(key_world: KeyWorld) -> None:
     assert await places(key_world, manager) == found
 
 
-# --- servers that fail ---
-
-
-@on_sqlite
-async def test_a_canary_without_an_answer_is_looked_for(key_world: KeyWorld) -> None:
-    """It is not written again: found under its name, it is the canary. Meanwhile the server is left alone."""
-    (server,) = await key_world.start(1)
-    server.faults[REGISTER] = first(1, reset)
-    learning, manager, found = await learned(key_world, server)
-    assert not found.profiles
-    assert found.sealed_digest_key is not None
-    requests = len(server.requests)
-    await learning.ensure(manager)
-    assert len(server.requests) == requests
-    key_world.clock.advance(REST_S)
-    (profile,) = (await learning.ensure(manager)).profiles.values()
-    assert asked(server, REGISTER) == ["REGISTER"]
-    assert held(server).keys() == {profile.canary_name}
-    assert profile.application_information
-
-
-@on_sqlite
-async def test_each_answer_may_be_lost(key_world: KeyWorld) -> None:
-    """Whatever breaks off, the next time ends with one canary and the same profile; only a lost batch is a no."""
-    for operation in (QUERY, LOCATE, REGISTER, GET, Operation.GET_ATTRIBUTES, ACTIVATE):
-        (server,) = await key_world.start(1)
-        server.faults[operation] = first(1, close)
-        learning, manager, _ = await learned(key_world, server)
-        learning.kick(manager)
-        (profile,) = (await learning.ensure(manager)).profiles.values()
-        assert {field: getattr(profile, field) for field in OF_PLAIN} == OF_PLAIN, operation
-        assert held(server).keys() == {profile.canary_name}, operation
-
-
-@on_sqlite
-async def test_a_name_that_is_taken_unseen(key_world: KeyWorld) -> None:
-    """A canary that somebody destroyed holds its name: the same way is tried under the next round's."""
-    (server,) = await key_world.start(1, [Responder(profile=PROFILES["names stay taken"])])
-    manager = await key_world.key_manager(server, know=False)
-    before = await places(key_world, manager)
-    (row,) = before.servers
-    node = await key_world.node()
-    reach = node.reacher.primary(row, node.reacher.identity(before))
-    async with node.objects.session(reach, timeout_s=5) as session:
-        (identifier,) = await session.register(
-            name(before, row), Secret(bytes(64)), KeyForm.SECRET_DATA, application_information=None
-        )
-        await session.destroy(identifier)
-    (profile,) = (await learner(key_world, node).ensure(manager)).profiles.values()
-    assert profile.canary_name == name(before, row, 1 + WAYS)
-    assert (profile.form, profile.application_information) == (KeyForm.SECRET_DATA, True)
-
-
-@on_sqlite
-async def test_a_destroyed_canary_that_is_still_found(key_world: KeyWorld) -> None:
-    """What is located and not given out is no canary: the next round's name is used."""
-    responder = Responder(profile=replace(PROFILES["destroyed objects are kept"], unique_names=False))
-    (server,) = await key_world.start(1, [responder])
-    learning, manager, found = await learned(key_world, server)
-    (row,) = found.servers
-    (stored,) = responder.objects.values()
-    stored.change_state(State.DESTROYED)
-    await key_world.store.write(lambda tx: tx.delete_profile(row.uuid))
-    (profile,) = (await learning.ensure(manager)).profiles.values()
-    assert profile.canary_name == name(found, row, 1 + WAYS)
-
-
-@on_sqlite
-async def test_servers_that_take_no_canary(key_world: KeyWorld) -> None:
-    """All ways are tried where the way is refused, one where the client is; a kick tries them again."""
-    for reason, tries in ((ResultReason.INVALID_FIELD, WAYS), (ResultReason.PERMISSION_DENIED, 1)):
-        (server,) = await key_world.start(1)
-        server.responder.refusals[REGISTER] = reason
-        learning, manager, found = await learned(key_world, server)
-        assert not found.profiles
-        assert len(asked(server, REGISTER)) == tries
-        del server.responder.refusals[REGISTER]
-        learning.kick(manager)
-        assert (await learning.ensure(manager)).profiles
-
-
-@on_sqlite
-async def test_a_server_that_lies_keeps_no_keys(key_world: KeyWorld) -> None:
-    """Bytes that come back changed are a refusal, of every way; what it has by then is no canary later either."""
-    (server,) = await key_world.start(1)
-    server.responder.lying = True
-    learning, manager, found = await learned(key_world, server)
-    assert not found.profiles
-    objects = len(server.responder.objects)
-    assert objects == WAYS + 2  # two ways are pairs
-    learning.kick(manager)
-    assert not (await learning.ensure(manager)).profiles
-    assert len(server.responder.objects) == objects
-    server.responder.lying = False
-    learning.kick(manager)
-    assert (await learning.ensure(manager)).profiles
-    assert len(server.responder.objects) == objects
-
-
-@on_sqlite
-async def test_a_server_that_hangs_holds_up_nobody_for_long(key_world: KeyWorld) -> None:
-    """The others are known when the wait is over; learning goes on until it is closed, and then nothing begins."""
-    hangs, sound = await key_world.start(2)
-    hangs.faults[REGISTER] = silence
-    manager = await key_world.key_manager(hangs, sound, know=False)
-    learning = learner(key_world, await key_world.node(), wait_s=0.3)
-    found = await learning.ensure(manager)
-    assert found.profiles.keys() == {found.servers[1].uuid}
-    async with asyncio.timeout(1):
-        await learning.close()
-    learning.kick(manager)
-    assert await learning.ensure(manager) == found
-    assert asked(hangs, REGISTER) == ["REGISTER"]
-
-
-@on_sqlite
-async def test_a_server_that_is_away(key_world: KeyWorld) -> None:
-    """It is without a profile, and is learned when it is back."""
-    away, sound = await key_world.start(2)
-    await away.__aexit__(None, None, None)
-    learning, manager, found = await learned(key_world, away, sound)
-    assert found.profiles.keys() == {found.servers[1].uuid}
-    await learning.look_for_canaries(manager)
-    await away.__aenter__()
-    learning.kick(manager)
-    assert len((await learning.ensure(manager)).profiles) == 2
-
-
-# --- canaries that are lost ---
-
-
-@on_sqlite
-async def test_a_canary_that_is_lost_for_good(key_world: KeyWorld) -> None:
-    """After some looks over an hour there is another, of the next round; what was seen there counts no more."""
-    members, link = cluster(2)
-    servers = await key_world.start(2, members)
-    learning, manager, found = await learned(key_world, *servers)
-    one, other = found.servers
-    assert domain_count(found) == 1
-    link.delay = None
-    servers[0].responder.store.forget_all()
-    for _ in range(LOST_LOOKS - 1):
-        await learning.look_for_canaries(manager)
-        assert await places(key_world, manager) == found
-        key_world.clock.advance(LOST_S)
-    await learning.look_for_canaries(manager)
-    anew = await places(key_world, manager)
-    assert anew.profiles[one.uuid].canary_name == name(found, one, 1 + WAYS)
-    assert domain_count(anew) == 2
-    assert anew.profiles[other.uuid] == replace(found.profiles[other.uuid], sees=())
-
-
-@on_sqlite
-async def test_a_canary_that_comes_back(key_world: KeyWorld) -> None:
-    """A look that finds it begins the count anew; answers that say nothing count for nothing."""
-    (server,) = await key_world.start(1)
-    learning, manager, found = await learned(key_world, server)
-    for _ in range(2):
-        server.responder.refusals[GET] = ResultReason.ITEM_NOT_FOUND
-        server.responder.refusals[LOCATE] = ResultReason.PERMISSION_DENIED  # not found, and not to be looked for
-        for _ in range(LOST_LOOKS + 1):
-            await learning.look_for_canaries(manager)
-            key_world.clock.advance(LOST_S)
-        server.responder.refusals.clear()
-        kept = dict(server.responder.objects)
-        server.responder.store.forget_all()
-        for _ in range(LOST_LOOKS - 1):
-            await learning.look_for_canaries(manager)
-            key_world.clock.advance(LOST_S)
-        for identifier, stored in kept.items():
-            server.responder.store.put(identifier, stored)
-        await learning.look_for_canaries(manager)
-    assert await places(key_world, manager) == found
-
-
-@on_sqlite
-async def test_a_canary_that_was_destroyed(key_world: KeyWorld) -> None:
-    """It is lost like one that is gone, where the server keeps its attributes; one that is hidden is not."""
-    for state, relearned in ((State.DESTROYED, True), (State.ACTIVE, False)):
-        (server,) = await key_world.start(1, [Responder(profile=PROFILES["destroyed objects are kept"])])
-        learning, manager, found = await learned(key_world, server)
-        (stored,) = server.responder.objects.values()
-        stored.change_state(state)
-        if not relearned:
-            server.responder.refusals[GET] = ResultReason.PERMISSION_DENIED
-        for _ in range(LOST_LOOKS):
-            await learning.look_for_canaries(manager)
-            key_world.clock.advance(LOST_S)
-        assert (await places(key_world, manager) != found) is relearned
-
-
 # --- what others do meanwhile ---
 
 
@@ -459,8 +235,10 @@ async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
     life = Incarnation("another", found.incarnation.number + 1, key_world.clock.now(), "cloned", "", destroys=False)
     assert not await stored(profile, then=replace(found, incarnation=life))
     assert not await stored(profile, then=replace(found, key_manager=replace(found.key_manager, uuid="gone")))
+    await key_world.store.write(lambda tx: store_seen(tx, replace(found, incarnation=life), {row.uuid: [row.uuid]}))
     assert await places(key_world, manager) == found
     assert await stored(profile)
+    await key_world.store.write(lambda tx: store_seen(tx, found, {row.uuid: [row.uuid]}))
     assert (await places(key_world, manager)).profiles[row.uuid] == another
 
 
@@ -489,5 +267,59 @@ async def test_what_is_not_learned(key_world: KeyWorld) -> None:
         assert not (await learning.ensure(manager)).profiles
         await learning.look_for_canaries(manager)
     assert not server.requests
+    learning.kick("none")
     with pytest.raises(OntapError):
         await learning.ensure("none")
+    manager = await key_world.key_manager(server, know=False)
+    assert (await learning.ensure(manager)).profiles
+
+
+# --- who is told ---
+
+
+async def test_the_learner_is_told_of_what_was_stored(key_world: KeyWorld) -> None:
+    """A new key manager, servers that were added or changed, another policy; not of what was refused."""
+    told: list[str] = []
+    servers = await key_world.start(3)
+    addresses = [ServerAddress("127.0.0.1", server.port) for server in servers]
+    managers, key_servers, learning = await services(key_world, told)
+    home = key_world.home
+    new = NewKeyManager(
+        None,
+        (await home.svm()).name,
+        CertificateName(home.client_certificate),
+        (CertificateName(home.server_ca),),
+        (NewKeyServer(addresses[0]),),
+    )
+    manager = (await managers.create(CALL, new)).key_manager.uuid
+    state = await key_servers.state(CALL, manager)
+    await key_servers.add(CALL, state, AddRequest((NewKeyServer(addresses[1]),)))
+    assert len((await learning.ensure(manager)).profiles) == 2
+    state = await key_servers.state(CALL, manager)
+    await key_servers.modify(CALL, state, ModifyRequest(addresses[0], timeout=3, replication_domain="a"))
+    assert len((await places(key_world, manager)).profiles) == 2
+    await managers.change(CALL, manager, KeyManagerChange(min_copies=2))
+    assert told == [manager] * 4
+    state = await key_servers.state(CALL, manager)
+    await key_servers.modify(CALL, state, ModifyRequest(addresses[0], port=addresses[2].port))
+    moved = await places(key_world, manager)
+    assert moved.profiles.keys() == {moved.servers[1].uuid}
+    assert told == [manager] * 5
+    with pytest.raises(OntapError):
+        await key_servers.add(CALL, state, AddRequest((NewKeyServer(addresses[1]),)))
+    assert told == [manager] * 5
+
+
+async def services(world: KeyWorld, told: list[str]) -> tuple[KeyManagers, KeyServers, KeyLearner]:
+    """The use cases that tell the learner, told what they tell it."""
+    node = await world.node()
+    keyring, clock = world.home.keyring, world.clock
+    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
+    gateway = Gateway(EgressRules.parse(("127.0.0.0/8",)))
+    prover = Prover(gateway, keyring, queue, Observing(clock, node.uuid))
+    guard = RemovalGuard(node.store, node.objects, node.reacher, clock)
+    return (
+        KeyManagers(node.store, prover, keyring, node.audit, on_changed=told.append),
+        KeyServers(node.store, prover, keyring, node.audit, guard, on_changed=told.append),
+        learner(world, node),
+    )
