@@ -212,8 +212,8 @@ class KeyWriter:
             await self._finish(writing, copying)
             return key
         self._on_aborted(key)
-        if ending is Ending.OVERTAKEN or self._stopping.is_set():
-            raise self._unavailable()
+        if ending is Ending.OVERTAKEN or self._stopping.is_set() or enough():
+            raise self._unavailable()  # in the last case, what there was enough of does not count any more
         reasons = unusable(places, writing.key.length) | copying.reasons
         taken = any(copy.presence is Presence.PRESENT for copy in copying.copies)
         raise _shortage(request.call, places, reasons, taken=taken)
