@@ -60,6 +60,12 @@ class Settings:
     monitor_probe_interval: int = _setting(
         "Seconds between two full probes of a watched key server that answers; the looks between them are light.", 60
     )
+    cached_keys: int = _setting("Keys whose material a node keeps in memory, so that they can be read again.", 100_000)
+    fail_closed: bool = _setting(
+        "Whether no key is read while the database is away (`true`, `false`). By default keys in memory are, and their"
+        " audit records wait on the node's disk.",
+        default=False,
+    )
     metrics_public: bool = _setting("Whether `/metrics` can be read without a login (`true`, `false`).", default=False)
     log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")
     log_format: str = _setting("`auto` (console on a terminal, else JSON), `json` or `console`.", "auto")
