@@ -19,6 +19,7 @@ from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.testing import delay
 from keystead.service import key_guard
 from keystead.service.context import Call, Caller
+from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_servers import KeyServers
 from keystead.service.observing import Observing
@@ -66,7 +67,8 @@ async def remover(world: KeyWorld) -> Remover:
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
     prover = Prover(gateway, world.home.keyring, queue, Observing(world.clock, node.uuid))
     guard = RemovalGuard(node.store, node.objects, node.reacher, world.clock)
-    return Remover(world, node, guard, KeyServers(node.store, prover, world.home.keyring, node.audit, guard))
+    identity = IdentityGuard(node.store, node.objects, node.reacher)
+    return Remover(world, node, guard, KeyServers(node.store, prover, world.home.keyring, node.audit, guard, identity))
 
 
 async def detached(removing: Remover, key_manager: str) -> list[str]:

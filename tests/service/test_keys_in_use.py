@@ -15,6 +15,7 @@ from keystead.core.keys.model import KeyState
 from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
+from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_managers import KeyManagers
 from keystead.service.observing import Observing
 from keystead.service.probe_queue import ProbeQueue
@@ -35,7 +36,9 @@ def key_managers(world: KeyWorld, node: KeyNode) -> KeyManagers:
     queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8",), ()))
     prover = Prover(gateway, world.home.keyring, queue, Observing(world.clock, node.uuid))
-    return KeyManagers(node.store, prover, world.home.keyring, node.audit)
+    return KeyManagers(
+        node.store, prover, world.home.keyring, node.audit, IdentityGuard(node.store, node.objects, node.reacher)
+    )
 
 
 def new(world: KeyWorld, svm: Svm, server: KmipServer) -> NewKeyManager:

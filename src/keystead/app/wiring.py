@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from keystead.app import listener, logs
 from keystead.app.clock import SystemClock
+from keystead.app.keys import key_work
 from keystead.app.tls import TlsContexts
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
-from keystead.keyservers.objects import Objects
 from keystead.monitor.loop import Monitor
 from keystead.monitor.metrics import Metrics, in_work
 from keystead.monitor.schedule import Intervals
@@ -30,10 +30,8 @@ from keystead.service.cluster import ClusterInfo
 from keystead.service.events import Events
 from keystead.service.health import Health
 from keystead.service.jobs import Jobs
-from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_manager_configs import KeyManagerConfigs
 from keystead.service.key_managers import KeyManagers
-from keystead.service.key_places import Reacher
 from keystead.service.key_servers import KeyServers
 from keystead.service.key_stores import KeyStores
 from keystead.service.keys import Keys
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from keystead.app.keys import KeyWork
     from keystead.service.ports import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
@@ -73,6 +72,7 @@ class Running:
     store: SqlStore
     sealer: Sealer
     queue: ProbeQueue
+    keys: KeyWork
     monitor: Monitor
     """Not started: ``serve`` does that."""
 
@@ -80,6 +80,7 @@ class Running:
         """End what could hold a request for long; each of them answers that the service stops."""
         self.monitor.stop()
         self.queue.close()
+        self.keys.stop()
         self.services.jobs.stop()
 
 
@@ -107,9 +108,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         gateway = Gateway(rules)
         observing = Observing(clock, node)
         prover = Prover(gateway, keyring, queue, observing)
-        objects = Objects(rules)
-        reacher = Reacher(prover, keyring)
-        guard = RemovalGuard(store, objects, reacher, clock)
+        keys = key_work(store, rules, prover, keyring, audit, clock, node)
         watching = Watching(store, gateway, prover, observing, clock, node)
         metrics = Metrics()
         services = Services(
@@ -123,9 +122,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             health=Health(store, metrics, metrics_public=settings.metrics_public),
             jobs=Jobs(store, audit, clock, node),
             key_manager_configs=KeyManagerConfigs(store, audit),
-            key_managers=KeyManagers(store, prover, keyring, audit),
-            key_servers=KeyServers(store, prover, keyring, audit, guard),
+            key_managers=KeyManagers(store, prover, keyring, audit, keys.identity),
+            key_servers=KeyServers(store, prover, keyring, audit, keys.guard, keys.identity),
             key_stores=KeyStores(store, prover, audit),
+            key_writer=keys.writer,
             keys=Keys(store),
             logins=Logins(store, hasher, clock, audit),
             roles=Roles(store),
@@ -135,11 +135,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         monitor = Monitor(watching, metrics, Intervals(settings.monitor_interval, settings.monitor_probe_interval))
         metrics.add_source(lambda: in_work(queue, services.jobs))
         try:
-            yield Running(services, store, keyring, queue, monitor)
+            yield Running(services, store, keyring, queue, keys, monitor)
         finally:
             await monitor.close()
             await services.jobs.close()
-            await objects.close()
+            await keys.close()
             await audit.close()
     finally:
         hasher.close()

@@ -46,13 +46,18 @@ if TYPE_CHECKING:
 
     from keystead.core.key_managers import CertificateName, Found, KeyManagerChange, NewKeyManager, Plan
     from keystead.core.key_servers import ServersState
+    from keystead.core.keys.guarding import Place
     from keystead.core.model import Certificate, Svm
     from keystead.core.probing import ProbeResult
     from keystead.core.query import Wanted
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
+    from keystead.service.identity_guard import IdentityGuard
     from keystead.service.ports import Page, Sealer, Store, Transaction
     from keystead.service.proving import Prover
+
+PATIENCE_S = 3600.0
+"""How much longer than a call the proof of keys may take that nobody waits for."""
 
 _SERVERS = "external.servers"
 _CONNECTIVITY = "external.servers.connectivity"
@@ -79,6 +84,16 @@ class Serving:
     scope: str
 
 
+@dataclass(frozen=True)
+class Proved:
+    """A change as it was planned, what its servers answered, and the copies of keys that were read as it would."""
+
+    state: ServersState
+    plan: Plan
+    results: Sequence[ProbeResult]
+    copies: set[Place]
+
+
 class KeyManagers:
     """The key managers of SVMs and of the cluster. ``on_changed`` is told of one that was created or changed."""
 
@@ -88,6 +103,7 @@ class KeyManagers:
         prover: Prover,
         sealer: Sealer,
         audit: AuditLog,
+        identity: IdentityGuard,
         *,
         on_changed: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -95,6 +111,7 @@ class KeyManagers:
         self._prover = prover
         self._sealer = sealer
         self._audit = audit
+        self._identity = identity
         self._on_changed = on_changed
 
     # --- create ---
@@ -143,40 +160,44 @@ class KeyManagers:
         state, _ = await self._store.read(lambda tx: _planned_change(tx, call, uuid, change))
         return state.key_manager
 
-    async def change(self, call: Call, uuid: str, change: KeyManagerChange) -> None:
-        """Prove every server with the new certificates, then store them, or raise one OntapError."""
+    async def change(self, call: Call, uuid: str, change: KeyManagerChange, *, patient: bool = False) -> None:
+        """Prove every server with the new certificates, then store them, or raise one OntapError.
+
+        A new client certificate must read every key before. ``patient``: nobody waits for the answer, so that this may
+        take as long as there are keys, not only what a call may take.
+        """
         ends = self._prover.deadline()
+        keys_end = ends + PATIENCE_S if patient else ends
+        copies: set[Place] = set()
         while True:
+            check_left(keys_end)
+            ends = self._prover.deadline() if patient else ends
             state, plan = await self._store.read(lambda tx: _planned_change(tx, call, uuid, change))
             results: Sequence[ProbeResult] = ()
             with concerning(state.key_manager.svm):
-                check_left(ends)
                 if plan.proves and state.servers:
                     results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers, ends)
                     _raise_refusal(change, results)
-                if await self._store.write(lambda tx: self._change(tx, call, change, state, plan, results)):  # noqa: B023
+                if _is_somebody_else(state, plan):
+                    await self._identity.prove(call, plan.key_manager, copies, keys_end)
+                proved = Proved(state, plan, results, copies)
+                if await self._store.write(lambda tx: self._change(tx, call, change, proved)):  # noqa: B023
                     self._on_changed(uuid)
                     return
 
-    def _change(
-        self,
-        tx: Transaction,
-        call: Call,
-        change: KeyManagerChange,
-        proved_for: ServersState,
-        proved: Plan,
-        results: Sequence[ProbeResult],
-    ) -> bool:
-        """Store a change; False when it is about other certificates or servers than those that were proved."""
-        uuid = proved.key_manager.uuid
+    def _change(self, tx: Transaction, call: Call, change: KeyManagerChange, proved: Proved) -> bool:
+        """Store a change; False when it is about other certificates, servers or keys than those that were proved."""
+        uuid = proved.plan.key_manager.uuid
         state, plan = _planned_change(tx, call, uuid, change, lock=True)
         if plan.proves:
-            if (plan.key_manager, state.servers) != (proved.key_manager, proved_for.servers):
+            if (plan.key_manager, state.servers) != (proved.plan.key_manager, proved.state.servers):
+                return False
+            if _is_somebody_else(state, plan) and not self._identity.check(tx, plan.key_manager, proved.copies):
                 return False
             check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
         tx.change_key_manager(plan.key_manager)
         if plan.proves:
-            self._prover.accepted(tx, state.key_manager.svm, state.servers, results)
+            self._prover.accepted(tx, state.key_manager.svm, state.servers, proved.results)
         self._audit.succeed(tx, call, f"changed key manager {uuid}", svm=state.key_manager.svm)
         return True
 
@@ -256,6 +277,11 @@ def _found(tx: Transaction, call: Call, svm: Svm | None, names: Iterable[Certifi
 
 def _serving(call: Call, manager: KeyManager) -> Serving:
     return Serving(manager.uuid if call.sees(manager.svm) else None, "svm" if manager.svm else "cluster")
+
+
+def _is_somebody_else(state: ServersState, plan: Plan) -> bool:
+    """Whether key servers, which know whose their keys are by it, will see another client certificate."""
+    return plan.key_manager.client_certificate != state.key_manager.client_certificate
 
 
 def _raise_refusal(change: KeyManagerChange, results: Sequence[ProbeResult]) -> None:

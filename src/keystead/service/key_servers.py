@@ -6,7 +6,7 @@ change of a server goes the same way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -22,7 +22,7 @@ from keystead.service.proving import password_place, raise_first_failure
 from keystead.service.watching import with_connectivity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
     from keystead.core.model import Certificate, Cluster, KeyManager
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from keystead.core.server_address import ServerAddress
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
+    from keystead.service.identity_guard import IdentityGuard
     from keystead.service.key_guard import Removal, RemovalGuard
     from keystead.service.ports import Page, Sealer, Store
     from keystead.service.proving import Prover
@@ -48,12 +49,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A plan, the state that it was made for, and what the probes of its rows found, if they were probed."""
+    """A plan, the state that it was made for, and what the probes of its rows found, if they were probed.
+
+    ``removals`` are proofs of keys, by the uuid of a server that loses secondaries.
+    """
 
     state: ServersState
     plan: Plan
     results: Sequence[ProbeResult] = ()
     probed: bool = False
+    removals: Mapping[str, Removal] = field(default_factory=dict)
 
     def holds_for(self, state: ServersState, plan: Plan) -> bool:
         """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
@@ -83,6 +88,7 @@ class KeyServers:
         sealer: Sealer,
         audit: AuditLog,
         guard: RemovalGuard,
+        identity: IdentityGuard,
         *,
         on_changed: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -91,6 +97,7 @@ class KeyServers:
         self._sealer = sealer
         self._audit = audit
         self._guard = guard
+        self._identity = identity
         self._on_changed = on_changed
 
     async def state(self, call: Call, key_manager: str) -> ServersState:
@@ -179,6 +186,8 @@ class KeyServers:
         while True:
             proof = await self._prove(call, state, change, ends=ends)
             raise_first_failure(change.request, proof.results)
+            if not change.new:
+                proof = await self._prove_keys(call, proof, ends)
             stored = await self._store.write(partial(self._store_proved, call=call, change=change, proof=proof))
             if stored is not None:
                 self._on_changed(state.key_manager.uuid)
@@ -195,11 +204,32 @@ class KeyServers:
         results = await self._prover.probe(call, state.key_manager, state.certificates, plan.rows, ends)
         return Proof(state, plan, results, probed=True)
 
+    async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> Proof:
+        """Prove that keys are where a server is going to be, and not only where it is no more."""
+        removals = {}
+        for before, row in _changes(proof.state, proof.plan):
+            if proof.plan.proves:
+                await self._identity.prove_moved(call, proof.state.key_manager, row, ends)
+            if _loses_secondaries(before, row):
+                removals[row.uuid] = await self._guard.prove(call, proof.state.key_manager, before, row)
+        return replace(proof, removals=removals)
+
+    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan, proof: Proof) -> bool:
+        """Whether what was proved of keys still holds."""
+        return all(
+            row.uuid in proof.removals
+            and self._guard.check(tx, state.key_manager, before, proof.removals[row.uuid], row)
+            for before, row in _changes(state, plan)
+            if _loses_secondaries(before, row)
+        )
+
     def _store_proved(self, tx: Transaction, call: Call, change: Change, proof: Proof) -> Rows | None:
         """Plan again and store, or None when others changed meanwhile what the proof is about."""
         state = load_state(tx, call, proof.state.key_manager.uuid, lock=True)
         plan = change.plan(state)
         if plan.proves and not proof.holds_for(state, plan):
+            return None
+        if not self._keys_are_proved(tx, state, plan, proof):
             return None
         change.store(tx, plan.rows)
         for moved in _moved(state.servers, plan.rows):
@@ -246,6 +276,16 @@ def _moved(before: Iterable[KeyServer], after: Iterable[KeyServer]) -> list[str]
     """The servers that are at another address now: nothing that was learned of them holds."""
     addresses = {server.uuid: server.address for server in before}
     return [server.uuid for server in after if addresses.get(server.uuid, server.address) != server.address]
+
+
+def _changes(state: ServersState, plan: Plan) -> Iterator[tuple[KeyServer, KeyServer]]:
+    """The servers that a plan changes: as they are, and as they will be."""
+    before = {server.uuid: server for server in state.servers}
+    return ((before[row.uuid], row) for row in plan.rows if row.uuid in before)
+
+
+def _loses_secondaries(before: KeyServer, after: KeyServer) -> bool:
+    return not set(before.secondary_key_servers) <= set(after.secondary_key_servers)
 
 
 def _views(

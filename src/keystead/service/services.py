@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keystead.service.key_managers import KeyManagers
     from keystead.service.key_servers import KeyServers
     from keystead.service.key_stores import KeyStores
+    from keystead.service.key_writing import KeyWriter
     from keystead.service.keys import Keys
     from keystead.service.logins import Logins
     from keystead.service.roles import Roles
@@ -42,6 +43,7 @@ class Services:
     key_managers: KeyManagers
     key_servers: KeyServers
     key_stores: KeyStores
+    key_writer: KeyWriter
     keys: Keys
     logins: Logins
     roles: Roles

@@ -282,7 +282,7 @@ async def _patch(request: Request, uuid: str, values: dict[str, Any], query: Wri
     svm = (await key_managers.check_change(call, uuid, change)).svm
 
     async def work(_: Progress) -> None:
-        await key_managers.change(call, uuid, change)
+        await key_managers.change(call, uuid, change, patient=True)
 
     return job_reply(await request.services.jobs.run(call, work, svm=svm, return_timeout=query.patience))
 
