@@ -84,7 +84,70 @@ EXPIRED: Final = EventKind(
     'Certificate Authority "{certificate_authority}" and type "{type}" for Vserver "{vserver}" has expired.{shown_by}',
 )
 
-KINDS: Final[Mapping[str, EventKind]] = {kind.name: kind for kind in (NOT_AVAILABLE, AVAILABLE, EXPIRING, EXPIRED)}
+KEY_DIFFERENT: Final = EventKind(
+    "km.key.different",
+    "alert",
+    "A key server returns other material for a key than was written there. The copy is neither used nor written over."
+    " Ours.",
+    ("vserver", "address", "key_id"),
+    'The copy of key "{key_id}" on the external key management server "{address}" for Vserver "{vserver}" is not what '
+    "was written there.",
+)
+KEYS_MISSING: Final = EventKind(
+    "km.key.missing",
+    "error",
+    "Copies are not on a key server any more. They are written there again. Ours.",
+    ("vserver", "address", "count"),
+    'Copies of {count} key(s) are missing from the external key management server "{address}" for Vserver "{vserver}".',
+)
+KEYS_LOST: Final = EventKind(
+    "km.keys.masslost",
+    "alert",
+    "More keys than 1 in 20, or than 50, have gone missing from a key server at once. Nothing is concluded from that,"
+    " and nothing written. Ours.",
+    ("vserver", "address", "count"),
+    'Copies of {count} or more keys went missing at once from the external key management server "{address}" for '
+    'Vserver "{vserver}": keeping them there has stopped.',
+)
+CANARY_HIDDEN: Final = EventKind(
+    "km.canary.notvisible",
+    "alert",
+    "A key server answers, and shows neither keys nor the object that was left there to tell by: it has lost its data,"
+    " or takes us for another. Nothing is concluded from that. Ours.",
+    ("vserver", "address"),
+    'The external key management server "{address}" for Vserver "{vserver}" does not show what was left there.',
+)
+SOLE_COPIES: Final = EventKind(
+    "km.key.solecopy",
+    "alert",
+    "Keys have a proven copy in one replication domain only, or in none: announced when that begins, and when their"
+    " number grows. Ours.",
+    ("vserver", "sole", "unproven"),
+    '{sole} key(s) of Vserver "{vserver}" have proven copies in one replication domain only, {unproven} in none.',
+)
+NO_SOLE_COPIES: Final = EventKind(
+    "km.key.solecopy.cleared",
+    "notice",
+    "Every key has proven copies in two replication domains or more again. Ours.",
+    ("vserver",),
+    'All keys of Vserver "{vserver}" have proven copies in more than one replication domain.',
+)
+
+KINDS: Final[Mapping[str, EventKind]] = {
+    kind.name: kind
+    for kind in (
+        NOT_AVAILABLE,
+        AVAILABLE,
+        EXPIRING,
+        EXPIRED,
+        KEY_DIFFERENT,
+        KEYS_MISSING,
+        KEYS_LOST,
+        CANARY_HIDDEN,
+        SOLE_COPIES,
+        NO_SOLE_COPIES,
+    )
+}
 """Every event, by name."""
 
 

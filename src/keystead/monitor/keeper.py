@@ -1,0 +1,199 @@
+"""The keeper of a node: makes rounds over all key managers while this process holds the lease, and waits while not.
+
+A round is made once in a period, and soon after a kick for the key managers that it names. Sweeps over all copies, and
+looks at everything that servers hold, are made seldom. It decides nothing about keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.service.leases import LeaseLost
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from keystead.core.keys.keeping import Tally
+    from keystead.monitor.metrics import Metrics, Samples
+    from keystead.service.key_rounds import Kept, KeyRounds
+    from keystead.service.leases import Holding
+
+log = structlog.get_logger(__name__)
+
+BETWEEN: Final = 3.0
+"""How long to rest after a round, of the time that it took: keeping keys must leave the database to calls."""
+
+KEYS_PER_S: Final = 200.0
+"""Keys, or batches of them, that key servers are asked about by keeping, at most."""
+
+CLOSING_S: Final = 1.0
+"""How long a stop waits for what is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """Seconds between two rounds, two sweeps of a server, two looks at all of its objects, and two tries to begin."""
+
+    round_s: float = 30.0
+    sweep_s: float = 3600.0
+    scan_s: float = 86_400.0
+    take_s: float = 15.0
+
+
+class Keeper:
+    """Keeps keys from :meth:`start` to :meth:`close`. Belongs to one event loop."""
+
+    def __init__(self, rounds: KeyRounds, metrics: Metrics, periods: Periods = Periods()) -> None:
+        self._rounds = rounds
+        self._periods = periods
+        self._task: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+        self._kicked: set[str] = set()
+        self._due: dict[tuple[str, str], float] = {}  # when to sweep a server, or to scan a key manager's servers
+        self._tallies: dict[str, tuple[Kept, Tally]] = {}
+        self._announced: dict[str, tuple[bool, bool]] = {}
+        self._holds = False
+        metrics.add_source(self._samples)
+
+    def start(self) -> None:
+        """Begin to keep, as soon as this process gets the lease."""
+        self._task = asyncio.create_task(self._for_ever())
+
+    def stop(self) -> None:
+        """End what is under way; :meth:`close` waits for that."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def close(self) -> None:
+        """End what is under way, and give the lease back."""
+        self.stop()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=CLOSING_S)
+
+    def kick(self, key_manager: str) -> None:
+        """Make a round of a key manager soon: something of its keys or servers has changed."""
+        self._kicked.add(key_manager)
+        self._woken.set()
+
+    # --- when ---
+
+    async def _for_ever(self) -> None:
+        while True:
+            try:
+                await self._keep()
+            except StoreError as failure:
+                log.warning("keys are not kept", why=str(failure))
+            except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
+                log.error("the keeper broke", why=type(error).__name__)  # noqa: TRY400
+            await self._wait(self._periods.take_s)
+
+    async def _keep(self) -> None:
+        """Make rounds for as long as this process holds the lease."""
+        async with self._rounds.holding() as holding:
+            if holding is None:
+                return
+            self._holds = True
+            try:
+                while True:
+                    await self._round(holding)
+            except LeaseLost:
+                log.warning("another process keeps keys now")
+            finally:
+                self._holds = False
+                self._tallies.clear()
+                self._announced.clear()
+
+    async def _round(self, holding: Holding) -> None:
+        """Make a round of everything, then of what is kicked, until the next one is due."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        self._kicked.clear()
+        await self._rounds.abort_expired(holding)
+        await self._round_of(holding, await self._rounds.kept(), began)
+        rest_s = max(self._periods.round_s, BETWEEN * (clock() - began))
+        until = clock() + rest_s
+        while (left_s := until - clock()) > 0:
+            await self._wait(left_s)
+            kicked = self._take_kicked()
+            if kicked:
+                wanted = [each for each in await self._rounds.kept() if each.key_manager.uuid in kicked]
+                await self._round_of(holding, wanted, None)
+
+    async def _round_of(self, holding: Holding, kept: Sequence[Kept], now: float | None) -> None:
+        for each in kept:
+            uuid = each.key_manager.uuid
+            sweep = [server.uuid for server in each.servers if self._is_due("sweep", server.uuid, now)]
+            scan = self._is_due("scan", uuid, now)
+            tally = await self._rounds.keep(holding, uuid, sweep, scan=scan)
+            if tally is not None:
+                await self._count(holding, each, tally)
+        if now is not None:
+            self._forget_gone({each.key_manager.uuid for each in kept})
+
+    def _is_due(self, what: str, uuid: str, now: float | None) -> bool:
+        """Whether it is time for something, which is done then; never in a round that was kicked (None)."""
+        if now is None or now < self._due.get((what, uuid), now):
+            return False
+        self._due[what, uuid] = now + (self._periods.sweep_s if what == "sweep" else self._periods.scan_s)
+        return True
+
+    def _take_kicked(self) -> set[str]:
+        kicked, self._kicked = self._kicked, set()
+        return kicked
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait so long, or until a kick."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+        self._woken.clear()
+
+    # --- what is announced and shown ---
+
+    async def _count(self, holding: Holding, kept: Kept, tally: Tally) -> None:
+        """Show how keys stand, and announce it when that begins to be bad, gets worse, or is over."""
+        uuid = kept.key_manager.uuid
+        self._tallies[uuid] = kept, tally
+        stands = (tally.sole + tally.unproven > 0, tally.unproven > 0)
+        if stands != self._announced.get(uuid, (False, False)):
+            await self._rounds.announce(holding, kept.key_manager, tally)
+        self._announced[uuid] = stands
+
+    def _forget_gone(self, key_managers: set[str]) -> None:
+        for uuid in self._tallies.keys() - key_managers:
+            del self._tallies[uuid]
+            self._announced.pop(uuid, None)
+
+    def _samples(self) -> Iterable[Samples]:
+        labels = ("svm", "key_manager")
+        counted = [((kept.vserver, uuid), kept, tally) for uuid, (kept, tally) in self._tallies.items()]
+        for name, help_, values in (
+            ("keystead_keys", "Keys in use.", [tally.keys for _, _, tally in counted]),
+            ("keystead_keys_sole_copy", "Keys proven in one replication domain only.", [t.sole for _, _, t in counted]),
+            ("keystead_keys_unproven", "Keys without a proven copy.", [tally.unproven for _, _, tally in counted]),
+        ):
+            series = [(of, float(value)) for (of, _, _), value in zip(counted, values, strict=True)]
+            yield (name, f"{help_} Shown by the node that keeps them.", labels, series)
+        yield (
+            "keystead_key_copies",
+            "Keys by what is known of their copies on a key server. Shown by the node that keeps them.",
+            (*labels, "key_server", "presence"),
+            [
+                ((*of, _address(kept, server), presence.value), float(count))
+                for of, kept, tally in counted
+                for (server, presence), count in tally.copies.items()
+            ],
+        )
+        yield ("keystead_keeper", "Whether this node keeps keys: 1 or 0.", (), [((), float(self._holds))])
+
+
+def _address(kept: Kept, key_server: str) -> str:
+    """The address of a server; its uuid once it was removed."""
+    return next((str(server.address) for server in kept.servers if server.uuid == key_server), key_server)

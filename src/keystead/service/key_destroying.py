@@ -1,0 +1,317 @@
+"""Destroy the objects of what was purged or aborted, with a receipt for each, and say when that is over.
+
+Before an object is destroyed, a transaction under the keeper's lease has read that it may be
+(:func:`keystead.core.keys.destroying.may_destroy`, whose answer is final); then its server was asked whether it is that
+object, by its name, else by its bytes; and each packet leaves only while no other process can hold the lease. What
+turns out to be another object is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.core.keys.destroying import (
+    ABSENT,
+    DESTROYED,
+    REVOKED,
+    Step,
+    is_absent,
+    is_due,
+    is_over,
+    may_destroy,
+    purging,
+    steps,
+)
+from keystead.core.keys.keeping import DESTROYED_STATES, object_names
+from keystead.core.keys.model import AttemptState, KeyState, Presence, Receipt
+from keystead.core.keys.names import ObjectKind, object_name
+from keystead.service.key_looking import (
+    BATCH,
+    agrees,
+    facts_of,
+    is_named,
+    places_of,
+    store_changes,
+    tracked,
+    visit,
+)
+from keystead.service.key_places import incarnation_of
+from keystead.service.key_ports import Fault, KeyServerFault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from keystead.core.keys.model import ServerProfile
+    from keystead.core.model import KeyServer
+    from keystead.service.key_looking import Tools, Tracked, Visit
+    from keystead.service.key_places import KeyPlaces
+    from keystead.service.key_ports import ObjectFacts, ObjectSession
+    from keystead.service.leases import Holding
+    from keystead.service.ports import Transaction
+
+log = structlog.get_logger(__name__)
+
+REVOKE_FIRST: Final = frozenset({Fault.DENIED, Fault.WRONG_STATE, Fault.REFUSED})
+"""Answers to a Destroy that an object may get because it is Active, whatever was said of its State."""
+
+_OVER: Final = frozenset({DESTROYED, ABSENT})
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """A server, configured or detached, and what is known of it."""
+
+    server: KeyServer
+    profile: ServerProfile | None
+
+
+class KeyDestroying:
+    """Goes on with what has to end. The keeper calls it, and nobody else."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    async def end(self, holding: Holding, key_manager: str) -> None:
+        """Go on with the end of a key manager's keys, and of what aborted attempts left. Raises StoreError, LeaseLost.
+
+        Nothing happens while the incarnation may not destroy. A server that cannot be asked is left for the next round.
+        """
+        store, now = self._tools.store, self._tools.clock.now()
+        places = await store.read(lambda tx: places_of(tx, key_manager))
+        if places is None or not places.incarnation.destroys:
+            return
+        for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
+            await store.write(lambda tx: _begin_purge(tx, holding, uuid, now))  # noqa: B023 - awaited
+        sites = await store.read(lambda tx: _sites(tx, places))
+        for ending in (_aborted, _purging):
+            await self._end_all(holding, places, sites, ending)
+        for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.PURGING)):
+            await store.write(lambda tx: _finish_purge(tx, holding, uuid))  # noqa: B023 - awaited
+        for detached in await store.read(lambda tx: tx.detached_key_servers(key_manager)):
+            await store.write(lambda tx: _forget_empty(tx, holding, detached.server.uuid))  # noqa: B023 - awaited
+
+    async def _end_all(self, holding: Holding, places: KeyPlaces, sites: dict[str, _Site], ending: _Ending) -> None:
+        """End copies, slice by slice; ``sites`` loses those that do not answer."""
+        after: str | None = ""
+        while after is not None:
+            after, rows = await self._tools.store.read(lambda tx: ending(tx, places, after or ""))  # noqa: B023 - awaited
+            by_server: dict[str, list[Tracked]] = {}
+            for row in rows:
+                by_server.setdefault(row.copy.key_server, []).append(row)
+            for uuid in by_server.keys() & sites.keys():
+                if not await self._end_on(holding, places, sites[uuid], by_server[uuid]):
+                    del sites[uuid]
+
+    async def _end_on(self, holding: Holding, places: KeyPlaces, site: _Site, rows: Sequence[Tracked]) -> bool:
+        """End copies on one server; False when it does not answer."""
+        for row in rows:
+            await self._tools.turn()
+            try:
+                async with visit(self._tools, places, site.server, row.copy.host, site.profile) as at:
+                    await self._end_copy(holding, at, row)
+            except KeyServerFault as fault:
+                log.info("a copy is not ended yet", address=str(site.server.address), why=fault.reason)
+                if not fault.fault.answered:
+                    return False
+        return True
+
+    async def _end_copy(self, holding: Holding, at: Visit, row: Tracked) -> None:
+        """End what an attempt has left on a server, if it may be; what was done is noted whatever comes after it."""
+        if not await self._tools.store.write(lambda tx: _permits(tx, holding, row)):
+            return
+        ids = row.copy.unique_identifiers or await _located(at.session, row)
+        done: dict[str, list[str]] = {id_: [] for id_ in (*ids, *await _descriptors(at.session, row))}
+        absent = is_absent(row.copy, row.attempt, self._tools.clock.now(), canary=at.canary)
+        if not ids and absent:
+            done[""] = [ABSENT]
+        try:
+            for id_ in filter(None, done):
+                facts = await _facts(at.session, id_)
+                if facts is None or facts.state in DESTROYED_STATES:
+                    done[id_] += [ABSENT] * (at.canary or facts is not None)
+                else:
+                    await _end_object(holding, at, _with_ids(row, ids), id_, facts, done[id_])
+        finally:
+            await self._tools.store.write(lambda tx: self._note(tx, holding, row, ids, done))
+
+    def _note(
+        self, tx: Transaction, holding: Holding, row: Tracked, ids: tuple[str, ...], done: dict[str, list[str]]
+    ) -> None:
+        """Store receipts, and that the copy has ended when all its objects have."""
+        ended = bool(done) and all(_OVER & set(actions) for actions in done.values()) and bool(ids or "" in done)
+        presence = Presence.DESTROYED if ended else row.copy.presence
+        after = replace(row.copy, presence=presence, unique_identifiers=ids)
+        store_changes(tx, holding, [(row.copy, after)])
+        incarnation, now = incarnation_of(tx).uuid, self._tools.clock.now()
+        copy = row.copy
+        tx.add_receipts(
+            [
+                Receipt(
+                    copy.key, copy.attempt, copy.key_server, copy.host, id_, action, now, incarnation, self._tools.node
+                )
+                for id_, actions in done.items()
+                for action in actions
+            ]
+        )
+
+
+# --- one object ---
+
+
+def _with_ids(row: Tracked, ids: tuple[str, ...]) -> Tracked:
+    """The copy with the identifiers under which it was found."""
+    return replace(row, copy=replace(row.copy, unique_identifiers=ids))
+
+
+async def _end_object(holding: Holding, at: Visit, row: Tracked, id_: str, facts: ObjectFacts, done: list[str]) -> None:
+    """Revoke and destroy one object, and note what was done. Raises KeyServerFault, LeaseLost."""
+    ours = await _is_ours(at, row, facts)
+    if ours is False:
+        log.warning("an object that was to be destroyed is another's", key_server=at.key_server)
+        done.append(ABSENT)
+    if not ours:
+        return
+    todo = list(steps(facts.state))
+    while todo:
+        step = todo.pop(0)
+        holding.check_time()
+        try:
+            await (at.session.revoke if step is Step.REVOKE else at.session.destroy)(id_)
+        except KeyServerFault as fault:
+            if fault.fault is Fault.NOT_FOUND:
+                done.append(ABSENT)
+                return
+            if step is Step.REVOKE and fault.fault.answered:
+                continue  # it may not have been Active; whether it can be destroyed is seen then
+            if REVOKED in done or fault.fault not in REVOKE_FIRST:
+                raise
+            holding.check_time()
+            await at.session.revoke(id_)
+            todo.append(Step.DESTROY)
+            step = Step.REVOKE
+        done.append(REVOKED if step is Step.REVOKE else DESTROYED)
+
+
+async def _located(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
+    """All objects under the names of an attempt, whichever of them this copy is: all of them are to end."""
+    names = [name for names in object_names(row.attempt) for name in names]
+    return tuple(dict.fromkeys([id_ for name in names for id_ in await session.locate(name)]))
+
+
+async def _facts(session: ObjectSession, id_: str) -> ObjectFacts | None:
+    """What a server says of an object; None when it is not there."""
+    try:
+        return await facts_of(session, id_)
+    except KeyServerFault as fault:
+        if fault.fault is not Fault.NOT_FOUND:
+            raise
+        return None
+
+
+async def _is_ours(at: Visit, row: Tracked, facts: ObjectFacts) -> bool | None:
+    """Whether an object is one of a copy's, by its name, else by the bytes of them all; None when nobody can say."""
+    if is_named(facts, row.attempt) or _descriptor_name(row) in facts.names:
+        return True
+    try:
+        material = await at.session.get(row.copy.unique_identifiers)
+    except KeyServerFault as fault:
+        if not fault.fault.answered:
+            raise
+        return None if not facts.names else False
+    return agrees(at, row.key, material)
+
+
+def _descriptor_name(row: Tracked) -> str:
+    return str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
+
+
+async def _descriptors(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
+    """The descriptor beside a copy, also one that was written and not noted."""
+    return (row.copy.descriptor,) if row.copy.descriptor else await session.locate(_descriptor_name(row))
+
+
+# --- transactions ---
+
+
+def _permits(tx: Transaction, holding: Holding, row: Tracked) -> bool:
+    """Whether the objects of a copy may be destroyed: as its rows say now, and no copy that is kept is the same."""
+    holding.check(tx)
+    key = tx.key(row.key.uuid, lock=True)
+    rows = [] if key is None else tracked(tx, tx.copies([key.uuid]))
+    incarnation = incarnation_of(tx)
+    kept = {
+        id_
+        for each in rows
+        if each.copy.key_server == row.copy.key_server and not may_destroy(each.key, each.attempt, incarnation)
+        for id_ in each.copy.unique_identifiers
+    }
+    return any(
+        each.copy == row.copy and may_destroy(each.key, each.attempt, incarnation) for each in rows
+    ) and not kept & set(row.copy.unique_identifiers)
+
+
+def _keys_in(tx: Transaction, key_manager: str, state: KeyState) -> list[str]:
+    found: list[str] = []
+    while some := tx.keys_in(key_manager, (state,), found[-1] if found else "", BATCH):
+        found += [key.uuid for key in some]
+    return found
+
+
+def _begin_purge(tx: Transaction, holding: Holding, uuid: str, now: datetime) -> None:
+    """From here on, a key whose window has ended cannot be recovered."""
+    holding.check(tx)
+    key = tx.key(uuid, lock=True)
+    incarnation = incarnation_of(tx)
+    if key is not None and incarnation.destroys and is_due(key, incarnation, now):
+        tx.change_key(purging(key), KeyState.RETIRED)
+
+
+def _finish_purge(tx: Transaction, holding: Holding, uuid: str) -> None:
+    holding.check(tx)
+    key = tx.key(uuid, lock=True)
+    if key is not None and is_over(tx.attempts([uuid]), tx.copies([uuid])):
+        tx.change_key(replace(key, state=KeyState.PURGED), KeyState.PURGING)
+
+
+def _sites(tx: Transaction, places: KeyPlaces) -> dict[str, _Site]:
+    detached = [each.server for each in tx.detached_key_servers(places.key_manager.uuid)]
+    profiles = {each.key_server: each for each in tx.profiles([server.uuid for server in detached])}
+    known = {**profiles, **places.profiles}
+    return {server.uuid: _Site(server, known.get(server.uuid)) for server in (*places.servers, *detached)}
+
+
+_Ending = Callable[["Transaction", "KeyPlaces", str], tuple[str | None, list["Tracked"]]]
+"""Reads the copies that are to end of some keys after a uuid; also returns the last of these keys, None at the end."""
+
+
+def _aborted(tx: Transaction, places: KeyPlaces, after: str) -> tuple[str | None, list[Tracked]]:
+    """Copies of aborted attempts of this incarnation."""
+    copies = tx.aborted_copies(places.key_manager.uuid, places.incarnation.uuid, after, BATCH)
+    return copies[-1].key if copies else None, tracked(tx, copies)
+
+
+def _purging(tx: Transaction, places: KeyPlaces, after: str) -> tuple[str | None, list[Tracked]]:
+    """Copies of keys whose end has begun."""
+    keys = tx.keys_in(places.key_manager.uuid, (KeyState.PURGING,), after, BATCH)
+    copies = tx.copies([key.uuid for key in keys]) if keys else ()
+    left = [copy for copy in copies if copy.presence is not Presence.DESTROYED]
+    return keys[-1].uuid if keys else None, tracked(tx, left)
+
+
+def _forget_empty(tx: Transaction, holding: Holding, key_server: str) -> None:
+    """Forget a detached server on which nothing is left that this incarnation could ever end."""
+    holding.check(tx)
+    incarnation, after = incarnation_of(tx).uuid, ""
+    while rows := tracked(tx, tx.copies_on(key_server, after, BATCH)):
+        after = rows[-1].key.uuid
+        for row in rows:
+            another_s = row.attempt.state is AttemptState.ABORTED and row.attempt.incarnation != incarnation
+            if row.copy.presence is not Presence.DESTROYED and not another_s:
+                return
+    tx.delete_detached_key_server(key_server)
+    tx.delete_profile(key_server)

@@ -1,0 +1,67 @@
+"""Use cases of a key's end: retire it, and recover it. What then happens to its objects is the keeper's.
+
+See :mod:`keystead.service.key_destroying`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystead.core.keys.destroying import WINDOW, plan_recover, plan_retire
+from keystead.service.key_access import require_manager_of_keys
+from keystead.service.key_places import incarnation_of
+from keystead.service.svms import concerning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from keystead.core.keys.model import Incarnation, Key
+    from keystead.service.audit import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.ports import Clock, Store, Transaction
+
+
+class KeyEnding:
+    """Retires and recovers keys. ``window`` is how long a retired key can be recovered."""
+
+    def __init__(self, store: Store, audit: AuditLog, clock: Clock, window: timedelta = WINDOW) -> None:
+        self._store = store
+        self._audit = audit
+        self._clock = clock
+        self._window = window
+
+    async def retire(self, call: Call, key_manager: str, key_id: str) -> Key:
+        """Retire a key: it cannot be read any more, and can be recovered until its window ends. Raises 4 (404)."""
+
+        def plan(key: Key | None, incarnation: Incarnation) -> Key:
+            return plan_retire(key, incarnation, self._clock.now(), self._window)
+
+        return await self._store.write(lambda tx: self._change(tx, call, key_manager, key_id, "retired", plan))
+
+    async def recover(self, call: Call, key_manager: str, key_id: str) -> Key:
+        """Take back that a key was retired. Raises 4 (404), also when its window has ended."""
+
+        def plan(key: Key | None, incarnation: Incarnation) -> Key:
+            return plan_recover(key, incarnation, self._clock.now())
+
+        return await self._store.write(lambda tx: self._change(tx, call, key_manager, key_id, "recovered", plan))
+
+    def _change(
+        self,
+        tx: Transaction,
+        call: Call,
+        key_manager: str,
+        key_id: str,
+        done: str,
+        plan: Callable[[Key | None, Incarnation], Key],
+    ) -> Key:
+        manager = require_manager_of_keys(tx, call, key_manager)
+        with concerning(manager.svm or call.scope):
+            key = tx.key_by_id(manager.uuid, key_id, within=call.within_svm, lock=True)
+            planned = plan(key, incarnation_of(tx))
+            if key is None or planned == key:
+                return planned
+            tx.change_key(planned, key.state)
+            self._audit.succeed(tx, call, f"{done} key {key.key_id}", svm=key.svm)
+            return planned

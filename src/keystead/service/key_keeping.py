@@ -1,0 +1,273 @@
+"""Keep copies: sweep over what servers hold, and give servers the copies that they lack.
+
+A sweep walks all copies on one server and decides at its end what is missing: when too much is, nothing is, and an
+alarm is raised. Nothing is written over: a copy that is lacking is written as an attempt of its own, by
+:class:`keystead.service.key_writing.KeyWriter`, with material that another copy has just proven.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from keystead.core import errors, events
+from keystead.core.errors import OntapError
+from keystead.core.jobs import Outcome
+from keystead.core.keys import digests
+from keystead.core.keys.guarding import lasting
+from keystead.core.keys.keeping import KEPT, Sweep, Tally, lacking, looked_at
+from keystead.core.keys.model import AttemptState, KeyState, Presence
+from keystead.service.key_announcing import different, of_server
+from keystead.service.key_looking import (
+    BATCH,
+    UNUSABLE,
+    by_host,
+    look_at_many,
+    places_of,
+    reach_of,
+    slices,
+    store_changes,
+    tracked,
+    visit,
+    with_seen,
+)
+from keystead.service.key_ports import KeyServerFault
+from keystead.service.observing import add_events
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from keystead.core.keys.model import Copy, Key
+    from keystead.core.model import KeyServer
+    from keystead.core.secret import Secret
+    from keystead.service.jobs import Progress, Work
+    from keystead.service.key_looking import Change, Tools, Tracked, Visit
+    from keystead.service.key_places import KeyPlaces
+    from keystead.service.leases import Holding
+    from keystead.service.ports import Transaction
+
+log = structlog.get_logger(__name__)
+
+ASKED: Final = 32
+"""Copies that are asked for at a time."""
+
+WRITTEN: Final = 8
+"""Copies that are written at a time."""
+
+
+class CopyWriter(Protocol):
+    """Gives one server its copy; see :class:`keystead.service.key_writing.KeyWriter`."""
+
+    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> bool: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class Filled:
+    """What came of a walk over all keys: ``tally`` counts them as they were, ``copied`` and ``failed`` are copies.
+
+    ``down`` are servers that did not take a copy: they are asked for no more in this walk.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    copied: int = 0
+    failed: int = 0
+    down: set[str] = field(default_factory=set)
+
+
+class KeyKeeping:
+    """Sweeps and repairs."""
+
+    def __init__(self, tools: Tools, writer: CopyWriter) -> None:
+        self._tools = tools
+        self._writer = writer
+
+    # --- sweep ---
+
+    async def sweep(self, holding: Holding, key_manager: str, key_server: str) -> Sweep | None:
+        """Look at every copy on a server and store what was found; None when it could not be asked to the end.
+
+        Raises StoreError, LeaseLost.
+        """
+        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
+        server = None if places is None else places.server(key_server)
+        if places is None or server is None or key_server not in places.profiles:
+            return None
+        sweep, after, hidden = Sweep(), "", False
+        while not sweep.hopeless and (rows := await self._rows(key_server, after)):
+            after = rows[-1].key.uuid
+            try:
+                changes, canary = await self._look(places, server, list(filter(_is_swept, rows)), sweep)
+            except KeyServerFault as fault:
+                log.info("a key server is not swept", address=str(server.address), why=fault.reason)
+                return None
+            await self._tools.store.write(lambda tx: self._store(tx, holding, places, server, changes))  # noqa: B023
+            if not canary:
+                hidden = True
+                break
+        await self._tools.store.write(lambda tx: self._decide(tx, holding, places, server, sweep, hidden=hidden))
+        return sweep
+
+    async def _rows(self, key_server: str, after: str) -> list[Tracked]:
+        return await self._tools.store.read(lambda tx: tracked(tx, tx.copies_on(key_server, after, BATCH)))
+
+    async def _look(
+        self, places: KeyPlaces, server: KeyServer, rows: Sequence[Tracked], sweep: Sweep
+    ) -> tuple[list[Change], bool]:
+        """Look at copies; also return False when one is absent, and the canary is not there either."""
+        changes: list[Change] = []
+        canary = True
+        for host, some in by_host(rows).items():
+            async with visit(self._tools, places, server, host) as at:
+                for batch in slices(some, ASKED):
+                    await self._tools.turn()
+                    looks = await self._looks(at, batch, sweep)
+                    changes += looks
+                    canary = canary and (at.canary or all(after.presence is not Presence.UNKNOWN for _, after in looks))
+        return changes, canary
+
+    async def _looks(self, at: Visit, rows: Sequence[Tracked], sweep: Sweep) -> list[Change]:
+        now = self._tools.clock.now()
+        changes = []
+        for row, seen in zip(rows, await look_at_many(at, rows), strict=True):
+            sweep.note(row.copy, seen.look, canary=at.canary)
+            after = looked_at(row.copy, seen.look, row.attempt, now, canary=at.canary)
+            changes.append((row.copy, with_seen(after, seen)))
+        return changes
+
+    def _store(
+        self, tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, changes: Sequence[Change]
+    ) -> None:
+        stored = store_changes(tx, holding, changes)
+        add_events(tx, different(tx, self._tools, places, server, stored))
+
+    def _decide(
+        self,
+        tx: Transaction,
+        holding: Holding,
+        places: KeyPlaces,
+        server: KeyServer,
+        sweep: Sweep,
+        *,
+        hidden: bool,
+    ) -> None:
+        """At the end: what was lost is missing, unless that is too much; and what is announced."""
+        found = []
+        if hidden:
+            found.append(of_server(tx, self._tools, events.CANARY_HIDDEN, places, server))
+        elif sweep.stopped:
+            count = str(len(sweep.lost))
+            found.append(of_server(tx, self._tools, events.KEYS_LOST, places, server, count=count))
+        else:
+            lost = [replace(copy, presence=Presence.UNKNOWN) for copy in sweep.lost]
+            missing = store_changes(tx, holding, [(copy, replace(copy, presence=Presence.MISSING)) for copy in lost])
+            if missing:
+                count = str(len({copy.key for copy, _ in missing}))
+                found.append(of_server(tx, self._tools, events.KEYS_MISSING, places, server, count=count))
+        add_events(tx, found)
+
+    # --- repair ---
+
+    def replication(self, key_manager: str) -> Work:
+        """The work of a job that gives all servers the copies that they lack, and says how far it has come."""
+
+        async def work(progress: Progress) -> Outcome | None:
+            counts = await self._tools.store.read(lambda tx: tx.key_counts(key_manager))
+            total = counts.get(KeyState.COMMITTED, 0)
+
+            async def said(done: int) -> None:
+                await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
+
+            filled = await self.fill(key_manager, said)
+            return Outcome(OntapError(errors.TOO_FEW_COPIES)) if filled.failed else None
+
+        return work
+
+    async def fill(self, key_manager: str, progress: Callable[[int], Awaitable[None]] | None = None) -> Filled:
+        """Walk over all keys in use, count them, and write the copies that are lacking. Raises StoreError.
+
+        ``progress`` is told, now and then, how many keys were looked at.
+        """
+        filled, after = Filled(), ""
+        while True:
+            places, keys = await self._tools.store.read(lambda tx: self._batch(tx, key_manager, after))  # noqa: B023
+            if places is None or not keys:
+                return filled
+            after = keys[-1][0].uuid
+            wanted = []
+            for key, copies in keys:
+                filled.tally.count(copies, places.domain_of)
+                wanted += [(key, copies, uuid) for uuid in lacking(copies, places.profiles, places.domain_of)]
+            for start in range(0, len(wanted), WRITTEN):
+                some = wanted[start : start + WRITTEN]
+                await asyncio.gather(*(self._give(places, *each, filled) for each in some))
+            if progress is not None:
+                await progress(filled.tally.keys)
+
+    def _batch(
+        self, tx: Transaction, key_manager: str, after: str
+    ) -> tuple[KeyPlaces | None, list[tuple[Key, list[Copy]]]]:
+        """The next committed keys with their lasting copies."""
+        places = places_of(tx, key_manager)
+        keys = tx.keys_in(key_manager, (KeyState.COMMITTED,), after, BATCH)
+        copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
+        for copy in lasting(tx.copies(copies), tx.attempts(copies)):
+            copies[copy.key].append(copy)
+        return places, [(key, copies[key.uuid]) for key in keys]
+
+    async def _give(self, places: KeyPlaces, key: Key, copies: Sequence[Copy], key_server: str, filled: Filled) -> None:
+        """Give one server its copy, if any other copy can be proven now."""
+        server = places.server(key_server)
+        if server is None or key_server in filled.down or self._is_down(places, server):
+            filled.failed += 1
+            return
+        await self._tools.turn()
+        material = await self.material(places, key, copies)
+        if material is not None and await self._copied(key, server, material, places):
+            filled.copied += 1
+            return
+        filled.failed += 1
+        if material is not None:
+            filled.down.add(key_server)
+
+    async def _copied(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> bool:
+        try:
+            return await self._writer.copy_to(key, server, material, places)
+        except (OntapError, *UNUSABLE) as error:
+            log.info("a copy is not written", address=str(server.address), why=type(error).__name__)
+            return False
+
+    async def material(self, places: KeyPlaces, key: Key, copies: Iterable[Copy]) -> Secret | None:
+        """Read a key from a proven copy whose bytes agree now; None when there is none that can be read."""
+        for copy in copies:
+            server = places.server(copy.key_server)
+            if copy.presence is not Presence.PRESENT or server is None or self._is_down(places, server, copy.host):
+                continue
+            try:
+                reach = reach_of(self._tools, places, server, copy.host)
+                async with self._tools.objects.session(reach, timeout_s=reach.target.timeout_s) as session:
+                    material = await session.get(copy.unique_identifiers)
+            except KeyServerFault as fault:
+                log.info("a copy cannot be read", address=str(server.address), why=fault.reason)
+                continue
+            if digests.agrees(self._tools.reacher.digest_key(places), key.uuid, material, key.digest):
+                return material
+        return None
+
+    def _is_down(self, places: KeyPlaces, server: KeyServer, host: str = "") -> bool:
+        try:
+            return self._tools.objects.slow_or_dead(reach_of(self._tools, places, server, host))
+        except KeyServerFault:
+            return True
+
+
+def _is_swept(row: Tracked) -> bool:
+    """Whether a copy is one whose key is kept, and of which it is known where it is, or was."""
+    return (
+        row.attempt.state is AttemptState.COMMITTED
+        and row.key.state in KEPT
+        and row.copy.presence is not Presence.DESTROYED
+        and bool(row.copy.unique_identifiers)
+    )

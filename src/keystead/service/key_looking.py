@@ -1,0 +1,256 @@
+"""Looking at copies on one key server: in one session, its canary first, and what follows of each look.
+
+Nothing is decided on what Locate names: an object is a copy when its bytes agree with the key's digest. What is stored
+of a look is stored by compare-and-set, under the keeper's lease.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.core.keys import digests
+from keystead.core.keys.keeping import DESTROYED_STATES, Look, object_names
+from keystead.core.secret import Secret
+from keystead.service.canaries import Sight, sight
+from keystead.service.key_places import load_places
+from keystead.service.key_ports import Fault, KeyServerFault, ObjectFacts
+from keystead.service.ports import SealError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+
+    from keystead.core.keys.model import Attempt, Copy, Key, ServerProfile
+    from keystead.core.model import KeyServer
+    from keystead.service.key_places import KeyPlaces, Reacher
+    from keystead.service.key_ports import KeyObjects, ObjectSession, Reach
+    from keystead.service.leases import Holding
+    from keystead.service.ports import Clock, Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 256
+"""Copies that are read from the database at a time."""
+
+UNUSABLE: Final = (SealError, KeyError, ValueError)
+"""What :class:`Reacher` raises for certificates and secrets that are gone or cannot be opened."""
+
+_NO_FACTS: Final = ObjectFacts((), "", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What keeping works with. ``turn`` waits until one more key may be asked about: it caps the rate."""
+
+    store: Store
+    objects: KeyObjects
+    reacher: Reacher
+    clock: Clock
+    node: str
+    turn: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A copy, the attempt that wrote it, and its key."""
+
+    copy: Copy
+    attempt: Attempt
+    key: Key
+
+
+def places_of(tx: Transaction, key_manager: str) -> KeyPlaces | None:
+    """Where a key manager's keys are kept; None for one that is gone."""
+    manager = tx.key_manager(key_manager)
+    return None if manager is None else load_places(tx, manager)
+
+
+def tracked(tx: Transaction, copies: Sequence[Copy]) -> list[Tracked]:
+    """Copies with what they belong to."""
+    uuids = {copy.key for copy in copies}
+    keys = {key.uuid: key for key in tx.keys(uuids)}
+    attempts = {(attempt.key, attempt.number): attempt for attempt in tx.attempts(uuids)}
+    return [Tracked(copy, attempts[copy.key, copy.attempt], keys[copy.key]) for copy in copies]
+
+
+def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
+    """Copies by the address through which they were written."""
+    found: dict[str, list[Tracked]] = {}
+    for row in rows:
+        found.setdefault(row.copy.host, []).append(row)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A session on one address of a key server. ``canary``: the server shows what must be there."""
+
+    session: ObjectSession
+    key_server: str
+    profile: ServerProfile | None
+    canary: bool
+    digest_key: Secret = field(repr=False)
+
+
+@asynccontextmanager
+async def visit(
+    tools: Tools,
+    places: KeyPlaces,
+    server: KeyServer,
+    host: str = "",
+    profile: ServerProfile | None = None,
+    *,
+    fresh: bool = False,
+) -> AsyncIterator[Visit]:
+    """Have a session on a server, or on one of its secondaries, its canary looked for first. Raises KeyServerFault.
+
+    A host that is no secondary any more is looked at through its primary. ``profile`` is that of a detached server.
+    """
+    profile = profile or places.profiles.get(server.uuid)
+    reach = reach_of(tools, places, server, host)
+    try:
+        digest_key = tools.reacher.digest_key(places)
+    except UNUSABLE:
+        raise KeyServerFault(Fault.UNREACHABLE, "digest_key") from None
+    async with tools.objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh) as session:
+        known = profile if profile is not None and profile.canary else None
+        seen = known is not None and await sight(session, known, digest_key) is Sight.SEEN
+        yield Visit(session, server.uuid, profile, seen, digest_key)
+
+
+def reach_of(tools: Tools, places: KeyPlaces, server: KeyServer, host: str) -> Reach:
+    """How an address is reached. Raises KeyServerFault (``unreachable``) when our own certificate cannot be used."""
+    try:
+        found = {reach.host: reach for reach in tools.reacher.each(server, tools.reacher.identity(places))}
+    except UNUSABLE as error:
+        log.error("a key server cannot be reached", address=str(server.address), why=type(error).__name__)  # noqa: TRY400
+        raise KeyServerFault(Fault.UNREACHABLE, "identity") from None
+    return found.get(host) or found[""]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of a copy: which objects it is made of, and the State of the first."""
+
+    look: Look
+    unique_identifiers: tuple[str, ...] = ()
+    state: str = ""
+
+
+async def look(at: Visit, row: Tracked) -> Seen:
+    """Look at a copy: its attributes, then its bytes; under its identifiers, else under its attempt's name.
+
+    Raises KeyServerFault when the server does not answer.
+    """
+    known = row.copy.unique_identifiers
+    seen = await _look(at, row, known) if known else Seen(Look.ABSENT)
+    if seen.look is not Look.ABSENT:
+        return seen
+    if known and at.profile is not None and not at.profile.locate_by_name:
+        return seen  # each such look would ask for the attributes of every object
+    try:
+        found = await located(at.session, row.attempt)
+    except KeyServerFault as fault:
+        if not fault.fault.answered:
+            raise
+        return Seen(Look.REFUSED, known)
+    return await _look(at, row, found) if found and found != known else seen
+
+
+async def _look(at: Visit, row: Tracked, ids: tuple[str, ...]) -> Seen:
+    try:
+        facts = [await facts_of(at.session, id_) for id_ in ids]
+        if any(each.state in DESTROYED_STATES for each in facts):
+            return Seen(Look.ABSENT)
+        material = await at.session.get(ids)
+    except KeyServerFault as fault:
+        if not fault.fault.answered:
+            raise
+        return Seen(Look.ABSENT if fault.fault is Fault.NOT_FOUND else Look.REFUSED, ids)
+    if agrees(at, row.key, material):
+        return Seen(Look.AGREES, ids, facts[0].state)
+    if any(each.names and not is_named(each, row.attempt) for each in facts):
+        return Seen(Look.ABSENT)  # the server has given the identifier to another object
+    return Seen(Look.DIFFERS, ids, facts[0].state)
+
+
+def agrees(at: Visit, key: Key, material: Secret) -> bool:
+    """Whether material is a key's."""
+    return digests.agrees(at.digest_key, key.uuid, material, key.digest)
+
+
+async def facts_of(session: ObjectSession, unique_identifier: str) -> ObjectFacts:
+    """What a server says of an object, nothing where it does not say. Raises KeyServerFault: not there, no answer."""
+    try:
+        return await session.facts(unique_identifier)
+    except KeyServerFault as fault:
+        if fault.fault is Fault.NOT_FOUND or not fault.fault.answered:
+            raise
+        return _NO_FACTS
+
+
+def is_named(facts: ObjectFacts, attempt: Attempt) -> bool:
+    """Whether an object bears one of the names under which an attempt writes."""
+    return any(name in facts.names for names in object_names(attempt) for name in names)
+
+
+async def located(session: ObjectSession, attempt: Attempt) -> tuple[str, ...]:
+    """The objects under an attempt's names: a whole, or both parts of a pair; nothing of an incomplete pair."""
+    for names in object_names(attempt):
+        found = [await session.locate(name) for name in names]
+        if all(found):
+            return tuple(ids[0] for ids in found)
+    return ()
+
+
+async def look_at_many(at: Visit, rows: Sequence[Tracked]) -> list[Seen]:
+    """Look at copies whose identifiers are known, in order: at their bytes, in batches; in doubt, at each alone."""
+    answers = await at.session.get_many([row.copy.unique_identifiers for row in rows])
+    found = []
+    for row, answer in zip(rows, answers, strict=True):
+        if isinstance(answer, Secret) and agrees(at, row.key, answer):
+            found.append(Seen(Look.AGREES, row.copy.unique_identifiers, row.copy.object_state))
+        elif isinstance(answer, KeyServerFault) and not answer.fault.answered:
+            raise answer
+        else:
+            found.append(await look(at, row))
+    return found
+
+
+Change = tuple["Copy", "Copy"]
+"""A copy as it was when it was looked at, and as it is now."""
+
+
+def store_changes(tx: Transaction, holding: Holding, changes: Sequence[Change]) -> list[Change]:
+    """Store changes while the lease is held; see :func:`put_changes`."""
+    holding.check(tx)
+    return put_changes(tx, changes)
+
+
+def put_changes(tx: Transaction, changes: Sequence[Change]) -> list[Change]:
+    """Store copies that are in the database still as they were; return what was stored. Locks the keys."""
+    uuids = sorted({before.key for before, _ in changes})
+    for uuid in uuids:
+        tx.key(uuid, lock=True)
+    now = set(tx.copies(uuids))
+    stored = [(before, after) for before, after in changes if before in now and before != after]
+    tx.put_copies([after for _, after in stored], new=False)
+    return stored
+
+
+def with_seen(copy: Copy, seen: Seen) -> Copy:
+    """A copy with the identifiers and the State that were seen."""
+    return replace(
+        copy,
+        unique_identifiers=seen.unique_identifiers or copy.unique_identifiers,
+        object_state=seen.state or copy.object_state,
+    )
+
+
+def slices(rows: Sequence[Tracked], size: int) -> Iterator[Sequence[Tracked]]:
+    """Rows, so many at a time."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

@@ -1,0 +1,135 @@
+"""The rounds of the keeper: everything that keeps and ends keys, in its order, for one key manager after another.
+
+One process in the cluster makes them, by the lease ``keeper``. What goes wrong with one key manager holds up no other.
+When rounds are made is the monitor's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+import structlog
+
+from keystead.core.errors import OntapError
+from keystead.service.key_announcing import of_tally
+from keystead.service.leases import LeaseLost
+from keystead.service.observing import add_events, cluster_name
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Collection
+    from contextlib import AbstractAsyncContextManager
+
+    from keystead.core.keys.keeping import Tally
+    from keystead.core.model import KeyManager, KeyServer
+    from keystead.service.key_destroying import KeyDestroying
+    from keystead.service.key_keeping import KeyKeeping
+    from keystead.service.key_looking import Tools
+    from keystead.service.key_places import KeyPlaces
+    from keystead.service.key_settling import KeySettling
+    from keystead.service.leases import Holding, Leases
+    from keystead.service.ports import Transaction
+    from keystead.service.unclaimed_scan import UnclaimedScan
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LEASE: Final = "keeper"
+
+
+class Learner(Protocol):
+    """Learns what servers can do, and looks for canaries; see :mod:`keystead.service.key_learning`."""
+
+    async def ensure(self, key_manager: str) -> KeyPlaces: ...  # noqa: D102 - as above
+    async def look_for_canaries(self, key_manager: str) -> None: ...  # noqa: D102 - as above
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An enabled key manager, its servers, and the SVM's or cluster's name for events and metrics."""
+
+    key_manager: KeyManager
+    servers: tuple[KeyServer, ...]
+    vserver: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a round is made of."""
+
+    settling: KeySettling
+    keeping: KeyKeeping
+    destroying: KeyDestroying
+    scan: UnclaimedScan
+    learner: Learner
+
+
+class KeyRounds:
+    """Makes rounds. Every method but :meth:`holding` raises LeaseLost when another process may hold the lease."""
+
+    def __init__(self, tools: Tools, leases: Leases, parts: Parts) -> None:
+        self._tools = tools
+        self._leases = leases
+        self._parts = parts
+
+    def holding(self) -> AbstractAsyncContextManager[Holding | None]:
+        """Hold the keeper's lease; None while another process does. Raises StoreError."""
+        return self._leases.holding(LEASE)
+
+    async def kept(self) -> tuple[Kept, ...]:
+        """The key managers whose keys are to be kept. Raises StoreError."""
+
+        def read(tx: Transaction) -> tuple[Kept, ...]:
+            cluster = cluster_name(tx)
+            return tuple(Kept(each, servers, each.svm.name if each.svm else cluster) for each, servers in tx.watched())
+
+        return await self._tools.store.read(read)
+
+    async def abort_expired(self, holding: Holding) -> None:
+        """Abort attempts whose time is over, of all key managers."""
+        await _minded("attempts", "", self._parts.settling.abort_expired(holding))
+
+    async def keep(
+        self, holding: Holding, key_manager: str, sweep: Collection[str] = (), *, scan: bool = False
+    ) -> Tally | None:
+        """Make a round of one key manager; ``sweep`` are servers (uuids) whose copies are all looked at.
+
+        Returns how its keys stand, None when that could not be found out.
+        """
+        parts = self._parts
+        await _minded("learning", key_manager, parts.learner.ensure(key_manager))
+        if sweep:
+            await _minded("canaries", key_manager, parts.learner.look_for_canaries(key_manager))
+        await _minded("settling", key_manager, parts.settling.settle(holding, key_manager))
+        for key_server in sweep:
+            await _minded("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
+        if scan:
+            await _minded("listing", key_manager, parts.scan.scan(holding, key_manager))
+        await _minded("ending", key_manager, parts.destroying.end(holding, key_manager))
+        holding.check_time()
+        filled = await _minded("copying", key_manager, parts.keeping.fill(key_manager))
+        return None if filled is None else filled.tally
+
+    async def announce(self, holding: Holding, key_manager: KeyManager, tally: Tally) -> None:
+        """Announce how a key manager's keys stand. Raises StoreError."""
+
+        def work(tx: Transaction) -> None:
+            holding.check(tx)
+            add_events(tx, [of_tally(tx, self._tools, key_manager, tally)])
+
+        await self._tools.store.write(work)
+
+
+async def _minded(what: str, key_manager: str, work: Awaitable[T]) -> T | None:
+    """Do a part of a round; when it fails, say so, and go on with the others."""
+    try:
+        return await work
+    except LeaseLost:
+        raise
+    except (StoreError, OntapError) as failure:
+        log.warning("keys are not kept yet", part=what, key_manager=key_manager, why=str(failure))
+    except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
+        log.error("keeping keys failed unexpectedly", part=what, key_manager=key_manager, why=type(error).__name__)  # noqa: TRY400
+    return None

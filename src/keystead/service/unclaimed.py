@@ -1,0 +1,173 @@
+"""Objects under our names that no attempt of this incarnation accounts for: listed, adopted, never destroyed.
+
+They come from other lives of the database, or were written by what was forgotten. Who looks for them:
+:mod:`keystead.service.unclaimed_scan`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.creating import LENGTH, CreateState, NewKey, owner_of, plan_create
+from keystead.core.keys.digests import digest
+from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, Unclaimed
+from keystead.core.keys.names import ObjectKind, parse
+from keystead.service.key_access import serving_key_manager
+from keystead.service.key_looking import visit
+from keystead.service.key_places import load_places
+from keystead.service.key_ports import KeyServerFault
+from keystead.service.svms import concerning
+
+if TYPE_CHECKING:
+    from keystead.core.model import KeyManager, Svm
+    from keystead.core.secret import Secret
+    from keystead.service.audit import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.key_looking import Tools
+    from keystead.service.key_places import KeyPlaces
+    from keystead.service.ports import Transaction
+
+
+AUTHENTICATION_LENGTHS: Final = range(20, 33)
+"""Bytes that authentication keys have."""
+
+
+class UnclaimedObjects:
+    """Lists and adopts them."""
+
+    def __init__(self, tools: Tools, audit: AuditLog) -> None:
+        self._tools = tools
+        self._audit = audit
+
+    async def list(self, call: Call, key_manager: str) -> tuple[Unclaimed, ...]:
+        """Return what was found last, by server, name and identifier; only to those who see the key manager."""
+
+        def read(tx: Transaction) -> tuple[Unclaimed, ...]:
+            return tx.unclaimed(_seen(tx, call, key_manager).uuid)
+
+        return await self._tools.store.read(read)
+
+    async def adopt(
+        self,
+        call: Call,
+        key_manager: str,
+        key_server: str,
+        unique_identifier: str,
+        name: str,
+        svm: Svm | None = None,
+    ) -> Key:
+        """Make an unclaimed object a key of this name, whose first copy it is; the others are written from it.
+
+        ``key_server`` is the server's uuid, ``svm`` whose key it will be, as for a new key. 64 bytes are a volume's
+        key, 20 to 32 an authentication key. Raises 4 (404) for what is not unclaimed (any more), 65536076 when it
+        cannot be read, and what creating a key raises. Of a pair, either part stands for both.
+        """
+        places, parts = await self._tools.store.read(
+            lambda tx: _adoptable(tx, call, key_manager, key_server, unique_identifier)
+        )
+        server = places.server(key_server)
+        if server is None:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target="key_server")
+        ids = tuple(part.unique_identifier for part in parts)
+        try:
+            async with visit(self._tools, places, server) as at:
+                material = await at.session.get(ids)
+        except KeyServerFault as fault:
+            with concerning(places.key_manager.svm):
+                arguments = [("server", str(server.address)), ("reason", fault.reason)]
+                raise OntapError(errors.NOT_PUSHED, target="unique_identifier", arguments=arguments) from None
+        new = _new_key(name, svm, material)
+        copy = Copy("", 1, key_server, Presence.PRESENT, unique_identifiers=ids)
+        return await self._tools.store.write(lambda tx: self._adopt(tx, call, key_manager, new, copy, material))
+
+    def _adopt(self, tx: Transaction, call: Call, key_manager: str, new: NewKey, copy: Copy, material: Secret) -> Key:
+        """Plan under the key manager's lock as for a new key, and store it as committed, with its one copy."""
+        manager = _seen(tx, call, key_manager, lock=True)
+        places, _ = _adoptable(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
+        now, uuid = self._tools.clock.now(), str(uuid4())
+        with concerning(manager.svm):
+            planned = plan_create(_state(tx, call, places, new), new, uuid, now)
+        key = replace(
+            planned,
+            state=KeyState.COMMITTED,
+            committed=now,
+            length=len(material.reveal()),
+            digest=digest(self._tools.reacher.digest_key(places), uuid, material),
+        )
+        tx.add_key(key)
+        tx.add_attempt(self._attempt(key, places))
+        tx.put_copies([replace(copy, key=uuid, written=now, proven=now)], new=True)
+        tx.delete_unclaimed(copy.key_server, copy.unique_identifiers)
+        self._audit.succeed(tx, call, f"adopted key {key.key_id}", svm=key.svm)
+        return key
+
+    def _attempt(self, key: Key, places: KeyPlaces) -> Attempt:
+        """What accounts for the object from now on."""
+        return Attempt(
+            key=key.uuid,
+            number=1,
+            purpose=Purpose.CREATE,
+            incarnation=places.incarnation.uuid,
+            token=secrets.token_hex(16),
+            node=self._tools.node,
+            state=AttemptState.COMMITTED,
+            began=key.created,
+            expires=key.created,
+        )
+
+
+def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:
+    """The key that an object's material makes; raises for material of no key's length."""
+    length = len(material.reveal())
+    if length == LENGTH[KeyType.VEK]:
+        return NewKey(name, svm=svm, material=material)
+    if length not in AUTHENTICATION_LENGTHS:
+        raise OntapError(errors.KEY_LENGTH, target="unique_identifier")
+    return NewKey(name, svm=svm, key_type=KeyType.NSE_AK)
+
+
+def _state(tx: Transaction, call: Call, places: KeyPlaces, new: NewKey) -> CreateState:
+    manager = places.key_manager
+    owner = owner_of(manager, call.scope, new)
+    serves = serving_key_manager(tx, owner) if owner else None
+    return CreateState(
+        key_manager=manager,
+        certificates=places.certificates,
+        servers=places.servers,
+        scope=call.scope,
+        serving=serves.uuid if serves else None,
+        named=tx.key_named(manager.uuid, new.name),
+    )
+
+
+def _seen(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
+    """The key manager, for those who see it itself: of an unclaimed object nobody knows whose it is."""
+    found = tx.key_manager(uuid, lock=lock)
+    if found is None or not call.sees(found.svm):
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+    return found
+
+
+def _adoptable(
+    tx: Transaction, call: Call, key_manager: str, key_server: str, unique_identifier: str
+) -> tuple[KeyPlaces, tuple[Unclaimed, ...]]:
+    """The object, or both parts of a pair. Raises 4 (404) when it is not listed, or no copy of a key."""
+    places = load_places(tx, _seen(tx, call, key_manager))
+    here = [each for each in tx.unclaimed(key_manager) if each.key_server == key_server]
+    asked = next((each for each in here if each.unique_identifier == unique_identifier), None)
+    name = parse(asked.name) if asked else None
+    if asked is None or name is None or name.kind is not ObjectKind.KEY:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
+    if not name.part:
+        return places, (asked,)
+    by_name = {each.name: each for each in here}
+    parts = [by_name.get(str(replace(name, part=part))) for part in (1, 2)]
+    whole = tuple(part for part in parts if part is not None)
+    if len(whole) != len(parts):
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
+    return places, whole

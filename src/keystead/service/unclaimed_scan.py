@@ -1,0 +1,167 @@
+"""Look for objects under our names that no attempt of this incarnation accounts for, on all of a key manager's servers.
+
+One that ought to be gone (its attempt was aborted, its key purged) and is back is not unclaimed: its copy is opened
+again, and ends as others do. Nothing is destroyed here, and nothing is asked twice of what is another product's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.core.keys.destroying import Account, account, purging
+from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Presence, Unclaimed
+from keystead.core.keys.names import ObjectKind, parse
+from keystead.core.query_where import Condition, Op, Order
+from keystead.service.key_looking import BATCH, facts_of, places_of, visit
+from keystead.service.key_ports import Fault, KeyServerFault
+from keystead.service.ports import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.keys.names import ObjectName
+    from keystead.core.model import KeyServer
+    from keystead.service.key_looking import Tools, Visit
+    from keystead.service.key_places import KeyPlaces
+    from keystead.service.leases import Holding
+    from keystead.service.ports import Transaction
+
+log = structlog.get_logger(__name__)
+
+REMEMBERED: Final = 100_000
+"""Objects of other products that are remembered, so that their attributes are asked for once."""
+
+_HYPHENS: Final = (0, 8, 12, 16)
+"""Where a uuid's hyphens are, in the digits that a name has of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An object of ours on a server, and what the catalogue has under its name."""
+
+    unique_identifier: str
+    name: str
+    account: Account
+    attempt: Attempt | None = None
+
+
+class UnclaimedScan:
+    """Looks for them. The keeper calls it, and seldom."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._foreign: set[tuple[str, str]] = set()
+
+    async def scan(self, holding: Holding, key_manager: str) -> None:
+        """Look at all objects on a key manager's servers that its catalogue does not list.
+
+        A server that cannot be asked keeps its list. Raises StoreError, LeaseLost.
+        """
+        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
+        for server in places.servers if places else ():
+            try:
+                found = await self._scanned(places, server) if places else None
+            except KeyServerFault as fault:
+                log.info("objects are not listed", address=str(server.address), why=fault.reason)
+                continue
+            if places is not None and found is not None:
+                await self._tools.store.write(lambda tx: self._store(tx, holding, places, server, found))  # noqa: B023
+
+    async def _scanned(self, places: KeyPlaces, server: KeyServer) -> list[_Found] | None:
+        """The objects of ours that are not listed; None when the server does not show what must be there."""
+        known = await self._tools.store.read(lambda tx: _listed(tx, places, server))
+        named: list[tuple[str, str]] = []
+        async with visit(self._tools, places, server) as at:
+            if not at.canary:
+                return None
+            for id_ in await at.session.locate_all():
+                if id_ not in known and (server.uuid, id_) not in self._foreign:
+                    named += await self._names(at, id_)
+        return await self._tools.store.read(lambda tx: [_accounted(tx, places, *each) for each in named])
+
+    async def _names(self, at: Visit, id_: str) -> list[tuple[str, str]]:
+        await self._tools.turn()
+        try:
+            facts = await facts_of(at.session, id_)
+        except KeyServerFault as fault:
+            if fault.fault is not Fault.NOT_FOUND:
+                raise
+            return []
+        ours = [(id_, name) for name in facts.names if parse(name) is not None]
+        if not ours and len(self._foreign) < REMEMBERED:
+            self._foreign.add((at.key_server, id_))
+        return ours[:1]
+
+    def _store(
+        self, tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, found: Sequence[_Found]
+    ) -> None:
+        """List what is unclaimed, forget what is so no more, and open again what is back."""
+        holding.check(tx)
+        manager, now = places.key_manager.uuid, self._tools.clock.now()
+        unclaimed = [each for each in found if each.account is Account.UNCLAIMED]
+        ids = {each.unique_identifier for each in unclaimed}
+        listed = {each.unique_identifier for each in tx.unclaimed(manager) if each.key_server == server.uuid}
+        if listed - ids:
+            tx.delete_unclaimed(server.uuid, listed - ids)
+        rows = [Unclaimed(manager, server.uuid, each.unique_identifier, each.name, now) for each in unclaimed]
+        tx.put_unclaimed(rows)
+        for each in found:
+            if each.account is Account.ENDED and each.attempt is not None:
+                _open_again(tx, each.attempt, server, each)
+
+
+def _listed(tx: Transaction, places: KeyPlaces, server: KeyServer) -> set[str]:
+    """The identifiers of objects that the catalogue lists as there: copies, descriptors and canaries.
+
+    Those on servers that replicate with this one are here, too.
+    """
+    domain = places.domain_of[server.uuid]
+    known: set[str] = set()
+    for uuid in (uuid for uuid, of in places.domain_of.items() if of == domain):
+        known |= set(places.profiles[uuid].canary) if uuid in places.profiles else set()
+        after = ""
+        while copies := tx.copies_on(uuid, after, BATCH):
+            after = copies[-1].key
+            there = [copy for copy in copies if copy.presence is not Presence.DESTROYED]
+            known |= {id_ for copy in there for id_ in (*copy.unique_identifiers, copy.descriptor)}
+    return known
+
+
+def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Found:
+    """Whose an object is; it may belong to a key of any key manager that uses the same server."""
+    parsed = parse(name)
+    key = _key_of(tx, parsed) if parsed else None
+    attempts = tx.attempts([key.uuid]) if key and parsed else ()
+    attempt = next((each for each in attempts if parsed and each.number == parsed.attempt), None)
+    canaries = {profile.canary_name for profile in places.profiles.values()}
+    return _Found(id_, name, account(parsed, key, attempt, places.incarnation, canaries), attempt)
+
+
+def _key_of(tx: Transaction, name: ObjectName) -> Key | None:
+    """The key whose uuid begins as a name says."""
+    prefix = "-".join(name.id[one:other] for one, other in pairwise(_HYPHENS))
+    where = ((Condition("uuid", Op.AT_LEAST, prefix),),)
+    found = tx.page(Key, Page(where=where, order=(Order("uuid"),), limit=1))
+    return found[0] if found and found[0].uuid.startswith(prefix) else None
+
+
+def _open_again(tx: Transaction, attempt: Attempt, server: KeyServer, found: _Found) -> None:
+    """Have an object that ought to be gone ended: its copy is unknown again, and a purged key's end goes on."""
+    key = tx.key(attempt.key, lock=True)
+    copies = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
+    here = [copy for copy in copies if copy.key_server == server.uuid]
+    name = parse(found.name)
+    known = here[0] if here else Copy(attempt.key, attempt.number, server.uuid, Presence.UNKNOWN)
+    if key is None or name is None or (here and known.presence is not Presence.DESTROYED):
+        return
+    if name.kind is ObjectKind.DESCRIPTOR:
+        opened = replace(known, presence=Presence.UNKNOWN, descriptor=found.unique_identifier)
+    else:
+        opened = replace(known, presence=Presence.UNKNOWN, unique_identifiers=())
+    tx.put_copies([opened], new=not here)
+    if key.state is KeyState.PURGED:
+        tx.change_key(purging(key), KeyState.PURGED)

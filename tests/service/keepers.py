@@ -1,0 +1,138 @@
+"""What tests of keeping keys share: everything that one process keeps keys with, over key servers that were learned."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from keystead.core.keys.model import Incarnation, KeyState
+from keystead.service.key_destroying import KeyDestroying
+from keystead.service.key_ending import KeyEnding
+from keystead.service.key_keeping import KeyKeeping
+from keystead.service.key_looking import Tools
+from keystead.service.key_rounds import KeyRounds, Parts
+from keystead.service.key_settling import KeySettling
+from keystead.service.leases import Leases
+from keystead.service.unclaimed import UnclaimedObjects
+from keystead.service.unclaimed_scan import UnclaimedScan
+from tests.service.keyworlds import CALL
+from tests.service.learning import learner
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from keystead.core.keys.keeping import Sweep
+    from keystead.core.keys.model import Key
+    from keystead.core.model import Event
+    from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.key_keeping import Filled
+    from keystead.service.leases import Holding
+    from keystead.service.ports import Transaction
+    from tests.service.keyworlds import KeyNode, KeyWorld
+
+WINDOW_S = 7 * 86_400
+
+
+async def at_once() -> None:
+    """The turn of tests: they wait for nothing."""
+
+
+class Keeping:
+    """One process' keeper, part by part, on one key manager. What it does is done under the lease."""
+
+    def __init__(self, world: KeyWorld, node: KeyNode, manager: str) -> None:
+        self.world, self.node, self.manager = world, node, manager
+        self.tools = Tools(node.store, node.objects, node.reacher, world.clock, node.uuid, at_once)
+        self.leases = Leases(node.store, world.clock, node.uuid)
+        self.learner = learner(world, node)
+        self.settling = KeySettling(self.tools)
+        self.keeping = KeyKeeping(self.tools, node.writer)
+        self.destroying = KeyDestroying(self.tools)
+        self.scanning = UnclaimedScan(self.tools)
+        self.unclaimed = UnclaimedObjects(self.tools, node.audit)
+        self.ending = KeyEnding(node.store, node.audit, world.clock)
+        parts = Parts(self.settling, self.keeping, self.destroying, self.scanning, self.learner)
+        self.rounds = KeyRounds(self.tools, self.leases, parts)
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[Holding]:
+        """Hold the keeper's lease."""
+        async with self.rounds.holding() as holding:
+            assert holding is not None
+            yield holding
+
+    async def abort_expired(self) -> int:
+        """Abort what is over."""
+        async with self.lease() as holding:
+            return await self.settling.abort_expired(holding)
+
+    async def settle(self) -> int:
+        """Look at what is open."""
+        async with self.lease() as holding:
+            return await self.settling.settle(holding, self.manager)
+
+    async def sweep(self, server: int = 0) -> Sweep | None:
+        """Look at all copies on a server."""
+        uuid = (await self.world.servers(self.manager))[server].uuid
+        async with self.lease() as holding:
+            return await self.keeping.sweep(holding, self.manager, uuid)
+
+    async def fill(self) -> Filled:
+        """Write what is lacking."""
+        return await self.keeping.fill(self.manager)
+
+    async def end(self) -> None:
+        """Go on with what has to end."""
+        async with self.lease() as holding:
+            await self.destroying.end(holding, self.manager)
+
+    async def scan(self) -> list[tuple[int, str]]:
+        """Look for unclaimed objects; return server and name of those that are listed."""
+        async with self.lease() as holding:
+            await self.scanning.scan(holding, self.manager)
+        order = [server.uuid for server in await self.world.servers(self.manager)]
+        listed = await self.world.store.read(lambda tx: tx.unclaimed(self.manager))
+        return [(order.index(each.key_server), each.name) for each in listed]
+
+    async def events(self) -> list[tuple[str, dict[str, str]]]:
+        """Name and parameters of all events that this node announced, in order."""
+        names = ("km.key.different", "km.key.missing", "km.keys.masslost", "km.canary.notvisible", "km.key.solecopy")
+        found: tuple[Event, ...] = await self.world.store.read(
+            lambda tx: tx.events_named(self.node.uuid, (*names, "km.key.solecopy.cleared"))
+        )
+        return [(event.name, dict(event.parameters)) for event in sorted(found, key=lambda event: event.index)]
+
+    async def receipts(self, key: Key) -> list[tuple[int, str]]:
+        """Server and action of a key's receipts, by server and time."""
+        order = [server.uuid for server in await self.world.servers(self.manager)]
+        found = await self.world.store.read(lambda tx: tx.receipts([key.uuid]))
+        return sorted([(order.index(each.key_server), each.action) for each in found], key=lambda each: each[0])
+
+
+async def keeping(world: KeyWorld, *servers: KmipServer | str, min_copies: int = 0) -> Keeping:
+    """A key manager with these servers, learned, and what one process keeps it with."""
+    manager = await world.key_manager(*servers, know=False, min_copies=min_copies)
+    made = Keeping(world, await world.node(), manager)
+    await made.learner.ensure(manager)
+    return made
+
+
+async def retire_and_wait(kept: Keeping, key: Key) -> None:
+    """Have a key's window end."""
+    retired = await kept.ending.retire(CALL, kept.manager, key.key_id)
+    assert retired.state is KeyState.RETIRED
+    kept.world.clock.advance(WINDOW_S + 1)
+
+
+async def set_incarnation(world: KeyWorld, **values: object) -> Incarnation:
+    """Begin another incarnation, or change what may be destroyed in this one."""
+
+    def work(tx: Transaction) -> Incarnation:
+        current = tx.incarnation()
+        assert current is not None
+        changed = replace(current, **values)  # type: ignore[arg-type]
+        tx.put_incarnation(changed)
+        return changed
+
+    return await world.store.write(work)
