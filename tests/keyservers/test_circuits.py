@@ -1,0 +1,143 @@
+"""Circuits by a clock of their own: what opens one, who is let in while it is open, and what closes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from keystead.keyservers.circuits import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    QUICK_FAILURES,
+    SAMPLES,
+    Circuit,
+    Latencies,
+    Pass,
+)
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The circuit's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def circuit(clock: Clock) -> Circuit:
+    """A circuit that is closed."""
+    return Circuit(clock)
+
+
+def is_open(circuit: Circuit) -> bool:
+    """Whether it is open now."""
+    return circuit.open
+
+
+def entered(circuit: Circuit) -> Pass:
+    """A leave that must be had."""
+    leave = circuit.enter()
+    assert leave is not None
+    return leave
+
+
+def opened(circuit: Circuit) -> None:
+    """Open it by one time-out."""
+    entered(circuit).failed("no_answer", slow=True)
+    assert is_open(circuit)
+
+
+def test_one_time_out_opens_it(circuit: Circuit) -> None:
+    """Nobody else pays for it, and they are told why."""
+    leaves = entered(circuit), entered(circuit)
+    leaves[0].failed("connect_timed_out", slow=True)
+    assert circuit.enter() is None
+    assert circuit.reason == "connect_timed_out"
+    assert not leaves[1].valid
+
+
+def test_quick_failures_open_it_together(circuit: Circuit) -> None:
+    """A failure that costs nothing counts less, and an answer in between undoes them."""
+    for _ in range(QUICK_FAILURES - 1):
+        entered(circuit).failed("connection_refused", slow=False)
+    entered(circuit).succeeded()
+    for _ in range(QUICK_FAILURES):
+        assert not is_open(circuit)
+        entered(circuit).failed("connection_refused", slow=False)
+    assert is_open(circuit)
+
+
+def test_one_trial_at_a_time(circuit: Circuit, clock: Clock) -> None:
+    """After the pause one session is let in, and the others not before it found out something."""
+    opened(circuit)
+    clock.now += FIRST_PAUSE_S
+    trial = entered(circuit)
+    assert trial.valid
+    assert is_open(circuit)
+    assert circuit.enter() is None
+    trial.succeeded()
+    assert not is_open(circuit)
+    assert entered(circuit).valid
+
+
+def test_a_trial_that_fails_doubles_the_pause(circuit: Circuit, clock: Clock) -> None:
+    """However it fails, and up to half a minute."""
+    opened(circuit)
+    pause_s = FIRST_PAUSE_S
+    for slow in (True, False) * 5:
+        clock.now += pause_s - 0.01
+        assert circuit.enter() is None
+        clock.now += 0.01
+        entered(circuit).failed("no_answer", slow=slow)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+    assert pause_s == LONGEST_PAUSE_S
+
+
+def test_a_trial_that_finds_out_nothing(circuit: Circuit, clock: Clock) -> None:
+    """The next one may try at once; ending again, or after an answer, means nothing."""
+    opened(circuit)
+    clock.now += FIRST_PAUSE_S
+    trial = entered(circuit)
+    trial.end()
+    following = entered(circuit)
+    trial.end()
+    assert circuit.enter() is None
+    following.succeeded()
+    following.end()
+    assert not is_open(circuit)
+
+
+def test_those_who_were_let_in_before(circuit: Circuit, clock: Clock) -> None:
+    """What fails late says nothing new, and what succeeds late closes it."""
+    late = entered(circuit)
+    opened(circuit)
+    late.failed("connection_closed", slow=True)
+    clock.now += FIRST_PAUSE_S
+    assert not is_open(circuit)
+    opened_again = entered(circuit)
+    opened_again.failed("no_answer", slow=True)
+    assert is_open(circuit)
+    late.succeeded()
+    assert not is_open(circuit)
+
+
+def test_times_of_gets() -> None:
+    """The median and the 95th of 100, of the latest only; None when there are none."""
+    times = Latencies()
+    assert (times.median_s(), times.p95_s()) == (None, None)
+    times.add(3.0)
+    assert (times.median_s(), times.p95_s()) == (3.0, 3.0)
+    for number in range(SAMPLES):
+        times.add(float(number))
+    assert times.median_s() == (SAMPLES - 1) / 2
+    assert times.p95_s() == 60.0
+    ordered = sorted(range(SAMPLES))
+    assert sum(number <= 60.0 for number in ordered) / SAMPLES >= 0.95
