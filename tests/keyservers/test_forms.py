@@ -27,7 +27,8 @@ from keystead.kmip.objects import (
     OpaqueObject,
     SecretData,
     SymmetricKey,
-)from keystead.kmip.ttlv import Item, ItemType
+)
+from keystead.kmip.ttlv import Item, ItemType
 
 OCTETS = bytes(range(64))
 MATERIAL = Secret(OCTETS)
@@ -102,7 +103,9 @@ def test_what_is_no_material() -> None:
         replace(seed, key_block=wrapped),
         replace(seed, key_block=replace(seed.key_block, key_value=OCTETS)),
         replace(seed, key_block=replace(seed.key_block, key_value=None)),
-        replace(seed, key_block=replace(seed.key_block, key_value=KeyValue(Item(tags.KEY_MATERIAL, ItemType.STRUCTURE, ())))),
+        replace(
+            seed, key_block=replace(seed.key_block, key_value=KeyValue(Item(tags.KEY_MATERIAL, ItemType.STRUCTURE, ())))
+        ),
     ):
         assert material_of(managed_object) is None
     assert material_of(seed) == OCTETS
