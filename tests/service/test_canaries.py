@@ -215,7 +215,7 @@ async def test_a_server_that_is_away(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_a_canary_that_is_lost_for_good(key_world: KeyWorld) -> None:
-    """After some looks over an hour there is another, of the next round; what was seen there counts no more."""
+    """After some looks over an hour there is another, as soon as it is taken; what was seen there counts no more."""
     members, link = cluster(2)
     servers = await key_world.start(2, members)
     learning, manager, found = await learned(key_world, *servers)
@@ -227,11 +227,36 @@ async def test_a_canary_that_is_lost_for_good(key_world: KeyWorld) -> None:
         await learning.look_for_canaries(manager)
         assert await places(key_world, manager) == found
         key_world.clock.advance(LOST_S)
+    servers[0].responder.refusals[REGISTER] = ResultReason.PERMISSION_DENIED
+    await learning.look_for_canaries(manager)
+    assert await places(key_world, manager) == found
+    servers[0].responder.refusals.clear()
     await learning.look_for_canaries(manager)
     anew = await places(key_world, manager)
     assert anew.profiles[one.uuid].canary_name == name(found, one, 1 + WAYS)
     assert domain_count(anew) == 2
     assert anew.profiles[other.uuid] == replace(found.profiles[other.uuid], sees=())
+    link.deliver()
+    await learning.look_for_canaries(manager)
+    assert domain_count(await places(key_world, manager)) == 1
+
+
+@on_sqlite
+async def test_members_of_a_cluster_that_lost_everything(key_world: KeyWorld) -> None:
+    """Their new canaries join them again at once."""
+    members, _ = cluster(2)
+    servers = await key_world.start(2, members)
+    learning, manager, found = await learned(key_world, *servers)
+    for server in servers:
+        server.responder.store.forget_all()
+    for _ in range(LOST_LOOKS):
+        await learning.look_for_canaries(manager)
+        key_world.clock.advance(LOST_S)
+    anew = await places(key_world, manager)
+    assert {profile.canary_name for profile in anew.profiles.values()} == {
+        name(found, row, 1 + WAYS) for row in found.servers
+    }
+    assert domain_count(anew) == 1
 
 
 @on_sqlite
@@ -246,6 +271,9 @@ async def test_a_canary_that_comes_back(key_world: KeyWorld) -> None:
             await learning.look_for_canaries(manager)
             key_world.clock.advance(LOST_S)
         server.responder.refusals.clear()
+        server.faults[GET] = reset
+        await learning.look_for_canaries(manager)
+        server.faults.clear()
         kept = dict(server.responder.objects)
         server.responder.store.forget_all()
         for _ in range(LOST_LOOKS - 1):

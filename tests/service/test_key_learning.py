@@ -21,6 +21,7 @@ from keystead.keyservers.gateway import Gateway
 from keystead.kmip.enums import ObjectType, Operation, ResultReason, State
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder, cluster
+from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_managers import KeyManagers
 from keystead.service.key_profiles import forget, store_profile, store_seen
@@ -216,7 +217,7 @@ async def test_many_callers_learn_once(key_world: KeyWorld) -> None:
 
 
 async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
-    """A server that moved or went, another's profile, another life of the database, a key manager that is gone."""
+    """A server that moved or went, another's profile, life or certificate, a key manager that is gone."""
     (server,) = await key_world.start(1)
     _, manager, found = await learned(key_world, server)
     (row,) = found.servers
@@ -234,7 +235,9 @@ async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
     assert not await stored(profile, at=replace(row, uuid="removed"))
     life = Incarnation("another", found.incarnation.number + 1, key_world.clock.now(), "cloned", "", destroys=False)
     assert not await stored(profile, then=replace(found, incarnation=life))
-    assert not await stored(profile, then=replace(found, key_manager=replace(found.key_manager, uuid="gone")))
+    was = found.key_manager
+    for other in (replace(was, uuid="gone"), replace(was, client_certificate="another")):
+        assert not await stored(profile, then=replace(found, key_manager=other))
     await key_world.store.write(lambda tx: store_seen(tx, replace(found, incarnation=life), {row.uuid: [row.uuid]}))
     assert await places(key_world, manager) == found
     assert await stored(profile)
@@ -318,8 +321,9 @@ async def services(world: KeyWorld, told: list[str]) -> tuple[KeyManagers, KeySe
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8",)))
     prover = Prover(gateway, keyring, queue, Observing(clock, node.uuid))
     guard = RemovalGuard(node.store, node.objects, node.reacher, clock)
+    identity = IdentityGuard(node.store, node.objects, node.reacher)
     return (
-        KeyManagers(node.store, prover, keyring, node.audit, on_changed=told.append),
-        KeyServers(node.store, prover, keyring, node.audit, guard, on_changed=told.append),
+        KeyManagers(node.store, prover, keyring, node.audit, identity, on_changed=told.append),
+        KeyServers(node.store, prover, keyring, node.audit, guard, identity, on_changed=told.append),
         learner(world, node),
     )

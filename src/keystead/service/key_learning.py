@@ -59,7 +59,6 @@ UNUSABLE: Final = (SealError, KeyError, ValueError)
 class Look:
     """What was found on one server: its own canary or not, and those of which others that it was not known to see."""
 
-    key_server: str
     own: Sight
     sees: tuple[str, ...]
 
@@ -128,15 +127,14 @@ class KeyLearner:
             return
         known = [server for server in places.servers if server.uuid in places.profiles]
         looks = await asyncio.gather(*(self._look(places, identity, server) for server in known))
-        found = [look for look in looks if look is not None]
-        seen = {look.key_server: look.sees for look in found if look.sees}
+        found = [(server, look) for server, look in zip(known, looks, strict=True) if look is not None]
+        seen = {server.uuid: look.sees for server, look in found if look.sees}
         if seen:
             await self._store.write(lambda tx: store_seen(tx, places, seen))
-        for server in known:
-            if any(look.key_server == server.uuid and self._is_lost(look) for look in found):
-                log.warning("the canary of a key server is lost", key_server=server.uuid)
-                if await self.learn(places, identity, server):
-                    del self._absences[server.uuid]
+        lost_on = [server for server, look in found if self._is_lost(server, look.own)]
+        anew = [await self._learn_anew(places, identity, server) for server in lost_on]
+        if any(anew):  # with what was forgotten they count as independent until they are seen again
+            await self.look_for_canaries(key_manager)
 
     async def close(self) -> None:
         """End what is under way. A canary that was sent is found by its name next time."""
@@ -166,6 +164,13 @@ class KeyLearner:
         reach = self._reacher.primary(server, identity)
         async with self._turns, asyncio.timeout(SERVER_S), self._session(reach) as session:
             return await canaries.learn(session, subject, self._clock.now())
+
+    async def _learn_anew(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer) -> bool:
+        log.warning("the canary of a key server is lost", key_server=server.uuid)
+        learned = await self.learn(places, identity, server)
+        if learned:
+            del self._absences[server.uuid]
+        return learned
 
     # --- what is lacking ---
 
@@ -258,19 +263,19 @@ class KeyLearner:
         except (KeyServerFault, TimeoutError, SealError) as failure:
             log.info("no look at a key server", key_server=server.uuid, why=_why(failure))
             return None
-        return Look(server.uuid, own, tuple(found))
+        return Look(own, tuple(found))
 
     def _session(self, reach: Reach) -> AbstractAsyncContextManager[ObjectSession]:
         return self._objects.session(reach, timeout_s=min(reach.target.timeout_s, OPERATION_S))
 
-    def _is_lost(self, look: Look) -> bool:
+    def _is_lost(self, server: KeyServer, own: Sight) -> bool:
         """Count a look; whether the server's canary is lost for good by now. What is unclear counts for nothing."""
-        if look.own is Sight.SEEN:
-            self._absences.pop(look.key_server, None)
-        if look.own is not Sight.ABSENT:
+        if own is Sight.SEEN:
+            self._absences.pop(server.uuid, None)
+        if own is not Sight.ABSENT:
             return False
         now = self._clock.monotonic()
-        absence = self._absences.setdefault(look.key_server, Absence(0, now))
+        absence = self._absences.setdefault(server.uuid, Absence(0, now))
         absence.looks += 1
         return lost(absence.looks, now - absence.since)
 

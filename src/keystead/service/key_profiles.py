@@ -58,7 +58,12 @@ def store_seen(tx: Transaction, places: KeyPlaces, seen: Mapping[str, Collection
 
 
 def _now(tx: Transaction, places: KeyPlaces) -> KeyPlaces | None:
-    """The places as they are, the key manager locked; None when they are gone, or this is another life."""
+    """The places as they are, the key manager locked; None when what was found is another's.
+
+    Objects belong to this life of the database, and on many servers to the client certificate that brought them.
+    """
     manager = tx.key_manager(places.key_manager.uuid, lock=True)
-    now = None if manager is None else load_places(tx, manager)
-    return now if now is not None and now.incarnation.uuid == places.incarnation.uuid else None
+    if manager is None or manager.client_certificate != places.key_manager.client_certificate:
+        return None
+    now = load_places(tx, manager)
+    return now if now.incarnation.uuid == places.incarnation.uuid else None
