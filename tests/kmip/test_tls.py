@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 import struct
-import threading
 from typing import Any, Literal
 
 import pytest
@@ -297,14 +297,16 @@ def test_a_reset_after_the_handshake(run: Any, version: Version) -> None:
 @both_versions
 def test_what_was_said_before_the_end_is_read_after_a_failed_write(run: Any, version: Version) -> None:
     """A peer that answers and closes is heard although our next write fails."""
-    released = threading.Event()
 
     def script(connection: Any) -> None:
         connection.sendall(b"goodbye")
 
     async def attempt(server: fault.FaultServer) -> bytes:
-        stream = await open_stream(server, client_context(SERVER_CA))
-        released.wait(PATIENCE)
+        sock = await connect_tcp([address(server.port)])
+        stream = await handshake(sock, client_context(SERVER_CA), server_name="localhost")
+        closed = select.poll()
+        closed.register(sock, select.POLLRDHUP)
+        assert closed.poll(PATIENCE * 1000)
         for _ in range(20):
             await stream.send(b"still there?" * 1000)
         said = bytearray()
@@ -313,11 +315,7 @@ def test_what_was_said_before_the_end_is_read_after_a_failed_write(run: Any, ver
         stream.close()
         return bytes(said)
 
-    def closing(connection: socket.socket) -> None:
-        fault.hasty_tls(server_context(SERVER, versions=version), script)(connection)
-        released.set()
-
-    with fault.FaultServer(closing) as server:
+    with fault.FaultServer(fault.hasty_tls(server_context(SERVER, versions=version), script)) as server:
         assert run(attempt(server)) == b"goodbye"
 
 

@@ -50,6 +50,7 @@ MANAGERS = tuple(
         samples.key_manager(uuid, OWNERS[place % len(OWNERS)], enabled=place == 0),
         policy=WORDS[place],
         server_ca_certificates=("ca", "b", "a*b")[: place % 4],
+        min_copies=place % 5,
     )
     for place, uuid in enumerate(["Z", *(f"k{number:02}" for number in range(len(WORDS) - 1))])
 )
@@ -79,7 +80,9 @@ KINDS: tuple[tuple[Kind[Any], tuple[Any, ...]], ...] = (
     (KEY_SERVER, SERVERS),
     (JOB, JOBS),
 )
-NUMBERS = {"key_size", "position", "timeout", "server_timeout", "create_remove_timeout", "enabled", "code"}
+NUMBERS = {
+    *("key_size", "position", "timeout", "server_timeout", "create_remove_timeout", "enabled", "code", "min_copies"),
+}
 MOMENTS = {"expiry_time", "not_before", "start_time", "end_time"}
 
 

@@ -41,7 +41,7 @@ key_managers = st.builds(KeyManager, names, owners, st.booleans(), names, st.lis
 hosts = st.sampled_from(["h", "H", "h.", "::1", "0::1", "i"])
 key_servers = st.builds(
     lambda uuid, manager, position, host, secondaries, password: KeyServer(
-        *(uuid, manager, position, ServerAddress(host, 1), -1, 0, "", tuple(secondaries), password)
+        *(uuid, manager, position, ServerAddress(host, 1), -1, 0, "", tuple(secondaries)), sealed_password=password
     ),
     *(names, names, st.integers(0, 3), hosts, st.lists(names, max_size=3), secrets),
 )
