@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ from tests.peers.documented import DocumentedClient
 if TYPE_CHECKING:
     from keystead.service.ports import Transaction
     from tests.api.conftest import Api
+    from tests.peers.fixtures import Pki
+    from tests.peers.groups import Group
 
 NOON = datetime(2027, 1, 2, 12, tzinfo=UTC)
 PLAIN = {"accept": "application/json"}
@@ -208,3 +211,132 @@ async def test_what_is_not_there(world: World) -> None:
         assert_error(await admin.get(f"{world.url}/{text}"), errors.ENTRY_NOT_FOUND, "key_id")
     assert_error(await admin.get(f"{world.url}?material=x"), errors.FIELD_NOT_QUERYABLE, "material")
     assert_error(await admin.get(f"{world.url}?fields=material"), errors.FIELD_NOT_READABLE, "fields")
+
+
+# --- created, on real key servers ---
+
+
+@dataclass
+class Served:
+    """The cluster's key manager on real key servers, and what makes accounts of SVMs."""
+
+    api: Api
+    url: str
+
+    async def vsadmin(self, svm: str) -> DocumentedClient:
+        """An SVM with an administrator."""
+        made = Svm(str(uuid4()), svm)
+
+        def fill(tx: Transaction) -> None:
+            admin = tx.account("admin")
+            assert admin is not None
+            tx.add_svm(made)
+            tx.put_account(Account(f"{svm}-admin", Role.VSADMIN, admin.password_hash, svm=made))
+
+        await self.api.store.write(fill)
+        return DocumentedClient(self.api.admin.app, f"{svm}-admin", PASSWORD)
+
+
+@pytest.fixture
+async def served(api: Api, pki: Pki, pykmip_group: Group) -> Served:
+    """Two primaries: each key must be on both."""
+    manager = await api.key_manager(pki, [server.address for server in pykmip_group.primaries[:2]])
+    return Served(api, f"/api/security/key-managers/{manager}/volume-keys")
+
+
+async def test_a_key_is_created(served: Served, pykmip_group: Group) -> None:
+    """201 once it is proven on both servers; its name is taken then, and the refusal says by which key."""
+    made = await served.api.admin.post(f"{served.url}?return_records=true", {"name": "vol1", "key_tag": "gold"})
+    assert made.status == 201, made.content
+    url = made.headers["location"]
+    (record,) = made.body["records"]
+    assert url == f"{served.url}/{record['key_id']}"
+    shown = (await served.api.admin.get(f"{url}?fields=**", headers=PLAIN)).body
+    assert (shown["name"], shown["key_tag"], shown["scope"], shown["state"]) == ("vol1", "gold", "cluster", "committed")
+    addresses = [server.address for server in pykmip_group.primaries[:2]]
+    assert sorted(copy["server"] for copy in shown["copies"]) == sorted(addresses)
+    assert {(copy["presence"], copy["object_state"], copy["attempt"]) for copy in shown["copies"]} == {
+        ("present", "Active", 1)
+    }
+    assert all(copy["proven"] and copy["written"] for copy in shown["copies"])
+    again = await served.api.admin.post(served.url, {"name": "vol1"})
+    error = assert_error(again, errors.DUPLICATE_ENTRY, "name")
+    assert {"code": "key_id", "message": record["key_id"]} in error["arguments"]
+
+
+async def test_material_is_imported_and_shown_nowhere(served: Served, pykmip_group: Group) -> None:
+    """It is on the servers as it was given; no answer, audit record or list holds it."""
+    material = bytes(range(64))
+    given = base64.b64encode(material).decode()
+    made = await served.api.admin.post(served.url, {"name": "imported", "material": given})
+    assert made.status == 201, made.content
+    assert all(material in server.objects().values() for server in pykmip_group.primaries[:2])
+    listed = await served.api.admin.get(f"{served.url}?fields=**")
+    recorded = repr(await served.api.audit())
+    for text in (given, repr(material), material.hex()):
+        assert text not in listed.content.decode()
+        assert text not in recorded
+    assert '"material":"***"' in recorded
+
+
+async def test_what_a_new_key_must_be(served: Served) -> None:
+    """Each refusal changes nothing, and repeats no material."""
+    short = base64.b64encode(b"x" * 32).decode()
+    alike = base64.b64encode(b"x" * 64).decode()
+    for body, kind, target in (
+        ({}, errors.MISSING_VALUE, "name"),
+        ({"name": " vol"}, errors.INVALID_FIELD_VALUE, "name"),
+        ({"name": "vol", "key_tag": "two words"}, errors.KEY_TAG_BLANKS, "key_tag"),
+        ({"name": "vol", "key_tag": "x" * 33}, errors.KEY_TAG_INVALID, "key_tag"),
+        ({"name": "vol", "material": short}, errors.KEY_LENGTH, "material"),
+        ({"name": "vol", "material": alike}, errors.INVALID_VALUE, "material"),
+        ({"name": "vol", "material": "no base64!"}, errors.INVALID_SECRET_VALUE, "material"),
+        ({"name": "vol", "svm": {"name": "nosuch"}}, errors.SVM_NOT_FOUND, "svm.name"),
+        ({"name": "vol", "state": "committed"}, errors.FIELD_NOT_SETTABLE, "state"),
+    ):
+        answer = await served.api.admin.post(served.url, body)
+        assert_error(answer, kind, target)
+        assert str(body.get("material", short)) not in answer.content.decode()
+    in_url = await served.api.admin.post(f"{served.url}?material={short}", {"name": "vol"})
+    assert_error(in_url, errors.SECRET_IN_URL, "material")
+    missing = served.url.replace(served.url.split("/")[4], ABSENT)
+    assert_error(await served.api.admin.post(missing, {}), errors.ENTRY_NOT_FOUND, "uuid")
+    assert (await served.api.admin.get(served.url)).body["num_records"] == 0
+
+
+async def test_an_svm_creates_keys_in_the_clusters_key_manager(served: Served) -> None:
+    """Its own; a name that another has is taken, and whose key has it is not said."""
+    vs1, vs2 = await served.vsadmin("vs1"), await served.vsadmin("vs2")
+    made = await vs1.post(served.url, {"name": "vol1"})
+    assert made.status == 201, made.content
+    shown = (await vs1.get(made.headers["location"])).body
+    assert shown["svm"]["name"] == "vs1"
+    assert_error(await vs2.get(made.headers["location"]), errors.ENTRY_NOT_FOUND, "key_id")
+    error = assert_error(await vs2.post(served.url, {"name": "vol1"}), errors.DUPLICATE_ENTRY, "name")
+    assert error["arguments"] == [{"code": "name", "message": "vol1"}]
+    assert_error(await vs2.post(served.url, {"name": "vol2", "svm": {"name": "vs1"}}), errors.SVM_NOT_FOUND, "svm.name")
+    for_vs2 = await served.api.admin.post(served.url, {"name": "vol2", "svm": {"name": "vs2"}})
+    assert for_vs2.status == 201, for_vs2.content
+    assert (await vs2.get(for_vs2.headers["location"])).status == 200
+    records = await served.api.audit()
+    assert [record.svm for record in records if record.message.startswith("created key 0")] == ["vs1", "vs2"]
+
+
+async def test_several_keys_are_created_by_a_job(served: Served) -> None:
+    """With ``records``; the job says how far it came."""
+    body = {"records": [{"name": "vol1"}, {"name": "vol2", "key_tag": "gold"}]}
+    made = await served.api.admin.post(f"{served.url}?return_timeout=30", body)
+    assert made.status == 201, made.content
+    listed = (await served.api.admin.get(f"{served.url}?fields=name&order_by=name")).body["records"]
+    assert [record["name"] for record in listed] == ["vol1", "vol2"]
+
+
+async def test_a_key_that_no_server_takes(served: Served, pykmip_group: Group) -> None:
+    """65536076 when all are dead, 65536987 when one is; either way there is no such key."""
+    assert (await served.api.admin.post(served.url, {"name": "vol1"})).status == 201
+    pykmip_group.primaries[0].kill()
+    error = assert_error(await served.api.admin.post(served.url, {"name": "vol2"}), errors.TOO_FEW_COPIES)
+    assert {"code": "server", "message": pykmip_group.primaries[0].address} in error["arguments"]
+    pykmip_group.primaries[1].kill()
+    assert_error(await served.api.admin.post(served.url, {"name": "vol2"}), errors.NOT_PUSHED)
+    assert (await served.api.admin.get(served.url)).body["num_records"] == 1

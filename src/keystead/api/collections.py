@@ -57,7 +57,8 @@ _GET_ONLY = ("query", "query_fields", "offset")  # what a write has changed move
 class Collection:
     """How the objects of a resource are read and changed, one at a time. None is a method that they do not have.
 
-    ``owner`` finds the SVM of the object that the collection lies under; without it a call's scope is whose a job is.
+    ``owner`` finds the SVM of the object that the collection lies under, or raises before a body is read when there is
+    no such object; without it a call's scope is whose a job is.
     ``own`` are the parameters of a method beside the common ones, ``codes`` the errors that its use case may answer,
     by method.
     """
@@ -112,6 +113,8 @@ class Collection:
     def _post(self, create: Create) -> Run:
         async def run(request: Request) -> Reply:
             query = read_write(self.resource, request.parameters(), "POST", self.own.get("POST"))
+            if self.owner is not None:
+                await self.owner(request)
             body = await request.body(self.resource)
             if RECORDS in body:
                 return await self._as_job(request, body, query, creating(self, create))

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.model import AttemptState, Copy, Key, KeyState, Receipt
+from keystead.core.keys.guarding import lasting
+from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Receipt
 from keystead.core.query_where import Condition, Op
 from keystead.service.key_access import require_manager_of_keys
+from keystead.service.key_servers import require_key_manager
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from keystead.core.keys.model import KeyType
-    from keystead.core.model import KeyManager
+    from keystead.core.model import KeyManager, Svm
     from keystead.core.query import Wanted
     from keystead.service.context import Call
     from keystead.service.ports import Page, Store, Transaction
@@ -49,6 +50,11 @@ class Keys:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    async def owner(self, call: Call, key_manager: str) -> Svm | None:
+        """Return the SVM that work with a key manager's keys is about, None for the cluster; 4 (404) for none such."""
+        found = await self._store.glance(lambda tx: require_manager_of_keys(tx, call, key_manager))
+        return found.svm or call.scope
 
     async def page(
         self,
@@ -87,6 +93,29 @@ class Keys:
 
         return await self._store.read(read)
 
+    async def check_volume_key(self, call: Call, key_manager: str, key_id: str) -> None:
+        """Raise 4 (404) for what is no key of a volume."""
+        await self.get(call, key_manager, key_id, KeyType.VEK)
+
+    async def check_authentication_key(self, call: Call, key_manager: str, key_id: str) -> None:
+        """Raise 65536860 for a volume's key."""
+        found = await self._store.glance(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
+        if found is not None and found.key_type is not KeyType.NSE_AK:
+            raise OntapError(errors.NOT_AN_AUTH_KEY, target="key_id")
+
+    async def check_clusters(self, call: Call, key_manager: str) -> None:
+        """Raise what forbids authentication keys in a key manager: they are in the cluster's, which is in use."""
+        await self._store.glance(lambda tx: _check_clusters(tx, call, key_manager))
+
+
+def _check_clusters(tx: Transaction, call: Call, key_manager: str) -> None:
+    found = require_key_manager(tx, call, key_manager)
+    if found.svm is not None:
+        cluster_has_one = call.scope is not None or any(each.svm is None for each in tx.enabled_key_managers([]))
+        raise OntapError(errors.NOT_CLUSTERS_KEY_MANAGER if cluster_has_one else errors.NO_CLUSTER_KEY_MANAGER)
+    if not found.enabled:
+        raise OntapError(errors.NOT_ENABLED)
+
 
 def among(page: Page, states: Iterable[KeyState]) -> Page:
     """The part of a list of keys that is in one of these states."""
@@ -103,15 +132,10 @@ def views(
         return tuple(map(KeyView, keys))
     uuids = [key.uuid for key in keys]
     addresses = _addresses(tx, key_manager.uuid)
-    copies = _by_key(_standing(tx, uuids), addresses) if "copies" in about else {}
+    standing = lasting(tx.copies(uuids), tx.attempts(uuids)) if "copies" in about else ()
+    copies = _by_key(standing, addresses)
     receipts = _by_key(tx.receipts(uuids), addresses) if "receipts" in about else {}
     return tuple(KeyView(key, copies.get(key.uuid, ()), receipts.get(key.uuid, ())) for key in keys)
-
-
-def _standing(tx: Transaction, keys: Sequence[str]) -> list[Copy]:
-    """The copies of keys but for what attempts left that came to nothing: that counts for no key."""
-    aborted = {(each.key, each.number) for each in tx.attempts(keys) if each.state is AttemptState.ABORTED}
-    return [copy for copy in tx.copies(keys) if (copy.key, copy.attempt) not in aborted]
 
 
 def _addresses(tx: Transaction, key_manager: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from keystead.api.resources import (
     accounts,
     audit,
+    auth_keys,
     certificates,
     certificates_signing,
     cluster,
@@ -25,6 +26,7 @@ PATHS = (
     | volume_keys.PATHS
     | accounts.PATHS
     | audit.PATHS
+    | auth_keys.PATHS
     | certificates.PATHS
     | certificates_signing.PATHS
     | cluster.PATHS
@@ -40,6 +42,7 @@ RESOURCES = (
     key_servers.KEY_SERVERS,
     key_managers.KEY_MANAGERS,
     volume_keys.VOLUME_KEYS,
+    auth_keys.AUTH_KEYS,
     key_stores.KEY_STORES,
     key_manager_configs.CONFIGS,
     certificates.CERTIFICATES,

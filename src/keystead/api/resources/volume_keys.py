@@ -9,6 +9,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from keystead.api.codes import NEW_KEY, ONE_OWNER
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource, always
@@ -25,18 +26,20 @@ from keystead.api.resources.key_fields import (
 )
 from keystead.api.resources.owner import owner_fields
 from keystead.api.values import TEXT, TIME, integer, name, one_of
-from keystead.core.keys.creating import NAME_LIMIT
+from keystead.core import errors
+from keystead.core.keys.creating import NAME_LIMIT, NewKey
 from keystead.core.keys.model import KeyState, KeyType, Presence
 from keystead.core.query import Read
-from keystead.service.keys import SHOWN
+from keystead.service.keys import SHOWN, KeyView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.api.values import Type
+    from keystead.core.model import Svm
     from keystead.core.query import Wanted
-    from keystead.service.keys import KeyView
     from keystead.service.ports import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/volume-keys"
@@ -186,4 +189,20 @@ async def _show(request: Request, wanted: Wanted) -> KeyView:
     return await request.services.keys.get(request.call, uuid, key_id, KeyType.VEK, wanted)
 
 
-PATHS = Collection(resource=VOLUME_KEYS, page=_page, show=_show).paths(COLLECTION)
+async def _owner(request: Request) -> Svm | None:
+    return await request.services.keys.owner(request.call, request.path_uuid())
+
+
+async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> KeyView:
+    svm = values.pop("svm", None)
+    if svm is not None:
+        svm = await request.services.svms.named(request.call, svm.get("uuid"), svm.get("name"))
+    new = NewKey(svm=svm, **values)
+    return KeyView(await request.services.key_writer.create(request.call, request.path_uuid(), new))
+
+
+_CODES = {"POST": (*NEW_KEY, errors.KEY_LENGTH, errors.DUPLICATE_ENTRY, *ONE_OWNER)}
+
+PATHS = Collection(resource=VOLUME_KEYS, page=_page, show=_show, create=_create, owner=_owner, codes=_CODES).paths(
+    COLLECTION
+)

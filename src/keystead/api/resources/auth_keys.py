@@ -1,0 +1,98 @@
+"""``/security/key-managers/{uuid}/auth-keys``: authentication keys of self-encrypting drives, which are the cluster's.
+
+Source: ONTAP REST API reference (9.12). ``DELETE`` retires such a key as it does a volume's.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.codes import NEW_KEY
+from keystead.api.collections import Collection
+from keystead.api.hal import segment
+from keystead.api.resource import Field, Resource
+from keystead.api.resources.key_fields import (
+    KEY_ID,
+    ONE_KEY_MANAGER,
+    key_id_field,
+    key_manager_fields,
+    key_manager_path,
+    key_tag_field,
+)
+from keystead.api.values import SECRET
+from keystead.core import errors
+from keystead.core.keys.creating import NewKey
+from keystead.core.keys.model import KeyType
+from keystead.core.query import Read
+from keystead.service.keys import ACKNOWLEDGED, KeyView
+
+if TYPE_CHECKING:
+    from keystead.api.query import WriteQuery
+    from keystead.api.request import Request
+    from keystead.core.query import Wanted
+    from keystead.service.ports import Page
+
+COLLECTION = f"{ONE_KEY_MANAGER}/auth-keys"
+_key = attrgetter("key")
+
+
+def auth_key_link(view: KeyView) -> str:
+    """The path of an authentication key."""
+    return f"{key_manager_path(view.key.key_manager)}/auth-keys/{segment(view.key.key_id)}"
+
+
+AUTH_KEYS = Resource(
+    name="auth_key",
+    help="An authentication key of self-encrypting drives, in the cluster's key manager: 32 random bytes, or a"
+    " passphrase. There are 128 at most.",
+    declared=(
+        key_id_field(_key),
+        key_tag_field(_key, post=True),
+        *key_manager_fields(attrgetter("key.key_manager")),
+        Field(
+            name="passphrase",
+            type=SECRET,
+            help="20 to 32 visible ASCII characters or blanks, to be the key instead of random bytes; never shown.",
+            read=Read.NEVER,
+            post=True,
+            secret=True,
+            since="9.12",
+        ),
+    ),
+    link=auth_key_link,
+    key="key_id",
+    order=("key_id", KEY_ID, attrgetter("key.key_id")),
+)
+
+
+async def _page(request: Request, page: Page) -> tuple[KeyView, ...]:
+    await _owner(request)
+    return await request.services.keys.page(request.call, request.path_uuid(), page, KeyType.NSE_AK, ACKNOWLEDGED)
+
+
+async def _show(request: Request, wanted: Wanted) -> KeyView:
+    await _owner(request)
+    uuid, key_id = request.path_uuid(), request.key(AUTH_KEYS)
+    return await request.services.keys.get(request.call, uuid, key_id, KeyType.NSE_AK, wanted, ACKNOWLEDGED)
+
+
+async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> KeyView:
+    new = NewKey("", values.get("key_tag", ""), key_type=KeyType.NSE_AK, material=values.get("passphrase"))
+    return KeyView(await request.services.key_writer.create(request.call, request.path_uuid(), new))
+
+
+async def _owner(request: Request) -> None:
+    """Raise unless the key manager is the cluster's: authentication keys have no SVM."""
+    await request.services.keys.check_clusters(request.call, request.path_uuid())
+
+
+_ALL = (errors.NOT_ENABLED, errors.NO_CLUSTER_KEY_MANAGER, errors.NOT_CLUSTERS_KEY_MANAGER)
+_CODES = {
+    "GET": _ALL,
+    "POST": (*_ALL, *NEW_KEY, errors.AUTH_KEY_LIMIT, errors.PASSPHRASE_LENGTH),
+}
+
+PATHS = Collection(resource=AUTH_KEYS, page=_page, show=_show, create=_create, owner=_owner, codes=_CODES).paths(
+    COLLECTION
+)
