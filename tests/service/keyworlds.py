@@ -7,6 +7,7 @@ through a network that fails.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -40,7 +41,7 @@ from keystead.store import SqlStore, open_store
 from tests.peers.certificates import server_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from keystead.core.keys.model import Attempt, Copy, Key, Presence
     from keystead.kmip.responder import Responder
@@ -253,6 +254,10 @@ class KeyWorld:
         """The stored servers, in order."""
         return await self.store.read(lambda tx: tx.key_servers(key_manager))
 
+    async def places(self, key_manager: str) -> KeyPlaces:
+        """Where a key manager's keys are kept."""
+        return await self.store.read(lambda tx: places_in(tx, key_manager))
+
     async def key(self, uuid: str) -> Key:
         """A stored key."""
         found = await self.store.read(lambda tx: tx.key(uuid))
@@ -289,6 +294,12 @@ def asked(server: KmipServer, operation: Operation | None = None) -> list[str]:
     """The names of the operations that came to a scripted key server, in order; or of one of them."""
     came = [Operation(item.operation) for request in server.requests for item in request.batch_item if item.operation]
     return [each.name for each in came if operation in {None, each}]
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait until what a server shows is reached."""
+    while not reached():  # noqa: ASYNC110 - the server sets no event
+        await asyncio.sleep(0.01)
 
 
 def nothing_was_ended(*servers: KmipServer) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -12,6 +13,8 @@ from keystead.core.keys.model import KeyState, Presence
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.testing import close, delay, garbage, reset, silence
 from keystead.service import key_writing
+from keystead.service.key_copying import limit_s
+from tests.core import factories
 from tests.service.keyworlds import asked, full, lying, nothing_was_ended, on_sqlite
 
 if TYPE_CHECKING:
@@ -145,3 +148,9 @@ async def test_activation_that_fails_changes_no_answer(key_world: KeyWorld) -> N
         (PRESENT, ""),
         (PRESENT, "Active"),
     ]
+
+
+def test_the_time_of_one_server() -> None:
+    """Its ``create_remove_timeout``; 0 is a second, and -1 all the time that there is."""
+    for stored, seconds in ((0, 1.0), (10, 10.0), (60, 34.0), (-1, 34.0)):
+        assert limit_s(replace(factories.server("a:5696"), create_remove_timeout=stored), 34.0) == seconds

@@ -18,7 +18,7 @@ from keystead.kmip.testing import first
 from keystead.kmip.testing import held as held_up
 from keystead.service import key_attempts, key_writing
 from keystead.service.ports import StoreError
-from tests.service.keyworlds import asked, nothing_was_ended, on_sqlite
+from tests.service.keyworlds import asked, nothing_was_ended, on_sqlite, until
 
 if TYPE_CHECKING:
     from keystead.kmip.testing import KeyServer
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 
 PRESENT, MISSING, SENT = Presence.PRESENT, Presence.MISSING, Presence.SENT
 REGISTER = Operation.REGISTER
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    """Wait until what a server shows is reached."""
-    while not reached():  # noqa: ASYNC110 - the server sets no event
-        await asyncio.sleep(0.01)
 
 
 class HeldUp:
