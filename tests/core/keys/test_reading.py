@@ -19,8 +19,10 @@ from keystead.core.keys.reading import (
     not_asked,
     not_restored,
     proven_on,
+    restoring_server,
     sources,
 )
+from keystead.core.server_address import ServerAddress
 from tests.core.factories import server
 
 if TYPE_CHECKING:
@@ -171,3 +173,20 @@ def test_a_key_id_is_shown_with_the_first_server_that_has_it() -> None:
     """In the servers' order; with none when no copy is proven."""
     assert key_server_of([copy(C), copy(B)], [A, B, C]) == B
     assert key_server_of([copy(A, DIFFERENT)], [A]) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [("x:5696", errors.ONLY_PRIMARIES), ("x:5697", errors.KEY_SERVER_NOT_CONFIGURED)],
+    ids=["a secondary", "unknown"],
+)
+def test_keys_are_restored_from_primaries_only(address: str, kind: ErrorKind) -> None:
+    """A secondary has a code of its own."""
+    with pytest.raises(OntapError) as refused:
+        restoring_server([with_secondaries(A, "x"), B], ServerAddress.parse(address))
+    assert (refused.value.kind, refused.value.target) == (kind, "key_server")
+
+
+def test_a_primary_is_restored_from() -> None:
+    """It is found by its address."""
+    assert restoring_server([A, B], B.address) is B

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.key_servers import find, secondary_addresses
 from keystead.core.keys.model import Copy, KeyState, KeyType, Presence
 
 if TYPE_CHECKING:
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
     from keystead.core.keys.model import Key
     from keystead.core.model import KeyServer
+    from keystead.core.server_address import ServerAddress
 
 RETIRED = "the key was deleted: recover it before it is read"
-
-OF_TYPE = {KeyType.VEK: "XTS", KeyType.NSE_AK: "NSE"}
-"""What events call the types of keys."""
 
 _TURN = {Presence.PRESENT: 0, Presence.UNKNOWN: 1, Presence.SENT: 1, Presence.MISSING: 1, Presence.DIFFERENT: 2}
 """Copies that may be there, by how likely they are to be read; of one that differed, another look costs little."""
@@ -138,6 +137,16 @@ def not_asked(health: Health, presence: Presence) -> str:
 
 
 # --- what is restored ------------------------------------------------------------------------------------------------
+
+
+def restoring_server(servers: Sequence[KeyServer], address: ServerAddress) -> KeyServer:
+    """Find the server to restore from, or raise 65538500 for a secondary, 65536843 for one that is not configured."""
+    found = find(servers, address)
+    if found is not None:
+        return found
+    secondary = any(address in secondary_addresses(server) for server in servers)
+    kind = errors.ONLY_PRIMARIES if secondary else errors.KEY_SERVER_NOT_CONFIGURED
+    raise OntapError(kind, target="key_server")
 
 
 def proven_on(copies: Iterable[Copy], available: Collection[str]) -> bool:
