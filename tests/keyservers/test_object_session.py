@@ -1,0 +1,418 @@
+"""Operations on the objects of scripted key servers of every kind: what is checked, and what is a fault."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from keystead.core.keys.model import KeyForm
+from keystead.core.secret import Secret
+from keystead.keyservers import object_session
+from keystead.keyservers.objects import Objects
+from keystead.kmip import testing
+from keystead.kmip.enums import ObjectType, Operation, ResultReason
+from keystead.kmip.objects import OpaqueObject
+from keystead.kmip.profiles import PLAIN, PROFILES
+from keystead.kmip.ttlv import Item, ItemType
+from keystead.service.key_ports import Fault, KeyServerFault
+from tests.keyservers.cases import LOOPBACK
+from tests.keyservers.reaching import MATERIAL, SHORT_S, TIMEOUT_S, fails, objects, reach, server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from keystead.kmip.profiles import Profile
+    from keystead.kmip.testing import KeyServer
+    from keystead.service.key_ports import ObjectSession
+
+
+@contextlib.asynccontextmanager
+async def talking(
+    profile: Profile = PLAIN, timeout_s: float = TIMEOUT_S, **options: Any
+) -> AsyncIterator[tuple[KeyServer, ObjectSession]]:
+    """A scripted server and a session with it."""
+    async with (
+        server(profile, **options) as running,
+        objects() as used,
+        used.session(reach(running.port), timeout_s=timeout_s) as session,
+    ):
+        yield running, session
+
+
+async def seeds(session: ObjectSession, *names: str) -> list[tuple[str, ...]]:
+    """Register a key under each of the names, each of other bytes."""
+    return [
+        await session.register(name, seed(number), KeyForm.SECRET_DATA, application_information=None)
+        for number, name in enumerate(names)
+    ]
+
+
+def seed(number: int) -> Secret:
+    """Material that tells its number."""
+    return Secret(bytes([number]) * 64)
+
+
+def asked(running: KeyServer, operation: Operation) -> int:
+    """How often the server was asked for an operation; a batch counts once."""
+    return sum(request.batch_item[0].operation == operation for request in running.requests)
+
+
+# --- what is written comes back ---
+
+
+@pytest.mark.parametrize("form", KeyForm)
+@pytest.mark.parametrize("version", [(1, 0), (1, 2), (1, 4), (2, 1)])
+async def test_a_key_from_register_to_destroy(form: KeyForm, version: tuple[int, int]) -> None:
+    """In each form and version: Pre-Active under its name, the same bytes, then through all states."""
+    async with talking(versions=[version]) as (running, session):
+        ids = await session.register("a key", MATERIAL, form, application_information="ours")
+        pair = form is KeyForm.SYMMETRIC_KEY_PAIR
+        names = ["a key-1", "a key-2"] if pair else ["a key"]
+        assert await session.get(ids) == MATERIAL
+        for id_, name in zip(ids, names, strict=True):
+            assert await session.locate(name) == (id_,)
+            states = [await session.facts(id_)]
+            await session.activate(id_)
+            states.append(await session.facts(id_))
+            await session.revoke(id_)
+            states.append(await session.facts(id_))
+            assert [facts.state for facts in states] == ["Pre-Active", "Active", "Deactivated"]
+            expected = ObjectType.SECRET_DATA if form is KeyForm.SECRET_DATA else ObjectType.SYMMETRIC_KEY
+            assert {(facts.names, facts.object_type) for facts in states} == {((name,), expected)}
+            await session.destroy(id_)
+            with fails(Fault.NOT_FOUND, "item_not_found"):
+                await session.get([id_])
+        assert running.responder.objects == {}
+
+
+async def test_abilities() -> None:
+    """What Query says, in plain numbers; what a server does not say or permit is empty."""
+    async with talking(vendor="of\x07 note") as (_, session):
+        found = await session.abilities()
+        assert (found.version, found.vendor) == ("2.1", "of\N{REPLACEMENT CHARACTER} note")
+        assert Operation.REGISTER in found.operations
+        assert ObjectType.SECRET_DATA in found.object_types
+        assert {type(number) for number in (*found.operations, *found.object_types)} == {int}
+    for name in ("query denied", "no query"):
+        async with talking(PROFILES[name]) as (_, session):
+            found = await session.abilities()
+            assert (found.operations, found.object_types, found.version, found.vendor) == ((), (), "2.1", "")
+    async with talking() as (running, session):
+        running.faults[Operation.QUERY] = testing.close
+        with fails(Fault.UNANSWERED, "connection_closed"):
+            await session.abilities()
+
+
+REFUSALS = [
+    ("unique names", Fault.REFUSED, "invalid_field", [(1, 4)]),
+    ("unique names", Fault.EXISTS, "non_unique_name_attribute", [(2, 1)]),
+    ("symmetric keys only", Fault.REFUSED, "invalid_field", [(2, 1)]),
+]
+
+
+@pytest.mark.parametrize(("profile", "fault", "reason", "versions"), REFUSALS)
+async def test_a_register_that_is_refused(profile: str, fault: Fault, reason: str, versions: Any) -> None:
+    """The server's answer is the fault, and the session goes on."""
+    async with talking(PROFILES[profile], versions=versions) as (running, session):
+        form = KeyForm.SYMMETRIC_KEY
+        await session.register("taken", MATERIAL, form, application_information=None)
+        with fails(fault, reason):
+            await session.register("taken", MATERIAL, KeyForm.SECRET_DATA, application_information=None)
+        assert len(running.responder.objects) == 1
+        assert len(await session.locate_all()) == 1
+
+
+async def test_half_a_pair() -> None:
+    """When the second of two is refused, something has happened: unanswered, and the session is over."""
+    async with talking() as (running, session):
+        running.responder.capacity = 1
+        with fails(Fault.UNANSWERED, "general_failure"):
+            await session.register("pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None)
+        assert len(running.responder.objects) == 1
+        with fails(Fault.UNREACHABLE, "connection_closed"):
+            await session.locate("pair-1")
+        running.responder.store.forget_all()
+    async with talking() as (running, session):
+        running.responder.capacity = 0
+        with fails(Fault.REFUSED, "general_failure"):
+            await session.register("pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None)
+        assert await session.locate_all() == ()
+
+
+async def test_an_identifier_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was registered and cannot be named is unanswered, and the session is over."""
+    monkeypatch.setattr(object_session, "_text", lambda _: None)
+    async with talking() as (_, session):
+        with fails(Fault.UNANSWERED, "malformed_answer"):
+            await seeds(session, "a")
+        with fails(Fault.UNREACHABLE, "connection_closed"):
+            await session.locate_all()
+
+
+async def test_material_that_is_of_no_use() -> None:
+    """An object without plain bytes of a key is a refusal, alone and among others."""
+    async with talking() as (running, session):
+        good, bad = await seeds(session, "good", "bad")
+        running.responder.objects[bad[0]].managed_object = OpaqueObject(0x8000_0000, b"not a key")
+        with fails(Fault.REFUSED, "unusable_material"):
+            await session.get(bad)
+        found = await session.get_many([good, bad])
+        assert found[0] == seed(0)
+        assert isinstance(found[1], KeyServerFault)
+        assert found[1].reason == "unusable_material"
+
+
+@pytest.mark.parametrize("method", ["activate", "revoke", "destroy"])
+async def test_the_wrong_state(method: str) -> None:
+    """What the state forbids is told apart from what is not there."""
+    async with talking() as (_, session):
+        ((id_,),) = await seeds(session, "a")
+        await session.activate(id_)
+        if method == "revoke":
+            await session.revoke(id_)
+        with fails(Fault.WRONG_STATE, "illegal_operation"):
+            await getattr(session, method)(id_)
+        with fails(Fault.NOT_FOUND, "item_not_found"):
+            await getattr(session, method)("nothing")
+
+
+async def test_objects_without_a_state() -> None:
+    """A server that has no states has an empty one; one that cannot pick attributes is asked for all."""
+    async with talking(PROFILES["no states"]) as (running, session):
+        ((id_,),) = await seeds(session, "a")
+        assert (await session.facts(id_)).state == ""
+        before = asked(running, Operation.GET_ATTRIBUTES)
+        running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.INVALID_FIELD
+        with fails(Fault.REFUSED, "invalid_field"):
+            await session.facts(id_)
+        assert asked(running, Operation.GET_ATTRIBUTES) == before + 2
+        running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
+        with fails(Fault.DENIED, "permission_denied"):
+            await session.facts(id_)
+        assert asked(running, Operation.GET_ATTRIBUTES) == before + 3
+
+
+# --- Locate is not believed ---
+
+
+@pytest.mark.parametrize("profile", ["plain", "locate returns everything", "no offset items", "offset items ignored"])
+@pytest.mark.parametrize("version", [(1, 2), (1, 4), (2, 1)])
+async def test_locate_is_exact(profile: str, version: tuple[int, int]) -> None:
+    """Names that differ in case, or begin alike, are other names, whatever the server returns."""
+    async with talking(PROFILES[profile], versions=[version]) as (_, session):
+        keys = await seeds(session, "name", "Name", "name-1", "other", "name")
+        assert set(await session.locate("name")) == {keys[0][0], keys[4][0]}
+        assert await session.locate("absent") == ()
+        assert set(await session.locate_all()) == {id_ for key in keys for id_ in key}
+
+
+@pytest.mark.parametrize("version", [(1, 3), (2, 1)])
+async def test_pages(version: tuple[int, int]) -> None:
+    """A server that pages is asked until it has named all."""
+    async with talking(PROFILES["pages of two"], versions=[version]) as (running, session):
+        keys = await seeds(session, *(f"k{number}" for number in range(5)))
+        assert set(await session.locate_all()) == {key[0] for key in keys}
+        assert asked(running, Operation.LOCATE) == 3
+
+
+CUT_SHORT = {
+    "ignores": replace(PROFILES["offset items ignored"], page_limit=2, locates_by_attributes=False),
+    "refuses": replace(PROFILES["no offset items"], page_limit=2, locates_by_attributes=False),
+}
+
+
+@pytest.mark.parametrize("profile", CUT_SHORT)
+async def test_a_list_that_is_cut_short(profile: str) -> None:
+    """A name that is missing in it is not known to be absent; one that is in it is found; there is no endless loop."""
+    async with talking(CUT_SHORT[profile]) as (running, session):
+        first, second, *_ = await seeds(session, "a", "b", "c")
+        assert set(await session.locate_all()) == {*first, *second}
+        assert await session.locate("b") == second
+        with fails(Fault.REFUSED, "locate_incomplete"):
+            await session.locate("c")
+        assert asked(running, Operation.LOCATE) == 6
+
+
+async def test_a_locate_that_fails_on_a_later_page() -> None:
+    """Silence is no end of a list."""
+    async with talking(PROFILES["pages of two"]) as (running, session):
+        await seeds(session, "a", "b", "c")
+
+        def close_from(second: int) -> testing.Fault:
+            async def fault(exchange: testing.Exchange) -> None:
+                if asked(running, Operation.LOCATE) >= second:
+                    exchange.stream.close()
+                else:
+                    await exchange.stream.send(exchange.answer)
+
+            return fault
+
+        running.faults[Operation.LOCATE] = close_from(2)
+        with fails(Fault.UNANSWERED, "connection_closed"):
+            await session.locate_all()
+
+
+async def test_too_many_for_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are asked for in pages, with Maximum Items, once the whole list is too much."""
+    monkeypatch.setattr(object_session, "PAGE", 2)
+    async with talking() as (running, session):
+        keys = await seeds(session, "a", "b", "c")
+        running.faults[Operation.LOCATE] = testing.first(1, testing.huge_length)
+        assert set(await session.locate_all()) == {key[0] for key in keys}
+        running.responder.refusals[Operation.LOCATE] = ResultReason.RESPONSE_TOO_LARGE
+        with fails(Fault.UNANSWERED, "response_too_large"):
+            await session.locate("a")
+        with fails(Fault.UNREACHABLE, "connection_closed"):
+            await session.locate("a")
+
+
+async def test_more_objects_than_any_key_server_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that goes on for ever is not listened to for ever."""
+    monkeypatch.setattr(object_session, "LOCATED", 3)
+    async with talking(PROFILES["pages of two"]) as (_, session):
+        await seeds(session, *"abcdefgh")
+        assert len(await session.locate_all()) == 4
+
+
+async def test_an_object_that_goes_while_it_is_looked_at() -> None:
+    """It is not there any more, so it is not found; one that we may not look at is a fault."""
+    async with talking() as (running, session):
+        await seeds(session, "a")
+        running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.ITEM_NOT_FOUND
+        assert await session.locate("a") == ()
+        running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
+        with fails(Fault.DENIED, "permission_denied"):
+            await session.locate("a")
+
+
+# --- many keys ---
+
+
+async def test_many_keys_in_batches() -> None:
+    """In order, each with its own bytes or fault, in messages of at most 32."""
+    async with talking() as (running, session):
+        names = [f"k{number}" for number in range(40)]
+        keys = await seeds(session, *names)
+        pair = await session.register("pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None)
+        found = await session.get_many([*keys, pair, ("nothing",), (pair[0], "nothing")])
+        assert found[:41] == [*map(seed, range(40)), MATERIAL]
+        assert [fault.fault for fault in found[41:] if isinstance(fault, KeyServerFault)] == [Fault.NOT_FOUND] * 2
+        gets = [len(r.batch_item) for r in running.requests if r.batch_item[0].operation == Operation.GET]
+        assert gets == [32, 13]
+        assert await session.get_many([]) == []
+
+
+async def closed_when_several(exchange: testing.Exchange) -> None:
+    """Answer one item, and close on more."""
+    if len(exchange.answer) > ONE_ANSWER:
+        exchange.stream.close()
+    else:
+        await exchange.stream.send(exchange.answer)
+
+
+async def nonsense_when_several(exchange: testing.Exchange) -> None:
+    """Answer one item, and nonsense on more."""
+    answer = exchange.answer if len(exchange.answer) <= ONE_ANSWER else b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    await exchange.stream.send(answer)
+
+
+ONE_ANSWER = 400
+"""More bytes than one Get of 64 bytes is answered with, and fewer than two are."""
+
+
+@pytest.mark.parametrize("how", ["no batches", closed_when_several, nonsense_when_several])
+async def test_a_server_without_batches(how: Any) -> None:
+    """It is asked singly, and not for several again, by later sessions either."""
+    profile = PROFILES[how] if isinstance(how, str) else PLAIN
+    async with server(profile) as running, objects() as used:
+        way = reach(running.port)
+        if not isinstance(how, str):
+            running.faults[Operation.GET] = how
+        async with used.session(way, timeout_s=TIMEOUT_S) as session:
+            keys = await seeds(session, "a", "b", "c")
+            assert await session.get_many(keys) == [seed(0), seed(1), seed(2)]
+        before = len(running.requests)
+        async with used.session(way, timeout_s=TIMEOUT_S) as session:
+            assert await session.get_many(keys) == [seed(0), seed(1), seed(2)]
+        later = running.requests[before:]
+        assert [len(r.batch_item) for r in later if r.batch_item[0].operation == Operation.GET] == [1, 1, 1]
+
+
+async def test_a_batch_that_stops() -> None:
+    """What the server left out of its answer is asked for again, singly."""
+    async with talking() as (running, session):
+        keys = await seeds(session, "a", "b", "c")
+        respond = running.responder.respond
+
+        def stopping(request: Any, client: str | None = None) -> Any:
+            message = respond(request, client)
+            header = replace(message.response_header, batch_count=1)
+            return replace(message, response_header=header, batch_item=message.batch_item[:1])
+
+        running.responder.respond = stopping  # type: ignore[method-assign]
+        assert await session.get_many(keys) == [seed(0), seed(1), seed(2)]
+
+
+async def test_silence_amid_many() -> None:
+    """What was read is kept; what was awaited is unanswered, and the rest is not asked for."""
+    async with talking(timeout_s=SHORT_S) as (running, session):
+        keys = await seeds(session, *(f"k{number}" for number in range(70)))
+        running.faults[Operation.GET] = after(1, testing.silence)
+        found = await session.get_many(keys)
+        assert found[:32] == list(map(seed, range(32)))
+        faults = [fault for fault in found if isinstance(fault, KeyServerFault)]
+        assert [fault.fault for fault in faults] == [Fault.UNANSWERED] * 32 + [Fault.UNREACHABLE] * 6
+
+
+def after(count: int, fault: testing.Fault) -> testing.Fault:
+    """Let so many exchanges pass, and make those after them fail."""
+    left = count
+
+    async def limited(exchange: testing.Exchange) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            await exchange.stream.send(exchange.answer)
+        else:
+            await fault(exchange)
+
+    return limited
+
+
+async def test_a_server_that_goes_amid_many() -> None:
+    """When no new connection is to be had, that is the fault of all that is left."""
+    async with contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(server())
+        used = await stack.enter_async_context(objects())
+        session = await stack.enter_async_context(used.session(reach(running.port), timeout_s=TIMEOUT_S))
+        keys = await seeds(session, "a", "b")
+        await running.__aexit__(None, None, None)
+        found = await session.get_many(keys)
+        assert {(f.fault, f.reason) for f in found if isinstance(f, KeyServerFault)} == {
+            (Fault.UNREACHABLE, "connection_refused")
+        }
+        assert len(found) == 2
+
+
+# --- nothing is shown ---
+
+
+async def test_nothing_shows_material() -> None:
+    """Neither what comes back nor a fault has it in its text."""
+    async with talking() as (running, session):
+        secret = Secret(b"CANARY-OF-THE-MATERIAL" * 2)
+        ids = await session.register("a", secret, KeyForm.SECRET_DATA, application_information=None)
+        shown = [repr(await session.get(ids)), repr(await session.get_many([ids])), repr(session), repr(running)]
+        assert "CANARY" not in "".join(shown)
+    assert "CANARY" not in repr(Objects(LOOPBACK))
+
+
+def test_identifiers_of_another_type() -> None:
+    """KMIP 2.x lets them be numbers; those are not ours."""
+    assert object_session._text("id") == "id"
+    assert object_session._text(Item(0x420094, ItemType.INTEGER, 7)) is None
+    with fails(Fault.REFUSED, "unusable_identifier"):
+        object_session._texts(["id", None])
