@@ -171,12 +171,15 @@ async def test_what_was_tried_is_told_to_cluster_accounts_only(key_world: KeyWor
 
 @on_sqlite
 async def test_an_authentication_key_has_its_own_code(key_world: KeyWorld, node: ReadingNode) -> None:
-    """And its error is about its SVM, if it has one."""
+    """It is read as such only."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server, of_cluster=True)
     key = await node.create(manager, "", key_type=KeyType.NSE_AK, material=b"a passphrase of 24 bytes")
+    assert (await refused(node, key)).kind is errors.ENTRY_NOT_FOUND
     server.responder.store.forget_all()
-    assert (await refused(node, key)).kind is errors.AUTH_KEY_NOT_RESTORED
+    with pytest.raises(OntapError) as raised:
+        await node.reader.retrieve(READER, manager, key.key_id, key_type=KeyType.NSE_AK)
+    assert raised.value.kind is errors.AUTH_KEY_NOT_RESTORED
 
 
 @on_sqlite

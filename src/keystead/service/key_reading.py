@@ -15,7 +15,7 @@ import structlog
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.model import KeyState
+from keystead.core.keys.model import KeyState, KeyType
 from keystead.core.keys.reading import Explanation, check_readable
 from keystead.service.ports import StoreError
 from keystead.service.svms import concerning
@@ -62,12 +62,17 @@ class KeyReader:
         self._away_until = 0.0
         self._closed = False
 
-    async def retrieve(self, call: Call, key_manager: str, key_id: str, *, explain: bool = False) -> Retrieved:
+    async def retrieve(
+        self, call: Call, key_manager: str, key_id: str, *, explain: bool = False, key_type: KeyType = KeyType.VEK
+    ) -> Retrieved:
         """Return a key with its material. Raises OntapError, and StoreError when the database is needed and away.
 
-        4 (404): there is no such key for this call; 262185: it is retired; 65536855 or 65536083: no server has it.
+        4 (404): there is no such key of this type for this call; 262185: it is retired; 65536855, 65536083: no server
+        has it.
         """
         key = await self._readable(call, key_manager, key_id)
+        if key.key_type is not key_type:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
         with concerning(key.svm):
             material = self._cache.get(key)
             explanation = Explanation(cached=True)
