@@ -146,7 +146,34 @@ def create(points: Points, data: str, database: str, new: dict[str, Any], server
     return asyncio.run(work())
 
 
-JOBS: dict[str, Callable[..., Any]] = {"initialise": initialise, "add": add, "change": change, "create": create}
+def create_key(points: Points, data: str, database: str, key_manager: str, name: str) -> str:
+    """Create a key; "stored", or the code of the refusal."""
+    from contextlib import AsyncExitStack
+
+    from keystead.app.clock import SystemClock
+    from keystead.app.wiring import node_uuid, running
+    from keystead.settings import Settings
+    from tests.peers.adding import outcome
+    from tests.service.keyworlds import key_node
+
+    async def work() -> str:
+        settings = Settings(data=Path(data), database=database)
+        async with running(settings) as open_, AsyncExitStack() as stack:
+            audit, uuid = open_.services.audit, node_uuid(settings.data)
+            node = key_node(stack, open_.store, open_.sealer, audit, SystemClock(), uuid)
+            points.arm()
+            return await outcome(node.create(key_manager, name))
+
+    return asyncio.run(work())
+
+
+JOBS: dict[str, Callable[..., Any]] = {
+    "initialise": initialise,
+    "add": add,
+    "change": change,
+    "create": create,
+    "create_key": create_key,
+}
 
 
 IMPORTED_ONCE = (
@@ -156,6 +183,7 @@ IMPORTED_ONCE = (
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
     "tests.peers.adding",
+    "tests.service.keyworlds",
 )
 
 

@@ -30,7 +30,7 @@ from keystead.keyservers.gateway import Gateway
 from keystead.keyservers.objects import Objects
 from keystead.kmip.enums import Operation
 from keystead.kmip.testing import KeyServer as KmipServer
-from keystead.service.audit import AuditLog
+from keystead.service.audit import AuditLog, begin
 from keystead.service.context import Call, Caller
 from keystead.service.key_places import KeyPlaces, Reacher, digest_key_place, load_places
 from keystead.service.key_writing import KeyWriter
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Attempt, Copy, Key, Presence
     from keystead.kmip.responder import Responder
-    from keystead.service.ports import Transaction
+    from keystead.service.ports import Clock, Sealer, Transaction
     from tests.peers.fixtures import Pki
     from tests.peers.homes import Home
 
@@ -117,6 +117,20 @@ class KeyNode:
         return raised.value
 
 
+def key_node(
+    stack: AsyncExitStack, store: SqlStore, sealer: Sealer, audit: AuditLog, clock: Clock, uuid: str, **options: Any
+) -> KeyNode:
+    """One process' services, closed by the stack; ``options`` are the writer's."""
+    rules = EgressRules.parse(("127.0.0.0/8", "::1/128"), ())
+    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
+    reacher = Reacher(Prover(Gateway(rules), sealer, queue, Observing(clock, uuid)), sealer)
+    objects = Objects(rules)
+    stack.push_async_callback(objects.close)
+    writer = KeyWriter(store, objects, reacher, Known(store), audit, clock, uuid, **options)
+    stack.push_async_callback(writer.close)
+    return KeyNode(uuid, store, audit, objects, reacher, writer)
+
+
 class KeyWorld:
     """An installation, what is around it, and a look into it from outside. ``clock`` is that of all its nodes."""
 
@@ -144,20 +158,15 @@ class KeyWorld:
         uuid = str(uuid4())
         store = open_store(database or self.home.database)
         self._stack.push_async_callback(store.close)
-        await self.store.write(lambda tx: tx.put_node(Node(uuid, f"node-{uuid[:8]}", ONTAP_LEVEL)))
-        rules = EgressRules.parse(("127.0.0.0/8", "::1/128"), ())
+
+        def initialise(tx: Transaction) -> None:
+            tx.put_node(Node(uuid, f"node-{uuid[:8]}", ONTAP_LEVEL))
+            begin(tx, self.home.keyring, self.clock, uuid)
+
+        await self.store.write(initialise)
         audit = AuditLog(store, self.home.keyring, self.clock, uuid)
         self._stack.push_async_callback(audit.close)
-        queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
-        prover = Prover(Gateway(rules), self.home.keyring, queue, Observing(self.clock, uuid))
-        reacher = Reacher(prover, self.home.keyring)
-        objects = Objects(rules)
-        self._stack.push_async_callback(objects.close)
-        writer = KeyWriter(
-            store, objects, reacher, Known(store), audit, self.clock, uuid, **({"grace_s": 0.2} | options)
-        )
-        self._stack.push_async_callback(writer.close)
-        return KeyNode(uuid, store, audit, objects, reacher, writer)
+        return key_node(self._stack, store, self.home.keyring, audit, self.clock, uuid, **({"grace_s": 0.2} | options))
 
     async def key_manager(
         self,

@@ -53,7 +53,7 @@ async def test_a_key_on_four_servers(key_world: KeyWorld) -> None:
         assert stored.state is not None
         assert stored.state.name == "ACTIVE"
         assert asked(server)[-3:] == ["REGISTER", "GET", "ACTIVATE"]
-    records = await key_world.store.read(lambda tx: tx.audit_records(node.uuid, 0, 10))
+    records = await key_world.store.read(lambda tx: tx.audit_records(node.uuid, 1, 10))
     assert [(record.state, record.message) for record in records] == [("success", f"created key {key.key_id}")]
     assert all(MATERIAL.hex() not in repr(each) and key.digest.hex() not in repr(each) for each in (*records, key))
 
