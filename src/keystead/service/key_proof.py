@@ -1,0 +1,121 @@
+"""Proof of copies: each is read on a connection made for it, after its server's canary; its bytes, then its State.
+
+What is found out of a copy is stored as a sweep's look is: what was once proven goes missing by a sweep only, and
+nothing is written over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.keys.keeping import Look, looked_at
+from keystead.core.keys.model import AttemptState, Presence
+from keystead.core.keys.report import Finding, Result
+from keystead.service.key_announcing import different
+from keystead.service.key_looking import (
+    Seen,
+    Tracked,
+    by_host,
+    facts_of,
+    look_at_many,
+    put_changes,
+    slices,
+    tracked,
+    visit,
+    with_seen,
+)
+from keystead.service.key_ports import KeyServerFault
+from keystead.service.observing import add_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.keys.model import Key
+    from keystead.core.model import KeyServer
+    from keystead.service.key_looking import Change, Tools, Visit
+    from keystead.service.key_places import KeyPlaces
+    from keystead.service.ports import Transaction
+
+ASKED: Final = 32
+"""Copies that are asked for at a time."""
+
+_RESULTS: Final = {Look.AGREES: Result.PROVEN, Look.DIFFERS: Result.DIFFERENT, Look.REFUSED: Result.REFUSED}
+
+
+@dataclass(slots=True)
+class _Page:
+    """What is found of some keys, by uuid, and how that changes what is known of their copies."""
+
+    found: dict[str, list[Finding]]
+    changes: list[Change] = field(default_factory=list)
+
+
+class Proof:
+    """Proves the copies of a key manager's keys on the servers that were there when it began."""
+
+    def __init__(self, tools: Tools, places: KeyPlaces) -> None:
+        self._tools = tools
+        self._places = places
+
+    async def prove(self, keys: Sequence[Key]) -> dict[str, list[Finding]]:
+        """Read every copy of these keys and store what was found; return it by key (uuid). Raises StoreError."""
+        page = _Page({key.uuid: [] for key in keys})
+        rows = await self._tools.store.read(lambda tx: tracked(tx, tx.copies(page.found)))
+        kept = [row for row in rows if _is_kept(row)]
+        await asyncio.gather(
+            *(
+                self._prove_at(page, server, host, some)
+                for server in self._places.servers
+                for host, some in by_host(row for row in kept if row.copy.key_server == server.uuid).items()
+            )
+        )
+        await self._tools.store.write(lambda tx: self._store(tx, page))
+        return page.found
+
+    async def _prove_at(self, page: _Page, server: KeyServer, host: str, rows: Sequence[Tracked]) -> None:
+        """Prove copies at one address. When it fails, what was not answered by then is unreachable."""
+        left = list(rows)
+        for row in [row for row in rows if not row.copy.unique_identifiers]:
+            left.remove(row)
+            page.found[row.key.uuid].append(Finding(server.uuid, host, Result.UNSETTLED))
+        try:
+            if left:
+                async with visit(self._tools, self._places, server, host, fresh=True) as at:
+                    for some in list(slices(left, ASKED)):
+                        seen = await look_at_many(at, some)
+                        states = [await _state(at, each) for each in seen]
+                        self._note(page, server, at, list(zip(some, seen, states, strict=True)))
+                        left = left[len(some) :]
+        except KeyServerFault as fault:
+            for row in left:
+                page.found[row.key.uuid].append(Finding(server.uuid, host, Result.UNREACHABLE, reason=fault.reason))
+
+    def _note(self, page: _Page, server: KeyServer, at: Visit, looks: Sequence[tuple[Tracked, Seen, str]]) -> None:
+        now = self._tools.clock.now()
+        for row, seen, state in looks:
+            shown = Result.MISSING if at.canary else Result.NOT_SHOWN
+            result = _RESULTS.get(seen.look, shown)
+            page.found[row.key.uuid].append(Finding(server.uuid, row.copy.host, result, state))
+            after = looked_at(row.copy, seen.look, row.attempt, now, canary=at.canary)
+            now_seen = Seen(seen.look, seen.unique_identifiers, state)
+            page.changes.append((row.copy, with_seen(after, now_seen)))
+
+    def _store(self, tx: Transaction, page: _Page) -> None:
+        stored = put_changes(tx, page.changes)
+        for server in self._places.servers:
+            here = [change for change in stored if change[0].key_server == server.uuid]
+            add_events(tx, different(tx, self._tools, self._places, server, here))
+
+
+def _is_kept(row: Tracked) -> bool:
+    """Whether a copy is one to prove: not one on its way, nor one that has come to its end."""
+    return row.attempt.state is AttemptState.COMMITTED and row.copy.presence is not Presence.DESTROYED
+
+
+async def _state(at: Visit, seen: Seen) -> str:
+    """The State of what was read, as the server says it now; empty where it does not say. Raises KeyServerFault."""
+    if seen.look is not Look.AGREES:
+        return seen.state
+    return (await facts_of(at.session, seen.unique_identifiers[0])).state
