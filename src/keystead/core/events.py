@@ -133,6 +133,15 @@ NO_SOLE_COPIES: Final = EventKind(
     'All keys of Vserver "{vserver}" have proven copies in more than one replication domain.',
 )
 
+DESTRUCTION_HELD: Final = EventKind(
+    "km.destruction.held",
+    "alert",
+    "The database was restored, cloned or promoted: nothing is destroyed on key servers until an operator releases it.",
+    ("incarnation", "reason"),
+    "The database is in its incarnation {incarnation}, since it was {reason}. What it may have forgotten is not"
+    " destroyed: nothing is until this is released.",
+)
+
 KINDS: Final[Mapping[str, EventKind]] = {
     kind.name: kind
     for kind in (
@@ -146,6 +155,7 @@ KINDS: Final[Mapping[str, EventKind]] = {
         CANARY_HIDDEN,
         SOLE_COPIES,
         NO_SOLE_COPIES,
+        DESTRUCTION_HELD,
     )
 }
 """Every event, by name."""

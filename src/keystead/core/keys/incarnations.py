@@ -32,7 +32,7 @@ class Reason(StrEnum):
 class Storage:
     """Where a database stands. ``identity`` tells databases apart; ``branch`` the ways that one of them has taken.
 
-    SQLite: the data directory's own id, and the file in it. PostgreSQL: system identifier and database, and timeline.
+    SQLite: the id of its place, and the file there. PostgreSQL: system identifier and database, and timeline.
     """
 
     engine: str

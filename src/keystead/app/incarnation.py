@@ -1,0 +1,70 @@
+"""What a data directory remembers of its database, in a file beside it, and where that database stands.
+
+The file holds no secret. It is replaced as a whole, and on disk before it counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import TYPE_CHECKING
+
+from keystead.core.keys.incarnations import Storage, Witness
+from keystead.service.ports import StoreError
+from keystead.store.identity import place_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from keystead.store import SqlStore
+
+WITNESS_FILE = "incarnation.witness"
+
+
+class DataDirectory:
+    """Implements :class:`keystead.service.incarnations.Remembered`."""
+
+    def __init__(self, data: Path, store: SqlStore) -> None:
+        self._data = data
+        self._file = data / WITNESS_FILE
+        self._store = store
+
+    async def storage(self) -> Storage:
+        """Where the database stands."""
+        return Storage(*await asyncio.to_thread(place_of, self._store.database))
+
+    async def read(self) -> Witness:
+        """What was remembered last; nothing before the first time."""
+        try:
+            return await asyncio.to_thread(self._read)
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreError(f"{self._file} cannot be read: {type(error).__name__}") from None
+
+    async def write(self, witness: Witness) -> None:
+        """Remember."""
+        try:
+            await asyncio.to_thread(self._write, witness)
+        except OSError as error:
+            raise StoreError(f"{self._file} cannot be written: {error.strerror}") from None
+
+    def _read(self) -> Witness:
+        try:
+            found = json.loads(self._file.read_text())
+        except FileNotFoundError:
+            return Witness()
+        return Witness(int(found["epoch"]), tuple(map(str, found["seen"])))
+
+    def _write(self, witness: Witness) -> None:
+        content = {"epoch": witness.epoch, "seen": witness.seen}
+        temporary = self._file.with_name(f".{self._file.name}.new")
+        with temporary.open("w") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._file)
+        descriptor = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,135 @@
+"""Notice that the database is another one than was served: at the start, and again and again, for it can be promoted.
+
+A database that was restored, cloned or promoted begins a new incarnation, in which nothing is destroyed until an
+operator releases it. What a node remembers of its database stands in its data directory; the row is written first, so
+that it is behind only in a database that is older than what this node has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+from uuid import uuid4
+
+import structlog
+
+from keystead.core import events
+from keystead.core.keys.incarnations import plan_begin
+from keystead.service.key_places import incarnation_of
+from keystead.service.observing import add_events
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from keystead.core.keys.incarnations import Storage, Witness
+    from keystead.core.keys.model import Incarnation
+    from keystead.service.audit import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.ports import Clock, Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+BEAT_S: Final = 60.0
+"""How often the epoch grows: a backup that is older than this is noticed when it is restored."""
+
+
+class Remembered(Protocol):
+    """What a data directory remembers, and where its database stands."""
+
+    async def storage(self) -> Storage:
+        """Where the database stands now. Raises StoreError."""
+        ...
+
+    async def read(self) -> Witness:
+        """What was remembered last. Raises StoreError."""
+        ...
+
+    async def write(self, witness: Witness) -> None:
+        """Remember; on disk when it returns. Raises StoreError."""
+        ...
+
+
+class Incarnations:
+    """The incarnation of the database, as one node sees it."""
+
+    def __init__(self, store: Store, remembered: Remembered, audit: AuditLog, clock: Clock, node: str) -> None:
+        self._store = store
+        self._remembered = remembered
+        self._audit = audit
+        self._clock = clock
+        self._node = node
+        self._turn = asyncio.Lock()
+        self._beating: asyncio.Task[None] | None = None
+
+    async def start(self) -> Incarnation:
+        """Find out which incarnation it is, and go on to. Raises StoreError."""
+        current = await self.begin()
+        self._beating = asyncio.get_running_loop().create_task(self._beat())
+        return current
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+
+    async def begin(self) -> Incarnation:
+        """Return the database's incarnation, which begins now if it is another database. Raises StoreError.
+
+        Of several nodes that notice it at once, one begins it.
+        """
+        async with self._turn:
+            witness, storage = await self._remembered.read(), await self._remembered.storage()
+            before, after, epoch = await self._store.write(lambda tx: self._begin(tx, storage, witness))
+            await self._remembered.write(witness.after(epoch, after.uuid))
+        if after.number != before.number:
+            log.warning("a new incarnation of the database: nothing is destroyed", reason=after.reason)
+        return after
+
+    async def get(self, call: Call) -> Incarnation:
+        """Return the database's incarnation; the cluster's, and so 4 (404) for a call within an SVM."""
+        call.check_sees(None)
+        return await self._store.read(incarnation_of)
+
+    async def release(self, call: Call) -> Incarnation:
+        """Let this incarnation destroy: an operator says that no other one lives on. Raises 4 (404) within an SVM.
+
+        What other incarnations wrote is not destroyed all the same.
+        """
+        call.check_sees(None)
+
+        def release(tx: Transaction) -> Incarnation:
+            tx.cluster(lock=True)
+            current = incarnation_of(tx)
+            if current.destroys:
+                return current
+            released = replace(current, destroys=True)
+            tx.put_incarnation(released)
+            self._audit.succeed(tx, call, f"released destruction in incarnation {current.number}, {current.reason}")
+            return released
+
+        return await self._store.write(release)
+
+    def _begin(self, tx: Transaction, storage: Storage, witness: Witness) -> tuple[Incarnation, Incarnation, int]:
+        """Store what :func:`plan_begin` says; return the incarnations before and after, and the node's new epoch."""
+        tx.cluster(lock=True)  # one node at a time
+        now = self._clock.now()
+        before = incarnation_of(tx)
+        epoch = tx.node_epoch(self._node)
+        after = plan_begin(before, storage, epoch, witness, str(uuid4()), now)
+        epoch = 1 + max(epoch, witness.epoch)
+        tx.put_node_epoch(self._node, epoch)
+        if after != before:
+            tx.put_incarnation(after)
+        if after.number != before.number:
+            values = {"incarnation": str(after.number), "reason": after.reason}
+            add_events(tx, [events.DESTRUCTION_HELD.happened(self._node, now, None, values)])
+        return before, after, epoch
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                await self.begin()
+            except StoreError as failure:
+                log.warning("the database's incarnation was not looked at", why=str(failure))

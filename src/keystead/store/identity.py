@@ -1,0 +1,85 @@
+"""Where a database stands: what tells it from its copies, and from what it was before it went another way.
+
+SQLite: an id in a file beside it, which belongs to their directory, and the database's file. PostgreSQL: the system
+identifier and the database, and the timeline, which a promotion or a recovery to a point in time begins anew.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from keystead.service.ports import StoreError
+from keystead.store.failures import RunAgain
+
+if TYPE_CHECKING:
+    from keystead.store.engine import Database
+
+_FILE = text("SELECT file FROM pragma_database_list WHERE name = 'main'")
+_PLACE = text(
+    "SELECT system_identifier::text, oid::text, pg_walfile_name(pg_current_wal_lsn())"
+    " FROM pg_control_system(), pg_database WHERE datname = current_database()"
+)
+_TIMELINE_DIGITS = 8
+PLACE_SUFFIX = ".place"
+UNKNOWN = ("unknown", "")
+"""A database that speaks PostgreSQL's protocol and does not tell where it stands."""
+
+
+def place_of(database: Database) -> tuple[str, str, str]:
+    """Return the engine, what identifies the database, and its branch; it blocks. Raises StoreError."""
+    engine = database.writer.dialect.name
+    try:
+        return engine, *(_of_file(database) if engine == "sqlite" else _of_server(database))
+    except SQLAlchemyError as error:
+        failure = database.classify(error)
+    raise failure.otherwise if isinstance(failure, RunAgain) else failure
+
+
+def _of_file(database: Database) -> tuple[str, str]:
+    """A file has no identity of its own: a copy has all that is in it."""
+    with database.reader.connect() as connection:
+        path = Path(connection.execute(_FILE).scalar_one())
+    try:
+        # Not the device's number: that may be another one after each start of the machine.
+        return _id_beside(path), f"{os.statvfs(path).f_fsid:x}-{path.stat().st_ino}"
+    except OSError as error:
+        raise StoreError(f"{path}{PLACE_SUFFIX} cannot be used: {error.strerror}") from None
+
+
+def _id_beside(path: Path) -> str:
+    """The id of the place where a file stands, made where there is none; one that was copied along is of another."""
+    file = path.with_name(path.name + PLACE_SUFFIX)
+    directory = str(path.parent.stat().st_ino)
+    if file.exists():
+        id_, _, of = file.read_text().strip().partition(" ")
+        if of == directory:
+            return id_
+        file.unlink(missing_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_text(f"{uuid4()} {directory}\n")
+    try:
+        os.link(temporary, file)  # the first of two processes makes it, whole
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+    return file.read_text().partition(" ")[0]
+
+
+def _of_server(database: Database) -> tuple[str, str]:
+    with database.writer.connect() as connection:
+        try:
+            system, number, segment = connection.execute(_PLACE).one()
+        except SQLAlchemyError as error:
+            if getattr(getattr(error, "orig", None), "sqlstate", None) == "42883":  # undefined_function
+                return UNKNOWN
+            raise
+        finally:
+            connection.rollback()
+    return f"{system}-{number}", str(int(segment[:_TIMELINE_DIGITS], 16))
