@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keystead.core.keys.model import Incarnation, KeyState
+from keystead.keyservers.forms import material_of
+from keystead.kmip.enums import ObjectType, Operation, ResultReason
+from keystead.kmip.profiles import PROFILES
+from keystead.kmip.responder import Responder
 from keystead.service.key_destroying import KeyDestroying
 from keystead.service.key_ending import KeyEnding
 from keystead.service.key_keeping import KeyKeeping
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.keeping import Sweep
     from keystead.core.keys.model import Key
     from keystead.core.model import Event
+    from keystead.kmip.messages import RequestMessage, ResponseMessage
     from keystead.kmip.testing import KeyServer as KmipServer
     from keystead.service.key_keeping import Filled
     from keystead.service.leases import Holding
@@ -32,6 +37,25 @@ if TYPE_CHECKING:
     from tests.service.keyworlds import KeyNode, KeyWorld
 
 WINDOW_S = 7 * 86_400
+PAIRS = "pairs of keys"
+
+
+class Pairs(Responder):
+    """A server that takes AES keys of 256 bits and nothing else: a key of ours is two of them."""
+
+    def respond(self, request: RequestMessage, client: str | None = None) -> ResponseMessage:
+        """Refuse to register what is no such key."""
+        payload: Any = request.batch_item[0].request_payload
+        if request.batch_item[0].operation == Operation.REGISTER:
+            taken = payload.object_type == ObjectType.SYMMETRIC_KEY
+            taken = taken and len(material_of(payload.managed_object) or b"") == 32
+            self.refusals = {} if taken else {Operation.REGISTER: ResultReason.INVALID_FIELD}
+        return super().respond(request, client)
+
+
+def of_kind(kind: str) -> Responder:
+    """A server of one of the kinds of :data:`keystead.kmip.profiles.PROFILES`, or one for :data:`PAIRS`."""
+    return Pairs() if kind == PAIRS else Responder(profile=PROFILES[kind])
 
 
 async def at_once() -> None:
@@ -136,3 +160,16 @@ async def set_incarnation(world: KeyWorld, **values: object) -> Incarnation:
         return changed
 
     return await world.store.write(work)
+
+
+async def again(kept: Keeping, *, end: bool = True) -> None:
+    """Reach servers as a process does that has just started: none of them is left alone because it failed lately."""
+    node = await kept.world.node()
+    kept.tools = replace(kept.tools, objects=node.objects, reacher=node.reacher)
+    kept.destroying = KeyDestroying(kept.tools)
+    kept.settling = KeySettling(kept.tools)
+    kept.keeping = KeyKeeping(kept.tools, node.writer)
+    kept.scanning = UnclaimedScan(kept.tools)
+    kept.node = replace(kept.node, writer=node.writer)
+    if end:
+        await kept.end()

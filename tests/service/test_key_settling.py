@@ -12,13 +12,11 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import object_name
 from keystead.kmip.enums import Operation, ResultReason
-from keystead.kmip.profiles import PROFILES
-from keystead.kmip.responder import Responder
 from keystead.kmip.testing import held as held_up
 from keystead.kmip.testing import silence
 from keystead.service import key_attempts
 from keystead.service.leases import LeaseLost
-from tests.service.keepers import Keeping, keeping
+from tests.service.keepers import PAIRS, Keeping, keeping, of_kind
 from tests.service.keyworlds import KeyWorld, held
 from tests.service.learning import on_sqlite
 
@@ -122,7 +120,7 @@ KINDS = ("plain", "names stay taken", "locate returns everything", "no offset it
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_copy_that_arrived_is_found(key_world: KeyWorld, kind: str) -> None:
     """By its attempt's name, and proven by its bytes; it is activated where objects are."""
-    servers = await key_world.start(2, [Responder(profile=PROFILES[kind]), Responder(profile=PROFILES[kind])])
+    servers = await key_world.start(2, [of_kind(kind), of_kind(kind)])
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)
     before = await key_world.copies(key.uuid)
@@ -139,10 +137,11 @@ async def test_a_copy_that_arrived_is_found(key_world: KeyWorld, kind: str) -> N
 @on_sqlite
 async def test_a_pair_that_arrived_is_found(key_world: KeyWorld) -> None:
     """Both of its parts, in their order."""
-    servers = await key_world.start(2, [Responder(profile=PROFILES["symmetric keys only"]) for _ in range(2)])
+    servers = await key_world.start(2, [of_kind(PAIRS), of_kind(PAIRS)])
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)
     before = await key_world.copies(key.uuid)
+    assert [len(copy.unique_identifiers) for copy in before] == [2, 2]
     await unsettled(key_world, key)
     assert await kept.settle() == 2
     assert [copy.unique_identifiers for copy in await key_world.copies(key.uuid)] == [
