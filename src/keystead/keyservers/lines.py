@@ -49,6 +49,9 @@ SINGLY_S: Final = 600.0
 CLOSED: Final = "connection_closed"
 BUSY: Final = "no_free_connection"
 
+_FIRST_OPERATION: Final = "DiscoverVersions"
+"""What a new connection is for, before it is anybody's."""
+
 
 class Peer:
     """One address of a key server as one client sees it: its connections, its circuit, and what was learned of it.
@@ -248,7 +251,7 @@ class Line:
         except TransportError as error:
             if not self._stage:
                 raise unreachable(BUSY) from error
-            symptom = Symptom(self._stage, Event.TIMED_OUT)
+            symptom = Symptom(self._stage, Event.TIMED_OUT, operation=_FIRST_OPERATION)
         else:
             self._unheard = not self._stage
             return
