@@ -32,6 +32,7 @@ from keystead.kmip.enums import Operation
 from keystead.kmip.testing import KeyServer as KmipServer
 from keystead.service.audit import AuditLog, begin
 from keystead.service.context import Call, Caller
+from keystead.service.key_learning import KeyLearner
 from keystead.service.key_places import KeyPlaces, Reacher, digest_key_place, load_places
 from keystead.service.key_writing import KeyWriter
 from keystead.service.observing import Observing
@@ -77,17 +78,6 @@ class ShiftedClock:
         self._shift += timedelta(seconds=seconds)
 
 
-class Known:
-    """A learner that finds all known: what :meth:`KeyWorld.know` stored."""
-
-    def __init__(self, store: SqlStore) -> None:
-        self._store = store
-
-    async def ensure(self, key_manager: str) -> KeyPlaces:
-        """Read what is known."""
-        return await self._store.read(lambda tx: places_in(tx, key_manager))
-
-
 def places_in(tx: Transaction, key_manager: str) -> KeyPlaces:
     """Where a key manager's keys are kept."""
     found = tx.key_manager(key_manager)
@@ -104,6 +94,7 @@ class KeyNode:
     audit: AuditLog
     objects: Objects
     reacher: Reacher
+    learner: KeyLearner
     writer: KeyWriter
 
     async def create(self, key_manager: str, name: str = "a key", *, call: Call = CALL, **fields: Any) -> Key:
@@ -126,9 +117,11 @@ def key_node(
     reacher = Reacher(Prover(Gateway(rules), sealer, queue, Observing(clock, uuid)), sealer)
     objects = Objects(rules)
     stack.push_async_callback(objects.close)
-    writer = KeyWriter(store, objects, reacher, Known(store), audit, clock, uuid, **options)
+    learner = KeyLearner(store, objects, reacher, sealer, clock)
+    stack.push_async_callback(learner.close)
+    writer = KeyWriter(store, objects, reacher, learner, audit, clock, uuid, **options)
     stack.push_async_callback(writer.close)
-    return KeyNode(uuid, store, audit, objects, reacher, writer)
+    return KeyNode(uuid, store, audit, objects, reacher, learner, writer)
 
 
 class KeyWorld:
