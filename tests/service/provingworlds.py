@@ -47,7 +47,8 @@ class ProvingNode:
 
     async def newest(self, key_manager: str) -> KeyReport:
         """The newest report."""
-        return (await self.reports.all(CALL, key_manager))[0]
+        found = await self.reports.all(CALL, key_manager)
+        return await self.reports.get(CALL, key_manager, found[0].uuid)
 
     async def _said(self, key_manager: str, job: Job) -> dict[str, Any]:
         assert (job.state, job.message) == (JobState.SUCCESS, "success")

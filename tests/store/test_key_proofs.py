@@ -115,15 +115,15 @@ def made(number: int, manager: str = "km-1") -> KeyReport:
 
 
 async def test_reports_come_back_and_the_newest_are_kept(filled: SqlStore) -> None:
-    """Of each key manager its own; they go with it."""
+    """Of each key manager its own, in lists without their documents; they go with it."""
     await filled.write(lambda tx: tx.add_key_manager(samples.key_manager("km-2", OTHER_SVM)))
     drill = replace(made(0, "km-2"), kind=ReportKind.REBOOT_DRILL)
     await filled.write(lambda tx: tx.add_key_report(drill, keep=1))
     for number in (2, 4, 3, 1):
         await filled.write(lambda tx: tx.add_key_report(made(number), keep=2))  # noqa: B023 - run at once
     assert await filled.read(lambda tx: (tx.key_reports("km-1"), tx.key_reports("km-2"))) == (
-        (made(4), made(3)),
-        (drill,),
+        (replace(made(4), document=""), replace(made(3), document="")),
+        (replace(drill, document=""),),
     )
     assert await filled.read(lambda tx: (tx.key_report("km-1", made(3).uuid), tx.key_report("km-1", drill.uuid))) == (
         made(3),

@@ -76,7 +76,7 @@ class KeyReports:
         return kept
 
     async def all(self, call: Call, key_manager: str) -> tuple[KeyReport, ...]:
-        """Return a key manager's reports, the newest first. Raises 4 (404)."""
+        """Return a key manager's reports without their documents, the newest first. Raises 4 (404)."""
 
         def work(tx: Transaction) -> tuple[KeyReport, ...]:
             require_key_manager(tx, call, key_manager)

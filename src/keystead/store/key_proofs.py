@@ -28,7 +28,7 @@ _copies = tables.key_copies.c
 _reports = tables.key_reports.c
 
 _REPORTS = (
-    select(tables.key_reports)
+    select(*(column for column in _reports if column is not _reports.document))
     .where(_reports.key_manager == bindparam("k"))
     .order_by(_reports.time.desc(), _reports.uuid)
 )

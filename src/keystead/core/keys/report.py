@@ -132,7 +132,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class KeyReport:
-    """A report as it is kept: ``document`` is the signed text, the rest is what lists show of it."""
+    """A report as it is kept: ``document`` is the signed text, empty in lists; the rest is what they show of it."""
 
     uuid: str
     key_manager: str
@@ -141,7 +141,7 @@ class KeyReport:
     keys: int
     unreadable: int
     failed: int
-    document: str = field(repr=False)
+    document: str = field(default="", repr=False)
 
 
 def report(about: About, findings: Findings) -> dict[str, Any]:
