@@ -1,0 +1,363 @@
+"""Sweeps, which decide what is missing, and repairs, which write what is lacking."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.keys.model import KeyState, Presence
+from keystead.core.server_address import ServerAddress
+from keystead.kmip.enums import Operation, ResultReason
+from keystead.kmip.responder import cluster
+from keystead.kmip.testing import close
+from keystead.service import key_keeping
+from keystead.service.leases import LeaseLost
+from tests.service.keepers import PAIRS, Keeping, again, keeping, of_kind
+from tests.service.keyworlds import CALL, KeyWorld, asked, held
+from tests.service.learning import on_sqlite
+
+if TYPE_CHECKING:
+    from keystead.core.errors import OntapError
+    from keystead.core.keys.model import Key
+    from keystead.core.model import KeyServer
+    from keystead.kmip.testing import KeyServer as KmipServer
+    from tests.peers.groups import Group
+
+PRESENT, MISSING, DIFFERENT, UNKNOWN = Presence.PRESENT, Presence.MISSING, Presence.DIFFERENT, Presence.UNKNOWN
+
+
+async def created(kept: Keeping, count: int) -> list[Key]:
+    """Create so many keys, in the order of their uuids."""
+    keys = [await kept.node.create(kept.manager, f"key {number}") for number in range(count)]
+    return sorted(keys, key=lambda key: key.uuid)
+
+
+async def presences(kept: Keeping, key: Key) -> list[Presence]:
+    """What is known of a key's copies."""
+    return [copy.presence for copy in await kept.world.copies(key.uuid)]
+
+
+async def lose(kept: Keeping, server: KmipServer, place: int, *keys: Key) -> None:
+    """Have a server lose its copies of keys."""
+    uuid = (await kept.world.servers(kept.manager))[place].uuid
+    for key in keys:
+        for copy in await kept.world.copies(key.uuid):
+            for uid in copy.unique_identifiers if copy.key_server == uuid else ():
+                server.responder.store.forget(uid)
+
+
+def material(server: KmipServer) -> list[bytes]:
+    """All that a server holds under names of keys."""
+    return sorted(each for name, values in held(server).items() for each in values if "-k" in name)
+
+
+# --- sweeps ---
+
+
+async def test_a_sweep_proves_what_is_there(key_world: KeyWorld) -> None:
+    """Every copy gets the time of the look; the canary is read first, in the same session; nothing is announced."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    keys = await created(kept, 3)
+    before = await key_world.copies(keys[0].uuid)
+    key_world.clock.advance(60)
+    sweep = await kept.sweep()
+    assert sweep is not None
+    assert (sweep.proven, sweep.lost) == (3, [])
+    first_, second = await key_world.copies(keys[0].uuid)
+    assert first_.proven is not None
+    assert before[0].proven is not None
+    assert first_.proven > before[0].proven
+    assert second == before[1]
+    assert await kept.events() == []
+
+
+@on_sqlite
+async def test_pairs_are_swept(key_world: KeyWorld) -> None:
+    """A key that is two objects is missing when one of them is."""
+    servers = await key_world.start(2, [of_kind(PAIRS), of_kind(PAIRS)])
+    kept = await keeping(key_world, *servers)
+    (key,) = await created(kept, 1)
+    await kept.sweep()
+    assert await presences(kept, key) == [PRESENT, PRESENT]
+    servers[0].responder.store.forget((await key_world.copies(key.uuid))[0].unique_identifiers[1])
+    await kept.sweep()
+    assert await presences(kept, key) == [MISSING, PRESENT]
+
+
+async def test_a_copy_that_is_gone_is_missing_and_written_again(key_world: KeyWorld) -> None:
+    """By an attempt of its own, from a copy that was proven; the old row stays missing."""
+    servers = await key_world.start(3)
+    kept = await keeping(key_world, *servers)
+    keys = await created(kept, 3)
+    await lose(kept, servers[1], 1, keys[1])
+    await kept.sweep(1)
+    assert [await presences(kept, key) for key in keys] == [3 * [PRESENT], [PRESENT, MISSING, PRESENT], 3 * [PRESENT]]
+    ((name, parameters),) = await kept.events()
+    assert (name, parameters["count"]) == ("km.key.missing", "1")
+    filled = await kept.fill()
+    assert (filled.copied, filled.failed, filled.tally.keys, filled.tally.sole) == (1, 0, 3, 0)
+    assert await presences(kept, keys[1]) == [PRESENT, MISSING, PRESENT, PRESENT]
+    assert [material(server) for server in servers] == 3 * [material(servers[0])]
+    assert (await kept.fill()).copied == 0
+    await kept.sweep(1)
+    assert len(await kept.events()) == 1
+
+
+async def test_when_too_much_is_missing_nothing_is(key_world: KeyWorld) -> None:
+    """More than 5 % at once is the server's fault: an alarm, no copy is written, and each sweep says so again."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    keys = await created(kept, 4)
+    await lose(kept, servers[0], 0, *keys[:2])
+    sweeps = [await kept.sweep(), await kept.sweep()]
+    assert [sweep.stopped for sweep in sweeps if sweep is not None] == [True, True]
+    assert [await presences(kept, key) for key in keys] == 2 * [[UNKNOWN, PRESENT]] + 2 * [[PRESENT, PRESENT]]
+    await kept.settle()
+    filled = await kept.fill()
+    assert (filled.copied, filled.tally.sole) == (0, 2)
+    assert [await presences(kept, key) for key in keys[:2]] == 2 * [[UNKNOWN, PRESENT]]
+    assert [(name, parameters["count"]) for name, parameters in await kept.events()] == 2 * [("km.keys.masslost", "2")]
+
+
+@on_sqlite
+async def test_a_sweep_ends_when_it_is_hopeless(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has lost more than may go missing at once is not asked for the rest."""
+    monkeypatch.setattr("keystead.core.keys.keeping.AT_ONCE", 1)
+    monkeypatch.setattr(key_keeping, "BATCH", 2)
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    keys = await created(kept, 4)
+    await lose(kept, servers[0], 0, *keys)
+    sweep = await kept.sweep()
+    assert sweep is not None
+    assert (len(sweep.lost), sweep.stopped) == (2, True)
+    assert [await presences(kept, key) for key in keys] == 2 * [[UNKNOWN, PRESENT]] + 2 * [[PRESENT, PRESENT]]
+
+
+async def test_a_server_without_its_canary_says_nothing(key_world: KeyWorld) -> None:
+    """It has lost all, or takes us for another: an alarm, and what was promised of it is not counted on."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (key,) = await created(kept, 1)
+    servers[0].responder.store.forget_all()
+    await kept.sweep()
+    assert await presences(kept, key) == [UNKNOWN, PRESENT]
+    assert [name for name, _ in await kept.events()] == ["km.canary.notvisible"]
+    filled = await kept.fill()
+    assert (filled.copied, filled.tally.sole) == (0, 1)
+    assert asked(servers[0]).count("REGISTER") == 2
+
+
+@on_sqlite
+async def test_what_is_back_counts_again(key_world: KeyWorld) -> None:
+    """Copies of a server whose role was changed are unknown, and proven when it is changed back."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (key,) = await created(kept, 1)
+    servers[0].responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
+    await kept.sweep()
+    assert await presences(kept, key) == [UNKNOWN, PRESENT]
+    servers[0].responder.refusals.clear()
+    await kept.sweep()
+    assert await presences(kept, key) == [PRESENT, PRESENT]
+
+
+@on_sqlite
+async def test_a_copy_that_rots_is_marked_and_left(key_world: KeyWorld) -> None:
+    """Announced once, neither written over nor counted; a server that lies is found out alike."""
+    servers = await key_world.start(3)
+    kept = await keeping(key_world, *servers)
+    (key,) = await created(kept, 1)
+    servers[0].responder.store.rot((await key_world.copies(key.uuid))[0].unique_identifiers[0])
+    rotten = held(servers[0])
+    await kept.sweep()
+    await kept.sweep()
+    assert await presences(kept, key) == [DIFFERENT, PRESENT, PRESENT]
+    assert [name for name, _ in await kept.events()] == ["km.key.different"]
+    assert (await kept.fill()).copied == 0
+    assert held(servers[0]) == rotten
+    servers[1].responder.lying = True
+    await kept.sweep(1)
+    assert (await presences(kept, key))[1] is not PRESENT
+
+
+@on_sqlite
+async def test_a_server_that_breaks_off_decides_nothing(key_world: KeyWorld) -> None:
+    """A walk that was not to the end concludes nothing from what it did not see; nor one of what is not there."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    keys = await created(kept, 2)
+    await lose(kept, servers[0], 0, keys[0])
+    servers[0].request_faults[Operation.GET] = close
+    assert await kept.sweep() is None
+    assert [await presences(kept, key) for key in keys] == 2 * [[PRESENT, PRESENT]]
+    async with kept.lease() as holding:
+        assert await kept.keeping.sweep(holding, kept.manager, "gone") is None
+        assert await kept.keeping.sweep(holding, "gone", "gone") is None
+    assert await kept.events() == []
+
+
+@on_sqlite
+async def test_ended_keys_are_not_swept(key_world: KeyWorld) -> None:
+    """Retired ones are: they may be recovered. What aborted attempts left is no copy."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    retired, purging = await created(kept, 2)
+    await kept.ending.retire(CALL, kept.manager, retired.key_id)
+    await key_world.store.write(lambda tx: tx.change_key(replace(purging, state=KeyState.PURGING), KeyState.COMMITTED))
+    sweep = await kept.sweep()
+    assert sweep is not None
+    assert sweep.proven == 1
+    assert (await kept.fill()).tally.keys == 0
+
+
+async def test_nothing_is_swept_without_the_lease(key_world: KeyWorld) -> None:
+    """What a keeper found out that was held up is not stored."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (key,) = await created(kept, 1)
+    await lose(kept, servers[0], 0, key)
+    another = Keeping(key_world, await key_world.node(), kept.manager)
+    (server, _) = await key_world.servers(kept.manager)
+    async with kept.lease() as holding:
+        key_world.clock.advance(300)
+        async with another.lease():
+            with pytest.raises(LeaseLost):
+                await kept.keeping.sweep(holding, kept.manager, server.uuid)
+    assert await presences(kept, key) == [PRESENT, PRESENT]
+
+
+# --- repairs ---
+
+
+async def add_server(kept: Keeping, server: KmipServer, position: int) -> None:
+    """Make one more server a primary of the key manager, learned."""
+    (one, *_) = await kept.world.servers(kept.manager)
+    address = ServerAddress.parse(f"127.0.0.1:{server.port}")
+    row: KeyServer = replace(one, uuid=f"another-{position}", position=position, address=address)
+    await kept.world.store.write(lambda tx: tx.add_key_servers([row]))
+    await kept.learner.ensure(kept.manager)
+
+
+async def test_a_primary_that_is_added_gets_all_keys(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a job that says how far it has come; then nothing is lacking, and the keys survive the loss of the others."""
+    monkeypatch.setattr(key_keeping, "BATCH", 2)
+    servers = await key_world.start(3)
+    kept = await keeping(key_world, servers[0])
+    keys = await created(kept, 5)
+    assert (await kept.fill()).tally.sole == 5
+    await add_server(kept, servers[1], 2)
+    await add_server(kept, servers[2], 3)
+    said: list[str] = []
+
+    async def progress(text: OntapError) -> None:
+        said.append(text.message)
+
+    assert await kept.keeping.replication(kept.manager)(progress) is None
+    assert said == [f"{done} of 5 records complete." for done in (2, 4, 5)]
+    assert [await presences(kept, key) for key in keys] == 5 * [3 * [PRESENT]]
+    assert [material(server) for server in servers] == 3 * [material(servers[0])]
+    filled = await kept.fill()
+    assert (filled.copied, filled.tally.sole, filled.tally.unproven) == (0, 0, 0)
+
+
+@on_sqlite
+async def test_a_server_that_takes_no_copy_is_asked_once_in_a_walk(key_world: KeyWorld) -> None:
+    """The job fails, the others' copies are written; the next walk tries again."""
+    servers = await key_world.start(3)
+    kept = await keeping(key_world, servers[0])
+    await created(kept, 12)
+    await add_server(kept, servers[1], 2)
+    await add_server(kept, servers[2], 3)
+    servers[1].responder.capacity = len(servers[1].responder.objects)
+    outcome = await kept.keeping.replication(kept.manager)(_say_nothing)
+    assert outcome is not None
+    assert outcome.error is not None
+    assert outcome.error.kind is errors.TOO_FEW_COPIES
+    assert asked(servers[1]).count("REGISTER") <= 1 + key_keeping.WRITTEN
+    assert len(material(servers[2])) == 12
+    servers[1].responder.capacity = None
+    key_world.clock.advance(1)
+    await again(kept, end=False)
+    assert (await kept.fill()).copied == 12
+
+
+async def _say_nothing(_: OntapError) -> None:
+    """Progress that nobody reads."""
+
+
+@on_sqlite
+async def test_copies_are_written_from_what_is_proven_now(key_world: KeyWorld) -> None:
+    """A proven copy that has rotted, or whose server is away, is no source; without any, nothing is written."""
+    servers = await key_world.start(4)
+    kept = await keeping(key_world, *servers[:3])
+    (key,) = await created(kept, 1)
+    await add_server(kept, servers[3], 4)
+    copies = await key_world.copies(key.uuid)
+    servers[0].responder.store.rot(copies[0].unique_identifiers[0])
+    servers[1].request_faults[Operation.GET] = close
+    servers[2].request_faults[Operation.GET] = close
+    assert (await kept.fill()).copied == 0
+    assert material(servers[3]) == []
+    servers[2].request_faults.clear()
+    await again(kept, end=False)
+    assert (await kept.fill()).copied == 1
+    assert material(servers[3]) == material(servers[2])
+
+
+@on_sqlite
+async def test_servers_that_replicate_need_one_copy(key_world: KeyWorld) -> None:
+    """What is missing on one of them and proven on the other is not written twice."""
+    members, _ = cluster(2)
+    servers = await key_world.start(3, members)
+    kept = await keeping(key_world, *servers)
+    (key,) = await created(kept, 1)
+    missing = replace((await key_world.copies(key.uuid))[0], presence=MISSING)
+    await key_world.store.write(lambda tx: tx.put_copies([missing], new=False))
+    before = [len(server.responder.objects) for server in servers]
+    filled = await kept.fill()
+    assert (filled.copied, filled.failed, filled.tally.sole) == (0, 0, 0)
+    assert [len(server.responder.objects) for server in servers] == before
+
+
+@on_sqlite
+async def test_a_copy_in_doubt_is_not_written_twice(key_world: KeyWorld) -> None:
+    """A copy whose Register was never answered is settled first; and a key manager that is gone has no keys."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (key,) = await created(kept, 1)
+    sent = replace((await key_world.copies(key.uuid))[0], presence=Presence.SENT, unique_identifiers=())
+    await key_world.store.write(lambda tx: tx.put_copies([sent], new=False))
+    assert (await kept.fill()).copied == 0
+    await kept.settle()
+    assert await presences(kept, key) == [PRESENT, PRESENT]
+    assert (await kept.keeping.fill("gone")).tally.keys == 0
+
+
+# --- real servers ---
+
+
+@on_sqlite
+async def test_keeping_on_real_servers(key_world: KeyWorld, pykmip_group: Group) -> None:
+    """A server that comes back without an object gets it again; one that comes back without any raises an alarm."""
+    primaries = pykmip_group.primaries[:3]
+    kept = await keeping(key_world, *[server.address for server in primaries])
+    keys = await created(kept, 2)
+    await asyncio.to_thread(primaries[0].kill)
+    assert await kept.sweep() is None
+    primaries[0].forget((await key_world.copies(keys[0].uuid))[0].unique_identifiers[0])
+    await asyncio.to_thread(primaries[0].restart)
+    await again(kept, end=False)
+    await kept.sweep()
+    assert await presences(kept, keys[0]) == [MISSING, PRESENT, PRESENT]
+    assert (await kept.fill()).copied == 1
+    primaries[1].forget_all()
+    await kept.sweep(1)
+    assert [(await presences(kept, key))[1] for key in keys] == [UNKNOWN, UNKNOWN]
+    assert [name for name, _ in await kept.events()] == ["km.key.missing", "km.canary.notvisible"]
+    assert (await kept.fill()).copied == 0
