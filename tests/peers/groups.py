@@ -12,9 +12,10 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tests.peers.processes import Program, kept_port
+from tests.peers.nursery import Forked, Nursery
+from tests.peers.processes import kept_port
 from tests.peers.proxy import proxy
-from tests.peers.pykmip import launch
+from tests.peers.pykmip import prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,16 +34,19 @@ class Server:
     not do to objects (lose them, spoil them) is done to the database, for all servers that share it.
     """
 
-    def __init__(self, folder: Path, credentials: Credentials, client_ca: Authority | Trusted, database: Path) -> None:
+    def __init__(
+        self, nursery: Nursery, folder: Path, credentials: Credentials, client_ca: Authority | Trusted, database: Path
+    ) -> None:
         self.database = database
-        self._folder, self._credentials, self._client_ca = folder, credentials, client_ca
+        self._nursery, self._folder = nursery, folder
         self._holder = kept_port()
         self.port: int = self._holder.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
+        self._options = prepared(folder, credentials, client_ca, self.port, database)
         self._proxy = proxy(self.port)
         proxy_port, self.network = self._proxy.__enter__()
         self.proxied = f"127.0.0.1:{proxy_port}"
-        self._program: Program | None = None
+        self._program: Forked | None = None
         self._paused = False
 
     # --- the process ---
@@ -50,7 +54,7 @@ class Server:
     def start(self) -> None:
         """Start the process unless it runs; await it with :meth:`wait_until_ready`."""
         if self._program is None:
-            self._program = launch(self._folder, self._credentials, self._client_ca, self.port, self.database)
+            self._program = self._nursery.launch(self._folder, self._options)
 
     def wait_until_ready(self) -> None:
         """Return when it accepts connections."""
@@ -163,11 +167,11 @@ def group(
     secondaries: int = 0,
 ) -> Iterator[Group]:
     """Run ``primaries`` servers and ``secondaries`` more for each of them, side by side, and end them afterwards."""
-    with contextlib.ExitStack() as running:
+    with Nursery() as nursery, contextlib.ExitStack() as running:
 
         def server(number: int, member: int) -> Server:
             own = folder / f"primary-{number}" / f"member-{member}"
-            made = Server(own, credentials, client_ca, own.parent / "pykmip.db")
+            made = Server(nursery, own, credentials, client_ca, own.parent / "pykmip.db")
             running.callback(made.close)
             made.start()
             return made

@@ -36,6 +36,13 @@ def kept_port() -> socket.socket:
     return holder
 
 
+def accepts(port: int) -> bool:
+    """Whether somebody accepts connections on that loopback port."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
 class Program:
     """One running program that listens on a loopback port."""
 
@@ -66,7 +73,7 @@ class Program:
         """Return when the port accepts a connection; RuntimeError with the program's output when it ends before."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=1):
+            if accepts(self.port):
                 return
             time.sleep(0.02)
         self.stop()

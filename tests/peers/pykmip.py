@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.peers.processes import Program, free_port
 
@@ -30,18 +30,24 @@ with KmipServer(**json.loads(sys.argv[1])) as server:
 
 def start(folder: Path, credentials: Credentials, client_ca: Authority | Trusted) -> Program:
     """Start one server whose files are in ``folder`` (made if absent); await it with ``wait_until_ready``."""
-    return launch(folder, credentials, client_ca, free_port(), folder / "pykmip.db")
+    options = prepared(folder, credentials, client_ca, free_port(), folder / "pykmip.db")
+    return Program(
+        [sys.executable, "-c", _SERVE, json.dumps(options)],
+        options["port"],
+        log=folder / "output.log",
+        environment={"TMPDIR": str(folder)},  # its manager process leaves folders behind when killed
+    )
 
 
-def launch(
+def prepared(
     folder: Path, credentials: Credentials, client_ca: Authority | Trusted, port: int, database: Path
-) -> Program:
-    """Start one server on that port, with that database, which servers may share."""
+) -> dict[str, Any]:
+    """Write the files of a server, and return the options of ``KmipServer`` for them; servers may share a database."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy").mkdir(exist_ok=True)
     certificate, key = credentials.write(folder, "server")
     (folder / "client-ca.pem").write_text(client_ca.pem)
-    options = {
+    return {
         "hostname": "127.0.0.1",
         "port": port,
         "certificate_path": str(certificate),
@@ -55,12 +61,6 @@ def launch(
         "logging_level": "WARNING",
         "database_path": str(database),
     }
-    return Program(
-        [sys.executable, "-c", _SERVE, json.dumps(options)],
-        port,
-        log=folder / "output.log",
-        environment={"TMPDIR": str(folder)},  # its manager process leaves folders behind when killed
-    )
 
 
 @contextlib.contextmanager

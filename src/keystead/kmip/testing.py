@@ -222,7 +222,10 @@ class KeyServer:
             sock.settimeout(0)
             task = self._start(self._serve(sock))
             self._serving[task] = sock
-            task.add_done_callback(self._serving.pop)
+            task.add_done_callback(self._served)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._serving.pop(task).close()  # of a task that was cancelled before it began, too
 
     async def _serve(self, sock: socket.socket) -> None:
         try:

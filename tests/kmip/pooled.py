@@ -1,0 +1,64 @@
+"""A server with keys, and what the tests of pools, batches and pipelines connect to it with."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from keystead.kmip import testing, tls
+from keystead.kmip.client import Client
+from keystead.kmip.connect import Address, connect_tcp
+from keystead.kmip.enums import KeyFormatType, ObjectType, SecretDataType
+from keystead.kmip.objects import KeyBlock, KeyValue, SecretData
+from tests.peers.certificates import Authority, client, client_context, server_context
+
+if TYPE_CHECKING:
+    from keystead.kmip.objects import ManagedObject
+    from keystead.kmip.sessions import Sessions
+
+CA = Authority()
+SERVER = server_context(CA.issue(), CA)
+CONTEXT = client_context(CA, client(CA))
+TIMEOUT = 20
+
+
+def seed(number: int) -> SecretData:
+    """Key material that tells its number."""
+    return SecretData(SecretDataType.SEED, KeyBlock(KeyFormatType.RAW, key_value=KeyValue(bytes([number]) * 64)))
+
+
+def number_of(managed_object: ManagedObject | None) -> int:
+    """Which of the seeds it is."""
+    material = managed_object.key_block.key_value.key_material  # type: ignore[union-attr]
+    assert isinstance(material, bytes)
+    assert material == material[:1] * 64
+    return material[0]
+
+
+class Site:
+    """A running test server, and how often it was connected to."""
+
+    def __init__(self, server: testing.KeyServer, kind: Any = Client, **options: Any) -> None:
+        self.server = server
+        self.connections = 0
+        self.sessions: Sessions | None = None
+        self._kind = kind
+        self._options = options
+
+    async def connect(self) -> Any:
+        """A client of it, as a pool wants it."""
+        self.connections += 1
+        sock = await connect_tcp([Address(socket.AF_INET, (self.server.host, self.server.port))])
+        stream = await tls.handshake(sock, CONTEXT, server_name="localhost", sessions=self.sessions)
+        return self._kind(stream, **self._options)
+
+    async def keys(self, count: int) -> list[str]:
+        """Register so many keys, and return their Unique Identifiers in order."""
+        key_server = await self.connect()
+        self.connections -= 1
+        made = [
+            await key_server.register(seed(number), object_type=ObjectType.SECRET_DATA, timeout=TIMEOUT)
+            for number in range(count)
+        ]
+        key_server.close()
+        return [answer.unique_identifier for answer in made]
