@@ -1,0 +1,122 @@
+"""``.../prove``, ``.../reboot-drill`` and ``.../key-reports``: keys read for a signed report. Ours, not ONTAP's."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.accepted import job_reply
+from keystead.api.declared import Form, Paths
+from keystead.api.operations import acting, listing, showing
+from keystead.api.resource import Field, Resource
+from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path, shown
+from keystead.api.values import TEXT, TIME, UUID, integer, one_of, place_in_list
+from keystead.core.keys.report import ReportKind
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keystead.api.hal import Reply
+    from keystead.api.query import WriteQuery
+    from keystead.api.request import Request
+    from keystead.api.values import Type
+    from keystead.core.keys.report import KeyReport
+    from keystead.core.query import Wanted
+    from keystead.service.key_proving import Task
+    from keystead.service.ports import Page
+
+COLLECTION = f"{ONE_KEY_MANAGER}/key-reports"
+DONE = 201
+"""What a job's call answers when the job ends in time."""
+
+_COUNT = integer(0, 2**31 - 1)
+
+
+def _field(name: str, type_: Type, help_: str, get: Callable[[Any], Any], **options: Any) -> Field:
+    return Field(name=name, type=type_, help=help_, get=get, since="9.18", **options)
+
+
+def _place(report: KeyReport) -> str:
+    """Where it stands in the list: the newest last."""
+    return f"{report.time:%Y%m%dT%H%M%S%f} {report.uuid}"
+
+
+KEY_REPORTS = Resource(
+    name="key_report",
+    help="A report of a proof or a reboot drill. Its ``document``, kept in a file, is checked by ``keystead report"
+    " verify`` without the service. The newest of a key manager are kept.",
+    declared=(
+        _field("uuid", UUID, "The report's identifier.", attrgetter("uuid"), read=Read.KEY),
+        _field(
+            "kind",
+            one_of(*ReportKind),
+            "``proof``: which copies are there; ``reboot_drill``: which keys could be read.",
+            attrgetter("kind.value"),
+        ),
+        _field("time", TIME, "When it was made.", lambda report: shown(report.time)),
+        _field("keys", _COUNT, "How many keys were read.", attrgetter("keys")),
+        _field("unreadable", _COUNT, "How many of them no key server returned.", attrgetter("unreadable")),
+        _field(
+            "failures",
+            _COUNT,
+            "Of a proof: how many copies were not proven; of a drill, how many keys were not read.",
+            attrgetter("failed"),
+        ),
+        _field(
+            "document",
+            TEXT,
+            "The signed report, JSON as text; of one report only.",
+            lambda report: report.document or None,
+        ),
+    ),
+    link=lambda report: f"{key_manager_path(report.key_manager)}/key-reports/{report.uuid}",
+    order=("place", place_in_list(r"[0-9T]{21} [0-9a-f-]{36}"), _place),
+)
+PROOFS = Resource(
+    name="key_proof",
+    help="Reads every copy of every key on connections made for it, retired ones too, and writes a signed report.",
+    declared=(),
+    link=key_manager_path,
+)
+DRILLS = Resource(
+    name="key_reboot_drill",
+    help="Reads every key in use as this node would if it had just been restarted: from the key servers that it"
+    " reaches now, and from nothing that it remembers. Writes a signed report.",
+    declared=(),
+    link=key_manager_path,
+)
+
+
+async def _page(request: Request, page: Page) -> tuple[KeyReport, ...]:
+    (after,) = page.after or ("",)
+    found = await request.services.key_reports.all(request.call, request.path_uuid())
+    following = [report for report in reversed(found) if _place(report) > after]
+    return tuple(following[page.offset : page.offset + page.limit])
+
+
+async def _show(request: Request, _: Wanted) -> KeyReport:
+    return await request.services.key_reports.get(request.call, request.path_uuid(), request.path_uuid("report_uuid"))
+
+
+async def _prove(request: Request, _: dict[str, Any], query: WriteQuery) -> Reply:
+    return await _run(request, await request.services.key_prover.prove(request.call, request.path_uuid()), query)
+
+
+async def _drill(request: Request, _: dict[str, Any], query: WriteQuery) -> Reply:
+    return await _run(request, await request.services.key_prover.drill(request.call, request.path_uuid()), query)
+
+
+async def _run(request: Request, task: Task, query: WriteQuery) -> Reply:
+    ran = await request.services.jobs.run(request.call, task.work, svm=task.svm, return_timeout=query.patience)
+    return job_reply(ran, done=DONE)
+
+
+PATHS: Paths = {
+    COLLECTION: {"GET": listing(KEY_REPORTS, _page)},
+    f"{COLLECTION}/{{report_uuid}}": {"GET": showing(KEY_REPORTS, _show)},
+    f"{ONE_KEY_MANAGER}/prove": {"POST": acting(PROOFS, _prove, Form.JOB, "Prove every copy of every key")},
+    f"{ONE_KEY_MANAGER}/reboot-drill": {
+        "POST": acting(DRILLS, _drill, Form.JOB, "Read every key as a restarted node would")
+    },
+}
