@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
     from bench.row import Row
 
-MODULES = ("bench.codec", "bench.client", "bench.connect", "bench.api", "bench.lists", "bench.monitor", "bench.process")
+MODULES = (
+    "bench.codec",
+    "bench.client",
+    "bench.connect",
+    "bench.api",
+    "bench.lists",
+    "bench.keys",
+    "bench.monitor",
+    "bench.process",
+)
 LIMIT_S = 540
 
 
