@@ -1,7 +1,7 @@
 """KMIP answers written by hand, independent of the library under test: scripts for TLS fault servers.
 
 Only what a probe asks is understood: the operation of the first batch item. ``answering`` turns a table of answers into
-a script; what is not in the table is answered as a sound server would.
+a script; what is not in the table is answered as a sound server would that keeps no objects.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def answering(
     def script(connection: Any) -> None:
         while (request := _read_message(connection)) is not None:
             version, operation = _version(request), _operation(request)
-            answer: Any = answers[operation]
+            answer: Any = answers.get(operation, failure(operation, NOT_SUPPORTED))
             if callable(answer):
                 answer = answer(version)
             if answer is None:
