@@ -117,7 +117,7 @@ class Keeping:
             await self.scanning.scan(holding, self.manager)
         order = [server.uuid for server in await self.world.servers(self.manager)]
         listed = await self.world.store.read(lambda tx: tx.unclaimed(self.manager))
-        return [(order.index(each.key_server), each.name) for each in listed]
+        return sorted((order.index(each.key_server), each.name) for each in listed)
 
     async def events(self) -> list[tuple[str, dict[str, str]]]:
         """Name and parameters of all events that this node announced, in order."""

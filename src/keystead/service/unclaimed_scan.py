@@ -137,8 +137,7 @@ def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Foun
     key = _key_of(tx, parsed) if parsed else None
     attempts = tx.attempts([key.uuid]) if key and parsed else ()
     attempt = next((each for each in attempts if parsed and each.number == parsed.attempt), None)
-    canaries = {profile.canary_name for profile in places.profiles.values()}
-    return _Found(id_, name, account(parsed, key, attempt, places.incarnation, canaries), attempt)
+    return _Found(id_, name, account(parsed, key, attempt, places.incarnation), attempt)
 
 
 def _key_of(tx: Transaction, name: ObjectName) -> Key | None:

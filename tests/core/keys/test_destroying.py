@@ -237,4 +237,4 @@ CANARY = str(canary_name(HERE.uuid, HERE.uuid, 1))
 )
 def test_whose_an_object_is(name: str, found: Key | None, attempt_: Attempt | None, result: Account) -> None:
     """Its name's attempt accounts for it, be it over; what nothing accounts for is unclaimed."""
-    assert account(parse(name), found, attempt_, HERE, {CANARY}) is result
+    assert account(parse(name), found, attempt_, HERE) is result

@@ -18,7 +18,7 @@ from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, object_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
     from datetime import datetime
 
     from keystead.core.keys.model import Attempt, Copy, Incarnation, Key
@@ -127,8 +127,8 @@ def steps(state: str) -> tuple[Step, ...]:
 class Account(StrEnum):
     """What the catalogue says of an object under one of our names that it does not list.
 
-    ``known``: an attempt accounts for it, or it is a canary. ``ended``: it ought to be gone, and comes back or late.
-    ``unclaimed``: nothing accounts for it; ``foreign``: it is not ours.
+    ``known``: an attempt accounts for it, or it is a canary of this incarnation. ``ended``: it ought to be gone, and
+    comes back or late. ``unclaimed``: nothing accounts for it; ``foreign``: it is not ours.
     """
 
     KNOWN = "known"
@@ -137,18 +137,12 @@ class Account(StrEnum):
     FOREIGN = "foreign"
 
 
-def account(
-    name: ObjectName | None,
-    key: Key | None,
-    attempt: Attempt | None,
-    incarnation: Incarnation,
-    canaries: Collection[str],
-) -> Account:
+def account(name: ObjectName | None, key: Key | None, attempt: Attempt | None, incarnation: Incarnation) -> Account:
     """Whose an object with this name is. Key and attempt are what the catalogue has under the ids in the name."""
     if name is None:
         return Account.FOREIGN
     if name.kind is ObjectKind.CANARY:
-        return Account.KNOWN if str(replace(name, part=0)) in canaries else Account.UNCLAIMED
+        return Account.KNOWN if incarnation.uuid.startswith(name.incarnation) else Account.UNCLAIMED
     if key is None or attempt is None or replace(name, part=0) != object_name(attempt, name.kind):
         return Account.UNCLAIMED
     if attempt.state is AttemptState.ABORTED:

@@ -1,0 +1,314 @@
+"""Objects under our names that nothing accounts for: found, listed, adopted; and those that ought to be gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.model import AttemptState, KeyForm, KeyState, KeyType, Presence
+from keystead.core.keys.names import ObjectKind, object_name
+from keystead.core.model import Role
+from keystead.core.secret import Secret
+from keystead.kmip.enums import Operation, ResultReason
+from keystead.kmip.responder import cluster
+from keystead.kmip.testing import close
+from keystead.service.context import Call, Caller
+from keystead.service.key_looking import reach_of
+from keystead.service.leases import LeaseLost
+from tests.service.keepers import PAIRS, Keeping, again, keeping, of_kind, retire_and_wait, set_incarnation
+from tests.service.keyworlds import CALL, KeyWorld, asked, held, places_in
+from tests.service.learning import on_sqlite
+
+if TYPE_CHECKING:
+    from keystead.core.errors import ErrorKind
+    from keystead.core.keys.model import Key
+    from keystead.core.model import Svm
+
+NAME = "keystead-99999999-k1234567890abcdef-1"
+MATERIAL = bytes(range(64))
+
+
+async def leave(
+    kept: Keeping, place: int, name: str = NAME, material: bytes = MATERIAL, form: KeyForm = KeyForm.SECRET_DATA
+) -> tuple[str, ...]:
+    """Have another life of the database leave an object on a server; return its identifiers."""
+    places = await kept.world.store.read(lambda tx: places_in(tx, kept.manager))
+    reach = reach_of(kept.tools, places, places.servers[place], "")
+    async with kept.tools.objects.session(reach, timeout_s=5) as session:
+        return await session.register(name, Secret(material), form, application_information=None)
+
+
+async def adopt(kept: Keeping, place: int, uid: str, name: str = "adopted", call: Call = CALL, **fields: Svm) -> Key:
+    """Adopt an object, as a call does."""
+    server = (await kept.world.servers(kept.manager))[place]
+    return await kept.unclaimed.adopt(call, kept.manager, server.uuid, uid, name, **fields)
+
+
+async def refusal(kept: Keeping, place: int, uid: str, name: str = "adopted", call: Call = CALL) -> ErrorKind:
+    """Why an adoption is refused; nothing may change."""
+    before = await kept.world.stored_keys(kept.manager)
+    listed = await kept.world.store.read(lambda tx: tx.unclaimed(kept.manager))
+    with pytest.raises(OntapError) as raised:
+        await adopt(kept, place, uid, name, call)
+    assert await kept.world.stored_keys(kept.manager) == before
+    assert await kept.world.store.read(lambda tx: tx.unclaimed(kept.manager)) == listed
+    return raised.value.kind
+
+
+# --- what is listed ---
+
+
+async def test_what_nothing_accounts_for_is_listed(key_world: KeyWorld) -> None:
+    """Not our keys and canaries, nor what is another product's, which is asked about once; gone ones leave the list."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    await kept.node.create(kept.manager)
+    await leave(kept, 1)
+    await leave(kept, 0, "payroll")
+    assert await kept.scan() == [(1, NAME)]
+    (listed,) = await kept.unclaimed.list(CALL, kept.manager)
+    assert (listed.name, listed.unique_identifier) in {
+        (NAME, uid) for uid, stored in servers[1].responder.objects.items() if NAME in stored.names
+    }
+    looks = asked(servers[0]).count("GET_ATTRIBUTES")
+    assert await kept.scan() == [(1, NAME)]
+    assert asked(servers[0]).count("GET_ATTRIBUTES") == looks
+    assert await kept.unclaimed.list(CALL, kept.manager) == (listed,)
+    servers[1].responder.store.forget(listed.unique_identifier)
+    assert await kept.scan() == []
+    assert all("DESTROY" not in asked(server) for server in servers)
+
+
+@on_sqlite
+@pytest.mark.parametrize("kind", ["locate returns everything", "no offset items", "pages of two", "no states"])
+async def test_objects_on_kinds_of_servers(key_world: KeyWorld, kind: str) -> None:
+    """However a product lists its objects."""
+    servers = await key_world.start(1, [of_kind(kind)])
+    kept = await keeping(key_world, *servers)
+    await kept.node.create(kept.manager)
+    await leave(kept, 0)
+    assert await kept.scan() == [(0, NAME)]
+
+
+@on_sqlite
+async def test_a_server_that_shows_nothing_keeps_its_list(key_world: KeyWorld) -> None:
+    """Without its canary, or without an answer, nothing is concluded; nor of a key manager that is gone."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    await leave(kept, 0)
+    await leave(kept, 1)
+    assert await kept.scan() == [(0, NAME), (1, NAME)]
+    servers[0].responder.store.forget_all()
+    servers[1].request_faults[Operation.LOCATE] = close
+    assert await kept.scan() == [(0, NAME), (1, NAME)]
+    async with kept.lease() as holding:
+        await kept.scanning.scan(holding, "gone")
+
+
+@on_sqlite
+async def test_what_others_account_for_is_not_listed(key_world: KeyWorld) -> None:
+    """Keys of another key manager on the same server, and copies on servers that replicate with it."""
+    members, _ = cluster(2)
+    servers = await key_world.start(2, members)
+    kept = await keeping(key_world, *servers)
+    other = await keeping(key_world, servers[0])
+    await kept.node.create(kept.manager)
+    await other.node.create(other.manager)
+    assert await kept.scan() == []
+
+
+@on_sqlite
+async def test_an_object_that_vanishes_while_it_is_looked_at(key_world: KeyWorld) -> None:
+    """Is none."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    (uid,) = await leave(kept, 0)
+
+    async def forget() -> None:
+        servers[0].responder.store.objects.pop(uid, None)
+
+    kept.scanning._tools = replace(kept.tools, turn=forget)
+    assert await kept.scan() == []
+
+
+async def test_nothing_is_listed_without_the_lease(key_world: KeyWorld) -> None:
+    """What a keeper found out that was held up is not stored."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    await leave(kept, 0)
+    another = Keeping(key_world, await key_world.node(), kept.manager)
+    async with kept.lease() as holding:
+        key_world.clock.advance(300)
+        async with another.lease():
+            with pytest.raises(LeaseLost):
+                await kept.scanning.scan(holding, kept.manager)
+    assert await kept.unclaimed.list(CALL, kept.manager) == ()
+
+
+# --- what ought to be gone ---
+
+
+async def test_what_comes_back_is_ended_again(key_world: KeyWorld) -> None:
+    """A server that was restored brings a purged key back: its end goes on, and is over once more."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    before = dict(servers[0].responder.objects)
+    await retire_and_wait(kept, key)
+    await kept.end()
+    servers[0].responder.store.objects.update(before)
+    assert await kept.scan() == []
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGING
+    await kept.end()
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert len(held(servers[0])) == 1
+
+
+@on_sqlite
+async def test_what_was_aborted_and_comes_late_is_ended(key_world: KeyWorld) -> None:
+    """Its objects, and a descriptor, on a server where the attempt has, or had, no copy."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    begun = replace(attempt, number=2, state=AttemptState.ABORTED, token="another")
+    await key_world.store.write(lambda tx: tx.add_attempt(begun))
+    late = [str(object_name(begun)), str(object_name(begun, ObjectKind.DESCRIPTOR))]
+    await leave(kept, 0, late[0])
+    await leave(kept, 1, late[1])
+    assert await kept.scan() == []
+    assert await kept.scan() == []
+    key_world.clock.advance(4000)
+    await kept.end()
+    assert [set(late) & held(server).keys() for server in servers] == [set(), set()]
+    assert len(held(servers[0])) == len(held(servers[1])) == 2
+    await set_incarnation(key_world, uuid="another", number=2)
+    await leave(kept, 0, late[0])
+    assert (0, late[0]) in await kept.scan()
+
+
+# --- adoption ---
+
+
+async def test_an_object_is_adopted(key_world: KeyWorld) -> None:
+    """It becomes the one copy of a key, which is audited, written to the other servers, read, and once purged."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (uid,) = await leave(kept, 1)
+    await kept.scan()
+    key = await adopt(kept, 1, uid, "found again")
+    assert await key_world.key(key.uuid) == key
+    assert (key.name, key.state, key.length, key.key_type) == ("found again", KeyState.COMMITTED, 64, KeyType.VEK)
+    (copy,) = await key_world.copies(key.uuid)
+    assert (copy.unique_identifiers, copy.presence) == ((uid,), Presence.PRESENT)
+    assert await kept.unclaimed.list(CALL, kept.manager) == ()
+    records = await key_world.store.read(lambda tx: tx.audit_records(kept.node.uuid, 1, 10))
+    assert [record.message for record in records] == [f"adopted key {key.key_id}"]
+    assert (await kept.fill()).copied == 1
+    assert [MATERIAL] in held(servers[0]).values()
+    await kept.settle()
+    assert await kept.scan() == []
+    sweep = await kept.sweep(1)
+    assert sweep is not None
+    assert (sweep.proven, sweep.lost) == (1, [])
+    await retire_and_wait(kept, key)
+    await kept.end()
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert [MATERIAL] not in [*held(servers[0]).values(), *held(servers[1]).values()]
+
+
+@on_sqlite
+async def test_a_pair_is_adopted_as_a_whole(key_world: KeyWorld) -> None:
+    """By either of its parts; half of one is no key."""
+    kept = await keeping(key_world, *await key_world.start(1, [of_kind(PAIRS)]))
+    ids = await leave(kept, 0, form=KeyForm.SYMMETRIC_KEY_PAIR)
+    half = await leave(kept, 0, "keystead-99999999-kfedcba0987654321-1", form=KeyForm.SYMMETRIC_KEY_PAIR)
+    await kept.scan()
+    key = await adopt(kept, 0, ids[1])
+    assert (await key_world.copies(key.uuid))[0].unique_identifiers == ids
+    server = (await key_world.servers(kept.manager))[0]
+    await key_world.store.write(lambda tx: tx.delete_unclaimed(server.uuid, half[:1]))
+    assert await refusal(kept, 0, half[1]) is errors.ENTRY_NOT_FOUND
+
+
+async def test_of_two_that_adopt_an_object_one_does(key_world: KeyWorld) -> None:
+    """It is one key; the other call is refused as for what is not there."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    (uid,) = await leave(kept, 0)
+    await kept.scan()
+    await adopt(kept, 0, uid, "one")
+    assert await refusal(kept, 0, uid, "two") is errors.ENTRY_NOT_FOUND
+
+
+@on_sqlite
+async def test_what_cannot_be_adopted(key_world: KeyWorld) -> None:
+    """What is not listed, no copy of a key, of no key's length, unreadable; under a name that is taken or is none."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    await kept.node.create(kept.manager, "taken")
+    (uid,) = await leave(kept, 0)
+    (canary,) = await leave(kept, 0, "keystead-99999999-c1234567890abcdef-1")
+    (short,) = await leave(kept, 0, "keystead-99999999-k0000000000000001-1", bytes(16))
+    (alike,) = await leave(kept, 0, "keystead-99999999-k0000000000000002-1", bytes(64))
+    await kept.scan()
+    assert await refusal(kept, 0, "unknown") is errors.ENTRY_NOT_FOUND
+    assert await refusal(kept, 1, uid) is errors.ENTRY_NOT_FOUND
+    assert await refusal(kept, 0, canary) is errors.ENTRY_NOT_FOUND
+    assert await refusal(kept, 0, short) is errors.KEY_LENGTH
+    assert await refusal(kept, 0, alike) is errors.INVALID_VALUE
+    assert await refusal(kept, 0, uid, "taken") is errors.DUPLICATE_ENTRY
+    assert await refusal(kept, 0, uid, "") is errors.INVALID_VALUE
+    servers[0].responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
+    assert await refusal(kept, 0, uid) is errors.NOT_PUSHED
+    servers[0].responder.refusals.clear()
+    server = (await key_world.servers(kept.manager))[0]
+    await key_world.store.write(lambda tx: tx.delete_key_server(server.uuid))
+    with pytest.raises(OntapError):
+        await kept.unclaimed.adopt(CALL, kept.manager, server.uuid, uid, "adopted")
+
+
+def of(svm: Svm) -> Call:
+    """A call of an SVM's account."""
+    return Call(Caller("vsadmin", Role.VSADMIN, "127.0.0.1", svm), "POST", "/api/test", scope=svm)
+
+
+@on_sqlite
+async def test_who_lists_and_adopts(key_world: KeyWorld) -> None:
+    """Those who see the key manager: of an unclaimed object on the cluster's nobody knows which SVM's it is."""
+    servers = await key_world.start(1)
+    manager = await key_world.key_manager(*servers, of_cluster=True, know=False)
+    kept = Keeping(key_world, await key_world.node(), manager)
+    await kept.learner.ensure(manager)
+    (uid,) = await leave(kept, 0)
+    (secret,) = await leave(kept, 0, "keystead-99999999-k0000000000000001-1", b"a" * 32)
+    await kept.scan()
+    svm = await key_world.home.svm()
+    with pytest.raises(OntapError) as raised:
+        await kept.unclaimed.list(of(svm), manager)
+    assert raised.value.kind is errors.ENTRY_NOT_FOUND
+    assert await refusal(kept, 0, uid, call=of(svm)) is errors.ENTRY_NOT_FOUND
+    adopted = await adopt(kept, 0, uid, svm=svm)
+    assert adopted.svm == svm
+    authentication = await adopt(kept, 0, secret, "authentication")
+    assert (authentication.key_type, authentication.length, authentication.svm) == (KeyType.NSE_AK, 32, None)
+    own = await keeping(key_world, *servers)
+    found = await key_world.store.read(lambda tx: tx.key_manager(own.manager))
+    assert found is not None
+    assert found.svm is not None
+    assert await own.unclaimed.list(of(found.svm), own.manager) == ()
+
+
+@on_sqlite
+async def test_what_is_adopted_is_still_there(key_world: KeyWorld) -> None:
+    """A server that has lost it since is asked in vain, and the next look takes it from the list."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    (uid,) = await leave(kept, 0)
+    await kept.scan()
+    servers[0].responder.store.forget(uid)
+    assert await refusal(kept, 0, uid) is errors.NOT_PUSHED
+    await again(kept, end=False)
+    assert await kept.scan() == []
