@@ -188,6 +188,26 @@ async def test_nothing_is_sent_for_an_attempt_whose_time_is_over(key_world: KeyW
     assert not secondary.requests
 
 
+async def test_a_row_is_announced_once(key_world: KeyWorld) -> None:
+    """A transaction that was run again after its commit was not answered finds the row there."""
+    primary, _, manager = await with_secondary(key_world)
+    primary.request_faults[REGISTER] = silence
+    node = await key_world.node()
+    task = asyncio.create_task(node.create(manager))
+    await until(lambda: asked(primary, REGISTER) != [])
+    key = await key_world.named(manager)
+    assert key is not None
+    (attempt,) = await key_world.attempts(key.uuid)
+    (copy,) = await key_world.copies(key.uuid)
+    row = replace(copy, host=SECONDARY)
+    for _ in range(2):
+        assert await key_world.store.write(lambda tx: key_attempts.announce(tx, attempt, row))
+    assert await hosts(key_world, key.uuid) == [("", SENT), (SECONDARY, SENT)]
+    assert (await task).uuid == key.uuid
+    stranger = replace(attempt, number=2)
+    assert not await key_world.store.write(lambda tx: key_attempts.announce(tx, stranger, row))
+
+
 async def test_a_database_that_is_away_leaves_the_secondary_alone(key_world: KeyWorld) -> None:
     """Without a row nothing is sent; the creation then fails as its end cannot be stored either."""
 

@@ -16,7 +16,7 @@ from keystead.core.keys.model import AttemptState, Key, KeyState, Presence
 from keystead.kmip.enums import Operation
 from keystead.kmip.testing import first
 from keystead.kmip.testing import held as held_up
-from keystead.service import key_attempts, key_writing
+from keystead.service import key_attempts, key_work
 from keystead.service.ports import StoreError
 from tests.service.keyworlds import asked, nothing_was_ended, on_sqlite, until
 
@@ -269,7 +269,7 @@ async def test_more_than_a_node_can_do_at_once(
 ) -> None:
     """They are told to come again, and nothing is stored or sent for them."""
     creation, _ = await begin()
-    monkeypatch.setattr(key_writing, "UNDER_WAY", 1)
+    monkeypatch.setattr(key_work, "UNDER_WAY", 1)
     error = await creation.node.refused(creation.manager, "another")
     assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
     assert await key_world.named(creation.manager, "another") is None

@@ -11,56 +11,39 @@ import asyncio
 import os
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
-
-import structlog
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.creating import LENGTH, CreateState, NewKey, halves_differ, owner_of, plan_create
 from keystead.core.keys.digests import agrees, digest
 from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
-from keystead.core.keys.writing import fits, is_open, lacking, proven_domains
+from keystead.core.keys.writing import is_open, lacking, proven_domains
 from keystead.core.query_where import Condition, Op
 from keystead.core.secret import Secret
 from keystead.service import key_attempts
 from keystead.service.key_access import require_manager_of_keys, serving_key_manager
-from keystead.service.key_copying import Copying, Target, Writing, limit_s
 from keystead.service.key_places import load_places
+from keystead.service.key_work import COPYING_S, KeyWork, unusable
 from keystead.service.ports import Page, StoreError
 from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from keystead.core.keys.model import Attempt, Copy
+    from keystead.core.keys.model import Copy
     from keystead.core.model import KeyServer
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
+    from keystead.service.key_copying import Writing
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects
+    from keystead.service.key_work import Describe
     from keystead.service.ports import Clock, Store, Transaction
-
-log = structlog.get_logger(__name__)
-T = TypeVar("T")
-
-COPYING_S = 34.0
-"""How long a creation may take until its commit; with what comes after it the call ends within its 40 s."""
 
 GRACE_S = 2.0
 """How long servers that are late are waited for once enough domains hold proven copies."""
-
-FINISHING_S = 3.0
-"""How long activation may hold up the answer; the keeper does what was not done."""
-
-UNDER_WAY = 256
-"""Attempts at once, on this node."""
-
-RETRY_AFTER_S = 5
-
-NOT_REACHED, NOT_TAKEN = "not_reached", "key_length_not_supported"
-"""Why nothing was sent to a server: what it can do is not known yet, or it cannot keep a key of this length."""
 
 
 class Learner(Protocol):
@@ -105,22 +88,18 @@ class KeyWriter:
         clock: Clock,
         node: str,
         *,
-        describe: Callable[[Key, Attempt, KeyPlaces], bytes | None] = lambda *_: None,
+        describe: Describe = lambda *_: None,
         on_aborted: Callable[[Key], None] = lambda _: None,
         grace_s: float = GRACE_S,
     ) -> None:
         self._store = store
-        self._objects = objects
         self._reacher = reacher
         self._learner = learner
         self._audit = audit
         self._clock = clock
-        self._node = node
-        self._describe = describe
         self._on_aborted = on_aborted
         self._grace_s = grace_s
-        self._under_way: set[asyncio.Task[object]] = set()
-        self._stopping = asyncio.Event()
+        self._work = KeyWork(store, objects, reacher, clock, node, describe)
 
     async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
         """Create a key and return it once it is committed; else raise one OntapError, and there is no such key.
@@ -135,7 +114,7 @@ class KeyWriter:
         with concerning(planned.svm):
             await self._learner.ensure(key_manager)
             material = new.material or made_material(new.key_type)
-            return await self._shielded(self._create(_Request(call, key_manager, new, uuid, material, until)))
+            return await self._work.run(self._create(_Request(call, key_manager, new, uuid, material, until)))
 
     async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> bool:
         """Give one server a copy of a committed key, as an attempt of its own; whether it was proven and committed.
@@ -145,36 +124,15 @@ class KeyWriter:
         """
         if not agrees(self._reacher.digest_key(places), key.uuid, material, key.digest):
             raise ValueError(f"material is not that of key {key.uuid}")
-        return await self._shielded(self._copy_to(key, server, material))
+        return await self._work.run(self._copy_to(key, server, material))
 
     def stop(self) -> None:
         """End the waiting for servers: what is under way is committed or aborted now."""
-        self._stopping.set()
+        self._work.stopping.set()
 
     async def close(self) -> None:
-        """Wait until what is under way has ended; each has its end within seconds of :meth:`stop`."""
-        self.stop()
-        if self._under_way:
-            await asyncio.wait(self._under_way)
-
-    async def _shielded(self, work: Coroutine[object, object, T]) -> T:
-        """Do work to its end, whether or not the caller waits for it."""
-        if self._stopping.is_set() or len(self._under_way) >= UNDER_WAY:
-            work.close()
-            raise self._unavailable()
-        task = asyncio.get_running_loop().create_task(work)
-        self._under_way.add(cast("asyncio.Task[object]", task))
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[T]) -> None:
-        self._under_way.discard(cast("asyncio.Task[object]", task))
-        if not task.cancelled():
-            task.exception()  # looked at: a caller that went away does not
-
-    def _unavailable(self) -> OntapError:
-        kind = errors.SHUTTING_DOWN if self._stopping.is_set() else errors.TOO_BUSY
-        return OntapError(kind, retry_after=RETRY_AFTER_S)
+        """Stop, and wait until what is under way has ended: within seconds."""
+        await self._work.close()
 
     # --- create ---
 
@@ -200,20 +158,20 @@ class KeyWriter:
 
     async def _create(self, request: _Request) -> Key:
         writing = await self._store.write(lambda tx: self._intend(tx, request))
-        places, copying = writing.places, self._copying(writing)
+        places, copying = writing.places, self._work.copying(writing)
 
         def enough() -> bool:
             proven = proven_domains(copying.copies, places.servers, places.servers, places.domain_of)
             return not lacking(proven, places.key_manager.min_copies, places.domain_of)
 
-        await copying.write(request.until, self._grace_s, enough, self._stopping)
+        await copying.write(request.until, self._grace_s, enough, self._work.stopping)
         ending, key = await self._store.write(lambda tx: self._end(tx, request.call, writing, copying.copies))
         if ending is Ending.COMMITTED:
-            await self._finish(writing, copying)
+            await self._work.finish(writing, copying)
             return key
         self._on_aborted(key)
-        if ending is Ending.OVERTAKEN or self._stopping.is_set() or enough():
-            raise self._unavailable()  # in the last case, what there was enough of does not count any more
+        if ending is Ending.OVERTAKEN or self._work.stopping.is_set() or enough():
+            raise self._work.unavailable()  # in the last case, what there was enough of does not count any more
         reasons = unusable(places, writing.key.length) | copying.reasons
         taken = any(copy.presence is Presence.PRESENT for copy in copying.copies)
         raise _shortage(request.call, places, reasons, taken=taken)
@@ -221,14 +179,14 @@ class KeyWriter:
     def _intend(self, tx: Transaction, request: _Request) -> Writing:
         """Plan again under the key manager's lock, and store the key, its attempt and what is about to be sent."""
         key, places = self._plan(tx, request.call, request.key_manager, request.new, request.uuid, lock=True)
-        targets = self._targets(places, places.servers, key.length)
+        targets = self._work.targets(places, places.servers, key.length)
         reachable = {places.domain_of[target.server.uuid] for target in targets}
         if lacking(reachable, places.key_manager.min_copies, places.domain_of):
             raise _shortage(request.call, places, unusable(places, key.length), taken=bool(reachable))
         digest_key = self._reacher.digest_key(places)
         key = replace(key, digest=digest(digest_key, key.uuid, request.material))
         tx.add_key(key)
-        return self._begin(tx, key, 1, Purpose.CREATE, request.material, places, targets)
+        return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, places, targets)
 
     def _end(self, tx: Transaction, call: Call, writing: Writing, copies: Sequence[Copy]) -> tuple[Ending, Key]:
         """Commit if enough domains hold copies that count now, else abort: by compare-and-set, under the lock."""
@@ -255,11 +213,11 @@ class KeyWriter:
         writing = await self._store.write(lambda tx: self._intend_copy(tx, key, server, material))
         if writing is None:
             return False
-        copying = self._copying(writing)
-        await copying.write(until, 0.0, lambda: False, self._stopping)
+        copying = self._work.copying(writing)
+        await copying.write(until, 0.0, lambda: False, self._work.stopping)
         committed = await self._store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
         if committed:
-            await self._finish(writing, copying)
+            await self._work.finish(writing, copying)
         else:
             self._on_aborted(key)
         return committed
@@ -267,14 +225,16 @@ class KeyWriter:
     def _intend_copy(self, tx: Transaction, key: Key, server: KeyServer, material: Secret) -> Writing | None:
         """Store the attempt, unless the key is not committed any more, or the server has a copy or may get one."""
         _, places, key = key_attempts.standing(tx, key)
-        targets = self._targets(places, [found for found in places.servers if found.uuid == server.uuid], key.length)
+        targets = self._work.targets(
+            places, [found for found in places.servers if found.uuid == server.uuid], key.length
+        )
         attempts = tx.attempts([key.uuid])
         if not targets or key.state is not KeyState.COMMITTED:
             return None
         if is_open(tx.copies([key.uuid]), attempts, server.uuid):
             return None
         number = 1 + max(attempt.number for attempt in attempts)
-        return self._begin(tx, key, number, Purpose.COPY, material, places, targets)
+        return self._work.begin(tx, key, number, Purpose.COPY, material, places, targets)
 
     def _end_copy(self, tx: Transaction, writing: Writing, copies: Sequence[Copy]) -> bool:
         """Commit a copy that is proven, of a key that is still committed, on a server that is still configured."""
@@ -284,54 +244,6 @@ class KeyWriter:
         committed = bool(proven) and stands
         return key_attempts.end(tx, writing.attempt, copies, committed=committed) and committed
 
-    # --- both ---
-
-    def _targets(self, places: KeyPlaces, servers: Sequence[KeyServer], length: int) -> tuple[Target, ...]:
-        """How to reach those servers that can be sent a key of this length."""
-        identity = self._reacher.identity(places)
-        without = unusable(places, length)
-        return tuple(
-            Target(
-                server,
-                places.profiles[server.uuid],
-                tuple(self._reacher.each(server, identity)),
-                limit_s(server, COPYING_S),
-            )
-            for server in servers
-            if server.uuid not in without
-        )
-
-    def _begin(
-        self,
-        tx: Transaction,
-        key: Key,
-        number: int,
-        purpose: Purpose,
-        material: Secret,
-        places: KeyPlaces,
-        targets: tuple[Target, ...],
-    ) -> Writing:
-        servers = [target.server.uuid for target in targets]
-        attempt = key_attempts.begin(tx, key, number, purpose, places, servers, self._node, self._clock.now())
-        descriptor = self._describe(key, attempt, places)
-        return Writing(key, attempt, material, self._reacher.digest_key(places), places, targets, descriptor)
-
-    def _copying(self, writing: Writing) -> Copying:
-        """The work of an attempt; what it adds to its intent is durable before it is sent."""
-
-        async def announce(copy: Copy) -> bool:
-            return await self._store.write(lambda tx: key_attempts.announce(tx, writing.attempt, copy))
-
-        return Copying(writing, self._objects, self._clock, announce)
-
-    async def _finish(self, writing: Writing, copying: Copying) -> None:
-        """Activate, and note it. The key is committed: nothing that fails here changes the answer."""
-        await copying.finish(asyncio.get_running_loop().time() + FINISHING_S, self._stopping)
-        try:
-            await self._store.write(lambda tx: key_attempts.note_states(tx, writing.key, copying.copies))
-        except StoreError as failure:
-            log.warning("activation not noted", key=writing.key.key_id, why=str(failure))
-
 
 def made_material(key_type: KeyType) -> Secret:
     """Random material for a key. Its halves differ, as XTS asks for."""
@@ -339,16 +251,6 @@ def made_material(key_type: KeyType) -> Secret:
         material = Secret(os.urandom(LENGTH[key_type]))
         if halves_differ(material):
             return material
-
-
-def unusable(places: KeyPlaces, length: int) -> dict[str, str]:
-    """The servers (uuids) to which a key of this length is not sent, and why."""
-    profiles = {server.uuid: places.profiles.get(server.uuid) for server in places.servers}
-    return {
-        uuid: NOT_TAKEN if profile else NOT_REACHED
-        for uuid, profile in profiles.items()
-        if profile is None or not fits(profile.form, length)
-    }
 
 
 def _authentication_keys(tx: Transaction, key_manager: str) -> int:
