@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ DONE = 201
 """What a job's call answers when the job ends in time."""
 
 _COUNT = integer(0, 2**31 - 1)
+_FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def _field(name: str, type_: Type, help_: str, get: Callable[[Any], Any], **options: Any) -> Field:
@@ -38,14 +40,14 @@ def _field(name: str, type_: Type, help_: str, get: Callable[[Any], Any], **opti
 
 
 def _place(report: KeyReport) -> str:
-    """Where it stands in the list: the newest last."""
-    return f"{report.time:%Y%m%dT%H%M%S%f} {report.uuid}"
+    """Where it stands in the list: the newest first, so by the microseconds until some far moment."""
+    return f"{(_FAR - report.time) // timedelta(microseconds=1):018} {report.uuid}"
 
 
 KEY_REPORTS = Resource(
     name="key_report",
     help="A report of a proof or a reboot drill. Its ``document``, kept in a file, is checked by ``keystead report"
-    " verify`` without the service. The newest of a key manager are kept.",
+    " verify`` without the service. The newest of a key manager are kept, and listed first.",
     declared=(
         _field("uuid", UUID, "The report's identifier.", attrgetter("uuid"), read=Read.KEY),
         _field(
@@ -71,7 +73,7 @@ KEY_REPORTS = Resource(
         ),
     ),
     link=lambda report: f"{key_manager_path(report.key_manager)}/key-reports/{report.uuid}",
-    order=("place", place_in_list(r"[0-9T]{21} [0-9a-f-]{36}"), _place),
+    order=("place", place_in_list(r"[0-9]{18} [0-9a-f-]{36}"), _place),
 )
 PROOFS = Resource(
     name="key_proof",
@@ -91,7 +93,7 @@ DRILLS = Resource(
 async def _page(request: Request, page: Page) -> tuple[KeyReport, ...]:
     (after,) = page.after or ("",)
     found = await request.services.key_reports.all(request.call, request.path_uuid())
-    following = [report for report in reversed(found) if _place(report) > after]
+    following = [report for report in found if _place(report) > after]
     return tuple(following[page.offset : page.offset + page.limit])
 
 
