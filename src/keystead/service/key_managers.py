@@ -95,7 +95,7 @@ class Proved:
 
 
 class KeyManagers:
-    """The key managers of SVMs and of the cluster. ``on_changed`` is told of one that was created or changed."""
+    """The key managers of SVMs and of the cluster. ``on_changed`` is told of a new one, and of other certificates."""
 
     def __init__(
         self,
@@ -182,7 +182,8 @@ class KeyManagers:
                     await self._identity.prove(call, plan.key_manager, copies, keys_end)
                 proved = Proved(state, plan, results, copies)
                 if await self._store.write(lambda tx: self._change(tx, call, change, proved)):  # noqa: B023
-                    self._on_changed(uuid)
+                    if plan.proves:
+                        self._on_changed(uuid)
                     return
 
     def _change(self, tx: Transaction, call: Call, change: KeyManagerChange, proved: Proved) -> bool:

@@ -79,7 +79,7 @@ class Change:
 
 
 class KeyServers:
-    """The key servers of key managers. ``on_changed`` is told of a key manager whose servers were added or changed."""
+    """The key servers of key managers. ``on_changed`` is told of a key manager whose servers were proved and stored."""
 
     def __init__(
         self,
@@ -190,7 +190,8 @@ class KeyServers:
                 proof = await self._prove_keys(call, proof, ends)
             stored = await self._store.write(partial(self._store_proved, call=call, change=change, proof=proof))
             if stored is not None:
-                self._on_changed(state.key_manager.uuid)
+                if proof.probed:
+                    self._on_changed(state.key_manager.uuid)
                 return stored
             state = await self.state(call, state.key_manager.uuid)
 
