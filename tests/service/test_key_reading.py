@@ -58,7 +58,7 @@ async def retrieved(world: KeyWorld, node: ReadingNode) -> list[tuple[str, str]]
     """The reads in the audit chain: account, and what was retrieved."""
     records = await world.store.read(lambda tx: tx.audit_records(node.of.uuid, 0, 100))
     said = [(record.account, record.message.partition(", read ")[0]) for record in records]
-    return [(account, message) for account, message in said if message.startswith("retrieved")]
+    return [(account, message) for account, message in said if message.startswith("retrieval")]
 
 
 @contextmanager
@@ -90,7 +90,7 @@ async def test_a_key_is_fetched_once_and_recorded_each_time(key_world: KeyWorld,
     assert found[1].explanation is None
     assert await node.explained(key) == []
     assert len(asked(server, GET)) == len(before) + 1
-    assert await retrieved(key_world, node) == 3 * [("reader", f"retrieved key {key.key_id}")]
+    assert await retrieved(key_world, node) == 3 * [("reader", f"retrieval of key {key.key_id}")]
     assert node.reader.held(key)
     assert "Secret(***)" not in repr(found[0])
     assert MATERIAL.hex() not in repr(found)
@@ -197,7 +197,7 @@ async def test_reads_of_one_key_at_once_are_one_fetch(key_world: KeyWorld, node:
     release.set()
     assert await asyncio.gather(*reads[1:]) == 9 * [MATERIAL]
     assert len(asked(server, GET)) == before + 1
-    assert len(await retrieved(key_world, node)) == 9
+    assert len(await retrieved(key_world, node)) == 10
     assert reads[0].cancelled()
 
 

@@ -118,7 +118,7 @@ class Fetcher:
 
     async def fetch(self, key: Key) -> Fetched:
         """Return a key's material. Raises OntapError when no server returns it (its arguments say why), StoreError."""
-        places, copies = await self._store.read(lambda tx: _load(tx, key))
+        places, copies = await self._store.glance(lambda tx: _load(tx, key))
         shelf = self.shelf(places)
         if shelf is None:
             raise OntapError(not_restored(key), arguments=[("reason", UNUSABLE)])

@@ -1,5 +1,7 @@
 """Read a key: from this node's memory, else from the key servers; recorded durably before the material leaves.
 
+The record is written while key servers are asked; of a read that fails it is followed by that of the failure.
+
 The key's row is read each time, so that a key that was retired, or changed, is not read from memory. While the database
 is away, keys in memory are read by what was known of them last, unless the node fails closed. Whose key it is decides
 who may read it: the key of another SVM answers as one that does not exist.
@@ -74,13 +76,14 @@ class KeyReader:
         if key.key_type is not key_type:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
         with concerning(key.svm):
+            kept = self._audit.keep(call, f"retrieval of key {key.key_id}", key.svm)
             material = self._cache.get(key)
             explanation = Explanation(cached=True)
             if material is None:
                 fetched = await self._fetched(call, key)
                 material = fetched.material
                 explanation = Explanation(cached=False, tried=fetched.tried)
-            await self._audit.keep(call, f"retrieved key {key.key_id}", key.svm)
+            await kept
         return Retrieved(key, material, explanation if explain and call.caller.svm is None else None)
 
     def held(self, key: Key) -> bool:

@@ -19,7 +19,7 @@ from keystead.service.ports import StoreError
 from keystead.service.read_spool import Spooled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from keystead.core.model import AuditRecord, Svm
     from keystead.service.audit import AuditLog
@@ -76,14 +76,20 @@ class ReadAudit:
         self._spooled = await asyncio.to_thread(self._spool.waiting)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def keep(self, call: Call, message: str, svm: Svm | None) -> None:
-        """Return when the record of a read is durable. Raises StoreError: then the read must not be answered."""
+    def keep(self, call: Call, message: str, svm: Svm | None) -> Awaitable[None]:
+        """Record a read. What is returned is done when the record is durable; with StoreError, it must not be answered.
+
+        The record is written whether or not anybody waits for it. Raises StoreError once this is closed.
+        """
+        if self._closing:
+            raise StoreError("reads are not recorded any more")
         id_ = secrets.token_hex(8)
         record = self._audit.success(call, f"{message}, read {id_}", svm=svm)
-        kept = asyncio.get_running_loop().create_future()
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        kept.add_done_callback(_look_at)
         self._waiting.append(_Waiting(id_, record, kept))
         self._wake.set()
-        await kept
+        return kept
 
     async def close(self) -> None:
         """Keep what waits, and end. What is in the spool stays there for the next process."""
@@ -191,3 +197,9 @@ class ReadAudit:
             known = frozenset(found[1] for message in messages if (found := _READ.search(message)))
         fresh = [each.record for each in piece.records if each.id not in known]
         return known, self._audit.append(tx, *fresh) if fresh else last
+
+
+def _look_at(kept: asyncio.Future[None]) -> None:
+    """Look at how it ended: who has failed otherwise does not."""
+    if not kept.cancelled():
+        kept.exception()
