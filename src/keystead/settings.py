@@ -66,6 +66,7 @@ class Settings:
         " audit records wait on the node's disk.",
         default=False,
     )
+    key_recovery_days: int = _setting("Days after its deletion in which a key can be recovered.", 7)
     metrics_public: bool = _setting("Whether `/metrics` can be read without a login (`true`, `false`).", default=False)
     log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")
     log_format: str = _setting("`auto` (console on a terminal, else JSON), `json` or `console`.", "auto")

@@ -15,8 +15,10 @@ from uuid import uuid4
 import pytest
 
 from keystead.api.resources import PATHS
-from keystead.core.keys.model import Key, KeyState, KeyType
+from keystead.core import errors
+from keystead.core.keys.model import Key, KeyState, KeyType, Unclaimed
 from keystead.core.keys.names import key_id
+from keystead.core.keys.report import KeyReport, ReportKind
 from keystead.core.model import (
     Account,
     Certificate,
@@ -86,6 +88,17 @@ TABLE = {
     "/api/security/key-managers/{uuid}/key-servers": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/key-servers/{server}": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/auth-keys": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/key-reports": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/key-reports/{report_uuid}": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/key-survival": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/keys/{node_uuid}/key-ids": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/keys/{node_uuid}/key-ids/{key_id}": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/prove": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/reboot-drill": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/replicate": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/restore": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/unclaimed-objects": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/volume-keys/{key_id}/retrieve": ("none", "read", "none", "read", "read, create"),
     "/api/security/key-managers/{uuid}/auth-keys/{key_id}": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/volume-keys": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/volume-keys/{key_id}": KEY_MANAGERS,
@@ -108,6 +121,11 @@ BODIES: dict[str, Any] = {
     "POST /api/security/certificates/{uuid}/sign": {"signing_request": "no request"},
     "POST /api/security/key-managers/{uuid}/key-servers": {"server": "127.0.0.1:1"},
     "POST /api/security/key-managers/{uuid}/volume-keys": {"name": "another key"},
+    "POST /api/security/key-managers/{uuid}/unclaimed-objects": {
+        "key_server": "127.0.0.1:1",
+        "unique_identifier": "1",
+        "name": "a found key",
+    },
     "POST /api/security/authentication/password": {"name": "nobody99", "password": PASSWORD},
     "PATCH /api/cluster": {"name": "renamed"},
     "PATCH /api/security/accounts": {"password": PASSWORD},
@@ -119,6 +137,8 @@ BODIES: dict[str, Any] = {
     "PATCH /api/security/key-managers/{uuid}": {"policy": "renamed"},
     "PATCH /api/security/key-managers/{uuid}/key-servers": {"timeout": 9},
     "PATCH /api/security/key-managers/{uuid}/key-servers/{server}": {"timeout": 9},
+    "PATCH /api/security/key-managers/{uuid}/volume-keys": {"state": "committed"},
+    "PATCH /api/security/key-managers/{uuid}/volume-keys/{key_id}": {"state": "committed"},
     "PATCH /api/security/key-stores": {"enabled": True},
     "PATCH /api/security/key-stores/{uuid}": {"enabled": True},
     "PATCH /api/svm/svms": {"name": "renamed"},
@@ -126,7 +146,9 @@ BODIES: dict[str, Any] = {
 }
 QUERIES = {
     "/api/security/accounts": "?name={account}",
+    "/api/security/key-managers/{uuid}/auth-keys": "?key_id=*",
     "/api/security/key-managers/{uuid}/key-servers": "?server=*",
+    "/api/security/key-managers/{uuid}/volume-keys": "?key_id=*",
 }
 """How a change of a whole collection chooses; by default ``?uuid=*``."""
 
@@ -140,6 +162,7 @@ class Owned:
     certificate: str = field(default_factory=lambda: str(uuid4()))
     key_manager: str = field(default_factory=lambda: str(uuid4()))
     job: str = field(default_factory=lambda: str(uuid4()))
+    report: str = field(default_factory=lambda: str(uuid4()))
     keys: dict[KeyType, str] = field(default_factory=lambda: {type_: key_id(type_, str(uuid4())) for type_ in KeyType})
     event: int = 0
     account: str = ""
@@ -148,7 +171,7 @@ class Owned:
     @property
     def ids(self) -> set[str]:
         """What no stranger may ever be shown."""
-        shown = {self.certificate, self.key_manager, self.job, self.account, *self.keys.values()}
+        shown = {self.certificate, self.key_manager, self.job, self.report, self.account, *self.keys.values()}
         return shown | ({self.svm.uuid, self.svm.name} if self.svm else set())
 
 
@@ -185,6 +208,8 @@ class Matrix:
                 "server": owned.server.replace(":", "%3A"),
                 "key_id": owned.keys[KeyType.NSE_AK if "/auth-keys/" in template else KeyType.VEK],
                 "node": self.node.name,
+                "node_uuid": self.node.uuid,
+                "report_uuid": owned.report,
                 "index": owned.event,
                 "path": "%2Fapi",
             }
@@ -255,6 +280,10 @@ def _job(owned: Owned, node: str) -> Job:
     return Job(owned.job, node, owned.svm, "admin", "POST /api/test", JobState.SUCCESS, "", 0, "", now, now)
 
 
+def _report(owned: Owned) -> KeyReport:
+    return KeyReport(owned.report, owned.key_manager, ReportKind.PROOF, datetime.now(UTC), 1, 0, 0, "a document")
+
+
 def _certificate(owned: Owned, pem: str) -> Certificate:
     now = datetime.now(UTC)
     return Certificate(
@@ -302,15 +331,26 @@ async def matrix(api: Api, pki: Pki) -> Matrix:
         for each in owned.values():
             tx.add_certificate(_certificate(each, pki.server_ca.pem))
             tx.add_key_manager(_key_manager(each))
-            tx.add_key_servers([_key_server(each)])
+            server = _key_server(each)
+            tx.add_key_servers([server])
+            name = "keystead-00000000-k0000000000000000-1"
+            tx.put_unclaimed([Unclaimed(each.key_manager, server.uuid, "1", name, datetime.now(UTC))])
             tx.add_key(_key(each, KeyType.VEK))
             tx.add_job(_job(each, node.uuid))
+            tx.add_key_report(_report(each), keep=1)
             event = Event(node.uuid, 0, datetime.now(UTC), "km.keyserver.available", "notice", each.svm, (), "text")
             tx.add_events([event], 100)
             each.event = max(found.index for found in tx.page(Event, Page()))
         tx.add_key(_key(owned["cluster"], KeyType.NSE_AK))
         keys = {type_: key_id(type_, ABSENT) for type_ in KeyType}
-        nobodys = Owned(Svm(ABSENT, "vs9"), ABSENT, ABSENT, ABSENT, ABSENT, keys, 999_999, "nobody99")
+        nobodys = Owned(
+            Svm(ABSENT, "vs9"),
+            *(ABSENT, ABSENT, ABSENT, ABSENT),
+            keys=keys,
+            report=ABSENT,
+            event=999_999,
+            account="nobody99",
+        )
         return Matrix(api, node, cluster, owned, nobodys)
 
     return await api.store.write(fill)
@@ -371,7 +411,8 @@ def _found(answer: Response, nothing: Response | None, owned: Owned, nobodys: Ow
     if answer.status == 403:
         return "forbidden"
     if answer.status >= 500:
-        return "broken"
+        unreadable = str(errors.VOLUME_KEY_NOT_RESTORED.code)  # no key server answers here
+        return "served" if answer.body["error"]["code"] == unreadable else "broken"
     if nothing is not None and answer.status >= 400 and _plain(answer, owned) == _plain(nothing, nobodys):
         return "missing"
     return "served" if answer.status in {200, 201, 202, 400, 409} else f"status {answer.status}"

@@ -93,6 +93,7 @@ class World:
             "name": ["victim", "vsadmin"],
             "server": self.addresses[:2],
             "node": [node["name"]],
+            "node_uuid": [node["uuid"]],
             "key_id": [key_id(KeyType.VEK, self.key_manager)],
             "index": [str(event["index"]) for event in self.events] or ["1"],
             "path": ["/api/security/key-managers"],

@@ -6,54 +6,140 @@ Part of the composition root: like wiring.py it chooses adapters, and it makes n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from keystead.keyservers.objects import Objects
+from keystead.monitor.keeper import KEYS_PER_S, Keeper
+from keystead.monitor.schedule import Pace
 from keystead.service.identity_guard import IdentityGuard
+from keystead.service.key_cache import KeyCache
+from keystead.service.key_destroying import KeyDestroying
+from keystead.service.key_ending import KeyEnding
+from keystead.service.key_fetching import Fetcher
 from keystead.service.key_guard import RemovalGuard
+from keystead.service.key_keeping import KeyKeeping
 from keystead.service.key_learning import KeyLearner
+from keystead.service.key_looking import Tools
 from keystead.service.key_places import Reacher
+from keystead.service.key_proving import KeyProver
+from keystead.service.key_reading import KeyReader
+from keystead.service.key_reports import KeyReports
+from keystead.service.key_restoring import KeyRestorer
+from keystead.service.key_rounds import KeyRounds, Parts
+from keystead.service.key_settling import KeySettling
+from keystead.service.key_survival import KeySurvival
 from keystead.service.key_writing import KeyWriter
+from keystead.service.keys import Keys
+from keystead.service.leases import Leases
+from keystead.service.read_audit import ReadAudit
+from keystead.service.read_spool import ReadSpool
+from keystead.service.unclaimed import UnclaimedObjects
+from keystead.service.unclaimed_scan import UnclaimedScan
 
 if TYPE_CHECKING:
+    from keystead.core.keys.model import Key
     from keystead.keyservers.egress import EgressRules
+    from keystead.monitor.metrics import Metrics
     from keystead.service.audit import AuditLog
+    from keystead.service.key_ports import Signer
     from keystead.service.ports import Clock, Sealer, Store
     from keystead.service.proving import Prover
+    from keystead.settings import Settings
+
+SPOOL_FILE = "reads.spool"
+
+
+@dataclass(frozen=True)
+class World:
+    """What the work with keys stands on."""
+
+    store: Store
+    prover: Prover
+    sealer: Sealer
+    signer: Signer
+    audit: AuditLog
+    metrics: Metrics
+    clock: Clock
+    node: str
 
 
 @dataclass(frozen=True)
 class KeyWork:
-    """Everything that reads, writes or keeps keys."""
+    """Everything that reads, writes or keeps keys. ``keeper`` is not started: ``serve`` does that."""
 
     objects: Objects
     guard: RemovalGuard
     identity: IdentityGuard
     learner: KeyLearner
+    keys: Keys
     writer: KeyWriter
+    ending: KeyEnding
+    keeping: KeyKeeping
+    reads: ReadAudit
+    reader: KeyReader
+    restorer: KeyRestorer
+    unclaimed: UnclaimedObjects
+    survival: KeySurvival
+    reports: KeyReports
+    prover: KeyProver
+    keeper: Keeper
+
+    async def start(self) -> None:
+        """Begin what answers calls; raises StoreError."""
+        await self.reads.start()
 
     def stop(self) -> None:
         """End what waits for key servers: it ends in its own way, within seconds."""
+        self.keeper.stop()
         self.writer.stop()
 
     async def close(self) -> None:
         """Wait for what is under way, then close the connections to key servers."""
+        await self.keeper.close()
         await self.writer.close()
+        await self.reader.close()
+        await self.reads.close()
         await self.learner.close()
         await self.objects.close()
 
 
-def key_work(
-    store: Store, rules: EgressRules, prover: Prover, sealer: Sealer, audit: AuditLog, clock: Clock, node: str
-) -> KeyWork:
+def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     """Put it together; nothing runs yet."""
+    store, audit, clock, node = world.store, world.audit, world.clock, world.node
     objects = Objects(rules)
-    reacher = Reacher(prover, sealer)
-    learner = KeyLearner(store, objects, reacher, sealer, clock)
+    reacher = Reacher(world.prover, world.sealer)
+    learner = KeyLearner(store, objects, reacher, world.sealer, clock)
+    tools = Tools(store, objects, reacher, clock, node, Pace(KEYS_PER_S).turn)
+
+    def look_soon(key: Key) -> None:
+        keeper.kick(key.key_manager)
+
+    writer = KeyWriter(store, objects, reacher, learner, audit, clock, node, on_aborted=look_soon)
+    keeping = KeyKeeping(tools, writer)
+    parts = Parts(KeySettling(tools), keeping, KeyDestroying(tools), UnclaimedScan(tools), learner)
+    cache = KeyCache(settings.cached_keys)
+    fetcher = Fetcher(store, objects, reacher, clock, node)
+    spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
+    reads = ReadAudit(store, audit, spool, clock, fail_closed=settings.fail_closed)
+    reader = KeyReader(store, fetcher, cache, reads, clock)
+    reports = KeyReports(store, world.signer, clock, node)
+    keeper = Keeper(KeyRounds(tools, Leases(store, clock, node), parts), world.metrics)
     return KeyWork(
         objects=objects,
         guard=RemovalGuard(store, objects, reacher, clock),
         identity=IdentityGuard(store, objects, reacher),
         learner=learner,
-        writer=KeyWriter(store, objects, reacher, learner, audit, clock, node),
+        keys=Keys(store, reader.held, node),
+        writer=writer,
+        ending=KeyEnding(store, audit, clock, timedelta(days=settings.key_recovery_days)),
+        keeping=keeping,
+        reads=reads,
+        reader=reader,
+        restorer=KeyRestorer(store, objects, fetcher, cache, audit, node),
+        unclaimed=UnclaimedObjects(tools, audit),
+        survival=KeySurvival(store),
+        reports=reports,
+        prover=KeyProver(store, lambda: Objects(rules), reacher, reports, audit, clock, node),
+        keeper=keeper,
     )

@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from keystead.app import listener, logs
+from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
-from keystead.app.keys import key_work
+from keystead.app.keys import World, key_work
+from keystead.app.signing import signer
 from keystead.app.tls import TlsContexts
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
@@ -34,7 +35,6 @@ from keystead.service.key_manager_configs import KeyManagerConfigs
 from keystead.service.key_managers import KeyManagers
 from keystead.service.key_servers import KeyServers
 from keystead.service.key_stores import KeyStores
-from keystead.service.keys import Keys
 from keystead.service.logins import Logins
 from keystead.service.observing import Observing
 from keystead.service.ports import SealError, StoreError
@@ -74,7 +74,7 @@ class Running:
     queue: ProbeQueue
     keys: KeyWork
     monitor: Monitor
-    """Not started: ``serve`` does that."""
+    """Not started, nor is the keeper of keys: ``serve`` does that."""
 
     def stop(self) -> None:
         """End what could hold a request for long; each of them answers that the service stops."""
@@ -96,6 +96,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     try:
         try:
             keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
+            signing = await signer(store, keyring)
         except (SealError, StoreError) as error:
             raise CannotStart(str(error)) from None
         audit = AuditLog(store, keyring, clock, node)
@@ -108,9 +109,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         gateway = Gateway(rules)
         observing = Observing(clock, node)
         prover = Prover(gateway, keyring, queue, observing)
-        keys = key_work(store, rules, prover, keyring, audit, clock, node)
         watching = Watching(store, gateway, prover, observing, clock, node)
         metrics = Metrics()
+        keys = key_work(World(store, prover, keyring, signing, audit, metrics, clock, node), rules, settings)
         services = Services(
             accounts=Accounts(store, hasher, audit),
             audit=audit,
@@ -125,13 +126,22 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             key_managers=KeyManagers(store, prover, keyring, audit, keys.identity),
             key_servers=KeyServers(store, prover, keyring, audit, keys.guard, keys.identity),
             key_stores=KeyStores(store, prover, audit),
+            key_ending=keys.ending,
+            key_keeping=keys.keeping,
+            key_reader=keys.reader,
+            key_restorer=keys.restorer,
+            key_survival=keys.survival,
+            key_reports=keys.reports,
+            key_prover=keys.prover,
             key_writer=keys.writer,
-            keys=Keys(store),
+            keys=keys.keys,
+            unclaimed_objects=keys.unclaimed,
             logins=Logins(store, hasher, clock, audit),
             roles=Roles(store),
             svms=Svms(store, audit),
         )
         await services.jobs.start()
+        await keys.start()
         monitor = Monitor(watching, metrics, Intervals(settings.monitor_interval, settings.monitor_probe_interval))
         metrics.add_source(lambda: in_work(queue, services.jobs))
         try:
@@ -176,6 +186,7 @@ def serve(settings: Settings) -> None:
     import uvloop
 
     logs.configure(settings)
+    core_dumps.forbid()
     allow_open_files()
     uvloop.run(_serve(settings))
 
@@ -198,6 +209,7 @@ async def _serve(settings: Settings) -> None:
         except OSError as error:
             raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
         open_.monitor.start()
+        open_.keys.keeper.start()
         await server.serve([socket])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -11,12 +11,13 @@ from keystead.core.keys.guarding import lasting
 from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Receipt
 from keystead.core.query_where import Condition, Op
 from keystead.service.key_access import require_manager_of_keys
+from keystead.service.key_ids import KeyIdView, key_ids
 from keystead.service.key_servers import require_key_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from keystead.core.model import KeyManager, Svm
+    from keystead.core.model import KeyManager, Node, Svm
     from keystead.core.query import Wanted
     from keystead.service.context import Call
     from keystead.service.ports import Page, Store, Transaction
@@ -45,16 +46,35 @@ class KeyView:
     receipts: tuple[CopyView, ...] = ()
 
 
+class NodeKeyView(NamedTuple):
+    """A key id of a key manager, as a node has it."""
+
+    id: KeyIdView
+    key_manager: KeyManager
+    node: Node
+
+
 class Keys:
     """The keys of key managers. Those of a call's SVM only, whatever else the key manager keeps."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, held: Callable[[Key], bool], node: str) -> None:
+        """``held`` tells whether this node has a key in memory."""
         self._store = store
+        self._held = held
+        self._node = node
 
     async def owner(self, call: Call, key_manager: str) -> Svm | None:
         """Return the SVM that work with a key manager's keys is about, None for the cluster; 4 (404) for none such."""
         found = await self._store.glance(lambda tx: require_manager_of_keys(tx, call, key_manager))
         return found.svm or call.scope
+
+    async def key_servers(self, call: Call, key_manager: str) -> dict[str, str]:
+        """Return the addresses of a key manager's servers by uuid, of removed ones too, to those who see it."""
+
+        def read(tx: Transaction) -> dict[str, str]:
+            return _addresses(tx, require_key_manager(tx, call, key_manager).uuid)
+
+        return await self._store.read(read)
 
     async def page(
         self,
@@ -93,6 +113,38 @@ class Keys:
 
         return await self._store.read(read)
 
+    async def key_ids(self, call: Call, key_manager: str, node: str, page: Page) -> tuple[NodeKeyView, ...]:
+        """Return a slice of the keys of all types that are there, by key id, as a node (uuid) has them.
+
+        Raises 65537125 for what is no key manager, 4 (404) for what is no node.
+        """
+
+        def read(tx: Transaction) -> tuple[NodeKeyView, ...]:
+            manager, of_node = _of_key_ids(tx, call, key_manager, node)
+            keys = call.within(among(page.within(key_manager=key_manager), ACKNOWLEDGED))
+            return self._as_ids(tx, call, manager, tx.page(Key, keys), of_node)
+
+        return await self._store.read(read)
+
+    async def key_id(self, call: Call, key_manager: str, node: str, key_id: str) -> NodeKeyView:
+        """Return one of them; 4 (404), too, for what is no such key."""
+
+        def read(tx: Transaction) -> NodeKeyView:
+            manager, of_node = _of_key_ids(tx, call, key_manager, node)
+            key = tx.key_by_id(key_manager, key_id, within=call.within_svm)
+            if key is None or key.state not in ACKNOWLEDGED:
+                raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+            return self._as_ids(tx, call, manager, (key,), of_node)[0]
+
+        return await self._store.read(read)
+
+    def _as_ids(
+        self, tx: Transaction, call: Call, key_manager: KeyManager, keys: Sequence[Key], node: Node
+    ) -> tuple[NodeKeyView, ...]:
+        held = self._held if node.uuid == self._node else _nothing
+        found = key_ids(tx, call, key_manager, keys, node.uuid, held)
+        return tuple(NodeKeyView(each, key_manager, node) for each in found)
+
     async def check_volume_key(self, call: Call, key_manager: str, key_id: str) -> None:
         """Raise 4 (404) for what is no key of a volume."""
         await self.get(call, key_manager, key_id, KeyType.VEK)
@@ -106,6 +158,23 @@ class Keys:
     async def check_clusters(self, call: Call, key_manager: str) -> None:
         """Raise what forbids authentication keys in a key manager: they are in the cluster's, which is in use."""
         await self._store.glance(lambda tx: _check_clusters(tx, call, key_manager))
+
+
+def _of_key_ids(tx: Transaction, call: Call, key_manager: str, node: str) -> tuple[KeyManager, Node]:
+    """The key manager, and a node that there is; or what ``key-ids`` answers where there is none."""
+    try:
+        found = require_manager_of_keys(tx, call, key_manager)
+    except OntapError:
+        raise OntapError(errors.NOT_A_KEY_MANAGER, target="uuid") from None
+    of_node = next((each for each in tx.nodes() if each.uuid == node), None)
+    if of_node is None:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="node_uuid")
+    return found, of_node
+
+
+def _nothing(_: Key) -> bool:
+    """What another node has in its memory is not known here."""
+    return False
 
 
 def _check_clusters(tx: Transaction, call: Call, key_manager: str) -> None:

@@ -17,15 +17,23 @@ if TYPE_CHECKING:
     from keystead.service.events import Events
     from keystead.service.health import Health
     from keystead.service.jobs import Jobs
+    from keystead.service.key_ending import KeyEnding
+    from keystead.service.key_keeping import KeyKeeping
     from keystead.service.key_manager_configs import KeyManagerConfigs
     from keystead.service.key_managers import KeyManagers
+    from keystead.service.key_proving import KeyProver
+    from keystead.service.key_reading import KeyReader
+    from keystead.service.key_reports import KeyReports
+    from keystead.service.key_restoring import KeyRestorer
     from keystead.service.key_servers import KeyServers
     from keystead.service.key_stores import KeyStores
+    from keystead.service.key_survival import KeySurvival
     from keystead.service.key_writing import KeyWriter
     from keystead.service.keys import Keys
     from keystead.service.logins import Logins
     from keystead.service.roles import Roles
     from keystead.service.svms import Svms
+    from keystead.service.unclaimed import UnclaimedObjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +51,19 @@ class Services:
     key_managers: KeyManagers
     key_servers: KeyServers
     key_stores: KeyStores
+    key_ending: KeyEnding
+    key_keeping: KeyKeeping
+    key_reader: KeyReader
+    key_restorer: KeyRestorer
+    key_survival: KeySurvival
+    key_reports: KeyReports
+    key_prover: KeyProver
     key_writer: KeyWriter
     keys: Keys
     logins: Logins
     roles: Roles
     svms: Svms
+    unclaimed_objects: UnclaimedObjects
     events: Events
     health: Health
     deletions: InFlight = field(default_factory=InFlight)

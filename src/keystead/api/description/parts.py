@@ -64,6 +64,8 @@ _PATH_PARAMETERS = {
     "path": Parameter(TEXT, "The privilege's path, percent-encoded as one segment."),
     "node": Parameter(TEXT, "The node's name."),
     "key_id": Parameter(TEXT, "The key's id: 80 hexadecimal digits."),
+    "node_uuid": Parameter(UUID, "The node's identifier."),
+    "report_uuid": Parameter(UUID, "The report's identifier."),
     "index": Parameter(integer(1, 2**63 - 1), "The event's number."),
 }
 
@@ -114,7 +116,14 @@ SCHEMAS: dict[str, Schema] = {
         ["error"],
     ),
     "job_of": _JOB,
-    "job_started": object_of({"job": {"$ref": "#/components/schemas/job_of"}}, ["job"]),
+    "job_started": object_of(
+        {
+            "job": {"$ref": "#/components/schemas/job_of"},
+            "num_records": {"type": "integer", "minimum": 0, "description": "How many records a finished job shows."},
+            "records": listed({"type": "object"}) | {"description": "With return_records: what a job has done."},
+        },
+        ["job"],
+    ),
 }
 
 

@@ -9,19 +9,26 @@ from keystead.api.resources import (
     cluster,
     events,
     jobs,
+    key_ids,
+    key_jobs,
     key_manager_configs,
     key_managers,
+    key_reports,
     key_servers,
     key_stores,
+    key_survival,
     login,
+    retrievals,
     roles,
     svms,
+    unclaimed_objects,
     volume_keys,
 )
 
 # In the order in which a request's path is compared: what is asked most stands first.
 PATHS = (
     key_servers.PATHS
+    | retrievals.PATHS
     | key_managers.PATHS
     | volume_keys.PATHS
     | accounts.PATHS
@@ -32,17 +39,31 @@ PATHS = (
     | cluster.PATHS
     | events.PATHS
     | jobs.PATHS
+    | key_ids.PATHS
+    | key_jobs.PATHS
     | key_manager_configs.PATHS
+    | key_reports.PATHS
     | key_stores.PATHS
+    | key_survival.PATHS
     | login.PATHS
     | roles.PATHS
     | svms.PATHS
+    | unclaimed_objects.PATHS
 )
 RESOURCES = (
     key_servers.KEY_SERVERS,
     key_managers.KEY_MANAGERS,
     volume_keys.VOLUME_KEYS,
+    retrievals.RETRIEVALS,
     auth_keys.AUTH_KEYS,
+    key_ids.KEY_IDS,
+    key_jobs.RESTORES,
+    key_jobs.REPLICATIONS,
+    key_survival.SURVIVAL,
+    key_reports.KEY_REPORTS,
+    key_reports.PROOFS,
+    key_reports.DRILLS,
+    unclaimed_objects.UNCLAIMED,
     key_stores.KEY_STORES,
     key_manager_configs.CONFIGS,
     certificates.CERTIFICATES,

@@ -28,6 +28,7 @@ from keystead.core.query import Read
 from keystead.service.keys import ACKNOWLEDGED, KeyView
 
 if TYPE_CHECKING:
+    from keystead.api.hal import Reply
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.query import Wanted
@@ -82,6 +83,14 @@ async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Ke
     return KeyView(await request.services.key_writer.create(request.call, request.path_uuid(), new))
 
 
+async def _delete(request: Request, key_id: str, _: WriteQuery) -> Reply | None:
+    await _owner(request)
+    uuid = request.path_uuid()
+    await request.services.keys.check_authentication_key(request.call, uuid, key_id)
+    await request.services.key_ending.retire(request.call, uuid, key_id)
+    return None
+
+
 async def _owner(request: Request) -> None:
     """Raise unless the key manager is the cluster's: authentication keys have no SVM."""
     await request.services.keys.check_clusters(request.call, request.path_uuid())
@@ -90,9 +99,10 @@ async def _owner(request: Request) -> None:
 _ALL = (errors.NOT_ENABLED, errors.NO_CLUSTER_KEY_MANAGER, errors.NOT_CLUSTERS_KEY_MANAGER)
 _CODES = {
     "GET": _ALL,
+    "DELETE": (*_ALL, errors.NOT_AN_AUTH_KEY),
     "POST": (*_ALL, *NEW_KEY, errors.AUTH_KEY_LIMIT, errors.PASSPHRASE_LENGTH),
 }
 
-PATHS = Collection(resource=AUTH_KEYS, page=_page, show=_show, create=_create, owner=_owner, codes=_CODES).paths(
-    COLLECTION
-)
+PATHS = Collection(
+    resource=AUTH_KEYS, page=_page, show=_show, create=_create, delete=_delete, owner=_owner, codes=_CODES
+).paths(COLLECTION)

@@ -25,6 +25,19 @@ def svm_shown(svm_of: Callable[[Any], Svm | None], help_: str) -> tuple[Field | 
     )
 
 
+def scope_field(svm_of: Callable[[Any], Svm | None], *, post: bool = False, patch: bool = False) -> Field:
+    """``scope``: whether an SVM is the owner, or the cluster."""
+    return Field(
+        name="scope",
+        type=one_of("cluster", "svm"),
+        help="``svm`` when it belongs to an SVM, else ``cluster``.",
+        get=lambda view: "cluster" if svm_of(view) is None else "svm",
+        post=post,
+        patch=patch,
+        column="scope",
+    )
+
+
 def owner_fields(
     svm_of: Callable[[Any], Svm | None], *, key: bool = False, scope_post: bool = False, patch: bool = False
 ) -> tuple[Field | Group, ...]:
@@ -33,15 +46,7 @@ def owner_fields(
     ``patch``: a PATCH may repeat them, and the resource checks that they agree.
     """
     return (
-        Field(
-            name="scope",
-            type=one_of("cluster", "svm"),
-            help="``svm`` when it belongs to an SVM, else ``cluster``.",
-            get=lambda view: "cluster" if svm_of(view) is None else "svm",
-            post=scope_post,
-            patch=patch,
-            column="scope",
-        ),
+        scope_field(svm_of, post=scope_post, patch=patch),
         Group(name="svm", help="The SVM; absent for scope ``cluster``.", get=svm_of, link=svm_link),
         Field(
             name="svm.uuid",

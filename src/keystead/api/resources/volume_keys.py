@@ -35,6 +35,7 @@ from keystead.service.keys import SHOWN, KeyView
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from keystead.api.hal import Reply
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.api.values import Type
@@ -201,8 +202,29 @@ async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Ke
     return KeyView(await request.services.key_writer.create(request.call, request.path_uuid(), new))
 
 
+async def _recover(request: Request, key_id: str, _: dict[str, Any], __: WriteQuery) -> Reply | None:
+    uuid = request.path_uuid()
+    await request.services.keys.check_volume_key(request.call, uuid, key_id)
+    await request.services.key_ending.recover(request.call, uuid, key_id)
+    return None
+
+
+async def _retire(request: Request, key_id: str, _: WriteQuery) -> Reply | None:
+    uuid = request.path_uuid()
+    await request.services.keys.check_volume_key(request.call, uuid, key_id)
+    await request.services.key_ending.retire(request.call, uuid, key_id)
+    return None
+
+
 _CODES = {"POST": (*NEW_KEY, errors.KEY_LENGTH, errors.DUPLICATE_ENTRY, *ONE_OWNER)}
 
-PATHS = Collection(resource=VOLUME_KEYS, page=_page, show=_show, create=_create, owner=_owner, codes=_CODES).paths(
-    COLLECTION
-)
+PATHS = Collection(
+    resource=VOLUME_KEYS,
+    page=_page,
+    show=_show,
+    create=_create,
+    patch=_recover,
+    delete=_retire,
+    owner=_owner,
+    codes=_CODES,
+).paths(COLLECTION)

@@ -1,0 +1,97 @@
+"""``/security/key-managers/{uuid}/volume-keys/{key_id}/retrieve``: where key material leaves. Ours, not ONTAP's.
+
+Only the role ``key-reader`` gets here (core/access.py). The answer is the one place that holds material: it is neither
+logged nor recorded, and no cache may keep it.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.declared import Form, Paths
+from keystead.api.hal import Octets, Reply, render
+from keystead.api.operations import acting
+from keystead.api.resource import Field, Group, Resource
+from keystead.api.resources.key_fields import key_id_field
+from keystead.api.resources.volume_keys import COLLECTION, volume_key_link
+from keystead.api.values import BOOLEAN, NUMBER, TEXT, Parameter
+from keystead.core import errors
+from keystead.core.query import Read
+
+if TYPE_CHECKING:
+    from keystead.api.hal import Answer
+    from keystead.api.query import WriteQuery
+    from keystead.api.request import Request
+    from keystead.service.key_reading import Retrieved
+
+_EXPLAIN = {
+    "explain": Parameter(
+        BOOLEAN,
+        "Whether the answer says which servers were tried, in which order and for how long; to cluster accounts.",
+    )
+}
+
+_TRIED = "explanation.tried"
+
+RETRIEVALS = Resource(
+    name="retrieved_key",
+    help="A key's material, for the role ``key-reader`` only: as base64, or as octets with"
+    " ``Accept: application/octet-stream``. Every read stands in the audit log before its answer leaves.",
+    declared=(
+        key_id_field(attrgetter("key")),
+        Field(
+            name="material",
+            type=TEXT,
+            help="The key: 64 bytes as base64.",
+            get=lambda view: base64.b64encode(view.material.reveal()).decode(),
+            read=Read.KEY,
+            since="9.18",
+        ),
+        Group(name="explanation", help="How it was read, with ``explain``.", get=attrgetter("explanation")),
+        Field(
+            name="explanation.cached",
+            type=BOOLEAN,
+            help="Whether the node had it in memory: then nobody was asked.",
+            get=attrgetter("cached"),
+            since="9.18",
+        ),
+        Group(name=_TRIED, help="The addresses, in their order.", get=attrgetter("tried"), many=True),
+        *(
+            Field(name=f"{_TRIED}.{name}", type=type_, help=help_, get=get, since="9.18")
+            for name, type_, help_, get in (
+                ("server", TEXT, "The primary.", attrgetter("server")),
+                ("host", TEXT, "The secondary that was asked in its place.", lambda tried: tried.host or None),
+                (
+                    "outcome",
+                    TEXT,
+                    "``read``; ``circuit_open``: put off, it failed lately; ``overtaken``; or why it failed.",
+                    attrgetter("outcome"),
+                ),
+                ("elapsed_ms", NUMBER, "Milliseconds; left out when it was not asked.", attrgetter("elapsed_ms")),
+            )
+        ),
+    ),
+    link=volume_key_link,
+    key="key_id",
+)
+_SHOWN = RETRIEVALS.catalogue.select("**", single=True)
+
+
+async def _retrieve(request: Request, _: dict[str, Any], query: WriteQuery) -> Answer:
+    uuid, key_id = request.path_uuid(), request.key(RETRIEVALS)
+    explain = bool(query.own.get("explain"))
+    found: Retrieved = await request.while_connected(
+        request.services.key_reader.retrieve(request.call, uuid, key_id, explain=explain)
+    )
+    if request.octets:
+        return Octets(found.material)
+    return Reply(200, render(RETRIEVALS, _SHOWN, found, hal=request.hal))
+
+
+_CODES = (errors.VOLUME_KEY_NOT_RESTORED, errors.TOO_BUSY, errors.INVALID_VALUE)
+_OPERATION = acting(RETRIEVALS, _retrieve, Form.ACT, "Retrieve a volume key's material", _CODES, _EXPLAIN)
+
+PATHS: Paths = {f"{COLLECTION}/{{key_id}}/retrieve": {"POST": replace(_OPERATION, octets=True)}}

@@ -1,0 +1,142 @@
+"""``.../unclaimed-objects``: objects on key servers under our names that no key accounts for. Ours, not ONTAP's.
+
+They come from another life of the database. They are never destroyed; POST makes one of them a key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keystead.api.codes import NEW_KEY, ONE_OWNER
+from keystead.api.declared import Form, Paths
+from keystead.api.hal import Reply
+from keystead.api.operations import acting, listing
+from keystead.api.resource import Field, Resource
+from keystead.api.resources.auth_keys import auth_key_link
+from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path, shown
+from keystead.api.resources.volume_keys import volume_key_link
+from keystead.api.values import SERVER, TEXT, TIME, UUID, name, place_in_list, text
+from keystead.core import errors
+from keystead.core.keys.creating import NAME_LIMIT
+from keystead.core.keys.model import KeyType
+from keystead.core.query import Read
+from keystead.service.keys import KeyView
+
+if TYPE_CHECKING:
+    from keystead.api.query import WriteQuery
+    from keystead.api.request import Request
+    from keystead.core.keys.model import Unclaimed
+    from keystead.service.ports import Page
+
+COLLECTION = f"{ONE_KEY_MANAGER}/unclaimed-objects"
+_SINCE = "9.18"
+
+
+class _View(NamedTuple):
+    """An object and the address of its key server, empty for one that is forgotten."""
+
+    of: Unclaimed
+    server: str
+
+    @property
+    def place(self) -> str:
+        """Where it stands in the list: by server, then by name."""
+        return f"{self.of.key_server} {self.of.name} {self.of.unique_identifier}"
+
+
+UNCLAIMED = Resource(
+    name="unclaimed_object",
+    help="An object on a key server under one of our names that no key of this database accounts for: what another life"
+    " of it wrote, before a backup was restored or a clone was made. It is never destroyed. ``POST`` adopts one: it"
+    " becomes a key of the given name, whose other copies are then written from it; ``Location`` is that key. 64 bytes"
+    " are a volume's key, 20 to 32 an authentication key. Either half of a pair stands for the whole.",
+    declared=(
+        Field(
+            name="key_server",
+            type=SERVER,
+            help="The primary key server.",
+            get=lambda view: view.server or None,
+            read=Read.KEY,
+            post=True,
+            required=True,
+            since=_SINCE,
+        ),
+        Field(
+            name="unique_identifier",
+            type=text(1024),
+            help="What the server calls it.",
+            get=lambda view: view.of.unique_identifier,
+            read=Read.KEY,
+            post=True,
+            required=True,
+            since=_SINCE,
+        ),
+        Field(
+            name="object_name",
+            type=TEXT,
+            help="Its name there: ``keystead-``, whose life of the database, which key, which attempt.",
+            get=lambda view: view.of.name,
+            since=_SINCE,
+        ),
+        Field(
+            name="found_time",
+            type=TIME,
+            help="When it was found first.",
+            get=lambda view: shown(view.of.found),
+            since=_SINCE,
+        ),
+        Field(
+            name="name",
+            type=name(NAME_LIMIT),
+            help="The name of the key that it becomes.",
+            read=Read.NEVER,
+            post=True,
+            required=True,
+            since=_SINCE,
+        ),
+        Field(name="svm.uuid", type=UUID, help="Whose key it becomes.", read=Read.NEVER, post=True, since=_SINCE),
+        Field(name="svm.name", type=text(255), help="The same, by name.", read=Read.NEVER, post=True, since=_SINCE),
+    ),
+    link=lambda view: f"{key_manager_path(view.of.key_manager)}/unclaimed-objects",
+    key="unique_identifier",
+    order=("place", place_in_list(r"[0-9a-f-]{36} .*"), lambda view: view.place),
+)
+
+
+async def _page(request: Request, page: Page) -> tuple[_View, ...]:
+    uuid, (after,) = request.path_uuid(), page.after or ("",)
+    found = await request.services.unclaimed_objects.list(request.call, uuid)
+    addresses = await request.services.keys.key_servers(request.call, uuid)
+    views = [_View(each, addresses.get(each.key_server, "")) for each in found]
+    following = [view for view in sorted(views, key=lambda view: view.place) if view.place > after]
+    return tuple(following[page.offset : page.offset + page.limit])
+
+
+async def _adopt(request: Request, values: dict[str, Any], _: WriteQuery) -> Reply:
+    call, uuid, services = request.call, request.path_uuid(), request.services
+    server = await services.key_servers.get(call, uuid, values["key_server"])
+    svm = values.get("svm")
+    if svm is not None:
+        svm = await services.svms.named(call, svm.get("uuid"), svm.get("name"))
+    adopted = services.unclaimed_objects.adopt(
+        call, uuid, server.uuid, values["unique_identifier"], values["name"], svm
+    )
+    key = await request.while_connected(adopted)
+    link = volume_key_link if key.key_type is KeyType.VEK else auth_key_link
+    return Reply(201, {}, ((b"location", link(KeyView(key)).encode()),))
+
+
+_ADOPT_CODES = (*NEW_KEY, errors.KEY_LENGTH, errors.AUTH_KEY_LIMIT, errors.NOT_CLUSTERS_KEY_MANAGER, *ONE_OWNER)
+
+PATHS: Paths = {
+    COLLECTION: {
+        "GET": listing(UNCLAIMED, _page),
+        "POST": acting(
+            UNCLAIMED,
+            _adopt,
+            Form.COMMAND,
+            "Adopt an unclaimed object as a key",
+            (*_ADOPT_CODES, errors.DUPLICATE_ENTRY),
+        ),
+    }
+}
