@@ -130,13 +130,14 @@ async def test_as_many_as_the_default_asks_for(key_world: KeyWorld, count: int) 
         if dead:
             full(servers[dead - 1])
         if count - dead >= enough:
-            key = await node.create(manager, f"{dead} dead")
+            key = await node.create(manager, f"{dead} dead", material=Secret(MATERIAL))
             assert (await key_world.presences(key.uuid)).count(PRESENT) == count - dead
+            (attempt,) = await key_world.attempts(key.uuid)
+            holders = [server for server in servers if held(server).get(str(object_name(attempt))) == [MATERIAL]]
+            assert holders == servers[dead:]
         else:
             error = await node.refused(manager, f"{dead} dead")
             assert error.kind is (errors.NOT_PUSHED if dead == count else errors.TOO_FEW_COPIES)
-    held_now = [set(held(server)) for server in servers]
-    assert held_now[-1] >= held_now[0]
 
 
 @on_sqlite

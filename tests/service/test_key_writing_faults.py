@@ -10,6 +10,7 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.keys.model import KeyState, Presence
+from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.testing import close, delay, garbage, reset, silence
 from keystead.service import key_writing
@@ -30,6 +31,7 @@ PRESENT, MISSING, SENT, DIFFERENT, UNKNOWN = (
     Presence.DIFFERENT,
     Presence.UNKNOWN,
 )
+MATERIAL = bytes(range(64))
 REGISTER, GET, ACTIVATE = Operation.REGISTER, Operation.GET, Operation.ACTIVATE
 
 # --- servers that fail ---
@@ -69,14 +71,14 @@ FAULTS = [
 
 @on_sqlite
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_servers_that_fail(key_world: KeyWorld, fault: Fault) -> None:
+async def test_servers_that_fail(key_world: KeyWorld, fault: Fault, capsys: pytest.CaptureFixture[str]) -> None:
     """One of three does not matter, two are one too many, and of three no key remains; nothing is ever ended."""
     servers = await key_world.start(3)
     manager = await key_world.key_manager(*servers, create_remove_timeout=0)
     node = await key_world.node()
     addresses = [str(server.address) for server in await key_world.servers(manager)]
     fault.begin(servers[0])
-    key = await node.create(manager, "one fails")
+    key = await node.create(manager, "one fails", material=Secret(MATERIAL))
     assert key.state is KeyState.COMMITTED
     assert (await key_world.presences(key.uuid))[1:] == [PRESENT, PRESENT]
     assert (await key_world.presences(key.uuid))[0] is fault.presence
@@ -89,6 +91,8 @@ async def test_servers_that_fail(key_world: KeyWorld, fault: Fault) -> None:
     states = sorted(state for _, _, state in await key_world.stored_keys(manager))
     assert states == ["aborted", "aborted", "committed"]
     assert nothing_was_ended(*servers)
+    told = "".join(capsys.readouterr())
+    assert not any(each in told for each in (MATERIAL.hex(), key.digest.hex(), repr(MATERIAL), repr(key.digest)))
 
 
 @on_sqlite

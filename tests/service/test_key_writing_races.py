@@ -16,9 +16,9 @@ from keystead.core.keys.model import AttemptState, Key, KeyState, Presence
 from keystead.kmip.enums import Operation
 from keystead.kmip.testing import first
 from keystead.kmip.testing import held as held_up
-from keystead.service import key_attempts, key_work
+from keystead.service import attempt_work, key_attempts
 from keystead.service.ports import StoreError
-from tests.service.keyworlds import asked, nothing_was_ended, on_sqlite, until
+from tests.service.keyworlds import asked, lying, nothing_was_ended, on_sqlite, until
 
 if TYPE_CHECKING:
     from keystead.kmip.testing import KeyServer
@@ -91,6 +91,19 @@ async def test_two_nodes_create_one_name(key_world: KeyWorld) -> None:
         assert {each.arguments for each in refused} == {(("key_id", made.key_id), ("name", made.name))}
     assert [len(server.responder.objects) for server in servers] == [3, 3]
     assert [state for _, _, state in await key_world.stored_keys(manager)] == 3 * ["committed"]
+
+
+async def test_a_name_that_is_about_to_be_taken(key_world: KeyWorld, begin: Begin) -> None:
+    """A pending key holds it as well, for every node; once it was aborted the name is free."""
+    creation, key = await begin(min_copies=2)
+    other = await key_world.node()
+    for node in (creation.node, other):
+        error = await node.refused(creation.manager)
+        assert (error.kind, error.arguments) == (errors.DUPLICATE_ENTRY, (("key_id", key.key_id), ("name", "a key")))
+    lying(creation.servers[0])
+    assert isinstance(await creation.ended(), OntapError)
+    creation.servers[0].responder.lying = False
+    assert (await other.create(creation.manager)).uuid != key.uuid
 
 
 async def test_a_coordinator_that_wakes_too_late(key_world: KeyWorld, begin: Begin) -> None:
@@ -269,7 +282,7 @@ async def test_more_than_a_node_can_do_at_once(
 ) -> None:
     """They are told to come again, and nothing is stored or sent for them."""
     creation, _ = await begin()
-    monkeypatch.setattr(key_work, "UNDER_WAY", 1)
+    monkeypatch.setattr(attempt_work, "UNDER_WAY", 1)
     error = await creation.node.refused(creation.manager, "another")
     assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
     assert await key_world.named(creation.manager, "another") is None

@@ -23,9 +23,9 @@ from keystead.core.keys.writing import is_open, lacking, proven_domains
 from keystead.core.query_where import Condition, Op
 from keystead.core.secret import Secret
 from keystead.service import key_attempts
+from keystead.service.attempt_work import COPYING_S, AttemptWork, unusable
 from keystead.service.key_access import require_manager_of_keys, serving_key_manager
 from keystead.service.key_places import load_places
-from keystead.service.key_work import COPYING_S, KeyWork, unusable
 from keystead.service.ports import Page, StoreError
 from keystead.service.svms import concerning
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Copy
     from keystead.core.model import KeyServer
+    from keystead.service.attempt_work import Describe
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
     from keystead.service.key_copying import Writing
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects
-    from keystead.service.key_work import Describe
     from keystead.service.ports import Clock, Store, Transaction
 
 GRACE_S = 2.0
@@ -99,7 +99,7 @@ class KeyWriter:
         self._clock = clock
         self._on_aborted = on_aborted
         self._grace_s = grace_s
-        self._work = KeyWork(store, objects, reacher, clock, node, describe)
+        self._work = AttemptWork(store, objects, reacher, clock, node, describe)
 
     async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
         """Create a key and return it once it is committed; else raise one OntapError, and there is no such key.

@@ -49,7 +49,7 @@ NOT_TAKEN: Final = "key_length_not_supported"
 """Why nothing was sent to a server: what it can do is not known yet, or it cannot keep a key of this length."""
 
 
-class KeyWork:
+class AttemptWork:
     """The attempts of one process. ``describe`` makes what is written beside each copy, None for nothing."""
 
     def __init__(
