@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.model import KeyType
+from keystead.core.keys.names import ID_DIGITS, INCARNATION_DIGITS
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Key
@@ -53,10 +54,14 @@ class Descriptor:
         values = asdict(self)
         return tuple(value for name, value in values.items() if name not in {"attempt", "incarnation"})
 
+    @property
+    def written_by(self) -> tuple[str, int, str]:
+        """The attempt, as the names of its objects say it."""
+        return _short(self.uuid, ID_DIGITS), self.attempt, _short(self.incarnation, INCARNATION_DIGITS)
+
     def is_named(self, name: ObjectName) -> bool:
         """Whether an object of this name belongs to the attempt that is described: a copy, or this descriptor."""
-        key, incarnation = (uuid.replace("-", "") for uuid in (self.uuid, self.incarnation))
-        return name.attempt == self.attempt and key.startswith(name.id) and incarnation.startswith(name.incarnation)
+        return (name.id, name.attempt, name.incarnation) == self.written_by
 
 
 def described(key: Key, attempt: Attempt) -> Descriptor:
@@ -104,6 +109,10 @@ def opened(content: bytes, digest_key: Secret) -> Descriptor | None:
             "digest": bytes.fromhex(values["digest"]),
         }
     )
+
+
+def _short(uuid: str, digits: int) -> str:
+    return uuid.replace("-", "")[:digits]
 
 
 def _mac(digest_key: Secret, text: bytes) -> bytes:

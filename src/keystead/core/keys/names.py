@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PREFIX = "keystead-"
 
 _NAME = re.compile(r"keystead-([0-9a-f]{8})-([kcd])([0-9a-f]{16})-([1-9][0-9]{0,8})(?:-([12]))?")
-_INCARNATION_DIGITS = 8
-_ID_DIGITS = 16
+INCARNATION_DIGITS = 8
+ID_DIGITS = 16
 
 _KEY_ID_PREFIX = {
     KeyType.NSE_AK: "00000000000000000200000000000100",
@@ -54,12 +54,12 @@ class ObjectName:
 
 def object_name(attempt: Attempt, kind: ObjectKind = ObjectKind.KEY) -> ObjectName:
     """The name under which an attempt writes a key, or its descriptor."""
-    return ObjectName(_short(attempt.incarnation, _INCARNATION_DIGITS), kind, _short(attempt.key), attempt.number)
+    return ObjectName(_short(attempt.incarnation, INCARNATION_DIGITS), kind, _short(attempt.key), attempt.number)
 
 
 def canary_name(incarnation: str, key_server: str, number: int) -> ObjectName:
     """The name of a server's canary; the number grows with each one that is written."""
-    return ObjectName(_short(incarnation, _INCARNATION_DIGITS), ObjectKind.CANARY, _short(key_server), number)
+    return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.CANARY, _short(key_server), number)
 
 
 def parts(name: ObjectName, form: KeyForm) -> tuple[str, ...]:
@@ -83,5 +83,5 @@ def key_id(key_type: KeyType, uuid: str) -> str:
     return _KEY_ID_PREFIX[key_type] + uuid.replace("-", "") + _KEY_ID_SUFFIX
 
 
-def _short(uuid: str, digits: int = _ID_DIGITS) -> str:
+def _short(uuid: str, digits: int = ID_DIGITS) -> str:
     return uuid.replace("-", "")[:digits]

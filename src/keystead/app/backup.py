@@ -1,0 +1,230 @@
+"""``keystead backup`` and ``restore``: an installation in one file under a passphrase, and back from it.
+
+A backup holds all that opens it: root key, node, the listener's certificate, and the database (SQLite, copied while it
+is served) or, as a recovery bundle, the configuration alone: what it takes to log in at the key servers again. Nothing
+is written over. A restored database is another one: it destroys nothing until an operator releases that. It must not
+print: it returns what to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from keystead.app import tls
+from keystead.app.clock import SystemClock
+from keystead.app.wiring import NODE_FILE, CannotStart, opened
+from keystead.core import events
+from keystead.core.keys.incarnations import Reason, begun
+from keystead.sealing import Keyring, read_root_key
+from keystead.sealing.passphrases import LONGEST_PART, read_sealed, write_sealed
+from keystead.service import audit
+from keystead.service.key_places import incarnation_of
+from keystead.service.observing import add_events
+from keystead.service.ports import SealError, StoreError
+from keystead.store import copying, open_store
+from keystead.store.opening import open_database, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keystead.core.secret import Secret
+    from keystead.service.ports import Transaction
+    from keystead.settings import Settings
+    from keystead.store.engine import Database
+
+DATABASE, BUNDLE = "database", "bundle"
+_FILES: Final = {NODE_FILE: 0o444, tls.CERTIFICATE_FILE: 0o444, tls.KEY_FILE: 0o400}
+_SQLITE: Final = "sqlite"
+
+
+# --- backup ---
+
+
+def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) -> list[str]:
+    """Write a backup to a file that must not exist; return the lines to show. Raises CannotStart."""
+    store = opened(settings)
+    try:
+        database = store.database
+        if not bundle and database.writer.dialect.name != _SQLITE:
+            raise CannotStart(
+                "the database is PostgreSQL's: back it up with pg_dump, and what opens it with"
+                f" `keystead backup --bundle {file}`; both are needed to restore it"
+            )
+        root_key = read_root_key(settings.root_key_file)
+        Keyring.open(root_key, asyncio.run(store.read(lambda tx: tx.data_keys())))
+        manifest = {
+            "kind": BUNDLE if bundle else DATABASE,
+            "made": SystemClock().now().isoformat(),
+            "root_key": _encoded(root_key.reveal()),
+            "files": {name: _encoded((settings.data / name).read_bytes()) for name in _FILES},
+        }
+        with _new_file(file) as target:
+            write_sealed(target, _parts(manifest, database, file, bundle=bundle), passphrase)
+    except (SealError, StoreError) as error:
+        raise CannotStart(str(error)) from None
+    except OSError as error:
+        raise CannotStart(f"{error.filename or file}: {error.strerror}") from None
+    finally:
+        asyncio.run(store.close())
+    what = "recovery bundle" if bundle else "backup"
+    return [f"{what} {file}, {file.stat().st_size} bytes: keep it apart from its passphrase"]
+
+
+def _parts(manifest: dict[str, Any], database: Database, file: Path, *, bundle: bool) -> Iterator[bytes]:
+    """What is sealed: the manifest, then the configuration or the database in pieces."""
+    yield json.dumps(manifest).encode()
+    if bundle:
+        content = json.dumps(copying.configuration(database)).encode()
+        for start in range(0, len(content), LONGEST_PART):
+            yield content[start : start + LONGEST_PART]
+        return
+    copy = file.with_name(f".{file.name}.database")
+    copy.unlink(missing_ok=True)  # a backup was killed here
+    try:
+        copying.copy_file(database, copy)
+        with copy.open("rb") as whole:
+            while piece := whole.read(LONGEST_PART):
+                yield piece
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file (0600) that is under its name when it is whole and on disk; one that is there is not replaced."""
+    if path.exists():
+        raise CannotStart(f"{path} exists: it is not written over")
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+# --- restore ---
+
+
+def restore(settings: Settings, file: Path, passphrase: Secret) -> list[str]:
+    """Make a data directory of a backup, where there is none; return the lines to show. Raises CannotStart."""
+    data = settings.data
+    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+        raise CannotStart(f"{data} is not empty: nothing is restored over it")
+    building = data.absolute().with_name(f".{data.absolute().name}.restoring")
+    shutil.rmtree(building, ignore_errors=True)  # a restore was killed here
+    try:
+        building.mkdir(mode=0o700, parents=True)
+        kind = _build(replace(settings, data=building), file, passphrase)
+        building.rename(data)
+    except (SealError, StoreError) as error:
+        raise CannotStart(str(error)) from None
+    except OSError as error:
+        raise CannotStart(f"{error.filename or file}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    lines = [f"data directory {data}, restored: nothing is destroyed on key servers until that is released"]
+    return lines if kind == DATABASE else [*lines, "keys are found again by `keystead key-manager rebuild`"]
+
+
+def _build(settings: Settings, file: Path, passphrase: Secret) -> str:
+    """Make everything in a directory of its own; return what kind of backup it was made of."""
+    payload = settings.data / "payload"
+    with file.open("rb") as source, payload.open("xb") as target:
+        parts = read_sealed(source, passphrase)
+        manifest = json.loads(next(parts))
+        for part in parts:
+            target.write(part)
+        target.flush()
+        os.fsync(target.fileno())
+    _write_root_key(settings.root_key_file, base64.b64decode(manifest["root_key"]))
+    for name, mode in _FILES.items():
+        _write(settings.data / name, base64.b64decode(manifest["files"][name]), mode)
+    if manifest["kind"] == DATABASE:
+        _place_database(settings, payload)
+    else:
+        _fill_database(settings, payload)
+    asyncio.run(_begin(settings))
+    return str(manifest["kind"])
+
+
+def _place_database(settings: Settings, payload: Path) -> None:
+    from keystead.store.upgrade import upgrade
+
+    url = parse(settings.database_url)
+    if url.get_backend_name() != _SQLITE or not url.database:
+        raise CannotStart("the backup holds a database of SQLite: restore it without another database's URL")
+    path = Path(url.database)
+    if path.exists():
+        raise CannotStart(f"{path} exists: it is not written over")
+    payload.chmod(0o600)
+    shutil.copyfile(payload, path)
+    path.chmod(0o600)
+    payload.unlink()
+    upgrade(settings.database_url)
+
+
+def _fill_database(settings: Settings, payload: Path) -> None:
+    from keystead.store.upgrade import upgrade
+
+    rows = json.loads(payload.read_bytes())
+    payload.unlink()
+    upgrade(settings.database_url)
+    database = open_database(settings.database_url)
+    try:
+        copying.fill(database, rows)
+    finally:
+        database.dispose()
+
+
+async def _begin(settings: Settings) -> None:
+    """Begin the incarnation of the restored database, and the chains of audit records where they are gone."""
+    store = open_store(settings.database_url)
+    node, clock = (settings.data / NODE_FILE).read_text().strip(), SystemClock()
+
+    def begin(tx: Transaction) -> None:
+        keyring = Keyring.open(read_root_key(settings.root_key_file), tx.data_keys())
+        for each in tx.nodes():
+            audit.begin(tx, keyring, clock, each.uuid)
+        after = begun(incarnation_of(tx), Reason.RESTORED, "", str(uuid4()), clock.now())
+        tx.put_incarnation(after)
+        values = {"incarnation": str(after.number), "reason": after.reason}
+        add_events(tx, [events.DESTRUCTION_HELD.happened(node, clock.now(), None, values)])
+
+    try:
+        await store.write(begin)
+    finally:
+        await store.close()
+
+
+def _write_root_key(path: Path, content: bytes) -> None:
+    """Write the root key, unless the same one is there."""
+    if path.exists():
+        if read_root_key(path).reveal() != content:
+            raise CannotStart(f"the root key {path} is another one than that of the backup")
+        return
+    _write(path, content, 0o400)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        os.fchmod(file.fileno(), mode)  # whatever the umask
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()

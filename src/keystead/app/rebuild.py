@@ -1,0 +1,73 @@
+"""``keystead key-manager rebuild``: the keys of key managers, found again on their key servers.
+
+It needs the configuration: of a recovery bundle, or of an older database. It must not print: it returns what to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from keystead.app.clock import SystemClock
+from keystead.app.wiring import CannotStart, egress_rules, node_uuid, opened
+from keystead.core.model import KeyManager
+from keystead.keyservers.gateway import Gateway
+from keystead.keyservers.objects import Objects
+from keystead.sealing import Keyring, read_root_key
+from keystead.service.audit import AuditLog
+from keystead.service.key_places import Reacher
+from keystead.service.observing import Observing
+from keystead.service.ports import Page, SealError, StoreError
+from keystead.service.probe_queue import ProbeQueue
+from keystead.service.proving import Prover
+from keystead.service.rebuilding import Rebuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keystead.service.rebuilding import Rebuilt
+    from keystead.settings import Settings
+
+
+def rebuild(settings: Settings, key_manager: str | None) -> tuple[list[str], bool]:
+    """Rebuild all key managers, or one; return the lines to show, and whether nothing is in doubt.
+
+    Raises CannotStart, SettingsError.
+    """
+    try:
+        found = asyncio.run(_rebuild(settings, key_manager))
+    except (SealError, StoreError, ValueError) as error:
+        raise CannotStart(str(error)) from None
+    return [line for each in found for line in _lines(each)], all(each.complete for each in found)
+
+
+async def _rebuild(settings: Settings, key_manager: str | None) -> list[Rebuilt]:
+    rules, node, clock = egress_rules(settings), node_uuid(settings.data), SystemClock()
+    store = opened(settings)
+    objects = Objects(rules)
+    try:
+        keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
+        queue = ProbeQueue(per_account=1, per_svm=1, in_all=1, waiting=0)
+        prover = Prover(Gateway(rules), keyring, queue, Observing(clock, node))
+        audit = AuditLog(store, keyring, clock, node)
+        rebuilder = Rebuilder(store, objects, Reacher(prover, keyring), audit, clock, node)
+        managers = await store.read(lambda tx: tx.page(KeyManager, Page(limit=2**31 - 1)))
+        wanted = [each for each in managers if key_manager in {None, each.uuid}]
+        if not wanted:
+            raise CannotStart(f"there is no key manager {key_manager}" if key_manager else "there are no key managers")
+        return [await rebuilder.rebuild(each) for each in wanted]
+    finally:
+        await objects.close()
+        await store.close()
+
+
+def _lines(found: Rebuilt) -> Iterator[str]:
+    owner = f"SVM {found.key_manager.svm.name}" if found.key_manager.svm else "the cluster"
+    alone = ", compared in the one replication domain there is" if found.single_domain else ""
+    yield f"key manager {found.key_manager.uuid} of {owner}: {found.taken} keys taken{alone}"
+    for address, reason in found.unread:
+        yield f"  key server {address} was not read: {reason}"
+    for doubt in sorted(set(found.doubts)):
+        yield f"  {found.doubts.count(doubt)} keys not taken: {doubt}"
+    if found.unclaimed:
+        yield f"  {found.unclaimed} objects are unclaimed: list and adopt them; they are never destroyed"

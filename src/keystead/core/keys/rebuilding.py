@@ -1,0 +1,146 @@
+"""An inventory made of what key servers hold: which keys are certain, and which objects only are there.
+
+Pure. A key is certain when authentic descriptors agree on it, and copies with its digest were read in two replication
+domains, or in the only one there is. Anything else under our names is unclaimed: listed, never destroyed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.keys.names import ID_DIGITS, ObjectKind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from keystead.core.keys.descriptors import Descriptor
+    from keystead.core.keys.names import ObjectName
+
+ENOUGH: Final = 2
+"""Domains whose copies are compared, where there are so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObject:
+    """An object under one of our names on a key server; ``state`` is the KMIP State's name, if it has one."""
+
+    key_server: str
+    unique_identifier: str
+    name: ObjectName
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDescriptor:
+    """A descriptor that is authentic, and stands under its own name."""
+
+    object: FoundObject
+    descriptor: Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCopy:
+    """All objects of a copy, whose material was read and agreed with the descriptor's digest."""
+
+    key_server: str
+    unique_identifiers: tuple[str, ...]
+    descriptor: Descriptor
+
+
+class Doubt(StrEnum):
+    """Why a described key is not taken."""
+
+    CONTRADICTED = "descriptors contradict each other"
+    ELSEWHERE = "it belongs to another key manager"
+    NO_OWNER = "its SVM does not exist"
+    NAME_TAKEN = "another key has its name"
+    TOO_FEW_DOMAINS = "too few replication domains hold a copy that agrees"
+
+
+@dataclass(frozen=True, slots=True)
+class Certain:
+    """A key to be taken, with its copies by attempt. ``compared`` is how many domains hold one."""
+
+    descriptor: Descriptor
+    copies: tuple[FoundCopy, ...]
+    compared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a database knows that keys are taken into. ``svms`` are the uuids of those there are, ``""`` for none."""
+
+    key_manager: str
+    domain_of: Mapping[str, str]
+    svms: Collection[str]
+    keys: Collection[str]
+    names: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What comes of it: keys, doubts by key uuid, and the objects that nothing accounts for."""
+
+    keys: tuple[Certain, ...]
+    doubts: Mapping[str, Doubt]
+    unclaimed: tuple[FoundObject, ...]
+
+
+def inventory(
+    objects: Iterable[FoundObject],
+    descriptors: Iterable[FoundDescriptor],
+    copies: Iterable[FoundCopy],
+    known: Known,
+) -> Inventory:
+    """Make it. Objects of keys that the database has are its keeper's, and not looked at."""
+    described: dict[str, list[Descriptor]] = defaultdict(list)
+    for found in descriptors:
+        described[found.descriptor.uuid].append(found.descriptor)
+    held: dict[str, list[FoundCopy]] = defaultdict(list)
+    for copy in copies:
+        held[copy.descriptor.uuid].append(copy)
+    keys: list[Certain] = []
+    doubts: dict[str, Doubt] = {}
+    for uuid, of_key in sorted(described.items()):
+        if uuid in known.keys:
+            continue
+        certain = Certain(of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]}))
+        doubt = _doubt(certain, of_key, known, {key.descriptor.name for key in keys})
+        if doubt is None:
+            keys.append(certain)
+        else:
+            doubts[uuid] = doubt
+    return Inventory(tuple(keys), doubts, tuple(_unclaimed(objects, keys, known)))
+
+
+def _doubt(certain: Certain, descriptors: Sequence[Descriptor], known: Known, taken: Collection[str]) -> Doubt | None:
+    key = certain.descriptor
+    rules = {
+        Doubt.CONTRADICTED: len({each.key for each in descriptors}) > 1,
+        Doubt.ELSEWHERE: key.key_manager != known.key_manager,
+        Doubt.NO_OWNER: key.svm not in known.svms,
+        Doubt.NAME_TAKEN: key.name in known.names or key.name in taken,
+        Doubt.TOO_FEW_DOMAINS: certain.compared < min(ENOUGH, len(set(known.domain_of.values()))),
+    }
+    return next((doubt for doubt, broken in rules.items() if broken), None)
+
+
+def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[Certain], known: Known) -> list[FoundObject]:
+    """The objects of keys and descriptors that belong to no key, be it taken now or known before."""
+    ids = {uuid.replace("-", "")[:ID_DIGITS] for uuid in known.keys}
+    copies = [copy for key in keys for copy in key.copies]
+    claimed = {(copy.key_server, id_) for copy in copies for id_ in copy.unique_identifiers}
+    attempts = {copy.descriptor.written_by for copy in copies}
+
+    def is_claimed(found: FoundObject) -> bool:
+        name = found.name
+        if name.kind is ObjectKind.CANARY or name.id in ids:
+            return True
+        if name.kind is ObjectKind.DESCRIPTOR:
+            return (name.id, name.attempt, name.incarnation) in attempts
+        return (found.key_server, found.unique_identifier) in claimed
+
+    return [found for found in objects if not is_claimed(found)]

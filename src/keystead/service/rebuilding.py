@@ -1,0 +1,328 @@
+"""Give a key manager the keys back that its key servers hold, after its database was lost.
+
+Every object under one of our names is looked at, descriptors are read and checked, copies are read and compared; then
+what is certain is taken, and the rest listed as unclaimed (:mod:`keystead.core.keys.rebuilding`). It only reads key
+servers, and changes no key that the database has. It can be run again when servers have come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.core.keys.descriptors import opened
+from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, Presence, Purpose, Unclaimed
+from keystead.core.keys.names import ObjectKind, parse
+from keystead.core.keys.rebuilding import FoundCopy, FoundDescriptor, FoundObject, Known, inventory
+from keystead.core.model import Role, Svm
+from keystead.service.context import Call, Caller
+from keystead.service.copy_proving import BATCH, SESSIONS, CopyProver, Proving
+from keystead.service.key_places import load_places
+from keystead.service.key_ports import KeyServerFault
+from keystead.service.ports import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from keystead.core.keys.descriptors import Descriptor
+    from keystead.core.keys.rebuilding import Certain, Inventory
+    from keystead.core.model import KeyManager
+    from keystead.core.secret import Secret
+    from keystead.service.audit import AuditLog
+    from keystead.service.key_places import KeyPlaces, Reacher
+    from keystead.service.key_ports import KeyObjects, Reach
+    from keystead.service.ports import Clock, Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+KEYS_AT_ONCE: Final = 200
+"""Keys that one transaction takes."""
+
+PROVING_S: Final = 3600.0
+"""How long the copies on one server may take to be read."""
+
+CALL: Final = Call(Caller("", Role.ADMIN, ""), "", "keystead key-manager rebuild")
+"""Who does it, for the audit record: nobody logs in at a data directory."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What came of a key manager: keys taken, doubts by reason, objects that are unclaimed, servers not read."""
+
+    key_manager: KeyManager
+    taken: int = 0
+    doubts: tuple[str, ...] = ()
+    unclaimed: int = 0
+    unread: tuple[tuple[str, str], ...] = ()
+    single_domain: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every server was read, and nothing is in doubt."""
+        return not (self.doubts or self.unclaimed or self.unread)
+
+
+@dataclass
+class _Shelf:
+    """What one server holds under our names."""
+
+    reach: Reach
+    objects: list[FoundObject] = field(default_factory=list)
+    contents: dict[str, Secret] = field(default_factory=dict, repr=False)
+
+
+class Rebuilder:
+    """Rebuilds key managers, one at a time."""
+
+    def __init__(
+        self, store: Store, objects: KeyObjects, reacher: Reacher, audit: AuditLog, clock: Clock, node: str
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._reacher = reacher
+        self._prover = CopyProver(objects)
+        self._audit = audit
+        self._clock = clock
+        self._node = node
+
+    async def rebuild(self, key_manager: KeyManager) -> Rebuilt:
+        """Take what is certain. Raises StoreError; SealError and ValueError when the bundle is not whole."""
+        places = await self._store.read(lambda tx: load_places(tx, key_manager))
+        if places.sealed_digest_key is None:
+            return Rebuilt(key_manager)
+        digest_key, shelves, unread = self._reacher.digest_key(places), [], []
+        for found in await asyncio.gather(*map(self._read, self._reaches(places))):
+            if isinstance(found, _Shelf):
+                shelves.append(found)
+            else:
+                unread.append(found)
+        descriptors = [each for shelf in shelves for each in _descriptors(shelf, digest_key)]
+        copies = await asyncio.gather(*(self._copies(shelf, descriptors, digest_key) for shelf in shelves))
+        objects = [each for shelf in shelves for each in shelf.objects]
+        known = await self._store.read(lambda tx: _known(tx, places))
+        made = inventory(objects, descriptors, [copy for each in copies for copy in each], known)
+        await self._take(key_manager, made, objects)
+        return Rebuilt(
+            key_manager=key_manager,
+            taken=len(made.keys),
+            doubts=tuple(sorted(made.doubts.values())),
+            unclaimed=len(made.unclaimed),
+            unread=tuple(unread),
+            single_domain=bool(made.keys) and len(set(known.domain_of.values())) == 1,
+        )
+
+    def _reaches(self, places: KeyPlaces) -> list[Reach]:
+        identity = self._reacher.identity(places)
+        return [self._reacher.primary(server, identity) for server in places.servers]
+
+    # --- read a server ---
+
+    async def _read(self, reach: Reach) -> _Shelf | tuple[str, str]:
+        """Look at every object of a server, and read descriptors; or its address and the reason why not."""
+        shelf = _Shelf(reach)
+        try:
+            async with self._objects.session(reach, timeout_s=reach.target.timeout_s) as session:
+                ids = iter(await session.locate_all())
+            looked = await asyncio.gather(*(self._look(shelf, ids) for _ in range(SESSIONS)), return_exceptions=True)
+            for failure in looked:
+                if failure is not None:
+                    raise failure
+            await self._read_descriptors(shelf)
+        except KeyServerFault as fault:
+            return str(reach.server), fault.reason
+        return shelf
+
+    async def _look(self, shelf: _Shelf, ids: Iterator[str]) -> None:
+        """Ask for the names of objects that nobody has asked for."""
+        async with self._objects.session(shelf.reach, timeout_s=shelf.reach.target.timeout_s) as session:
+            for id_ in ids:
+                try:
+                    facts = await session.facts(id_)
+                except KeyServerFault as fault:
+                    if not fault.fault.answered:
+                        raise
+                    continue  # it is gone by now, or another client's
+                for name in filter(None, map(parse, facts.names)):
+                    shelf.objects.append(FoundObject(shelf.reach.key_server, id_, name, facts.state))
+
+    async def _read_descriptors(self, shelf: _Shelf) -> None:
+        wanted = [each for each in shelf.objects if each.name.kind is ObjectKind.DESCRIPTOR]
+        async with self._objects.session(shelf.reach, timeout_s=shelf.reach.target.timeout_s) as session:
+            for first in range(0, len(wanted), BATCH):
+                part = wanted[first : first + BATCH]
+                got = await session.get_many([(each.unique_identifier,) for each in part])
+                for each, content in zip(part, got, strict=True):
+                    if not isinstance(content, KeyServerFault):
+                        shelf.contents[each.unique_identifier] = content
+
+    async def _copies(
+        self, shelf: _Shelf, descriptors: Iterable[FoundDescriptor], digest_key: Secret
+    ) -> list[FoundCopy]:
+        """Read the copies that a server holds of described keys; return those that agree."""
+        described = {found.descriptor.written_by: found.descriptor for found in descriptors}
+        wanted = list(_candidates(shelf.objects, described))
+        until = asyncio.get_running_loop().time() + PROVING_S
+        provings = [Proving(found.uuid, ids, found.digest) for found, ids in wanted]
+        outcomes = await self._prover.prove(shelf.reach, digest_key, provings, until)
+        return [
+            FoundCopy(shelf.reach.key_server, ids, descriptor)
+            for (descriptor, ids), outcome in zip(wanted, outcomes, strict=True)
+            if outcome.proven
+        ]
+
+    # --- store ---
+
+    async def _take(self, key_manager: KeyManager, made: Inventory, objects: Sequence[FoundObject]) -> None:
+        states = {(each.key_server, each.unique_identifier): each.state for each in objects}
+        descriptors = {
+            (each.key_server, each.name.id, each.name.attempt, each.name.incarnation): each.unique_identifier
+            for each in objects
+            if each.name.kind is ObjectKind.DESCRIPTOR
+        }
+        for first in range(0, len(made.keys), KEYS_AT_ONCE):
+            part = made.keys[first : first + KEYS_AT_ONCE]
+            await self._store.write(lambda tx: self._add(tx, key_manager, part, states, descriptors))  # noqa: B023
+        now = self._clock.now()
+        rows = [
+            Unclaimed(key_manager.uuid, each.key_server, each.unique_identifier, str(each.name), now)
+            for each in made.unclaimed
+        ]
+        await self._store.write(lambda tx: tx.put_unclaimed(rows))
+
+    def _add(
+        self,
+        tx: Transaction,
+        key_manager: KeyManager,
+        part: Sequence[Certain],
+        states: dict[tuple[str, str], str],
+        descriptors: dict[tuple[str, str, int, str], str],
+    ) -> None:
+        """Add keys that are not there yet, with the attempts that wrote their copies, all of them committed."""
+        tx.key_manager(key_manager.uuid, lock=True)
+        there = {key.uuid for key in tx.keys([each.descriptor.uuid for each in part])}
+        now, added = self._clock.now(), 0
+        for each in part:
+            found = each.descriptor
+            if found.uuid in there or tx.key_named(key_manager.uuid, found.name) is not None:
+                continue
+            tx.add_key(_key(found, tx.svm(found.svm) if found.svm else None, now))
+            by_attempt = _by_attempt(each.copies)
+            for number, copies in by_attempt.items():
+                tx.add_attempt(self._attempt(copies[0].descriptor, Purpose.COPY if number > 1 else Purpose.CREATE))
+                tx.put_copies(
+                    [
+                        Copy(
+                            key=found.uuid,
+                            attempt=number,
+                            key_server=copy.key_server,
+                            presence=Presence.PRESENT,
+                            unique_identifiers=copy.unique_identifiers,
+                            object_state=states.get((copy.key_server, copy.unique_identifiers[0]), ""),
+                            descriptor=descriptors.get((copy.key_server, *copy.descriptor.written_by), ""),
+                            proven=now,
+                        )
+                        for copy in copies
+                    ],
+                    new=True,
+                )
+                for copy in copies:
+                    tx.delete_unclaimed(copy.key_server, copy.unique_identifiers)
+            added += 1
+        if added:
+            message = f"rebuilt key manager {key_manager.uuid}: {added} keys"
+            self._audit.succeed(tx, CALL, message, svm=key_manager.svm)
+
+    def _attempt(self, found: Descriptor, purpose: Purpose) -> Attempt:
+        now = self._clock.now()
+        return Attempt(
+            key=found.uuid,
+            number=found.attempt,
+            purpose=purpose,
+            incarnation=found.incarnation,
+            token=secrets.token_hex(16),
+            node=self._node,
+            state=AttemptState.COMMITTED,
+            began=now,
+            expires=now,
+        )
+
+
+def _descriptors(shelf: _Shelf, digest_key: Secret) -> Iterator[FoundDescriptor]:
+    """The descriptors of a server that are ours and stand under their own names."""
+    for found in shelf.objects:
+        content = shelf.contents.get(found.unique_identifier)
+        descriptor = None if content is None else opened(content.reveal(), digest_key)
+        if descriptor is not None and descriptor.is_named(found.name):
+            yield FoundDescriptor(found, descriptor)
+
+
+def _candidates(
+    objects: Iterable[FoundObject], described: dict[tuple[str, int, str], Descriptor]
+) -> Iterator[tuple[Descriptor, tuple[str, ...]]]:
+    """What may be copies: single objects, and pairs, under the names of attempts that are described."""
+    halves: dict[tuple[str, int, str], dict[int, str]] = defaultdict(dict)
+    for found in objects:
+        name = found.name
+        attempt = name.id, name.attempt, name.incarnation
+        if name.kind is not ObjectKind.KEY or attempt not in described:
+            continue
+        if name.part:
+            halves[attempt].setdefault(name.part, found.unique_identifier)
+        else:
+            yield described[attempt], (found.unique_identifier,)
+    for attempt, parts in halves.items():
+        if parts.keys() == {1, 2}:
+            yield described[attempt], (parts[1], parts[2])
+
+
+def _by_attempt(copies: Iterable[FoundCopy]) -> dict[int, list[FoundCopy]]:
+    """One copy for each server and attempt: replicated servers show several. An attempt has one incarnation."""
+    chosen: dict[int, dict[str, FoundCopy]] = defaultdict(dict)
+    incarnations: dict[int, str] = {}
+    for copy in copies:
+        number = copy.descriptor.attempt
+        if incarnations.setdefault(number, copy.descriptor.incarnation) == copy.descriptor.incarnation:
+            chosen[number].setdefault(copy.key_server, copy)
+    return {number: list(by_server.values()) for number, by_server in sorted(chosen.items())}
+
+
+def _known(tx: Transaction, places: KeyPlaces) -> Known:
+    """What the database has, read at once."""
+    keys: list[Key] = []
+    after = ""
+    while page := tx.keys_in(places.key_manager.uuid, tuple(KeyState), after, 1000):
+        keys += page
+        after = page[-1].uuid
+    owner = places.key_manager.svm
+    svms = [owner] if owner else tx.page(Svm, Page(limit=2**31 - 1))
+    held = (KeyState.PENDING, KeyState.COMMITTED, KeyState.RETIRED)
+    return Known(
+        key_manager=places.key_manager.uuid,
+        domain_of=places.domain_of,
+        svms={svm.uuid for svm in svms} | ({""} if owner is None else set()),
+        keys={key.uuid for key in keys},
+        names={key.name for key in keys if key.state in held},
+    )
+
+
+def _key(found: Descriptor, svm: Svm | None, now: datetime) -> Key:
+    return Key(
+        uuid=found.uuid,
+        key_id=found.key_id,
+        key_manager=found.key_manager,
+        svm=svm,
+        name=found.name,
+        key_tag=found.key_tag,
+        key_type=found.key_type,
+        state=KeyState.COMMITTED,
+        length=found.length,
+        created=found.created,
+        digest=found.digest,
+        committed=now,
+    )

@@ -1,0 +1,122 @@
+"""Copies of databases: SQLite's as a whole, while it is served, and the configuration of either as plain values.
+
+What was sealed stays sealed: a copy opens with the root key that belongs to it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import sqlite3
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import LargeBinary, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from keystead.service.ports import StoreError
+from keystead.store import tables
+from keystead.store.failures import RunAgain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Table
+
+    from keystead.store.engine import Database
+
+Rows = dict[str, list[dict[str, Any]]]
+"""Rows by table, as JSON can hold them: times in ISO 8601, bytes in base64."""
+
+CONFIGURATION: Final = (
+    tables.cluster,
+    tables.nodes,
+    tables.svms,
+    tables.certificates,
+    tables.certificate_intermediates,
+    tables.key_managers,
+    tables.key_manager_server_cas,
+    tables.key_servers,
+    tables.secondary_key_servers,
+    tables.detached_key_servers,
+    tables.accounts,
+    tables.options,
+    tables.data_keys,
+    tables.digest_keys,
+    tables.server_profiles,
+    tables.incarnations,
+    tables.cluster_keys,
+)
+"""What it takes to log in at the key servers again, and to be who we were. Keys, audit, events are not part of it."""
+
+
+def copy_file(database: Database, to: Path) -> None:
+    """Copy SQLite's database into a new file (0600), by its online backup. Raises StoreError."""
+    try:
+        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with (
+            contextlib.closing(database.reader.raw_connection()) as source,
+            contextlib.closing(sqlite3.connect(to)) as target,
+        ):
+            raw: Any = source.driver_connection
+            raw.backup(target)
+    except (sqlite3.Error, SQLAlchemyError) as error:
+        raise StoreError(f"the database cannot be copied: {type(error).__name__}") from None
+    except OSError as error:
+        raise StoreError(f"{to} cannot be written: {error.strerror}") from None
+
+
+def configuration(database: Database) -> Rows:
+    """Read the configuration, all of one moment. Raises StoreError."""
+    with _failures(database), database.reader.connect() as connection:
+        return {
+            table.name: [_plain(row) for row in connection.execute(select(table)).mappings()] for table in CONFIGURATION
+        }
+
+
+def fill(database: Database, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Store a configuration in a database that has this release's schema and holds nothing. Raises StoreError."""
+    known = {table.name: table for table in CONFIGURATION}
+    if set(rows) != set(known):
+        raise StoreError("the configuration is another release's: restore it with that release, then upgrade")
+    with _failures(database), database.writer.begin() as connection:
+        if connection.execute(select(tables.cluster)).first() is not None:
+            raise StoreError("the database holds a cluster already: nothing is restored over it")
+        connection.execute(tables.incarnations.delete())  # the schema's own, which never served
+        for table in CONFIGURATION:
+            if values := [_valued(table, row) for row in rows[table.name]]:
+                connection.execute(insert(table), values)
+
+
+@contextlib.contextmanager
+def _failures(database: Database) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        failure = database.classify(error)
+        raise (failure.otherwise if isinstance(failure, RunAgain) else failure) from None
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row's values without those that are null."""
+    return {str(name): _text(value) for name, value in row.items() if value is not None}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _valued(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for column in table.columns:
+        value = row.get(column.name)
+        if value is not None and isinstance(column.type, LargeBinary):
+            value = base64.b64decode(value)
+        elif value is not None and isinstance(column.type, tables.UtcTimestamp):
+            value = datetime.fromisoformat(value)
+        values[column.name] = value
+    return values

@@ -1,0 +1,231 @@
+"""``keystead backup`` and ``restore``: everything comes back, nothing is written over, nothing is in clear."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from keystead.app.backup import backup, restore
+from keystead.app.initialise import initialise
+from keystead.app.wiring import CannotStart, verify_audit
+from keystead.cli.main import cli
+from keystead.core.events import DESTRUCTION_HELD
+from keystead.core.model import Event, KeyManager, Svm
+from keystead.core.secret import Secret
+from keystead.sealing import passphrases
+from keystead.service.ports import Page
+from keystead.settings import Settings
+from keystead.store import copying, open_store
+from tests.peers.homes import Home
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from keystead.core.keys.model import Incarnation
+    from tests.peers.postgres import PostgresServer
+
+PASSPHRASE = Secret("a passphrase of the tests")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less memory for the passphrase than in earnest."""
+    monkeypatch.setattr(passphrases, "MEMORY_KIB", 64)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Settings:
+    """An installation on SQLite, in its data directory."""
+    settings = Settings(data=tmp_path / "saved")
+    initialise(settings, b"a password of the tests", terminal=False)
+    return settings
+
+
+def incarnation(settings: Settings) -> tuple[Incarnation | None, list[Event]]:
+    """The incarnation of an installation, and what was announced of it."""
+
+    async def read() -> tuple[Incarnation | None, list[Event]]:
+        store = open_store(settings.database_url)
+        try:
+            return await store.read(lambda tx: (tx.incarnation(), list(tx.page(Event, Page()))))
+        finally:
+            await store.close()
+
+    return asyncio.run(read())
+
+
+def test_an_installation_comes_back(saved: Settings, tmp_path: Path) -> None:
+    """While its database is in use; it is another incarnation, which destroys nothing. Its audit chain goes on."""
+    file, restored = tmp_path / "file.backup", Settings(data=tmp_path / "deep" / "restored")
+    with closing(sqlite3.connect(saved.data / "keystead.db")) as in_use:
+        in_use.execute("BEGIN IMMEDIATE")
+        assert str(file) in backup(saved, file, PASSPHRASE, bundle=False)[0]
+    assert file.stat().st_mode & 0o777 == 0o600
+    lines = restore(restored, file, PASSPHRASE)
+    assert "nothing is destroyed" in lines[0]
+    for name in ("root.key", "node.uuid", "tls.crt", "tls.key"):
+        assert (restored.data / name).read_bytes() == (saved.data / name).read_bytes()
+        assert (restored.data / name).stat().st_mode & 0o777 == (saved.data / name).stat().st_mode & 0o777
+    assert (restored.data / "keystead.db").stat().st_mode & 0o777 == 0o600
+    assert {each.name for each in restored.data.iterdir()} == {
+        "root.key",
+        "node.uuid",
+        "tls.crt",
+        "tls.key",
+        "keystead.db",
+    }
+    held, announced = incarnation(restored)
+    assert held is not None
+    assert (held.number, held.reason, held.destroys, held.storage) == (2, "restored", False, "")
+    assert [event.name for event in announced] == [DESTRUCTION_HELD.name]
+    assert verify_audit(restored)[1]
+    assert incarnation(saved)[0] != held
+
+
+def test_nothing_is_in_clear(saved: Settings, tmp_path: Path) -> None:
+    """The root key above all; nor is anything left lying about."""
+    file = tmp_path / "file.backup"
+    backup(saved, file, PASSPHRASE, bundle=False)
+    content = file.read_bytes()
+    assert (saved.data / "root.key").read_bytes() not in content
+    assert b"SQLite format" not in content
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file.backup", "saved"]
+
+
+def test_nothing_is_written_over(saved: Settings, tmp_path: Path) -> None:
+    """Neither a backup, nor a data directory, a database or a root key elsewhere."""
+    file = tmp_path / "file.backup"
+    backup(saved, file, PASSPHRASE, bundle=False)
+    before = file.read_bytes()
+    with pytest.raises(CannotStart, match="not written over"):
+        backup(saved, file, PASSPHRASE, bundle=False)
+    assert file.read_bytes() == before
+    with pytest.raises(CannotStart, match="not empty"):
+        restore(saved, file, PASSPHRASE)
+    with pytest.raises(CannotStart, match="not empty"):
+        restore(Settings(data=file), file, PASSPHRASE)
+    elsewhere = Settings(data=tmp_path / "new", database=f"sqlite:///{saved.data / 'keystead.db'}")
+    with pytest.raises(CannotStart, match=r"keystead\.db exists"):
+        restore(elsewhere, file, PASSPHRASE)
+    (tmp_path / "other.key").write_bytes(bytes(32))
+    (tmp_path / "other.key").chmod(0o400)
+    with pytest.raises(CannotStart, match="another one"):
+        restore(Settings(data=tmp_path / "new", root_key=tmp_path / "other.key"), file, PASSPHRASE)
+    assert not (tmp_path / "new").exists()
+    shutil.copyfile(saved.data / "root.key", tmp_path / "same.key")
+    (tmp_path / "same.key").chmod(0o400)
+    (tmp_path / "new").mkdir()
+    restore(Settings(data=tmp_path / "new", root_key=tmp_path / "same.key"), file, PASSPHRASE)
+
+
+@pytest.mark.parametrize("damage", ["passphrase", "altered", "cut off", "another file"])
+def test_a_file_that_does_not_open(saved: Settings, tmp_path: Path, damage: str) -> None:
+    """Nothing is made of it; what a killed restore left is no hindrance."""
+    file = tmp_path / "file.backup"
+    backup(saved, file, PASSPHRASE, bundle=False)
+    content = file.read_bytes()
+    file.write_bytes(
+        {"altered": content[:-1] + b"\0", "cut off": content[:-100], "another file": b"text"}.get(damage, content)
+    )
+    (tmp_path / ".new.restoring").mkdir()
+    passphrase = Secret("another passphrase") if damage == "passphrase" else PASSPHRASE
+    with pytest.raises(CannotStart):
+        restore(Settings(data=tmp_path / "new"), file, passphrase)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file.backup", "saved"]
+    with pytest.raises(CannotStart, match="No such file"):
+        restore(Settings(data=tmp_path / "new"), tmp_path / "none", PASSPHRASE)
+    with pytest.raises(CannotStart, match="No such file"):
+        backup(saved, tmp_path / "none" / "file", PASSPHRASE, bundle=False)
+
+
+def test_a_backup_that_could_not_be_opened_is_not_made(saved: Settings, tmp_path: Path) -> None:
+    """Its root key is another one."""
+    (saved.data / "root.key").unlink()
+    (saved.data / "root.key").write_bytes(bytes(32))
+    (saved.data / "root.key").chmod(0o400)
+    with pytest.raises(CannotStart, match="root key"):
+        backup(saved, tmp_path / "file.backup", PASSPHRASE, bundle=False)
+    assert not (tmp_path / "file.backup").exists()
+
+
+async def _configured(home: Home) -> list[object]:
+    """What a bundle must bring back."""
+    managers = list(await home.store.read(lambda tx: tx.page(KeyManager, Page())))
+    servers = [row for each in managers for row in await home.servers(each.uuid)]
+    svms = list(await home.store.read(lambda tx: tx.page(Svm, Page())))
+    certificates = list(await home.store.read(lambda tx: tx.certificates([home.client_certificate, home.server_ca])))
+    return [managers, servers, svms, certificates]
+
+
+async def test_a_bundle_brings_the_configuration_back(home: Home, tmp_path: Path) -> None:
+    """Of either engine: all that it takes to log in at the key servers again."""
+    await home.key_manager("127.0.0.1:5696", "127.0.0.2:5696")
+    settings = Settings(data=home.data, database=home.database)
+    file = tmp_path / "bundle"
+    await asyncio.to_thread(backup, settings, file, PASSPHRASE, bundle=True)
+    restored = Settings(data=tmp_path / "restored")
+    lines = await asyncio.to_thread(restore, restored, file, PASSPHRASE)
+    assert "rebuild" in lines[1]
+    store = open_store(restored.database_url)
+    try:
+        again = Home(restored.data, "", store, home.keyring, home.client_certificate, home.server_ca)
+        assert await _configured(again) == await _configured(home)
+        found = await store.read(lambda tx: tx.incarnation())
+        assert found is not None
+        assert (found.number, found.destroys) == (2, False)
+        await again.check_chain()
+    finally:
+        await store.close()
+    with pytest.raises(CannotStart, match="cluster already"):
+        await asyncio.to_thread(restore, replace(settings, data=tmp_path / "other"), file, PASSPHRASE)
+
+
+def test_a_bundle_for_postgresql(saved: Settings, postgres: PostgresServer, tmp_path: Path) -> None:
+    """It fills a database that holds nothing yet; a backup of SQLite's database cannot."""
+    backup(saved, tmp_path / "bundle", PASSPHRASE, bundle=True)
+    backup(saved, tmp_path / "backup", PASSPHRASE, bundle=False)
+    with postgres.empty_database() as url:
+        restored = Settings(data=tmp_path / "restored", database=url)
+        with pytest.raises(CannotStart, match="SQLite"):
+            restore(restored, tmp_path / "backup", PASSPHRASE)
+        restore(restored, tmp_path / "bundle", PASSPHRASE)
+        held, _ = incarnation(restored)
+        assert held is not None
+        assert held.reason == "restored"
+        with pytest.raises(CannotStart, match="pg_dump"):
+            backup(restored, tmp_path / "another", PASSPHRASE, bundle=False)
+
+
+def test_a_configuration_of_another_release(saved: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tables are others: that release restores it."""
+    with monkeypatch.context() as older:
+        older.setattr(copying, "CONFIGURATION", copying.CONFIGURATION[:-1])
+        backup(saved, tmp_path / "bundle", PASSPHRASE, bundle=True)
+    with pytest.raises(CannotStart, match="another release"):
+        restore(Settings(data=tmp_path / "new"), tmp_path / "bundle", PASSPHRASE)
+
+
+def test_the_commands(saved: Settings, tmp_path: Path) -> None:
+    """The passphrase comes from a file or the terminal, twice for a new one; never from the command line."""
+    (tmp_path / "passphrase").write_text("a passphrase of the tests\n")
+    (tmp_path / "short").write_text("short\n")
+    data, file, runner = ["--data", str(saved.data)], str(tmp_path / "file.backup"), CliRunner()
+    done = runner.invoke(cli, ["backup", *data, "--passphrase-file", str(tmp_path / "short"), file])
+    assert (done.exit_code, "at least 12" in done.output) == (2, True)
+    done = runner.invoke(cli, ["backup", *data, "--passphrase-file", str(tmp_path / "passphrase"), file])
+    assert (done.exit_code, file in done.output) == (0, True)
+    done = runner.invoke(cli, ["backup", *data, file], input="a passphrase of the tests\n" * 2)
+    assert (done.exit_code, "not written over" in done.output) == (1, True)
+    new = ["--data", str(tmp_path / "new")]
+    done = runner.invoke(cli, ["restore", *new, file], input="another passphrase\n")
+    assert (done.exit_code, "passphrase" in done.output) == (1, True)
+    done = runner.invoke(cli, ["restore", *new, file], input="a passphrase of the tests\n")
+    assert done.exit_code == 0
+    assert (tmp_path / "new" / "root.key").exists()
