@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 ROOT = Path(__file__).parents[2]
 
@@ -148,23 +148,39 @@ def create(points: Points, data: str, database: str, new: dict[str, Any], server
 
 def create_key(points: Points, data: str, database: str, key_manager: str, name: str) -> str:
     """Create a key; "stored", or the code of the refusal."""
+    from tests.peers.adding import outcome
+
+    return asyncio.run(_with_key_node(points, data, database, lambda node: outcome(node.create(key_manager, name))))
+
+
+def copy_key(points: Points, data: str, database: str, key: str, number: int, material: str) -> str:
+    """Copy a key to the server of this number; "True" or "False"."""
+    from keystead.core.secret import Secret
+    from tests.service.keyworlds import places_in
+
+    async def copy(node: Any) -> str:
+        found = await node.store.read(lambda tx: tx.key(key))
+        places = await node.store.read(lambda tx: places_in(tx, found.key_manager))
+        server = places.servers[number]
+        return str(await node.writer.copy_to(found, server, Secret(bytes.fromhex(material)), places))
+
+    return asyncio.run(_with_key_node(points, data, database, copy))
+
+
+async def _with_key_node(points: Points, data: str, database: str, work: Callable[[Any], Awaitable[str]]) -> str:
     from contextlib import AsyncExitStack
 
     from keystead.app.clock import SystemClock
     from keystead.app.wiring import node_uuid, running
     from keystead.settings import Settings
-    from tests.peers.adding import outcome
     from tests.service.keyworlds import key_node
 
-    async def work() -> str:
-        settings = Settings(data=Path(data), database=database)
-        async with running(settings) as open_, AsyncExitStack() as stack:
-            audit, uuid = open_.services.audit, node_uuid(settings.data)
-            node = key_node(stack, open_.store, open_.sealer, audit, SystemClock(), uuid)
-            points.arm()
-            return await outcome(node.create(key_manager, name))
-
-    return asyncio.run(work())
+    settings = Settings(data=Path(data), database=database)
+    async with running(settings) as open_, AsyncExitStack() as stack:
+        audit, uuid = open_.services.audit, node_uuid(settings.data)
+        node = key_node(stack, open_.store, open_.sealer, audit, SystemClock(), uuid)
+        points.arm()
+        return await work(node)
 
 
 JOBS: dict[str, Callable[..., Any]] = {
@@ -173,6 +189,7 @@ JOBS: dict[str, Callable[..., Any]] = {
     "change": change,
     "create": create,
     "create_key": create_key,
+    "copy_key": copy_key,
 }
 
 

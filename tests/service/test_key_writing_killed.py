@@ -5,17 +5,19 @@ object of which nobody knows; once its attempt was settled, the name is free, or
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keystead.core import errors
-from keystead.core.keys.model import KeyState, Presence
+from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import parse
+from keystead.core.secret import Secret
 from tests.peers.appliances import Appliance
 from tests.peers.certificates import server_context
 from tests.peers.killing import Harness
-from tests.service.keyworlds import held, nothing_was_ended
+from tests.service.keyworlds import full, held, nothing_was_ended, on_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from tests.service.keyworlds import KeyNode, KeyWorld
 
 STORED = "stored"
+MATERIAL = bytes(range(64))
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +97,62 @@ async def test_a_creation_killed_at_every_point(
     assert outcome.points.count("commit") == 3
     await check_objects(key_world, manager, appliances)
     await key_world.home.check_chain()
+
+
+@pytest.mark.long
+@on_sqlite
+@pytest.mark.timeout(150)
+async def test_a_creation_that_fails_killed_at_every_point(
+    harness: Harness, key_world: KeyWorld, appliances: list[Appliance]
+) -> None:
+    """One server of two takes nothing: the key is pending or aborted, never committed, and its name can be had."""
+    manager = await key_world.key_manager(*(appliance.address for appliance in appliances))
+    node = await key_world.node()
+    place: dict[str, Any] = {"data": str(key_world.home.data), "database": key_world.home.database}
+    states: set[str] = set()
+    point = 0
+    while True:
+        full(appliances[1].server)
+        outcome = harness.run("create_key", at=point, key_manager=manager, name=f"key {point}", **place)
+        appliances[1].responder.capacity = None
+        await check_objects(key_world, manager, appliances)
+        states |= {state for _, name, state in await key_world.stored_keys(manager) if name == f"key {point}"}
+        if not outcome.killed:
+            break
+        assert KeyState.COMMITTED not in states
+        await settled(key_world, node, manager, f"key {point}")
+        point += 1
+    assert outcome.result == str(errors.TOO_FEW_COPIES.code)
+    assert states == {KeyState.PENDING, KeyState.ABORTED}
+    assert point == len(outcome.points) > 10
+
+
+@pytest.mark.long
+@on_sqlite
+@pytest.mark.timeout(150)
+async def test_a_copy_killed_at_every_point(harness: Harness, key_world: KeyWorld, appliances: list[Appliance]) -> None:
+    """The key and its other copies stay as they are; once the attempt was settled, the server has its copy."""
+    manager = await key_world.key_manager(*(appliance.address for appliance in appliances))
+    node = await key_world.node()
+    place: dict[str, Any] = {"data": str(key_world.home.data), "database": key_world.home.database}
+    point = 0
+    while True:
+        key = await node.create(manager, f"key {point}", material=Secret(MATERIAL))
+        kept, lost = await key_world.copies(key.uuid)
+        appliances[1].responder.store.forget_all()
+        gone = replace(lost, presence=Presence.MISSING)
+        await key_world.store.write(lambda tx: tx.put_copies([gone], new=False))  # noqa: B023 - run at once
+        order: dict[str, Any] = {"key": key.uuid, "number": 1, "material": MATERIAL.hex()}
+        outcome = harness.run("copy_key", at=point, **order, **place)
+        await check_objects(key_world, manager, appliances)
+        assert (await key_world.key(key.uuid), (await key_world.copies(key.uuid))[0]) == (key, kept)
+        if not outcome.killed:
+            break
+        for attempt in (await key_world.attempts(key.uuid))[1:]:
+            await key_world.store.write(lambda tx: tx.end_attempt(attempt, AttemptState.ABORTED))  # noqa: B023
+        harness.run("copy_key", **order, **place)
+        proven = {attempt.number for attempt in await key_world.attempts(key.uuid) if attempt.state == "committed"}
+        assert len([c for c in await key_world.copies(key.uuid) if c.attempt in proven - {1}]) == 1
+        point += 1
+    assert outcome.result == "True"
+    assert point == len(outcome.points) > 10
