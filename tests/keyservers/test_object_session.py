@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,50 +14,18 @@ from keystead.keyservers.objects import Objects
 from keystead.kmip import testing
 from keystead.kmip.enums import ObjectType, Operation, ResultReason
 from keystead.kmip.objects import OpaqueObject
-from keystead.kmip.profiles import PLAIN, PROFILES
+from keystead.kmip.profiles import PROFILES
 from keystead.kmip.ttlv import Item, ItemType
 from keystead.service.key_ports import Fault, KeyServerFault
 from tests.keyservers.cases import LOOPBACK
-from tests.keyservers.reaching import MATERIAL, SHORT_S, TIMEOUT_S, fails, objects, reach, server
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from keystead.kmip.profiles import Profile
-    from keystead.kmip.testing import KeyServer
-    from keystead.service.key_ports import ObjectSession
-
-
-@contextlib.asynccontextmanager
-async def talking(
-    profile: Profile = PLAIN, timeout_s: float = TIMEOUT_S, **options: Any
-) -> AsyncIterator[tuple[KeyServer, ObjectSession]]:
-    """A scripted server and a session with it."""
-    async with (
-        server(profile, **options) as running,
-        objects() as used,
-        used.session(reach(running.port), timeout_s=timeout_s) as session,
-    ):
-        yield running, session
-
-
-async def seeds(session: ObjectSession, *names: str) -> list[tuple[str, ...]]:
-    """Register a key under each of the names, each of other bytes."""
-    return [
-        await session.register(name, seed(number), KeyForm.SECRET_DATA, application_information=None)
-        for number, name in enumerate(names)
-    ]
-
-
-def seed(number: int) -> Secret:
-    """Material that tells its number."""
-    return Secret(bytes([number]) * 64)
-
-
-def asked(running: KeyServer, operation: Operation) -> int:
-    """How often the server was asked for an operation; a batch counts once."""
-    return sum(request.batch_item[0].operation == operation for request in running.requests)
-
+from tests.keyservers.reaching import (
+    MATERIAL,
+    asked,
+    fails,
+    seed,
+    seeds,
+    talking,
+)
 
 # --- what is written comes back ---
 
@@ -286,115 +253,6 @@ async def test_an_object_that_goes_while_it_is_looked_at() -> None:
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
         with fails(Fault.DENIED, "permission_denied"):
             await session.locate("a")
-
-
-# --- many keys ---
-
-
-async def test_many_keys_in_batches() -> None:
-    """In order, each with its own bytes or fault, in messages of at most 32."""
-    async with talking() as (running, session):
-        names = [f"k{number}" for number in range(40)]
-        keys = await seeds(session, *names)
-        pair = await session.register("pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None)
-        found = await session.get_many([*keys, pair, ("nothing",), (pair[0], "nothing")])
-        assert found[:41] == [*map(seed, range(40)), MATERIAL]
-        assert [fault.fault for fault in found[41:] if isinstance(fault, KeyServerFault)] == [Fault.NOT_FOUND] * 2
-        gets = [len(r.batch_item) for r in running.requests if r.batch_item[0].operation == Operation.GET]
-        assert gets == [32, 13]
-        assert await session.get_many([]) == []
-
-
-async def closed_when_several(exchange: testing.Exchange) -> None:
-    """Answer one item, and close on more."""
-    if len(exchange.answer) > ONE_ANSWER:
-        exchange.stream.close()
-    else:
-        await exchange.stream.send(exchange.answer)
-
-
-async def nonsense_when_several(exchange: testing.Exchange) -> None:
-    """Answer one item, and nonsense on more."""
-    answer = exchange.answer if len(exchange.answer) <= ONE_ANSWER else b"HTTP/1.1 400 Bad Request\r\n\r\n"
-    await exchange.stream.send(answer)
-
-
-ONE_ANSWER = 400
-"""More bytes than one Get of 64 bytes is answered with, and fewer than two are."""
-
-
-@pytest.mark.parametrize("how", ["no batches", closed_when_several, nonsense_when_several])
-async def test_a_server_without_batches(how: Any) -> None:
-    """It is asked singly, and not for several again, by later sessions either."""
-    profile = PROFILES[how] if isinstance(how, str) else PLAIN
-    async with server(profile) as running, objects() as used:
-        way = reach(running.port)
-        if not isinstance(how, str):
-            running.faults[Operation.GET] = how
-        async with used.session(way, timeout_s=TIMEOUT_S) as session:
-            keys = await seeds(session, "a", "b", "c")
-            assert await session.get_many(keys) == [seed(0), seed(1), seed(2)]
-        before = len(running.requests)
-        async with used.session(way, timeout_s=TIMEOUT_S) as session:
-            assert await session.get_many(keys) == [seed(0), seed(1), seed(2)]
-        later = running.requests[before:]
-        assert [len(r.batch_item) for r in later if r.batch_item[0].operation == Operation.GET] == [1, 1, 1]
-
-
-async def test_a_batch_that_stops() -> None:
-    """What the server left out of its answer is asked for again, singly."""
-    async with talking() as (running, session):
-        keys = await seeds(session, "a", "b", "c")
-        respond = running.responder.respond
-
-        def stopping(request: Any, client: str | None = None) -> Any:
-            message = respond(request, client)
-            header = replace(message.response_header, batch_count=1)
-            return replace(message, response_header=header, batch_item=message.batch_item[:1])
-
-        running.responder.respond = stopping  # type: ignore[method-assign]
-        assert await session.get_many(keys) == [seed(0), seed(1), seed(2)]
-
-
-async def test_silence_amid_many() -> None:
-    """What was read is kept; what was awaited is unanswered, and the rest is not asked for."""
-    async with talking(timeout_s=SHORT_S) as (running, session):
-        keys = await seeds(session, *(f"k{number}" for number in range(70)))
-        running.faults[Operation.GET] = after(1, testing.silence)
-        found = await session.get_many(keys)
-        assert found[:32] == list(map(seed, range(32)))
-        faults = [fault for fault in found if isinstance(fault, KeyServerFault)]
-        assert [fault.fault for fault in faults] == [Fault.UNANSWERED] * 32 + [Fault.UNREACHABLE] * 6
-
-
-def after(count: int, fault: testing.Fault) -> testing.Fault:
-    """Let so many exchanges pass, and make those after them fail."""
-    left = count
-
-    async def limited(exchange: testing.Exchange) -> None:
-        nonlocal left
-        left -= 1
-        if left >= 0:
-            await exchange.stream.send(exchange.answer)
-        else:
-            await fault(exchange)
-
-    return limited
-
-
-async def test_a_server_that_goes_amid_many() -> None:
-    """When no new connection is to be had, that is the fault of all that is left."""
-    async with contextlib.AsyncExitStack() as stack:
-        running = await stack.enter_async_context(server())
-        used = await stack.enter_async_context(objects())
-        session = await stack.enter_async_context(used.session(reach(running.port), timeout_s=TIMEOUT_S))
-        keys = await seeds(session, "a", "b")
-        await running.__aexit__(None, None, None)
-        found = await session.get_many(keys)
-        assert {(f.fault, f.reason) for f in found if isinstance(f, KeyServerFault)} == {
-            (Fault.UNREACHABLE, "connection_refused")
-        }
-        assert len(found) == 2
 
 
 # --- nothing is shown ---

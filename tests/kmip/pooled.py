@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,12 @@ from keystead.kmip.client import Client
 from keystead.kmip.connect import Address, connect_tcp
 from keystead.kmip.enums import KeyFormatType, ObjectType, SecretDataType
 from keystead.kmip.objects import KeyBlock, KeyValue, SecretData
+from keystead.kmip.pool import Pool
 from tests.peers.certificates import Authority, client, client_context, server_context
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from keystead.kmip.objects import ManagedObject
     from keystead.kmip.sessions import Sessions
 
@@ -62,3 +66,34 @@ class Site:
         ]
         key_server.close()
         return [answer.unique_identifier for answer in made]
+
+
+def with_pool(test: Callable[[Pool, Site], Awaitable[None]], **options: Any) -> Any:
+    """A test with a server of its own and a pool of connections to it, and nothing left over after it."""
+
+    async def body() -> None:
+        async with testing.KeyServer(SERVER) as server:
+            site = Site(server)
+            pool = Pool(site.connect, **options)
+            await test(pool, site)
+            pool.close()
+            assert (pool.lent, pool.idle) == (0, 0)
+            for _ in range(500):
+                if not server._serving:
+                    break
+                await asyncio.sleep(0.01)
+            assert not server._serving, "a connection was left open"
+
+    return body()
+
+
+async def get(pool: Pool, identifier: str, **options: Any) -> int:
+    """Read a key on a connection of the pool."""
+    async with pool.client(timeout=TIMEOUT) as key_server:
+        return number_of((await key_server.get(identifier, **{"timeout": TIMEOUT, **options})).managed_object)
+
+
+async def settle(turns: int = 5) -> None:
+    """Let other tasks run, for so many turns of the event loop."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
