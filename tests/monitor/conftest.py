@@ -125,7 +125,7 @@ def watching_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(watching_home: Path, tmp_path: Path) -> Path:
+def node_home(watching_home: Path, tmp_path: Path) -> Path:
     """A data directory of the test's own."""
     shutil.copytree(watching_home, tmp_path / "data")
     return tmp_path / "data"
@@ -141,8 +141,8 @@ def servers(pki: Pki) -> Iterator[list[FaultServer]]:
 
 
 @pytest.fixture
-async def node(home: Path, pki: Pki, servers: list[FaultServer]) -> AsyncIterator[Node]:
+async def node(node_home: Path, pki: Pki, servers: list[FaultServer]) -> AsyncIterator[Node]:
     """A node that watches, and ends before its key servers do."""
     del servers
-    async with watching(home, pki) as running_:
+    async with watching(node_home, pki) as running_:
         yield running_

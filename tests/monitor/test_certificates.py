@@ -34,13 +34,13 @@ async def announced(node: Node, count: int) -> list[dict[str, str]]:
     return [dict(event.parameters) | {"event": event.name.rpartition(".")[2]} for event in found]
 
 
-async def test_certificates_that_expire_soon_are_announced_once(home: Path, pki: Pki) -> None:
+async def test_certificates_that_expire_soon_are_announced_once(node_home: Path, pki: Pki) -> None:
     """The key server's once, also after a restart, then as expired; ours and the CA's last for weeks, and are new."""
     server = pki.server_ca.issue(ends=timedelta(seconds=6))
     context = server_context(server, client_ca=pki.client_ca)
     with fault.FaultServer(fault.tls(context, kmip.answering())) as running:
         address = f"127.0.0.1:{running.port}"
-        async with watching(home, pki) as node:
+        async with watching(node_home, pki) as node:
             await node.key_manager(address)
             (leaf,) = await announced(node, 1)
             assert leaf == {
@@ -55,12 +55,12 @@ async def test_certificates_that_expire_soon_are_announced_once(home: Path, pki:
             }
             expired = (await announced(node, 2))[1]
             assert (expired["event"], expired["serial_number"]) == ("expired", leaf["serial_number"])
-        async with watching(home, pki) as node:
+        async with watching(node_home, pki) as node:
             await asyncio.sleep(4)
             assert len(await node.events("mgmtgwd.")) == 2
 
 
-async def test_certificates_that_last_are_not_announced(home: Path, pki: Pki) -> None:
+async def test_certificates_that_last_are_not_announced(node_home: Path, pki: Pki) -> None:
     """More than thirty days are enough; the metrics show how many are left of each."""
     del pki
     server_ca, client_ca = Authority("Lasting CA", ends=YEAR), Authority("Lasting Client CA", ends=YEAR)
@@ -68,7 +68,7 @@ async def test_certificates_that_last_are_not_announced(home: Path, pki: Pki) ->
     context = server_context(server_ca.issue(ends=50 * timedelta(days=1)), client_ca=client_ca)
     with fault.FaultServer(fault.tls(context, kmip.answering())) as running:
         address = f"127.0.0.1:{running.port}"
-        async with watching(home, None) as node:  # type: ignore[arg-type]
+        async with watching(node_home, None) as node:  # type: ignore[arg-type]
             install = node.open.services.certificates.install
             key = Secret(own.key_pem)
             client = await install(CALL, NewCertificate("client", own.certificate_pem, name="c", private_key=key))

@@ -51,10 +51,10 @@ async def add(node: Node, key_manager: str, *servers: str) -> tuple[KeyServer, .
 
 
 async def test_the_probe_that_accepts_a_server_is_its_first_observation(
-    home: Path, pki: Pki, servers: list[fault.FaultServer]
+    node_home: Path, pki: Pki, servers: list[fault.FaultServer]
 ) -> None:
     """Available at once, with its certificates, also in a key manager just made; without any monitor running."""
-    async with watching(home, pki) as node:
+    async with watching(node_home, pki) as node:
         await node.open.monitor.close()
         manager = await node.key_manager(address(servers[0]))
         first = await node.observation()
@@ -100,11 +100,11 @@ async def test_servers_that_come_and_go_are_noticed(node: Node, servers: list[fa
 
 
 async def test_changes_of_another_node_are_noticed(
-    node: Node, home: Path, pki: Pki, servers: list[fault.FaultServer]
+    node: Node, node_home: Path, pki: Pki, servers: list[fault.FaultServer]
 ) -> None:
     """A server that another process stored on the same database is watched here."""
     manager = await node.key_manager(address(servers[0]))
-    async with watching(home, pki) as other:
+    async with watching(node_home, pki) as other:
         await other.open.monitor.close()
         await add(other, manager, address(servers[1]))
     await node.until_connected(2)
@@ -216,10 +216,10 @@ async def test_a_flapping_server_is_announced_at_each_change(node: Node, servers
 # --- the store, restarts and the end ---
 
 
-async def test_a_restart_keeps_what_is_known(home: Path, pki: Pki, servers: list[fault.FaultServer]) -> None:
+async def test_a_restart_keeps_what_is_known(node_home: Path, pki: Pki, servers: list[fault.FaultServer]) -> None:
     """State and since stay, for a sound server and for a lost one; the loss is not announced again."""
     with proxy(servers[0].port) as (port, network):
-        async with watching(home, pki) as node:
+        async with watching(node_home, pki) as node:
             await node.key_manager(f"127.0.0.1:{port}", address(servers[1]))
             await node.until_connected(2)
             network.fail("reset")
@@ -227,7 +227,7 @@ async def test_a_restart_keeps_what_is_known(home: Path, pki: Pki, servers: list
             await asyncio.sleep(1)
             before = await node.observations()
         assert {found.state for found in before} == {State.AVAILABLE, State.NOT_RESPONDING}
-        async with watching(home, pki) as node:
+        async with watching(node_home, pki) as node:
             await node.until_connected(1)
             await asyncio.sleep(4 * CHECK_S)
             assert set(await node.observations()) == set(before)
@@ -418,11 +418,11 @@ async def test_too_few_open_files_are_told(
 
 
 async def test_the_monitor_ends_in_time_and_leaves_nothing(
-    home: Path, pki: Pki, servers: list[fault.FaultServer]
+    node_home: Path, pki: Pki, servers: list[fault.FaultServer]
 ) -> None:
     """In the middle of looks at sound, hanging and lost servers: no task stays, and no connection."""
     with proxy(servers[0].port) as (port, network):
-        async with watching(home, pki) as node:
+        async with watching(node_home, pki) as node:
             await node.key_manager(f"127.0.0.1:{port}", *map(address, servers[1:]))
             await node.until_connected(4)
             network.fail("drop")

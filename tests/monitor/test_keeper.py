@@ -1,0 +1,230 @@
+"""The keeper: one process at a time makes rounds; it is woken by kicks, and shows and announces how keys stand."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core.errors import OntapError
+from keystead.core.keys.model import KeyState, Presence
+from keystead.core.server_address import ServerAddress
+from keystead.kmip.enums import Operation
+from keystead.kmip.testing import close
+from keystead.monitor.keeper import Keeper, Periods
+from keystead.monitor.metrics import Metrics
+from keystead.service.key_rounds import KeyRounds
+from keystead.service.ports import StoreError
+from tests.service.keepers import WINDOW_S, Keeping, keeping
+from tests.service.keyworlds import CALL, KeyWorld, held
+from tests.service.learning import on_sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from keystead.core.keys.model import Key
+    from keystead.service.key_rounds import Kept
+
+SOON = Periods(round_s=0.2, sweep_s=0.0, scan_s=0.0, take_s=0.1)
+SELDOM = Periods(round_s=60, take_s=0.1)
+
+
+@asynccontextmanager
+async def kept_by(kept: Keeping, periods: Periods = SOON) -> AsyncIterator[tuple[Keeper, Metrics]]:
+    """Have a process keep keys."""
+    metrics = Metrics()
+    keeper = Keeper(kept.rounds, metrics, periods)
+    keeper.start()
+    try:
+        yield keeper, metrics
+    finally:
+        await keeper.close()
+
+
+async def eventually(reached: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(20):
+        while not await reached():  # noqa: ASYNC110 - the database and the servers set no event
+            await asyncio.sleep(0.05)
+
+
+async def text(metrics: Metrics) -> str:
+    """What the metrics say."""
+    return (await metrics.exposition())[0].decode()
+
+
+def shown(name: str, value: float) -> Callable[[str], bool]:
+    """Whether a gauge has that value in all of its series."""
+    pattern = re.compile(rf"^{name}(?:{{.*}})? (\S+)$", re.MULTILINE)
+    return lambda said: set(pattern.findall(said)) == {str(value)}
+
+
+async def presences(kept: Keeping, key: Key) -> list[Presence]:
+    """What is known of a key's copies."""
+    return [copy.presence for copy in await kept.world.copies(key.uuid)]
+
+
+PRESENT = Presence.PRESENT
+
+
+async def test_everything_is_kept(key_world: KeyWorld) -> None:
+    """Copies that are lost are written again, keys that are due are destroyed, unclaimed objects listed."""
+    servers = await key_world.start(3)
+    kept = await keeping(key_world, *servers)
+    key, other = [await kept.node.create(kept.manager, name) for name in ("one", "other")]
+    (uid,) = (await key_world.copies(key.uuid))[1].unique_identifiers
+    servers[1].responder.store.forget(uid)
+    async with kept_by(kept) as (_, metrics):
+        await eventually(lambda: _is(presences(kept, key), [PRESENT, Presence.MISSING, PRESENT, PRESENT]))
+        await kept.ending.retire(CALL, kept.manager, other.key_id)
+        key_world.clock.advance(WINDOW_S + 1)
+        await eventually(lambda: _state(kept, other, KeyState.PURGED))
+        await eventually(lambda: _says(metrics, shown("keystead_keys", 1.0)))
+        said = await text(metrics)
+        assert shown("keystead_keys_sole_copy", 0.0)(said)
+        assert shown("keystead_keeper", 1.0)(said)
+        assert f'key_server="127.0.0.1:{servers[1].port}",presence="missing"' in said
+    assert all(len(held(server)) == 2 for server in servers)
+    assert "keystead_key_copies{" not in await text(metrics)
+    assert [name for name, _ in await kept.events()] == ["km.key.missing"]
+
+
+async def _is(found: Awaitable[object], wanted: object) -> bool:
+    return await found == wanted
+
+
+async def _state(kept: Keeping, key: Key, state: KeyState) -> bool:
+    return (await kept.world.key(key.uuid)).state is state
+
+
+async def _says(metrics: Metrics, holds: Callable[[str], bool]) -> bool:
+    return holds(await text(metrics))
+
+
+async def test_one_process_keeps_at_a_time(key_world: KeyWorld) -> None:
+    """When it ends, another one begins at its next try."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    other = Keeping(key_world, await key_world.node(), kept.manager)
+    async with kept_by(other) as (_, theirs):
+        await eventually(lambda: _says(theirs, shown("keystead_keeper", 1.0)))
+        async with kept_by(kept) as (_, mine):
+            await asyncio.sleep(0.3)
+            assert shown("keystead_keeper", 0.0)(await text(mine))
+    async with kept_by(kept) as (_, mine):
+        await eventually(lambda: _says(mine, shown("keystead_keeper", 1.0)))
+
+
+@on_sqlite
+async def test_a_keeper_that_was_held_up_stops_and_begins_anew(key_world: KeyWorld) -> None:
+    """Once its lease was another's it changes nothing; it takes the lease again when that is free."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    other = Keeping(key_world, await key_world.node(), kept.manager)
+    async with kept_by(kept) as (_, metrics):
+        await eventually(lambda: _says(metrics, shown("keystead_keeper", 1.0)))
+        key_world.clock.advance(120)
+        await eventually(lambda: _taken(other))
+        await eventually(lambda: _says(metrics, shown("keystead_keeper", 1.0)))
+
+
+async def _taken(kept: Keeping) -> bool:
+    async with kept.rounds.holding() as holding:
+        return holding is not None
+
+
+@on_sqlite
+async def test_a_kick_is_answered_soon(key_world: KeyWorld) -> None:
+    """Long before the next round is due; what an aborted creation left is destroyed then."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    async with kept_by(kept, SELDOM) as (keeper, metrics):
+        await eventually(lambda: _says(metrics, shown("keystead_keys", 0.0)))
+        servers[0].request_faults[Operation.REGISTER] = close
+        with pytest.raises(OntapError):
+            await kept.node.create(kept.manager)
+        assert len(held(servers[1])) == 2
+        keeper.kick("gone")
+        keeper.kick(kept.manager)
+        await eventually(lambda: _is(_count(len(held(servers[1]))), 1))
+
+
+async def _count(number: int) -> int:
+    return number
+
+
+async def test_sole_copies_are_announced_while_they_stand(key_world: KeyWorld) -> None:
+    """Once, when that begins, and when it is over: all keys are on a second server."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, servers[0])
+    key = await kept.node.create(kept.manager)
+    async with kept_by(kept, replace(SOON, sweep_s=60)) as (keeper, metrics):
+        await eventually(lambda: _says(metrics, shown("keystead_keys_sole_copy", 1.0)))
+        await asyncio.sleep(0.3)
+        ((name, parameters),) = await kept.events()
+        assert (name, parameters["sole"], parameters["unproven"]) == ("km.key.solecopy", "1", "0")
+        (one,) = await key_world.servers(kept.manager)
+        address = ServerAddress.parse(f"127.0.0.1:{servers[1].port}")
+        second = replace(one, uuid="another", position=2, address=address)
+        await key_world.store.write(lambda tx: tx.add_key_servers([second]))
+        keeper.kick(kept.manager)
+        await eventually(lambda: _is(presences(kept, key), [PRESENT, PRESENT]))
+        await eventually(lambda: _is(_names(kept), ["km.key.solecopy", "km.key.solecopy.cleared"]))
+        assert shown("keystead_keys_sole_copy", 0.0)(await text(metrics))
+
+
+async def _names(kept: Keeping) -> list[str]:
+    return [name for name, _ in await kept.events()]
+
+
+@on_sqlite
+async def test_a_key_manager_that_is_gone_is_not_shown(key_world: KeyWorld) -> None:
+    """From the next round on; a server that was removed is shown by its uuid until its copies are gone."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    empty = await keeping(key_world, *servers)
+    await kept.node.create(kept.manager)
+    async with kept_by(kept) as (_, metrics):
+        await eventually(lambda: _says(metrics, lambda said: empty.manager in said))
+        (_, removed) = await key_world.servers(kept.manager)
+        await key_world.store.write(lambda tx: tx.delete_key_server(removed.uuid))
+        await key_world.store.write(lambda tx: tx.delete_key_manager(empty.manager))
+        await eventually(lambda: _says(metrics, lambda said: empty.manager not in said and removed.uuid in said))
+
+
+class Failing(KeyRounds):
+    """Rounds that fail for a while."""
+
+    failures: list[Exception]
+
+    async def kept(self) -> tuple[Kept, ...]:
+        """Fail, or do as the others."""
+        if self.failures:
+            raise self.failures.pop()
+        return await super().kept()
+
+
+@on_sqlite
+async def test_failures_end_no_keeper(key_world: KeyWorld) -> None:
+    """A database that is away, and what nobody foresaw: it begins anew."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    failing = Failing(kept.tools, kept.leases, kept.rounds._parts)
+    failing.failures = [StoreError("away"), RuntimeError("unforeseen")]
+    kept.rounds = failing
+    async with kept_by(kept) as (_, metrics):
+        await eventually(lambda: _says(metrics, shown("keystead_keys", 0.0)))
+    assert failing.failures == []
+
+
+async def test_a_keeper_that_never_began_ends() -> None:
+    """As a service that does not come up does."""
+
+    class Never(KeyRounds):
+        def __init__(self) -> None:
+            pass
+
+    keeper = Keeper(Never(), Metrics())
+    keeper.stop()
+    await keeper.close()
