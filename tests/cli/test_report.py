@@ -1,4 +1,4 @@
-"""``keystead report verify``: offline, and strict about what it believes."""
+"""``keystead report``: made and fetched over the API; verified offline, with strictness about what is believed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from click.testing import CliRunner
 from keystead.cli.report import MOST_SHOWN, report
 from keystead.core.keys.report import FORMAT, canonical, written
 from keystead.sealing.signing import Signer, one_line
+from tests.peers.keystead import create_key_manager, install_certificates
 from tests.service.worlds import KEYRING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
+
+    from tests.peers.fixtures import Pki
+    from tests.peers.groups import Group
+    from tests.peers.keystead import Service
 
 SIGNER, _ = Signer.create(KEYRING)
 OTHER, _ = Signer.create(KEYRING)
@@ -149,3 +154,65 @@ def test_verifying_needs_no_service(tmp_path: Path) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ended.stdout == "0 set()\n"
+
+
+# --- made and fetched over the API ---
+
+
+@pytest.fixture
+def svm(service: Service, pki: Pki, pykmip_group: Group) -> str:
+    """An SVM that has a key on four key servers."""
+    with service.client() as call:
+        certificates = install_certificates(call, pki.client, pki.server_ca)
+        path = create_key_manager(call, certificates, *(server.address for server in pykmip_group.primaries))
+        manager = path.removesuffix("/key-servers")
+        call.create(f"{manager}/volume-keys", {"name": "a key"})
+        return str(call.get(manager)["svm"]["name"])
+
+
+def keystead(environment: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of ``keystead report``."""
+    command = [sys.executable, "-m", "keystead", "report", *words]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_proof_is_made_saved_and_verified(
+    svm: str, environment: dict[str, str], folder: Path, service: Service, pykmip_group: Group
+) -> None:
+    """Status 0 when all is proven, 1 when it is not; what was saved is verified with the key that init showed."""
+    sound = keystead(environment, folder, "prove", "--vserver", svm)
+    assert (sound.returncode, sound.stderr) == (0, "")
+    pykmip_group.primaries[0].kill()
+    failed = keystead(environment, folder, "prove", "--vserver", svm)
+    assert failed.returncode == 1, failed.stderr
+    drill = keystead(environment, folder, "reboot-drill", "--vserver", svm, "-o", "json")
+    assert drill.returncode == 0, drill.stderr
+    (drilled,) = json.loads(drill.stdout)
+    shown = json.loads(keystead(environment, folder, "show", "--vserver", svm, "-o", "json").stdout)
+    assert [(each["kind"], each["failures"]) for each in shown] == [("reboot_drill", 0), ("proof", 1), ("proof", 0)]
+    assert drilled == shown[0]
+    key = service.installation.run("report", "public-key").stdout.strip()
+    for words, uuid in (
+        (["newest.json"], shown[0]["uuid"]),
+        (["--uuid", shown[1]["uuid"], "one.json"], shown[1]["uuid"]),
+    ):
+        saved = keystead(environment, folder, "save", "--vserver", svm, *words)
+        assert (saved.returncode, saved.stdout, saved.stderr) == (0, "", "")
+        verified = keystead({}, folder, "verify", words[-1], "--public-key", key)
+        assert verified.returncode == 0, verified.stderr
+        assert json.loads((folder / words[-1]).read_text())["report"]["uuid"] == uuid
+
+
+def test_what_there_is_no_report_of(environment: dict[str, str], folder: Path, svm: str) -> None:
+    """An SVM without a key manager, a key manager without a report, a report that is none, a file that is none."""
+    said = {
+        ("show", "--vserver", "nobody"): (1, "Error: SVM nobody has no key manager"),
+        ("prove",): (1, "Error: the cluster has no key manager"),
+        ("save", "--vserver", svm, "-"): (1, "Error: there is no report yet: `keystead report prove` makes one"),
+        ("save", "--vserver", svm, "--uuid", "7" * 8 + "-7777" * 3 + "-" + "7" * 12, "-"): (1, "Error 4: "),
+        ("verify", "absent.json", "--public-key", "x"): (2, "Error: absent.json: No such file or directory"),
+    }
+    for words, (status, text) in said.items():
+        done = keystead(environment, folder, *words)
+        assert (done.returncode, done.stdout) == (status, "")
+        assert done.stderr.splitlines()[-1].startswith(text), done.stderr

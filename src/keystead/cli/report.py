@@ -1,19 +1,30 @@
-"""``keystead report``: reports of key proofs and reboot drills, checked without the service that made them."""
+"""``keystead report``: reports of key proofs and reboot drills, made over the REST API, checked without a service."""
 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.output import print_records, printable
+from keystead.cli.rest import api, api_command, owner, progress, scope_of
 from keystead.cli.server import directory_options, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from keystead.cli.client import Api
+
+FAILED = 1
 MOST_SHOWN = 20
+POLL_S = 0.5
+RUNNING = "running"
+COLUMNS = ("time", "kind", "keys", "unreadable", "failures", "uuid")
+
+_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 
 
 @click.group()
@@ -22,7 +33,59 @@ def report() -> None:
 
 
 @report.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+@api_command
+@owner
+def prove(vserver: str | None, **flags: Any) -> None:
+    """Read every copy of every key and make a report; exit status 1 when a copy is not proven.
+
+    Example: keystead report prove --vserver vs0
+    """
+    _make("prove", "reading every copy of every key", vserver, flags)
+
+
+@report.command("reboot-drill")
+@api_command
+@owner
+def reboot_drill(vserver: str | None, **flags: Any) -> None:
+    """Read every key as a restarted node would and make a report; exit status 1 when a key is not read.
+
+    Example: keystead report reboot-drill --vserver vs0
+    """
+    _make("reboot-drill", "reading every key from the key servers", vserver, flags)
+
+
+@report.command()
+@api_command
+@owner
+def show(vserver: str | None, **flags: Any) -> None:
+    """List the reports that are kept, the newest first.
+
+    Example: keystead report show --vserver vs0
+    """
+    with api(flags) as service:
+        records = service.records(f"{_key_manager_path(service, vserver)}/key-reports", fields="*")
+    print_records(records, COLUMNS, flags["output"])
+
+
+@report.command()
+@api_command
+@owner
+@click.option("--uuid", help="Which one; the newest by default.")
+@_file
+def save(vserver: str | None, uuid: str | None, file: Path, **flags: Any) -> None:
+    """Write a report to a file, to be kept and verified; "-" is standard output.
+
+    Example: keystead report save --vserver vs0 proof.json
+    """
+    with api(flags) as service:
+        path = f"{_key_manager_path(service, vserver)}/key-reports"
+        found = service.call("GET", f"{path}/{uuid or _newest(service, path)['uuid']}")
+    with click.open_file(str(file), "w") as opened:
+        opened.write(found["document"])
+
+
+@report.command()
+@_file
 @click.option(
     "--public-key",
     required=True,
@@ -38,8 +101,11 @@ def verify(file: Path, public_key: str, *, quiet: bool) -> None:
     from keystead.core.keys.report import FORMAT, parse
     from keystead.sealing import signing
 
-    with click.open_file(str(file), "rb") as opened:
-        content = opened.read()
+    try:
+        with click.open_file(str(file), "rb") as opened:
+            content = opened.read()
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from None
     try:
         signed = parse(content.decode())
     except ValueError as error:  # of which a UnicodeDecodeError is one
@@ -71,6 +137,37 @@ def public_key(**flags: Any) -> None:
         click.echo(public_key_(load(flags)))
 
 
+def _make(action: str, doing: str, vserver: str | None, flags: dict[str, Any]) -> None:
+    """Run a job to its end and show the report that it left."""
+    with api(flags) as service, progress(doing):
+        path = _key_manager_path(service, vserver)
+        uuid = service.call("POST", f"{path}/{action}", {})["job"]["uuid"]
+        while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] == RUNNING:
+            time.sleep(POLL_S)
+        if job["state"] != "success":
+            raise click.ClickException(f"{job['code']}: {job['message']}")
+        made = _newest(service, f"{path}/key-reports")
+    print_records([made], COLUMNS, flags["output"])
+    if made["failures"]:
+        click.get_current_context().exit(FAILED)
+
+
+def _newest(service: Api, path: str) -> dict[str, Any]:
+    records = service.call("GET", path, fields="*", max_records="1")["records"]
+    if not records:
+        raise click.ClickException("there is no report yet: `keystead report prove` makes one")
+    found: dict[str, Any] = records[0]
+    return found
+
+
+def _key_manager_path(service: Api, vserver: str | None) -> str:
+    records = service.records("/security/key-managers", **scope_of(vserver))
+    if not records:
+        whose = f"SVM {vserver} has" if vserver else "the cluster has"
+        raise click.ClickException(f"{whose} no key manager")
+    return f"/security/key-managers/{records[0]['uuid']}"
+
+
 def _key(given: str) -> str:
     """The text itself, or that of the file that it names."""
     if not os.path.isfile(given):  # noqa: PTH113 - Path.is_file raises for a text that is too long for a name
@@ -83,8 +180,6 @@ def _key(given: str) -> str:
 
 def _show(said: Mapping[str, Any]) -> None:
     """Print what a report says; its signature is good, so it has the form that the service gives it."""
-    from keystead.cli.output import print_records, printable
-
     manager, keys, failures = said["key_manager"], said["keys"], said["failures"]
     owner = manager["svm"]["name"] if manager["svm"] else said["cluster"]["name"]
     kind, node = said["kind"].replace("_", " "), printable(said["node"]["name"])
