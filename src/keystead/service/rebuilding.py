@@ -232,7 +232,8 @@ class Rebuilder:
                     new=True,
                 )
                 for copy in copies:
-                    tx.delete_unclaimed(copy.key_server, copy.unique_identifiers)
+                    descriptor = descriptors.get((copy.key_server, *copy.descriptor.written_by), "")
+                    tx.delete_unclaimed(copy.key_server, [*copy.unique_identifiers, descriptor])
             added += 1
         if added:
             message = f"rebuilt key manager {key_manager.uuid}: {added} keys"

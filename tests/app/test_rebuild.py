@@ -1,0 +1,85 @@
+"""``keystead key-manager rebuild``: the way back from a lost database, command by command."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from click.testing import CliRunner, Result
+
+from keystead.cli.main import cli
+from keystead.sealing import passphrases
+from keystead.settings import Settings
+from keystead.store import open_store
+from tests.service.test_rebuilding import keeping, new_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from keystead.store import SqlStore
+    from tests.service.keyworlds import KeyWorld
+
+__all__ = ["new_store"]
+
+PASSPHRASE = "a passphrase of the tests\n"
+UNKNOWN = "00000000-0000-0000-0000-000000000000"
+
+
+async def keystead(*arguments: str, **environment: str) -> Result:
+    """Run a command beside the test's loop, which serves the key servers."""
+    allowed = {"KEYSTEAD_EGRESS_ALLOW": "127.0.0.0/8,::1/128"} | environment
+    return await asyncio.to_thread(CliRunner().invoke, cli, arguments, PASSPHRASE * 2, allowed)
+
+
+async def test_the_way_back(
+    key_world: KeyWorld,
+    new_store: SqlStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bundle, then the database is gone: restore, rebuild, and every key is there; again, and nothing changes."""
+    monkeypatch.setattr(passphrases, "MEMORY_KIB", 64)
+    servers = await key_world.start(2)
+    lost = await keeping(key_world, new_store, servers)
+    home, bundle, data = key_world.home, str(tmp_path / "bundle"), str(tmp_path / "restored")
+    saved = await keystead("backup", "--bundle", "--data", str(home.data), bundle, KEYSTEAD_DATABASE=home.database)
+    assert saved.exit_code == 0, saved.output
+    key = await lost.node.create(lost.manager)
+
+    restored = await keystead("restore", "--data", data, bundle)
+    assert restored.exit_code == 0, restored.output
+    found = await keystead("key-manager", "rebuild", "--data", data)
+    assert (found.exit_code, "1 keys taken" in found.output) == (0, True), found.output
+    store = open_store(Settings(data=tmp_path / "restored").database_url)
+    try:
+        (again,) = await store.read(lambda tx: tx.keys([key.uuid]))
+    finally:
+        await store.close()
+    assert (again.name, again.digest) == (key.name, key.digest)
+
+    found = await keystead("key-manager", "rebuild", "--data", data, lost.manager)
+    assert (found.exit_code, "0 keys taken" in found.output) == (0, True)
+    found = await keystead("key-manager", "rebuild", "--data", data, UNKNOWN)
+    assert (found.exit_code, f"there is no key manager {UNKNOWN}" in found.output) == (1, True)
+    await lost.node.create(lost.manager, "another")
+    await servers[1].__aexit__(None, None, None)
+    found = await keystead("key-manager", "rebuild", "--data", data)
+    assert found.exit_code == 1
+    for text in ("was not read", "1 keys not taken: too few", "2 objects are unclaimed"):
+        assert text in found.output
+
+
+async def test_nothing_to_rebuild(home_settings: Settings) -> None:
+    """No key managers; nor a data directory, or its root key."""
+    found = await keystead(
+        "key-manager", "rebuild", "--data", str(home_settings.data), KEYSTEAD_DATABASE=str(home_settings.database)
+    )
+    assert (found.exit_code, "there are no key managers" in found.output) == (1, True)
+    root_key = home_settings.data / "root.key"
+    await asyncio.to_thread(root_key.unlink)
+    found = await keystead(
+        "key-manager", "rebuild", "--data", str(home_settings.data), KEYSTEAD_DATABASE=str(home_settings.database)
+    )
+    assert (found.exit_code, "root key" in found.output) == (1, True)

@@ -1,0 +1,118 @@
+"""What is certain of an inventory that key servers hold, and what only is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from keystead.core.keys.descriptors import Descriptor
+from keystead.core.keys.model import KeyType
+from keystead.core.keys.names import ObjectKind, ObjectName
+from keystead.core.keys.rebuilding import (
+    Certain,
+    Doubt,
+    FoundCopy,
+    FoundDescriptor,
+    FoundObject,
+    Inventory,
+    Known,
+    inventory,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+UUID, OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e", "1f8fad5b-d9cb-469f-a165-70867728950e"
+INCARNATION = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+KEY = Descriptor(UUID, "id", "km", "", "name", "", KeyType.VEK, 64, NOON, 1, INCARNATION, b"digest")
+KNOWN = Known("km", {"a": "a", "b": "b", "b2": "b"}, {""}, frozenset(), frozenset())
+
+
+def thing(server: str, kind: ObjectKind = ObjectKind.KEY, of: Descriptor = KEY, suffix: str = "") -> FoundObject:
+    """An object of the attempt that is described."""
+    id_, attempt, incarnation = of.written_by
+    return FoundObject(server, f"{kind} of {id_} on {server}{suffix}", ObjectName(incarnation, kind, id_, attempt))
+
+
+def said(server: str, of: Descriptor = KEY) -> FoundDescriptor:
+    """The descriptor on a server."""
+    return FoundDescriptor(thing(server, ObjectKind.DESCRIPTOR, of), of)
+
+
+def copy(server: str, of: Descriptor = KEY) -> FoundCopy:
+    """A copy that agrees."""
+    return FoundCopy(server, (thing(server, of=of).unique_identifier,), of)
+
+
+def made(descriptors: list[FoundDescriptor], copies: list[FoundCopy], known: Known = KNOWN) -> Inventory:
+    """An inventory without a look at the objects."""
+    return inventory((), descriptors, copies, known)
+
+
+def test_two_domains_agree() -> None:
+    """The key is taken with all copies; one descriptor is enough, for it is authentic."""
+    copies = [copy("a"), copy("b"), copy("b2")]
+    assert made([said("a")], copies) == Inventory((Certain(KEY, tuple(copies), 2),), {}, ())
+
+
+def test_copies_of_several_attempts() -> None:
+    """They are copies of one key."""
+    later = replace(KEY, attempt=2)
+    found = made([said("a"), said("b", later)], [copy("a"), copy("b", later)])
+    assert [(each.compared, len(each.copies)) for each in found.keys] == [(2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "copies", "known", "doubt"),
+    [
+        ([said("a")], [copy("a")], KNOWN, Doubt.TOO_FEW_DOMAINS),
+        ([said("a")], [copy("b"), copy("b2")], KNOWN, Doubt.TOO_FEW_DOMAINS),
+        ([said("a")], [], replace(KNOWN, domain_of={"a": "a"}), Doubt.TOO_FEW_DOMAINS),
+        (
+            [said("a"), said("b", replace(KEY, name="another"))],
+            [copy("a"), copy("b")],
+            KNOWN,
+            Doubt.CONTRADICTED,
+        ),
+        ([said("a")], [copy("a"), copy("b")], replace(KNOWN, key_manager="another"), Doubt.ELSEWHERE),
+        ([said("a")], [copy("a"), copy("b")], replace(KNOWN, svms={"svm"}), Doubt.NO_OWNER),
+        ([said("a")], [copy("a"), copy("b")], replace(KNOWN, names={"name"}), Doubt.NAME_TAKEN),
+    ],
+)
+def test_doubts(descriptors: list[FoundDescriptor], copies: list[FoundCopy], known: Known, doubt: Doubt) -> None:
+    """A key is not taken, and why."""
+    assert made(descriptors, copies, known) == Inventory((), {UUID: doubt}, ())
+
+
+def test_one_domain_is_all_there_is() -> None:
+    """Then its copy is compared with the digest alone."""
+    (certain,) = made([said("a")], [copy("a")], replace(KNOWN, domain_of={"a": "a"})).keys
+    assert certain.compared == 1
+
+
+def test_two_keys_of_one_name() -> None:
+    """The first is taken, the second in doubt: a name is one key's."""
+    other = replace(KEY, uuid=OTHER)
+    found = made([said("a"), said("a", other)], [copy(at, of) for at in "ab" for of in (KEY, other)])
+    assert [each.descriptor.uuid for each in found.keys] == [UUID]
+    assert found.doubts == {OTHER: Doubt.NAME_TAKEN}
+
+
+def test_what_the_database_has_is_left_alone() -> None:
+    """Its keys are its keeper's, and so are their objects."""
+    known = replace(KNOWN, keys={UUID})
+    objects = [thing("a"), thing("a", ObjectKind.DESCRIPTOR)]
+    assert inventory(objects, [said("a")], [copy("a"), copy("b")], known) == Inventory((), {}, ())
+
+
+def test_what_is_unclaimed() -> None:
+    """What belongs to no key that is taken: nobody's objects, those of keys in doubt, and copies that do not agree."""
+    doubtful = replace(KEY, uuid=OTHER)
+    mine = [thing(at, kind) for at in "ab" for kind in (ObjectKind.KEY, ObjectKind.DESCRIPTOR)]
+    canary = thing("a", ObjectKind.CANARY, doubtful)
+    others = [thing("a", of=doubtful), thing("a", ObjectKind.DESCRIPTOR, doubtful), thing("b", suffix=", spoiled")]
+    found = inventory(
+        [*mine, canary, *others], [said("a"), said("a", doubtful)], [copy("a"), copy("b"), copy("a", doubtful)], KNOWN
+    )
+    assert len(found.keys) == 1
+    assert found.unclaimed == tuple(others)

@@ -1,0 +1,236 @@
+"""A database is lost: its configuration and the key servers give the inventory back, with every key as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core.keys.descriptors import described, written
+from keystead.core.keys.model import AttemptState, KeyForm, Presence
+from keystead.core.secret import Secret
+from keystead.kmip.enums import Operation, ResultReason
+from keystead.service.audit import AuditLog
+from keystead.service.key_describing import Describer
+from keystead.service.key_learning import KeyLearner
+from keystead.service.rebuilding import Rebuilder, Rebuilt
+from keystead.store import SqlStore, copying, open_store
+from keystead.store.upgrade import upgrade
+from tests.service.keyworlds import KeyNode, KeyWorld, asked, places_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from keystead.core.keys.model import Copy, Key
+    from keystead.core.model import Svm
+    from keystead.kmip.testing import KeyServer as KmipServer
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""What depends on key servers only is tested on one engine."""
+
+
+@dataclass
+class Lost:
+    """What was before, and the new database that holds the configuration alone."""
+
+    world: KeyWorld
+    node: KeyNode
+    manager: str
+    servers: list[KmipServer]
+    store: SqlStore
+
+    async def rebuild(self) -> Rebuilt:
+        """Rebuild the key manager."""
+        found = await self.store.read(lambda tx: tx.key_manager(self.manager))
+        assert found is not None
+        audit = AuditLog(self.store, self.world.home.keyring, self.world.clock, self.node.uuid)
+        node = self.node
+        rebuilder = Rebuilder(self.store, node.objects, node.reacher, audit, self.world.clock, node.uuid)
+        return await rebuilder.rebuild(found)
+
+    async def lose(self) -> None:
+        """Have a new database with the configuration of now."""
+        copying.fill(self.store.database, copying.configuration(self.world.store.database))
+
+    async def unclaimed(self) -> set[tuple[str, str]]:
+        """Server and kind of the unclaimed objects."""
+        found = await self.store.read(lambda tx: tx.unclaimed(self.manager))
+        return {(each.key_server, each.name.split("-")[2][0]) for each in found}
+
+
+@pytest.fixture
+async def new_store(tmp_path: Path) -> AsyncIterator[SqlStore]:
+    """A database that holds nothing."""
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    upgrade(url)
+    store = open_store(url)
+    yield store
+    await store.close()
+
+
+async def keeping(
+    world: KeyWorld, store: SqlStore, servers: list[KmipServer], *, svm: Svm | None = None, of_cluster: bool = False
+) -> Lost:
+    """A key manager whose servers were learned, and a node that describes the keys that it creates."""
+    manager = await world.key_manager(*servers, know=False, svm=svm, of_cluster=of_cluster)
+    reacher = (await world.node()).reacher
+    node = await world.node(describe=Describer(reacher))
+    learner = KeyLearner(node.store, node.objects, node.reacher, world.home.keyring, world.clock)
+    await learner.ensure(manager)
+    await learner.close()
+    return Lost(world, node, manager, servers, store)
+
+
+def plain(key: Key) -> Key:
+    """A key without the times that only its database knows."""
+    return replace(key, committed=None)
+
+
+def place(copy: Copy) -> tuple[object, ...]:
+    """What is the same of a copy, whoever found it."""
+    return copy.key, copy.attempt, copy.key_server, copy.unique_identifiers, copy.presence, copy.descriptor
+
+
+async def test_every_key_comes_back(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """With name, tag, SVM, id, digest and copies as they were; nothing is written to any key server."""
+    svm = await key_world.home.svm()
+    servers = await key_world.start(2)
+    lost = await keeping(key_world, new_store, servers, of_cluster=True)
+    keys = [
+        await lost.node.create(lost.manager, "first", key_tag="tag", svm=svm),
+        await lost.node.create(lost.manager, "second", material=Secret(bytes(range(64)))),
+    ]
+    await lost.lose()
+    before = [len(asked(server)) for server in servers]
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.taken, rebuilt.complete, rebuilt.single_domain) == (2, True, False)
+    writes = {"REGISTER", "ACTIVATE", "REVOKE", "DESTROY"}
+    for server, count in zip(servers, before, strict=True):
+        assert not writes & set(asked(server)[count:])
+    uuids = sorted(key.uuid for key in keys)
+    found = await new_store.read(lambda tx: tx.keys(uuids))
+    stored = await key_world.store.read(lambda tx: tx.keys(uuids))
+    assert list(map(plain, found)) == list(map(plain, stored))
+    copies = await new_store.read(lambda tx: tx.copies(uuids))
+    assert list(map(place, copies)) == list(map(place, await key_world.store.read(lambda tx: tx.copies(uuids))))
+    assert {copy.object_state for copy in copies} == {"Active"}
+    attempts = await new_store.read(lambda tx: tx.attempts(uuids))
+    assert {(each.number, each.state) for each in attempts} == {(1, AttemptState.COMMITTED)}
+    incarnation = await key_world.store.read(lambda tx: tx.incarnation())
+    assert incarnation is not None
+    assert {each.incarnation for each in attempts} == {incarnation.uuid}
+    records = await new_store.read(lambda tx: tx.audit_records(lost.node.uuid, 0, 9))
+    assert [record.message for record in records] == [f"rebuilt key manager {lost.manager}: 2 keys"]
+    again = await lost.rebuild()
+    assert (again.taken, again.complete) == (0, True)
+
+
+@on_sqlite
+async def test_a_copy_that_is_gone_in_one_domain(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """One domain alone is not believed where there are two: unclaimed, until the other is back."""
+    servers = await key_world.start(2)
+    lost = await keeping(key_world, new_store, servers)
+    key = await lost.node.create(lost.manager)
+    first, second = await key_world.servers(lost.manager)
+    await lost.lose()
+    await servers[1].__aexit__(None, None, None)
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.taken, len(rebuilt.doubts), rebuilt.unclaimed) == (0, 1, 2)
+    assert [address for address, _ in rebuilt.unread] == [str(second.address)]
+    assert await lost.unclaimed() == {(first.uuid, "k"), (first.uuid, "d")}
+    async with servers[1]:
+        lost.world.clock.advance(60)
+        rebuilt = await lost.rebuild()
+        while rebuilt.unread:  # its circuit is open for a while
+            rebuilt = await lost.rebuild()
+        assert (rebuilt.taken, rebuilt.complete) == (1, True)
+        assert await new_store.read(lambda tx: tx.keys([key.uuid]))
+        assert await lost.unclaimed() == set()
+
+
+@on_sqlite
+async def test_one_domain_is_all_there_is(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """Then it is taken, and marked so."""
+    lost = await keeping(key_world, new_store, await key_world.start(1))
+    await lost.node.create(lost.manager)
+    await lost.lose()
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.taken, rebuilt.single_domain) == (1, True)
+
+
+@on_sqlite
+async def test_descriptors_are_believed_if_they_are_ours(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """One that a key server altered, or moved to another name, describes nothing; a spoiled copy is no copy."""
+    servers = await key_world.start(2)
+    lost = await keeping(key_world, new_store, servers)
+    altered = await lost.node.create(lost.manager, "altered")
+    spoiled = await lost.node.create(lost.manager, "spoiled")
+    for server, copy in zip(servers, await key_world.copies(altered.uuid), strict=True):
+        server.responder.store.rot(copy.descriptor)
+    (copy, _) = await key_world.copies(spoiled.uuid)
+    servers[0].responder.store.rot(copy.unique_identifiers[0])
+    await lost.lose()
+    rebuilt = await lost.rebuild()
+    assert rebuilt.taken == 0
+    assert rebuilt.doubts == ("too few replication domains hold a copy that agrees",)
+    assert rebuilt.unclaimed == 8
+    assert not rebuilt.complete
+
+
+@on_sqlite
+async def test_servers_without_descriptors(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """A pair of AES keys has none beside it: the descriptor on another server speaks for it."""
+    servers = await key_world.start(2)
+    lost = await keeping(key_world, new_store, servers)
+    second = (await key_world.servers(lost.manager))[1].uuid
+    (profile,) = await key_world.store.read(lambda tx: tx.profiles([second]))
+    pair = replace(profile, form=KeyForm.SYMMETRIC_KEY_PAIR)
+    await key_world.store.write(lambda tx: tx.put_profile(pair))
+    key = await lost.node.create(lost.manager)
+    await lost.lose()
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.taken, rebuilt.complete) == (1, True)
+    copies = await new_store.read(lambda tx: tx.copies([key.uuid]))
+    assert sorted(len(copy.unique_identifiers) for copy in copies) == [1, 2]
+    assert all(copy.presence is Presence.PRESENT for copy in copies)
+
+
+@on_sqlite
+async def test_objects_that_come_and_go_meanwhile(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """An object of which the server tells nothing is none of ours; a server that tells nothing was not read."""
+    servers = await key_world.start(1)
+    lost = await keeping(key_world, new_store, servers)
+    await lost.node.create(lost.manager)
+    await lost.lose()
+    servers[0].responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.taken, rebuilt.complete) == (0, True)
+    servers[0].responder.refusals = {Operation.GET: ResultReason.PERMISSION_DENIED}
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.taken, rebuilt.unclaimed) == (0, 2)
+
+
+@on_sqlite
+async def test_nothing_was_ever_learned(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """Then there is no digest key, and no key either."""
+    servers = await key_world.start(1)
+    manager = await key_world.key_manager(*servers, know=False)
+    lost = Lost(key_world, await key_world.node(), manager, servers, new_store)
+    await lost.lose()
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.taken, rebuilt.complete) == (0, True)
+    assert servers[0].requests == []
+
+
+async def test_what_is_said_of_a_key(key_world: KeyWorld) -> None:
+    """A node's descriptors are those of its key manager's digest key; none can be written without one."""
+    servers = await key_world.start(1)
+    manager = await key_world.key_manager(*servers)
+    node = await key_world.node()
+    key = await node.create(manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    places = await key_world.store.read(lambda tx: places_in(tx, manager))
+    content = Describer(node.reacher)(key, attempt, places)
+    assert content == written(described(key, attempt), node.reacher.digest_key(places))
