@@ -83,6 +83,7 @@ TABLE = {
     "/api/security/certificates/{uuid}": EVERYTHING,
     "/api/security/certificates/{uuid}/sign": EVERYTHING,
     "/api/security/key-manager-configs": OF_CLUSTER,
+    "/api/security/key-manager-incarnation": OF_CLUSTER,
     "/api/security/key-managers": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/key-servers": KEY_MANAGERS,

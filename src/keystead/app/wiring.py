@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
+from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import World, key_work
 from keystead.app.signing import signer
 from keystead.app.tls import TlsContexts
@@ -30,6 +31,7 @@ from keystead.service.certificates import Certificates
 from keystead.service.cluster import ClusterInfo
 from keystead.service.events import Events
 from keystead.service.health import Health
+from keystead.service.incarnations import Incarnations
 from keystead.service.jobs import Jobs
 from keystead.service.key_manager_configs import KeyManagerConfigs
 from keystead.service.key_managers import KeyManagers
@@ -111,7 +113,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         prover = Prover(gateway, keyring, queue, observing)
         watching = Watching(store, gateway, prover, observing, clock, node)
         metrics = Metrics()
+        incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
         keys = key_work(World(store, prover, keyring, signing, audit, metrics, clock, node), rules, settings)
+        changed = keys.keeper.kick  # a round of the key manager comes soon: its servers are learned, copies written
         services = Services(
             accounts=Accounts(store, hasher, audit),
             audit=audit,
@@ -121,25 +125,30 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             cluster=ClusterInfo(store, audit),
             events=Events(store),
             health=Health(store, metrics, metrics_public=settings.metrics_public),
+            incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node),
             key_manager_configs=KeyManagerConfigs(store, audit),
-            key_managers=KeyManagers(store, prover, keyring, audit, keys.identity),
-            key_servers=KeyServers(store, prover, keyring, audit, keys.guard, keys.identity),
+            key_managers=KeyManagers(store, prover, keyring, audit, keys.identity, on_changed=changed),
+            key_servers=KeyServers(store, prover, keyring, audit, keys.guard, keys.identity, on_changed=changed),
             key_stores=KeyStores(store, prover, audit),
             key_ending=keys.ending,
             key_keeping=keys.keeping,
+            key_prover=keys.prover,
             key_reader=keys.reader,
+            key_reports=keys.reports,
             key_restorer=keys.restorer,
             key_survival=keys.survival,
-            key_reports=keys.reports,
-            key_prover=keys.prover,
             key_writer=keys.writer,
             keys=keys.keys,
-            unclaimed_objects=keys.unclaimed,
             logins=Logins(store, hasher, clock, audit),
             roles=Roles(store),
             svms=Svms(store, audit),
+            unclaimed_objects=keys.unclaimed,
         )
+        try:
+            await incarnations.start()
+        except StoreError as error:
+            raise CannotStart(str(error)) from None
         await services.jobs.start()
         await keys.start()
         monitor = Monitor(watching, metrics, Intervals(settings.monitor_interval, settings.monitor_probe_interval))
@@ -150,6 +159,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             await monitor.close()
             await services.jobs.close()
             await keys.close()
+            await incarnations.close()
             await audit.close()
     finally:
         hasher.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keystead.service.cluster import ClusterInfo
     from keystead.service.events import Events
     from keystead.service.health import Health
+    from keystead.service.incarnations import Incarnations
     from keystead.service.jobs import Jobs
     from keystead.service.key_ending import KeyEnding
     from keystead.service.key_keeping import KeyKeeping
@@ -46,6 +47,7 @@ class Services:
     certificate_logins: CertificateLogins
     certificates: Certificates
     cluster: ClusterInfo
+    incarnations: Incarnations
     jobs: Jobs
     key_manager_configs: KeyManagerConfigs
     key_managers: KeyManagers

@@ -8,6 +8,7 @@ from keystead.api.resources import (
     certificates_signing,
     cluster,
     events,
+    incarnation,
     jobs,
     key_ids,
     key_jobs,
@@ -38,6 +39,7 @@ PATHS = (
     | certificates_signing.PATHS
     | cluster.PATHS
     | events.PATHS
+    | incarnation.PATHS
     | jobs.PATHS
     | key_ids.PATHS
     | key_jobs.PATHS
@@ -64,6 +66,7 @@ RESOURCES = (
     key_reports.PROOFS,
     key_reports.DRILLS,
     unclaimed_objects.UNCLAIMED,
+    incarnation.INCARNATION,
     key_stores.KEY_STORES,
     key_manager_configs.CONFIGS,
     certificates.CERTIFICATES,

@@ -1,0 +1,81 @@
+"""``/security/key-manager-incarnation``: which life of this database it is, and whether it may destroy. Ours.
+
+A database that was restored, cloned or promoted begins another life, in which nothing is destroyed on key servers until
+an administrator of the cluster says that no other life of it goes on.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from keystead.api.codes import OF_THE_CLUSTER
+from keystead.api.operations import setting, showing
+from keystead.api.resource import Field, Resource, always
+from keystead.api.values import BOOLEAN, TEXT, TIME, UUID, Type, integer
+
+if TYPE_CHECKING:
+    from keystead.api.declared import Paths
+    from keystead.api.request import Request
+    from keystead.core.keys.model import Incarnation
+    from keystead.core.query import Wanted
+
+PATH = "/api/security/key-manager-incarnation"
+
+
+def _true(value: Any) -> bool:
+    if BOOLEAN.parse(value) is not True:
+        raise ValueError("it is released, never held")
+    return True
+
+
+INCARNATION = Resource(
+    name="key_manager_incarnation",
+    help="Which life of its database this cluster leads. One that was restored, cloned or promoted begins another, in"
+    " which no object on a key server is destroyed, whatever becomes of its key, until ``destroys`` is set: say so only"
+    " when no other copy of the database is in use. What other lives wrote is never destroyed.",
+    declared=(
+        Field(name="uuid", type=UUID, help="The incarnation's identifier.", get=attrgetter("uuid"), since="9.18"),
+        Field(
+            name="number",
+            type=integer(1, 2**31 - 1),
+            help="The first is 1.",
+            get=attrgetter("number"),
+            since="9.18",
+        ),
+        Field(
+            name="began",
+            type=TIME,
+            help="When it began.",
+            get=lambda incarnation: incarnation.began.isoformat(),
+            since="9.18",
+        ),
+        Field(name="reason", type=TEXT, help="Why it began.", get=attrgetter("reason"), since="9.18"),
+        Field(
+            name="destroys",
+            type=BOOLEAN,
+            help="Whether objects of purged keys and of failed creations are destroyed; PATCH takes ``true``.",
+            get=attrgetter("destroys"),
+            patch=True,
+            given=Type("<true>", _true, schema={"type": "boolean", "const": True}),
+            since="9.18",
+        ),
+    ),
+    link=always(PATH),
+)
+
+
+async def _show(request: Request, _: Wanted) -> Incarnation:
+    return await request.services.incarnations.get(request.call)
+
+
+async def _release(request: Request, _: dict[str, Any]) -> None:
+    await request.services.incarnations.release(request.call)
+
+
+PATHS: Paths = {
+    PATH: {
+        "GET": showing(INCARNATION, _show, OF_THE_CLUSTER),
+        "PATCH": setting(INCARNATION, _release, OF_THE_CLUSTER),
+    }
+}
