@@ -71,9 +71,12 @@ async def test_a_server_without_batches(how: Any) -> None:
             assert await session.get_many(keys) == [seed(0), seed(1), seed(2)]
         before = len(running.requests)
         async with used.session(way, timeout_s=TIMEOUT_S) as session:
-            assert await session.get_many(keys) == [seed(0), seed(1), seed(2)]
+            found = await session.get_many([*keys, ("nothing",)])
+            assert found[:3] == [seed(0), seed(1), seed(2)]
+            assert isinstance(found[3], KeyServerFault)
+            assert found[3].fault is Fault.NOT_FOUND
         later = running.requests[before:]
-        assert [len(r.batch_item) for r in later if r.batch_item[0].operation == Operation.GET] == [1, 1, 1]
+        assert [len(r.batch_item) for r in later if r.batch_item[0].operation == Operation.GET] == [1, 1, 1, 1]
 
 
 async def test_a_batch_that_stops() -> None:
