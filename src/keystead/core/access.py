@@ -100,11 +100,17 @@ CLUSTER_ROLES = (Role.ADMIN, Role.READONLY, Role.KEY_READER)
 SVM_ROLES = (Role.VSADMIN, Role.VSADMIN_READONLY, Role.KEY_READER)
 
 
+_PATTERNS = {
+    role: sorted(((row.path.split("/"), row.access) for row in rows), key=lambda each: len(each[0]), reverse=True)
+    for role, rows in PRIVILEGES.items()
+}
+"""The table as it is looked up for each request: the longest paths first, ``/api``'s row last."""
+
+
 def access_to(role: Role, path: str) -> Access:
     """What a role grants on a path, as written in a request without doubled slashes: the longest fitting row's."""
     segments = path.split("/")
-    fitting = [row for row in PRIVILEGES[role] if _fits(row.path.split("/"), segments)]
-    return max(fitting, key=lambda row: row.path.count("/"), default=PRIVILEGES[role][0]).access
+    return next((access for pattern, access in _PATTERNS[role] if _fits(pattern, segments)), _PATTERNS[role][-1][1])
 
 
 def _fits(pattern: list[str], segments: list[str]) -> bool:

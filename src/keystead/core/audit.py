@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.core.model import AuditHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from keystead.core.model import AuditRecord
 
@@ -56,7 +56,9 @@ def masked_input(body: bytes) -> str:
 
 def cleaned(text: str, limit: int = TEXT_LIMIT) -> str:
     """Return a caller's text as one line that any database and terminal takes, cut at ``limit`` characters."""
-    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:limit])
+    shown = text[:limit]
+    if not shown.isprintable():
+        shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
     return shown if len(text) <= limit else f"{shown[: limit - 1]}…"
 
 
@@ -97,10 +99,21 @@ class BrokenChainError(Exception):
 
 def append(record: AuditRecord, head: AuditHead | None, mac: Mac) -> tuple[AuditRecord, AuditHead]:
     """Give a record its place after ``head`` (None: it is the first) and its MAC; return it with the new head."""
+    (chained,), new = append_all([record], head, mac)
+    return chained, new
+
+
+def append_all(records: Sequence[AuditRecord], head: AuditHead | None, mac: Mac) -> tuple[list[AuditRecord], AuditHead]:
+    """Give records of one node, one or more, their places and MACs; return them with the new head."""
     index, previous = (head.index, head.mac) if head else (0, b"")
-    placed = replace(record, index=index + 1)
-    chained = replace(placed, mac=mac(_canonical(placed, previous)))
-    return chained, AuditHead(record.node, chained.index, chained.mac, mac(_canonical_head(record.node, chained)))
+    chained = []
+    for record in records:
+        index += 1
+        placed = replace(record, index=index)
+        previous = mac(_canonical(placed, previous))
+        chained.append(replace(placed, mac=previous))
+    last = chained[-1]
+    return chained, AuditHead(last.node, last.index, last.mac, mac(_canonical_head(last.node, last)))
 
 
 def place(record: AuditRecord) -> str:

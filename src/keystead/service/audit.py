@@ -83,14 +83,8 @@ class AuditLog:
         return self._record(call, svm or call.scope, "success", "", message)
 
     def append(self, tx: Transaction, *records: AuditRecord) -> int:
-        """Append records to the node's chain, which it locks, and return the last one's index."""
-        head = tx.audit_head(self._node)
-        chained = []
-        for record in records:
-            placed, head = audit.append(record, head, self._mac)
-            chained.append(placed)
-        if head is None:
-            return 0
+        """Append records, one or more, to the node's chain, which it locks, and return the last one's index."""
+        chained, head = audit.append_all(records, tx.audit_head(self._node), self._mac)
         tx.add_audit_records(chained, head)
         return head.index
 
