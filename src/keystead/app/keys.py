@@ -14,6 +14,7 @@ from keystead.monitor.keeper import KEYS_PER_S, Keeper
 from keystead.monitor.schedule import Pace
 from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_cache import KeyCache
+from keystead.service.key_describing import Describer
 from keystead.service.key_destroying import KeyDestroying
 from keystead.service.key_ending import KeyEnding
 from keystead.service.key_fetching import Fetcher
@@ -115,7 +116,8 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     def look_soon(key: Key) -> None:
         keeper.kick(key.key_manager)
 
-    writer = KeyWriter(store, objects, reacher, learner, audit, clock, node, on_aborted=look_soon)
+    describe = Describer(reacher)
+    writer = KeyWriter(store, objects, reacher, learner, audit, clock, node, describe=describe, on_aborted=look_soon)
     keeping = KeyKeeping(tools, writer)
     parts = Parts(KeySettling(tools), keeping, KeyDestroying(tools), UnclaimedScan(tools), learner)
     cache = KeyCache(settings.cached_keys)
