@@ -78,8 +78,9 @@ class AttemptWork:
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         self._under_way.discard(cast("asyncio.Task[object]", task))
-        if not task.cancelled():
-            task.exception()  # looked at: a caller that went away does not
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None and not isinstance(failure, OntapError):  # a caller that went away does not hear of it
+            log.warning("an attempt is left to be settled", why=type(failure).__name__)
 
     def unavailable(self) -> OntapError:
         """What a caller hears who may come again."""
