@@ -178,6 +178,53 @@ async def test_an_object_that_has_taken_the_identifier_is_left_alone(key_world: 
 
 
 @on_sqlite
+async def test_a_descriptor_ends_with_its_copy(key_world: KeyWorld) -> None:
+    """Whether or not it was noted that it was written; on a server that does not find it, the copy ends without."""
+    servers = await key_world.start(3)
+    kept = await keeping(key_world, *servers)
+    node = await key_world.node(describe=lambda *_: b"what the key is")
+    key = await node.create(kept.manager)
+    copies = await key_world.copies(key.uuid)
+    assert all(copy.descriptor for copy in copies)
+    await key_world.store.write(lambda tx: tx.put_copies([replace(copies[0], descriptor="")], new=False))
+    await key_world.store.write(lambda tx: tx.put_copies([replace(copies[2], descriptor="")], new=False))
+    servers[2].responder.refusals[Operation.LOCATE] = ResultReason.PERMISSION_DENIED
+    await retire_and_wait(kept, key)
+    await kept.end()
+    assert [len(keys_on(server)) for server in servers] == [0, 0, 1]
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+
+
+@on_sqlite
+async def test_what_one_server_refuses_holds_up_no_other(key_world: KeyWorld) -> None:
+    """Nor another copy there: it is tried again in the next round."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await purged(kept)
+    servers[0].responder.refusals[Operation.REVOKE] = ResultReason.PERMISSION_DENIED
+    await kept.end()
+    assert [len(keys_on(server)) for server in servers] == [1, 0]
+    servers[0].responder.refusals.clear()
+    await kept.end()
+    assert [len(keys_on(server)) for server in servers] == [0, 0]
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+
+
+@on_sqlite
+async def test_an_object_that_nobody_can_tell_is_left_alone(key_world: KeyWorld) -> None:
+    """Where neither names nor bytes are told, nothing is destroyed, and no receipt says so."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    key = await purged(kept)
+    for operation in (Operation.GET_ATTRIBUTES, Operation.GET):
+        servers[0].responder.refusals[operation] = ResultReason.PERMISSION_DENIED
+    await kept.end()
+    assert await kept.receipts(key) == []
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGING
+    assert "DESTROY" not in asked(servers[0])
+
+
+@on_sqlite
 async def test_a_server_whose_answer_to_destroy_is_lost(key_world: KeyWorld) -> None:
     """What was done by then is noted; the next round finds the object absent."""
     servers = await key_world.start(1)
@@ -267,6 +314,25 @@ async def test_the_copies_of_a_key_outlive_an_aborted_copy(key_world: KeyWorld) 
     assert [len(keys_on(server)) for server in servers] == [1, 1]
     assert all("DESTROY" not in asked(server) for server in servers)
     assert await kept.receipts(key) == []
+
+
+@on_sqlite
+async def test_bytes_do_not_tell_the_copies_of_a_key_in_use_apart(key_world: KeyWorld) -> None:
+    """A server that gave the aborted attempt's identifier to the key's own object: the name says whose it is."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    ((uid,),) = [copy.unique_identifiers for copy in await key_world.copies(key.uuid)]
+    store = servers[0].responder.store
+    store.objects["another"] = store.objects.pop(uid)
+    begun = replace(attempt, number=2, purpose=Purpose.COPY, state=AttemptState.ABORTED, token="another")
+    (server,) = await key_world.servers(kept.manager)
+    left = Copy(key.uuid, 2, server.uuid, Presence.UNKNOWN, unique_identifiers=("another",))
+    await key_world.store.write(lambda tx: (tx.add_attempt(begun), tx.put_copies([left], new=True)))
+    await kept.end()
+    assert "DESTROY" not in asked(servers[0])
+    assert len(keys_on(servers[0])) == 1
 
 
 # --- other lives, other keepers ---

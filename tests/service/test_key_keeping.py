@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core import errors
-from keystead.core.keys.model import KeyState, Presence
+from keystead.core.keys.model import KeyState, Presence, Purpose
 from keystead.core.server_address import ServerAddress
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.responder import cluster
@@ -17,7 +17,7 @@ from keystead.kmip.testing import close
 from keystead.service import key_keeping
 from keystead.service.leases import LeaseLost
 from tests.service.keepers import PAIRS, Keeping, again, keeping, of_kind
-from tests.service.keyworlds import CALL, KeyWorld, asked, held
+from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked, held
 from tests.service.learning import on_sqlite
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ async def test_a_copy_that_rots_is_marked_and_left(key_world: KeyWorld) -> None:
     assert held(servers[0]) == rotten
     servers[1].responder.lying = True
     await kept.sweep(1)
-    assert (await presences(kept, key))[1] is not PRESENT
+    assert await presences(kept, key) == [DIFFERENT, DIFFERENT, PRESENT]
+    assert [name for name, _ in await kept.events()] == 2 * ["km.key.different"] + ["km.canary.notvisible"]
 
 
 @on_sqlite
@@ -230,6 +231,45 @@ async def test_nothing_is_swept_without_the_lease(key_world: KeyWorld) -> None:
             with pytest.raises(LeaseLost):
                 await kept.keeping.sweep(holding, kept.manager, server.uuid)
     assert await presences(kept, key) == [PRESENT, PRESENT]
+
+
+@on_sqlite
+async def test_a_copy_on_a_secondary_is_swept(key_world: KeyWorld) -> None:
+    """Through the secondary that it was written to; through the primary once that one is away, or is none any more."""
+    (primary, other) = await key_world.start(2)
+    secondary = await key_world.start_secondary(primary)
+    manager = await key_world.key_manager(primary, other, know=False, each={0: {"secondary_key_servers": (SECONDARY,)}})
+    kept = Keeping(key_world, await key_world.node(), manager)
+    await kept.learner.ensure(manager)
+    (key,) = await created(kept, 1)
+    (copy, _) = await key_world.copies(key.uuid)
+    there = replace(copy, attempt=2, host=SECONDARY)
+    (attempt,) = await key_world.attempts(key.uuid)
+    second = replace(attempt, number=2, purpose=Purpose.COPY, token="another")
+    await key_world.store.write(lambda tx: (tx.add_attempt(second), tx.put_copies([there], new=True)))
+
+    async def proven(at: float) -> bool:
+        found = (await key_world.copies(key.uuid))[-1]
+        assert (found.host, found.presence) == (SECONDARY, PRESENT)
+        return found.proven is not None and found.proven.timestamp() >= at
+
+    began = key_world.clock.monotonic()
+    await kept.sweep()
+    assert "GET" in asked(secondary)
+    assert await proven(began)
+    secondary.request_faults[Operation.GET] = close
+    for _ in range(5):
+        await kept.sweep()
+    key_world.clock.advance(1)
+    began = key_world.clock.monotonic()
+    await kept.sweep()
+    assert await proven(began)
+    (one, _) = await key_world.servers(manager)
+    await key_world.store.write(lambda tx: tx.change_key_server(replace(one, secondary_key_servers=())))
+    key_world.clock.advance(1)
+    began = key_world.clock.monotonic()
+    await kept.sweep()
+    assert await proven(began)
 
 
 # --- repairs ---

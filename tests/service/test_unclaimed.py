@@ -268,6 +268,8 @@ async def test_what_cannot_be_adopted(key_world: KeyWorld) -> None:
     await key_world.store.write(lambda tx: tx.delete_key_server(server.uuid))
     with pytest.raises(OntapError):
         await kept.unclaimed.adopt(CALL, kept.manager, server.uuid, uid, "adopted")
+    await kept.scan()
+    assert await kept.unclaimed.list(CALL, kept.manager) == ()
 
 
 def of(svm: Svm) -> Call:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from keystead.core import events
 from keystead.core.keys.model import Presence
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from keystead.service.key_places import KeyPlaces
     from keystead.service.ports import Transaction
 
+NAMED: Final = 10
+"""Keys of one server that are announced by name at a time: a server that lies does so about all of them."""
+
 
 def different(
     tx: Transaction, tools: Tools, places: KeyPlaces, server: KeyServer, changes: Sequence[Change]
 ) -> list[Event]:
-    """Copies that have turned out to hold other material."""
-    found = [after for before, after in changes if after.presence is Presence.DIFFERENT is not before.presence]
+    """Copies that have turned out to hold other material; of many at once some."""
+    found = [after for before, after in changes if after.presence is Presence.DIFFERENT is not before.presence][:NAMED]
     keys = {key.uuid: key for key in tx.keys({copy.key for copy in found})}
     return [of_server(tx, tools, events.KEY_DIFFERENT, places, server, key_id=keys[copy.key].key_id) for copy in found]
 

@@ -27,11 +27,12 @@ from keystead.core.keys.destroying import (
     steps,
 )
 from keystead.core.keys.keeping import DESTROYED_STATES, object_names
-from keystead.core.keys.model import AttemptState, KeyState, Presence, Receipt
+from keystead.core.keys.model import IN_USE, AttemptState, KeyState, Presence, Receipt
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.service.key_looking import (
     BATCH,
     agrees,
+    by_host,
     facts_of,
     is_named,
     places_of,
@@ -109,16 +110,25 @@ class KeyDestroying:
 
     async def _end_on(self, holding: Holding, places: KeyPlaces, site: _Site, rows: Sequence[Tracked]) -> bool:
         """End copies on one server; False when it does not answer."""
-        for row in rows:
-            await self._tools.turn()
-            try:
-                async with visit(self._tools, places, site.server, row.copy.host, site.profile) as at:
-                    await self._end_copy(holding, at, row)
-            except KeyServerFault as fault:
-                log.info("a copy is not ended yet", address=str(site.server.address), why=fault.reason)
-                if not fault.fault.answered:
-                    return False
+        try:
+            for host, some in by_host(rows).items():
+                async with visit(self._tools, places, site.server, host, site.profile) as at:
+                    for row in some:
+                        await self._tools.turn()
+                        await self._try(holding, at, row)
+        except KeyServerFault as fault:
+            log.info("copies are not ended yet", address=str(site.server.address), why=fault.reason)
+            return False
         return True
+
+    async def _try(self, holding: Holding, at: Visit, row: Tracked) -> None:
+        """End a copy; what the server refuses about it holds up no other. Raises KeyServerFault without an answer."""
+        try:
+            await self._end_copy(holding, at, row)
+        except KeyServerFault as fault:
+            if not fault.fault.answered:
+                raise
+            log.warning("a copy is not ended", key_server=at.key_server, key=row.key.key_id, why=fault.reason)
 
     async def _end_copy(self, holding: Holding, at: Visit, row: Tracked) -> None:
         """End what an attempt has left on a server, if it may be; what was done is noted whatever comes after it."""
@@ -214,15 +224,21 @@ async def _facts(session: ObjectSession, id_: str) -> ObjectFacts | None:
 
 
 async def _is_ours(at: Visit, row: Tracked, facts: ObjectFacts) -> bool | None:
-    """Whether an object is one of a copy's, by its name, else by the bytes of them all; None when nobody can say."""
+    """Whether an object is one of a copy's, by its name, else by the bytes of them all; None when nobody can say.
+
+    Bytes say nothing of what an aborted attempt left of a key that is in use: the key's own copies have the same.
+    """
     if is_named(facts, row.attempt) or _descriptor_name(row) in facts.names:
         return True
+    unknown = None if not facts.names else False
+    if row.key.state in IN_USE:
+        return unknown
     try:
         material = await at.session.get(row.copy.unique_identifiers)
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
-        return None if not facts.names else False
+        return unknown
     return agrees(at, row.key, material)
 
 
@@ -231,8 +247,15 @@ def _descriptor_name(row: Tracked) -> str:
 
 
 async def _descriptors(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
-    """The descriptor beside a copy, also one that was written and not noted."""
-    return (row.copy.descriptor,) if row.copy.descriptor else await session.locate(_descriptor_name(row))
+    """The descriptor beside a copy, also one that was written and not noted, where the server finds it."""
+    if row.copy.descriptor:
+        return (row.copy.descriptor,)
+    try:
+        return await session.locate(_descriptor_name(row))
+    except KeyServerFault as fault:
+        if not fault.fault.answered:
+            raise
+        return ()
 
 
 # --- transactions ---

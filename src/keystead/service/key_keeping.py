@@ -116,7 +116,7 @@ class KeyKeeping:
     async def _look(
         self, places: KeyPlaces, server: KeyServer, rows: Sequence[Tracked], sweep: Sweep
     ) -> tuple[list[Change], bool]:
-        """Look at copies; also return False when one is absent, and the canary is not there either."""
+        """Look at copies; also return False when one was not proven, and the canary is not what it was either."""
         changes: list[Change] = []
         canary = True
         for host, some in by_host(rows).items():
@@ -125,7 +125,7 @@ class KeyKeeping:
                     await self._tools.turn()
                     looks = await self._looks(at, batch, sweep)
                     changes += looks
-                    canary = canary and (at.canary or all(after.presence is not Presence.UNKNOWN for _, after in looks))
+                    canary = canary and (at.canary or all(after.presence is Presence.PRESENT for _, after in looks))
         return changes, canary
 
     async def _looks(self, at: Visit, rows: Sequence[Tracked], sweep: Sweep) -> list[Change]:
@@ -154,6 +154,7 @@ class KeyKeeping:
         hidden: bool,
     ) -> None:
         """At the end: what was lost is missing, unless that is too much; and what is announced."""
+        holding.check(tx)
         found = []
         if hidden:
             found.append(of_server(tx, self._tools, events.CANARY_HIDDEN, places, server))

@@ -107,10 +107,13 @@ async def visit(
 ) -> AsyncIterator[Visit]:
     """Have a session on a server, or on one of its secondaries, its canary looked for first. Raises KeyServerFault.
 
-    A host that is no secondary any more is looked at through its primary. ``profile`` is that of a detached server.
+    A secondary that is none any more, or that failed lately, is looked at through its primary: they are one domain.
+    ``profile`` is that of a detached server.
     """
     profile = profile or places.profiles.get(server.uuid)
     reach = reach_of(tools, places, server, host)
+    if host and tools.objects.slow_or_dead(reach):
+        reach = reach_of(tools, places, server, "")
     try:
         digest_key = tools.reacher.digest_key(places)
     except UNUSABLE:

@@ -62,13 +62,16 @@ class UnclaimedScan:
         A server that cannot be asked keeps its list. Raises StoreError, LeaseLost.
         """
         places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
-        for server in places.servers if places else ():
+        if places is None:
+            return
+        await self._tools.store.write(lambda tx: _forget_removed(tx, holding, places))
+        for server in places.servers:
             try:
-                found = await self._scanned(places, server) if places else None
+                found = await self._scanned(places, server)
             except KeyServerFault as fault:
                 log.info("objects are not listed", address=str(server.address), why=fault.reason)
                 continue
-            if places is not None and found is not None:
+            if found is not None:
                 await self._tools.store.write(lambda tx: self._store(tx, holding, places, server, found))  # noqa: B023
 
     async def _scanned(self, places: KeyPlaces, server: KeyServer) -> list[_Found] | None:
@@ -129,6 +132,14 @@ def _listed(tx: Transaction, places: KeyPlaces, server: KeyServer) -> set[str]:
             there = [copy for copy in copies if copy.presence is not Presence.DESTROYED]
             known |= {id_ for copy in there for id_ in (*copy.unique_identifiers, copy.descriptor)}
     return known
+
+
+def _forget_removed(tx: Transaction, holding: Holding, places: KeyPlaces) -> None:
+    """Take what was found on servers from the list that are no servers of the key manager any more."""
+    holding.check(tx)
+    for each in tx.unclaimed(places.key_manager.uuid):
+        if places.server(each.key_server) is None:
+            tx.delete_unclaimed(each.key_server, [each.unique_identifier])
 
 
 def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Found:
