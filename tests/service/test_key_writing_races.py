@@ -261,6 +261,7 @@ async def test_a_stop_in_the_middle(key_world: KeyWorld, begin: Begin, count: in
     """It ends the waiting: the key is committed when there are enough copies by now, else aborted with 503."""
     creation, key = await begin(count)
     await until(lambda: creation.copies_read() == count - 1)
+    creation.node.writer.stop()
     await creation.node.writer.close()
     assert creation.task.done()
     ended = await creation.ended()
