@@ -12,17 +12,25 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import object_name
 from keystead.kmip.enums import Operation, ResultReason
+from keystead.kmip.profiles import PROFILES, Offset
+from keystead.kmip.responder import Responder
 from keystead.kmip.testing import held as held_up
 from keystead.kmip.testing import silence
 from keystead.service import key_attempts
+from keystead.service.key_looking import visit
+from keystead.service.key_places import Reacher
+from keystead.service.key_settling import KeySettling
 from keystead.service.leases import LeaseLost
-from tests.service.keepers import PAIRS, Keeping, keeping, of_kind
-from tests.service.keyworlds import KeyWorld, held
+from tests.service.keepers import PAIRS, Keeping, again, keeping, of_kind
+from tests.service.keyworlds import KeyWorld, asked, held, places_in
 from tests.service.learning import on_sqlite
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Copy, Key
+    from keystead.core.secret import Secret
+    from keystead.service.key_places import KeyPlaces
     from keystead.service.ports import Transaction
+    from tests.peers.groups import Group
 
 PRESENT, SENT, MISSING, DIFFERENT, UNKNOWN = (
     Presence.PRESENT,
@@ -250,3 +258,98 @@ async def test_a_key_manager_that_is_gone_has_nothing_to_settle(key_world: KeyWo
     assert await kept.settle() == 0
     async with kept.lease() as holding:
         assert await kept.settling.settle(holding, "gone") == 0
+
+
+@on_sqlite
+async def test_copies_in_doubt_on_kinds_of_objects(key_world: KeyWorld) -> None:
+    """An object that was destroyed is absent, one under our identifier that is another's too; half a pair is none."""
+    kinds = [of_kind("destroyed objects are kept"), of_kind("plain"), of_kind(PAIRS)]
+    servers = await key_world.start(3, kinds)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    other = await kept.node.create(kept.manager, "another")
+    copies = await key_world.copies(key.uuid)
+    theirs = (await key_world.copies(other.uuid))[1].unique_identifiers[0]
+    places = await key_world.store.read(lambda tx: places_in(tx, kept.manager))
+    async with visit(kept.tools, places, places.servers[0]) as at:
+        await at.session.revoke(copies[0].unique_identifiers[0])
+        await at.session.destroy(copies[0].unique_identifiers[0])
+    objects = servers[1].responder.store.objects
+    objects[copies[1].unique_identifiers[0]] = objects.pop(theirs)
+    servers[2].responder.store.forget(copies[2].unique_identifiers[1])
+    await put(key_world, *(replace(copy, presence=UNKNOWN, proven=None) for copy in copies))
+    key_world.clock.advance(key_attempts.EXPIRES.total_seconds() + 1)
+    await kept.settle()
+    assert [copy.presence for copy in await key_world.copies(key.uuid)] == [MISSING, MISSING, MISSING]
+
+
+@on_sqlite
+async def test_a_server_whose_list_is_cut_short_says_nothing(key_world: KeyWorld) -> None:
+    """What Locate does not name may be there; nor is it looked for by name where that asks about every object."""
+    profile = replace(PROFILES["locate returns everything"], page_limit=2, offset_items=Offset.REFUSED)
+    servers = await key_world.start(2, [Responder(profile=profile), of_kind("locate returns everything")])
+    kept = await keeping(key_world, *servers)
+    for number in range(3):
+        await kept.node.create(kept.manager, f"key {number}")
+    key = await kept.node.create(kept.manager)
+    copies = await key_world.copies(key.uuid)
+    for server, copy in zip(servers, copies, strict=True):
+        server.responder.store.forget(copy.unique_identifiers[0])
+    blank = replace(copies[0], unique_identifiers=())
+    await put(key_world, *(replace(copy, presence=UNKNOWN, proven=None) for copy in (blank, copies[1])))
+    key_world.clock.advance(key_attempts.EXPIRES.total_seconds() + 1)
+    before = asked(servers[1]).count("LOCATE")
+    await kept.settle()
+    assert [copy.presence for copy in await key_world.copies(key.uuid)] == [UNKNOWN, MISSING]
+    assert asked(servers[1]).count("LOCATE") == before
+
+
+@on_sqlite
+@pytest.mark.parametrize("lost", ["certificate", "digest key"])
+async def test_without_our_own_secrets_nothing_is_concluded(key_world: KeyWorld, lost: str) -> None:
+    """A certificate that is gone, or a digest key that is not there, is no fault of a server's."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    key = await kept.node.create(kept.manager)
+    copies = await unsettled(key_world, key)
+    manager = await key_world.store.read(lambda tx: tx.key_manager(kept.manager))
+    assert manager is not None
+    if lost == "certificate":
+        gone = replace(manager, client_certificate="gone")
+        await key_world.store.write(lambda tx: tx.change_key_manager(gone))
+    else:
+        kept.settling = KeySettling(replace(kept.tools, reacher=Unsealed(kept.tools.reacher)))
+    await kept.settle()
+    assert list(await key_world.copies(key.uuid)) == copies
+    assert (await kept.fill()).copied == 0
+
+
+class Unsealed(Reacher):
+    """Reaches servers, and has lost what digests are made with."""
+
+    def __init__(self, reacher: Reacher) -> None:
+        super().__init__(reacher._prover, reacher._sealer)
+
+    def digest_key(self, places: KeyPlaces) -> Secret:
+        """There is none."""
+        return super().digest_key(replace(places, sealed_digest_key=None))
+
+
+# --- real servers ---
+
+
+@on_sqlite
+async def test_a_server_that_was_paused_while_a_key_was_created(key_world: KeyWorld, pykmip_group: Group) -> None:
+    """What it does with the Register when it goes on is found out; then it has exactly one copy, proven."""
+    primaries = pykmip_group.primaries[:3]
+    kept = await keeping(key_world, *[server.address for server in primaries])
+    before = len(primaries[0].objects())
+    await asyncio.to_thread(primaries[0].pause)
+    key = await kept.node.create(kept.manager)
+    await asyncio.to_thread(primaries[0].resume)
+    key_world.clock.advance(key_attempts.EXPIRES.total_seconds() + 1)
+    await again(kept, end=False)
+    await kept.settle()
+    await kept.fill()
+    proven = {copy.key_server for copy in await key_world.copies(key.uuid) if copy.presence is PRESENT}
+    assert proven == {server.uuid for server in await key_world.servers(kept.manager)}
+    assert len(primaries[0].objects()) == before + 1
