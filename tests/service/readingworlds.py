@@ -86,7 +86,7 @@ async def reading(
     spool = ReadSpool(world.home.data / "reads.spool", world.home.keyring.mac)
     audit = ReadAudit(node.store, node.audit, spool, world.clock, fail_closed=fail_closed)
     await audit.start()
-    reader = KeyReader(node.store, fetcher, cache, audit, world.clock)
+    reader = KeyReader(node.store, fetcher, cache, audit)
     restorer = KeyRestorer(node.store, node.objects, fetcher, cache, node.audit, node.uuid)
     try:
         yield ReadingNode(node, cache, fetcher, audit, reader, restorer)

@@ -15,7 +15,7 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import KeyState, KeyType
 from keystead.kmip.enums import Operation
 from keystead.kmip.testing import held, silence
-from keystead.service import key_reading as module
+from keystead.service import read_audit as module
 from keystead.service.ports import StoreError
 from tests.service.keyworlds import KeyWorld, asked
 from tests.service.readingworlds import MATERIAL, READER, ReadingNode, reader_of, reading
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Key
     from keystead.service.context import Call
+    from keystead.service.key_reading import KeyReader
     from keystead.store import SqlStore
 
 GET = Operation.GET
@@ -313,3 +314,39 @@ async def test_a_node_that_stops_ends_its_fetches_and_forgets(key_world: KeyWorl
     assert raised.value.kind is errors.SHUTTING_DOWN
     assert (await refused(node, waiting)).kind is errors.SHUTTING_DOWN
     assert len(node.cache) == 0
+
+
+@on_sqlite
+async def test_a_key_that_keeps_changing_is_not_read(
+    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time it is begun anew, and not recorded; then the caller is told to come again."""
+    (server,) = await key_world.start(1)
+    key = await node.create(await key_world.key_manager(server))
+    rows = type(node.reader)._row
+
+    async def changing(reader: KeyReader, call: Call, key_manager: str, key_id: str) -> Key:
+        row = await rows(reader, call, key_manager, key_id)
+        await change(key_world, key, KeyState.RETIRED)
+        await change(key_world, key, KeyState.COMMITTED)
+        return row
+
+    monkeypatch.setattr(type(node.reader), "_row", changing)
+    error = await refused(node, key)
+    assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
+    assert await retrieved(key_world, node) == []
+
+
+@on_sqlite
+async def test_a_key_that_now_is_another_svms(key_world: KeyWorld, node: ReadingNode) -> None:
+    """Whoever could read it from memory cannot any more; who can now reads it anew."""
+    (server,) = await key_world.start(1)
+    manager = await key_world.key_manager(server, of_cluster=True)
+    was, now = await key_world.home.svm(), await key_world.home.svm()
+    key = await node.create(manager, "a key", svm=was)
+    await node.read(key, reader_of(was))
+    with key_world.store.database.writer.begin() as connection:
+        moved = text("UPDATE keys SET svm_uuid = :svm, owner = :svm WHERE uuid = :key")
+        connection.execute(moved, {"svm": now.uuid, "key": key.uuid})
+    assert (await refused(node, key, reader_of(was))).kind is errors.ENTRY_NOT_FOUND
+    assert await node.read(key, reader_of(now)) == MATERIAL

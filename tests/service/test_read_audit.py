@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,8 @@ import structlog
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
-from keystead.core.model import Role, Svm
+from keystead.core.keys.model import KeyState
+from keystead.core.model import Role
 from keystead.service import read_audit as module
 from keystead.service.audit import AuditLog, begin, verify
 from keystead.service.context import Call, Caller
@@ -18,16 +20,17 @@ from keystead.service.ports import StoreError
 from keystead.service.read_audit import ReadAudit
 from keystead.service.read_spool import ReadSpool
 from tests.service.worlds import KEYRING, HandClock
+from tests.store import keys, samples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
     from typing import Any
 
+    from keystead.core.keys.model import Key
     from keystead.store import SqlStore
 
 NODE = "node-1"
-SVM = Svm("svm-1", "svm1")
 CALL = Call(Caller("reader", Role.KEY_READER, "192.0.2.1"), "POST", "/api/security/key-managers/km/retrieve")
 
 
@@ -42,9 +45,17 @@ class Reads:
         self.spool = ReadSpool(folder / "reads.spool", KEYRING.mac)
         self.audit = ReadAudit(store, self.log, self.spool, self.clock, fail_closed=fail_closed)
 
-    async def read(self, *keys: str) -> None:
-        """Read keys at once."""
-        await asyncio.gather(*(self.audit.keep(CALL, f"retrieval of key {key}", SVM) for key in keys))
+    async def read(self, *names: str) -> None:
+        """Read keys at once; those that there are not yet are made."""
+        keys = [await self.key(name) for name in names]
+        assert all(await asyncio.gather(*(self.audit.keep(CALL, key) for key in keys)))
+
+    async def key(self, name: str) -> Key:
+        """The committed key of this name."""
+        key = keys.key(name, key_id=name, svm=samples.SVM, state=KeyState.COMMITTED)
+        if await self.store.read(lambda tx: tx.key(name)) is None:
+            await self.store.write(lambda tx: tx.add_key(key))
+        return key
 
     def lose_database(self) -> None:
         """From now on the chain can neither be read nor written."""
@@ -78,6 +89,7 @@ class Reads:
 async def reads(store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reads]:
     """As they are on a node that has just been started."""
     monkeypatch.setattr(module, "AWAY_S", 0.05)
+    await store.write(samples.fill)
     await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
     reads = Reads(store, tmp_path)
     await reads.audit.start()
@@ -97,17 +109,29 @@ async def test_a_read_is_in_the_chain_when_it_is_answered(reads: Reads) -> None:
 async def test_reads_that_come_together_are_few_commits(reads: Reads) -> None:
     """The first goes alone; all that come meanwhile go together, in their order."""
     commits: list[object] = []
+    names = [str(number) for number in range(100)]
+    found = [await reads.key(name) for name in names]
     event.listen(reads.store.database.writer, "commit", commits.append)
-    keys = [str(number) for number in range(100)]
-    await reads.read(*keys)
-    assert await reads.recorded() == keys
+    assert all(await asyncio.gather(*(reads.audit.keep(CALL, key) for key in found)))
+    assert await reads.recorded() == names
     assert len(commits) <= 2
+
+
+async def test_a_read_of_a_key_that_has_changed_is_not_recorded(reads: Reads) -> None:
+    """Nor one of a key that is gone; those beside it are."""
+    one, two = await reads.key("one"), await reads.key("two")
+    gone = replace(one, key_id="gone")
+    await reads.store.write(lambda tx: tx.change_key(replace(one, version=2), KeyState.COMMITTED))
+    said = await asyncio.gather(*(reads.audit.keep(CALL, key) for key in (one, two, gone)))
+    assert said == [False, True, False]
+    assert not await reads.audit.keep(CALL, one)
+    assert await reads.recorded() == ["two"]
+    assert await reads.audit.keep(CALL, replace(one, version=2))
 
 
 async def test_a_read_whose_caller_went_away_is_recorded_all_the_same(reads: Reads) -> None:
     """It may have been answered."""
-    task = asyncio.ensure_future(reads.audit.keep(CALL, "retrieval of key one", SVM))
-    task.cancel()
+    asyncio.ensure_future(reads.audit.keep(CALL, await reads.key("one"))).cancel()
     await reads.read("two")
     assert await reads.recorded() == ["one", "two"]
 
@@ -142,6 +166,7 @@ async def test_a_commit_of_which_nobody_knows_is_in_the_chain_once(reads: Reads,
             raw.execute("ROLLBACK")
         raise DBAPIError("COMMIT", None, Exception("cut"), connection_invalidated=True)
 
+    await reads.key("one")
     event.listen(reads.store.database.writer, "commit", breaks)
     await reads.read("one")
     assert reads.spool.waiting()
@@ -156,7 +181,7 @@ async def test_a_merge_that_breaks_off_is_begun_again(reads: Reads, monkeypatch:
     monkeypatch.setattr(module, "TOGETHER", 2)
     reads.lose_database()
     await reads.read(*"abcde")
-    commits = []
+    commits: list[object] = []
 
     def fails(connection: Any) -> None:
         commits.append(connection)
@@ -197,6 +222,7 @@ async def test_a_slow_database_is_not_waited_for(reads: Reads, monkeypatch: pyte
     def hold(_: object) -> None:
         asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
 
+    await reads.key("one")
     holders = [asyncio.create_task(reads.store.write(hold)) for _ in range(reads.store.database.writers)]
     await asyncio.sleep(0)
     await reads.read("one")
@@ -209,6 +235,7 @@ async def test_a_slow_database_is_not_waited_for(reads: Reads, monkeypatch: pyte
 
 async def test_a_node_that_fails_closed_answers_no_read_without_the_database(store: SqlStore, tmp_path: Path) -> None:
     """Nothing is spooled; it asks again at once."""
+    await store.write(samples.fill)
     await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
     reads = Reads(store, tmp_path, fail_closed=True)
     await reads.audit.start()
@@ -297,10 +324,10 @@ async def test_no_read_is_recorded_after_the_end(reads: Reads) -> None:
 
 async def test_a_failure_that_nobody_waits_for_is_no_fault(store: SqlStore, tmp_path: Path) -> None:
     """The read itself failed before."""
+    await store.write(samples.fill)
     reads = Reads(store, tmp_path, fail_closed=True)
     await reads.audit.start()
     reads.lose_database()
-    kept = reads.audit.keep(CALL, "retrieval of key one", SVM)
-    del kept
+    reads.audit.keep(CALL, await reads.key("one"))
     await reads.audit.close()
     reads._execute("ALTER TABLE lost RENAME TO audit_heads")

@@ -401,3 +401,12 @@ async def test_a_server_with_copies_may_go(filled: SqlStore) -> None:
     await filled.write(lambda tx: put(tx, [key()], [attempt()], [copy(server=uuid)]))
     await filled.write(lambda tx: tx.delete_key_server(uuid))
     assert await filled.read(lambda tx: tx.copies(["key-1"])) == (copy(server=uuid),)
+
+
+async def test_where_keys_stand(filled: SqlStore) -> None:
+    """By key id, those that exist: exactly what their rows say."""
+    stored = [key(), key("key-2", svm=None, state=KeyState.COMMITTED, version=4)]
+    await filled.write(lambda tx: put(tx, stored))
+    found = await filled.read(lambda tx: tx.key_standings(["id of key-1", "id of key-2", "nobody"]))
+    assert found == {each.key_id: each.standing for each in stored}
+    assert found["id of key-2"] == (4, KeyState.COMMITTED, None)

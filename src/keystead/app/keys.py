@@ -25,6 +25,7 @@ from keystead.service.key_looking import Tools
 from keystead.service.key_places import Reacher
 from keystead.service.key_proving import KeyProver
 from keystead.service.key_reading import KeyReader
+from keystead.service.key_replicating import KeyReplicator
 from keystead.service.key_reports import KeyReports
 from keystead.service.key_restoring import KeyRestorer
 from keystead.service.key_rounds import KeyRounds, Parts
@@ -76,7 +77,7 @@ class KeyWork:
     keys: Keys
     writer: KeyWriter
     ending: KeyEnding
-    keeping: KeyKeeping
+    replicator: KeyReplicator
     reads: ReadAudit
     reader: KeyReader
     restorer: KeyRestorer
@@ -124,7 +125,7 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     fetcher = Fetcher(store, objects, reacher, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
     reads = ReadAudit(store, audit, spool, clock, fail_closed=settings.fail_closed)
-    reader = KeyReader(store, fetcher, cache, reads, clock)
+    reader = KeyReader(store, fetcher, cache, reads)
     reports = KeyReports(store, world.signer, clock, node)
     keeper = Keeper(KeyRounds(tools, Leases(store, clock, node), parts), world.metrics)
     return KeyWork(
@@ -135,7 +136,7 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
         keys=Keys(store, reader.held, node),
         writer=writer,
         ending=KeyEnding(store, audit, clock, timedelta(days=settings.key_recovery_days)),
-        keeping=keeping,
+        replicator=KeyReplicator(store, learner, keeping),
         reads=reads,
         reader=reader,
         restorer=KeyRestorer(store, objects, fetcher, cache, audit, node),

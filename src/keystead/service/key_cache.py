@@ -33,25 +33,25 @@ class KeyCache:
         return len(self._entries)
 
     def get(self, key: Key) -> Secret | None:
-        """The material of a key whose row is this, just read; what was kept of another version is dropped."""
+        """The material of a key whose row is this; what was kept of it as it was earlier is dropped."""
         entry = self._entries.get(key.key_id)
         if entry is None:
             return None
-        if (entry.key.version, entry.key.state) != (key.version, key.state):
+        if entry.key.standing != key.standing:
             self.drop(key.key_id)
             return None
         self._entries.move_to_end(key.key_id)
         return Secret(bytes(entry.material))
 
     def last_known(self, key_manager: str, key_id: str) -> Key | None:
-        """A kept key's row as it was read last: for when the database cannot be asked."""
+        """A kept key's row as it was read last; it may be another one by now."""
         entry = self._entries.get(key_id)
         return entry.key if entry is not None and entry.key.key_manager == key_manager else None
 
     def holds(self, key: Key) -> bool:
         """Whether the material of this version of a key is here; this is no reading of it."""
         entry = self._entries.get(key.key_id)
-        return entry is not None and (entry.key.version, entry.key.state) == (key.version, key.state)
+        return entry is not None and entry.key.standing == key.standing
 
     def put(self, key: Key, material: Secret) -> None:
         """Keep material that agreed with the key's digest, unless a later version of the key is here."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Lease,
         Receipt,
         ServerProfile,
+        Standing,
         Unclaimed,
     )
     from keystead.core.keys.report import KeyReport
@@ -46,6 +47,10 @@ class KeyRows(Protocol):
     ) -> Key | None: ...
     def keys(self, uuids: Collection[str]) -> tuple[Key, ...]:
         """Return those that exist, by uuid."""
+        ...
+
+    def key_standings(self, key_ids: Collection[str]) -> Mapping[str, Standing]:
+        """Return where keys stand, by key id; those that do not exist are left out."""
         ...
 
     def key_named(self, key_manager: str, name: str) -> Key | None:

@@ -1,10 +1,9 @@
 """Read a key: from this node's memory, else from the key servers; recorded durably before the material leaves.
 
-The record is written while key servers are asked; of a read that fails it is followed by that of the failure.
-
-The key's row is read each time, so that a key that was retired, or changed, is not read from memory. While the database
-is away, keys in memory are read by what was known of them last, unless the node fails closed. Whose key it is decides
-who may read it: the key of another SVM answers as one that does not exist.
+The record is written while key servers are asked; of a read that fails it is followed by that of the failure. The
+transaction that writes it compares the key's row, so that a key that was retired, or changed, is not read from memory.
+While the database is away, keys in memory are read by what was known of them last, unless the node fails closed. Whose
+key it is decides who may read it: the key of another SVM answers as one that does not exist.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
-
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import KeyState, KeyType
 from keystead.core.keys.reading import Explanation, check_readable
-from keystead.service.ports import StoreError
 from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
@@ -28,16 +24,11 @@ if TYPE_CHECKING:
     from keystead.service.context import Call
     from keystead.service.key_cache import KeyCache
     from keystead.service.key_fetching import Fetched, Fetcher
-    from keystead.service.ports import Clock, Store
+    from keystead.service.ports import Store
     from keystead.service.read_audit import ReadAudit
 
-log = structlog.get_logger(__name__)
-
-PATIENCE_S = 1.0
-"""How long the row of a key that is in memory is waited for."""
-
-AWAY_S = 1.0
-"""How long a database that failed is not asked about keys in memory."""
+TRIES = 3
+"""How often a read begins anew because the key changed meanwhile."""
 
 RETRY_AFTER_S = 5
 
@@ -54,14 +45,12 @@ class Retrieved:
 class KeyReader:
     """Reads keys on one node."""
 
-    def __init__(self, store: Store, fetcher: Fetcher, cache: KeyCache, audit: ReadAudit, clock: Clock) -> None:
+    def __init__(self, store: Store, fetcher: Fetcher, cache: KeyCache, audit: ReadAudit) -> None:
         self._store = store
         self._fetcher = fetcher
         self._cache = cache
         self._audit = audit
-        self._clock = clock
         self._fetching: dict[tuple[str, int], asyncio.Task[Fetched]] = {}
-        self._away_until = 0.0
         self._closed = False
 
     async def retrieve(
@@ -72,19 +61,16 @@ class KeyReader:
         4 (404): there is no such key of this type for this call; 262185: it is retired; 65536855, 65536083: no server
         has it.
         """
-        key = await self._readable(call, key_manager, key_id)
-        if key.key_type is not key_type:
-            raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
-        with concerning(key.svm):
-            kept = self._audit.keep(call, f"retrieval of key {key.key_id}", key.svm)
-            material = self._cache.get(key)
-            explanation = Explanation(cached=True)
-            if material is None:
-                fetched = await self._fetched(call, key)
-                material = fetched.material
-                explanation = Explanation(cached=False, tried=fetched.tried)
-            await kept
-        return Retrieved(key, material, explanation if explain and call.caller.svm is None else None)
+        key = self._remembered(call, key_manager, key_id) or await self._row(call, key_manager, key_id)
+        for _ in range(TRIES):
+            if key.key_type is not key_type:
+                raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+            with concerning(key.svm):
+                found = await self._read(call, key, explain=explain and call.caller.svm is None)
+            if found is not None:
+                return found
+            key = await self._row(call, key_manager, key_id)
+        raise OntapError(errors.TOO_BUSY, retry_after=RETRY_AFTER_S)
 
     def held(self, key: Key) -> bool:
         """Whether this node can read a key without asking a key server."""
@@ -106,28 +92,28 @@ class KeyReader:
 
     # --- which key ---
 
-    async def _readable(self, call: Call, key_manager: str, key_id: str) -> Key:
-        """The key's row, as it is now; as it was last while the database is away, of a key in memory."""
-        known = None if self._audit.fail_closed else self._cache.last_known(key_manager, key_id)
-        if known is None or not call.sees(known.svm):
-            return check_readable(await self._row(call, key_manager, key_id))
-        if self._clock.monotonic() < self._away_until:
-            return known
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return check_readable(await self._row(call, key_manager, key_id))
-        except (StoreError, TimeoutError) as failure:
-            self._away_until = self._clock.monotonic() + AWAY_S
-            log.warning("keys in memory are read without their rows", why=str(failure) or "the database is slow")
-            return known
+    def _remembered(self, call: Call, key_manager: str, key_id: str) -> Key | None:
+        """A key in memory as its row was last; whether it still is so is found out when the read is recorded."""
+        known = self._cache.last_known(key_manager, key_id)
+        return known if known is not None and call.sees(known.svm) else None
 
-    async def _row(self, call: Call, key_manager: str, key_id: str) -> Key | None:
+    async def _row(self, call: Call, key_manager: str, key_id: str) -> Key:
+        """The key as its row is now; what may not be read is forgotten."""
         key = await self._store.glance(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
         if key is not None and key.state is not KeyState.COMMITTED:
             self.forget(key)
-        return key
+        return check_readable(key)
 
     # --- its material ---
+
+    async def _read(self, call: Call, key: Key, *, explain: bool) -> Retrieved | None:
+        """Read a key and record it; None when it turned out that the key is not what it was."""
+        kept = self._audit.keep(call, key)
+        material, explanation = self._cache.get(key), Explanation(cached=True)
+        if material is None:
+            fetched = await self._fetched(call, key)
+            material, explanation = fetched.material, Explanation(cached=False, tried=fetched.tried)
+        return Retrieved(key, material, explanation if explain else None) if await kept else None
 
     async def _fetched(self, call: Call, key: Key) -> Fetched:
         """Fetch a key, or wait for those who do. A caller that goes away ends it for nobody else."""

@@ -1,7 +1,8 @@
 """Audit records of reads of key material: each is durable before the material leaves.
 
-Reads that come together are one commit. While the database is away their records go to the node's spool instead, and
-into the audit chain when it is back, each exactly once: every record names its read, and the chain is searched for
+Reads that come together are one transaction, which also compares the rows of their keys with what the reads go by, so
+that nothing is read of a key that has changed. While the database is away the records go to the node's spool instead,
+and into the audit chain when it is back, each exactly once: every record names its read, and the chain is searched for
 those of the spool, since nobody knows of a commit that broke whether it happened.
 """
 
@@ -21,7 +22,8 @@ from keystead.service.read_spool import Spooled
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from keystead.core.model import AuditRecord, Svm
+    from keystead.core.keys.model import Key
+    from keystead.core.model import AuditRecord
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports import Clock, Store, Transaction
@@ -45,8 +47,9 @@ class _Waiting(NamedTuple):
     """A record whose read waits."""
 
     id: str
+    key: Key
     record: AuditRecord
-    kept: asyncio.Future[None]
+    kept: asyncio.Future[bool]
 
 
 class ReadAudit:
@@ -55,7 +58,7 @@ class ReadAudit:
     def __init__(
         self, store: Store, audit: AuditLog, spool: ReadSpool, clock: Clock, *, fail_closed: bool = False
     ) -> None:
-        self.fail_closed = fail_closed
+        self._fail_closed = fail_closed
         self._store = store
         self._audit = audit
         self._spool = spool
@@ -76,18 +79,19 @@ class ReadAudit:
         self._spooled = await asyncio.to_thread(self._spool.waiting)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    def keep(self, call: Call, message: str, svm: Svm | None) -> Awaitable[None]:
+    def keep(self, call: Call, key: Key) -> Awaitable[bool]:
         """Record a read. What is returned is done when the record is durable; with StoreError, it must not be answered.
 
-        The record is written whether or not anybody waits for it. Raises StoreError once this is closed.
+        It says whether the key is as it was; a read of one that has changed is neither recorded nor to be answered. The
+        record is written whether or not anybody waits for it. Raises StoreError once this is closed.
         """
         if self._closing:
             raise StoreError("reads are not recorded any more")
         id_ = secrets.token_hex(8)
-        record = self._audit.success(call, f"{message}, read {id_}", svm=svm)
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        record = self._audit.success(call, f"retrieval of key {key.key_id}, read {id_}", svm=key.svm)
+        kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         kept.add_done_callback(_look_at)
-        self._waiting.append(_Waiting(id_, record, kept))
+        self._waiting.append(_Waiting(id_, key, record, kept))
         self._wake.set()
         return kept
 
@@ -123,40 +127,46 @@ class ReadAudit:
     async def _keep_waiting(self) -> None:
         """Keep a group's records, or say to its reads why that failed."""
         group, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-        failure: StoreError | None = None
         try:
-            await self._keep(group)
+            outcomes: Sequence[bool | StoreError] = await self._keep(group)
         except StoreError as error:
-            failure = error
+            outcomes = [error] * len(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, reads must neither hang nor be answered
             log.error("reads not recorded", why=type(error).__name__)  # noqa: TRY400 - its text may quote anything
-            failure = StoreError("the audit record cannot be written")
-        for each in group:
+            outcomes = [StoreError("the audit record cannot be written")] * len(group)
+        for each, outcome in zip(group, outcomes, strict=True):
             if each.kept.done():  # its caller went away
                 continue
-            if failure is None:
-                each.kept.set_result(None)
+            if isinstance(outcome, StoreError):
+                each.kept.set_exception(outcome)
             else:
-                each.kept.set_exception(failure)
+                each.kept.set_result(outcome)
 
-    async def _keep(self, group: Sequence[_Waiting]) -> None:
-        if self.fail_closed or not self._away:
+    async def _keep(self, group: Sequence[_Waiting]) -> list[bool]:
+        """Keep records of keys that are as they were, and say which are; in the spool, all are taken to be."""
+        if self._fail_closed or not self._away:
             try:
                 async with asyncio.timeout(PATIENCE_S):
-                    records = [each.record for each in group]
-                    self._after = await self._store.write(lambda tx: self._audit.append(tx, *records))
+                    unchanged, self._after = await self._store.write(lambda tx: self._compare_and_append(tx, group))
             except (StoreError, TimeoutError) as error:
                 self._database_failed(error)
-                if self.fail_closed:
+                if self._fail_closed:
                     raise StoreError("the audit record of a read is not in the database") from None
             else:
-                return
+                return unchanged
         spooled = [Spooled(each.id, self._after, each.record) for each in group]
         self._spooled = True
         try:
             await asyncio.to_thread(self._spool.append, spooled)
         except OSError as error:
             raise StoreError(f"neither the database nor the spool takes audit records: {error.strerror}") from None
+        return [True] * len(group)
+
+    def _compare_and_append(self, tx: Transaction, group: Sequence[_Waiting]) -> tuple[list[bool], int]:
+        now = tx.key_standings({each.key.key_id for each in group})
+        unchanged = [now.get(each.key.key_id) == each.key.standing for each in group]
+        records = [each.record for each, same in zip(group, unchanged, strict=True) if same]
+        return unchanged, self._audit.append(tx, *records) if records else self._after
 
     def _database_failed(self, error: Exception) -> None:
         """Leave the database alone for a while; what is merged then is compared with the chain anew."""
@@ -199,7 +209,7 @@ class ReadAudit:
         return known, self._audit.append(tx, *fresh) if fresh else last
 
 
-def _look_at(kept: asyncio.Future[None]) -> None:
+def _look_at(kept: asyncio.Future[bool]) -> None:
     """Look at how it ended: who has failed otherwise does not."""
     if not kept.cancelled():
         kept.exception()

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from keystead.core.keys.model import HOLD_NAMES, Attempt, AttemptState, Copy, KeyState, Presence, Purpose, Receipt
+from keystead.core.keys.model import (
+    HOLD_NAMES,
+    Attempt,
+    AttemptState,
+    Copy,
+    KeyState,
+    Presence,
+    Purpose,
+    Receipt,
+    Standing,
+)
 from keystead.store import tables
 from keystead.store.kinds import KEY
 from keystead.store.statements import Parameters, Statements, columns_of, locking, owner_of
@@ -30,6 +40,9 @@ _LOCK_KEY = locking(tables.keys)
 _KEY = KEY.where(uuid="u")
 _KEY_BY_ID = KEY.within(key_manager="k", key_id="i")
 _KEYS = KEY.everything.where(_keys.uuid.in_(bindparam("us", expanding=True))).order_by(None).order_by(_keys.uuid)
+_STANDINGS = select(_keys.key_id, _keys.version, _keys.state, _keys.svm_uuid).where(
+    _keys.key_id.in_(bindparam("ids", expanding=True))
+)
 _KEY_NAMED = KEY.where(key_manager="k", name="n").where(_keys.state.in_([state.value for state in HOLD_NAMES]))
 _AMONG_STATES = _keys.state.in_(bindparam("states", expanding=True))
 _KEYS_IN = (
@@ -156,6 +169,15 @@ class KeyRows(Statements):
 
     def keys(self, uuids: Collection[str]) -> tuple[Key, ...]:
         return self.values_of(KEY, _KEYS, {"us": list(uuids)})
+
+    def key_standings(self, key_ids: Collection[str]) -> Mapping[str, Standing]:
+        return dict(
+            self.all(
+                _STANDINGS,
+                {"ids": list(key_ids)},
+                lambda row: (row.key_id, Standing(row.version, KeyState(row.state), row.svm_uuid)),
+            )
+        )
 
     def key_named(self, key_manager: str, name: str) -> Key | None:
         return self.value_of(KEY, _KEY_NAMED, {"k": key_manager, "n": name})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,6 +69,19 @@ class Key:
     committed: datetime | None = None
     retired: datetime | None = None
     purge_after: datetime | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """What makes cached material stale when it changes."""
+        return Standing(self.version, self.state, self.svm.uuid if self.svm else None)
+
+
+class Standing(NamedTuple):
+    """Whether, and for whom, a key is readable: its version, its state and its SVM's uuid."""
+
+    version: int
+    state: KeyState
+    svm: str | None
 
 
 class AttemptState(StrEnum):
