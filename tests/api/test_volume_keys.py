@@ -26,17 +26,18 @@ from keystead.core.keys.names import key_id
 from keystead.core.model import Account, KeyManager, KeyServer, Role, Svm
 from keystead.core.server_address import ServerAddress
 from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.keys import PLAIN, serve_keys
 from tests.peers.asgi import assert_error
 from tests.peers.documented import DocumentedClient
 
 if TYPE_CHECKING:
     from keystead.service.ports import Transaction
     from tests.api.conftest import Api
+    from tests.api.keys import Served
     from tests.peers.fixtures import Pki
     from tests.peers.groups import Group
 
 NOON = datetime(2027, 1, 2, 12, tzinfo=UTC)
-PLAIN = {"accept": "application/json"}
 SERVER = "22222222-2222-4222-8222-222222222222"
 MANAGER = "33333333-3333-4333-8333-333333333333"
 
@@ -216,32 +217,10 @@ async def test_what_is_not_there(world: World) -> None:
 # --- created, on real key servers ---
 
 
-@dataclass
-class Served:
-    """The cluster's key manager on real key servers, and what makes accounts of SVMs."""
-
-    api: Api
-    url: str
-
-    async def vsadmin(self, svm: str) -> DocumentedClient:
-        """An SVM with an administrator."""
-        made = Svm(str(uuid4()), svm)
-
-        def fill(tx: Transaction) -> None:
-            admin = tx.account("admin")
-            assert admin is not None
-            tx.add_svm(made)
-            tx.put_account(Account(f"{svm}-admin", Role.VSADMIN, admin.password_hash, svm=made))
-
-        await self.api.store.write(fill)
-        return DocumentedClient(self.api.admin.app, f"{svm}-admin", PASSWORD)
-
-
 @pytest.fixture
 async def served(api: Api, pki: Pki, pykmip_group: Group) -> Served:
     """Two primaries: each key must be on both."""
-    manager = await api.key_manager(pki, [server.address for server in pykmip_group.primaries[:2]])
-    return Served(api, f"/api/security/key-managers/{manager}/volume-keys")
+    return await serve_keys(api, pki, pykmip_group)
 
 
 async def test_a_key_is_created(served: Served, pykmip_group: Group) -> None:
@@ -320,6 +299,50 @@ async def test_an_svm_creates_keys_in_the_clusters_key_manager(served: Served) -
     assert (await vs2.get(for_vs2.headers["location"])).status == 200
     records = await served.api.audit()
     assert [record.svm for record in records if record.message.startswith("created key 0")] == ["vs1", "vs2"]
+
+
+async def test_a_key_is_retired_and_recovered(served: Served) -> None:
+    """It is shown as retired, with the end of its undo; its name stays taken; PATCH brings it back."""
+    key_id = await served.create("vol1")
+    url = f"{served.url}/{key_id}"
+    assert (await served.api.admin.delete(url)).status == 200
+    retired = await served.shown(key_id)
+    assert retired["state"] == "retired"
+    days = datetime.fromisoformat(retired["purge_time"]) - datetime.fromisoformat(retired["retire_time"])
+    assert days == timedelta(days=7)
+    assert (await served.api.admin.delete(url)).status == 200
+    assert_error(await served.api.admin.post(served.url, {"name": "vol1"}), errors.DUPLICATE_ENTRY, "name")
+    for body, kind in (
+        ({"state": "purged"}, errors.INVALID_FIELD_VALUE),
+        ({"name": "other"}, errors.FIELD_NOT_SETTABLE),
+        ({}, errors.NO_VALUES),
+    ):
+        assert_error(await served.api.admin.patch(url, body), kind, next(iter(body), None))
+    assert (await served.api.admin.patch(url, {"state": "committed"})).status == 200
+    recovered = await served.shown(key_id)
+    assert recovered["state"] == "committed"
+    assert not {"retire_time", "purge_time"} & set(recovered)
+    messages = [record.message for record in await served.api.audit()]
+    assert [message for message in messages if message.endswith(key_id)] == [
+        f"created key {key_id}",
+        f"retired key {key_id}",
+        f"recovered key {key_id}",
+    ]
+
+
+async def test_an_svm_retires_its_own_keys_only(served: Served) -> None:
+    """What is another's, or the cluster's, is missing; a query reaches nothing else either."""
+    vs1 = await served.vsadmin("vs1")
+    await served.svm("vs2")
+    foreign = [await served.create("vol2", svm={"name": "vs2"}), await served.create("vol3")]
+    own = await vs1.post(served.url, {"name": "vol1"})
+    for each in foreign:
+        assert_error(await vs1.delete(f"{served.url}/{each}"), errors.ENTRY_NOT_FOUND, "key_id")
+        answer = await vs1.patch(f"{served.url}/{each}", {"state": "committed"})
+        assert_error(answer, errors.ENTRY_NOT_FOUND, "key_id")
+    assert (await vs1.delete(f"{served.url}?name=*")).body["num_records"] == 1
+    assert [(await served.shown(each))["state"] for each in foreign] == ["committed", "committed"]
+    assert (await vs1.get(own.headers["location"])).body["state"] == "retired"
 
 
 async def test_several_keys_are_created_by_a_job(served: Served) -> None:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from keystead.service.incarnations import Incarnations
     from keystead.service.jobs import Jobs
     from keystead.service.key_ending import KeyEnding
-    from keystead.service.key_keeping import KeyKeeping
     from keystead.service.key_manager_configs import KeyManagerConfigs
     from keystead.service.key_managers import KeyManagers
     from keystead.service.key_proving import KeyProver
     from keystead.service.key_reading import KeyReader
+    from keystead.service.key_replicating import KeyReplicator
     from keystead.service.key_reports import KeyReports
     from keystead.service.key_restoring import KeyRestorer
     from keystead.service.key_servers import KeyServers
@@ -54,8 +54,8 @@ class Services:
     key_servers: KeyServers
     key_stores: KeyStores
     key_ending: KeyEnding
-    key_keeping: KeyKeeping
     key_reader: KeyReader
+    key_replicator: KeyReplicator
     key_restorer: KeyRestorer
     key_survival: KeySurvival
     key_reports: KeyReports

@@ -129,10 +129,9 @@ async def _restore(request: Request, values: dict[str, Any], query: WriteQuery) 
 
 
 async def _replicate(request: Request, _: dict[str, Any], query: WriteQuery) -> Reply:
-    call, uuid = request.call, request.path_uuid()
-    svm = (await request.services.key_servers.state(call, uuid)).key_manager.svm
-    work = request.services.key_keeping.replication(uuid)
-    return job_reply(await request.services.jobs.run(call, work, svm=svm, return_timeout=query.patience), done=DONE)
+    call, jobs = request.call, request.services.jobs
+    work, svm = await request.services.key_replicator.replicate(call, request.path_uuid())
+    return job_reply(await jobs.run(call, work, svm=svm, return_timeout=query.patience), done=DONE)
 
 
 _RESTORE_CODES = (
@@ -150,7 +149,7 @@ PATHS: Paths = {
             _replicate,
             Form.JOB,
             "Bring missing copies of keys to key servers",
-            (errors.TOO_FEW_COPIES, errors.KEY_SERVERS_UNREADABLE),
+            (errors.TOO_FEW_COPIES,),
         )
     },
 }
