@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-BETWEEN: Final = 3.0
-"""How long to rest after a round, of the time that it took: keeping keys must leave the database to calls."""
+BETWEEN: Final = 9.0
+"""How long to rest after a round, of the time that it took: keeping keys leaves most of a CPU and database to calls."""
 
 KEYS_PER_S: Final = 200.0
 """Keys, or batches of them, that key servers are asked about by keeping, at most."""
@@ -121,8 +121,10 @@ class Keeper:
             await self._wait(left_s)
             kicked = self._take_kicked()
             if kicked:
+                began = clock()
                 wanted = [each for each in await self._rounds.kept() if each.key_manager.uuid in kicked]
                 await self._round_of(holding, wanted, None)
+                await asyncio.sleep(BETWEEN * (clock() - began))
 
     async def _round_of(self, holding: Holding, kept: Sequence[Kept], now: float | None) -> None:
         for each in kept:
