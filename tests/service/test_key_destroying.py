@@ -112,16 +112,22 @@ async def test_the_end_on_kinds_of_servers(key_world: KeyWorld, kind: str) -> No
 
 @on_sqlite
 async def test_a_state_that_is_not_told_is_found_out(key_world: KeyWorld) -> None:
-    """When GetAttributes is refused, an object is known by its bytes; refused as Active, it is revoked first."""
+    """When GetAttributes is refused, an object is known by its bytes; refused as Active, it is revoked first.
+
+    What is noted as a descriptor is left alone then: nobody can say what it is.
+    """
     profile = PROFILES["destroy of active is permission denied"]
     servers = await key_world.start(1, [Responder(profile=profile)])
     kept = await keeping(key_world, *servers)
     key = await purged(kept)
     servers[0].responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
     copies = await key_world.copies(key.uuid)
-    await key_world.store.write(lambda tx: tx.put_copies([replace(copies[0], descriptor="none")], new=False))
+    (canary,) = set(servers[0].responder.objects) - set(copies[0].unique_identifiers)
+    await key_world.store.write(lambda tx: tx.put_copies([replace(copies[0], descriptor=canary)], new=False))
     await kept.end()
     assert keys_on(servers[0]) == []
+    assert set(servers[0].responder.objects) == {canary}
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
     actions = {action for _, action in await kept.receipts(key)}
     assert actions == {"revoked", "destroyed"}
 

@@ -17,31 +17,25 @@ import structlog
 from keystead.core.keys.destroying import (
     ABSENT,
     DESTROYED,
-    REVOKED,
-    Step,
     is_absent,
     is_due,
     is_over,
     may_destroy,
     purging,
-    steps,
 )
-from keystead.core.keys.keeping import DESTROYED_STATES, object_names
-from keystead.core.keys.model import IN_USE, AttemptState, KeyState, Presence, Receipt
-from keystead.core.keys.names import ObjectKind, object_name
+from keystead.core.keys.keeping import DESTROYED_STATES
+from keystead.core.keys.model import AttemptState, KeyState, Presence, Receipt
 from keystead.service.key_looking import (
     BATCH,
-    agrees,
     by_host,
-    facts_of,
-    is_named,
     places_of,
     store_changes,
     tracked,
     visit,
 )
 from keystead.service.key_places import incarnation_of
-from keystead.service.key_ports import Fault, KeyServerFault
+from keystead.service.key_ports import KeyServerFault
+from keystead.service.object_ending import descriptors, end_object, facts_if_there, left_by, with_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,14 +45,10 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.service.key_looking import Tools, Tracked, Visit
     from keystead.service.key_places import KeyPlaces
-    from keystead.service.key_ports import ObjectFacts, ObjectSession
     from keystead.service.leases import Holding
     from keystead.service.ports import Transaction
 
 log = structlog.get_logger(__name__)
-
-REVOKE_FIRST: Final = frozenset({Fault.DENIED, Fault.WRONG_STATE, Fault.REFUSED})
-"""Answers to a Destroy that an object may get because it is Active, whatever was said of its State."""
 
 _OVER: Final = frozenset({DESTROYED, ABSENT})
 
@@ -134,26 +124,26 @@ class KeyDestroying:
         """End what an attempt has left on a server, if it may be; what was done is noted whatever comes after it."""
         if not await self._tools.store.write(lambda tx: _permits(tx, holding, row)):
             return
-        ids = row.copy.unique_identifiers or await _located(at.session, row)
-        done: dict[str, list[str]] = {id_: [] for id_ in (*ids, *await _descriptors(at.session, row))}
+        ids = row.copy.unique_identifiers or await left_by(at.session, row)
+        done: dict[str, list[str]] = {id_: [] for id_ in (*await descriptors(at.session, row), *ids)}
         absent = is_absent(row.copy, row.attempt, self._tools.clock.now(), canary=at.canary)
         if not ids and absent:
             done[""] = [ABSENT]
         try:
             for id_ in filter(None, done):
-                facts = await _facts(at.session, id_)
+                facts = await facts_if_there(at.session, id_)
                 if facts is None or facts.state in DESTROYED_STATES:
                     done[id_] += [ABSENT] * (at.canary or facts is not None)
                 else:
-                    await _end_object(holding, at, _with_ids(row, ids), id_, facts, done[id_])
+                    await end_object(holding, at, with_ids(row, ids), id_, facts, done[id_])
         finally:
             await self._tools.store.write(lambda tx: self._note(tx, holding, row, ids, done))
 
     def _note(
         self, tx: Transaction, holding: Holding, row: Tracked, ids: tuple[str, ...], done: dict[str, list[str]]
     ) -> None:
-        """Store receipts, and that the copy has ended when all its objects have."""
-        ended = bool(done) and all(_OVER & set(actions) for actions in done.values()) and bool(ids or "" in done)
+        """Store receipts, and that the copy has ended when all objects that it is made of have."""
+        ended = all(_OVER & set(done.get(id_, ())) for id_ in ids or ("",))
         presence = Presence.DESTROYED if ended else row.copy.presence
         after = replace(row.copy, presence=presence, unique_identifiers=ids)
         store_changes(tx, holding, [(row.copy, after)])
@@ -168,94 +158,6 @@ class KeyDestroying:
                 for action in actions
             ]
         )
-
-
-# --- one object ---
-
-
-def _with_ids(row: Tracked, ids: tuple[str, ...]) -> Tracked:
-    """The copy with the identifiers under which it was found."""
-    return replace(row, copy=replace(row.copy, unique_identifiers=ids))
-
-
-async def _end_object(holding: Holding, at: Visit, row: Tracked, id_: str, facts: ObjectFacts, done: list[str]) -> None:
-    """Revoke and destroy one object, and note what was done. Raises KeyServerFault, LeaseLost."""
-    ours = await _is_ours(at, row, facts)
-    if ours is False:
-        log.warning("an object that was to be destroyed is another's", key_server=at.key_server)
-        done.append(ABSENT)
-    if not ours:
-        return
-    todo = list(steps(facts.state))
-    while todo:
-        step = todo.pop(0)
-        holding.check_time()
-        try:
-            await (at.session.revoke if step is Step.REVOKE else at.session.destroy)(id_)
-        except KeyServerFault as fault:
-            if fault.fault is Fault.NOT_FOUND:
-                done.append(ABSENT)
-                return
-            if step is Step.REVOKE and fault.fault.answered:
-                continue  # it may not have been Active; whether it can be destroyed is seen then
-            if REVOKED in done or fault.fault not in REVOKE_FIRST:
-                raise
-            holding.check_time()
-            await at.session.revoke(id_)
-            todo.append(Step.DESTROY)
-            step = Step.REVOKE
-        done.append(REVOKED if step is Step.REVOKE else DESTROYED)
-
-
-async def _located(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
-    """All objects under the names of an attempt, whichever of them this copy is: all of them are to end."""
-    names = [name for names in object_names(row.attempt) for name in names]
-    return tuple(dict.fromkeys([id_ for name in names for id_ in await session.locate(name)]))
-
-
-async def _facts(session: ObjectSession, id_: str) -> ObjectFacts | None:
-    """What a server says of an object; None when it is not there."""
-    try:
-        return await facts_of(session, id_)
-    except KeyServerFault as fault:
-        if fault.fault is not Fault.NOT_FOUND:
-            raise
-        return None
-
-
-async def _is_ours(at: Visit, row: Tracked, facts: ObjectFacts) -> bool | None:
-    """Whether an object is one of a copy's, by its name, else by the bytes of them all; None when nobody can say.
-
-    Bytes say nothing of what an aborted attempt left of a key that is in use: the key's own copies have the same.
-    """
-    if is_named(facts, row.attempt) or _descriptor_name(row) in facts.names:
-        return True
-    unknown = None if not facts.names else False
-    if row.key.state in IN_USE:
-        return unknown
-    try:
-        material = await at.session.get(row.copy.unique_identifiers)
-    except KeyServerFault as fault:
-        if not fault.fault.answered:
-            raise
-        return unknown
-    return agrees(at, row.key, material)
-
-
-def _descriptor_name(row: Tracked) -> str:
-    return str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
-
-
-async def _descriptors(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
-    """The descriptor beside a copy, also one that was written and not noted, where the server finds it."""
-    if row.copy.descriptor:
-        return (row.copy.descriptor,)
-    try:
-        return await session.locate(_descriptor_name(row))
-    except KeyServerFault as fault:
-        if not fault.fault.answered:
-            raise
-        return ()
 
 
 # --- transactions ---
