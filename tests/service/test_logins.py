@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -22,7 +22,11 @@ from keystead.store import SqlStore, open_store
 from tests.service.worlds import KEYRING, CountingHasher, HandClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from keystead.service.ports import Transaction
+
+T = TypeVar("T")
 
 PASSWORD = Secret("pässword")
 WRONG = "wrong"
@@ -139,7 +143,7 @@ async def test_a_credential_is_forgotten_when_it_is_not_used(
 async def test_a_changed_account_is_asked_again_at_once(
     logins: Logins, store: SqlStore, hasher: CountingHasher, change: str
 ) -> None:
-    """Whatever process changed it: every login reads the row."""
+    """Whatever process changed it: every login goes by the row as it is then."""
     await logins.authenticate("admin", PASSWORD, HERE)
     account = await store.read(lambda tx: tx.account("admin"))
     assert account is not None
@@ -158,6 +162,29 @@ async def test_a_changed_account_is_asked_again_at_once(
         await refused(logins, password="pässword")
 
 
+async def test_a_row_is_read_again_only_when_something_was_committed(
+    logins: Logins, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anything at all, by whomever."""
+    await logins.authenticate("admin", PASSWORD, HERE)
+    glances = []
+    glance = store.glance
+
+    async def counted(work: Callable[[Transaction], T]) -> T:
+        glances.append(work)
+        return await glance(work)
+
+    monkeypatch.setattr(store, "glance", counted)
+    for _ in range(3):
+        await logins.authenticate("admin", PASSWORD, HERE)
+    assert glances == []
+    with store.database.writer.begin() as connection:
+        connection.exec_driver_sql("UPDATE accounts SET comment = 'x' WHERE name = 'reader'")
+    for _ in range(3):
+        await logins.authenticate("admin", PASSWORD, HERE)
+    assert len(glances) == 1
+
+
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 async def test_a_credential_can_be_recalled_when_the_database_fails(
     logins: Logins, store: SqlStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch, how: str
@@ -174,6 +201,7 @@ async def test_a_credential_can_be_recalled_when_the_database_fails(
         raise StoreError("the database cannot be reached")
 
     monkeypatch.setattr(store, "glance", away)
+    monkeypatch.setattr(store, "version", lambda: None)
     async with asyncio.timeout(5):
         assert await logins.authenticate("admin", PASSWORD, THERE, recall=True) == known
         for name, password in (("admin", Secret(WRONG)), ("reader", PASSWORD)):

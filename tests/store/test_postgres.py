@@ -218,3 +218,8 @@ async def test_unique_violations_name_the_constraint_only(store: SqlStore) -> No
     with pytest.raises(StoreConflict, match="uq_svms_name") as caught:
         await store.write(lambda tx: tx.add_svm(Svm("new", "svm1")))
     assert "svm1" not in str(caught.value)
+
+
+async def test_a_version_would_cost_a_read(store: SqlStore) -> None:
+    """So there is none."""
+    assert store.version() is None

@@ -157,6 +157,26 @@ async def test_a_file_that_is_gone_or_replaced_is_neither_read_nor_written(
     assert _exists(file) == replaced
 
 
+async def test_the_version_changes_with_every_commit(store: SqlStore, other: sqlite3.Connection) -> None:
+    """This process' or another's; reading changes nothing, nor does what is rolled back."""
+    first = store.version()
+    await store.glance(lambda tx: tx.svm("s"))
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("ROLLBACK")
+    assert store.version() == first
+    await store.write(lambda tx: tx.add_svm(Svm("s", "s")))
+    second = store.version()
+    other.execute("UPDATE svms SET name = 'another'")
+    assert len({first, second, store.version()}) == 3
+
+
+async def test_a_database_that_fails_has_no_version(store: SqlStore, sqlite_url: str) -> None:
+    """Whoever reads then finds out why."""
+    assert store.version() is not None
+    _remove(Path(make_url(sqlite_url).database or ""), replace=True)
+    assert store.version() is None
+
+
 def test_all_waits_together_are_below_a_requests_deadline() -> None:
     """40 s."""
     assert engine.DEADLINE_S + sqlite.BUSY_TIMEOUT_S < 40

@@ -1,7 +1,7 @@
 """Logging in: who calls, proved by a password (design: accounts and roles).
 
 A verified credential is remembered for minutes, as a MAC under a key of this process, beside the version of the
-account's row, which every login reads: a changed account is asked for its password again. (A login to read the metrics
+account's row, which every login goes by: a changed account is asked for its password again. (A login to read the metrics
 does without the row when the database fails.) Failed logins slow the next
 of the same account and address, before the hash; nobody is locked out, and a remembered credential is never slowed.
 """
@@ -65,6 +65,7 @@ class Logins:
         self._sleep = sleep
         self._process_key = os.urandom(32)
         self._remembered: _Recent[_Remembered] = _Recent(clock, REMEMBERED_S)
+        self._rows: _Recent[_Row] = _Recent(clock, REMEMBERED_S)
         self._failures: _Recent[int] = _Recent(clock, FORGIVEN_S)
         self._verifying: dict[tuple[str, bytes], asyncio.Task[bool]] = {}
         self._dummy_hash = ""
@@ -77,7 +78,7 @@ class Logins:
         """
         try:
             async with asyncio.timeout(PATIENCE_S if recall else None):
-                account = await self._store.glance(lambda tx: tx.account(name)) if is_plausible(name) else None
+                account = await self._account(name) if is_plausible(name) else None
         except (StoreError, TimeoutError) as failure:
             known = self._remembered.get(name) if recall else None
             if known is None or not hmac.compare_digest(known.proof, self._proof(name, known.account, password)):
@@ -90,6 +91,17 @@ class Logins:
         if account is None or not verified:
             raise OntapError(AUTHENTICATION_FAILED)
         return Caller(account.name, account.role, location, account.svm)
+
+    async def _account(self, name: str) -> Account | None:
+        """The account's row. It is not read again as long as nothing at all was committed since it was."""
+        version = self._store.version()
+        known = self._rows.get(name)
+        if known is not None and version is not None and known.version == version:
+            return known.account
+        account = await self._store.glance(lambda tx: tx.account(name))
+        if account is not None:
+            self._rows.put(name, _Row(version, account))
+        return account
 
     async def _verify_once(
         self, name: str, account: Account | None, password: Secret, location: str, proof: bytes
@@ -142,6 +154,13 @@ class _Remembered(NamedTuple):
 
     account: Account
     proof: bytes
+
+
+class _Row(NamedTuple):
+    """An account's row, and the version of the store before it was read."""
+
+    version: Hashable | None
+    account: Account
 
 
 class _Recent(Generic[V]):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from keystead.core.query_where import equal
-from keystead.service.key_ports import KeepingRows, KeyProofRows, KeyRows
+from keystead.service.key_ports import KeepingRows, KeyGuardRows, KeyProofRows, KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -73,7 +73,7 @@ class Page:
         return replace(self, where=(*self.where, *equal(**equals)))
 
 
-class Transaction(KeyRows, KeepingRows, KeyProofRows, Protocol):
+class Transaction(KeyRows, KeepingRows, KeyGuardRows, KeyProofRows, Protocol):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.
 
     Every method raises StoreError when the database fails. ``lock=True`` (in a write) holds the row until the end.
@@ -260,6 +260,10 @@ class Store(Protocol):
     async def read(self, work: Callable[[Transaction], T]) -> T: ...
     async def glance(self, work: Callable[[Transaction], T]) -> T:
         """As ``read``, for a few rows by key: it may run on the caller's thread, and must never be a list."""
+        ...
+
+    def version(self) -> Hashable | None:
+        """A value that is another one when anything was committed since, by whomever; None where that costs a read."""
         ...
 
     async def write(self, work: Callable[[Transaction], T]) -> T: ...

@@ -48,7 +48,8 @@ class Database:
     """What the two engines differ in.
 
     ``reader`` and ``writer`` begin the right kind of transaction at their first statement; the numbers are threads, and
-    connections. ``glancer`` is a reader that never waits, None where every read crosses a network.
+    connections. ``glancer`` is a reader that never waits, None where every read crosses a network; ``version`` then
+    tells, on a connection of it, whether anything was committed.
     """
 
     reader: Engine
@@ -58,6 +59,7 @@ class Database:
     writers: int
     row_locks: bool
     classify: Classify
+    version: Callable[[Connection], int] | None = None
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""
@@ -99,6 +101,18 @@ class SqlStore:
             with suppress(SQLAlchemyError, RunAgain):
                 return self._glance(self.database.glancer, work)
         return await self.read(work)
+
+    def version(self) -> int | None:
+        """Return a value that is another one when anything was committed; None where that costs a read, or fails."""
+        self._check_open()
+        if self.database.glancer is None or self.database.version is None:
+            return None
+        try:
+            self._glancing = self._glancing or self.database.glancer.connect()
+            return self.database.version(self._glancing)
+        except (SQLAlchemyError, StoreError, RunAgain):
+            self._stop_glancing()
+            return None
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run a function in a transaction and commit. Raises StoreError, StoreConflict, or what the function raises.

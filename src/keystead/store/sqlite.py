@@ -37,6 +37,7 @@ _WAL = "PRAGMA journal_mode = WAL"
 _WAL_PAUSE_S = 0.01
 _PRAGMAS = ("PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON")
 _READ_ONLY = "PRAGMA query_only = ON"
+_VERSION = "PRAGMA data_version"
 _BEGIN_WRITE = "BEGIN IMMEDIATE"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _PRIMARY_CODE = 0xFF
@@ -52,7 +53,18 @@ def open_database(url: URL) -> Database:
     reader = _engine(url, file, READERS, "BEGIN", (*_PRAGMAS, _READ_ONLY), BUSY_TIMEOUT_S)
     writer = _engine(url, file, 1, _BEGIN_WRITE, _PRAGMAS, BUSY_TIMEOUT_S)
     glancer = _engine(url, file, 1, "BEGIN", (*_PRAGMAS, _READ_ONLY), 0)
-    return Database(reader, writer, glancer, READERS, 1, row_locks=False, classify=classify)
+
+    def version(connection: Connection) -> int:
+        """SQLite's own: it changes when another connection, of any process, has committed; this one never does."""
+        file.check()
+        raw: Any = connection.connection.dbapi_connection
+        try:
+            found: int = raw.execute(_VERSION).fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoreError(f"the database failed: {error.sqlite_errorname}") from None
+        return found
+
+    return Database(reader, writer, glancer, READERS, 1, row_locks=False, classify=classify, version=version)
 
 
 def classify(error: SQLAlchemyError) -> Failure:
