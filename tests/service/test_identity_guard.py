@@ -102,7 +102,7 @@ async def changer(world: KeyWorld, *servers: KmipServer, name: str = "keystead",
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
     prover = Prover(gateway, world.home.keyring, queue, Observing(world.clock, node.uuid))
     guard = RemovalGuard(node.store, node.objects, node.reacher, world.clock)
-    identity = IdentityGuard(node.store, node.objects, node.reacher)
+    identity = IdentityGuard(node.store, node.objects, node.reacher, world.clock)
     made = world.pki.client_ca.issue((), common_name=name, purpose="client", key=world.pki.client.key)
     new = NewCertificate("client", made.certificate_pem, name="renewed", private_key=Secret(world.pki.client.key_pem))
     async with opened(str(world.home.data), world.home.database) as services:

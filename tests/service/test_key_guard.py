@@ -10,6 +10,7 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys.guarding import Removal
 from keystead.core.keys.model import Presence
 from keystead.core.model import Role
 from keystead.core.server_address import ServerAddress
@@ -67,7 +68,7 @@ async def remover(world: KeyWorld) -> Remover:
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
     prover = Prover(gateway, world.home.keyring, queue, Observing(world.clock, node.uuid))
     guard = RemovalGuard(node.store, node.objects, node.reacher, world.clock)
-    identity = IdentityGuard(node.store, node.objects, node.reacher)
+    identity = IdentityGuard(node.store, node.objects, node.reacher, world.clock)
     return Remover(world, node, guard, KeyServers(node.store, prover, world.home.keyring, node.audit, guard, identity))
 
 
@@ -228,12 +229,11 @@ async def test_what_changes_while_it_is_proved_is_proved_again(key_world: KeyWor
     key = await removing.node.create(manager)
     key_world.clock.advance(LONG_AGO_S)
     state = await removing.servers.state(CALL, manager)
-    proved = await removing.guard.prove(CALL, state.key_manager, state.servers[0])
+    removal = Removal(state.key_manager, state.servers[0])
+    await removing.guard.prove(CALL, removal)
 
     async def check() -> bool:
-        return await removing.node.store.write(
-            lambda tx: removing.guard.check(tx, state.key_manager, state.servers[0], proved)
-        )
+        return await removing.node.store.write(lambda tx: removing.guard.check(tx, removal))
 
     assert await check()
     copies = await key_world.copies(key.uuid)

@@ -37,7 +37,11 @@ def key_managers(world: KeyWorld, node: KeyNode) -> KeyManagers:
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8",), ()))
     prover = Prover(gateway, world.home.keyring, queue, Observing(world.clock, node.uuid))
     return KeyManagers(
-        node.store, prover, world.home.keyring, node.audit, IdentityGuard(node.store, node.objects, node.reacher)
+        node.store,
+        prover,
+        world.home.keyring,
+        node.audit,
+        IdentityGuard(node.store, node.objects, node.reacher, world.clock),
     )
 
 

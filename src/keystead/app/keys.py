@@ -131,7 +131,7 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     return KeyWork(
         objects=objects,
         guard=RemovalGuard(store, objects, reacher, clock),
-        identity=IdentityGuard(store, objects, reacher),
+        identity=IdentityGuard(store, objects, reacher, clock),
         learner=learner,
         keys=Keys(store, reader.held, node),
         writer=writer,

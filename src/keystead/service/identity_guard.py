@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +28,7 @@ from keystead.service.probe_queue import RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from keystead.core.errors import ErrorKind
     from keystead.core.keys.guarding import Place
@@ -35,30 +38,47 @@ if TYPE_CHECKING:
     from keystead.service.context import Call
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects, Reach
-    from keystead.service.ports import Store, Transaction
+    from keystead.service.ports import Clock, Store, Transaction
 
 STAGE: Final = "keys"
 """The stage of a refusal, after those of the probe."""
 
+SKEW: Final = timedelta(minutes=1)
+"""By how much clocks of nodes differ at most: one too many is read again."""
+
 CANARY: Final = Outcome("canary_not_seen")
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The copies that were read with another certificate, since ``began``."""
+
+    began: datetime
+    proven: set[Place] = field(default_factory=set)
 
 
 class IdentityGuard:
     """Asked before a client certificate, or the address of a key server, is replaced."""
 
-    def __init__(self, store: Store, objects: KeyObjects, reacher: Reacher) -> None:
+    def __init__(self, store: Store, objects: KeyObjects, reacher: Reacher, clock: Clock) -> None:
         self._store = store
         self._objects = objects
         self._prover = CopyProver(objects)
         self._reacher = reacher
+        self._clock = clock
 
     # --- another client certificate ---
 
-    async def prove(self, call: Call, after: KeyManager, proofs: set[Place], until: float) -> None:
-        """Prove canaries and copies with the certificate of ``after``, those that are not in ``proofs`` yet.
+    def begin(self) -> Readings:
+        """Nothing is read yet."""
+        return Readings(self._clock.now() - SKEW)
+
+    async def prove(self, call: Call, after: KeyManager, readings: Readings, until: float) -> None:
+        """Prove canaries and copies with the certificate of ``after``, those that are not in ``readings`` yet.
 
         Raises 66060339 for what it cannot read, 66060341 for a server that cannot be reached, and 262145 (503) when
-        time is over (loop time): with ``validate_certificates`` there is more of it. ``proofs`` holds what was proven.
+        time is over (loop time): with ``validate_certificates`` there is more of it. ``readings`` has what was proven,
+        then too.
         """
         places = await self._store.read(lambda tx: load_places(tx, after))
         if places.sealed_digest_key is None:
@@ -68,16 +88,16 @@ class IdentityGuard:
         while page is not None:
             work = partial(_copies, key_manager=after, after=page)
             places, copies, page = await self._store.read(work)
-            await self._prove_copies(call, places, copies, proofs, until)
+            await self._prove_copies(call, places, copies, readings.proven, until)
 
-    def check(self, tx: Transaction, after: KeyManager, proofs: set[Place]) -> bool:
-        """Whether all copies that are known now are proven, in the transaction that holds the key manager."""
-        page: str | None = ""
-        while page is not None:
-            _, copies, page = _copies(tx, after, page)
-            if any(place(copy) not in proofs for _, copy in copies):
-                return False
-        return True
+    def check(self, tx: Transaction, after: KeyManager, readings: Readings) -> bool:
+        """Whether all copies that are known now were read, in the transaction that holds the key manager.
+
+        What has come since the reading began has a newer proof than that.
+        """
+        servers = {server.uuid: server for server in tx.key_servers(after.uuid)}
+        come = to_be_read(tx.copies_proven(after.uuid, readings.began), servers)
+        return all(place(copy) in readings.proven for copy in come)
 
     async def _prove_canaries(self, call: Call, places: KeyPlaces, until: float) -> None:
         identity = self._reacher.identity(places)

@@ -1,19 +1,18 @@
 """Keys are not lost when key servers go: no removal takes the only proven copy of a key.
 
-Proofs are made outside of any transaction, and counted again under the key manager's lock in the one that removes: two
-removals at once cannot rely on each other's server. Nothing is stored of them: a proof counts for its call.
+Proofs are made outside of any transaction, noted with the copies, and counted again under the key manager's lock in the
+transaction that removes: two removals at once cannot rely on each other's server.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.guarding import Going, Stake, lasting, place, sole_copy, stake
+from keystead.core.keys.guarding import FRESH, Going, Removal, Stake, lasting, sole_copy, stake
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
 from keystead.service.copy_proving import CopyProver, Proving
@@ -25,9 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from keystead.core.keys.guarding import Place
     from keystead.core.keys.model import Copy, Key
-    from keystead.core.model import KeyManager, KeyServer
+    from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.context import Call
     from keystead.service.key_places import KeyPlaces, Reacher
@@ -44,18 +42,6 @@ NOT_READ: Final = "not_readable"
 """The reason of a copy on a server that cannot be asked: a certificate or a password is missing."""
 
 
-@dataclass
-class Removal:
-    """A removal on its way: the proofs that were made for it, and why others could not be.
-
-    ``explained``: the caller may know why; an account of an SVM may not, for it chooses the addresses.
-    """
-
-    explained: bool = True
-    proofs: dict[Place, datetime] = field(default_factory=dict)
-    reason: str = ""
-
-
 class RemovalGuard:
     """Asked before a key server is removed, and again while it is."""
 
@@ -65,39 +51,29 @@ class RemovalGuard:
         self._reacher = reacher
         self._clock = clock
 
-    async def prove(
-        self, call: Call, key_manager: KeyManager, server: KeyServer, after: KeyServer | None = None
-    ) -> Removal:
-        """Prove elsewhere what is at stake with a server, or with the secondaries that it loses by becoming ``after``.
-
-        Raises 65536700 for what cannot be proven.
+    async def prove(self, call: Call, removal: Removal) -> None:
+        """Prove elsewhere what is at stake. Raises 65536700 for what cannot be proven, with the reason for accounts of
+        the cluster: those of an SVM choose the addresses.
         """
-        removal = Removal(explained=call.caller.svm is None)
         until = asyncio.get_running_loop().time() + PROVING_S
         page: str | None = ""
         while page is not None:
-            work = partial(_stakes, key_manager=key_manager, server=server, becomes=after, after=page)
-            places, stakes, page = await self._store.read(work)
-            await self._prove(places, stakes, removal, until)
-        return removal
+            lasts = self._clock.now() + timedelta(seconds=PROVING_S) - FRESH
+            places, stakes, page = await self._store.read(partial(_stakes, removal=removal, since=lasts, after=page))
+            lost, reason = await self._prove(places, stakes, until)
+            if lost:
+                raise sole_copy(lost, reason if call.caller.svm is None else "")
 
-    def check(
-        self,
-        tx: Transaction,
-        key_manager: KeyManager,
-        server: KeyServer,
-        removal: Removal,
-        after: KeyServer | None = None,
-    ) -> bool:
-        """Whether nothing would be lost now, in the transaction that holds the key manager and removes the server.
+    def check(self, tx: Transaction, removal: Removal) -> bool:
+        """Whether nothing would be lost now, in the transaction that holds the key manager and removes.
 
         False when others have changed something since it was proved, or proofs are too old by now: prove again.
         """
-        now = self._clock.now()
+        since = self._clock.now() - FRESH
         page: str | None = ""
         while page is not None:
-            _, stakes, page = _stakes(tx, key_manager, server, after, page)
-            if not all(each.is_safe(removal.proofs, now) for each in stakes):
+            _, stakes, page = _stakes(tx, removal, since, page)
+            if stakes:
                 return False
         return True
 
@@ -118,46 +94,36 @@ class RemovalGuard:
 
     # --- proving ---
 
-    async def _prove(self, places: KeyPlaces, stakes: Sequence[Stake], removal: Removal, until: float) -> None:
-        """Prove one copy of each key that has no proof fresh enough to last: the likeliest first, then the next."""
-        lasts = self._clock.now() + timedelta(seconds=PROVING_S)
-        open_ = [each for each in stakes if not each.is_safe(removal.proofs, lasts)]
+    async def _prove(self, places: KeyPlaces, stakes: Sequence[Stake], until: float) -> tuple[list[Key], str]:
+        """Prove one copy of each key: the likeliest first, then the next. Return keys without one, and a reason."""
+        open_ = {each.key.uuid: each for each in stakes}
         if not open_:
-            return
-        digest_key = self._reacher.digest_key(places)
-        reaches = self._reaches(places)
-        for turn in range(max(len(each.elsewhere) for each in open_)):
+            return [], ""
+        digest_key, reaches, reason = self._reacher.digest_key(places), self._reaches(places), ""
+        for turn in range(max(len(each.elsewhere) for each in stakes)):
             asked: dict[tuple[str, str], list[tuple[Key, Copy]]] = defaultdict(list)
-            for each in open_:
+            for each in open_.values():
                 for copy in each.elsewhere[turn : turn + 1]:
                     asked[copy.key_server, copy.host].append((each.key, copy))
-            await asyncio.gather(
-                *(self._prove_at(reaches.get(at), digest_key, found, removal, until) for at, found in asked.items())
-            )
-            open_ = [each for each in open_ if not each.is_safe(removal.proofs, self._clock.now())]
-            if not open_:
-                return
-        raise sole_copy([each.key for each in open_], removal.reason if removal.explained else "")
+            proving = (self._prove_at(reaches.get(at), digest_key, found, until) for at, found in asked.items())
+            for proven, why in await asyncio.gather(*proving):
+                reason = why or reason
+                for copy in proven:
+                    del open_[copy.key]
+        return [each.key for each in open_.values()], reason
 
     async def _prove_at(
-        self,
-        reach: Reach | None,
-        digest_key: Secret,
-        wanted: Sequence[tuple[Key, Copy]],
-        removal: Removal,
-        until: float,
-    ) -> None:
+        self, reach: Reach | None, digest_key: Secret, wanted: Sequence[tuple[Key, Copy]], until: float
+    ) -> tuple[list[Copy], str]:
+        """Prove copies at one address, and note it; return those that are proven, and why others are not."""
         if reach is None:
-            removal.reason = removal.reason or NOT_READ
-            return
+            return [], NOT_READ
         provings = [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
+        began = self._clock.now()
         outcomes = await self._prover.prove(reach, digest_key, provings, until)
-        now = self._clock.now()
-        for (_, copy), outcome in zip(wanted, outcomes, strict=True):
-            if outcome.proven:
-                removal.proofs[place(copy)] = now
-            else:
-                removal.reason = outcome.reason
+        proven = [copy for (_, copy), outcome in zip(wanted, outcomes, strict=True) if outcome.proven]
+        await self._store.write(lambda tx: tx.note_proven(proven, began))
+        return proven, next((outcome.reason for outcome in outcomes if not outcome.proven), "")
 
     def _reaches(self, places: KeyPlaces) -> dict[tuple[str, str], Reach]:
         """How each address is reached; without those that cannot be."""
@@ -175,22 +141,32 @@ class RemovalGuard:
 def kept(tx: Transaction, key_manager: str, after: str) -> tuple[list[tuple[Key, list[Copy]]], str | None]:
     """Some of a key manager's keys that are kept, with their lasting copies; and where to go on, None at the end."""
     keys = tx.keys_in(key_manager, KEPT, after, PAGE)
+    return _with_copies(tx, keys), keys[-1].uuid if len(keys) == PAGE else None
+
+
+def _with_copies(tx: Transaction, keys: Sequence[Key]) -> list[tuple[Key, list[Copy]]]:
     uuids = [key.uuid for key in keys]
     copies: dict[str, list[Copy]] = defaultdict(list)
     for copy in lasting(tx.copies(uuids), tx.attempts(uuids)):
         copies[copy.key].append(copy)
-    return [(key, copies[key.uuid]) for key in keys], keys[-1].uuid if len(keys) == PAGE else None
+    return [(key, copies[key.uuid]) for key in keys]
 
 
 def _stakes(
-    tx: Transaction, key_manager: KeyManager, server: KeyServer, becomes: KeyServer | None, after: str
+    tx: Transaction, removal: Removal, since: datetime, after: str
 ) -> tuple[KeyPlaces, list[Stake], str | None]:
-    """What is at stake with a server, of some of the keys; and where to go on."""
-    places = load_places(tx, key_manager)
-    going = _without(places, server) if becomes is None else _without_secondaries(places, server, becomes)
-    keys, rest = kept(tx, key_manager.uuid, after)
-    found = (stake(key, copies, going) for key, copies in keys)
-    return places, [each for each in found if each is not None], rest
+    """Some of the keys that nothing proven since then would save; and where to go on, None at the end."""
+    places = load_places(tx, removal.key_manager)
+    if removal.after is None:
+        going = _without(places, removal.server)
+    else:
+        going = _without_secondaries(places, removal.server, removal.after)
+    # What stays there with a primary that loses secondaries is found out below.
+    stay = going.stay.keys() - going.servers
+    uuids = tx.keys_at_stake(removal.key_manager.uuid, going.servers, stay, since, after, PAGE)
+    found = (stake(key, copies, going) for key, copies in _with_copies(tx, tx.keys(uuids)))
+    unsafe = [each for each in found if each is not None and not each.is_safe(since)]
+    return places, unsafe, uuids[-1] if len(uuids) == PAGE else None
 
 
 def _without(places: KeyPlaces, server: KeyServer) -> Going:

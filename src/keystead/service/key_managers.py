@@ -46,13 +46,12 @@ if TYPE_CHECKING:
 
     from keystead.core.key_managers import CertificateName, Found, KeyManagerChange, NewKeyManager, Plan
     from keystead.core.key_servers import ServersState
-    from keystead.core.keys.guarding import Place
     from keystead.core.model import Certificate, Svm
     from keystead.core.probing import ProbeResult
     from keystead.core.query import Wanted
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
-    from keystead.service.identity_guard import IdentityGuard
+    from keystead.service.identity_guard import IdentityGuard, Readings
     from keystead.service.ports import Page, Sealer, Store, Transaction
     from keystead.service.proving import Prover
 
@@ -91,7 +90,7 @@ class Proved:
     state: ServersState
     plan: Plan
     results: Sequence[ProbeResult]
-    copies: set[Place]
+    readings: Readings
 
 
 class KeyManagers:
@@ -168,7 +167,7 @@ class KeyManagers:
         """
         ends = self._prover.deadline()
         keys_end = ends + PATIENCE_S if patient else ends
-        copies: set[Place] = set()
+        readings = self._identity.begin()
         while True:
             check_left(keys_end)
             ends = self._prover.deadline() if patient else ends
@@ -179,8 +178,8 @@ class KeyManagers:
                     results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers, ends)
                     _raise_refusal(change, results)
                 if _is_somebody_else(state, plan):
-                    await self._identity.prove(call, plan.key_manager, copies, keys_end)
-                proved = Proved(state, plan, results, copies)
+                    await self._identity.prove(call, plan.key_manager, readings, keys_end)
+                proved = Proved(state, plan, results, readings)
                 if await self._store.write(lambda tx: self._change(tx, call, change, proved)):  # noqa: B023
                     if plan.proves:
                         self._on_changed(uuid)
@@ -193,7 +192,7 @@ class KeyManagers:
         if plan.proves:
             if (plan.key_manager, state.servers) != (proved.plan.key_manager, proved.state.servers):
                 return False
-            if _is_somebody_else(state, plan) and not self._identity.check(tx, plan.key_manager, proved.copies):
+            if _is_somebody_else(state, plan) and not self._identity.check(tx, plan.key_manager, proved.readings):
                 return False
             check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
         tx.change_key_manager(plan.key_manager)

@@ -168,6 +168,28 @@ class KeepingRows(Protocol):
     def add_cluster_key(self, key: ClusterKey) -> None: ...
 
 
+class KeyGuardRows(Protocol):
+    """Keys as far as a removal, or another certificate, endangers them."""
+
+    def keys_at_stake(
+        self, key_manager: str, going: Collection[str], stay: Collection[str], since: datetime, after: str, limit: int
+    ) -> tuple[str, ...]:
+        """Return kept keys (uuids after this one) with a copy on a server that goes, and none proven on one that stays.
+
+        A copy that may be there counts as one; proven is one of a lasting attempt, on the primary itself, since then.
+        So these are more than stand at stake, never fewer.
+        """
+        ...
+
+    def note_proven(self, copies: Sequence[Copy], time: datetime) -> None:
+        """Store when copies were proven, of those that are still present with these Unique Identifiers."""
+        ...
+
+    def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:
+        """Return the lasting copies of kept keys that are present and were proven since then."""
+        ...
+
+
 class KeyProofRows(Protocol):
     """What is proven of keys, and the reports of proofs and drills."""
 

@@ -6,7 +6,7 @@ change of a server goes the same way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -14,6 +14,7 @@ from uuid import uuid4
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, ServersState, plan_add, plan_modify, plan_remove
+from keystead.core.keys.guarding import Removal
 from keystead.core.model import KeyServer
 from keystead.service.key_profiles import forget
 from keystead.service.ports import StoreError, Transaction
@@ -22,7 +23,7 @@ from keystead.service.proving import password_place, raise_first_failure
 from keystead.service.watching import with_connectivity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
     from keystead.core.model import Certificate, Cluster, KeyManager
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
     from keystead.service.identity_guard import IdentityGuard
-    from keystead.service.key_guard import Removal, RemovalGuard
+    from keystead.service.key_guard import RemovalGuard
     from keystead.service.ports import Page, Sealer, Store
     from keystead.service.proving import Prover
 
@@ -49,16 +50,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A plan, the state that it was made for, and what the probes of its rows found, if they were probed.
-
-    ``removals`` are proofs of keys, by the uuid of a server that loses secondaries.
-    """
+    """A plan, the state that it was made for, and what the probes of its rows found, if they were probed."""
 
     state: ServersState
     plan: Plan
     results: Sequence[ProbeResult] = ()
     probed: bool = False
-    removals: Mapping[str, Removal] = field(default_factory=dict)
 
     def holds_for(self, state: ServersState, plan: Plan) -> bool:
         """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
@@ -118,16 +115,16 @@ class KeyServers:
         ends = self._prover.deadline()
         while True:
             server = plan_remove(state, address)
-            removal = await self._guard.prove(call, state.key_manager, server)
-            if await self._store.write(partial(self._remove, call=call, server=server, removal=removal)):
+            await self._guard.prove(call, Removal(state.key_manager, server))
+            if await self._store.write(partial(self._remove, call=call, server=server)):
                 return
             check_left(ends)
             state = await self.state(call, state.key_manager.uuid)
 
-    def _remove(self, tx: Transaction, call: Call, server: KeyServer, removal: Removal) -> bool:
+    def _remove(self, tx: Transaction, call: Call, server: KeyServer) -> bool:
         """Remove a server; False when it, or what was proved for its removal, is not as it was."""
         now = load_state(tx, call, server.key_manager, lock=True)
-        if plan_remove(now, server.address) != server or not self._guard.check(tx, now.key_manager, server, removal):
+        if plan_remove(now, server.address) != server or not self._guard.check(tx, Removal(now.key_manager, server)):
             return False
         self._guard.detach(tx, server)
         tx.delete_key_server(server.uuid)
@@ -187,7 +184,7 @@ class KeyServers:
             proof = await self._prove(call, state, change, ends=ends)
             raise_first_failure(change.request, proof.results)
             if not change.new:
-                proof = await self._prove_keys(call, proof, ends)
+                await self._prove_keys(call, proof, ends)
             stored = await self._store.write(partial(self._store_proved, call=call, change=change, proof=proof))
             if stored is not None:
                 if proof.probed:
@@ -205,21 +202,18 @@ class KeyServers:
         results = await self._prover.probe(call, state.key_manager, state.certificates, plan.rows, ends)
         return Proof(state, plan, results, probed=True)
 
-    async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> Proof:
+    async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> None:
         """Prove that keys are where a server is going to be, and not only where it is no more."""
-        removals = {}
         for before, row in _changes(proof.state, proof.plan):
             if proof.plan.proves:
                 await self._identity.prove_moved(call, proof.state.key_manager, row, ends)
             if _loses_secondaries(before, row):
-                removals[row.uuid] = await self._guard.prove(call, proof.state.key_manager, before, row)
-        return replace(proof, removals=removals)
+                await self._guard.prove(call, Removal(proof.state.key_manager, before, row))
 
-    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan, proof: Proof) -> bool:
-        """Whether what was proved of keys still holds."""
+    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan) -> bool:
+        """Whether no secondary goes that alone has a copy of a key that is proven."""
         return all(
-            row.uuid in proof.removals
-            and self._guard.check(tx, state.key_manager, before, proof.removals[row.uuid], row)
+            self._guard.check(tx, Removal(state.key_manager, before, row))
             for before, row in _changes(state, plan)
             if _loses_secondaries(before, row)
         )
@@ -230,7 +224,7 @@ class KeyServers:
         plan = change.plan(state)
         if plan.proves and not proof.holds_for(state, plan):
             return None
-        if not self._keys_are_proved(tx, state, plan, proof):
+        if not self._keys_are_proved(tx, state, plan):
             return None
         change.store(tx, plan.rows)
         for moved in _moved(state.servers, plan.rows):

@@ -221,19 +221,19 @@ class KeyRows(Statements):
 
     def aborted_copies(self, key_manager: str, incarnation: str, after: str, limit: int) -> tuple[Copy, ...]:
         bound = {"k": key_manager, "i": incarnation, "after": after, "limit": limit}
-        return self.all(_ABORTED_COPIES, bound, _copy)
+        return self.all(_ABORTED_COPIES, bound, copy_of)
 
     def open_copies(self, key_server: str, after: str, limit: int, *, inactive: bool) -> tuple[Copy, ...]:
-        return self.all(_OPEN_COPIES[inactive], {"s": key_server, "after": after, "limit": limit}, _copy)
+        return self.all(_OPEN_COPIES[inactive], {"s": key_server, "after": after, "limit": limit}, copy_of)
 
     def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
-        return self.all(_COPIES, {"keys": list(keys)}, _copy)
+        return self.all(_COPIES, {"keys": list(keys)}, copy_of)
 
     def copies_on(self, key_server: str, after: str, limit: int) -> tuple[Copy, ...]:
-        return self.all(_COPIES_ON, {"s": key_server, "after": after, "limit": limit}, _copy)
+        return self.all(_COPIES_ON, {"s": key_server, "after": after, "limit": limit}, copy_of)
 
     def put_copies(self, copies: Sequence[Copy], *, new: bool) -> None:
-        rows = [_row(copy) for copy in copies]
+        rows = [row_of(copy) for copy in copies]
         if rows and new:
             self.change(insert(tables.key_copies), rows)
         elif rows:
@@ -262,12 +262,14 @@ def _attempt(row: Row[Any]) -> Attempt:
     return Attempt(**values | {"purpose": Purpose(row.purpose), "state": AttemptState(row.state)})
 
 
-def _copy(row: Row[Any]) -> Copy:
+def copy_of(row: Row[Any]) -> Copy:
+    """The copy of a row."""
     values = dict(row._mapping)  # noqa: SLF001 - as above
     known = {"presence": Presence(row.presence), "unique_identifiers": tuple(json.loads(row.unique_identifiers))}
     return Copy(**values | known)
 
 
-def _row(copy: Copy) -> Parameters:
+def row_of(copy: Copy) -> Parameters:
+    """The row of a copy."""
     row = columns_of(tables.key_copies, copy)
     return row | {"presence": copy.presence.value, "unique_identifiers": json.dumps(copy.unique_identifiers)}

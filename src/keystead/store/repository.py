@@ -7,12 +7,21 @@ from keystead.store.auditing import AuditRows
 from keystead.store.configuration import ConfigurationRows
 from keystead.store.jobs import JobRows
 from keystead.store.keeping import KeepingRows
+from keystead.store.key_guarding import KeyGuardRows
 from keystead.store.key_proofs import KeyProofRows
 from keystead.store.keys import KeyRows
 from keystead.store.observed import ObservedRows
 
 
 class SqlTransaction(
-    ConfigurationRows, AdministrationRows, AuditRows, JobRows, ObservedRows, KeyRows, KeepingRows, KeyProofRows
+    ConfigurationRows,
+    AdministrationRows,
+    AuditRows,
+    JobRows,
+    ObservedRows,
+    KeyRows,
+    KeepingRows,
+    KeyGuardRows,
+    KeyProofRows,
 ):
     """Implements :class:`keystead.service.ports.Transaction` over a connection."""

@@ -82,14 +82,14 @@ def test_what_saves_a_key(elsewhere: list[Copy], *, safe: bool) -> None:
     """A copy on another configured server, proven within 30 s."""
     found = stake(KEY, [copy(A), *elsewhere], A_GOES)
     assert found is not None
-    assert found.is_safe({}, NOON) is safe
+    assert found.is_safe(NOON - FRESH) is safe
 
 
 def test_a_replica_saves_nothing() -> None:
     """B replicates with A: what empties A may empty B."""
     found = stake(KEY, [copy(A), copy(B)], Going({A, B}, {C: OTHERS[C]}))
     assert found is not None
-    assert not found.is_safe({}, NOON)
+    assert not found.is_safe(NOON - FRESH)
 
 
 def test_a_secondary_goes() -> None:
@@ -98,20 +98,10 @@ def test_a_secondary_goes() -> None:
     assert stake(KEY, [copy(C), copy(C, host="c2")], going) is None
     lost = stake(KEY, [copy(C, host="c1")], going)
     assert lost is not None
-    assert not lost.is_safe({}, NOON)
+    assert not lost.is_safe(NOON - FRESH)
     kept = stake(KEY, [copy(C, host="c1"), copy(C)], going)
     assert kept is not None
-    assert kept.is_safe({}, NOON)
-
-
-def test_a_proof_of_now_counts() -> None:
-    """It is of the very objects that the copy names, and ages as one that is stored."""
-    old = copy(B, age=3600)
-    found = stake(KEY, [copy(A), old], A_GOES)
-    assert found is not None
-    assert found.is_safe({place(old): NOON}, NOON + FRESH)
-    assert not found.is_safe({place(old): NOON}, NOON + FRESH + timedelta(seconds=1))
-    assert not found.is_safe({place(replace(old, unique_identifiers=("other",))): NOON}, NOON)
+    assert kept.is_safe(NOON - FRESH)
 
 
 def test_the_copy_proven_last_is_asked_first() -> None:
@@ -120,6 +110,14 @@ def test_the_copy_proven_last_is_asked_first() -> None:
     found = stake(KEY, copies, A_GOES)
     assert found is not None
     assert [(each.key_server, each.host) for each in found.elsewhere] == [(C, "c2"), (B, ""), (C, "")]
+
+
+def test_what_a_proof_is_of() -> None:
+    """The very objects that a copy names, wherever they are."""
+    one = copy(B)
+    assert place(one) == place(replace(one, presence=Presence.UNKNOWN, proven=None))
+    for other in (copy(C), copy(B, attempt=2), copy(B, host="b2"), replace(one, unique_identifiers=("other",))):
+        assert place(other) != place(one)
 
 
 def test_what_an_aborted_attempt_wrote_is_no_copy() -> None:

@@ -7,9 +7,8 @@ may empty them, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
@@ -17,10 +16,11 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import AttemptState, Copy, Key, KeyState, Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from keystead.core.keys.model import Attempt
-    from keystead.core.model import KeyServer
+    from keystead.core.model import KeyManager, KeyServer
 
 FRESH: Final = timedelta(seconds=30)
 """How old a proof may be that a removal relies on."""
@@ -32,9 +32,6 @@ _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
 
 Place = tuple[str, int, str, str, tuple[str, ...]]
 """Which object, or pair of objects, was read: key, attempt, server, host and Unique Identifiers."""
-
-Proofs = Mapping[Place, datetime]
-"""When objects were last read and agreed."""
 
 
 def place(copy: Copy) -> Place:
@@ -52,15 +49,24 @@ def lasting(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """A server that goes; or, with ``after``, one that becomes that and so loses secondaries."""
+
+    key_manager: KeyManager
+    server: KeyServer
+    after: KeyServer | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Stake:
     """A key that a removal could take away, and its proven copies elsewhere, the one proven last first."""
 
     key: Key
     elsewhere: tuple[Copy, ...]
 
-    def is_safe(self, proofs: Proofs, at: datetime) -> bool:
-        """Whether one of them is proven freshly enough at a time."""
-        return any(_fresh(copy.proven, at) or _fresh(proofs.get(place(copy)), at) for copy in self.elsewhere)
+    def is_safe(self, since: datetime) -> bool:
+        """Whether one of them was proven since then."""
+        return any(copy.proven is not None and copy.proven >= since for copy in self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +107,6 @@ def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
 def _is_configured(copy: Copy, servers: Mapping[str, KeyServer]) -> bool:
     server = servers.get(copy.key_server)
     return server is not None and (not copy.host or copy.host in server.secondary_key_servers)
-
-
-def _fresh(proven: datetime | None, at: datetime) -> bool:
-    return proven is not None and at - proven <= FRESH
 
 
 # --- may a key manager go? ---

@@ -1,0 +1,120 @@
+"""Rows of keys as far as a removal, or another certificate, endangers them: few of many, found by the database."""
+
+# ruff: noqa: D102 - the port documents the methods
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, exists, select, update
+
+from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.model import AttemptState, Presence
+from keystead.store import tables
+from keystead.store.keys import copy_of, row_of
+from keystead.store.statements import Statements
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from keystead.core.keys.model import Copy
+
+_keys = tables.keys.c
+_attempts = tables.key_attempts.c
+_copies = tables.key_copies.c
+
+_IS_KEPT = _keys.state.in_([state.value for state in KEPT])
+_LASTS = (
+    exists()
+    .where(
+        _attempts.key == _copies.key,
+        _attempts.number == _copies.attempt,
+        _attempts.state != AttemptState.ABORTED.value,
+    )
+    .correlate(tables.key_copies)
+)
+_AT_STAKE = (
+    select(_keys.uuid)
+    .where(
+        _keys.key_manager == bindparam("k"),
+        _IS_KEPT,
+        _keys.uuid > bindparam("after"),
+        exists()
+        .where(
+            _copies.key == _keys.uuid,
+            _copies.key_server.in_(bindparam("going", expanding=True)),
+            _copies.presence.in_([each.value for each in (Presence.PRESENT, Presence.UNKNOWN, Presence.SENT)]),
+        )
+        .correlate(tables.keys),
+        ~exists()
+        .where(
+            _copies.key == _keys.uuid,
+            _copies.key_server.in_(bindparam("stay", expanding=True)),
+            _copies.host == "",
+            _copies.presence == Presence.PRESENT.value,
+            _copies.proven >= bindparam("since"),
+            _LASTS,
+        )
+        .correlate(tables.keys),
+    )
+    .order_by(_keys.uuid)
+    .limit(bindparam("limit"))
+)
+_PROVEN = (
+    select(tables.key_copies)
+    .join(tables.keys, _keys.uuid == _copies.key)
+    .where(
+        _keys.key_manager == bindparam("k"),
+        _IS_KEPT,
+        _copies.presence == Presence.PRESENT.value,
+        _copies.proven >= bindparam("since"),
+        _LASTS,
+    )
+    .order_by(_copies.key, _copies.attempt, _copies.key_server, _copies.host)
+)
+_NOTE = (
+    update(tables.key_copies)
+    .where(
+        _copies.key == bindparam("the_key"),
+        _copies.attempt == bindparam("the_attempt"),
+        _copies.key_server == bindparam("the_server"),
+        _copies.host == bindparam("the_host"),
+        _copies.presence == Presence.PRESENT.value,
+        _copies.unique_identifiers == bindparam("ids"),
+    )
+    .values(proven=bindparam("time"))
+)
+
+
+class KeyGuardRows(Statements):
+    """What is in danger, and what is proven."""
+
+    def keys_at_stake(
+        self,
+        key_manager: str,
+        going: Collection[str],
+        stay: Collection[str],
+        since: datetime,
+        after: str,
+        limit: int,
+    ) -> tuple[str, ...]:
+        bound = {"k": key_manager, "going": list(going), "stay": list(stay), "since": since, "after": after}
+        return self.all(_AT_STAKE, bound | {"limit": limit}, lambda row: str(row.uuid))
+
+    def note_proven(self, copies: Sequence[Copy], time: datetime) -> None:
+        rows = [
+            {
+                "the_key": copy.key,
+                "the_attempt": copy.attempt,
+                "the_server": copy.key_server,
+                "the_host": copy.host,
+                "ids": row_of(copy)["unique_identifiers"],
+                "time": time,
+            }
+            for copy in copies
+        ]
+        if rows:
+            self.change(_NOTE, rows)
+
+    def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:
+        return self.all(_PROVEN, {"k": key_manager, "since": since}, copy_of)

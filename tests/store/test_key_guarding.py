@@ -1,0 +1,131 @@
+"""Keys in danger, found by the database: more than are in danger it may find, fewer never."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from keystead.core.keys.model import AttemptState, KeyState, Presence
+from tests.store import samples
+from tests.store.keys import attempt, copy, key
+from tests.store.samples import NOON, OTHER_SVM
+
+if TYPE_CHECKING:
+    from keystead.core.keys.model import Copy
+    from keystead.service.ports import Transaction
+    from keystead.store import SqlStore
+
+COMMITTED = AttemptState.COMMITTED
+
+
+def present(server: str, age_s: int = 0, **changes: Any) -> Copy:
+    """A copy that was proven so many seconds before noon."""
+    return copy(server=server, presence=Presence.PRESENT, proven=NOON - timedelta(seconds=age_s), **changes)
+
+
+async def store_key(
+    store: SqlStore,
+    *copies: Copy,
+    state: KeyState = KeyState.COMMITTED,
+    second: AttemptState = COMMITTED,
+) -> None:
+    """Store the key with two attempts, the first of them committed."""
+
+    def work(tx: Transaction) -> None:
+        tx.add_key(key(state=state))
+        tx.add_attempt(attempt(state=COMMITTED))
+        tx.add_attempt(attempt(number=2, state=second))
+        tx.put_copies(copies, new=True)
+
+    await store.write(work)
+
+
+async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", limit: int = 9) -> tuple[str, ...]:
+    """The keys at stake when A goes, and B and C stay, with proofs of the last 30 seconds."""
+    since = NOON - timedelta(seconds=30)
+    return await store.read(lambda tx: tx.keys_at_stake(key_manager, ["a"], ["b", "c"], since, after, limit))
+
+
+@pytest.mark.parametrize(
+    ("copies", "found"),
+    [
+        ([present("a")], True),
+        ([copy(server="a", presence=Presence.UNKNOWN)], True),
+        ([copy(server="a", presence=Presence.SENT)], True),
+        *(
+            ([copy(server="a", presence=each)], False)
+            for each in (Presence.MISSING, Presence.DIFFERENT, Presence.DESTROYED)
+        ),
+        ([present("b")], False),
+        ([present("a"), present("b", 30)], False),
+        ([present("a"), present("b", 31)], True),
+        ([present("a"), present("b", 31), present("c", 1)], False),
+        ([present("a"), replace(present("b"), proven=None)], True),
+        ([present("a"), replace(present("b"), presence=Presence.UNKNOWN)], True),
+        ([present("a"), present("d")], True),
+        ([present("a"), present("b", host="secondary")], True),  # whether it is configured is another's question
+        ([present("a"), present("b", attempt=2)], False),
+    ],
+)
+async def test_what_is_at_stake(filled: SqlStore, copies: list[Copy], *, found: bool) -> None:
+    """A key with a copy on the server that goes, and none proven on one that stays."""
+    await store_key(filled, *copies)
+    assert await at_stake(filled) == (("key-1",) if found else ())
+
+
+@pytest.mark.parametrize("state", KeyState)
+async def test_keys_that_are_kept(filled: SqlStore, state: KeyState) -> None:
+    """Committed and retired ones, page by page."""
+    await store_key(filled, present("a"), state=state)
+    expected = ("key-1",) if state in {KeyState.COMMITTED, KeyState.RETIRED} else ()
+    assert await at_stake(filled) == expected
+    assert await at_stake(filled, limit=0) == ()
+    assert await at_stake(filled, after="key-1") == ()
+    assert await at_stake(filled, "km-2") == ()
+
+
+async def test_what_an_aborted_attempt_wrote_saves_nothing(filled: SqlStore) -> None:
+    """It is about to be destroyed."""
+    await store_key(filled, present("a"), present("b", attempt=2), second=AttemptState.ABORTED)
+    assert await at_stake(filled) == ("key-1",)
+    assert await filled.read(lambda tx: tx.copies_proven("km-1", NOON)) == (present("a"),)
+
+
+async def test_a_proof_is_noted_if_the_copy_is_as_it_was(filled: SqlStore) -> None:
+    """Present, with the same identifiers; nothing else of it changes."""
+    stored = [
+        present("a", 60, unique_identifiers=("1", "2"), object_state="Active"),
+        present("b", 60, unique_identifiers=("3",)),
+        copy(server="c", presence=Presence.MISSING, unique_identifiers=("4",)),
+    ]
+    await store_key(filled, *stored)
+    proved = [stored[0], replace(stored[1], unique_identifiers=("other",)), stored[2], present("d")]
+
+    def note(tx: Transaction) -> None:
+        tx.note_proven(proved, NOON)
+        tx.note_proven([], NOON)
+
+    await filled.write(note)
+    after = (replace(stored[0], proven=NOON), *stored[1:])
+    assert await filled.read(lambda tx: tx.copies(["key-1"])) == after
+
+
+async def test_copies_that_are_proven(filled: SqlStore) -> None:
+    """Since a time, of kept keys of a key manager."""
+    await store_key(filled, present("a"), present("b", 60), copy(server="c", presence=Presence.UNKNOWN, proven=NOON))
+
+    def others(tx: Transaction) -> None:
+        tx.add_key_manager(samples.key_manager("km-2", OTHER_SVM))
+        for number, changes in ((2, {"key_manager": "km-2", "svm": OTHER_SVM}), (3, {})):
+            state = KeyState.COMMITTED if number == 2 else KeyState.PURGING
+            tx.add_key(key(f"key-{number}", state=state, **changes))
+            tx.add_attempt(attempt(f"key-{number}", state=COMMITTED))
+            tx.put_copies([replace(present("a"), key=f"key-{number}")], new=True)
+
+    await filled.write(others)
+    assert await filled.read(lambda tx: tx.copies_proven("km-1", NOON)) == (present("a"),)
+    since = NOON - timedelta(seconds=60)
+    assert await filled.read(lambda tx: tx.copies_proven("km-1", since)) == (present("a"), present("b", 60))
