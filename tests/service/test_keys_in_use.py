@@ -11,7 +11,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.key_servers import NewKeyServer
-from keystead.core.keys.model import KeyState
+from keystead.core.keys.model import Detached, KeyState
 from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Key
     from keystead.core.model import Svm
     from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.ports import Transaction
 
 
 def key_managers(world: KeyWorld, node: KeyNode) -> KeyManagers:
@@ -76,6 +77,15 @@ async def test_a_key_manager_with_keys_is_not_deleted(key_world: KeyWorld) -> No
     node = await key_world.node()
     managers = key_managers(key_world, node)
     key = await node.create(manager)
+    (row,) = await key_world.servers(manager)
+    (profile,) = await key_world.store.read(lambda tx: tx.profiles([row.uuid]))
+    removed = replace(row, uuid="a removed server")
+
+    def detach(tx: Transaction) -> None:
+        tx.add_detached_key_server(Detached(removed, key_world.clock.now()))
+        tx.put_profile(replace(profile, key_server=removed.uuid))
+
+    await key_world.store.write(detach)
     for state in (KeyState.COMMITTED, KeyState.RETIRED, KeyState.PURGING):
         await end(key_world, key, state)
         error = await refused(managers.delete(CALL, manager))
@@ -84,6 +94,7 @@ async def test_a_key_manager_with_keys_is_not_deleted(key_world: KeyWorld) -> No
     await managers.delete(CALL, manager)
     assert await key_world.store.read(lambda tx: tx.key_manager(manager)) is None
     assert await key_world.store.read(lambda tx: tx.keys([key.uuid])) == ()
+    assert await key_world.store.read(lambda tx: tx.profiles([row.uuid, removed.uuid])) == ()
 
 
 async def test_an_svm_with_keys_at_the_cluster(key_world: KeyWorld) -> None:

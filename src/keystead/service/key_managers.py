@@ -211,6 +211,10 @@ class KeyManagers:
             with concerning(key_manager.svm):
                 check_delete(key_manager, tx.key_counts(uuid))
                 tx.drop_keys(uuid, FINAL)
+                for server in tx.key_servers(uuid):
+                    tx.delete_profile(server.uuid)
+                for detached in tx.detached_key_servers(uuid):
+                    tx.delete_profile(detached.server.uuid)
                 tx.delete_key_manager(uuid)
                 self._audit.succeed(tx, call, f"deleted key manager {uuid}", svm=key_manager.svm)
 
