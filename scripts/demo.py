@@ -1,4 +1,4 @@
-"""``./dev demo``: four real KMIP servers, Keystead, servers added and refused, each request shown with its answer.
+"""``./dev demo``: four real KMIP servers, Keystead, servers added and refused, and a key that outlives one of them.
 
 Everything is real and on loopback: PyKMIP's servers, mutual TLS, the REST API. It stays up until Ctrl-C (``--once``
 exits), in a temporary folder that it removes; whatever ends it, nothing that it started is left.
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -35,6 +35,11 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COMMAND = Path(sys.executable).with_name("keystead")
 LOOPBACK = {"KEYSTEAD_EGRESS_ALLOW": "127.0.0.0/8,::1/128"}
 WATCHED_S = 1  # between two looks at a key server: a story must not wait for the default
+KEY_READER = {
+    "name": "storage",
+    "role": {"name": "key-reader"},
+    "applications": [{"application": "http", "authentication_methods": ["password"]}],
+}
 LOSS_S = 15  # the longest that it waits for a loss to be known
 
 
@@ -87,18 +92,21 @@ class Demo:
             view.answer(answer, accepted=accepted, milliseconds=(time.monotonic() - started) * 1000)
         return answer
 
-    def ask(self, method: str, path: str, **query: str) -> dict[str, Any]:
+    def ask(self, method: str, path: str, body: Any = None, **query: str) -> dict[str, Any]:
         """Make a call that is not shown."""
-        return self._api.call(method, path, **query)
+        return self._api.call(method, path, body, **query)
 
-    def create(self, title: str, path: str, body: Any) -> str:
-        """Make a call that creates an object; return its uuid."""
-        uuid: str = self.call(title, "POST", path, body, return_records="true")["records"][0]["uuid"]
-        return uuid
+    def create(self, title: str, path: str, body: Any, key: str = "uuid") -> str:
+        """Make a call that creates an object; return its uuid, or another key field."""
+        found: str = self.call(title, "POST", path, body, return_records="true")["records"][0][key]
+        return found
 
 
-def tell(demo: Demo, servers: Servers, pki: Pki, folder: Path) -> None:
-    """The story: certificates, a key manager, servers added, refused and lost, and how they all are."""
+def tell(demo: Demo, reader: Demo, servers: Servers, pki: Pki, folder: Path) -> None:
+    """The story: certificates, a key manager, servers added, refused and lost, and a key kept on them.
+
+    ``reader`` is somebody who may read keys.
+    """
     certificate = demo.create(
         "Install the certificate that we show to key servers",
         "/security/certificates",
@@ -140,7 +148,20 @@ def tell(demo: Demo, servers: Servers, pki: Pki, folder: Path) -> None:
     stored = demo.call("What is stored", "GET", path, table=True, fields="*")["records"]
     probed = probe([server["server"] for server in stored], folder)
     view.key_servers("Key servers of SVM vs0, probed with `keystead kmip probe`", stored, probed)
+    volume_keys = f"/security/key-managers/{manager}/volume-keys"
+    key = demo.create("Keep a key on all four", volume_keys, {"name": "vol1"}, key="key_id")
+    copies = demo.call("Where it is", "GET", f"{volume_keys}/{key}", table=True, fields="copies")["copies"]
+    view.copies(copies)
+    demo.call("Who may do everything may not read it", "POST", f"{volume_keys}/{key}/retrieve")
+    before = reader.call("Somebody whose role is key-reader may", "POST", f"{volume_keys}/{key}/retrieve")
+    survival = demo.call(
+        "What would be lost with which servers?", "GET", f"/security/key-managers/{manager}/key-survival", table=True
+    )
+    view.survival(survival)
     lose(demo, servers, path)
+    after = reader.call("The key is there without it", "POST", f"{volume_keys}/{key}/retrieve")
+    if after["material"] != before["material"]:
+        raise SystemExit("the key changed")
     demo.call("Remove it", "DELETE", f"{path}/{quote(servers.good[0], safe='')}")
 
 
@@ -256,8 +277,9 @@ def run(*, once: bool) -> None:
         view.say("Starting four PyKMIP servers, two that are set up wrongly, and Keystead ...")
         servers = stack.enter_context(key_servers(folder, pki))
         login = stack.enter_context(keystead(folder))
-        with Api(login) as api:
-            tell(Demo(api), servers, pki, folder)
+        with Api(login) as api, Api(replace(login, user="storage")) as reading:
+            Demo(api).ask("POST", "/security/accounts", KEY_READER | {"password": login.password})
+            tell(Demo(api), Demo(reading), servers, pki, folder)
         view.say("")
         view.rule(f"done in {time.monotonic() - started:.0f} s")
         if not once:

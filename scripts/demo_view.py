@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.highlighter import JSONHighlighter
+from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 WIDEST = 120
 INDENT = 4
+SECRET = {"private_key", "password", "material"}
 MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "skipped": ("·", "dim")}
+_KEY_ID = re.compile(r"\b([0-9a-f]{48})[0-9a-f]{32}\b")
 _UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
 console = Console(highlight=False)
@@ -73,9 +76,7 @@ def diagnosis(records: Sequence[dict[str, Any]]) -> None:
 
 def key_servers(title: str, stored: Sequence[dict[str, Any]], probed: Sequence[dict[str, Any]]) -> None:
     """Draw the key servers as they are stored, and how they are now."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for column in ("#", "server", "state", "TLS", "KMIP", "certificate", "timeout"):
-        table.add_column(column, no_wrap=True)
+    table = _table(title, "#", "server", "state", "TLS", "KMIP", "certificate", "timeout")
     for number, (server, probe) in enumerate(zip(stored, probed, strict=True), 1):
         learned = probe["learned"]
         versions = learned.get("kmip_versions", ["-"])
@@ -90,6 +91,33 @@ def key_servers(title: str, stored: Sequence[dict[str, Any]], probed: Sequence[d
         )
     console.print()
     console.print(table)
+
+
+def copies(shown: Sequence[dict[str, Any]]) -> None:
+    """Draw the copies of a key."""
+    table = _table(None, "server", "presence", "state", "proven")
+    for copy in shown:
+        table.add_row(copy["server"], copy["presence"], copy.get("object_state", "-"), copy.get("proven", "-"))
+    console.print(Padding(table, (0, 0, 0, INDENT)))
+
+
+def survival(shown: dict[str, Any]) -> None:
+    """Draw how many keys would be unreadable if servers failed, by how many fail: the worst of such sets."""
+    worst: dict[int, int] = {}
+    for loss in shown["losses"]:
+        count = len(loss["domains"])
+        worst[count] = max(worst.get(count, 0), loss["keys"])
+    table = _table(None, "servers lost", "keys unreadable at worst")
+    for count, keys in sorted(worst.items()):
+        table.add_row(str(count), f"{keys} of {shown['keys']}")
+    console.print(Padding(table, (0, 0, 0, INDENT)))
+
+
+def _table(title: str | None, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
 
 
 def _days_left(not_after: str | None) -> str:
@@ -118,9 +146,9 @@ def _laid_out(value: Any, room: int) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Shorten identifiers and PEM texts, and show no private key at all."""
+    """Shorten identifiers and PEM texts, and show no private key and no key material at all."""
     if isinstance(value, dict):
-        return {name: "***" if name == "private_key" else _shown(each) for name, each in value.items()}
+        return {name: "***" if name in SECRET else _shown(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_shown(each) for each in value]
     if isinstance(value, str):
@@ -129,4 +157,4 @@ def _shown(value: Any) -> Any:
 
 
 def _short(text: str) -> str:
-    return _UUID.sub(r"\1...", text)
+    return _KEY_ID.sub(r"\1...", _UUID.sub(r"\1...", text))
