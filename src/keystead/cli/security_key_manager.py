@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.lazy import LazyGroup
 from keystead.cli.login import kmip_password
 from keystead.cli.output import print_records
 from keystead.cli.rest import (
@@ -44,12 +45,23 @@ _key_servers = click.option(
 )
 
 
-@click.group("key-manager")
+_KEEPING = "keystead.cli.security_key_manager_keeping"
+
+
+@click.group(
+    "key-manager",
+    cls=LazyGroup,
+    lazy={
+        "key": "keystead.cli.security_key_manager_key:key",
+        "unclaimed": f"{_KEEPING}:unclaimed",
+        "incarnation": f"{_KEEPING}:incarnation",
+    },
+)
 def key_manager() -> None:
-    """Key managers."""
+    """Key managers and keys."""
 
 
-@key_manager.group()
+@key_manager.group(cls=LazyGroup, lazy={"survival": f"{_KEEPING}:survival", "replicate": f"{_KEEPING}:replicate"})
 def external() -> None:
     """External key managers and their key servers."""
 

@@ -13,7 +13,7 @@ from keystead.cli.rest import FILE, api, api_command, confirm, one_svm, svm_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROLES = ["admin", "readonly", "vsadmin", "vsadmin-readonly"]
+ROLES = ["admin", "readonly", "vsadmin", "vsadmin-readonly", "key-reader"]
 METHODS = {"password": "password", "cert": "certificate"}
 
 _name = click.option("--user-or-group-name", "name", required=True, metavar="NAME", help="The account.")

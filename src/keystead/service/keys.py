@@ -208,13 +208,15 @@ def views(
 
 
 def _addresses(tx: Transaction, key_manager: str) -> dict[str, str]:
-    """The addresses of a key manager's servers by uuid, of those too that were removed and are not forgotten."""
+    """The addresses of a key manager's servers by uuid, in their order; then of those that were removed of late."""
     detached = (each.server for each in tx.detached_key_servers(key_manager))
-    return {server.uuid: str(server.address) for server in (*detached, *tx.key_servers(key_manager))}
+    return {server.uuid: str(server.address) for server in (*tx.key_servers(key_manager), *detached)}
 
 
 def _by_key(found: Iterable[Copy | Receipt], addresses: Mapping[str, str]) -> dict[str, tuple[CopyView, ...]]:
+    """Group by key, in the order of the servers."""
     by_key: dict[str, list[CopyView]] = {}
-    for each in found:
+    places = {server: place for place, server in enumerate(addresses)}
+    for each in sorted(found, key=lambda each: places.get(each.key_server, len(places))):
         by_key.setdefault(each.key, []).append(CopyView(each, addresses.get(each.key_server, "")))
     return {key: tuple(copies) for key, copies in by_key.items()}

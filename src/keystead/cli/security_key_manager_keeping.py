@@ -1,0 +1,133 @@
+"""What keeps keys, as commands: what would survive, missing copies, found objects, lives of the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from keystead.cli.key_managers import key_manager, key_manager_path, run_job
+from keystead.cli.output import print_records
+from keystead.cli.rest import api, api_command, confirm, in_svm, progress, yes
+
+INCARNATION = "/security/key-manager-incarnation"
+MOST_KEYS = 1  # key ids in a line of the table: each is 80 characters
+
+
+@click.command()
+@api_command
+@key_manager
+def survival(vserver: str | None, manager: str | None, **flags: Any) -> None:
+    """Draw which keys would be unreadable if key servers failed, and how old the proof is.
+
+    Each line is a set of replication domains that could fail together: "x" fails, "." stays.
+
+    Example: keystead security key-manager external survival --vserver vs0
+    """
+    with api(flags) as service:
+        found = service.call("GET", f"{key_manager_path(service, vserver, manager)}/key-survival")
+    if flags["output"] == "json":
+        return print_records([found], (), "json")
+    domains = found.get("domains", [])
+    for number, domain in enumerate(domains, 1):
+        click.echo(f"domain {number}: {', '.join(domain['servers'])}")
+    click.echo(
+        f"{found['keys']} keys: any {found['survives']} of {len(domains)} domains may fail without a loss;"
+        f" {found['sole_copies']} keys in one domain only, {found['unproven']} without a proven copy"
+    )
+    click.echo()
+    rows = [
+        {
+            "fail": " ".join("x" if domain["uuid"] in loss["domains"] else "." for domain in domains),
+            "unreadable": loss["keys"],
+            "oldest_proof": loss.get("oldest_proof"),
+            "keys": _some(loss.get("key_ids", []), loss["keys"]),
+        }
+        for loss in found.get("losses", ())
+    ]
+    return print_records(rows, ("fail", "unreadable", "oldest_proof", "keys"), "table")
+
+
+def _some(key_ids: list[str], number: int) -> str | None:
+    if not key_ids:
+        return None
+    more = number - len(key_ids[:MOST_KEYS])
+    return ", ".join(key_ids[:MOST_KEYS]) + (f" and {more} more" if more else "")
+
+
+@click.command()
+@api_command
+@key_manager
+def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
+    """Bring missing copies of keys to the key servers that lack them, now; the service does so by itself, too.
+
+    Example: keystead security key-manager external replicate --vserver vs0
+    """
+    with api(flags) as service, progress("copying keys"):
+        run_job(service, f"{key_manager_path(service, vserver, manager)}/replicate", {})
+
+
+@click.group()
+def unclaimed() -> None:
+    """Objects on key servers that another life of the database wrote."""
+
+
+@unclaimed.command("show")
+@api_command
+@key_manager
+def show_unclaimed(vserver: str | None, manager: str | None, **flags: Any) -> None:
+    """List them. They are never destroyed.
+
+    Example: keystead security key-manager unclaimed show
+    """
+    with api(flags) as service:
+        records = service.records(f"{key_manager_path(service, vserver, manager)}/unclaimed-objects", fields="*")
+    print_records(records, ("key_server", "unique_identifier", "object_name", "found_time"), flags["output"])
+
+
+@unclaimed.command()
+@api_command
+@key_manager
+@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="The primary key server that holds it.")
+@click.option("--unique-identifier", required=True, help="What that calls it.")
+@click.option("--name", required=True, help="The name of the key that it becomes.")
+def adopt(
+    vserver: str | None, manager: str | None, key_server: str, unique_identifier: str, name: str, **flags: Any
+) -> None:
+    """Make one of them a key, whose other copies are then written from it.
+
+    Example: keystead security key-manager unclaimed adopt --key-server ks1 --unique-identifier 7 --name vol1
+    """
+    body = {"key_server": key_server, "unique_identifier": unique_identifier, "name": name, **in_svm(vserver)}
+    with api(flags) as service:
+        service.call("POST", f"{key_manager_path(service, vserver, manager)}/unclaimed-objects", body)
+
+
+@click.group()
+def incarnation() -> None:
+    """Which life of its database the cluster leads, and whether it destroys objects on key servers."""
+
+
+@incarnation.command("show")
+@api_command
+def show_incarnation(**flags: Any) -> None:
+    """Show it.
+
+    Example: keystead security key-manager incarnation show
+    """
+    with api(flags) as service:
+        record = service.call("GET", INCARNATION)
+    print_records([record], ("number", "began", "reason", "destroys", "uuid"), flags["output"])
+
+
+@incarnation.command()
+@api_command
+@yes
+def release(yes: bool, **flags: Any) -> None:  # noqa: FBT001
+    """Let objects of purged keys be destroyed: no other copy of this database may be in use.
+
+    Example: keystead security key-manager incarnation release
+    """
+    with api(flags) as service:
+        confirm("No other copy of this database is in use: let it destroy what its purged keys left", yes=yes)
+        service.call("PATCH", INCARNATION, {"destroys": True})

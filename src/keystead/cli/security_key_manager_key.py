@@ -1,0 +1,284 @@
+"""``keystead security key-manager key ...``: keys. The verbs are the ONTAP CLI's where it has them.
+
+Material goes to a file that nobody else can read, or to standard output when that is asked for; it is never printed.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from keystead.cli.key_managers import key_manager, key_manager_path, run_job
+from keystead.cli.output import print_records
+from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, progress, svm_name, yes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COLUMNS = ("vserver", "name", "key_tag", "state", "key_id")
+QUERIED = ("vserver", "key_type", "key_tag", "key_server", "restored", "key_id")
+COPIES = ("server", "host", "attempt", "presence", "object_state", "proven")
+
+_key_id = click.option("--key-id", required=True, metavar="ID", help="The key.")
+
+
+@click.group()
+def key() -> None:
+    """Keys: of volumes, and authentication keys."""
+
+
+@key.command()
+@api_command
+@key_manager
+@click.option("--name", required=True, help="The key's name.")
+@click.option("--key-tag", help="A word that tells what it is for.")
+@click.option("--material-file", type=FILE, help="Keep these 64 bytes instead of random ones.")
+def create(
+    vserver: str | None, manager: str | None, name: str, key_tag: str | None, material_file: Path | None, **flags: Any
+) -> None:
+    """Create a volume's key, on key servers enough that it cannot get lost with one of them.
+
+    Example: keystead security key-manager key create --vserver vs0 --name vol1
+    """
+    body = {
+        "name": name,
+        **in_svm(vserver),
+        **({"key_tag": key_tag} if key_tag else {}),
+        **({"material": base64.b64encode(material_file.read_bytes()).decode()} if material_file else {}),
+    }
+    with api(flags) as service, progress(f"creating {name}"):
+        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
+        (made,) = service.create(path, body)
+        record = service.call("GET", _path(path, made["key_id"]))
+    _print([record], flags["output"])
+
+
+@key.command()
+@api_command
+@key_manager
+@click.option("--name", help="Those with this name; * is any text.")
+@click.option("--key-id", metavar="ID", help="One key, and its copies on key servers.")
+def show(vserver: str | None, manager: str | None, name: str | None, key_id: str | None, **flags: Any) -> None:
+    """List the keys of volumes; one of them with its copies.
+
+    Example: keystead security key-manager key show --vserver vs0
+    """
+    wanted = {"name": name} if name else {}
+    wanted |= {"svm.name": vserver} if vserver else {}
+    with api(flags) as service:
+        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
+        if key_id is not None:
+            record = service.call("GET", _path(path, key_id), fields="**")
+            return _print_one(record, flags["output"])
+        records = service.records(path, fields="*", order_by="svm.name,name", **wanted)
+    return _print(records, flags["output"])
+
+
+@key.command()
+@api_command
+@key_manager
+@_key_id
+@yes
+def retire(vserver: str | None, manager: str | None, key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
+    """Delete a volume's key: it cannot be read any more, can be recovered for some days, and is then destroyed.
+
+    Example: keystead security key-manager key retire --vserver vs0 --key-id ID
+    """
+    with api(flags) as service:
+        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
+        confirm(f"Retire key {key_id}", yes=yes)
+        service.call("DELETE", _path(path, key_id))
+
+
+@key.command()
+@api_command
+@key_manager
+@_key_id
+def recover(vserver: str | None, manager: str | None, key_id: str, **flags: Any) -> None:
+    """Take back that a volume's key was retired.
+
+    Example: keystead security key-manager key recover --vserver vs0 --key-id ID
+    """
+    with api(flags) as service:
+        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
+        service.call("PATCH", _path(path, key_id), {"state": "committed"})
+
+
+@key.command()
+@api_command
+@key_manager
+@_key_id
+@click.option("--file", "file", type=click.Path(path_type=Path), help="A new file for the key; only you can read it.")
+@click.option("--stdout", "to_stdout", is_flag=True, help="Write the key's bytes to standard output, for a pipe.")
+@click.option("--explain", is_flag=True, help="Say on standard error which key servers were tried.")
+def retrieve(
+    vserver: str | None,
+    manager: str | None,
+    key_id: str,
+    file: Path | None,
+    to_stdout: bool,  # noqa: FBT001
+    explain: bool,  # noqa: FBT001
+    **flags: Any,
+) -> None:
+    """Read a volume's key, as an account with the role key-reader.
+
+    Example: keystead security key-manager key retrieve --vserver vs0 --key-id ID --file vol1.key
+    """
+    if (file is None) != to_stdout:
+        raise click.UsageError("say where the key goes: --file FILE, or --stdout")
+    if to_stdout and sys.stdout.isatty():
+        raise click.UsageError("a key is not shown on a terminal: give --file, or let a program read it")
+    asked = {"explain": "true"} if explain else {}
+    with _sink(file) as sink, api(flags) as service:
+        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
+        found = service.call("POST", f"{_path(path, key_id)}/retrieve", {}, **asked)
+        sink.write(base64.b64decode(found["material"]))
+    _explain(found.get("explanation"))
+
+
+@key.command()
+@api_command
+@key_manager
+@click.option("--key-id", metavar="ID", help="This key only.")
+@click.option("--key-tag", metavar="TAG", help="Keys with this tag only.")
+@click.option("--key-server", metavar="HOST[:PORT]", help="From this primary key server only.")
+def restore(vserver: str | None, manager: str | None, **flags: Any) -> None:
+    """Bring keys from their key servers into the node's memory, so that they are read even if those fail.
+
+    Example: keystead security key-manager key restore --vserver vs0
+    """
+    filters = {name: flags[name] for name in ("key_id", "key_tag", "key_server") if flags[name]}
+    with api(flags) as service, progress("restoring keys"):
+        run_job(service, f"{key_manager_path(service, vserver, manager)}/restore", filters)
+
+
+@key.command("query")
+@api_command
+@key_manager
+@click.option("--key-type", type=click.Choice(["vek", "nse_ak"]), help="Keys of volumes, or authentication keys.")
+def query_ids(vserver: str | None, manager: str | None, key_type: str | None, **flags: Any) -> None:
+    """List key ids as a node has them: which key server holds each, and whether the node can read it.
+
+    Example: keystead security key-manager key query --key-type vek
+    """
+    filters = {"key_type": key_type} if key_type else {}
+    with api(flags) as service:
+        path = key_manager_path(service, vserver, manager)
+        nodes = service.records("/cluster/nodes")
+        records = [
+            record
+            for node in nodes
+            for record in service.records(f"{path}/keys/{node['uuid']}/key-ids", fields="*", **filters)
+        ]
+    if flags["output"] == "table":
+        records = [{"vserver": svm_name(record), "node_name": record["node"]["name"], **record} for record in records]
+    print_records(records, QUERIED if len(nodes) == 1 else ("node_name", *QUERIED), flags["output"])
+
+
+@key.group()
+def auth() -> None:
+    """Authentication keys of self-encrypting drives, which are the cluster's."""
+
+
+@auth.command("create")
+@api_command
+@click.option("--key-tag", help="A word that tells what it is for.")
+@click.option(
+    "--passphrase-file", type=FILE, help="20 to 32 characters to be the key (one trailing newline is ignored)."
+)
+def create_auth(key_tag: str | None, passphrase_file: Path | None, **flags: Any) -> None:
+    """Create an authentication key, random or of a passphrase.
+
+    Example: keystead security key-manager key auth create --key-tag drives
+    """
+    body = {
+        **({"key_tag": key_tag} if key_tag else {}),
+        **({"passphrase": passphrase_file.read_text().removesuffix("\n")} if passphrase_file else {}),
+    }
+    with api(flags) as service, progress("creating an authentication key"):
+        path = f"{key_manager_path(service, None, None)}/auth-keys"
+        (made,) = service.create(path, body)
+        record = service.call("GET", _path(path, made["key_id"]))
+    print_records([record], ("key_tag", "key_id"), flags["output"])
+
+
+@auth.command("show")
+@api_command
+def show_auth(**flags: Any) -> None:
+    """List the authentication keys.
+
+    Example: keystead security key-manager key auth show
+    """
+    with api(flags) as service:
+        records = service.records(f"{key_manager_path(service, None, None)}/auth-keys", fields="*")
+    print_records(records, ("key_tag", "key_id"), flags["output"])
+
+
+@auth.command("delete")
+@api_command
+@_key_id
+@yes
+def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
+    """Delete an authentication key; it is destroyed after some days.
+
+    Example: keystead security key-manager key auth delete --key-id ID
+    """
+    with api(flags) as service:
+        path = f"{key_manager_path(service, None, None)}/auth-keys"
+        confirm(f"Delete authentication key {key_id}", yes=yes)
+        service.call("DELETE", _path(path, key_id))
+
+
+def _path(keys: str, key_id: str) -> str:
+    return f"{keys}/{quote(key_id, safe='')}"
+
+
+def _print(records: list[dict[str, Any]], form: str) -> None:
+    if form == "table":
+        records = [{"vserver": svm_name(record), **record} for record in records]
+    print_records(records, COLUMNS, form)
+
+
+def _print_one(record: dict[str, Any], form: str) -> None:
+    _print([record], form)
+    if form == "table" and "copies" in record:
+        click.echo()
+        print_records(record["copies"], COPIES, form)
+
+
+def _explain(explanation: dict[str, Any] | None) -> None:
+    if explanation is None:
+        return
+    if explanation.get("cached"):
+        click.echo("read from the node's memory", err=True)
+    for tried in explanation.get("tried", ()):
+        where = tried.get("host") or tried.get("server")
+        elapsed = f", {tried['elapsed_ms']:.1f} ms" if "elapsed_ms" in tried else ""
+        click.echo(f"{where}: {tried['outcome']}{elapsed}", err=True)
+
+
+@contextlib.contextmanager
+def _sink(file: Path | None) -> Iterator[IO[bytes]]:
+    """Where a key goes: a new file of mode 0600, which is gone again when no key came, or standard output for None."""
+    if file is None:
+        yield sys.stdout.buffer
+        return
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise click.UsageError(f"{file} exists: it is not overwritten") from None
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            yield opened
+    except BaseException:
+        file.unlink()
+        raise
