@@ -20,13 +20,14 @@ from keystead.kmip.testing import KeyServer, close, delay, held, silence
 from keystead.service import key_fetching as module
 from keystead.service.key_fetching import Hedges
 from keystead.service.ports import Page
-from tests.service.keyworlds import SECONDARY, KeyWorld, asked
+from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked
 from tests.service.readingworlds import MATERIAL, ReadingNode, reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from keystead.core.keys.model import Key
+    from keystead.service.ports import Transaction
 
 GET = Operation.GET
 
@@ -266,6 +267,28 @@ async def test_without_a_usable_identity_nobody_is_asked(key_world: KeyWorld, no
         await node.read(key)
     assert refused.value.arguments == (("reason", "identity_unusable"),)
     assert gets(server) == before
+
+
+async def test_a_changed_configuration_is_heeded_at_once(
+    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as its audit record is there; till then where keys are is remembered, of a few key managers."""
+    monkeypatch.setattr(module, "SHELVES", 1)
+    servers = await key_world.start(2)
+    manager, other = await key_world.key_manager(*servers), await key_world.key_manager(*servers)
+    key, another = await node.create(manager), await node.create(other)
+    for each in (key, another, key, key):
+        await fetched(node, each)
+    assert list(node.fetcher._shelves) == [manager]
+    removed, kept = await key_world.servers(manager)
+
+    def remove(tx: Transaction) -> None:
+        tx.delete_key_server(removed.uuid)
+        node.of.audit.succeed(tx, CALL)
+
+    await node.of.store.write(remove)
+    node.cache.close()
+    assert await node.explained(key) == [(str(kept.address), "read")]
 
 
 async def test_what_an_aborted_attempt_left_is_not_read(key_world: KeyWorld, node: ReadingNode) -> None:

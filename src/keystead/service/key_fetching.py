@@ -8,6 +8,7 @@ that its circuit and its times learn from it; until then other reads begin elsew
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from keystead.service.observing import add_events, cluster_name
 from keystead.service.ports import SealError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from keystead.core.keys.model import Copy, Key
     from keystead.core.keys.reading import Source
@@ -59,6 +60,9 @@ HEDGED = 0.05
 """The part of all fetches that may ask the second server early, when the first exceeds its recent 95th percentile."""
 
 HEDGES_SAVED = 10.0
+
+SHELVES = 64
+"""Key managers whose shelves are remembered."""
 
 UNUSABLE = "identity_unusable"
 """Nobody was asked: a certificate or secret of the key manager is gone or cannot be opened."""
@@ -113,13 +117,13 @@ class Fetcher:
         self._clock = clock
         self._node = node
         self._hedges = Hedges()
+        self._shelves: OrderedDict[str, tuple[Hashable, Shelf]] = OrderedDict()  # the longest unused first
         self._late: dict[tuple[str, str], asyncio.Task[Secret | None]] = {}
         self._marking: set[asyncio.Task[None]] = set()
 
     async def fetch(self, key: Key) -> Fetched:
         """Return a key's material. Raises OntapError when no server returns it (its arguments say why), StoreError."""
-        places, copies = await self._store.glance(lambda tx: _load(tx, key))
-        shelf = self.shelf(places)
+        shelf, copies = await self._find(key)
         if shelf is None:
             raise OntapError(not_restored(key), arguments=[("reason", UNUSABLE)])
         race = _Race(key, self.order(shelf, copies), shelf)
@@ -142,6 +146,26 @@ class Fetcher:
         except (SealError, KeyError, ValueError) as error:
             log.error("keys cannot be read", key_manager=places.key_manager.uuid, why=type(error).__name__)  # noqa: TRY400
             return None
+
+    async def _find(self, key: Key) -> tuple[Shelf | None, list[Copy]]:
+        """The key's shelf, which is read again when the configuration has changed, and its copies."""
+        known = self._shelves.get(key.key_manager)
+
+        def read(tx: Transaction) -> tuple[Hashable, KeyPlaces | None, list[Copy]]:
+            marker = tx.change_marker()
+            places = None if known is not None and known[0] == marker else _places(tx, key)
+            return marker, places, standing_copies(tx, [key.uuid])
+
+        marker, places, copies = await self._store.glance(read)
+        if known is not None and places is None:
+            self._shelves.move_to_end(key.key_manager)
+            return known[1], copies
+        shelf = None if places is None else self.shelf(places)
+        if shelf is not None:
+            self._shelves[key.key_manager] = marker, shelf
+            if len(self._shelves) > SHELVES:
+                self._shelves.popitem(last=False)
+        return shelf, copies
 
     def order(self, shelf: Shelf, copies: Sequence[Copy]) -> list[Source]:
         """Where to read a key, the best place first."""
@@ -298,11 +322,11 @@ def address_of(server: KeyServer, host: str) -> ServerAddress:
     return dict(zip(server.secondary_key_servers, secondary_addresses(server), strict=True))[host]
 
 
-def _load(tx: Transaction, key: Key) -> tuple[KeyPlaces, list[Copy]]:
+def _places(tx: Transaction, key: Key) -> KeyPlaces:
     manager = tx.key_manager(key.key_manager)
     if manager is None:
         raise StoreError(f"key {key.uuid} has no key manager: the database is damaged")
-    return load_places(tx, manager), standing_copies(tx, [key.uuid])
+    return load_places(tx, manager)
 
 
 def _change_presence(tx: Transaction, copy: Copy) -> bool:
