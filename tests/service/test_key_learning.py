@@ -324,7 +324,7 @@ async def services(world: KeyWorld, told: list[str]) -> tuple[KeyManagers, KeySe
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8",)))
     prover = Prover(gateway, keyring, queue, Observing(clock, node.uuid))
     guard = RemovalGuard(node.store, node.objects, node.reacher, clock)
-    identity = IdentityGuard(node.store, node.objects, node.reacher)
+    identity = IdentityGuard(node.store, node.objects, node.reacher, clock)
     return (
         KeyManagers(node.store, prover, keyring, node.audit, identity, on_changed=told.append),
         KeyServers(node.store, prover, keyring, node.audit, guard, identity, on_changed=told.append),
