@@ -12,7 +12,7 @@ from keystead.core.keys.model import KeyState, Presence
 from keystead.core.model import Node, Observation, Release, State
 from keystead.core.server_address import ServerAddress
 from keystead.kmip.enums import Operation
-from keystead.kmip.testing import close, first
+from keystead.kmip.testing import close, first, silence
 from keystead.service import key_restoring as module
 from keystead.service.key_ids import key_ids
 from keystead.service.key_restoring import Filters
@@ -196,6 +196,16 @@ async def test_dead_servers_do_not_keep_keys_from_being_restored(key_world: KeyW
     await made(node, manager)
     await servers[0].__aexit__(None, None, None)
     servers[1].faults[GET] = first(1, close)
+    assert await node.restore(manager) == (list("abcde"), [])
+
+
+@on_sqlite
+async def test_a_server_that_falls_silent_costs_one_time_out(key_world: KeyWorld, node: ReadingNode) -> None:
+    """Others return what it was asked for."""
+    servers = await key_world.start(2)
+    manager = await key_world.key_manager(*servers, timeout=1)
+    await made(node, manager)
+    servers[0].request_faults[GET] = silence
     assert await node.restore(manager) == (list("abcde"), [])
 
 
