@@ -183,7 +183,7 @@ async def test_a_bundle_brings_the_configuration_back(home: Home, tmp_path: Path
         await again.check_chain()
     finally:
         await store.close()
-    with pytest.raises(CannotStart, match="cluster already"):
+    with pytest.raises(CannotStart, match="not empty"):
         await asyncio.to_thread(restore, replace(settings, data=tmp_path / "other"), file, PASSPHRASE)
 
 

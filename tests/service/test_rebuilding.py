@@ -11,6 +11,7 @@ from keystead.core.keys.descriptors import described, written
 from keystead.core.keys.model import AttemptState, KeyForm, Presence
 from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation, ResultReason
+from keystead.kmip.testing import close
 from keystead.service.audit import AuditLog
 from keystead.service.key_describing import Describer
 from keystead.service.key_learning import KeyLearner
@@ -210,6 +211,10 @@ async def test_objects_that_come_and_go_meanwhile(key_world: KeyWorld, new_store
     servers[0].responder.refusals = {Operation.GET: ResultReason.PERMISSION_DENIED}
     rebuilt = await lost.rebuild()
     assert (rebuilt.taken, rebuilt.unclaimed) == (0, 2)
+    servers[0].responder.refusals = {}
+    servers[0].faults[Operation.GET_ATTRIBUTES] = close
+    rebuilt = await lost.rebuild()
+    assert len(rebuilt.unread) == 1
 
 
 @on_sqlite

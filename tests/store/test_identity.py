@@ -41,6 +41,14 @@ def test_an_id_that_was_copied_along_is_of_another_place(store: SqlStore, tmp_pa
 
 
 @on_sqlite
+def test_two_processes_that_note_a_place_at_once(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one's id counts."""
+    first = place_of(store.database)
+    monkeypatch.setattr("pathlib.Path.exists", lambda _: False)
+    assert place_of(store.database) == first
+
+
+@on_sqlite
 def test_a_place_that_cannot_be_noted(store: SqlStore, tmp_path: Path) -> None:
     """Without an id, a clone could not be told from it."""
     (tmp_path / f"keystead.db{PLACE_SUFFIX}").mkdir()

@@ -82,9 +82,9 @@ def fill(database: Database, rows: Mapping[str, Sequence[Mapping[str, Any]]]) ->
     if set(rows) != set(known):
         raise StoreError("the configuration is another release's: restore it with that release, then upgrade")
     with _failures(database), database.writer.begin() as connection:
-        if connection.execute(select(tables.cluster)).first() is not None:
-            raise StoreError("the database holds a cluster already: nothing is restored over it")
-        connection.execute(tables.incarnations.delete())  # the schema's own, which never served
+        connection.execute(tables.incarnations.delete())  # the schema's own, if it never served
+        if any(connection.execute(select(table).limit(1)).first() is not None for table in CONFIGURATION):
+            raise StoreError("the database is not empty: nothing is restored over it")
         for table in CONFIGURATION:
             if values := [_valued(table, row) for row in rows[table.name]]:
                 connection.execute(insert(table), values)
