@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.core.access import CLUSTER_ROLES, PRIVILEGES, RETRIEVE, SVM_ROLES, Access, access_to, is_allowed
+from keystead.core.access import (
+    CLUSTER_ROLES,
+    PRIVILEGES,
+    RETRIEVE,
+    SVM_ROLES,
+    Access,
+    access_to,
+    is_allowed,
+    is_retrieval,
+)
 from keystead.core.model import Role
 
 
@@ -100,3 +109,16 @@ def test_one_role_alone_reads_keys(role: Role) -> None:
     path = RETRIEVE.replace("*", "x")
     assert is_allowed(role, "POST", path) is (role is Role.KEY_READER)
     assert is_allowed(role, "POST", f"{path}/x") is (role is Role.KEY_READER)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api/security/key-managers/1/volume-keys/2/retrieve", True),
+        ("/api/security/key-managers/1/volume-keys/2/retrieve/3", False),
+        ("/api/security/key-managers/1/volume-keys/2", False),
+    ],
+)
+def test_where_key_material_leaves(path: str, expected: bool) -> None:
+    """At one path, and nothing beneath it."""
+    assert is_retrieval(path) is expected

@@ -14,7 +14,7 @@ from keystead.api.body import declares_body, header
 from keystead.api.health import METRICS
 from keystead.api.request import CALLER
 from keystead.core import errors
-from keystead.core.access import READS, is_allowed
+from keystead.core.access import READS, is_allowed, is_retrieval
 from keystead.core.errors import OntapError
 from keystead.core.secret import Secret
 
@@ -56,7 +56,10 @@ class Authentication:
         if chain and not credential:
             return await self._certificate_logins.authenticate(chain, location)
         name, password = read_basic(credential)
-        return await self._logins.authenticate(name, password, location, recall=scope["path"] == METRICS)
+        recall = scope["path"] == METRICS or is_retrieval(
+            scope["path"]
+        )  # whoever fails closed reads no key for all that
+        return await self._logins.authenticate(name, password, location, recall=recall)
 
 
 def client_chain(scope: Scope) -> Sequence[str]:

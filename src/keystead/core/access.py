@@ -119,6 +119,12 @@ def _fits(pattern: list[str], segments: list[str]) -> bool:
     )
 
 
+def is_retrieval(path: str) -> bool:
+    """Whether a path is where key material leaves."""
+    pattern, segments = RETRIEVE.split("/"), path.split("/")
+    return len(segments) == len(pattern) and _fits(pattern, segments)
+
+
 def is_allowed(role: Role, method: str, path: str) -> bool:
     """Whether a role may call a method of a path."""
     access = access_to(role, path)

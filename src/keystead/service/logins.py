@@ -2,8 +2,8 @@
 
 A verified credential is remembered for minutes, as a MAC under a key of this process, beside the version of the
 account's row, which every login goes by: a changed account is asked for its password again. (A login to read the
-metrics does without the row when the database fails.) Failed logins slow the next of the same account and address,
-before the hash; nobody is locked out, and a remembered credential is never slowed.
+metrics, or a key, does without the row when the database fails.) Failed logins slow the next of the same account and
+address, before the hash; nobody is locked out, and a remembered credential is never slowed.
 """
 
 from __future__ import annotations
