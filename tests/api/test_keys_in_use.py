@@ -1,0 +1,44 @@
+"""What keys forbid through the REST face: removing servers, deleting key managers and SVMs, a second key manager."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystead.core import errors
+from tests.api.keys import serve_keys
+from tests.peers.asgi import assert_error
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Api
+    from tests.peers.fixtures import Pki
+    from tests.peers.groups import Group
+
+
+async def test_what_keys_forbid(api: Api, pki: Pki, pykmip_group: Group) -> None:
+    """With ``force`` or without; nothing is changed by what is refused."""
+    served = await serve_keys(api, pki, pykmip_group)
+    svm = await served.svm("vs1")
+    key_id = await served.create("vol1", svm={"name": "vs1"})
+    first, second = (f"{served.path}/key-servers/{each.address}" for each in pykmip_group.primaries[:2])
+    admin = api.admin
+
+    assert (await admin.delete(f"{first}?force=true")).status == 200
+    for query in ("", "?force=true", "?force=false"):
+        error = assert_error(await admin.delete(f"{second}{query}"), errors.SOLE_COPY, "server")
+        assert {"code": "key_id", "message": key_id} in error["arguments"]
+    assert_error(await admin.delete(served.path), errors.KEYS_IN_USE)
+    assert_error(await admin.delete(f"/api/svm/svms/{svm.uuid}"), errors.IN_USE, "uuid")
+    manager = (await admin.get(f"{served.path}?fields=external")).body
+    own = {
+        "svm": {"name": "vs1"},
+        "external": {
+            "client_certificate": {"uuid": manager["external"]["client_certificate"]["uuid"]},
+            "server_ca_certificates": [
+                {"uuid": each["uuid"]} for each in manager["external"]["server_ca_certificates"]
+            ],
+            "servers": [{"server": pykmip_group.primaries[2].address}],
+        },
+    }
+    assert_error(await admin.post("/api/security/key-managers", own), errors.KEYS_AT_CLUSTER)
+    assert [each["server"] for each in manager["external"]["servers"]] == [pykmip_group.primaries[1].address]
+    assert (await served.shown(key_id))["state"] == "committed"
