@@ -59,6 +59,7 @@ def broken_at(records: list[AuditRecord], head: AuditHead | None) -> int | None:
         (b'{"Password":"canary","existing_passphrase":["canary"]}', '{"Password":"***","existing_passphrase":"***"}'),
         (b'{"records":[{"a":{"passphrase":{"x":"canary"}}}]}', '{"records":[{"a":{"passphrase":"***"}}]}'),
         (b'[{"private_key":null}]', '[{"private_key":"***"}]'),
+        (b'{"material":"AAAA"}', '{"material":"***"}'),
         (b'{"external.password":"canary"}', '{"external.password":"***"}'),
         (b'{"p\\u0061ssword":"canary"}', '{"password":"***"}'),
         (b'{"name":"-----BEGIN EC PRIVATE KEY-----canary"}', '{"name":"***"}'),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Mac = Callable[[bytes], bytes]
 
 MASK = "***"
-SECRET_NAMES = ("password", "passphrase", "private_key")
+SECRET_NAMES = ("password", "passphrase", "private_key", "material")
 """A JSON field is secret when its name contains one of these: ``existing_passphrase`` too."""
 
 TEXT_LIMIT = 256
