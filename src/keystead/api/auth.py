@@ -56,9 +56,8 @@ class Authentication:
         if chain and not credential:
             return await self._certificate_logins.authenticate(chain, location)
         name, password = read_basic(credential)
-        recall = scope["path"] == METRICS or is_retrieval(
-            scope["path"]
-        )  # whoever fails closed reads no key for all that
+        # A node that fails closed believes the credential, too, and reads no key for all that.
+        recall = scope["path"] == METRICS or is_retrieval(scope["path"])
         return await self._logins.authenticate(name, password, location, recall=recall)
 
 
