@@ -86,6 +86,7 @@ TABLE = {
     "/api/security/key-manager-incarnation": OF_CLUSTER,
     "/api/security/key-managers": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/detached-key-servers": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/key-servers": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/key-servers/{server}": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/auth-keys": KEY_MANAGERS,

@@ -42,3 +42,24 @@ async def test_what_keys_forbid(api: Api, pki: Pki, pykmip_group: Group) -> None
     assert_error(await admin.post("/api/security/key-managers", own), errors.KEYS_AT_CLUSTER)
     assert [each["server"] for each in manager["external"]["servers"]] == [pykmip_group.primaries[1].address]
     assert (await served.shown(key_id))["state"] == "committed"
+    removed = (await admin.get(f"{served.path}/detached-key-servers?fields=*")).body["records"]
+    assert [each["server"] for each in removed] == [pykmip_group.primaries[0].address]
+    assert removed[0]["uuid"] == served.manager
+    assert "secondary_key_servers" not in removed[0]
+
+
+async def test_removed_servers_are_listed_in_pieces(api: Api, pki: Pki, pykmip_group: Group) -> None:
+    """In the order in which they were removed; another SVM's key manager is none."""
+    served = await serve_keys(api, pki, pykmip_group, primaries=3)
+    await served.create("vol1")
+    addresses = [each.address for each in pykmip_group.primaries[:2]]
+    for address in reversed(addresses):
+        assert (await api.admin.delete(f"{served.path}/key-servers/{address}")).status == 200
+    found, url = [], f"{served.path}/detached-key-servers?max_records=1"
+    while url:
+        body = (await api.admin.get(url)).body
+        found += [each["server"] for each in body["records"]]
+        url = body["_links"].get("next", {}).get("href", "")
+    assert found == addresses[::-1]
+    client = await served.vsadmin("vs2")
+    assert_error(await client.get(f"{served.path}/detached-key-servers"), errors.ENTRY_NOT_FOUND, "uuid")

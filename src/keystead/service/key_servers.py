@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
+    from keystead.core.keys.model import Detached
     from keystead.core.model import Certificate, Cluster, KeyManager
     from keystead.core.probing import ProbeResult
     from keystead.core.query import Wanted
@@ -235,6 +236,10 @@ class KeyServers:
         return plan.rows
 
     # --- read ---
+
+    async def detached(self, call: Call, key_manager: str) -> tuple[Detached, ...]:
+        """Return the removed servers of a key manager that still hold copies of keys, or raise 4 (404)."""
+        return await self._guard.detached(call, key_manager)
 
     async def page(self, call: Call, key_manager: str, page: Page) -> tuple[KeyServer, ...]:
         """Return a slice of the key manager's servers, in the order of their creation."""

@@ -7,6 +7,7 @@ from keystead.api.resources import (
     certificates,
     certificates_signing,
     cluster,
+    detached_key_servers,
     events,
     incarnation,
     jobs,
@@ -38,6 +39,7 @@ PATHS = (
     | certificates.PATHS
     | certificates_signing.PATHS
     | cluster.PATHS
+    | detached_key_servers.PATHS
     | events.PATHS
     | incarnation.PATHS
     | jobs.PATHS
@@ -66,6 +68,7 @@ RESOURCES = (
     key_reports.PROOFS,
     key_reports.DRILLS,
     unclaimed_objects.UNCLAIMED,
+    detached_key_servers.DETACHED,
     incarnation.INCARNATION,
     key_stores.KEY_STORES,
     key_manager_configs.CONFIGS,
