@@ -18,6 +18,7 @@ from tests.peers.processes import free_port
 
 if TYPE_CHECKING:
     from tests.peers.fixtures import Pki
+    from tests.peers.groups import Group
 
 PAGE = Path(__file__).parents[2] / "docs" / "quickstart.md"
 SECONDS = 50
@@ -40,10 +41,11 @@ def _script(port: int) -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
-def test_quickstart(tmp_path: Path, pki: Pki, sound_ports: list[int]) -> None:
-    """It ends well, with three key servers and an intact chain of audit records."""
+def test_quickstart(tmp_path: Path, pki: Pki, pykmip_group: Group) -> None:
+    """It ends well, with three key servers, a key, and an intact chain of audit records."""
     pki.client.write(tmp_path, "client")
     (tmp_path / "kmip-ca.pem").write_text(pki.server_ca.pem)
+    servers = [server.port for server in pykmip_group.primaries[:3]]
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")} | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -53,7 +55,7 @@ def test_quickstart(tmp_path: Path, pki: Pki, sound_ports: list[int]) -> None:
         "CLIENT_CERT": "client.pem",
         "CLIENT_KEY": "client.key",
         "KMIP_CA": "kmip-ca.pem",
-        **{f"KS{number}": f"127.0.0.1:{server}" for number, server in enumerate(sound_ports[:3], 1)},
+        **{f"KS{number}": f"127.0.0.1:{server}" for number, server in enumerate(servers, 1)},
     }
     shell = subprocess.Popen(
         ["bash", "-c", _script(port)], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL,
@@ -66,7 +68,9 @@ def test_quickstart(tmp_path: Path, pki: Pki, sound_ports: list[int]) -> None:
         shell.wait()
     assert (shell.returncode, err) == (0, "no records\n")
     assert "account admin made, with the password given" in out
-    assert f"127.0.0.1:{sound_ports[2]} 25" in out.splitlines()
-    assert re.search(rf"^keystead-01 +vs0 +127.0.0.1:{sound_ports[1]} +available$", out, re.MULTILINE)
+    assert f"127.0.0.1:{servers[2]} 25" in out.splitlines()
+    assert re.search(rf"^keystead-01 +vs0 +127.0.0.1:{servers[1]} +available$", out, re.MULTILINE)
     assert re.search(r"^node [0-9a-f-]{36}: intact, \d+ records, the last with MAC [0-9a-f]{64}$", out, re.MULTILINE)
+    assert re.search(r"^vs0 +vol1 +committed +[0-9a-f]{80}$", out, re.MULTILINE)
+    assert len((tmp_path / "vol1.key").read_bytes()) == 64
     assert (tmp_path / "admin.password").read_text().strip() not in out
