@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from keystead.api.hal import Answer
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
-    from keystead.service.key_reading import Retrieved
 
 _EXPLAIN = {
     "explain": Parameter(
@@ -83,9 +82,7 @@ _SHOWN = RETRIEVALS.catalogue.select("**", single=True)
 async def _retrieve(request: Request, _: dict[str, Any], query: WriteQuery) -> Answer:
     uuid, key_id = request.path_uuid(), request.key(RETRIEVALS)
     explain = bool(query.own.get("explain"))
-    found: Retrieved = await request.while_connected(
-        request.services.key_reader.retrieve(request.call, uuid, key_id, explain=explain)
-    )
+    found = await request.services.key_reader.retrieve(request.call, uuid, key_id, explain=explain)
     if request.octets:
         return Octets(found.material)
     return Reply(200, render(RETRIEVALS, _SHOWN, found, hal=request.hal))
