@@ -304,6 +304,24 @@ async def test_a_spool_that_cannot_be_read_waits(reads: Reads, tmp_path: Path) -
     assert await reads.merged() == ["one"]
 
 
+async def test_a_merge_that_breaks_holds_up_no_read(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is; it is told, and the merge is begun again."""
+    reads.lose_database()
+    await reads.read("one")
+    monkeypatch.setattr(module, "frozenset", None, raising=False)
+    with structlog.testing.capture_logs() as logs:
+        reads.find_database()
+        async with asyncio.timeout(10):
+            while not logs:  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0.01)
+            await reads.read("two")
+    assert logs[0] == {"event": "the spool of reads cannot be merged", "why": "TypeError", "log_level": "error"}
+    assert await reads.recorded() == ["two"]
+    monkeypatch.undo()
+    reads.clock.advance(1)
+    assert await reads.merged() == ["two", "one"]
+
+
 async def test_a_spool_that_somebody_deleted_is_forgotten(reads: Reads, tmp_path: Path) -> None:
     """Reads go on."""
     reads.lose_database()

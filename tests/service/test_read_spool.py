@@ -72,6 +72,18 @@ def test_a_line_that_somebody_wrote_or_changed_is_passed_over(spool: ReadSpool, 
     assert (piece.records, piece.damaged) == ((spooled(2),), 3)
 
 
+@pytest.mark.parametrize(
+    "text", [b"[]", b"{", b'{"id": "1", "after": 0, "record": {"timestamp": "2026-03-01T12:00:00+00:00"}}']
+)
+def test_a_line_that_another_release_wrote_is_passed_over(spool: ReadSpool, tmp_path: Path, text: bytes) -> None:
+    """It is counted; nothing else waits for it."""
+    mac = KEYRING.mac(b"keystead read spool v1\n" + text).hex().encode()
+    (tmp_path / "reads.spool").write_bytes(text + b"\t" + mac + b"\n")
+    spool.append([spooled(1)])
+    piece = spool.read(0, 10)
+    assert (piece.records, piece.damaged) == ((spooled(1),), 1)
+
+
 def test_a_cleared_spool_is_gone(spool: ReadSpool, tmp_path: Path) -> None:
     """Twice is fine."""
     spool.append([spooled(1)])

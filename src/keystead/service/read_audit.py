@@ -35,7 +35,7 @@ PATIENCE_S = 2.0
 """How long a commit may take before its records go to the spool."""
 
 AWAY_S = 1.0
-"""How long a database that failed is left alone."""
+"""How long a database that failed, and a spool that could not be merged, are left alone."""
 
 TOGETHER = 500
 """Records of one commit at most, and of one piece of the spool."""
@@ -72,6 +72,7 @@ class ReadAudit:
         self._known: frozenset[str] | None = None  # reads that the chain had when the merge began
         self._after = 0  # the chain's last index, as it is known here
         self._away_until = 0.0
+        self._merge_from = 0.0
 
     async def start(self) -> None:
         """Begin; what an earlier process left in the spool is merged soon. Raises StoreError."""
@@ -106,7 +107,7 @@ class ReadAudit:
         while self._waiting or not self._closing:
             if self._waiting:
                 await self._keep_waiting()
-            elif self._spooled and not self._away:
+            elif self._spooled and not self._away and self._merge_from <= self._clock.monotonic():
                 await self._merge()
             else:
                 await self._pause()
@@ -193,9 +194,11 @@ class ReadAudit:
             self._database_failed(error)
         except FileNotFoundError:
             self._spooled = False
-        except OSError as error:
-            log.error("the spool of reads cannot be merged", why=error.strerror)  # noqa: TRY400 - the text says it
-            self._away_until = self._clock.monotonic() + AWAY_S
+        except Exception as error:  # noqa: BLE001 - whatever it is, reads go on
+            why = error.strerror if isinstance(error, OSError) else type(error).__name__
+            log.error("the spool of reads cannot be merged", why=why)  # noqa: TRY400 - its text may quote anything
+            self._place, self._known = 0, None
+            self._merge_from = self._clock.monotonic() + AWAY_S
 
     def _append(self, tx: Transaction, piece: Piece) -> tuple[frozenset[str], int]:
         """Append those that the chain has not. The first piece's search holds the chain: no commit comes late."""

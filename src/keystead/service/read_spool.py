@@ -106,9 +106,12 @@ class ReadSpool:
         text, _, mac = line.removesuffix(b"\n").rpartition(_SEPARATOR)
         if not line.endswith(b"\n") or not hmac.compare_digest(mac, self._mac_of(text)):
             return None
-        values = json.loads(text)
-        timestamp = datetime.fromisoformat(values["record"]["timestamp"])
-        return Spooled(values["id"], values["after"], AuditRecord(**values["record"] | {"timestamp": timestamp}))
+        try:
+            values = json.loads(text)
+            timestamp = datetime.fromisoformat(values["record"]["timestamp"])
+            return Spooled(values["id"], values["after"], AuditRecord(**values["record"] | {"timestamp": timestamp}))
+        except (KeyError, TypeError, ValueError):  # another release's
+            return None
 
     def _mac_of(self, text: bytes) -> bytes:
         return self._mac(b"keystead read spool v1\n" + text).hex().encode()
