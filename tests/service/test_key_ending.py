@@ -73,6 +73,20 @@ async def test_a_key_is_recovered_until_its_window_ends(key_world: KeyWorld) -> 
 
 
 @on_sqlite
+async def test_a_retired_key_is_forgotten(key_world: KeyWorld) -> None:
+    """Whoever keeps its material is told once it is retired, and of nothing else."""
+    kept = await keeping(key_world, *await key_world.start(2))
+    key = await kept.node.create(kept.manager)
+    told: list[Key] = []
+    ending = KeyEnding(kept.node.store, kept.node.audit, key_world.clock, on_retired=told.append)
+    retired = await ending.retire(CALL, kept.manager, key.key_id)
+    await ending.recover(CALL, kept.manager, key.key_id)
+    with pytest.raises(OntapError):
+        await ending.retire(CALL, kept.manager, "absent")
+    assert told == [retired]
+
+
+@on_sqlite
 async def test_what_an_earlier_incarnation_retired_can_be_recovered(key_world: KeyWorld) -> None:
     """However long ago that was; retired anew, it has a window of its own."""
     kept = await keeping(key_world, *await key_world.start(2))

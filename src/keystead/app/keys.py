@@ -135,7 +135,7 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
         learner=learner,
         keys=Keys(store, reader.held, node),
         writer=writer,
-        ending=KeyEnding(store, audit, clock, timedelta(days=settings.key_recovery_days)),
+        ending=KeyEnding(store, audit, clock, timedelta(days=settings.key_recovery_days), on_retired=reader.forget),
         replicator=KeyReplicator(store, learner, keeping),
         reads=reads,
         reader=reader,

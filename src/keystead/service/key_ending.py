@@ -23,9 +23,21 @@ if TYPE_CHECKING:
 
 
 class KeyEnding:
-    """Retires and recovers keys. ``window`` is how long a retired key can be recovered."""
+    """Retires and recovers keys.
 
-    def __init__(self, store: Store, audit: AuditLog, clock: Clock, window: timedelta = WINDOW) -> None:
+    ``window`` is how long a retired key can be recovered. ``on_retired`` is told of one whose material must be forgotten.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        audit: AuditLog,
+        clock: Clock,
+        window: timedelta = WINDOW,
+        *,
+        on_retired: Callable[[Key], None] = lambda _: None,
+    ) -> None:
+        self._on_retired = on_retired
         self._store = store
         self._audit = audit
         self._clock = clock
@@ -37,7 +49,9 @@ class KeyEnding:
         def plan(key: Key | None, incarnation: Incarnation) -> Key:
             return plan_retire(key, incarnation, self._clock.now(), self._window)
 
-        return await self._store.write(lambda tx: self._change(tx, call, key_manager, key_id, "retired", plan))
+        key = await self._store.write(lambda tx: self._change(tx, call, key_manager, key_id, "retired", plan))
+        self._on_retired(key)
+        return key
 
     async def recover(self, call: Call, key_manager: str, key_id: str) -> Key:
         """Take back that a key was retired. Raises 4 (404), also when its window has ended."""
