@@ -1,4 +1,4 @@
-"""``.../detached-key-servers``: key servers that were removed while there are copies of keys on them. Ours, not ONTAP's.
+"""``.../detached-key-servers``: key servers that were removed while copies of keys are on them. Ours, not ONTAP's.
 
 They are only listed: what is on them is cleaned up, and then they are forgotten.
 """
