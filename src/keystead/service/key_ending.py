@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class KeyEnding:
     """Retires and recovers keys.
 
-    ``window`` is how long a retired key can be recovered. ``on_retired`` is told of one whose material must be forgotten.
+    ``window`` is how long a retired key can be recovered. ``on_retired`` is told of each: its material is to
+    be forgotten.
     """
 
     def __init__(
