@@ -68,6 +68,29 @@ def test_a_later_version_is_not_replaced_by_an_earlier_one(cache: KeyCache) -> N
     assert cache.get(later) == MATERIAL
 
 
+def test_what_is_outdated_does_not_come_back(cache: KeyCache) -> None:
+    """Not from a read that began before; the key as it is after its recovery is kept."""
+    before = octets(cache, FIRST.key_id)
+    cache.outdate(replace(FIRST, version=2, state=KeyState.RETIRED))
+    assert before == bytes(64)
+    cache.outdate(FIRST)  # what is known later counts
+    for version in (1, 2):
+        cache.put(replace(FIRST, version=version), MATERIAL)
+    assert len(cache) == 0
+    recovered = replace(FIRST, version=3)
+    cache.put(recovered, MATERIAL)
+    assert cache.holds(recovered)
+
+
+def test_not_more_is_remembered_of_outdated_keys_than_of_others(cache: KeyCache) -> None:
+    """Those that were outdated last."""
+    for key in (FIRST, SECOND, THIRD):
+        cache.outdate(key)
+    for key in (FIRST, SECOND, THIRD):
+        cache.put(key, MATERIAL)
+    assert [cache.holds(key) for key in (FIRST, SECOND, THIRD)] == [True, False, False]
+
+
 def test_a_key_is_known_by_its_last_row_while_the_database_is_away(cache: KeyCache) -> None:
     """In its own key manager only."""
     assert cache.last_known(FIRST.key_manager, FIRST.key_id) == FIRST

@@ -48,6 +48,11 @@ async def change(world: KeyWorld, key: Key, state: KeyState) -> None:
     )
 
 
+async def away(_: object) -> None:
+    """What is read from a database that is away."""
+    raise StoreError("away")
+
+
 async def refused(node: ReadingNode, key: Key, call: Call = READER) -> OntapError:
     """The error of a read."""
     with pytest.raises(OntapError) as raised:
@@ -113,6 +118,37 @@ async def test_a_key_that_was_retired_is_not_read_from_memory(
         await change(key_world, key, state)
     assert (await refused(node, key)).kind is kind
     assert not node.reader.held(key)
+    assert len(node.cache) == 0
+
+
+@on_sqlite
+async def test_a_key_that_is_known_to_be_retired_is_not_read_while_the_database_is_away(
+    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even when a read of it that began before has just ended."""
+    (server,) = await key_world.start(1)
+    key = await node.create(await key_world.key_manager(server))
+    fetched = await node.fetcher.fetch(key)
+    await change(key_world, key, KeyState.RETIRED)
+    node.reader.forget(await key_world.key(key.uuid))
+    node.cache.put(key, fetched.material)
+    monkeypatch.setattr(node.of.store, "glance", away)
+    with pytest.raises(StoreError):
+        await node.read(key)
+
+
+@on_sqlite
+async def test_a_key_of_which_the_record_showed_that_it_changed_is_forgotten(
+    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its row cannot be read any more."""
+    (server,) = await key_world.start(1)
+    key = await node.create(await key_world.key_manager(server))
+    await node.read(key)
+    await change(key_world, key, KeyState.RETIRED)
+    monkeypatch.setattr(node.of.store, "glance", away)
+    with pytest.raises(StoreError):
+        await node.read(key)
     assert len(node.cache) == 0
 
 

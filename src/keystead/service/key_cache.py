@@ -1,7 +1,8 @@
 """Key material in this node's memory, so that reading goes on while key servers, or the database, are away.
 
 Bounded by a number of keys; the one that was read longest ago makes room. Material is overwritten with zeros when it
-leaves and when the cache is closed. It is never written anywhere, and the process leaves no core dumps (app).
+leaves and when the cache is closed. It is never written anywhere, and the process leaves no core dumps (app). What is
+known to be outdated does not come back, not even from a read that began before.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class KeyCache:
     def __init__(self, most: int) -> None:
         self._most = most
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._outdated: OrderedDict[str, int] = OrderedDict()  # by key id, the last version that must not be kept
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -54,14 +56,23 @@ class KeyCache:
         return entry is not None and entry.key.standing == key.standing
 
     def put(self, key: Key, material: Secret) -> None:
-        """Keep material that agreed with the key's digest, unless a later version of the key is here."""
+        """Keep material that agreed with the key's digest, unless a later version of the key is here, or known."""
         known = self._entries.get(key.key_id)
         if known is not None and known.key.version > key.version:
+            return
+        if key.version <= self._outdated.get(key.key_id, -1):
             return
         self.drop(key.key_id)
         self._entries[key.key_id] = _Entry(key, bytearray(material.reveal()))
         if len(self._entries) > self._most:
             self.drop(next(iter(self._entries)))
+
+    def outdate(self, key: Key) -> None:
+        """Forget a key, and keep it no more as it was up to this version. As many are remembered as keys are kept."""
+        self.drop(key.key_id)
+        self._outdated[key.key_id] = max(key.version, self._outdated.pop(key.key_id, -1))
+        if len(self._outdated) > self._most:
+            self._outdated.popitem(last=False)
 
     def drop(self, key_id: str) -> None:
         """Forget a key, if it is here."""

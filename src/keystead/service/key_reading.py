@@ -2,8 +2,10 @@
 
 The record is written while key servers are asked; of a read that fails it is followed by that of the failure. The
 transaction that writes it compares the key's row, so that a key that was retired, or changed, is not read from memory.
-While the database is away, keys in memory are read by what was known of them last, unless the node fails closed. Whose
-key it is decides who may read it: the key of another SVM answers as one that does not exist.
+While the database is away, or answers too late, keys in memory are read by what was known of them last, unless the node
+fails closed: volumes must open then, too. So a key that was retired through another node may be read from this node's
+memory then; one that this node knows to be retired is not. Whose key it is decides who may read it: the key of another
+SVM answers as one that does not exist.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ class KeyReader:
                 found = await self._read(call, key, explain=explain and call.caller.svm is None)
             if found is not None:
                 return found
+            self.forget(key)  # also when its row cannot be read now
             key = await self._row(call, key_manager, key_id)
         raise OntapError(errors.TOO_BUSY, retry_after=RETRY_AFTER_S)
 
@@ -77,8 +80,8 @@ class KeyReader:
         return self._cache.holds(key)
 
     def forget(self, key: Key) -> None:
-        """Drop a key's material, at once; for when it is retired."""
-        self._cache.drop(key.key_id)
+        """Drop a key's material, at once and for good; for when it is retired. ``key`` is its row as it is known."""
+        self._cache.outdate(key)
 
     async def close(self) -> None:
         """End what is being fetched, and forget all material."""
