@@ -48,7 +48,7 @@ class Held:
 class Watched(Responder):
     """A server that tells the names of each object that it is asked to destroy, before it does."""
 
-    def __init__(self, witness: Callable[[str], None], profile: Profile, store: Store | None) -> None:
+    def __init__(self, witness: Callable[[str], None], profile: Profile = PLAIN, store: Store | None = None) -> None:
         super().__init__(profile=profile, store=store)
         self._witness = witness
 
@@ -111,15 +111,9 @@ class Place:
 class Scripted(Place):
     """One of the library's own servers, on the test's loop."""
 
-    def __init__(
-        self,
-        context: ssl.SSLContext,
-        witness: Callable[[str], None],
-        store: Store | None = None,
-        profile: Profile = PLAIN,
-    ) -> None:
+    def __init__(self, context: ssl.SSLContext, responder: Watched) -> None:
         super().__init__()
-        self.server = KmipServer(context, Watched(witness, profile, store))
+        self.server = KmipServer(context, responder)
         self._up = False
 
     @property

@@ -21,7 +21,7 @@ from keystead.core.keys.model import KeyState
 from keystead.service.key_attempts import EXPIRES
 from tests.peers.certificates import server_context
 from tests.service.keyworlds import ShiftedClock, on_sqlite
-from tests.survival.servers import Scripted
+from tests.survival.servers import Scripted, Watched
 from tests.survival.systems import System
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class KeyManagerMachine(RuleBasedStateMachine):
     async def _begin(self) -> None:
         self.system = System(self.home, self.clock, Path(self.folder.name))
         context = server_context(self.pki.server, client_ca=self.pki.client_ca)
-        self.places = [Scripted(context, self.system.witness) for _ in range(SERVERS)]
+        self.places = [Scripted(context, Watched(self.system.witness)) for _ in range(SERVERS)]
         for place in self.places:
             await place.start()
         await self.system.begin(self.places)

@@ -17,7 +17,7 @@ from tests.peers.certificates import server_context
 from tests.peers.database_link import database_link
 from tests.service.keyworlds import ShiftedClock
 from tests.survival.schedules import Schedule, judged
-from tests.survival.servers import Real, Scripted
+from tests.survival.servers import Real, Scripted, Watched
 from tests.survival.systems import System
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ async def scripted(system: System, pki: Pki, *, replicated: bool) -> AsyncIterat
     async with AsyncExitStack() as stack:
         made: list[Place] = []
         for number in range(SERVERS):
-            place = Scripted(context, system.witness, shared if replicated and number in {0, 1} else None)
+            store = shared if replicated and number in {0, 1} else None
+            place = Scripted(context, Watched(system.witness, store=store))
             stack.push_async_callback(place.stop)
             await place.start()
             made.append(place)
