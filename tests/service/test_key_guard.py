@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,7 @@ from tests.service.keyworlds import CALL, KeyNode, KeyWorld, asked
 
 if TYPE_CHECKING:
     from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.ports import Transaction
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """What depends on key servers only is tested on one engine."""
@@ -124,6 +126,23 @@ async def test_a_fresh_proof_needs_no_other(key_world: KeyWorld) -> None:
     before = len(asked(servers[1], Operation.GET))
     await removing.remove(manager, servers[0])
     assert len(asked(servers[1], Operation.GET)) == before
+
+
+@on_sqlite
+async def test_a_proof_from_the_future_is_none(key_world: KeyWorld) -> None:
+    """It was noted by a node whose clock is ahead: the copy is read again, and was lost meanwhile."""
+    servers = await key_world.start(2)
+    manager = await key_world.key_manager(*servers)
+    removing = await remover(key_world)
+    key = await removing.node.create(manager)
+
+    def ahead(tx: Transaction) -> None:
+        for copy in tx.copies([key.uuid]):
+            tx.put_copies([replace(copy, proven=key_world.clock.now() + timedelta(minutes=10))], new=False)
+
+    await key_world.store.write(ahead)
+    servers[1].responder.store.forget_all()
+    assert (await removing.refused(manager, servers[0])).kind is errors.SOLE_COPY
 
 
 @on_sqlite

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from keystead.core.keys.guarding import fresh
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from tests.store import samples
 from tests.store.keys import attempt, copy, key
@@ -45,8 +46,7 @@ async def store_key(
 
 async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", limit: int = 9) -> tuple[str, ...]:
     """The keys at stake when A goes, and B and C stay, with proofs of the last 30 seconds."""
-    since = NOON - timedelta(seconds=30)
-    return await store.read(lambda tx: tx.keys_at_stake(key_manager, ["a"], ["b", "c"], since, after, limit))
+    return await store.read(lambda tx: tx.keys_at_stake(key_manager, ["a"], ["b", "c"], fresh(NOON), after, limit))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,7 @@ async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", 
         ([present("b")], False),
         ([present("a"), present("b", 30)], False),
         ([present("a"), present("b", 31)], True),
+        ([present("a"), present("b", -1)], True),  # by a clock that is ahead
         ([present("a"), present("b", 31), present("c", 1)], False),
         ([present("a"), replace(present("b"), proven=None)], True),
         ([present("a"), replace(present("b"), presence=Presence.UNKNOWN)], True),

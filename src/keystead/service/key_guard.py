@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.guarding import FRESH, Going, Removal, Stake, lasting, sole_copy, stake
+from keystead.core.keys.guarding import Going, Period, Removal, Stake, fresh, lasting, sole_copy, stake
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
 from keystead.service.copy_proving import CopyProver, Proving
@@ -22,7 +22,6 @@ from keystead.service.ports import SealError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyServer
@@ -58,8 +57,8 @@ class RemovalGuard:
         until = asyncio.get_running_loop().time() + PROVING_S
         page: str | None = ""
         while page is not None:
-            lasts = self._clock.now() + timedelta(seconds=PROVING_S) - FRESH
-            places, stakes, page = await self._store.read(partial(_stakes, removal=removal, since=lasts, after=page))
+            lasts = fresh(self._clock.now(), timedelta(seconds=PROVING_S))
+            places, stakes, page = await self._store.read(partial(_stakes, removal=removal, period=lasts, after=page))
             lost, reason = await self._prove(places, stakes, until)
             if lost:
                 raise sole_copy(lost, reason if call.caller.svm is None else "")
@@ -69,10 +68,10 @@ class RemovalGuard:
 
         False when others have changed something since it was proved, or proofs are too old by now: prove again.
         """
-        since = self._clock.now() - FRESH
+        now = fresh(self._clock.now())
         page: str | None = ""
         while page is not None:
-            _, stakes, page = _stakes(tx, removal, since, page)
+            _, stakes, page = _stakes(tx, removal, now, page)
             if stakes:
                 return False
         return True
@@ -152,9 +151,7 @@ def _with_copies(tx: Transaction, keys: Sequence[Key]) -> list[tuple[Key, list[C
     return [(key, copies[key.uuid]) for key in keys]
 
 
-def _stakes(
-    tx: Transaction, removal: Removal, since: datetime, after: str
-) -> tuple[KeyPlaces, list[Stake], str | None]:
+def _stakes(tx: Transaction, removal: Removal, period: Period, after: str) -> tuple[KeyPlaces, list[Stake], str | None]:
     """Some of the keys that nothing proven since then would save; and where to go on, None at the end."""
     places = load_places(tx, removal.key_manager)
     if removal.after is None:
@@ -163,9 +160,9 @@ def _stakes(
         going = _without_secondaries(places, removal.server, removal.after)
     # What stays there with a primary that loses secondaries is found out below.
     stay = going.stay.keys() - going.servers
-    uuids = tx.keys_at_stake(removal.key_manager.uuid, going.servers, stay, since, after, PAGE)
+    uuids = tx.keys_at_stake(removal.key_manager.uuid, going.servers, stay, period, after, PAGE)
     found = (stake(key, copies, going) for key, copies in _with_copies(tx, tx.keys(uuids)))
-    unsafe = [each for each in found if each is not None and not each.is_safe(since)]
+    unsafe = [each for each in found if each is not None and not each.is_safe(period)]
     return places, unsafe, uuids[-1] if len(uuids) == PAGE else None
 
 

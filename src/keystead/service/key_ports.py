@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
+    from keystead.core.keys.guarding import Period
     from keystead.core.keys.model import (
         Attempt,
         AttemptState,
@@ -172,11 +173,11 @@ class KeyGuardRows(Protocol):
     """Keys as far as a removal, or another certificate, endangers them."""
 
     def keys_at_stake(
-        self, key_manager: str, going: Collection[str], stay: Collection[str], since: datetime, after: str, limit: int
+        self, key_manager: str, going: Collection[str], stay: Collection[str], period: Period, after: str, limit: int
     ) -> tuple[str, ...]:
         """Return kept keys (uuids after this one) with a copy on a server that goes, and none proven on one that stays.
 
-        A copy that may be there counts as one; proven is one of a lasting attempt, on the primary itself, since then.
+        A copy that may be there counts as one; proven is one of a lasting attempt, on the primary itself, then.
         So these are more than stand at stake, never fewer.
         """
         ...

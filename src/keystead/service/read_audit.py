@@ -1,10 +1,10 @@
 """Audit records of reads of key material: each is durable before the material leaves.
 
 Reads that come together are one transaction, which also compares the rows of their keys with what the reads go by, so
-that nothing is read of a key that has changed. While the database is away, or slower than :data:`PATIENCE_S`, nothing is
-compared, and the records go to the node's spool instead; into the audit chain when it is back, each exactly once: every
-record names its read, and the chain is searched for those of the spool, since nobody knows of a commit that broke
-whether it happened.
+that nothing is read of a key that has changed. While the database is away, or takes longer than :data:`PATIENCE_S`,
+nothing is compared, and the records go to the node's spool instead; into the audit chain when it is back, each exactly
+once: every record names its read, and the chain is searched for those of the spool, since nobody knows of a commit that
+broke whether it happened.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
+    from keystead.core.keys.guarding import Period
     from keystead.core.keys.model import Copy
 
 _keys = tables.keys.c
@@ -52,7 +53,7 @@ _AT_STAKE = (
             _copies.key_server.in_(bindparam("stay", expanding=True)),
             _copies.host == "",
             _copies.presence == Presence.PRESENT.value,
-            _copies.proven >= bindparam("since"),
+            _copies.proven.between(bindparam("since"), bindparam("until")),
             _LASTS,
         )
         .correlate(tables.keys),
@@ -94,12 +95,13 @@ class KeyGuardRows(Statements):
         key_manager: str,
         going: Collection[str],
         stay: Collection[str],
-        since: datetime,
+        period: Period,
         after: str,
         limit: int,
     ) -> tuple[str, ...]:
-        bound = {"k": key_manager, "going": list(going), "stay": list(stay), "since": since, "after": after}
-        return self.all(_AT_STAKE, bound | {"limit": limit}, lambda row: str(row.uuid))
+        servers = {"going": list(going), "stay": list(stay)}
+        bound = servers | {"k": key_manager, "since": period.since, "until": period.until}
+        return self.all(_AT_STAKE, bound | {"after": after, "limit": limit}, lambda row: str(row.uuid))
 
     def note_proven(self, copies: Sequence[Copy], time: datetime) -> None:
         rows = [

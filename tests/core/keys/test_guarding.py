@@ -11,11 +11,11 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.guarding import (
     FINAL,
-    FRESH,
     NAMED_KEYS,
     Going,
     check_no_keys,
     check_not_at_cluster,
+    fresh,
     lasting,
     place,
     sole_copy,
@@ -70,6 +70,7 @@ def test_what_a_removal_can_take_away(presence: Presence, *, at_stake: bool) -> 
         ([copy(B)], True),
         ([copy(B, age=30)], True),
         ([copy(B, age=31)], False),
+        ([copy(B, age=-1)], False),  # by a clock that is ahead
         ([copy(B, age=31), copy(C, age=1)], True),
         ([replace(copy(B), proven=None)], False),
         *(([copy(B, presence)], False) for presence in Presence if presence is not Presence.PRESENT),
@@ -82,14 +83,22 @@ def test_what_saves_a_key(elsewhere: list[Copy], *, safe: bool) -> None:
     """A copy on another configured server, proven within 30 s."""
     found = stake(KEY, [copy(A), *elsewhere], A_GOES)
     assert found is not None
-    assert found.is_safe(NOON - FRESH) is safe
+    assert found.is_safe(fresh(NOON)) is safe
+
+
+def test_a_proof_that_must_last() -> None:
+    """It is as much newer."""
+    found = stake(KEY, [copy(A), copy(B, age=6)], A_GOES)
+    assert found is not None
+    assert found.is_safe(fresh(NOON, timedelta(seconds=24)))
+    assert not found.is_safe(fresh(NOON, timedelta(seconds=25)))
 
 
 def test_a_replica_saves_nothing() -> None:
     """B replicates with A: what empties A may empty B."""
     found = stake(KEY, [copy(A), copy(B)], Going({A, B}, {C: OTHERS[C]}))
     assert found is not None
-    assert not found.is_safe(NOON - FRESH)
+    assert not found.is_safe(fresh(NOON))
 
 
 def test_a_secondary_goes() -> None:
@@ -98,10 +107,10 @@ def test_a_secondary_goes() -> None:
     assert stake(KEY, [copy(C), copy(C, host="c2")], going) is None
     lost = stake(KEY, [copy(C, host="c1")], going)
     assert lost is not None
-    assert not lost.is_safe(NOON - FRESH)
+    assert not lost.is_safe(fresh(NOON))
     kept = stake(KEY, [copy(C, host="c1"), copy(C)], going)
     assert kept is not None
-    assert kept.is_safe(NOON - FRESH)
+    assert kept.is_safe(fresh(NOON))
 
 
 def test_the_copy_proven_last_is_asked_first() -> None:

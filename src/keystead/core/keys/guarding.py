@@ -25,6 +25,24 @@ if TYPE_CHECKING:
 FRESH: Final = timedelta(seconds=30)
 """How old a proof may be that a removal relies on."""
 
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """When a proof was made that counts. One from the future is of a clock that is ahead: its age is not known."""
+
+    since: datetime
+    until: datetime
+
+    def has(self, proven: datetime | None) -> bool:
+        """Whether a proof is of this period."""
+        return proven is not None and self.since <= proven <= self.until
+
+
+def fresh(now: datetime, left: timedelta = timedelta()) -> Period:
+    """When a proof was made that counts now, and for that long still."""
+    return Period(now + left - FRESH, now)
+
+
 NAMED_KEYS: Final = 10
 """Keys that a refusal names at most; it says how many there are."""
 
@@ -64,9 +82,9 @@ class Stake:
     key: Key
     elsewhere: tuple[Copy, ...]
 
-    def is_safe(self, since: datetime) -> bool:
-        """Whether one of them was proven since then."""
-        return any(copy.proven is not None and copy.proven >= since for copy in self.elsewhere)
+    def is_safe(self, period: Period) -> bool:
+        """Whether one of them was proven then."""
+        return any(period.has(copy.proven) for copy in self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
