@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,24 @@ async def test_one_dead_server_is_survived_and_all_are_not(
     error = assert_error(await reader.post(urls[1]), errors.VOLUME_KEY_NOT_RESTORED)
     told = {argument["message"] for argument in error["arguments"]}
     assert {server.address for server in pykmip_group.primaries[:2]} <= told
+
+
+async def test_a_stop_ends_the_waiting_for_key_servers(
+    served: Served, reader: DocumentedClient, pykmip_group: Group
+) -> None:
+    """Whoever waits is told that the service stops, at once; keys in memory are read on."""
+    waiting, held = [f"{served.url}/{await served.create(name)}/retrieve" for name in ("vol1", "vol2")]
+    assert (await reader.post(held)).status == 200
+    for server in pykmip_group.primaries[:2]:
+        server.pause()
+    read = asyncio.create_task(reader.post(waiting))
+    done, _ = await asyncio.wait([read], timeout=0.2)
+    assert not done
+    served.api.services.key_reader.stop()
+    async with asyncio.timeout(2):
+        assert_error(await read, errors.SHUTTING_DOWN)
+    assert_error(await reader.post(waiting), errors.SHUTTING_DOWN)
+    assert (await reader.post(held)).status == 200
 
 
 async def test_what_cannot_be_retrieved(served: Served, reader: DocumentedClient) -> None:

@@ -83,11 +83,15 @@ class KeyReader:
         """Drop a key's material, at once and for good; for when it is retired. ``key`` is its row as it is known."""
         self._cache.outdate(key)
 
-    async def close(self) -> None:
-        """End what is being fetched, and forget all material."""
+    def stop(self) -> None:
+        """End what is being fetched: who waits for it is told that the service stops. What is in memory is read on."""
         self._closed = True
         for task in self._fetching.values():
             task.cancel()
+
+    async def close(self) -> None:
+        """End what is being fetched, and forget all material."""
+        self.stop()
         if self._fetching:
             await asyncio.wait(self._fetching.values())
         await self._fetcher.close()
