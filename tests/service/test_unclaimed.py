@@ -9,7 +9,7 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.model import AttemptState, KeyForm, KeyState, KeyType, Presence
+from keystead.core.keys.model import AttemptState, Copy, KeyForm, KeyState, KeyType, Presence, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.model import Role
 from keystead.core.secret import Secret
@@ -194,7 +194,7 @@ async def test_what_was_aborted_and_comes_late_is_ended(key_world: KeyWorld) -> 
 
 
 async def test_an_object_is_adopted(key_world: KeyWorld) -> None:
-    """It becomes the one copy of a key, which is audited, written to the other servers, read, and once purged."""
+    """It becomes the one copy of a key, which is audited, written to the other servers, read; a purge leaves it."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     (uid,) = await leave(kept, 1)
@@ -217,7 +217,53 @@ async def test_an_object_is_adopted(key_world: KeyWorld) -> None:
     await retire_and_wait(kept, key)
     await kept.end()
     assert (await key_world.key(key.uuid)).state is KeyState.PURGED
-    assert [MATERIAL] not in [*held(servers[0]).values(), *held(servers[1]).values()]
+    assert [MATERIAL] not in held(servers[0]).values()
+    assert held(servers[1])[NAME] == [MATERIAL]
+    assert await kept.receipts(key) == [(0, "destroyed"), (0, "revoked"), (1, "left")]
+    assert await kept.scan() == [(1, NAME)]
+    assert (await adopt(kept, 1, uid, "once more")).state is KeyState.COMMITTED
+
+
+@on_sqlite
+async def test_an_adopted_object_is_one_key_s(key_world: KeyWorld) -> None:
+    """On all servers that show it, and in all key managers that use them: no other key's end is its end."""
+    members, _ = cluster(2)
+    servers = await key_world.start(2, members)
+    kept = await keeping(key_world, *servers)
+    other = await keeping(key_world, *servers)
+    await kept.learner.look_for_canaries(kept.manager)
+    (uid,) = await leave(kept, 0)
+    assert await kept.scan() == await other.scan() == [(0, NAME), (1, NAME)]
+    key = await adopt(kept, 0, uid, "one")
+    assert await refusal(kept, 1, uid, "two") is errors.ENTRY_NOT_FOUND
+    assert await refusal(other, 0, uid, "three") is errors.ENTRY_NOT_FOUND
+    assert await kept.scan() == await other.scan() == []
+    await retire_and_wait(kept, key)
+    await kept.end()
+    assert held(servers[0])[NAME] == [MATERIAL]
+
+
+@on_sqlite
+async def test_an_adopted_object_is_left_by_the_attempt_that_wrote_it(key_world: KeyWorld) -> None:
+    """What another incarnation's aborted attempt left, of a key that ends: by then it is another key's."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    copies = await key_world.copies(key.uuid)
+    (material,) = held(servers[0])[str(object_name(attempt))]
+    begun = replace(attempt, number=2, purpose=Purpose.COPY, state=AttemptState.ABORTED, token="another")
+    left = Copy(key.uuid, 2, copies[1].key_server, Presence.SENT)
+    await key_world.store.write(lambda tx: (tx.add_attempt(begun), tx.put_copies([left], new=True)))
+    (uid,) = await leave(kept, 1, str(object_name(begun)), material)
+    await set_incarnation(key_world, uuid="another", number=2)
+    assert (1, str(object_name(begun))) in await kept.scan()
+    adopted = await adopt(kept, 1, uid)
+    await retire_and_wait(kept, key)
+    await again(kept)
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert held(servers[1])[str(object_name(begun))] == [material]
+    assert (await key_world.key(adopted.uuid)).state is KeyState.COMMITTED
 
 
 @on_sqlite

@@ -236,6 +236,16 @@ async def test_attempts_come_back_in_order(filled: SqlStore) -> None:
         await filled.write(lambda tx: tx.add_attempt(attempt("key-1", 2, token="another")))
 
 
+async def test_an_adopted_object_is_found_by_its_name(filled: SqlStore) -> None:
+    """Whichever key manager's key it became, until that is purged; what was not adopted has no name."""
+    keys = [key("a"), key("b", state=KeyState.PURGED), key("c")]
+    adopting = [replace(attempt(each.uuid), adopted="" if each.uuid == "c" else "theirs") for each in keys]
+    await filled.write(lambda tx: put(tx, keys, adopting))
+    assert await filled.read(lambda tx: tx.keys_adopting("theirs")) == (keys[0],)
+    assert await filled.read(lambda tx: (tx.keys_adopting("nobody's"), tx.keys_adopting(""))) == ((), ())
+    assert await filled.read(lambda tx: tx.attempts(["a"])) == (adopting[0],)
+
+
 async def test_an_attempt_ends_once_and_by_its_token(filled: SqlStore) -> None:
     """Who holds another token ends nothing, nor does anybody end it a second time."""
     await filled.write(lambda tx: put(tx, [key()], [attempt(), attempt(number=2)]))

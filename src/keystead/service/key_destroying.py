@@ -3,7 +3,7 @@
 Before an object is destroyed, a transaction under the keeper's lease has read that it may be
 (:func:`keystead.core.keys.destroying.may_destroy`, whose answer is final); then its server was asked whether it is that
 object, by its name, else by its bytes; and each packet leaves only while no other process can hold the lease. What
-turns out to be another object is left alone.
+turns out to be another object is left alone. So is an adopted one: somebody else wrote it, and may need it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ import structlog
 from keystead.core.keys.destroying import (
     ABSENT,
     DESTROYED,
+    LEFT,
     is_absent,
+    is_anothers,
     is_due,
     is_over,
     may_destroy,
     purging,
 )
 from keystead.core.keys.keeping import DESTROYED_STATES
-from keystead.core.keys.model import AttemptState, KeyState, Presence, Receipt
+from keystead.core.keys.model import KeyState, Presence, Receipt
 from keystead.service.key_looking import (
     BATCH,
     by_host,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_OVER: Final = frozenset({DESTROYED, ABSENT})
+_OVER: Final = frozenset({DESTROYED, ABSENT, LEFT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,9 @@ class KeyDestroying:
             done[""] = [ABSENT]
         try:
             for id_ in filter(None, done):
+                if row.attempt.adopted and id_ in ids:
+                    done[id_].append(LEFT)
+                    continue
                 facts = await facts_if_there(at.session, id_)
                 if facts is None or facts.state in DESTROYED_STATES:
                     done[id_] += [ABSENT] * (at.canary or facts is not None)
@@ -199,7 +204,7 @@ def _begin_purge(tx: Transaction, holding: Holding, uuid: str, now: datetime) ->
 def _finish_purge(tx: Transaction, holding: Holding, uuid: str) -> None:
     holding.check(tx)
     key = tx.key(uuid, lock=True)
-    if key is not None and is_over(tx.attempts([uuid]), tx.copies([uuid])):
+    if key is not None and is_over(tx.attempts([uuid]), tx.copies([uuid]), incarnation_of(tx)):
         tx.change_key(replace(key, state=KeyState.PURGED), KeyState.PURGING)
 
 
@@ -231,12 +236,11 @@ def _purging(tx: Transaction, places: KeyPlaces, after: str) -> tuple[str | None
 def _forget_empty(tx: Transaction, holding: Holding, key_server: str) -> None:
     """Forget a detached server on which nothing is left that this incarnation could ever end."""
     holding.check(tx)
-    incarnation, after = incarnation_of(tx).uuid, ""
+    incarnation, after = incarnation_of(tx), ""
     while rows := tracked(tx, tx.copies_on(key_server, after, BATCH)):
         after = rows[-1].key.uuid
         for row in rows:
-            another_s = row.attempt.state is AttemptState.ABORTED and row.attempt.incarnation != incarnation
-            if row.copy.presence is not Presence.DESTROYED and not another_s:
+            if row.copy.presence is not Presence.DESTROYED and not is_anothers(row.attempt, incarnation):
                 return
     tx.delete_detached_key_server(key_server)
     tx.delete_profile(key_server)

@@ -83,6 +83,10 @@ class KeyRows(Protocol):
         """Delete an SVM's keys that are in these (final) states, whatever key manager they are in."""
         ...
 
+    def keys_adopting(self, name: str) -> tuple[Key, ...]:
+        """Return the keys, of any key manager, that adopted an object of this name and are not purged."""
+        ...
+
     def attempts(self, keys: Collection[str]) -> tuple[Attempt, ...]:
         """Return the attempts of keys, by key and number."""
         ...

@@ -79,21 +79,21 @@ async def facts_if_there(session: ObjectSession, id_: str) -> ObjectFacts | None
 
 
 async def _is_ours(at: Visit, row: Tracked, id_: str, facts: ObjectFacts) -> bool | None:
-    """Whether an object is one of a copy's, by its name, else by the bytes of them all; None when nobody can say.
+    """Whether an object is one of a copy's, by its name; by the bytes of them all where no names are told.
 
-    Bytes say nothing of a descriptor, nor of what an aborted attempt left of a key in use, whose copies have the same.
+    None when nobody can say: bytes say nothing of a descriptor, nor of what an aborted attempt left of a key in use,
+    whose copies have the same.
     """
-    if is_named(facts, row.attempt) or _descriptor_name(row) in facts.names:
-        return True
-    unknown = None if not facts.names else False
+    if facts.names:
+        return is_named(facts, row.attempt) or _descriptor_name(row) in facts.names
     if row.key.state in IN_USE or id_ not in row.copy.unique_identifiers:
-        return unknown
+        return None
     try:
         material = await at.session.get(row.copy.unique_identifiers)
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
-        return unknown
+        return None
     return agrees(at, row.key, material)
 
 

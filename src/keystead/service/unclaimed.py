@@ -1,7 +1,9 @@
 """Objects under our names that no attempt of this incarnation accounts for: listed, adopted, never destroyed.
 
-They come from other lives of the database, or were written by what was forgotten. Who looks for them:
-:mod:`keystead.service.unclaimed_scan`.
+They come from other lives of the database, or were written by what was forgotten. One that was adopted is not destroyed
+either: it may be somebody else's key as well, so that its purge ends with a receipt that it was ``left``. Its name says
+which object it is: it is one key's at a time, whatever key manager's, and on however many servers it lies. Who looks
+for them: :mod:`keystead.service.unclaimed_scan`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from keystead.service.key_looking import visit
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.svms import concerning
+from keystead.service.unclaimed_scan import is_unclaimed, whole_name
 
 if TYPE_CHECKING:
     from keystead.core.model import KeyManager, Svm
@@ -65,7 +68,7 @@ class UnclaimedObjects:
 
         ``key_server`` is the server's uuid, ``svm`` whose key it will be, as for a new key. 64 bytes are a volume's
         key, 20 to 32 an authentication key. Raises 4 (404) for what is not unclaimed (any more), 65536076 when it
-        cannot be read, and what creating a key raises. Of a pair, either part stands for both.
+        cannot be read, and what creating a key raises. Of a pair, either part stands for both. A purge leaves it.
         """
         places, parts = await self._tools.store.read(
             lambda tx: _adoptable(tx, call, key_manager, key_server, unique_identifier)
@@ -87,8 +90,9 @@ class UnclaimedObjects:
 
     def _adopt(self, tx: Transaction, call: Call, key_manager: str, new: NewKey, copy: Copy, material: Secret) -> Key:
         """Plan under the key manager's lock as for a new key, and store it as committed, with its one copy."""
+        tx.cluster(lock=True)  # nobody adopts an object of this name into another key manager meanwhile
         manager = _seen(tx, call, key_manager, lock=True)
-        places, _ = _adoptable(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
+        places, parts = _adoptable(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
         now, uuid = self._tools.clock.now(), str(uuid4())
         with concerning(manager.svm):
             planned = plan_create(_state(tx, call, places, new), new, uuid, now)
@@ -100,13 +104,13 @@ class UnclaimedObjects:
             digest=digest(self._tools.reacher.digest_key(places), uuid, material),
         )
         tx.add_key(key)
-        tx.add_attempt(self._attempt(key, places))
+        tx.add_attempt(self._attempt(key, places, whole_name(parts[0].name)))
         tx.put_copies([replace(copy, key=uuid, written=now, proven=now)], new=True)
         tx.delete_unclaimed(copy.key_server, copy.unique_identifiers)
         self._audit.succeed(tx, call, f"adopted key {key.key_id}", svm=key.svm)
         return key
 
-    def _attempt(self, key: Key, places: KeyPlaces) -> Attempt:
+    def _attempt(self, key: Key, places: KeyPlaces, adopted: str) -> Attempt:
         """What accounts for the object from now on."""
         return Attempt(
             key=key.uuid,
@@ -118,6 +122,7 @@ class UnclaimedObjects:
             state=AttemptState.COMMITTED,
             began=key.created,
             expires=key.created,
+            adopted=adopted,
         )
 
 
@@ -161,7 +166,7 @@ def _adoptable(
     here = [each for each in tx.unclaimed(key_manager) if each.key_server == key_server]
     asked = next((each for each in here if each.unique_identifier == unique_identifier), None)
     name = parse(asked.name) if asked else None
-    if asked is None or name is None or name.kind is not ObjectKind.KEY:
+    if asked is None or name is None or name.kind is not ObjectKind.KEY or not is_unclaimed(tx, places, asked):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
     if not name.part:
         return places, (asked,)

@@ -142,8 +142,21 @@ def _forget_removed(tx: Transaction, holding: Holding, places: KeyPlaces) -> Non
             tx.delete_unclaimed(each.key_server, [each.unique_identifier])
 
 
+def is_unclaimed(tx: Transaction, places: KeyPlaces, found: Unclaimed) -> bool:
+    """Whether still nothing accounts for an object that was listed."""
+    return _accounted(tx, places, found.unique_identifier, found.name).account is Account.UNCLAIMED
+
+
+def whole_name(name: str) -> str:
+    """An object's name, for half of a pair that of the whole."""
+    parsed = parse(name)
+    return name if parsed is None else str(replace(parsed, part=0))
+
+
 def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Found:
     """Whose an object is; it may belong to a key of any key manager that uses the same server."""
+    if tx.keys_adopting(whole_name(name)):
+        return _Found(id_, name, Account.KNOWN)
     parsed = parse(name)
     key = _key_of(tx, parsed) if parsed else None
     attempts = tx.attempts([key.uuid]) if key and parsed else ()

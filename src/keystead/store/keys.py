@@ -56,6 +56,14 @@ _COUNTS = (
     select(_keys.state, func.count().label("number")).where(_keys.key_manager == bindparam("k")).group_by(_keys.state)
 )
 _OF_SVM = select(func.count().label("number")).where(_keys.svm_uuid == bindparam("s"), _AMONG_STATES)
+_ADOPTERS = (
+    KEY.everything.where(
+        _keys.uuid.in_(select(_attempts.key).where(_attempts.adopted == bindparam("n"), _attempts.adopted != "")),
+        _keys.state != KeyState.PURGED.value,
+    )
+    .order_by(None)
+    .order_by(_keys.uuid)
+)
 _CHANGED = ("name", "key_tag", "state", "length", "digest", "version", "committed", "retired", "purge_after")
 _CHANGE_KEY = (
     update(tables.keys)
@@ -204,6 +212,9 @@ class KeyRows(Statements):
 
     def drop_keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> None:
         self.change(_DROP_KEYS_OF_SVM, {"s": svm_uuid, "states": _values(states)})
+
+    def keys_adopting(self, name: str) -> tuple[Key, ...]:
+        return self.values_of(KEY, _ADOPTERS, {"n": name})
 
     def attempts(self, keys: Collection[str]) -> tuple[Attempt, ...]:
         return self.all(_ATTEMPTS, {"keys": list(keys)}, _attempt)

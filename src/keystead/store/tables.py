@@ -362,8 +362,15 @@ key_attempts = Table(
     _text("state"),
     Column("began", UtcTimestamp, nullable=False),
     Column("expires", UtcTimestamp, nullable=False),
+    _text("adopted"),
 )
 
+Index(
+    "ix_key_attempts_adopted",
+    key_attempts.c.adopted,
+    sqlite_where=key_attempts.c.adopted != "",
+    postgresql_where=key_attempts.c.adopted != "",
+)
 Index(
     "ix_key_attempts_pending",
     key_attempts.c.expires,

@@ -131,18 +131,20 @@ def test_the_end_of_a_key_is_another_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempt_state", "presences", "over"),
+    ("attempt_", "presences", "over"),
     [
-        (AttemptState.COMMITTED, [Presence.DESTROYED, Presence.DESTROYED], True),
-        (AttemptState.COMMITTED, [], True),
-        (AttemptState.COMMITTED, [Presence.DESTROYED, Presence.MISSING], False),
-        (AttemptState.PENDING, [Presence.DESTROYED], False),
+        (attempt(), [Presence.DESTROYED, Presence.DESTROYED], True),
+        (attempt(), [], True),
+        (attempt(), [Presence.DESTROYED, Presence.MISSING], False),
+        (attempt(AttemptState.PENDING), [Presence.DESTROYED], False),
+        (attempt(AttemptState.ABORTED), [Presence.UNKNOWN], False),
+        (attempt(AttemptState.ABORTED, BEFORE), [Presence.UNKNOWN], True),
     ],
 )
-def test_when_the_end_is_over(attempt_state: AttemptState, presences: list[Presence], over: bool) -> None:
-    """When every copy has come to its end, also those that are only missing, and none can come."""
+def test_when_the_end_is_over(attempt_: Attempt, presences: list[Presence], over: bool) -> None:
+    """When every copy has come to its end that this incarnation could end, and none can come."""
     copies = [Copy(key().uuid, 1, "server", presence) for presence in presences]
-    assert is_over([attempt(attempt_state)], copies) is over
+    assert is_over([attempt_], copies, HERE) is over
 
 
 # --- what may be destroyed ---
@@ -157,6 +159,7 @@ MAY = {
         for state in (KeyState.PURGING, KeyState.PURGED)
         for attempt_state in AttemptState
         for incarnation in (HERE.uuid, BEFORE)
+        if (attempt_state, incarnation) != (AttemptState.ABORTED, BEFORE)
     ),
 }
 
@@ -165,7 +168,7 @@ MAY = {
 @pytest.mark.parametrize("attempt_state", AttemptState)
 @pytest.mark.parametrize("state", KeyState)
 def test_what_may_be_destroyed(state: KeyState, attempt_state: AttemptState, incarnation: str) -> None:
-    """What this incarnation's aborted attempts left, and keys whose end has begun; nothing until that is released."""
+    """What this incarnation's aborted attempts left, and copies of keys that end; nothing until that is released."""
     where = key(state), attempt(attempt_state, incarnation)
     assert may_destroy(*where, HERE) is ((state, attempt_state, incarnation) in MAY)
     assert not may_destroy(*where, replace(HERE, destroys=False))

@@ -18,7 +18,7 @@ from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, object_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from keystead.core.keys.model import Attempt, Copy, Incarnation, Key
@@ -35,6 +35,8 @@ ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
 REVOKED: Final = "revoked"
 DESTROYED: Final = "destroyed"
 ABSENT: Final = "absent"
+LEFT: Final = "left"
+ABANDONED: Final = "abandoned"
 """Actions of receipts."""
 
 
@@ -77,26 +79,35 @@ def purging(key: Key) -> Key:
     return replace(key, state=KeyState.PURGING, version=key.version + 1)
 
 
-def is_over(attempts: Iterable[Attempt], copies: Iterable[Copy]) -> bool:
-    """Whether a purging key has come to its end: every copy has, and no attempt can bring another."""
+def is_over(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation: Incarnation) -> bool:
+    """Whether a purging key has come to its end: every copy has, and no attempt can bring another.
+
+    What another incarnation's aborted attempt left is not waited for: this one never ends it.
+    """
+    never = {attempt.number for attempt in attempts if is_anothers(attempt, incarnation)}
     return all(attempt.state is not AttemptState.PENDING for attempt in attempts) and all(
-        copy.presence is Presence.DESTROYED for copy in copies
+        copy.presence is Presence.DESTROYED or copy.attempt in never for copy in copies
     )
+
+
+def is_anothers(attempt: Attempt, incarnation: Incarnation) -> bool:
+    """Whether another incarnation aborted an attempt: what it left may be in use by then."""
+    return attempt.state is AttemptState.ABORTED and attempt.incarnation != incarnation.uuid
 
 
 # --- what may be destroyed ---
 
 
 def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
-    """Whether the objects of an attempt may be destroyed, now, by this incarnation of the database.
+    """Whether the objects that an attempt wrote may be destroyed, now, by this incarnation of the database.
 
     Nothing while an operator has not released it. Then what an aborted attempt of this incarnation left, and the
-    copies of a key whose end has begun: that was past recovering, in whichever incarnation it began.
+    copies of a key whose end has begun: that was past recovering, in whichever incarnation it began. What another
+    incarnation's aborted attempt left is unclaimed, and may be another key's by now, whatever became of its own.
     """
-    if not incarnation.destroys:
+    if not incarnation.destroys or is_anothers(attempt, incarnation):
         return False
-    aborted = attempt.state is AttemptState.ABORTED and attempt.incarnation == incarnation.uuid
-    return aborted or key.state in ENDING
+    return attempt.state is AttemptState.ABORTED or key.state in ENDING
 
 
 def is_absent(copy: Copy, attempt: Attempt, now: datetime, *, canary: bool) -> bool:

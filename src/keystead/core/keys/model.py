@@ -103,7 +103,8 @@ class Purpose(StrEnum):
 class Attempt:
     """A durable intent to write copies of a key under the name that :func:`names.object_name` makes of it.
 
-    ``token`` fences: who does not hold it can end nothing. After ``expires`` others may abort it.
+    ``token`` fences: who does not hold it can end nothing. After ``expires`` others may abort it. ``adopted`` is the
+    name of the object that it took over instead (of a pair: without a part): another wrote it: it is never destroyed.
     """
 
     key: str
@@ -115,12 +116,13 @@ class Attempt:
     state: AttemptState
     began: datetime
     expires: datetime
+    adopted: str = ""
 
 
 class Presence(StrEnum):
     """What is known of a copy. ``sent``: Register left, its answer did not come. ``present``: read back and proven.
 
-    ``different`` is never overwritten. ``destroyed`` has a receipt.
+    ``different`` is never overwritten. ``destroyed`` has come to its end, with a receipt that says how.
     """
 
     SENT = "sent"
@@ -206,7 +208,10 @@ class Incarnation:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """That something was done to an object on the way to its end: ``revoked``, ``destroyed``, or found ``absent``."""
+    """What was done to an object on the way to its end: ``revoked``, ``destroyed``, found ``absent``; or not done.
+
+    ``left`` is an adopted object, ``abandoned`` the copy on a server that was given up.
+    """
 
     key: str
     attempt: int

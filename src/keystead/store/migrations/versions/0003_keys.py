@@ -74,8 +74,13 @@ def upgrade() -> None:
         _text("state"),
         _time("began"),
         _time("expires"),
+        _text("adopted"),
         sa.ForeignKeyConstraint(["key"], ["keys.uuid"], name="fk_key_attempts_key", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("key", "number", name="pk_key_attempts"),
+    )
+    adopted = sa.text("adopted != ''")
+    op.create_index(
+        "ix_key_attempts_adopted", "key_attempts", ["adopted"], sqlite_where=adopted, postgresql_where=adopted
     )
     pending = sa.text("state = 'pending'")
     op.create_index(
