@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,19 @@ async def test_an_attempt_whose_time_is_over_is_aborted(key_world: KeyWorld) -> 
     with pytest.raises(OntapError):
         await creating
     assert (await key_world.key(key.uuid)).state is KeyState.ABORTED
+
+
+@on_sqlite
+async def test_an_attempt_of_a_clock_far_ahead_is_aborted(key_world: KeyWorld) -> None:
+    """The name of its key is not taken until that clock's time has come."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    key = await kept.node.create(kept.manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    begun = replace(
+        attempt, number=2, state=AttemptState.PENDING, token="another", expires=attempt.expires + timedelta(days=365)
+    )
+    await key_world.store.write(lambda tx: tx.add_attempt(begun))
+    assert await kept.abort_expired() == 1
 
 
 @on_sqlite

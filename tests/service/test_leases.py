@@ -98,6 +98,21 @@ async def test_a_late_renewal_is_a_change_of_hands(store: SqlStore) -> None:
     assert await fenced(store, one, before)
 
 
+async def test_a_lease_of_a_clock_ahead_is_free_when_it_is_left(store: SqlStore, other: SqlStore) -> None:
+    """A node a year ahead keeps its lease while it renews it, and when it died others wait as long as for any."""
+    clock, ahead = HandClock(), HandClock()
+    ahead.advance(365 * 86_400)
+    theirs, mine = leases(other, ahead), leases(store, clock)
+    for _ in range(3):
+        assert await theirs.take("keeper") is not None
+        assert await mine.take("keeper") is None
+        for each in (clock, ahead):
+            each.advance(LENGTH.total_seconds() / 2)
+    assert await mine.take("keeper") is None
+    clock.advance(LENGTH.total_seconds() / 2)
+    assert await mine.take("keeper") is not None
+
+
 async def test_processes_of_one_node_are_different_holders(store: SqlStore) -> None:
     """A node that restarts does not inherit what its earlier process may still be doing."""
     clock = HandClock()

@@ -261,13 +261,14 @@ async def test_an_attempt_ends_once_and_by_its_token(filled: SqlStore) -> None:
 
 
 async def test_attempts_whose_time_is_over_are_found(filled: SqlStore) -> None:
-    """Pending ones only, the longest first, no more than wanted."""
-    ages = {1: 5, 2: 9, 3: 7, 4: -1, 5: 8}
+    """Pending ones only, the longest first, no more than wanted; also those of a clock that is far ahead."""
+    ages = {1: 5, 2: 9, 3: 7, 4: -1, 5: 8, 6: -60, 7: -61}
     stored = [attempt(number=number, expires=NOON - timedelta(seconds=age)) for number, age in ages.items()]
     stored[4] = replace(stored[4], state=AttemptState.COMMITTED)
     await filled.write(lambda tx: put(tx, [key()], stored))
-    found = await filled.read(lambda tx: (tx.expired_attempts(NOON, 9), tx.expired_attempts(NOON, 1)))
-    assert [[each.number for each in some] for some in found] == [[2, 3, 1], [2]]
+    ahead = NOON + timedelta(seconds=60)
+    found = await filled.read(lambda tx: (tx.expired_attempts(NOON, ahead, 9), tx.expired_attempts(NOON, ahead, 1)))
+    assert [[each.number for each in some] for some in found] == [[2, 3, 1, 7], [2]]
 
 
 KNOWN: dict[str, Any] = {

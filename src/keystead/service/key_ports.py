@@ -91,8 +91,8 @@ class KeyRows(Protocol):
         """Return the attempts of keys, by key and number."""
         ...
 
-    def expired_attempts(self, now: datetime, limit: int) -> tuple[Attempt, ...]:
-        """Return pending attempts whose time is over, the longest first."""
+    def expired_attempts(self, now: datetime, ahead: datetime, limit: int) -> tuple[Attempt, ...]:
+        """Return pending attempts that expire before ``now``, or not even until ``ahead``: the longest first."""
         ...
 
     def add_attempt(self, attempt: Attempt) -> None: ...

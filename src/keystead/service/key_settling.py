@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.core.keys.keeping import Look, looked_at
+from keystead.core.keys.keeping import AHEAD, Look, looked_at
 from keystead.core.keys.model import AttemptState, KeyState, Purpose
 from keystead.service.key_announcing import different
 from keystead.service.key_looking import BATCH, by_host, look, places_of, store_changes, tracked, visit, with_seen
@@ -48,7 +48,7 @@ class KeySettling:
     async def abort_expired(self, holding: Holding) -> int:
         """Abort attempts whose time is over; return how many. Raises StoreError, LeaseLost."""
         now = self._tools.clock.now()
-        expired = await self._tools.store.read(lambda tx: tx.expired_attempts(now, AT_ONCE))
+        expired = await self._tools.store.read(lambda tx: tx.expired_attempts(now, now + AHEAD, AT_ONCE))
         aborted = 0
         for attempt in expired:
             aborted += await self._tools.store.write(lambda tx: _abort(tx, holding, attempt))  # noqa: B023 - awaited

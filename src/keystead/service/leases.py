@@ -77,19 +77,29 @@ class Leases:
         self._clock = clock
         self._length = length
         self._holder = f"{node}/{uuid4().hex[:8]}"
+        self._seen: dict[str, tuple[Lease | None, float]] = {}  # as it was read last, and since when (monotonic)
 
     async def take(self, name: str) -> Held | None:
         """Take or renew a lease; None while another process holds it. Raises StoreError."""
         began = self._clock.monotonic()
 
         def work(tx: Transaction) -> Lease | None:
-            lease = taken(tx.lease(name, lock=True), name, self._holder, self._clock.now(), self._length)
+            found = tx.lease(name, lock=True)
+            left = self._is_left(name, found)
+            lease = taken(found, name, self._holder, self._clock.now(), self._length, left=left)
             if lease is not None:
                 tx.put_lease(lease)
             return lease
 
         lease = await self._store.write(work)
         return None if lease is None else Held(name, lease.token, began + self._length.total_seconds())
+
+    def _is_left(self, name: str, lease: Lease | None) -> bool:
+        """Whether a lease stands as it was for its length, by our clock: its holder's may be a year ahead."""
+        now = self._clock.monotonic()
+        if name not in self._seen or self._seen[name][0] != lease:
+            self._seen[name] = lease, now
+        return now - self._seen[name][1] >= self._length.total_seconds()
 
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[Holding | None]:

@@ -80,7 +80,10 @@ _ATTEMPTS = (
 )
 _EXPIRED = (
     select(tables.key_attempts)
-    .where(_attempts.state == AttemptState.PENDING.value, _attempts.expires < bindparam("now"))
+    .where(
+        _attempts.state == AttemptState.PENDING.value,
+        (_attempts.expires < bindparam("now")) | (_attempts.expires > bindparam("ahead")),
+    )
     .order_by(_attempts.expires)
     .limit(bindparam("limit"))
 )
@@ -219,8 +222,8 @@ class KeyRows(Statements):
     def attempts(self, keys: Collection[str]) -> tuple[Attempt, ...]:
         return self.all(_ATTEMPTS, {"keys": list(keys)}, _attempt)
 
-    def expired_attempts(self, now: datetime, limit: int) -> tuple[Attempt, ...]:
-        return self.all(_EXPIRED, {"now": now, "limit": limit}, _attempt)
+    def expired_attempts(self, now: datetime, ahead: datetime, limit: int) -> tuple[Attempt, ...]:
+        return self.all(_EXPIRED, {"now": now, "ahead": ahead, "limit": limit}, _attempt)
 
     def add_attempt(self, attempt: Attempt) -> None:
         row = columns_of(tables.key_attempts, attempt)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from keystead.core.keys.keeping import (
+    AHEAD,
     AT_ONCE,
     Look,
     Sweep,
     Tally,
     holds,
+    is_expired,
     lacking,
     looked_at,
     object_names,
@@ -61,6 +64,23 @@ def copy(presence: Presence, server: str = "a", number: int = 1, proven: datetim
 def test_who_gets_a_lease(lease: Lease | None, result: Lease | None) -> None:
     """One that is free, run out or one's own; each change of hands, and each renewal too late, has another token."""
     assert taken(lease, "keeper", "me", NOW, MINUTE) == result
+
+
+def test_a_lease_that_was_left_is_free() -> None:
+    """Whenever it runs out by its holder's clock; also to the holder it is another one then."""
+    year = NOW + timedelta(days=365)
+    for holder in ("you", "me"):
+        lease = taken(Lease("keeper", holder, 4, year), "keeper", "me", NOW, MINUTE, left=True)
+        assert lease == Lease("keeper", "me", 5, NOW + MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("left", "expired"),
+    [(-MINUTE, True), (timedelta(), True), (timedelta(seconds=1), False), (AHEAD, False), (AHEAD + MINUTE, True)],
+)
+def test_an_attempt_of_a_clock_far_ahead_is_expired(left: timedelta, expired: bool) -> None:
+    """Its time is over, or it says that it ends later than any does."""
+    assert is_expired(replace(attempt(), expires=NOW + left), NOW) is expired
 
 
 @pytest.mark.parametrize(

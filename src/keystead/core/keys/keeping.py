@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ from keystead.core.keys.names import object_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from keystead.core.keys.model import Attempt, Copy
 
@@ -35,14 +36,17 @@ DESTROYED_STATES: Final = frozenset({"Destroyed", "Destroyed Compromised"})
 # --- one holder at a time ---
 
 
-def taken(lease: Lease | None, name: str, holder: str, now: datetime, length: timedelta) -> Lease | None:
+def taken(
+    lease: Lease | None, name: str, holder: str, now: datetime, length: timedelta, *, left: bool = False
+) -> Lease | None:
     """The lease as ``holder`` has it from now on, or None while somebody else does.
 
-    The token grows with each change of hands: also when a holder comes too late to renew its own.
+    The token grows with each change of hands: also when a holder comes too late to renew its own. ``left``: nobody has
+    renewed it for its length, whatever the clock says by which its holder wrote when it runs out.
     """
     if lease is None:
         return Lease(name, holder, 1, now + length)
-    if lease.expires > now:
+    if lease.expires > now and not left:
         return replace(lease, expires=now + length) if lease.holder == holder else None
     return Lease(name, holder, lease.token + 1, now + length)
 
@@ -50,6 +54,15 @@ def taken(lease: Lease | None, name: str, holder: str, now: datetime, length: ti
 def holds(lease: Lease | None, holder: str, token: int) -> bool:
     """Whether nobody has taken the lease since ``holder`` got this token."""
     return lease is not None and lease.holder == holder and lease.token == token
+
+
+AHEAD: Final = timedelta(minutes=12)
+"""What expires later than this was begun by a node whose clock is wrong: no attempt may take so long by far."""
+
+
+def is_expired(attempt: Attempt, now: datetime) -> bool:
+    """Whether others may abort an attempt that is still pending, and nothing of it is on its way any more."""
+    return not now < attempt.expires <= now + AHEAD
 
 
 # --- what a look says of a copy ---
@@ -75,7 +88,7 @@ def looked_at(copy: Copy, look: Look, attempt: Attempt, now: datetime, *, canary
         return replace(copy, presence=Presence.PRESENT, proven=now)
     if look is Look.DIFFERS:
         return replace(copy, presence=Presence.DIFFERENT)
-    never_there = copy.proven is None and now >= attempt.expires
+    never_there = copy.proven is None and is_expired(attempt, now)
     if look is Look.ABSENT and (copy.presence is Presence.MISSING or (canary and never_there)):
         return replace(copy, presence=Presence.MISSING)
     return replace(copy, presence=Presence.UNKNOWN)
