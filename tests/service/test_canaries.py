@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from keystead.core.keys.learning import LOST_LOOKS, LOST_S, TRIALS
 from keystead.core.keys.model import KeyForm
 from keystead.core.secret import Secret
@@ -283,6 +285,36 @@ async def test_a_canary_that_comes_back(key_world: KeyWorld) -> None:
             server.responder.store.put(identifier, stored)
         await learning.look_for_canaries(manager)
     assert await places(key_world, manager) == found
+
+
+@on_sqlite
+@pytest.mark.parametrize("given_out", [True, False])
+async def test_a_canary_whose_identifier_is_anothers(key_world: KeyWorld, given_out: bool) -> None:
+    """The server was wiped, filled again and numbers its objects anew: lost, unless it is found under its name."""
+    (server,) = await key_world.start(1)
+    learning, manager, found = await learned(key_world, server)
+    node = await key_world.node()
+    key = await node.create(manager)
+    store, (canary,) = server.responder.store, found.profiles[found.servers[0].uuid].canary
+    stored = server.responder.objects[canary]
+    another = server.responder.objects[(await key_world.copies(key.uuid))[0].unique_identifiers[0]]
+    store.forget_all()
+    store.put(canary, another)
+    store.put("renumbered", stored)
+    if not given_out:
+        server.responder.refusals[GET] = ResultReason.PERMISSION_DENIED
+    for _ in range(LOST_LOOKS):
+        await learning.look_for_canaries(manager)
+        key_world.clock.advance(LOST_S)
+    assert await places(key_world, manager) == found
+    store.forget("renumbered")
+    for _ in range(LOST_LOOKS):
+        await learning.look_for_canaries(manager)
+        key_world.clock.advance(LOST_S)
+    server.responder.refusals.clear()
+    await learning.look_for_canaries(manager)
+    anew = await places(key_world, manager)
+    assert anew.profiles[found.servers[0].uuid].canary_name == name(found, found.servers[0], 1 + WAYS)
 
 
 @on_sqlite

@@ -96,14 +96,20 @@ async def learn(session: ObjectSession, subject: Subject, now: datetime) -> Serv
 
 
 async def sight(session: ObjectSession, profile: ServerProfile, digest_key: Secret) -> Sight:
-    """Look for a server's own canary. It is absent when it is not found under its identifier, nor under its name."""
+    """Look for a server's own canary. It is absent when it is not found under its identifier, nor under its name.
+
+    A server that was wiped and filled again may have given the identifier to another object.
+    """
     try:
         material = await session.get(profile.canary)
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
         return Sight.ABSENT if await _gone(session, profile, fault) else Sight.UNCLEAR
-    return Sight.SEEN if agrees(digest_key, profile.key_server, material, profile.canary_digest) else Sight.UNCLEAR
+    if agrees(digest_key, profile.key_server, material, profile.canary_digest):
+        return Sight.SEEN
+    replaced = await _is_anothers(session, profile) and await _is_nowhere(session, profile)
+    return Sight.ABSENT if replaced else Sight.UNCLEAR
 
 
 async def sees(session: ObjectSession, here: ServerProfile, other: ServerProfile, digest_key: Secret) -> bool:
@@ -197,9 +203,24 @@ async def _find(session: ObjectSession, name: ObjectName, form: KeyForm) -> tupl
 
 async def _gone(session: ObjectSession, profile: ServerProfile, fault: KeyServerFault) -> bool:
     """Whether a canary that is not given out is no more, rather than hidden."""
-    if fault.fault is not Fault.NOT_FOUND:
-        facts = await _answered(session.facts(profile.canary[0]))
-        return facts is not None and facts.state in DESTROYED_STATES
+    if fault.fault is Fault.NOT_FOUND or await _is_anothers(session, profile):
+        return await _is_nowhere(session, profile)
+    facts = await _answered(session.facts(profile.canary[0]))
+    return facts is not None and facts.state in DESTROYED_STATES
+
+
+async def _is_anothers(session: ObjectSession, profile: ServerProfile) -> bool:
+    """Whether an identifier of a canary is that of an object with other names by now."""
+    name = parse(profile.canary_name)
+    for id_, part in zip(profile.canary, parts(name, profile.form) if name else (), strict=False):
+        facts = await _answered(session.facts(id_))
+        if facts is not None and facts.names and part not in facts.names:
+            return True
+    return False
+
+
+async def _is_nowhere(session: ObjectSession, profile: ServerProfile) -> bool:
+    """Whether nothing is found under a canary's name."""
     name = parse(profile.canary_name)
     for part in parts(name, profile.form) if name else ():
         if await _answered(session.locate(part)) != ():  # found, or Locate is refused
