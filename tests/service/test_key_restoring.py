@@ -151,6 +151,21 @@ async def test_what_cannot_be_restored_is_said_before_a_job_is_made(
 
 
 @on_sqlite
+@pytest.mark.parametrize("host", ["127.0.0.1", f"[{SECONDARY}]", "192.0.2.9"])
+async def test_an_svm_learns_no_address_of_the_clusters_servers(
+    key_world: KeyWorld, node: ReadingNode, host: str
+) -> None:
+    """Whatever address it gives, it hears the same."""
+    (server,) = await key_world.start(1)
+    manager = await key_world.key_manager(server, of_cluster=True, secondary_key_servers=(SECONDARY,))
+    svm = await key_world.home.svm()
+    address = ServerAddress.parse(f"{host}:{server.port}")
+    with pytest.raises(OntapError) as refused:
+        await node.restorer.plan(reader_of(svm), manager, Filters(key_server=address))
+    assert (refused.value.kind, refused.value.target) == (errors.KEY_SERVER_NOT_CONFIGURED, "key_server")
+
+
+@on_sqlite
 async def test_an_svm_does_not_restore_from_anothers_key_manager(key_world: KeyWorld, node: ReadingNode) -> None:
     """It does not exist for it."""
     (server,) = await key_world.start(1)

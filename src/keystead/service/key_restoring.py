@@ -176,7 +176,9 @@ class KeyRestorer:
         manager = require_manager_of_keys(tx, call, key_manager)
         self._check_node(tx, filters)
         address = filters.key_server
-        server = None if address is None else restoring_server(tx.key_servers(key_manager), address)
+        # who does not see the key manager's servers learns nothing of their addresses
+        servers = tx.key_servers(key_manager) if call.sees(manager.svm) else ()
+        server = None if address is None else restoring_server(servers, address)
         return Plan(call, manager, filters, server)
 
     def _check_node(self, tx: Transaction, filters: Filters) -> None:
