@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -90,12 +90,28 @@ def test_one_domain_is_all_there_is() -> None:
     assert certain.compared == 1
 
 
-def test_two_keys_of_one_name() -> None:
-    """The first is taken, the second in doubt: a name is one key's."""
-    other = replace(KEY, uuid=OTHER)
+@pytest.mark.parametrize("later", [UUID, OTHER])
+def test_two_keys_of_one_name(later: str) -> None:
+    """The one created last is taken: the other had come to its end, or the name would not have been free."""
+    keys = [replace(KEY, uuid=uuid, created=NOON + timedelta(days=uuid == later)) for uuid in (UUID, OTHER)]
+    found = made([said("a", of) for of in keys], [copy(at, of) for at in "ab" for of in keys])
+    assert [each.descriptor.uuid for each in found.keys] == [later]
+    assert found.doubts == {({UUID, OTHER} - {later}).pop(): Doubt.NAME_TAKEN}
+
+
+def test_a_name_that_another_key_got_and_cannot_keep() -> None:
+    """It is not the earlier one's again."""
+    later = replace(KEY, uuid=OTHER, created=NOON + timedelta(days=1))
+    found = made([said("a"), said("a", later)], [copy("a"), copy("b"), copy("a", later)])
+    assert found.doubts == {UUID: Doubt.NAME_TAKEN, OTHER: Doubt.TOO_FEW_DOMAINS}
+
+
+def test_a_name_in_another_key_manager() -> None:
+    """It is another's."""
+    other = replace(KEY, uuid=OTHER, key_manager="another", created=NOON + timedelta(days=1))
     found = made([said("a"), said("a", other)], [copy(at, of) for at in "ab" for of in (KEY, other)])
     assert [each.descriptor.uuid for each in found.keys] == [UUID]
-    assert found.doubts == {OTHER: Doubt.NAME_TAKEN}
+    assert found.doubts == {OTHER: Doubt.ELSEWHERE}
 
 
 def test_what_the_database_has_is_left_alone() -> None:
@@ -107,7 +123,7 @@ def test_what_the_database_has_is_left_alone() -> None:
 
 def test_what_is_unclaimed() -> None:
     """What belongs to no key that is taken: nobody's objects, those of keys in doubt, and copies that do not agree."""
-    doubtful = replace(KEY, uuid=OTHER)
+    doubtful = replace(KEY, uuid=OTHER, name="another")
     mine = [thing(at, kind) for at in "ab" for kind in (ObjectKind.KEY, ObjectKind.DESCRIPTOR)]
     canary = thing("a", ObjectKind.CANARY, doubtful)
     others = [thing("a", of=doubtful), thing("a", ObjectKind.DESCRIPTOR, doubtful), thing("b", suffix=", spoiled")]

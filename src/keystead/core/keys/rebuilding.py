@@ -104,11 +104,12 @@ def inventory(
         held[copy.descriptor.uuid].append(copy)
     keys: list[Certain] = []
     doubts: dict[str, Doubt] = {}
+    heirs = _heirs(each for of_key in described.values() for each in of_key)
     for uuid, of_key in sorted(described.items()):
         if uuid in known.keys:
             continue
         certain = Certain(of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]}))
-        doubt = _doubt(certain, of_key, known, {key.descriptor.name for key in keys})
+        doubt = _doubt(certain, of_key, known, heirs)
         if doubt is None:
             keys.append(certain)
         else:
@@ -116,13 +117,21 @@ def inventory(
     return Inventory(tuple(keys), doubts, tuple(_unclaimed(objects, keys, known)))
 
 
-def _doubt(certain: Certain, descriptors: Sequence[Descriptor], known: Known, taken: Collection[str]) -> Doubt | None:
+def _heirs(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str]:
+    """Whose a name is in a key manager: that of the key created last, for it was free again then."""
+    last = sorted(descriptors, key=lambda each: (each.created, each.uuid))
+    return {(each.key_manager, each.name): each.uuid for each in last}
+
+
+def _doubt(
+    certain: Certain, descriptors: Sequence[Descriptor], known: Known, heirs: Mapping[tuple[str, str], str]
+) -> Doubt | None:
     key = certain.descriptor
     rules = {
         Doubt.CONTRADICTED: len({each.key for each in descriptors}) > 1,
         Doubt.ELSEWHERE: key.key_manager != known.key_manager,
         Doubt.NO_OWNER: key.svm not in known.svms,
-        Doubt.NAME_TAKEN: key.name in known.names or key.name in taken,
+        Doubt.NAME_TAKEN: key.name in known.names or heirs[key.key_manager, key.name] != key.uuid,
         Doubt.TOO_FEW_DOMAINS: certain.compared < min(ENOUGH, len(set(known.domain_of.values()))),
     }
     return next((doubt for doubt, broken in rules.items() if broken), None)
