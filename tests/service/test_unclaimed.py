@@ -360,3 +360,17 @@ async def test_what_is_adopted_is_still_there(key_world: KeyWorld) -> None:
     assert await refusal(kept, 0, uid) is errors.NOT_PUSHED
     await again(kept, end=False)
     assert await kept.scan() == []
+
+
+@on_sqlite
+async def test_an_identifier_that_another_object_has_by_now(key_world: KeyWorld) -> None:
+    """A server that was emptied and filled since the look: the name says that this is somebody's key."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    (uid,) = await leave(kept, 0)
+    await kept.scan()
+    key = await kept.node.create(kept.manager, "in use")
+    (copy,) = await key_world.copies(key.uuid)
+    store = servers[0].responder.store
+    store.objects[uid] = store.objects.pop(copy.unique_identifiers[0])
+    assert await refusal(kept, 0, uid) is errors.ENTRY_NOT_FOUND

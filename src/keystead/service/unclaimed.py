@@ -27,11 +27,13 @@ from keystead.service.svms import concerning
 from keystead.service.unclaimed_scan import is_unclaimed, whole_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from keystead.core.model import KeyManager, Svm
     from keystead.core.secret import Secret
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
-    from keystead.service.key_looking import Tools
+    from keystead.service.key_looking import Tools, Visit
     from keystead.service.key_places import KeyPlaces
     from keystead.service.ports import Transaction
 
@@ -79,6 +81,7 @@ class UnclaimedObjects:
         ids = tuple(part.unique_identifier for part in parts)
         try:
             async with visit(self._tools, places, server) as at:
+                await _check_names(at, parts)
                 material = await at.session.get(ids)
         except KeyServerFault as fault:
             with concerning(places.key_manager.svm):
@@ -124,6 +127,13 @@ class UnclaimedObjects:
             expires=key.created,
             adopted=adopted,
         )
+
+
+async def _check_names(at: Visit, parts: Sequence[Unclaimed]) -> None:
+    """Raise 4 (404) when an identifier is another object's by now: it was listed hours ago. Raises KeyServerFault."""
+    for part in parts:
+        if part.name not in (await at.session.facts(part.unique_identifier)).names:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
 
 
 def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:
