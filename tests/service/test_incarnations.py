@@ -200,11 +200,12 @@ async def test_it_looks_again_and_again(home_settings: Settings, monkeypatch: py
     async with served(home_settings) as each:
         await each.incarnations.start()
         (node,) = await each.store.read(lambda tx: tx.nodes())
-        begin, failures = each.incarnations.begin, iter([True])
+        begin, failures = each.incarnations.begin, iter([StoreError("the database is away"), RuntimeError("a fault")])
 
         async def at_times() -> Incarnation:
-            if next(failures, False):
-                raise StoreError("the database is away")
+            failure = next(failures, None)
+            if failure is not None:
+                raise failure
             return await begin()
 
         monkeypatch.setattr(each.incarnations, "begin", at_times)

@@ -133,3 +133,5 @@ class Incarnations:
                 await self.begin()
             except StoreError as failure:
                 log.warning("the database's incarnation was not looked at", why=str(failure))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look is not the last's
+                log.error("the database's incarnation was not looked at", why=type(error).__name__)  # noqa: TRY400
