@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 from keystead.app.incarnation import WITNESS_FILE, DataDirectory
 from keystead.core import errors, events
 from keystead.core.errors import OntapError
+from keystead.core.keys.incarnations import Storage
 from keystead.core.model import ONTAP_LEVEL, Event, Node, Role, Svm
 from keystead.sealing import Keyring, read_root_key
 from keystead.service import incarnations
@@ -216,6 +217,26 @@ async def test_it_looks_again_and_again(home_settings: Settings, monkeypatch: py
         await each.incarnations.close()
     async with served(home_settings) as each:
         await each.incarnations.close()  # never started
+
+
+async def test_a_look_stores_nothing_unless_it_must(home_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that stands where it stood is the same; one that went another way begins an incarnation."""
+    async with served(home_settings) as each:
+        first = await each.incarnations.begin()
+        (node,) = await each.store.read(lambda tx: tx.nodes())
+        epoch = await each.store.read(lambda tx: tx.node_epoch(node.uuid))
+        await each.incarnations.look()
+        assert await each.store.read(lambda tx: tx.node_epoch(node.uuid)) == epoch
+        engine, identity, _ = first.storage.split(":")
+
+        async def elsewhere(_: DataDirectory) -> Storage:
+            return Storage(engine, identity, "another way")
+
+        monkeypatch.setattr(DataDirectory, "storage", elsewhere)
+        await each.incarnations.look()
+        found = await each.incarnations.get(CALL)
+        assert (found.number, found.destroys) == (2, False)
+        assert found.reason in {"restored", "promoted"}
 
 
 @on_sqlite

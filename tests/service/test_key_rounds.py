@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -85,3 +85,36 @@ async def test_a_lost_lease_ends_the_round(key_world: KeyWorld) -> None:
         with pytest.raises(LeaseLost):
             await kept.rounds.announce(holding, found.key_manager, tally)
     assert await kept.events() == []
+
+
+@on_sqlite
+async def test_nothing_is_ended_before_a_look_at_the_database(key_world: KeyWorld) -> None:
+    """Another one may have taken its place: attempts and objects are left alone until that is known."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    looks: list[Exception | None] = [StoreError("away"), StoreError("away"), None, None]
+    ended: list[str] = []
+
+    async def look() -> None:
+        if failure := looks.pop(0):
+            raise failure
+
+    class Ending:
+        async def abort_expired(self, _: object) -> None:
+            ended.append("attempts")
+
+        async def settle(self, *_: object) -> None: ...
+
+        async def end(self, *_: object) -> None:
+            ended.append("objects")
+
+    ending: Any = Ending()
+    rounds = KeyRounds(
+        kept.tools, kept.leases, replace(kept.rounds._parts, settling=ending, destroying=ending), look=look
+    )
+    async with rounds.holding() as holding:
+        assert holding is not None
+        for expected in ([], ["attempts", "objects"]):
+            await rounds.abort_expired(holding)
+            await rounds.keep(holding, kept.manager)
+            assert ended == expected
+    assert looks == []

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from keystead.keyservers.egress import EgressRules
     from keystead.monitor.metrics import Metrics
     from keystead.service.audit import AuditLog
+    from keystead.service.incarnations import Incarnations
     from keystead.service.key_ports import Signer
     from keystead.service.ports import Clock, Sealer, Store
     from keystead.service.proving import Prover
@@ -64,6 +65,7 @@ class World:
     metrics: Metrics
     clock: Clock
     node: str
+    incarnations: Incarnations
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class KeyWork:
         """End what waits for key servers: it ends in its own way, within seconds."""
         self.keeper.stop()
         self.writer.stop()
+        self.reader.stop()
 
     async def close(self) -> None:
         """Wait for what is under way, then close the connections to key servers."""
@@ -127,7 +130,8 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     reads = ReadAudit(store, audit, spool, clock, fail_closed=settings.fail_closed)
     reader = KeyReader(store, fetcher, cache, reads)
     reports = KeyReports(store, world.signer, clock, node)
-    keeper = Keeper(KeyRounds(tools, Leases(store, clock, node), parts), world.metrics)
+    rounds = KeyRounds(tools, Leases(store, clock, node), parts, look=world.incarnations.look)
+    keeper = Keeper(rounds, world.metrics)
     return KeyWork(
         objects=objects,
         guard=RemovalGuard(store, objects, reacher, clock),

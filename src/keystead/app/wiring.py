@@ -114,7 +114,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         watching = Watching(store, gateway, prover, observing, clock, node)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
-        keys = key_work(World(store, prover, keyring, signing, audit, metrics, clock, node), rules, settings)
+        keys = key_work(
+            World(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
+        )
         changed = keys.keeper.kick  # a round of the key manager comes soon: its servers are learned, copies written
         services = Services(
             accounts=Accounts(store, hasher, audit),

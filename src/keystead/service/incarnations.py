@@ -59,6 +59,7 @@ class Incarnations:
         self._clock = clock
         self._node = node
         self._turn = asyncio.Lock()
+        self._storage: Storage | None = None
         self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> Incarnation:
@@ -82,9 +83,18 @@ class Incarnations:
             witness, storage = await self._remembered.read(), await self._remembered.storage()
             before, after, epoch = await self._store.write(lambda tx: self._begin(tx, storage, witness))
             await self._remembered.write(witness.after(epoch, after.uuid))
+            self._storage = storage
         if after.number != before.number:
             log.warning("a new incarnation of the database: nothing is destroyed", reason=after.reason)
         return after
+
+    async def look(self) -> None:
+        """Notice a database that has gone another way since the last look: before anything is ended. Raises StoreError.
+
+        Cheaper than :meth:`begin`: it asks where the database stands, and stores nothing if that is where it was.
+        """
+        if await self._remembered.storage() != self._storage:
+            await self.begin()
 
     async def get(self, call: Call) -> Incarnation:
         """Return the database's incarnation; the cluster's, and so 4 (404) for a call within an SVM."""

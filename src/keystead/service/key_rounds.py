@@ -7,6 +7,7 @@ When rounds are made is the monitor's business.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import structlog
@@ -18,7 +19,7 @@ from keystead.service.observing import add_events, cluster_name
 from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection
+    from collections.abc import Awaitable, Callable, Collection
     from contextlib import AbstractAsyncContextManager
 
     from keystead.core.keys.keeping import Tally
@@ -67,12 +68,18 @@ class Parts:
 
 
 class KeyRounds:
-    """Makes rounds. Every method but :meth:`holding` raises LeaseLost when another process may hold the lease."""
+    """Makes rounds. Every method but :meth:`holding` raises LeaseLost when another process may hold the lease.
 
-    def __init__(self, tools: Tools, leases: Leases, parts: Parts) -> None:
+    ``look`` is asked before anything is ended: it notices that the database is another one by now.
+    """
+
+    def __init__(
+        self, tools: Tools, leases: Leases, parts: Parts, *, look: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._tools = tools
         self._leases = leases
         self._parts = parts
+        self._look = look
 
     def holding(self) -> AbstractAsyncContextManager[Holding | None]:
         """Hold the keeper's lease; None while another process does. Raises StoreError."""
@@ -89,7 +96,7 @@ class KeyRounds:
 
     async def abort_expired(self, holding: Holding) -> None:
         """Abort attempts whose time is over, of all key managers."""
-        await _minded("attempts", "", self._parts.settling.abort_expired(holding))
+        await _minded("attempts", "", self._ending(partial(self._parts.settling.abort_expired, holding)))
 
     async def keep(
         self, holding: Holding, key_manager: str, sweep: Collection[str] = (), *, scan: bool = False
@@ -107,10 +114,16 @@ class KeyRounds:
             await _minded("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
         if scan:
             await _minded("listing", key_manager, parts.scan.scan(holding, key_manager))
-        await _minded("ending", key_manager, parts.destroying.end(holding, key_manager))
+        await _minded("ending", key_manager, self._ending(partial(parts.destroying.end, holding, key_manager)))
         holding.check_time()
         filled = await _minded("copying", key_manager, parts.keeping.fill(key_manager))
         return None if filled is None else filled.tally
+
+    async def _ending(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do what ends something, in the incarnation that the database is in now."""
+        if self._look is not None:
+            await self._look()
+        return await work()
 
     async def announce(self, holding: Holding, key_manager: KeyManager, tally: Tally) -> None:
         """Announce how a key manager's keys stand. Raises StoreError."""
