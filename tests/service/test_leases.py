@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -14,10 +15,10 @@ from keystead.store import open_store
 from tests.service.worlds import HandClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from keystead.service.leases import Held
-    from keystead.service.ports import Transaction
+    from keystead.service.ports import Store, Transaction
     from keystead.store import SqlStore
 
 LENGTH = timedelta(seconds=60)
@@ -155,6 +156,29 @@ async def test_work_under_a_lease_holds_it_until_it_ends(store: SqlStore, other:
         assert theirs.held.token == holding.held.token + 1
     with pytest.raises(LeaseLost):
         await store.write(holding.check)
+
+
+async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:
+    """A renewal that is committed although it was cancelled is the last one."""
+
+    class Deaf:
+        """A store that is told too late that nobody waits for it."""
+
+        def __init__(self) -> None:
+            self.committed = asyncio.Queue[None]()
+
+        async def write(self, work: Callable[[Transaction], object]) -> object:
+            result = await store.write(work)
+            self.committed.put_nowait(None)
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.2)
+            return result
+
+    deaf = Deaf()
+    async with asyncio.timeout(10):
+        async with Leases(cast("Store", deaf), SystemClock(), "node-1", SHORT).holding("keeper"):
+            for _ in ("taken", "renewed"):
+                await deaf.committed.get()
 
 
 async def test_work_whose_lease_was_another_s_meanwhile_ends(store: SqlStore, other: SqlStore) -> None:

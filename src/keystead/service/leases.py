@@ -108,17 +108,18 @@ class Leases:
         if held is None:
             yield None
             return
-        holding = Holding(self, held)
-        renewing = asyncio.create_task(self._keep(holding))
+        holding, over = Holding(self, held), asyncio.Event()
+        renewing = asyncio.create_task(self._keep(holding, over))
         try:
             yield holding
         finally:
+            over.set()  # a renewal that is being committed does not hear that it is cancelled
             renewing.cancel()
             await asyncio.wait([renewing])
             await self._leave(holding.held)
 
-    async def _keep(self, holding: Holding) -> None:
-        while True:
+    async def _keep(self, holding: Holding, over: asyncio.Event) -> None:
+        while not over.is_set():
             await asyncio.sleep(self._length.total_seconds() / RENEWALS)
             try:
                 await holding.renew()
