@@ -17,7 +17,7 @@ from keystead.kmip.responder import Responder, cluster
 from keystead.kmip.testing import close, first
 from keystead.service.leases import LeaseLost
 from tests.service.keepers import PAIRS, Keeping, again, keeping, of_kind, retire_and_wait, set_incarnation
-from tests.service.keyworlds import CALL, KeyWorld, asked, held
+from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked, full, held
 from tests.service.learning import on_sqlite
 
 if TYPE_CHECKING:
@@ -254,6 +254,32 @@ async def test_servers_that_replicate_end_a_key_together(key_world: KeyWorld) ->
     await kept.end()
     assert (await key_world.key(key.uuid)).state is KeyState.PURGED
     assert [keys_on(server) for server in servers] == [[], []]
+
+
+@on_sqlite
+@pytest.mark.parametrize("removed", [False, True])
+async def test_no_server_stands_in_for_another_at_the_end(key_world: KeyWorld, removed: bool) -> None:
+    """A secondary that fails, or was removed, may keep what its primary never had: the end waits for it."""
+    (primary,) = await key_world.start(1)
+    secondary = await key_world.start_secondary(primary, of_kind("plain"))
+    manager = await key_world.key_manager(primary, know=False, secondary_key_servers=(SECONDARY,))
+    kept = Keeping(key_world, await key_world.node(), manager)
+    await kept.learner.ensure(manager)
+    full(primary)
+    key = await purged(kept)
+    assert [len(keys_on(server)) for server in (primary, secondary)] == [0, 1]
+    if removed:
+        (server,) = await key_world.servers(manager)
+        await key_world.store.write(lambda tx: tx.change_key_server(replace(server, secondary_key_servers=())))
+    secondary.request_faults |= dict.fromkeys((Operation.LOCATE, Operation.GET, Operation.GET_ATTRIBUTES), close)
+    for _ in range(5):
+        await kept.end()
+        key_world.clock.advance(LATE_S)
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGING
+    secondary.request_faults.clear()
+    await again(kept)
+    assert [len(keys_on(server)) for server in (primary, secondary)] == [0, 0]
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
 
 
 # --- aborted attempts ---

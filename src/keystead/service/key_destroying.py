@@ -104,7 +104,7 @@ class KeyDestroying:
         """End copies on one server; False when it does not answer."""
         try:
             for host, some in by_host(rows).items():
-                async with visit(self._tools, places, site.server, host, site.profile) as at:
+                async with visit(self._tools, places, site.server, host, site.profile, exact=True) as at:
                     for row in some:
                         await self._tools.turn()
                         await self._try(holding, at, row)

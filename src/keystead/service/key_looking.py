@@ -104,15 +104,19 @@ async def visit(
     profile: ServerProfile | None = None,
     *,
     fresh: bool = False,
+    exact: bool = False,
 ) -> AsyncIterator[Visit]:
     """Have a session on a server, or on one of its secondaries, its canary looked for first. Raises KeyServerFault.
 
     A secondary that is none any more, or that failed lately, is looked at through its primary: they are one domain.
+    With ``exact`` it is not: what one of them does not show, the other may still hold where they do not replicate.
     ``profile`` is that of a detached server.
     """
     profile = profile or places.profiles.get(server.uuid)
+    if exact and host not in server.secondary_key_servers:
+        server = replace(server, secondary_key_servers=(host,) * bool(host))
     reach = reach_of(tools, places, server, host)
-    if host and tools.objects.slow_or_dead(reach):
+    if host and not exact and tools.objects.slow_or_dead(reach):
         reach = reach_of(tools, places, server, "")
     try:
         digest_key = tools.reacher.digest_key(places)
