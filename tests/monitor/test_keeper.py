@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from keystead.core.errors import OntapError
-from keystead.core.keys.model import KeyState, Presence
+from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.server_address import ServerAddress
 from keystead.kmip.enums import Operation
 from keystead.kmip.testing import close
 from keystead.monitor.keeper import Keeper, Periods
 from keystead.monitor.metrics import Metrics
+from keystead.service.key_attempts import EXPIRES
 from keystead.service.key_rounds import KeyRounds
 from keystead.service.ports import StoreError
 from tests.service.keepers import WINDOW_S, Keeping, keeping
@@ -24,10 +25,12 @@ from tests.service.keyworlds import CALL, KeyWorld, held
 from tests.service.learning import on_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
+    from keystead.core.keys.keeping import Tally
     from keystead.core.keys.model import Key
     from keystead.service.key_rounds import Kept
+    from keystead.service.leases import Holding
 
 SOON = Periods(round_s=0.2, sweep_s=0.0, scan_s=0.0, take_s=0.1)
 SELDOM = Periods(round_s=60, take_s=0.1)
@@ -186,12 +189,69 @@ async def test_a_key_manager_that_is_gone_is_not_shown(key_world: KeyWorld) -> N
     kept = await keeping(key_world, *servers)
     empty = await keeping(key_world, *servers)
     await kept.node.create(kept.manager)
-    async with kept_by(kept) as (_, metrics):
+    async with kept_by(kept) as (keeper, metrics):
         await eventually(lambda: _says(metrics, lambda said: empty.manager in said))
         (_, removed) = await key_world.servers(kept.manager)
         await key_world.store.write(lambda tx: tx.delete_key_server(removed.uuid))
         await key_world.store.write(lambda tx: tx.delete_key_manager(empty.manager))
         await eventually(lambda: _says(metrics, lambda said: empty.manager not in said and removed.uuid in said))
+        assert not {empty.manager, removed.uuid} & {uuid for _, uuid in keeper._due}
+
+
+class Long(KeyRounds):
+    """Rounds that do not end."""
+
+    async def keep(
+        self, holding: Holding, key_manager: str, sweep: Collection[str] = (), *, scan: bool = False
+    ) -> Tally | None:
+        """Look at a million objects."""
+        del holding, key_manager, sweep, scan
+        await asyncio.sleep(3600)
+        return None
+
+
+@on_sqlite
+async def test_a_long_round_holds_up_no_name(key_world: KeyWorld) -> None:
+    """Attempts whose time is over are aborted while it goes on, and the keys that they were to create with them."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    key = await kept.node.create(kept.manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    kept.rounds = Long(kept.tools, kept.leases, kept.rounds._parts)
+    async with kept_by(kept, Periods(abort_s=0.1, take_s=0.1)) as (_, metrics):
+        await eventually(lambda: _says(metrics, shown("keystead_keeper", 1.0)))
+        begun = replace(attempt, number=2, state=AttemptState.PENDING, token="another")
+        await key_world.store.write(lambda tx: tx.add_attempt(begun))
+        key_world.clock.advance(EXPIRES.total_seconds() + 1)
+        await eventually(lambda: _ended(kept, key))
+
+
+async def _ended(kept: Keeping, key: Key) -> bool:
+    return (await kept.world.attempts(key.uuid))[-1].state is AttemptState.ABORTED
+
+
+class Deaf(KeyRounds):
+    """Rounds in which a cancelled task goes on, as one does whose transaction is being committed."""
+
+    rounds = 0
+
+    async def kept(self) -> tuple[Kept, ...]:
+        """Take long, and do not hear."""
+        self.rounds += 1
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        return ()
+
+
+@on_sqlite
+async def test_a_keeper_that_is_ended_makes_no_other_round(key_world: KeyWorld) -> None:
+    """Though what it did did not hear that it was cancelled; it gives the lease back."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    kept.rounds = deaf = Deaf(kept.tools, kept.leases, kept.rounds._parts)
+    async with kept_by(kept, Periods(round_s=0.0)):
+        while not deaf.rounds:  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(0.01)
+    assert await _taken(kept)
+    assert deaf.rounds == 1
 
 
 class Failing(KeyRounds):

@@ -1,12 +1,14 @@
 """The keeper of a node: makes rounds over all key managers while this process holds the lease, and waits while not.
 
 A round is made once in a period, and soon after a kick for the key managers that it names. Sweeps over all copies, and
-looks at everything that servers hold, are made seldom. It decides nothing about keys.
+looks at everything that servers hold, are made seldom. Attempts whose time is over are aborted beside the rounds: they
+take names, and a round may be long. It decides nothing about keys.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +30,9 @@ log = structlog.get_logger(__name__)
 BETWEEN: Final = 9.0
 """How long to rest after a round, of the time that it took: keeping keys leaves most of a CPU and database to calls."""
 
+MOST_REST_S: Final = 600.0
+"""How long to rest at most: long rounds wait for key servers most of their time, and copies may be lacking."""
+
 KEYS_PER_S: Final = 200.0
 """Keys, or batches of them, that key servers are asked about by keeping, at most."""
 
@@ -37,9 +42,13 @@ CLOSING_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """Seconds between two rounds, two sweeps of a server, two looks at all of its objects, and two tries to begin."""
+    """Seconds between two rounds, two sweeps of a server, two looks at all of its objects, and two tries to begin.
+
+    ``abort_s`` is between two looks for attempts whose time is over.
+    """
 
     round_s: float = 30.0
+    abort_s: float = 30.0
     sweep_s: float = 3600.0
     scan_s: float = 86_400.0
     take_s: float = 15.0
@@ -58,6 +67,7 @@ class Keeper:
         self._tallies: dict[str, tuple[Kept, Tally]] = {}
         self._announced: dict[str, tuple[bool, bool]] = {}
         self._holds = False
+        self._stopped = False
         metrics.add_source(self._samples)
 
     def start(self) -> None:
@@ -66,6 +76,7 @@ class Keeper:
 
     def stop(self) -> None:
         """End what is under way; :meth:`close` waits for that."""
+        self._stopped = True  # a transaction that is being committed does not hear that it is cancelled
         if self._task is not None:
             self._task.cancel()
 
@@ -83,7 +94,7 @@ class Keeper:
     # --- when ---
 
     async def _for_ever(self) -> None:
-        while True:
+        while not self._stopped:
             try:
                 await self._keep()
             except StoreError as failure:
@@ -98,33 +109,42 @@ class Keeper:
             if holding is None:
                 return
             self._holds = True
+            aborting = asyncio.create_task(self._abort_expired(holding))
             try:
-                while True:
+                while not self._stopped:
                     await self._round(holding)
             except LeaseLost:
                 log.warning("another process keeps keys now")
             finally:
                 self._holds = False
+                aborting.cancel()
+                await asyncio.wait([aborting])
                 self._tallies.clear()
                 self._announced.clear()
+
+    async def _abort_expired(self, holding: Holding) -> None:
+        """Abort attempts, again and again; the rounds find out themselves that the lease is lost."""
+        with suppress(LeaseLost):
+            while self._holds:
+                await self._rounds.abort_expired(holding)
+                await asyncio.sleep(self._periods.abort_s)
 
     async def _round(self, holding: Holding) -> None:
         """Make a round of everything, then of what is kicked, until the next one is due."""
         clock = asyncio.get_running_loop().time
         began = clock()
         self._kicked.clear()
-        await self._rounds.abort_expired(holding)
+        holding.check_time()
         await self._round_of(holding, await self._rounds.kept(), began)
-        rest_s = max(self._periods.round_s, BETWEEN * (clock() - began))
-        until = clock() + rest_s
-        while (left_s := until - clock()) > 0:
+        until = clock() + max(self._periods.round_s, _rest_s(clock() - began))
+        while (left_s := until - clock()) > 0 and not self._stopped:
             await self._wait(left_s)
             kicked = self._take_kicked()
             if kicked:
                 began = clock()
                 wanted = [each for each in await self._rounds.kept() if each.key_manager.uuid in kicked]
                 await self._round_of(holding, wanted, None)
-                await asyncio.sleep(BETWEEN * (clock() - began))
+                await asyncio.sleep(_rest_s(clock() - began))
 
     async def _round_of(self, holding: Holding, kept: Sequence[Kept], now: float | None) -> None:
         for each in kept:
@@ -135,7 +155,7 @@ class Keeper:
             if tally is not None:
                 await self._count(holding, each, tally)
         if now is not None:
-            self._forget_gone({each.key_manager.uuid for each in kept})
+            self._forget_gone(kept)
 
     def _is_due(self, what: str, uuid: str, now: float | None) -> bool:
         """Whether it is time for something, which is done then; never in a round that was kicked (None)."""
@@ -168,7 +188,10 @@ class Keeper:
             await self._rounds.announce(holding, kept.key_manager, tally)
         self._announced[uuid] = stands
 
-    def _forget_gone(self, key_managers: set[str]) -> None:
+    def _forget_gone(self, kept: Sequence[Kept]) -> None:
+        key_managers = {each.key_manager.uuid for each in kept}
+        there = key_managers | {server.uuid for each in kept for server in each.servers}
+        self._due = {(what, uuid): due for (what, uuid), due in self._due.items() if uuid in there}
         for uuid in self._tallies.keys() - key_managers:
             del self._tallies[uuid]
             self._announced.pop(uuid, None)
@@ -194,6 +217,10 @@ class Keeper:
             ],
         )
         yield ("keystead_keeper", "Whether this node keeps keys: 1 or 0.", (), [((), float(self._holds))])
+
+
+def _rest_s(took_s: float) -> float:
+    return min(BETWEEN * took_s, MOST_REST_S)
 
 
 def _address(kept: Kept, key_server: str) -> str:
