@@ -261,8 +261,77 @@ async def test_a_server_moves_when_its_canary_is_there(key_world: KeyWorld) -> N
     changing = await changer(key_world, servers[0])
     await changing.node.create(changing.manager)
     (row,) = await key_world.servers(changing.manager)
+    before = await key_world.places(changing.manager)
     after = await changing.modify(row, port=moved.port)
     assert after.address == ServerAddress("127.0.0.1", moved.port)
+    assert (await key_world.places(changing.manager)).profiles == before.profiles  # it is the same server
+
+
+@on_sqlite
+async def test_a_server_of_which_nothing_is_known_stays(key_world: KeyWorld) -> None:
+    """It has keys, and no canary that it could be told by."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    await key_world.store.write(lambda tx: tx.delete_profile(row.uuid))
+    error = await changing.change_refused(row, port=servers[1].port)
+    assert (error.kind, error.target) == (errors.NETWORK, "server")
+    assert error.arguments[2:] == (("reason", "canary_not_seen"),)
+
+
+@on_sqlite
+@pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.SENT])
+async def test_a_server_that_may_have_a_key_shows_its_canary(key_world: KeyWorld, presence: Presence) -> None:
+    """Nobody knows what came of a Register there."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    key = await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    copies = [replace(copy, presence=presence) for copy in await key_world.copies(key.uuid)]
+    await key_world.store.write(lambda tx: tx.put_copies(copies, new=False))
+    assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.NETWORK
+
+
+@on_sqlite
+async def test_a_server_that_was_restored_elsewhere(key_world: KeyWorld) -> None:
+    """It has its canary there, and not the key that came later: refused while no other domain has that."""
+    servers = await key_world.start(3)
+    changing = await changer(key_world, servers[0], servers[1])
+    moved = servers[2]
+    for id_, stored in servers[0].responder.objects.items():
+        moved.responder.store.put(id_, stored)
+    key = await changing.node.create(changing.manager)
+    row, other = await key_world.servers(changing.manager)
+    copies = {copy.key_server: copy for copy in await key_world.copies(key.uuid)}
+    missing = replace(copies[other.uuid], presence=Presence.MISSING)
+    await key_world.store.write(lambda tx: tx.put_copies([missing], new=False))
+    error = await changing.change_refused(row, port=moved.port)
+    assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+    assert (await changing.modify(row, timeout=7)).timeout == 7
+    await key_world.store.write(lambda tx: tx.put_copies([copies[other.uuid]], new=False))
+    assert (await changing.modify(row, port=moved.port)).address.port == moved.port
+
+
+@on_sqlite
+async def test_a_key_that_comes_to_a_server_while_it_moves(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had nothing when it was asked: it is asked again."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    (row,) = await key_world.servers(changing.manager)
+    proved = IdentityGuard.prove_moved
+    rounds: list[bool] = []
+
+    async def and_create(*args: Any, **options: Any) -> bool:
+        rounds.append(await proved(*args, **options))
+        await changing.node.create(changing.manager)
+        return rounds[-1]
+
+    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.NETWORK
+    assert rounds == [False]
 
 
 @on_sqlite

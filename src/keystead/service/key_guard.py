@@ -78,7 +78,7 @@ class RemovalGuard:
 
     def detach(self, tx: Transaction, server: KeyServer) -> None:
         """Keep what is needed to clean up a server that is being removed, while there is anything to clean up."""
-        if any(copy.presence is not Presence.DESTROYED for copy in _copies_on(tx, server)):
+        if any(copy.presence is not Presence.DESTROYED for copy in copies_on(tx, server)):
             tx.add_detached_key_server(Detached(server, self._clock.now()))
         else:
             tx.delete_profile(server.uuid)
@@ -177,7 +177,7 @@ def _without_secondaries(places: KeyPlaces, server: KeyServer, becomes: KeyServe
     return Going({server.uuid}, stay, set(server.secondary_key_servers) - set(becomes.secondary_key_servers))
 
 
-def _copies_on(tx: Transaction, server: KeyServer) -> Iterator[Copy]:
+def copies_on(tx: Transaction, server: KeyServer) -> Iterator[Copy]:
     """Every copy on a server, of keys in any state."""
     after = ""
     while page := tx.copies_on(server.uuid, after, PAGE):

@@ -23,7 +23,7 @@ from keystead.service.proving import password_place, raise_first_failure
 from keystead.service.watching import with_connectivity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
     from keystead.core.keys.model import Detached
@@ -51,12 +51,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A plan, the state that it was made for, and what the probes of its rows found, if they were probed."""
+    """A plan, the state that it was made for, and what the probes of its rows found, if they were probed.
+
+    ``same`` are the servers (uuids) that have something of ours, and have shown it.
+    """
 
     state: ServersState
     plan: Plan
     results: Sequence[ProbeResult] = ()
     probed: bool = False
+    same: frozenset[str] = frozenset()
 
     def holds_for(self, state: ServersState, plan: Plan) -> bool:
         """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
@@ -185,7 +189,7 @@ class KeyServers:
             proof = await self._prove(call, state, change, ends=ends)
             raise_first_failure(change.request, proof.results)
             if not change.new:
-                await self._prove_keys(call, proof, ends)
+                proof = replace(proof, same=await self._prove_keys(call, proof, ends))
             stored = await self._store.write(partial(self._store_proved, call=call, change=change, proof=proof))
             if stored is not None:
                 if proof.probed:
@@ -203,20 +207,23 @@ class KeyServers:
         results = await self._prover.probe(call, state.key_manager, state.certificates, plan.rows, ends)
         return Proof(state, plan, results, probed=True)
 
-    async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> None:
-        """Prove that keys are where a server is going to be, and not only where it is no more."""
+    async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> frozenset[str]:
+        """Prove that keys are where a server is going to be, and not only where it is no more; which servers did."""
+        same, manager = set(), proof.state.key_manager
         for before, row in _changes(proof.state, proof.plan):
-            if proof.plan.proves:
-                await self._identity.prove_moved(call, proof.state.key_manager, row, ends)
+            moved = before.address != row.address
+            if proof.plan.proves and await self._identity.prove_moved(call, manager, row, ends, moved=moved):
+                same.add(row.uuid)
             if _loses_secondaries(before, row):
-                await self._guard.prove(call, Removal(proof.state.key_manager, before, row))
+                await self._guard.prove(call, Removal(manager, before, row))
+        return frozenset(same)
 
-    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan) -> bool:
-        """Whether no secondary goes that alone has a copy of a key that is proven."""
+    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan, same: Collection[str]) -> bool:
+        """Whether no secondary goes that alone has a copy that is proven, and no server has anything that it hid."""
         return all(
-            self._guard.check(tx, Removal(state.key_manager, before, row))
+            (row.uuid in same or not plan.proves or not self._identity.keeps(tx, row))
+            and (not _loses_secondaries(before, row) or self._guard.check(tx, Removal(state.key_manager, before, row)))
             for before, row in _changes(state, plan)
-            if _loses_secondaries(before, row)
         )
 
     def _store_proved(self, tx: Transaction, call: Call, change: Change, proof: Proof) -> Rows | None:
@@ -225,10 +232,10 @@ class KeyServers:
         plan = change.plan(state)
         if plan.proves and not proof.holds_for(state, plan):
             return None
-        if not self._keys_are_proved(tx, state, plan):
+        if not self._keys_are_proved(tx, state, plan, proof.same):
             return None
         change.store(tx, plan.rows)
-        for moved in _moved(state.servers, plan.rows):
+        for moved in set(_moved(state.servers, plan.rows)) - proof.same:
             forget(tx, state.servers, moved)
         if plan.proves:
             self._prover.accepted(tx, state.key_manager.svm, plan.rows, proof.results, new=change.new)
@@ -273,7 +280,7 @@ class KeyServers:
 
 
 def _moved(before: Iterable[KeyServer], after: Iterable[KeyServer]) -> list[str]:
-    """The servers that are at another address now: nothing that was learned of them holds."""
+    """The servers that are at another address now: unless they were shown to be the same, nothing learned holds."""
     addresses = {server.uuid: server.address for server in before}
     return [server.uuid for server in after if addresses.get(server.uuid, server.address) != server.address]
 

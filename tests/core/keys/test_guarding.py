@@ -17,6 +17,7 @@ from keystead.core.keys.guarding import (
     check_not_at_cluster,
     fresh,
     lasting,
+    only_there,
     place,
     sole_copy,
     stake,
@@ -176,3 +177,21 @@ def test_what_a_new_certificate_must_read() -> None:
     wanted = [copy(B), copy(C, host="c2")]
     others = [copy(A), copy(C, host="c1"), copy(C, Presence.MISSING), copy(B, Presence.UNKNOWN)]
     assert to_be_read([*wanted, *others], OTHERS) == wanted
+
+
+@pytest.mark.parametrize(
+    ("copies", "read"),
+    [
+        ([copy(A), copy(A, Presence.UNKNOWN, attempt=2)], 1),
+        ([copy(A), copy(B)], 0),
+        ([copy(A), copy(B, Presence.UNKNOWN)], 1),
+        ([copy(A), copy(C)], 1),  # C replicates with A
+        ([copy(A), copy("d:5696")], 1),  # a server that is configured no more
+        ([copy(A, host="gone")], 0),  # whether it can go is asked elsewhere
+    ],
+)
+def test_what_a_server_must_have_where_it_moves(copies: list[Copy], read: int) -> None:
+    """What no other domain has."""
+    servers = [server(A), server(B), server(C)]
+    found = only_there(copies, servers[0], servers, {A: "a", B: "b", C: "a"})
+    assert found == [copy(A)] * read

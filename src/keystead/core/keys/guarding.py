@@ -57,6 +57,11 @@ def place(copy: Copy) -> Place:
     return copy.key, copy.attempt, copy.key_server, copy.host, copy.unique_identifiers
 
 
+def may_be_there(copy: Copy) -> bool:
+    """Whether a copy is on its server, or may be."""
+    return copy.presence in _MAY_BE_THERE
+
+
 def lasting(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
     """The copies that count: what an aborted attempt wrote is no copy."""
     aborted = {(each.key, each.number) for each in attempts if each.state is AttemptState.ABORTED}
@@ -98,7 +103,7 @@ class Going:
     def takes(self, copy: Copy) -> bool:
         """Whether a copy that is there, or may be, goes with it."""
         goes = copy.key_server in self.servers and (self.hosts is None or copy.host in self.hosts)
-        return goes and copy.presence in _MAY_BE_THERE
+        return goes and may_be_there(copy)
 
 
 def stake(key: Key, copies: Iterable[Copy], going: Going) -> Stake | None:
@@ -155,3 +160,15 @@ def check_not_at_cluster(keys: int) -> None:
 def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
     """Of lasting copies, those that a new client certificate must be able to read."""
     return [copy for copy in copies if copy.presence is Presence.PRESENT and _is_configured(copy, servers)]
+
+
+def only_there(
+    copies: Iterable[Copy], server: KeyServer, servers: Iterable[KeyServer], domain_of: Mapping[str, str]
+) -> list[Copy]:
+    """Of a key's lasting copies, those that a server must have where it is going to be: none if another domain has one.
+
+    Its canary is there; but a server that was restored has the canary, and not the keys that came later.
+    """
+    copies = tuple(copies)
+    others = {each.uuid: each for each in servers if domain_of.get(each.uuid) != domain_of.get(server.uuid)}
+    return [] if to_be_read(copies, others) else to_be_read(copies, {server.uuid: server})
