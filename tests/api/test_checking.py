@@ -231,7 +231,7 @@ JSON = st.recursive(
 def bodies(resource: Resource) -> st.SearchStrategy[dict[str, Any]]:
     """Objects whose names are mostly the resource's, with any values."""
     name = st.sampled_from([*resource.tree.members, "records", "_links"]) | st.text(max_size=5)
-    nested = st.sampled_from([part for known in resource.fields for part in known.split(".")])
+    nested = st.sampled_from([part for known in resource.fields for part in known.split(".")] or ["none"])
     objects = st.dictionaries(nested, JSON | st.dictionaries(nested, JSON))
     return st.dictionaries(name, JSON | objects | st.lists(objects), max_size=5)
 
