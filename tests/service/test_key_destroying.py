@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,13 +15,26 @@ from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder, cluster
 from keystead.kmip.testing import close, first
+from keystead.service import key_destroying
 from keystead.service.leases import LeaseLost
-from tests.service.keepers import PAIRS, Keeping, again, keeping, of_kind, retire_and_wait, set_incarnation
+from tests.service.keepers import (
+    PAIRS,
+    WINDOW_S,
+    Keeping,
+    again,
+    keeping,
+    of_kind,
+    retire_and_wait,
+    set_incarnation,
+)
 from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked, full, held
 from tests.service.learning import on_sqlite
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from keystead.core.keys.model import Key
+    from keystead.kmip.testing import Exchange, Fault
     from keystead.kmip.testing import KeyServer as KmipServer
     from tests.peers.groups import Group
 
@@ -40,6 +53,16 @@ async def purged(kept: Keeping) -> Key:
     key = await kept.node.create(kept.manager)
     await retire_and_wait(kept, key)
     return key
+
+
+def about(server: KmipServer, ids: Collection[str]) -> Fault:
+    """Close the connection when one of these objects is asked for; answer soundly otherwise."""
+
+    async def fault(exchange: Exchange) -> None:
+        asked_for: Any = server.requests[-1].batch_item[0].request_payload
+        await (close(exchange) if asked_for.unique_identifier in ids else exchange.stream.send(exchange.answer))
+
+    return fault
 
 
 # --- purges ---
@@ -217,6 +240,27 @@ async def test_what_one_server_refuses_holds_up_no_other(key_world: KeyWorld) ->
 
 
 @on_sqlite
+@pytest.mark.parametrize(("silent", "ended"), [([0], [1, 2, 3, 4]), ([0, 1, 4], [2, 3]), ([0, 1, 2], [])])
+async def test_an_object_about_which_a_server_falls_silent(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch, silent: list[int], ended: list[int]
+) -> None:
+    """Holds up no other, unless the server is silent about several in a row."""
+    monkeypatch.setattr(key_destroying, "RECONNECT_S", 0.0)
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    keys = [await kept.node.create(kept.manager, f"key {number}") for number in range(5)]
+    keys.sort(key=lambda key: key.uuid)
+    ids = [(await key_world.copies(key.uuid))[0].unique_identifiers[0] for key in keys]
+    for key in keys:
+        await kept.ending.retire(CALL, kept.manager, key.key_id)
+    key_world.clock.advance(WINDOW_S + 1)
+    servers[0].request_faults[Operation.GET_ATTRIBUTES] = about(servers[0], {ids[number] for number in silent})
+    await kept.end()
+    states = [(await key_world.key(key.uuid)).state for key in keys]
+    assert [number for number, state in enumerate(states) if state is KeyState.PURGED] == ended
+
+
+@on_sqlite
 async def test_an_object_that_nobody_can_tell_is_left_alone(key_world: KeyWorld) -> None:
     """Where neither names nor bytes are told, nothing is destroyed, and no receipt says so."""
     servers = await key_world.start(1)
@@ -265,9 +309,12 @@ async def test_no_server_stands_in_for_another_at_the_end(key_world: KeyWorld, r
     manager = await key_world.key_manager(primary, know=False, secondary_key_servers=(SECONDARY,))
     kept = Keeping(key_world, await key_world.node(), manager)
     await kept.learner.ensure(manager)
+    other = await kept.node.create(kept.manager, "on the primary")
     full(primary)
-    key = await purged(kept)
-    assert [len(keys_on(server)) for server in (primary, secondary)] == [0, 1]
+    key = await kept.node.create(kept.manager)
+    assert [len(keys_on(server)) for server in (primary, secondary)] == [1, 1]
+    await kept.ending.retire(CALL, kept.manager, other.key_id)
+    await retire_and_wait(kept, key)
     if removed:
         (server,) = await key_world.servers(manager)
         await key_world.store.write(lambda tx: tx.change_key_server(replace(server, secondary_key_servers=())))
@@ -276,6 +323,7 @@ async def test_no_server_stands_in_for_another_at_the_end(key_world: KeyWorld, r
         await kept.end()
         key_world.clock.advance(LATE_S)
     assert (await key_world.key(key.uuid)).state is KeyState.PURGING
+    assert (await key_world.key(other.uuid)).state is KeyState.PURGED
     secondary.request_faults.clear()
     await again(kept)
     assert [len(keys_on(server)) for server in (primary, secondary)] == [0, 0]

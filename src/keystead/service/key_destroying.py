@@ -8,6 +8,8 @@ turns out to be another object is left alone. So is an adopted one: somebody els
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -29,7 +31,6 @@ from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyState, Presence, Receipt
 from keystead.service.key_looking import (
     BATCH,
-    by_host,
     places_of,
     store_changes,
     tracked,
@@ -40,7 +41,7 @@ from keystead.service.key_ports import KeyServerFault
 from keystead.service.object_ending import descriptors, end_object, facts_if_there, left_by, with_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from keystead.core.keys.model import ServerProfile
@@ -51,6 +52,15 @@ if TYPE_CHECKING:
     from keystead.service.ports import Transaction
 
 log = structlog.get_logger(__name__)
+
+PATIENCE: Final = 3
+"""Copies in a row about which a server that answers otherwise may fall silent."""
+
+RECONNECT_S: Final = 1.1
+"""How long an address that was silent once is left alone by :class:`~keystead.service.key_ports.KeyObjects`."""
+
+_Address = tuple[str, str]
+"""A primary's uuid, and the host of one of its secondaries or nothing."""
 
 _OVER: Final = frozenset({DESTROYED, ABSENT, LEFT})
 
@@ -81,36 +91,51 @@ class KeyDestroying:
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
             await store.write(lambda tx: _begin_purge(tx, holding, uuid, now))  # noqa: B023 - awaited
         sites = await store.read(lambda tx: _sites(tx, places))
+        silent: set[_Address] = set()
         for ending in (_aborted, _purging):
-            await self._end_all(holding, places, sites, ending)
+            await self._end_all(holding, places, sites, ending, silent)
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.PURGING)):
             await store.write(lambda tx: _finish_purge(tx, holding, uuid))  # noqa: B023 - awaited
         for detached in await store.read(lambda tx: tx.detached_key_servers(key_manager)):
             await store.write(lambda tx: _forget_empty(tx, holding, detached.server.uuid))  # noqa: B023 - awaited
 
-    async def _end_all(self, holding: Holding, places: KeyPlaces, sites: dict[str, _Site], ending: _Ending) -> None:
-        """End copies, slice by slice; ``sites`` loses those that do not answer."""
+    async def _end_all(
+        self, holding: Holding, places: KeyPlaces, sites: Mapping[str, _Site], ending: _Ending, silent: set[_Address]
+    ) -> None:
+        """End copies, slice by slice; addresses that do not answer join the ``silent`` ones, which are left alone."""
         after: str | None = ""
         while after is not None:
             after, rows = await self._tools.store.read(lambda tx: ending(tx, places, after or ""))  # noqa: B023 - awaited
-            by_server: dict[str, list[Tracked]] = {}
+            by_address: dict[_Address, list[Tracked]] = {}
             for row in rows:
-                by_server.setdefault(row.copy.key_server, []).append(row)
-            for uuid in by_server.keys() & sites.keys():
-                if not await self._end_on(holding, places, sites[uuid], by_server[uuid]):
-                    del sites[uuid]
+                by_address.setdefault((row.copy.key_server, row.copy.host), []).append(row)
+            for address, some in by_address.items():
+                site = sites.get(address[0])
+                if site is None or address in silent:
+                    continue
+                if not await self._end_at(holding, places, site, some):
+                    silent.add(address)
 
-    async def _end_on(self, holding: Holding, places: KeyPlaces, site: _Site, rows: Sequence[Tracked]) -> bool:
-        """End copies on one server; False when it does not answer."""
-        try:
-            for host, some in by_host(rows).items():
+    async def _end_at(self, holding: Holding, places: KeyPlaces, site: _Site, rows: Sequence[Tracked]) -> bool:
+        """End copies at one address; False when it does not answer: at all, or to several copies in a row.
+
+        A copy about which it falls silent holds up no other: they are ended on another connection.
+        """
+        waiting, host, silent = deque(rows), rows[0].copy.host, 0
+        while waiting:
+            before = len(waiting)
+            try:
                 async with visit(self._tools, places, site.server, host, site.profile, exact=True) as at:
-                    for row in some:
+                    while waiting:
                         await self._tools.turn()
-                        await self._try(holding, at, row)
-        except KeyServerFault as fault:
-            log.info("copies are not ended yet", address=str(site.server.address), why=fault.reason)
-            return False
+                        await self._try(holding, at, waiting.popleft())
+                        silent = 0
+            except KeyServerFault as fault:
+                log.info("copies are not ended yet", address=str(site.server.address), host=host, why=fault.reason)
+                silent += 1
+                if len(waiting) == before or silent == PATIENCE:
+                    return False
+                await asyncio.sleep(RECONNECT_S)
         return True
 
     async def _try(self, holding: Holding, at: Visit, row: Tracked) -> None:
