@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from click.testing import CliRunner, Result
 
 from keystead.cli.main import cli
@@ -14,10 +16,6 @@ from keystead.store import open_store
 from tests.service.test_rebuilding import keeping, new_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
-
     from keystead.store import SqlStore
     from tests.service.keyworlds import KeyWorld
 
@@ -69,6 +67,25 @@ async def test_the_way_back(
     assert found.exit_code == 1
     for text in ("was not read", "1 keys not taken: too few", "2 objects are unclaimed"):
         assert text in found.output
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_older_database_is_noticed(home_settings: Settings) -> None:
+    """Before any key is: what it began belongs to an earlier life of it."""
+    arguments = ("key-manager", "rebuild", "--data", str(home_settings.data))
+    for _ in range(2):
+        await keystead(*arguments, KEYSTEAD_DATABASE=str(home_settings.database))
+        file = Path(str(home_settings.database_url).removeprefix("sqlite:///"))
+        content = await asyncio.to_thread(file.read_bytes)
+        await asyncio.to_thread(file.unlink)
+        await asyncio.to_thread(file.write_bytes, content)
+    store = open_store(home_settings.database_url)
+    try:
+        found = await store.read(lambda tx: tx.incarnation())
+    finally:
+        await store.close()
+    assert found is not None
+    assert (found.number, found.destroys) == (2, False)
 
 
 async def test_nothing_to_rebuild(home_settings: Settings) -> None:

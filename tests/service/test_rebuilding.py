@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
+from keystead.core.keys import incarnations
 from keystead.core.keys.descriptors import described, written
-from keystead.core.keys.model import AttemptState, KeyForm, Presence
+from keystead.core.keys.incarnations import Reason
+from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Presence
 from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.testing import close
 from keystead.service.audit import AuditLog
 from keystead.service.key_describing import Describer
 from keystead.service.key_learning import KeyLearner
+from keystead.service.key_places import incarnation_of
 from keystead.service.rebuilding import Rebuilder, Rebuilt
 from keystead.store import SqlStore, copying, open_store
 from keystead.store.upgrade import upgrade
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import Svm
     from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.ports import Transaction
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """What depends on key servers only is tested on one engine."""
@@ -129,6 +134,40 @@ async def test_every_key_comes_back(key_world: KeyWorld, new_store: SqlStore) ->
 
 
 @on_sqlite
+@pytest.mark.parametrize("state", [KeyState.PENDING, KeyState.ABORTED])
+async def test_a_key_of_which_the_database_has_only_the_beginning(
+    key_world: KeyWorld, new_store: SqlStore, state: KeyState
+) -> None:
+    """The backup was made while it was created: it was committed, as its descriptors say. Not in this life of it."""
+    lost = await keeping(key_world, new_store, await key_world.start(2))
+    key = await lost.node.create(lost.manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    begun = replace(attempt, state=AttemptState(state.value))
+    sent = [replace(copy, presence=Presence.SENT, unique_identifiers=()) for copy in await key_world.copies(key.uuid)]
+    await lost.lose()
+
+    def begin(tx: Transaction) -> None:
+        tx.add_key(replace(key, state=state, digest=b"", committed=None))
+        tx.add_attempt(begun)
+        tx.put_copies(sent, new=True)
+
+    await new_store.write(begin)
+    assert (await lost.rebuild()).taken == 0
+
+    def restored(tx: Transaction) -> None:
+        tx.put_incarnation(incarnations.begun(incarnation_of(tx), Reason.RESTORED, "", str(uuid4()), key.created))
+
+    await new_store.write(restored)
+    assert (await lost.rebuild()).taken == 1
+    (found,) = await new_store.read(lambda tx: tx.keys([key.uuid]))
+    assert plain(found) == plain(key)
+    copies = await new_store.read(lambda tx: tx.copies([key.uuid]))
+    assert [copy.presence for copy in copies] == [Presence.PRESENT] * 2
+    (after,) = await new_store.read(lambda tx: tx.attempts([key.uuid]))
+    assert (after.number, after.state) == (1, AttemptState.COMMITTED)
+    assert (await lost.rebuild()).taken == 0
+
+
 async def test_a_copy_that_is_gone_in_one_domain(key_world: KeyWorld, new_store: SqlStore) -> None:
     """One domain alone is not believed where there are two: unclaimed, until the other is back."""
     servers = await key_world.start(2)

@@ -372,6 +372,16 @@ async def test_dropped_keys_take_their_rows_along(filled: SqlStore) -> None:
     assert await filled.read(ask) == [(key(),), (attempt(),), (copy(),), (receipt("key-2"),)]
 
 
+async def test_a_dropped_key_takes_its_rows_along(filled: SqlStore) -> None:
+    """No other key's."""
+    await filled.write(lambda tx: put(tx, [key(), key("key-2")], [attempt(), attempt("key-2")], [copy("key-2")]))
+    await filled.write(lambda tx: tx.drop_key("key-2"))
+    both = ["key-1", "key-2"]
+    assert await filled.read(lambda tx: (tx.keys(both), tx.attempts(both), tx.copies(both))) == (
+        (key(),), (attempt(),), (),
+    )  # fmt: skip
+
+
 async def test_keys_of_an_svm_are_dropped(filled: SqlStore) -> None:
     """Whatever key manager they are in; those of others and those that live stay."""
     gone = [key("key-2", state=KeyState.PURGED), key("key-3", state=KeyState.ABORTED, key_manager="km-2")]

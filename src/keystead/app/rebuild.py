@@ -1,6 +1,7 @@
 """``keystead key-manager rebuild``: the keys of key managers, found again on their key servers.
 
-It needs the configuration: of a recovery bundle, or of an older database. It must not print: it returns what to say.
+It needs the configuration: of a recovery bundle, or of an older database; which it notices before, as a start does. It
+must not print: it returns what to say.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from keystead.app.clock import SystemClock
+from keystead.app.incarnation import DataDirectory
 from keystead.app.wiring import CannotStart, egress_rules, node_uuid, opened
 from keystead.core.model import KeyManager
 from keystead.keyservers.gateway import Gateway
 from keystead.keyservers.objects import Objects
 from keystead.sealing import Keyring, read_root_key
 from keystead.service.audit import AuditLog
+from keystead.service.incarnations import Incarnations
 from keystead.service.key_places import Reacher
 from keystead.service.observing import Observing
 from keystead.service.ports import Page, SealError, StoreError
@@ -50,6 +53,7 @@ async def _rebuild(settings: Settings, key_manager: str | None) -> list[Rebuilt]
         queue = ProbeQueue(per_account=1, per_svm=1, in_all=1, waiting=0)
         prover = Prover(Gateway(rules), keyring, queue, Observing(clock, node))
         audit = AuditLog(store, keyring, clock, node)
+        await Incarnations(store, DataDirectory(settings.data, store), audit, clock, node).begin()
         rebuilder = Rebuilder(store, objects, Reacher(prover, keyring), audit, clock, node)
         managers = await store.read(lambda tx: tx.page(KeyManager, Page(limit=2**31 - 1)))
         wanted = [each for each in managers if key_manager in {None, each.uuid}]

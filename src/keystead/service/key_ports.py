@@ -75,6 +75,10 @@ class KeyRows(Protocol):
         """Store other values of a key if it is in the state ``was``; return whether it was. Compare-and-set."""
         ...
 
+    def drop_key(self, key: str) -> None:
+        """Delete a key, whatever its state, with its attempts and copies."""
+        ...
+
     def drop_keys(self, key_manager: str, states: Collection[KeyState]) -> None:
         """Delete a key manager's keys that are in these (final) states, with their attempts and copies."""
         ...

@@ -2,7 +2,9 @@
 
 Every object under one of our names is looked at, descriptors are read and checked, copies are read and compared; then
 what is certain is taken, and the rest listed as unclaimed (:mod:`keystead.core.keys.rebuilding`). It only reads key
-servers, and changes no key that the database has. It can be run again when servers have come back.
+servers, and changes no key that the database has, but for those that it has not seen committed: a database that was
+restored may have the beginning of a key, and its descriptor says that it was committed. It can be run again when
+servers have come back.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from keystead.core.keys.rebuilding import FoundCopy, FoundDescriptor, FoundObjec
 from keystead.core.model import Role, Svm
 from keystead.service.context import Call, Caller
 from keystead.service.copy_proving import BATCH, SESSIONS, CopyProver, Proving
-from keystead.service.key_places import load_places
+from keystead.service.key_places import incarnation_of, load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.ports import Page
 
@@ -205,12 +207,17 @@ class Rebuilder:
     ) -> None:
         """Add keys that are not there yet, with the attempts that wrote their copies, all of them committed."""
         tx.key_manager(key_manager.uuid, lock=True)
-        there = {key.uuid for key in tx.keys([each.descriptor.uuid for each in part])}
+        rows = tx.keys([each.descriptor.uuid for each in part])
+        begun = _only_begun(tx, rows)
+        there = {key.uuid for key in rows} - begun
         now, added = self._clock.now(), 0
         for each in part:
             found = each.descriptor
-            if found.uuid in there or tx.key_named(key_manager.uuid, found.name) is not None:
+            holder = tx.key_named(key_manager.uuid, found.name)
+            if found.uuid in there or (holder is not None and holder.uuid != found.uuid):
                 continue
+            if found.uuid in begun:
+                tx.drop_key(found.uuid)
             tx.add_key(_key(found, tx.svm(found.svm) if found.svm else None, now))
             by_attempt = _by_attempt(each.copies)
             for number, copies in by_attempt.items():
@@ -298,7 +305,8 @@ def _known(tx: Transaction, places: KeyPlaces) -> Known:
     keys: list[Key] = []
     after = ""
     while page := tx.keys_in(places.key_manager.uuid, tuple(KeyState), after, 1000):
-        keys += page
+        begun = _only_begun(tx, page)
+        keys += (key for key in page if key.uuid not in begun)
         after = page[-1].uuid
     owner = places.key_manager.svm
     svms = [owner] if owner else tx.page(Svm, Page(limit=2**31 - 1))
@@ -310,6 +318,13 @@ def _known(tx: Transaction, places: KeyPlaces) -> Known:
         keys={key.uuid for key in keys},
         names={key.name for key in keys if key.state in held},
     )
+
+
+def _only_begun(tx: Transaction, keys: Iterable[Key]) -> set[str]:
+    """Those that this database has not seen committed, and that an earlier life of it began: nobody ends them here."""
+    current = incarnation_of(tx).uuid
+    uuids = {key.uuid for key in keys if key.state in {KeyState.PENDING, KeyState.ABORTED}}
+    return uuids - {each.key for each in tx.attempts(uuids) if each.incarnation == current}
 
 
 def _key(found: Descriptor, svm: Svm | None, now: datetime) -> Key:

@@ -70,6 +70,7 @@ _CHANGE_KEY = (
     .where(_keys.uuid == bindparam("u"), _keys.state == bindparam("was"))
     .values({name: bindparam(f"new_{name}") for name in _CHANGED})
 )
+_DROP_KEY = delete(tables.keys).where(_keys.uuid == bindparam("u"))
 _DROP_KEYS = delete(tables.keys).where(_keys.key_manager == bindparam("k"), _AMONG_STATES)
 _DROP_KEYS_OF_SVM = delete(tables.keys).where(_keys.svm_uuid == bindparam("s"), _AMONG_STATES)
 
@@ -209,6 +210,9 @@ class KeyRows(Statements):
     def change_key(self, key: Key, was: KeyState) -> bool:
         new = {f"new_{name}": getattr(key, name) for name in _CHANGED} | {"new_state": key.state.value}
         return self.change(_CHANGE_KEY, new | {"u": key.uuid, "was": was.value}) == 1
+
+    def drop_key(self, key: str) -> None:
+        self.change(_DROP_KEY, {"u": key})
 
     def drop_keys(self, key_manager: str, states: Collection[KeyState]) -> None:
         self.change(_DROP_KEYS, {"k": key_manager, "states": _values(states)})
