@@ -11,7 +11,8 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.key_servers import NewKeyServer
-from keystead.core.keys.model import Detached, KeyState
+from keystead.core.keys.guarding import FINAL
+from keystead.core.keys.model import AttemptState, Copy, Detached, KeyState, Presence
 from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
@@ -21,6 +22,7 @@ from keystead.service.observing import Observing
 from keystead.service.probe_queue import ProbeQueue
 from keystead.service.proving import Prover
 from keystead.service.svms import Svms
+from tests.service.keepers import set_incarnation
 from tests.service.keyworlds import CALL, KeyNode, KeyWorld
 
 if TYPE_CHECKING:
@@ -65,9 +67,12 @@ async def refused(call: Awaitable[object]) -> OntapError:
 
 
 async def end(world: KeyWorld, key: Key, state: KeyState) -> None:
-    """Have a key in a state."""
+    """Have a key in a state; a final one with all of its copies destroyed."""
     now = await world.key(key.uuid)
     assert await world.store.write(lambda tx: tx.change_key(replace(now, state=state), now.state))
+    if state in FINAL:
+        copies = [replace(copy, presence=Presence.DESTROYED) for copy in await world.copies(key.uuid)]
+        await world.store.write(lambda tx: tx.put_copies(copies, new=False))
 
 
 async def test_a_key_manager_with_keys_is_not_deleted(key_world: KeyWorld) -> None:
@@ -115,3 +120,26 @@ async def test_an_svm_with_keys_at_the_cluster(key_world: KeyWorld) -> None:
     await managers.delete(CALL, own.uuid)
     await svms.delete(CALL, svm.uuid)
     assert await key_world.store.read(lambda tx: tx.svm(svm.uuid)) is None
+
+
+async def test_what_ended_keys_left_on_servers_is_waited_for(key_world: KeyWorld) -> None:
+    """Without the key's row, nobody would know whose it is; not for what another incarnation's attempt left."""
+    svm = await key_world.home.svm()
+    (server,) = await key_world.start(1)
+    manager = await key_world.key_manager(server, of_cluster=True)
+    node = await key_world.node()
+    managers, svms = key_managers(key_world, node), Svms(node.store, node.audit)
+    key = await node.create(manager, svm=svm)
+    await end(key_world, key, KeyState.ABORTED)
+    (attempt,) = await key_world.attempts(key.uuid)
+    (copy,) = await key_world.copies(key.uuid)
+    left = replace(attempt, number=2, state=AttemptState.ABORTED, token="another")
+    late = Copy(key.uuid, 2, copy.key_server, Presence.UNKNOWN)
+    await key_world.store.write(lambda tx: (tx.add_attempt(left), tx.put_copies([late], new=True)))
+    error = await refused(managers.delete(CALL, manager))
+    assert (error.kind, error.arguments) == (errors.KEYS_IN_USE, (("keys", "1"),))
+    error = await refused(svms.delete(CALL, svm.uuid))
+    assert (error.kind, error.arguments) == (errors.IN_USE, (("keys", "1"),))
+    await set_incarnation(key_world, uuid="another", number=2)
+    await svms.delete(CALL, svm.uuid)
+    await managers.delete(CALL, manager)

@@ -382,6 +382,21 @@ async def test_a_dropped_key_takes_its_rows_along(filled: SqlStore) -> None:
     )  # fmt: skip
 
 
+async def test_keys_of_which_something_is_left_are_counted(filled: SqlStore) -> None:
+    """Aborted and purged ones with a copy that is not destroyed, unless another incarnation's attempt left it."""
+    states = dict.fromkeys("abcd", KeyState.ABORTED) | {"e": KeyState.PURGED, "f": KeyState.PURGING}
+    keys = [key(uuid, state=state) for uuid, state in states.items()]
+    aborted: dict[str, Any] = {"state": AttemptState.ABORTED, "incarnation": "now"}
+    attempts = [attempt(uuid, **aborted) for uuid in states]
+    attempts[2] = replace(attempts[2], incarnation="before")
+    copies = [replace(copy(uuid), presence=Presence.UNKNOWN) for uuid in states]
+    copies[3] = replace(copies[3], presence=Presence.DESTROYED)
+    await filled.write(lambda tx: put(tx, keys, attempts, [*copies, replace(copies[0], host="another")]))
+    assert await filled.read(lambda tx: (tx.keys_left("km-1", "now"), tx.keys_left("km-2", "now"))) == (3, 0)
+    counts = await filled.read(lambda tx: [tx.keys_left_of_svm(uuid, "now") for uuid in (SVM.uuid, OTHER_SVM.uuid)])
+    assert counts == [3, 0]
+
+
 async def test_keys_of_an_svm_are_dropped(filled: SqlStore) -> None:
     """Whatever key manager they are in; those of others and those that live stay."""
     gone = [key("key-2", state=KeyState.PURGED), key("key-3", state=KeyState.ABORTED, key_manager="km-2")]

@@ -266,14 +266,14 @@ def _public_key(certificate: Certificate) -> bytes:
 # --- delete ---
 
 
-def check_delete(key_manager: KeyManager, keys: Mapping[KeyState, int]) -> None:
+def check_delete(key_manager: KeyManager, keys: Mapping[KeyState, int], left: int) -> None:
     """Raise 65536828 for one that is not enabled: that is deleted as a key store; 65536867 for one that has keys.
 
-    ``keys`` are those of each state, counted.
+    ``keys`` are those of each state, counted; ``left`` those in final states of which objects are still to be ended.
     """
     if not key_manager.enabled:
         raise OntapError(errors.NOT_ENABLED)
-    check_no_keys(keys)
+    check_no_keys(keys, left)
 
 
 # --- certificates that a body names ---

@@ -26,6 +26,7 @@ from keystead.core.key_managers import (
 from keystead.core.key_servers import check_certificates
 from keystead.core.keys.guarding import FINAL, NOT_OVER
 from keystead.core.model import KeyManager, KeyServer
+from keystead.service.key_places import incarnation_of
 from keystead.service.key_servers import (
     at_positions,
     installed,
@@ -209,7 +210,7 @@ class KeyManagers:
         def delete(tx: Transaction) -> None:
             key_manager = require_key_manager(tx, call, uuid, lock=True)
             with concerning(key_manager.svm):
-                check_delete(key_manager, tx.key_counts(uuid))
+                check_delete(key_manager, tx.key_counts(uuid), tx.keys_left(uuid, incarnation_of(tx).uuid))
                 tx.drop_keys(uuid, FINAL)
                 for server in tx.key_servers(uuid):
                     tx.delete_profile(server.uuid)

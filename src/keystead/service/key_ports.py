@@ -70,6 +70,14 @@ class KeyRows(Protocol):
         """Count an SVM's keys in some states, whatever key manager they are in."""
         ...
 
+    def keys_left(self, key_manager: str, incarnation: str) -> int:
+        """Count a key manager's keys in final states of which this incarnation has objects to end on key servers."""
+        ...
+
+    def keys_left_of_svm(self, svm_uuid: str, incarnation: str) -> int:
+        """Count an SVM's, whatever key manager they are in."""
+        ...
+
     def add_key(self, key: Key) -> None: ...
     def change_key(self, key: Key, was: KeyState) -> bool:
         """Store other values of a key if it is in the state ``was``; return whether it was. Compare-and-set."""

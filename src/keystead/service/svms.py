@@ -11,6 +11,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.guarding import FINAL, NOT_OVER
 from keystead.core.model import Svm
+from keystead.service.key_places import incarnation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,8 @@ class Svms:
 
         def delete(tx: Transaction) -> None:
             svm = _require(tx, call, uuid)
-            contents = {**tx.svm_contents(uuid), "keys": tx.keys_of_svm(uuid, NOT_OVER)}
+            keys = tx.keys_of_svm(uuid, NOT_OVER) + tx.keys_left_of_svm(uuid, incarnation_of(tx).uuid)
+            contents = {**tx.svm_contents(uuid), "keys": keys}
             owned = {what: count for what, count in contents.items() if count}
             with concerning(svm):
                 if owned:

@@ -56,6 +56,19 @@ _COUNTS = (
     select(_keys.state, func.count().label("number")).where(_keys.key_manager == bindparam("k")).group_by(_keys.state)
 )
 _OF_SVM = select(func.count().label("number")).where(_keys.svm_uuid == bindparam("s"), _AMONG_STATES)
+_LEFT = (
+    select(func.count(_keys.uuid.distinct()).label("number"))
+    .select_from(tables.key_copies)
+    .join(tables.key_attempts, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
+    .join(tables.keys, _keys.uuid == _copies.key)
+    .where(
+        _keys.state.in_([KeyState.ABORTED.value, KeyState.PURGED.value]),
+        _copies.presence != Presence.DESTROYED.value,
+        (_attempts.state != AttemptState.ABORTED.value) | (_attempts.incarnation == bindparam("i")),
+    )
+)
+_KEYS_LEFT = _LEFT.where(_keys.key_manager == bindparam("k"))
+_KEYS_LEFT_OF_SVM = _LEFT.where(_keys.svm_uuid == bindparam("s"))
 _ADOPTERS = (
     KEY.everything.where(
         _keys.uuid.in_(select(_attempts.key).where(_attempts.adopted == bindparam("n"), _attempts.adopted != "")),
@@ -203,6 +216,12 @@ class KeyRows(Statements):
 
     def keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> int:
         return self.all(_OF_SVM, {"s": svm_uuid, "states": _values(states)}, lambda row: int(row.number))[0]
+
+    def keys_left(self, key_manager: str, incarnation: str) -> int:
+        return self.all(_KEYS_LEFT, {"k": key_manager, "i": incarnation}, lambda row: int(row.number))[0]
+
+    def keys_left_of_svm(self, svm_uuid: str, incarnation: str) -> int:
+        return self.all(_KEYS_LEFT_OF_SVM, {"s": svm_uuid, "i": incarnation}, lambda row: int(row.number))[0]
 
     def add_key(self, key: Key) -> None:
         self.change(insert(tables.keys), columns_of(tables.keys, key) | owner_of(key.svm) | _as_text(key))

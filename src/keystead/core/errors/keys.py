@@ -71,7 +71,8 @@ KEYS_IN_USE = row(
     65536867,
     400,
     "Encrypted volumes are found for the SVM.",
-    "A key manager was to be deleted, and there are keys in it that are in use or retired.",
+    "A key manager was to be deleted, and there are keys in it that are in use or retired, or objects of such that have"
+    " ended are still on key servers.",
 )
 KEYS_AT_CLUSTER = row(
     65536878,

@@ -141,11 +141,15 @@ NOT_OVER: Final = tuple(state for state in KeyState if state not in FINAL)
 """States of keys that hold their key manager, and their SVM."""
 
 
-def check_no_keys(counts: Mapping[KeyState, int]) -> None:
-    """Raise 65536867 while a key manager has keys that have not come to their end, one that is being created too."""
-    left = sum(count for state, count in counts.items() if state in NOT_OVER)
-    if left:
-        raise OntapError(errors.KEYS_IN_USE, arguments=[("keys", str(left))])
+def check_no_keys(counts: Mapping[KeyState, int], left: int) -> None:
+    """Raise 65536867 while a key manager has keys that have not come to their end, one that is being created too.
+
+    ``left`` are those that have, but for objects on key servers that are still to be destroyed: nothing else knows
+    whose they are.
+    """
+    number = left + sum(count for state, count in counts.items() if state in NOT_OVER)
+    if number:
+        raise OntapError(errors.KEYS_IN_USE, arguments=[("keys", str(number))])
 
 
 def check_not_at_cluster(keys: int) -> None:
