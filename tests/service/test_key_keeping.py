@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core import errors
-from keystead.core.keys.model import KeyState, Presence, Purpose
+from keystead.core.keys.model import KeyForm, KeyState, KeyType, Presence, Purpose
+from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.responder import cluster
 from keystead.kmip.testing import close
 from keystead.service import key_keeping
+from keystead.service.copy_pauses import FIRST_S
 from keystead.service.leases import LeaseLost
 from tests.service.keepers import PAIRS, Keeping, again, keeping, of_kind
-from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked, held
+from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked, full, held
 from tests.service.learning import on_sqlite
+from tests.service.test_key_guard import remover
 
 if TYPE_CHECKING:
     from keystead.core.errors import OntapError
     from keystead.core.keys.model import Key
     from keystead.core.model import KeyServer
+    from keystead.kmip.messages import RequestMessage, ResponseMessage
     from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.ports import Transaction
     from tests.peers.groups import Group
 
 PRESENT, MISSING, DIFFERENT, UNKNOWN = Presence.PRESENT, Presence.MISSING, Presence.DIFFERENT, Presence.UNKNOWN
@@ -125,8 +130,8 @@ async def test_when_too_much_is_missing_nothing_is(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
-async def test_a_sweep_ends_when_it_is_hopeless(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has lost more than may go missing at once is not asked for the rest."""
+async def test_all_that_a_server_has_lost_is_known(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it is more than may go missing at once: no copy is counted on that is not there."""
     monkeypatch.setattr("keystead.core.keys.keeping.AT_ONCE", 1)
     monkeypatch.setattr(key_keeping, "BATCH", 2)
     servers = await key_world.start(2)
@@ -135,8 +140,28 @@ async def test_a_sweep_ends_when_it_is_hopeless(key_world: KeyWorld, monkeypatch
     await lose(kept, servers[0], 0, *keys)
     sweep = await kept.sweep()
     assert sweep is not None
-    assert (len(sweep.lost), sweep.stopped) == (2, True)
-    assert [await presences(kept, key) for key in keys] == 2 * [[UNKNOWN, PRESENT]] + 2 * [[PRESENT, PRESENT]]
+    assert (sweep.gone, sweep.stopped) == (4, True)
+    assert [await presences(kept, key) for key in keys] == 4 * [[UNKNOWN, PRESENT]]
+    assert [(name, parameters["count"]) for name, parameters in await kept.events()] == [("km.keys.masslost", "4")]
+    assert (await kept.fill()).tally.sole == 4
+
+
+@on_sqlite
+async def test_a_server_that_was_wiped_is_removed_and_added_again(key_world: KeyWorld) -> None:
+    """That is how an operator says so: it is another server then, and gets all keys."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    await created(kept, 3)
+    servers[0].responder.store.forget_all()
+    await kept.sweep()
+    assert (await kept.fill()).copied == 0
+    await (await remover(key_world)).remove(kept.manager, servers[0])
+    await add_server(kept, servers[0], 3)
+    assert (await kept.fill()).copied == 3
+    assert (await kept.fill()).tally.sole == 0
+    assert material(servers[0]) == material(servers[1])
+    await kept.sweep(1)
+    assert [name for name, _ in await kept.events()] == ["km.canary.notvisible"]
 
 
 async def test_a_server_without_its_canary_says_nothing(key_world: KeyWorld) -> None:
@@ -214,7 +239,21 @@ async def test_ended_keys_are_not_swept(key_world: KeyWorld) -> None:
     sweep = await kept.sweep()
     assert sweep is not None
     assert sweep.proven == 1
-    assert (await kept.fill()).tally.keys == 0
+    assert (await kept.fill()).tally.keys == 1
+
+
+@on_sqlite
+async def test_retired_keys_are_repaired(key_world: KeyWorld) -> None:
+    """One that is recovered has all its copies."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (key,) = await created(kept, 1)
+    await kept.ending.retire(CALL, kept.manager, key.key_id)
+    await lose(kept, servers[0], 0, key)
+    await kept.sweep()
+    filled = await kept.fill()
+    assert (filled.copied, filled.tally.keys, filled.tally.sole) == (1, 1, 1)
+    assert await presences(kept, key) == [MISSING, PRESENT, PRESENT]
 
 
 async def test_nothing_is_swept_without_the_lease(key_world: KeyWorld) -> None:
@@ -246,7 +285,12 @@ async def test_a_copy_on_a_secondary_is_swept(key_world: KeyWorld) -> None:
     there = replace(copy, attempt=2, host=SECONDARY)
     (attempt,) = await key_world.attempts(key.uuid)
     second = replace(attempt, number=2, purpose=Purpose.COPY, token="another")
-    await key_world.store.write(lambda tx: (tx.add_attempt(second), tx.put_copies([there], new=True)))
+
+    def store(tx: Transaction) -> None:
+        tx.add_attempt(second)
+        tx.put_copies([there], new=True)
+
+    await key_world.store.write(store)
 
     async def proven(at: float) -> bool:
         found = (await key_world.copies(key.uuid))[-1]
@@ -329,6 +373,109 @@ async def test_a_server_that_takes_no_copy_is_asked_once_in_a_walk(key_world: Ke
 
 async def _say_nothing(_: OntapError) -> None:
     """Progress that nobody reads."""
+
+
+async def with_odd_server(world: KeyWorld, *servers: KmipServer) -> Keeping:
+    """A key manager of the cluster whose second server takes AES keys only."""
+    manager = await world.key_manager(*servers, of_cluster=True, know=False, min_copies=1)
+    kept = Keeping(world, await world.node(), manager)
+    await kept.learner.ensure(manager)
+    odd = (await world.servers(manager))[1].uuid
+    profile = (await world.places(manager)).profiles[odd]
+    await world.store.write(lambda tx: tx.put_profile(replace(profile, form=KeyForm.SYMMETRIC_KEY)))
+    return kept
+
+
+@on_sqlite
+async def test_keys_that_a_server_cannot_keep_hold_up_no_others(key_world: KeyWorld) -> None:
+    """They are not offered to it, and do not fail the job."""
+    servers = await key_world.start(2)
+    kept = await with_odd_server(key_world, *servers)
+    passphrase = Secret(b"a passphrase of 21 by")
+    for number in range(key_keeping.WRITTEN):
+        await kept.node.create(kept.manager, f"odd {number}", key_type=KeyType.NSE_AK, material=passphrase)
+    keys = await created(kept, 4)
+    await lose(kept, servers[1], 1, *keys[:1])
+    copies = [(await key_world.copies(key.uuid))[1] for key in keys]
+    await key_world.store.write(
+        lambda tx: tx.put_copies([replace(copy, presence=MISSING) for copy in copies], new=False)
+    )
+    filled = await kept.fill()
+    assert (filled.copied, filled.failed, filled.tally.sole) == (4, 0, 4 + key_keeping.WRITTEN)
+
+
+@on_sqlite
+async def test_a_key_that_a_server_does_not_take_holds_up_others_for_one_walk(key_world: KeyWorld) -> None:
+    """The next time the server gets those after it; it is tried again with it, more and more seldom."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, servers[0])
+    keys = await created(kept, 12)
+    await add_server(kept, servers[1], 2)
+    hated, respond = keys[0].uuid.replace("-", "")[:16], servers[1].responder.respond
+
+    def picky(request: RequestMessage, client: str | None = None) -> ResponseMessage:
+        registers = request.batch_item[0].operation == Operation.REGISTER
+        servers[1].responder.capacity = 0 if registers and hated in repr(request) else None
+        return respond(request, client)
+
+    servers[1].responder.respond = picky  # type: ignore[method-assign]
+    copied = []
+    for _ in range(3):
+        copied.append((await kept.fill()).copied)
+        key_world.clock.advance(FIRST_S)
+    assert sum(copied) == 11
+    assert copied[2] == 0
+    for _ in range(30):
+        await kept.fill()
+        key_world.clock.advance(FIRST_S)
+    assert len(await key_world.attempts(keys[0].uuid)) <= 8
+
+
+@on_sqlite
+async def test_another_server_of_the_domain_stands_in(key_world: KeyWorld) -> None:
+    """For one that takes no copy, and for one that is down."""
+    servers = await key_world.start(3)
+    declared = {1: {"replication_domain": "x"}, 2: {"replication_domain": "x"}}
+    manager = await key_world.key_manager(*servers, min_copies=1, each=declared, know=False)
+    kept = Keeping(key_world, await key_world.node(), manager)
+    await kept.learner.ensure(manager)
+    full(servers[1])
+    full(servers[2])
+    keys = await created(kept, 2)
+    first, second = sorted((1, 2), key=[each.uuid for each in await key_world.servers(manager)].__getitem__)
+    servers[second].responder.capacity = None
+    await again(kept, end=False)
+    assert (await kept.fill()).copied == 2
+    assert (await kept.fill()).tally.sole == 0
+    await lose(kept, servers[second], second, *keys)
+    copies = [copy for key in keys for copy in await key_world.copies(key.uuid) if copy.presence is PRESENT]
+    gone = [replace(copy, presence=MISSING) for copy in copies if copy.attempt > 1]
+    await key_world.store.write(lambda tx: tx.put_copies(gone, new=False))
+    servers[first].responder.capacity = None
+    await servers[second].__aexit__(None, None, None)
+    await again(kept, end=False)
+    await kept.fill()
+    await kept.fill()
+    assert (await kept.fill()).tally.sole == 0
+    assert len(material(servers[first])) == 2
+
+
+@on_sqlite
+async def test_a_full_server_costs_few_attempts(key_world: KeyWorld) -> None:
+    """It is tried after pauses that become longer, and nobody is called to clean up after each of them."""
+    servers = await key_world.start(2)
+    manager = await key_world.key_manager(*servers, min_copies=1, know=False)
+    called: list[Key] = []
+    kept = Keeping(key_world, await key_world.node(on_aborted=called.append), manager)
+    await kept.learner.ensure(manager)
+    full(servers[1])
+    keys = await created(kept, 8)
+    for _ in range(60):
+        await kept.fill()
+        key_world.clock.advance(30)
+    tried = sum([len(await key_world.attempts(key.uuid)) - 1 for key in keys])
+    assert tried <= 8 * 5
+    assert called == []
 
 
 @on_sqlite

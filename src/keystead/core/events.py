@@ -104,7 +104,7 @@ KEYS_LOST: Final = EventKind(
     "km.keys.masslost",
     "alert",
     "More keys than 1 in 20, or than 50, have gone missing from a key server at once. Nothing is concluded from that,"
-    " and nothing written. Ours.",
+    " and nothing written. A server that was wiped is removed and added again: then it gets all keys. Ours.",
     ("vserver", "address", "count"),
     'Copies of {count} or more keys went missing at once from the external key management server "{address}" for '
     'Vserver "{vserver}": keeping them there has stopped.',
@@ -113,7 +113,8 @@ CANARY_HIDDEN: Final = EventKind(
     "km.canary.notvisible",
     "alert",
     "A key server answers, and shows neither keys nor the object that was left there to tell by: it has lost its data,"
-    " or takes us for another. Nothing is concluded from that. Ours.",
+    " or takes us for another. Nothing is concluded from that. A server that was wiped is removed and added again: then"
+    " it gets all keys. Ours.",
     ("vserver", "address"),
     'The external key management server "{address}" for Vserver "{vserver}" does not show what was left there.',
 )

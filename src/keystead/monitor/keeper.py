@@ -200,7 +200,11 @@ class Keeper:
         labels = ("svm", "key_manager")
         counted = [((kept.vserver, uuid), kept, tally) for uuid, (kept, tally) in self._tallies.items()]
         for name, help_, values in (
-            ("keystead_keys", "Keys in use.", [tally.keys for _, _, tally in counted]),
+            (
+                "keystead_keys",
+                "Keys in use, and retired ones that can be recovered.",
+                [tally.keys for _, _, tally in counted],
+            ),
             ("keystead_keys_sole_copy", "Keys proven in one replication domain only.", [t.sole for _, _, t in counted]),
             ("keystead_keys_unproven", "Keys without a proven copy.", [tally.unproven for _, _, tally in counted]),
         ):

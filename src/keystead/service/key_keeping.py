@@ -19,7 +19,9 @@ from keystead.core.jobs import Outcome
 from keystead.core.keys import digests
 from keystead.core.keys.guarding import lasting
 from keystead.core.keys.keeping import KEPT, Sweep, Tally, lacking, looked_at
-from keystead.core.keys.model import AttemptState, KeyState, Presence
+from keystead.core.keys.model import AttemptState, Presence
+from keystead.core.keys.writing import fits
+from keystead.service.copy_pauses import Pauses
 from keystead.service.key_announcing import different, of_server
 from keystead.service.key_looking import (
     BATCH,
@@ -68,7 +70,7 @@ class CopyWriter(Protocol):
 class Filled:
     """What came of a walk over all keys: ``tally`` counts them as they were, ``copied`` and ``failed`` are copies.
 
-    ``down`` are servers that did not take a copy: they are asked for no more in this walk.
+    ``down`` are servers that did not take a copy: they get no more in this walk.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -83,6 +85,7 @@ class KeyKeeping:
     def __init__(self, tools: Tools, writer: CopyWriter) -> None:
         self._tools = tools
         self._writer = writer
+        self._pauses = Pauses()
 
     # --- sweep ---
 
@@ -96,7 +99,7 @@ class KeyKeeping:
         if places is None or server is None or key_server not in places.profiles:
             return None
         sweep, after, hidden = Sweep(), "", False
-        while not sweep.hopeless and (rows := await self._rows(key_server, after)):
+        while rows := await self._rows(key_server, after):
             after = rows[-1].key.uuid
             try:
                 changes, canary = await self._look(places, server, list(filter(_is_swept, rows)), sweep)
@@ -104,9 +107,7 @@ class KeyKeeping:
                 log.info("a key server is not swept", address=str(server.address), why=fault.reason)
                 return None
             await self._tools.store.write(lambda tx: self._store(tx, holding, places, server, changes))  # noqa: B023
-            if not canary:
-                hidden = True
-                break
+            hidden = hidden or not canary
         await self._tools.store.write(lambda tx: self._decide(tx, holding, places, server, sweep, hidden=hidden))
         return sweep
 
@@ -159,7 +160,7 @@ class KeyKeeping:
         if hidden:
             found.append(of_server(tx, self._tools, events.CANARY_HIDDEN, places, server))
         elif sweep.stopped:
-            count = str(len(sweep.lost))
+            count = str(sweep.gone)
             found.append(of_server(tx, self._tools, events.KEYS_LOST, places, server, count=count))
         else:
             lost = [replace(copy, presence=Presence.UNKNOWN) for copy in sweep.lost]
@@ -172,11 +173,15 @@ class KeyKeeping:
     # --- repair ---
 
     def replication(self, key_manager: str) -> Work:
-        """The work of a job that gives all servers the copies that they lack, and says how far it has come."""
+        """The work of a job that gives all servers the copies that they lack, and says how far it has come.
+
+        Servers that took no copy lately are tried at once: whoever asks for this may have seen to them.
+        """
 
         async def work(progress: Progress) -> Outcome | None:
             counts = await self._tools.store.read(lambda tx: tx.key_counts(key_manager))
-            total = counts.get(KeyState.COMMITTED, 0)
+            total = sum(counts.get(state, 0) for state in KEPT)
+            self._pauses.clear()
 
             async def said(done: int) -> None:
                 await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
@@ -187,7 +192,7 @@ class KeyKeeping:
         return work
 
     async def fill(self, key_manager: str, progress: Callable[[int], Awaitable[None]] | None = None) -> Filled:
-        """Walk over all keys in use, count them, and write the copies that are lacking. Raises StoreError.
+        """Walk over all keys that are kept, count them, and write the copies that are lacking. Raises StoreError.
 
         ``progress`` is told, now and then, how many keys were looked at.
         """
@@ -195,12 +200,14 @@ class KeyKeeping:
         while True:
             places, keys = await self._tools.store.read(lambda tx: self._batch(tx, key_manager, after))  # noqa: B023
             if places is None or not keys:
+                self._pauses.walked(self._tools.clock.monotonic())
                 return filled
             after = keys[-1][0].uuid
             wanted = []
             for key, copies in keys:
                 filled.tally.count(copies, places.domain_of)
-                wanted += [(key, copies, uuid) for uuid in lacking(copies, places.profiles, places.domain_of)]
+                fit = [uuid for uuid, profile in places.profiles.items() if fits(profile.form, key.length)]
+                wanted += [(key, copies, servers) for servers in lacking(copies, fit, places.domain_of)]
             for start in range(0, len(wanted), WRITTEN):
                 some = wanted[start : start + WRITTEN]
                 await asyncio.gather(*(self._give(places, *each, filled) for each in some))
@@ -210,35 +217,49 @@ class KeyKeeping:
     def _batch(
         self, tx: Transaction, key_manager: str, after: str
     ) -> tuple[KeyPlaces | None, list[tuple[Key, list[Copy]]]]:
-        """The next committed keys with their lasting copies."""
+        """The next keys that are kept, with their lasting copies."""
         places = places_of(tx, key_manager)
-        keys = tx.keys_in(key_manager, (KeyState.COMMITTED,), after, BATCH)
+        keys = tx.keys_in(key_manager, KEPT, after, BATCH)
         copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
         for copy in lasting(tx.copies(copies), tx.attempts(copies)):
             copies[copy.key].append(copy)
         return places, [(key, copies[key.uuid]) for key in keys]
 
-    async def _give(self, places: KeyPlaces, key: Key, copies: Sequence[Copy], key_server: str, filled: Filled) -> None:
-        """Give one server its copy, if any other copy can be proven now."""
-        server = places.server(key_server)
-        if server is None or key_server in filled.down or self._is_down(places, server):
-            filled.failed += 1
-            return
+    async def _give(
+        self, places: KeyPlaces, key: Key, copies: Sequence[Copy], servers: Sequence[str], filled: Filled
+    ) -> None:
+        """Give the first of these servers that takes it a copy, if any other copy can be proven now."""
         await self._tools.turn()
-        material = await self.material(places, key, copies)
-        if material is not None and await self._copied(key, server, material, places):
-            filled.copied += 1
-            return
+        material: Secret | None = None
+        for server in filter(None, map(places.server, servers)):
+            if not self._may_try(places, server, key, filled):
+                continue
+            material = material or await self.material(places, key, copies)
+            if material is None:
+                break
+            if await self._copied(key, server, material, places, filled):
+                filled.copied += 1
+                return
         filled.failed += 1
-        if material is not None:
-            filled.down.add(key_server)
 
-    async def _copied(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> bool:
+    def _may_try(self, places: KeyPlaces, server: KeyServer, key: Key, filled: Filled) -> bool:
+        now = self._tools.clock.monotonic()
+        return (
+            server.uuid not in filled.down
+            and self._pauses.may_try(server.uuid, key.uuid, now)
+            and not self._is_down(places, server)
+        )
+
+    async def _copied(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces, filled: Filled) -> bool:
         try:
-            return await self._writer.copy_to(key, server, material, places)
+            copied = await self._writer.copy_to(key, server, material, places)
         except (OntapError, *UNUSABLE) as error:
             log.info("a copy is not written", address=str(server.address), why=type(error).__name__)
             return False
+        if not copied:
+            filled.down.add(server.uuid)
+            self._pauses.failed(server.uuid, key.uuid, self._tools.clock.monotonic())
+        return copied
 
     async def material(self, places: KeyPlaces, key: Key, copies: Iterable[Copy]) -> Secret | None:
         """Read a key from a proven copy whose bytes agree now; None when there is none that can be read."""

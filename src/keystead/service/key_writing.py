@@ -18,6 +18,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.creating import LENGTH, CreateState, NewKey, halves_differ, owner_of, plan_create
 from keystead.core.keys.digests import agrees, digest
+from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
 from keystead.core.keys.writing import is_open, lacking, proven_domains
 from keystead.core.query_where import Condition, Op
@@ -117,7 +118,7 @@ class KeyWriter:
             return await self._work.run(self._create(_Request(call, key_manager, new, uuid, material, until)))
 
     async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> bool:
-        """Give one server a copy of a committed key, as an attempt of its own; whether it was proven and committed.
+        """Give one server a copy of a key that is kept, as an attempt of its own; whether it was proven and committed.
 
         ``material`` is what other copies returned: ValueError when it is not the key's. Nothing is done where a copy
         is, or may come to be. Raises as :class:`Reacher` does when the key manager's certificates cannot be used.
@@ -218,18 +219,16 @@ class KeyWriter:
         committed = await self._store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
         if committed:
             await self._work.finish(writing, copying)
-        else:
-            self._on_aborted(key)
-        return committed
+        return committed  # else the next round cleans up: a round that each failure called would fail in turn
 
     def _intend_copy(self, tx: Transaction, key: Key, server: KeyServer, material: Secret) -> Writing | None:
-        """Store the attempt, unless the key is not committed any more, or the server has a copy or may get one."""
+        """Store the attempt, unless the key is not kept any more, or the server has a copy or may get one."""
         _, places, key = key_attempts.standing(tx, key)
         targets = self._work.targets(
             places, [found for found in places.servers if found.uuid == server.uuid], key.length
         )
         attempts = tx.attempts([key.uuid])
-        if not targets or key.state is not KeyState.COMMITTED:
+        if not targets or key.state not in KEPT:
             return None
         if is_open(tx.copies([key.uuid]), attempts, server.uuid):
             return None
@@ -237,10 +236,10 @@ class KeyWriter:
         return self._work.begin(tx, key, number, Purpose.COPY, material, places, targets)
 
     def _end_copy(self, tx: Transaction, writing: Writing, copies: Sequence[Copy]) -> bool:
-        """Commit a copy that is proven, of a key that is still committed, on a server that is still configured."""
+        """Commit a copy that is proven, of a key that is still kept, on a server that is still configured."""
         _, places, key = key_attempts.standing(tx, writing.key)
         proven = proven_domains(copies, writing.places.servers, places.servers, places.domain_of)
-        stands = key.state is KeyState.COMMITTED and key_attempts.unchanged(writing.places, places)
+        stands = key.state in KEPT and key_attempts.unchanged(writing.places, places)
         committed = bool(proven) and stands
         return key_attempts.end(tx, writing.attempt, copies, committed=committed) and committed
 

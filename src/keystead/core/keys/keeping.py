@@ -110,9 +110,13 @@ def tolerated(total: int) -> int:
 
 @dataclass(slots=True)
 class Sweep:
-    """One walk over all copies on a server: which that were proven are there no more. Decided at its end."""
+    """One walk over all copies on a server: which that were proven are there no more. Decided at its end.
+
+    ``lost`` are the first of the ``gone``: all that could go missing, and one more.
+    """
 
     proven: int = 0
+    gone: int = 0
     lost: list[Copy] = field(default_factory=list)
 
     def note(self, copy: Copy, look: Look, *, canary: bool) -> None:
@@ -121,37 +125,36 @@ class Sweep:
             return
         self.proven += 1
         if look is Look.ABSENT and canary:
-            self.lost.append(copy)
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether more are lost than could go missing, however many are still to be looked at."""
-        return len(self.lost) > AT_ONCE
+            self.gone += 1
+            if len(self.lost) <= AT_ONCE:
+                self.lost.append(copy)
 
     @property
     def stopped(self) -> bool:
         """At the end of the walk: whether so many are lost that none of them goes missing."""
-        return len(self.lost) > tolerated(self.proven)
+        return self.gone > tolerated(self.proven)
 
 
 # --- where a copy is lacking ---
 
 
-def lacking(copies: Sequence[Copy], servers: Iterable[str], domain_of: Mapping[str, str]) -> tuple[str, ...]:
-    """The servers to which a key is to be copied: their domain holds no proof, and nothing of the key is open there.
+def lacking(
+    copies: Sequence[Copy], servers: Iterable[str], domain_of: Mapping[str, str]
+) -> tuple[tuple[str, ...], ...]:
+    """The servers to which a key may be copied, by domain: that holds no proof, and nothing of the key is open there.
 
+    A copy on one server of each domain is enough. ``servers`` are those that can keep the key.
     ``copies`` are its lasting ones: those of aborted attempts left out. What was sent, is unknown or differs is left
     alone until it is settled.
     """
     gone = (Presence.MISSING, Presence.DESTROYED)
     open_at = {copy.key_server for copy in copies if copy.presence not in gone}
     domains = covered(copies, domain_of)
-    found = []
+    found: dict[str, list[str]] = {}
     for server in servers:
         if server not in open_at and domain_of[server] not in domains:
-            found.append(server)
-            domains.add(domain_of[server])
-    return tuple(found)
+            found.setdefault(domain_of[server], []).append(server)
+    return tuple(tuple(each) for each in found.values())
 
 
 @dataclass(slots=True)
