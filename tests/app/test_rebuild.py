@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,9 +77,8 @@ async def test_an_older_database_is_noticed(home_settings: Settings) -> None:
     for _ in range(2):
         await keystead(*arguments, KEYSTEAD_DATABASE=str(home_settings.database))
         file = Path(str(home_settings.database_url).removeprefix("sqlite:///"))
-        content = await asyncio.to_thread(file.read_bytes)
-        await asyncio.to_thread(file.unlink)
-        await asyncio.to_thread(file.write_bytes, content)
+        await asyncio.to_thread(shutil.copyfile, file, file.with_name("older"))
+        await asyncio.to_thread(file.with_name("older").replace, file)
     store = open_store(home_settings.database_url)
     try:
         found = await store.read(lambda tx: tx.incarnation())
