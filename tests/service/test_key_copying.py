@@ -309,7 +309,7 @@ async def test_a_copy_that_was_lost_is_written_again(key_world: KeyWorld) -> Non
 
 
 async def test_nothing_is_written_where_a_copy_is(key_world: KeyWorld) -> None:
-    """Nor where one may come to be, nor of a key that is not committed, nor to a server that is not known."""
+    """Nor where one may come to be, nor of a key that is about to end, nor to a server that is not known."""
     servers, node, key = await created(key_world)
     missing = (await key_world.copies(key.uuid))[-1]
     for presence in (PRESENT, SENT, UNKNOWN, DIFFERENT):
@@ -317,9 +317,9 @@ async def test_nothing_is_written_where_a_copy_is(key_world: KeyWorld) -> None:
         await key_world.store.write(lambda tx, there=there: tx.put_copies([there], new=False))  # type: ignore[misc]
         assert not await copied(key_world, node, key)
     await key_world.store.write(lambda tx: tx.put_copies([missing], new=False))
-    await key_world.store.write(lambda tx: tx.change_key(replace(key, state=KeyState.RETIRED), KeyState.COMMITTED))
+    await key_world.store.write(lambda tx: tx.change_key(replace(key, state=KeyState.PURGING), KeyState.COMMITTED))
     assert not await copied(key_world, node, key)
-    await key_world.store.write(lambda tx: tx.change_key(key, KeyState.RETIRED))
+    await key_world.store.write(lambda tx: tx.change_key(key, KeyState.PURGING))
     await key_world.store.write(lambda tx: tx.delete_profile(missing.key_server))
     assert not await copied(key_world, node, key)
     assert len(await key_world.attempts(key.uuid)) == 1
@@ -335,15 +335,15 @@ async def test_other_material_is_never_written(key_world: KeyWorld) -> None:
 
 
 async def test_a_copy_that_fails_is_aborted(key_world: KeyWorld) -> None:
-    """Its attempt is, and whoever cleans up hears of it; the key and its other copies stay."""
-    aborted: list[Key] = []
+    """Its attempt is, and nobody is called for it; the key and its other copies stay."""
+    called: list[Key] = []
     servers, _, key = await created(key_world)
-    node = await key_world.node(on_aborted=aborted.append)
+    node = await key_world.node(on_aborted=called.append)
     lying(servers[-1])
     assert not await copied(key_world, node, key)
     attempt = (await key_world.attempts(key.uuid))[1]
     assert attempt.state is AttemptState.ABORTED
-    assert aborted == [key]
+    assert called == []
     assert await key_world.presences(key.uuid) == [PRESENT, MISSING, DIFFERENT]
     servers[-1].responder.lying = False
     assert await copied(key_world, node, key)
@@ -351,18 +351,21 @@ async def test_a_copy_that_fails_is_aborted(key_world: KeyWorld) -> None:
     assert nothing_was_ended(*servers)
 
 
-async def test_a_key_that_is_retired_while_it_is_copied(key_world: KeyWorld) -> None:
-    """The copy is aborted: it would have escaped the key's end."""
+@pytest.mark.parametrize(
+    ("state", "end"), [(KeyState.RETIRED, AttemptState.COMMITTED), (KeyState.PURGING, AttemptState.ABORTED)]
+)
+async def test_a_key_that_changes_while_it_is_copied(key_world: KeyWorld, state: KeyState, end: AttemptState) -> None:
+    """The copy counts while the key may be recovered; when its end has begun, the copy is aborted."""
 
-    async def retire(exchange: Exchange) -> None:
-        await key_world.store.write(lambda tx: tx.change_key(replace(key, state=KeyState.RETIRED), KeyState.COMMITTED))
+    async def change(exchange: Exchange) -> None:
+        await key_world.store.write(lambda tx: tx.change_key(replace(key, state=state), KeyState.COMMITTED))
         await exchange.stream.send(exchange.answer)
 
     servers, node, key = await created(key_world)
-    servers[-1].faults[REGISTER] = retire
-    assert not await copied(key_world, node, key)
-    assert [each.state for each in await key_world.attempts(key.uuid)][1:] == [AttemptState.ABORTED]
-    assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
+    servers[-1].faults[REGISTER] = change
+    assert await copied(key_world, node, key) is (end is AttemptState.COMMITTED)
+    assert [each.state for each in await key_world.attempts(key.uuid)][1:] == [end]
+    assert (await key_world.key(key.uuid)).state is state
 
 
 async def test_two_that_copy_one_key_to_one_server(key_world: KeyWorld) -> None:
