@@ -42,7 +42,20 @@ COLLECTIONS = {
     for path, operations in sorted(PATHS.items())
     if "GET" in operations and operations["GET"].form in {Form.LIST, Form.LIST_OR_RESULTS}
 }
-OPERANDS = ("x", UUID, "1", "true", "2026-01-01T00:00:00Z", "a.example", "10.0.0.1", "a@b.example", "a:b")
+OPERANDS = (
+    "x",
+    UUID,
+    "1",
+    "true",
+    "2026-01-01T00:00:00Z",
+    "a.example",
+    "10.0.0.1",
+    "a@b.example",
+    "a:b",
+    "XTS-AES-256",
+    "0" * 80,
+)
+OF_CLUSTER_ONLY = str(errors.NO_CLUSTER_KEY_MANAGER.code)  # authentication keys, in an SVM's key manager
 SHAPES = ("{0}", "!{0}", "<{0}", "{0}..{0}", "*{0}*", "!null")
 
 
@@ -116,8 +129,9 @@ async def test_the_most_that_can_be_asked_for_is_answered(client: AsgiClient, pa
     for query in filters(resource):
         for order in orders:
             answer = await client.get(f"{url}?{query}{order}")
-            assert answer.status in {200, 404}, (query[:80], answer.content)
-            if answer.status == 404:
+            of_cluster_only = answer.status == 400 and answer.body["error"]["code"] == OF_CLUSTER_ONLY
+            assert answer.status in {200, 404} or of_cluster_only, (query[:80], answer.content)
+            if answer.status != 200:
                 assert "{" in path
 
 
