@@ -89,6 +89,8 @@ class Life:
     async def ended(self) -> None:
         """Wait until a killed process does nothing any more."""
         while self._tasks:
+            for task in self._tasks:
+                task.cancel()  # again: some end what they are about first
             await asyncio.wait(self._tasks, timeout=ENDS_S)
 
 

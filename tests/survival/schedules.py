@@ -39,6 +39,7 @@ class Schedule:
     callers: int = 3
     calls: int = 2
     slow: bool = False
+    min_copies: int = 0
     link: Link | None = None
 
 
@@ -235,7 +236,7 @@ async def judged(system: System, schedule: Schedule, places: list[Place], *, nod
     """Run a schedule and return what is wrong, with all that happened; nothing when nothing is."""
     running = Running(system, schedule)
     try:
-        await system.begin(places, nodes=nodes)
+        await system.begin(places, nodes=nodes, min_copies=schedule.min_copies)
         await running.run()
         wrong = await system.verdict(running.random)
     finally:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LATE_S: Final = 0.3
 SLOW_S: Final = 0.08
 ALL: Final = tuple(Operation)
+SECONDARY: Final = "::1"
+"""A secondary's host, as tests may connect to: its primary's port, on the other loopback address."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Place:
     """What it can suffer from."""
 
     def __init__(self) -> None:
+        self.secondaries: tuple[str, ...] = ()
         self.faults = 0
         self.failing: str | None = None
         self.spoiled: set[str] = set()
@@ -111,26 +114,30 @@ class Place:
 class Scripted(Place):
     """One of the library's own servers, on the test's loop."""
 
-    def __init__(self, context: ssl.SSLContext, responder: Watched) -> None:
+    def __init__(self, context: ssl.SSLContext, responder: Watched, *, secondary: bool = False) -> None:
         super().__init__()
         self.server = KmipServer(context, responder)
-        self._up = False
+        self.secondaries = (SECONDARY,) if secondary else ()
+        self._context = context
+        self._up: list[KmipServer] = []
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.server.port}"
 
     async def start(self) -> None:
-        """Take connections."""
-        if not self._up:
-            await self.server.__aenter__()
-        self._up = True
+        """Take connections, at the primary and at its secondary, if there is one."""
+        await self.stop()
+        self._up.append(await self.server.__aenter__())
+        for host in self.secondaries:
+            member = KmipServer(self._context, self.server.responder, host=host, port=self.server.port)
+            self._up.append(await member.__aenter__())
 
-    async def stop(self) -> None:
-        """Take none, and end those that there are."""
-        if self._up:
-            await self.server.__aexit__(None, None, None)
-        self._up = False
+    async def stop(self, members: int = 2) -> None:
+        """Take no connections any more at so many members, the primary first; and end those that there are."""
+        for member in self._up[:members]:
+            await member.__aexit__(None, None, None)
+        del self._up[:members]
 
     async def _heal(self) -> None:
         await self.start()
@@ -196,6 +203,10 @@ async def _killed(place: Scripted) -> None:
     await place.stop()
 
 
+async def _primary_killed(place: Scripted) -> None:
+    await place.stop(1)
+
+
 async def _cut(place: Scripted) -> None:
     place.server.disconnect()
 
@@ -204,6 +215,7 @@ _WRITES: Final = (Operation.REGISTER, Operation.ACTIVATE, Operation.REVOKE, Oper
 
 SCRIPTED: Final[Mapping[str, Callable[[Scripted], Awaitable[None]]]] = {
     "killed": _killed,
+    "primary killed": _primary_killed,
     "connections cut": _cut,
     "requests reset": _request_fault(reset),
     "answers reset": _answer_fault(reset),

@@ -207,13 +207,14 @@ class System:
         self.wrong: list[str] = []
         self.known: dict[str, Key] = {}
         self.manager = ""
+        self.min_copies = 0
         self._database = database or home.database
         self._folder = folder
         self._engine = create_engine(home.store.database.writer.url)
 
     async def begin(self, places: Sequence[Place], *, nodes: int = 1, min_copies: int = 0) -> None:
         """Make the key manager on these servers, start a process of each node, and have the servers learned."""
-        self.places = list(places)
+        self.places, self.min_copies = list(places), min_copies
         home = self.home
         manager = KeyManager(
             str(uuid4()),
@@ -225,7 +226,8 @@ class System:
         )
         rows = [
             KeyServer(
-                str(uuid4()), manager.uuid, number, ServerAddress.parse(place.address), TIMEOUT_S, TIMEOUT_S, "", ()
+                *(str(uuid4()), manager.uuid, number, ServerAddress.parse(place.address)),
+                *(TIMEOUT_S, TIMEOUT_S, "", place.secondaries),
             )
             for number, place in enumerate(places, 1)
         ]
@@ -348,7 +350,10 @@ class System:
 
     async def add(self, process: Process, place: Place) -> bool:
         """Add a server; whether it was."""
-        new = NewKeyServer(ServerAddress.parse(place.address), timeout=TIMEOUT_S, create_remove_timeout=TIMEOUT_S)
+        new = NewKeyServer(
+            *(ServerAddress.parse(place.address), TIMEOUT_S, TIMEOUT_S),
+            secondary_key_servers=place.secondaries,
+        )
 
         async def work() -> bool:
             state = await process.key_servers.state(ADMIN, self.manager)
@@ -468,7 +473,7 @@ class System:
         domains = [domain_of[addresses[place.address]] for place in self.places]
         bad = {domain for domain, place in zip(domains, self.places, strict=True) if place.spoiled}
         well = sorted(set(domains) - bad)
-        lost = bad | set(random.sample(well, wanted_copies(0, len(set(domains))) - 1 - len(bad)))
+        lost = bad | set(random.sample(well, max(wanted_copies(self.min_copies, len(set(domains))) - 1 - len(bad), 0)))
         for domain, place in zip(domains, self.places, strict=True):
             if domain in lost:
                 await place.fail("killed")

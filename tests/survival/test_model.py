@@ -250,4 +250,4 @@ def test_the_model(home: Home, pki: Pki) -> None:
 @on_sqlite
 def test_the_model_for_long(home: Home, pki: Pki) -> None:
     """Many longer ones."""
-    _run(home, pki, 100, 30)
+    _run(home, pki, 40, 30)

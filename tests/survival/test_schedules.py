@@ -39,15 +39,16 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 
 @asynccontextmanager
-async def scripted(system: System, pki: Pki, *, replicated: bool) -> AsyncIterator[list[Place]]:
-    """The library's own servers; the first two of them one cluster, if that is wanted."""
+async def scripted(system: System, pki: Pki, *, replicated: bool, secondaries: int) -> AsyncIterator[list[Place]]:
+    """The library's own servers; the first two of them one cluster, if that is wanted; the last ones with secondaries."""
     context = server_context(pki.server, client_ca=pki.client_ca)
     shared = Store()
     async with AsyncExitStack() as stack:
         made: list[Place] = []
         for number in range(SERVERS):
             store = shared if replicated and number in {0, 1} else None
-            place = Scripted(context, Watched(system.witness, store=store))
+            secondary = number >= SERVERS - secondaries
+            place = Scripted(context, Watched(system.witness, store=store), secondary=secondary)
             stack.push_async_callback(place.stop)
             await place.start()
             made.append(place)
@@ -87,15 +88,16 @@ class Runs:
         self._clock = ShiftedClock()
 
     async def run(self, schedule: Schedule, group: Group | None = None) -> str:
-        """What is wrong with a schedule. Two nodes on PostgreSQL; every third with servers that replicate."""
-        replicated, nodes = schedule.seed % 3 == 0, 1 if self._postgres is None else 2
+        """What is wrong with a schedule. There are two nodes on PostgreSQL; what else differs is by the seed."""
+        replicated, secondaries = schedule.seed % 3 == 0, schedule.seed % 4
+        nodes = 1 if self._postgres is None else 2
         with way_to(self._home, self._postgres) as (database, link):
             system = System(self._home, self._clock, self._folder, database)
-            schedule = replace(schedule, link=link)
+            schedule = replace(schedule, link=link, min_copies=2 * (schedule.seed % 5 == 0))
             if group is not None:
                 with real(group, replicated=replicated) as places:
                     return await judged(system, schedule, places, nodes=nodes)
-            async with scripted(system, self._pki, replicated=replicated) as places:
+            async with scripted(system, self._pki, replicated=replicated, secondaries=secondaries) as places:
                 return await judged(system, schedule, places, nodes=nodes)
 
 
