@@ -127,14 +127,13 @@ def test_nothing_is_written_over(saved: Settings, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["passphrase", "altered", "cut off", "another file"])
 def test_a_file_that_does_not_open(saved: Settings, tmp_path: Path, damage: str) -> None:
-    """Nothing is made of it; what a killed restore left is no hindrance."""
+    """Nothing is made of it."""
     file = tmp_path / "file.backup"
     backup(saved, file, PASSPHRASE, bundle=False)
     content = file.read_bytes()
     file.write_bytes(
         {"altered": content[:-1] + b"\0", "cut off": content[:-100], "another file": b"text"}.get(damage, content)
     )
-    (tmp_path / ".new.restoring").mkdir()
     passphrase = Secret("another passphrase") if damage == "passphrase" else PASSPHRASE
     with pytest.raises(CannotStart):
         restore(Settings(data=tmp_path / "new"), file, passphrase)
@@ -143,6 +142,33 @@ def test_a_file_that_does_not_open(saved: Settings, tmp_path: Path, damage: str)
         restore(Settings(data=tmp_path / "new"), tmp_path / "none", PASSPHRASE)
     with pytest.raises(CannotStart, match="No such file"):
         backup(saved, tmp_path / "none" / "file", PASSPHRASE, bundle=False)
+
+
+def test_a_directory_that_is_made_already(saved: Settings, tmp_path: Path) -> None:
+    """It is a mount, say, in a directory of others: it stays the same one; a killed restore is no hindrance."""
+    file, data = tmp_path / "file.backup", tmp_path / "others" / "mount"
+    backup(saved, file, PASSPHRASE, bundle=False)
+    for name in (".restoring", "lost+found"):
+        (data / name).mkdir(parents=True)
+    (data / ".restoring" / "root.key").write_bytes(b"half")
+    before = data.stat().st_ino
+    data.parent.chmod(0o500)
+    restore(Settings(data=data), file, PASSPHRASE)
+    assert data.stat().st_ino == before
+    assert not (data / ".restoring").exists()
+    assert verify_audit(Settings(data=data))[1]
+    with pytest.raises(CannotStart, match="not empty"):
+        restore(Settings(data=data), file, PASSPHRASE)
+
+
+def test_what_a_failed_restore_leaves(saved: Settings, tmp_path: Path) -> None:
+    """The directory as it was."""
+    file, data = tmp_path / "file.backup", tmp_path / "new"
+    backup(saved, file, PASSPHRASE, bundle=False)
+    data.mkdir()
+    with pytest.raises(CannotStart):
+        restore(Settings(data=data), file, Secret("another passphrase"))
+    assert list(data.iterdir()) == []
 
 
 def test_a_backup_that_could_not_be_opened_is_not_made(saved: Settings, tmp_path: Path) -> None:

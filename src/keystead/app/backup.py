@@ -13,7 +13,7 @@ import base64
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 DATABASE, BUNDLE = "database", "bundle"
 _FILES: Final = {NODE_FILE: 0o444, tls.CERTIFICATE_FILE: 0o444, tls.KEY_FILE: 0o400}
 _SQLITE: Final = "sqlite"
+
+BUILDING: Final = ".restoring"
+_EMPTY: Final = {BUILDING, "lost+found"}
+"""What an empty data directory may hold: what a restore that was killed has left, and what file systems make."""
 
 
 # --- backup ---
@@ -120,21 +124,25 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
 
 def restore(settings: Settings, file: Path, passphrase: Secret) -> list[str]:
     """Make a data directory of a backup, where there is none; return the lines to show. Raises CannotStart."""
-    data = settings.data
-    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+    data, building, new = settings.data, settings.data / BUILDING, not settings.data.exists()
+    if not new and not (data.is_dir() and {each.name for each in data.iterdir()} <= _EMPTY):
         raise CannotStart(f"{data} is not empty: nothing is restored over it")
-    building = data.absolute().with_name(f".{data.absolute().name}.restoring")
-    shutil.rmtree(building, ignore_errors=True)  # a restore was killed here
+    shutil.rmtree(building, ignore_errors=True)
     try:
-        building.mkdir(mode=0o700, parents=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        building.mkdir(mode=0o700)
         kind = _build(replace(settings, data=building), file, passphrase)
-        building.rename(data)
+        for each in building.iterdir():  # not the directory itself: it may be a mount, in one that is not ours
+            each.rename(data / each.name)
     except (SealError, StoreError) as error:
         raise CannotStart(str(error)) from None
     except OSError as error:
         raise CannotStart(f"{error.filename or file}: {error.strerror}") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
+        if new:
+            with suppress(OSError):  # unless it is restored by now
+                data.rmdir()
     lines = [f"data directory {data}, restored: nothing is destroyed on key servers until that is released"]
     return lines if kind == DATABASE else [*lines, "keys are found again by `keystead key-manager rebuild`"]
 
