@@ -21,7 +21,6 @@ from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, NewKeyServer
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.destroying import LATE
-from keystead.core.keys.domains import wanted_copies
 from keystead.core.keys.guarding import lasting
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, ObjectName, parse
@@ -473,7 +472,8 @@ class System:
         domains = [domain_of[addresses[place.address]] for place in self.places]
         bad = {domain for domain, place in zip(domains, self.places, strict=True) if place.spoiled}
         well = sorted(set(domains) - bad)
-        lost = bad | set(random.sample(well, max(wanted_copies(self.min_copies, len(set(domains))) - 1 - len(bad), 0)))
+        wanted = self.min_copies or len(set(domains)) // 2 + 1  # as it is promised, whatever is made of it
+        lost = bad | set(random.sample(well, max(wanted - 1 - len(bad), 0)))
         for domain, place in zip(domains, self.places, strict=True):
             if domain in lost:
                 await place.fail("killed")

@@ -40,7 +40,7 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 @asynccontextmanager
 async def scripted(system: System, pki: Pki, *, replicated: bool, secondaries: int) -> AsyncIterator[list[Place]]:
-    """The library's own servers; the first two of them one cluster, if that is wanted; the last ones with secondaries."""
+    """The library's own servers: two of them one cluster, if that is wanted; the last with secondaries."""
     context = server_context(pki.server, client_ca=pki.client_ca)
     shared = Store()
     async with AsyncExitStack() as stack:
