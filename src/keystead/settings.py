@@ -63,8 +63,8 @@ class Settings:
     cached_keys: int = _setting("Keys whose material a node keeps in memory, so that they can be read again.", 100_000)
     fail_closed: bool = _setting(
         "Whether no key is read while the database is away or answers too late (`true`, `false`). By default keys in"
-        " memory are, and their audit records wait on the node's disk; a key that was retired through another node may"
-        " then be read from memory, one that was retired through this node is not.",
+        " memory are, and their audit records wait on the node's disk; a key that was retired through another node"
+        " less than a minute before may then be read from memory, one that was retired through this node is not.",
         default=False,
     )
     key_recovery_days: int = _setting("Days after its deletion in which a key can be recovered.", 7)

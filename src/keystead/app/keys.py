@@ -18,6 +18,7 @@ from keystead.service.key_describing import Describer
 from keystead.service.key_destroying import KeyDestroying
 from keystead.service.key_ending import KeyEnding
 from keystead.service.key_fetching import Fetcher
+from keystead.service.key_forgetting import KeyForgetter
 from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_keeping import KeyKeeping
 from keystead.service.key_learning import KeyLearner
@@ -82,6 +83,7 @@ class KeyWork:
     replicator: KeyReplicator
     reads: ReadAudit
     reader: KeyReader
+    forgetter: KeyForgetter
     restorer: KeyRestorer
     unclaimed: UnclaimedObjects
     survival: KeySurvival
@@ -92,6 +94,7 @@ class KeyWork:
     async def start(self) -> None:
         """Begin what answers calls; raises StoreError."""
         await self.reads.start()
+        self.forgetter.start()
 
     def stop(self) -> None:
         """End what waits for key servers: it ends in its own way, within seconds."""
@@ -103,6 +106,7 @@ class KeyWork:
         """Wait for what is under way, then close the connections to key servers."""
         await self.keeper.close()
         await self.writer.close()
+        await self.forgetter.close()
         await self.reader.close()
         await self.reads.close()
         await self.learner.close()
@@ -143,6 +147,7 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
         replicator=KeyReplicator(store, learner, keeping),
         reads=reads,
         reader=reader,
+        forgetter=KeyForgetter(store, cache),
         restorer=KeyRestorer(store, objects, fetcher, cache, audit, node),
         unclaimed=UnclaimedObjects(tools, audit),
         survival=KeySurvival(store),

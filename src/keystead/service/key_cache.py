@@ -50,6 +50,10 @@ class KeyCache:
         entry = self._entries.get(key_id)
         return entry.key if entry is not None and entry.key.key_manager == key_manager else None
 
+    def known(self) -> list[Key]:
+        """The rows of all keys that are here, as they were."""
+        return [entry.key for entry in self._entries.values()]
+
     def holds(self, key: Key) -> bool:
         """Whether the material of this version of a key is here; this is no reading of it."""
         entry = self._entries.get(key.key_id)

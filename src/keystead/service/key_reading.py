@@ -3,9 +3,9 @@
 The record is written while key servers are asked; of a read that fails it is followed by that of the failure. The
 transaction that writes it compares the key's row, so that a key that was retired, or changed, is not read from memory.
 While the database is away, or answers too late, keys in memory are read by what was known of them last, unless the node
-fails closed: volumes must open then, too. So a key that was retired through another node may be read from this node's
-memory then; one that this node knows to be retired is not. Whose key it is decides who may read it: the key of another
-SVM answers as one that does not exist.
+fails closed: volumes must open then, too. So a key that was retired through another node just before may be read from
+this node's memory then (:mod:`keystead.service.key_forgetting`); one that this node knows to be retired is not. Whose
+key it is decides who may read it: the key of another SVM answers as one that does not exist.
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+"""Forget keys that were retired through another node: what this node keeps in memory is compared with the rows.
+
+A read compares the row of its key anyway. This is for when the database is away, and nothing can be compared: then a
+key that was retired longer than :data:`PERIOD_S` before is in no node's memory any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.service.ports import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from keystead.core.keys.model import Key, Standing
+    from keystead.service.key_cache import KeyCache
+    from keystead.service.ports import Store
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S: Final = 60.0
+"""How often all keys in memory are looked at."""
+
+TOGETHER: Final = 500
+"""Keys that are looked at together."""
+
+
+class KeyForgetter:
+    """Looks at one node's memory from :meth:`start` to :meth:`close`."""
+
+    def __init__(self, store: Store, cache: KeyCache) -> None:
+        self._store = store
+        self._cache = cache
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.get_running_loop().create_task(self._for_ever())
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def look(self) -> None:
+        """Forget what is not as it was. Raises StoreError."""
+        known = self._cache.known()
+        for first in range(0, len(known), TOGETHER):
+            keys = known[first : first + TOGETHER]
+            now = await self._standings(keys)
+            for key in keys:
+                if now.get(key.key_id) != key.standing:
+                    self._cache.outdate(key)
+
+    async def _standings(self, keys: Sequence[Key]) -> Mapping[str, Standing]:
+        return await self._store.read(lambda tx: tx.key_standings([key.key_id for key in keys]))
+
+    async def _for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            try:
+                await self.look()
+            except StoreError as failure:
+                log.info("keys in memory were not looked at", why=str(failure))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look is not the last's
+                log.error("keys in memory were not looked at", why=type(error).__name__)  # noqa: TRY400
