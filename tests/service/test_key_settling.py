@@ -10,25 +10,29 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core.errors import OntapError
+from keystead.core.keys.descriptors import opened
 from keystead.core.keys.model import AttemptState, KeyState, Presence
-from keystead.core.keys.names import object_name
+from keystead.core.keys.names import ObjectKind, object_name
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.profiles import PROFILES, Offset
 from keystead.kmip.responder import Responder
+from keystead.kmip.testing import close, silence
 from keystead.kmip.testing import held as held_up
-from keystead.kmip.testing import silence
-from keystead.service import key_attempts
+from keystead.service import key_attempts, key_settling
+from keystead.service.key_describing import Describer
 from keystead.service.key_looking import visit
 from keystead.service.key_places import Reacher
-from keystead.service.key_settling import KeySettling
+from keystead.service.key_settling import UNDESCRIBED_S, KeySettling
 from keystead.service.leases import LeaseLost
 from tests.service.keepers import PAIRS, Keeping, again, keeping, of_kind
-from tests.service.keyworlds import KeyWorld, asked, held, places_in
+from tests.service.keyworlds import KeyWorld, asked, full, held, places_in
 from tests.service.learning import on_sqlite
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Copy, Key
     from keystead.core.secret import Secret
+    from keystead.kmip.messages import RequestMessage, ResponseMessage
+    from keystead.kmip.testing import KeyServer as KmipServer
     from keystead.service.key_places import KeyPlaces
     from keystead.service.ports import Transaction
     from tests.peers.groups import Group
@@ -133,6 +137,85 @@ async def test_nothing_is_aborted_or_settled_without_the_lease(key_world: KeyWor
     assert [copy.presence for copy in await key_world.copies(key.uuid)] == [SENT, SENT]
 
 
+# --- descriptors ---
+
+
+async def described(world: KeyWorld, *servers: KmipServer) -> tuple[Keeping, Key]:
+    """A process that describes copies, and a key whose copies are not described yet."""
+    kept = await keeping(world, *servers)
+    key = await kept.node.create(kept.manager)
+    kept.settling = KeySettling(kept.tools, Describer(kept.node.reacher))
+    return kept, key
+
+
+async def test_copies_are_described_later(key_world: KeyWorld) -> None:
+    """Whatever kept that from being done at creation: the descriptor stands under the attempt's name, once."""
+    servers = await key_world.start(2)
+    kept, key = await described(key_world, *servers)
+    (attempt,) = await key_world.attempts(key.uuid)
+    name = str(object_name(attempt, ObjectKind.DESCRIPTOR))
+    assert await kept.settle() == 2
+    assert await kept.settle() == 0
+    copies = await key_world.copies(key.uuid)
+    digest_key = kept.node.reacher.digest_key(await key_world.places(kept.manager))
+    for server, copy in zip(servers, copies, strict=True):
+        (content,) = held(server)[name]
+        found = opened(content, digest_key)
+        assert found is not None
+        assert found.uuid == key.uuid
+        assert name in server.responder.objects[copy.descriptor].names
+    await put(key_world, *[replace(copy, descriptor="") for copy in copies])
+    assert await kept.settle() == 2
+    assert await key_world.copies(key.uuid) == tuple(
+        replace(copy, proven=now.proven) for copy, now in zip(copies, await key_world.copies(key.uuid), strict=True)
+    )
+
+
+@on_sqlite
+async def test_a_refused_descriptor_is_left_for_long(key_world: KeyWorld) -> None:
+    """The server is not asked about each copy for nothing; then it is tried again."""
+    servers = await key_world.start(2)
+    kept, key = await described(key_world, *servers)
+    for server in servers:
+        full(server)
+    before = [len(asked(server)) for server in servers]
+    await kept.settle()
+    tried = [len(asked(server)) for server in servers]
+    assert tried > before
+    assert await kept.settle() == 0
+    assert [len(asked(server)) for server in servers] == tried
+    for server in servers:
+        server.responder.capacity = None
+    key_world.clock.advance(UNDESCRIBED_S + 1)
+    assert await kept.settle() == 2
+    assert all(copy.descriptor for copy in await key_world.copies(key.uuid))
+
+
+@on_sqlite
+async def test_a_descriptor_without_an_answer_is_found(key_world: KeyWorld) -> None:
+    """In the next round, by its name; where Locate does not look at names, another one is written."""
+    servers = await key_world.start(1)
+    kept, key = await described(key_world, *servers)
+    servers[0].faults[Operation.REGISTER] = close
+    assert await kept.settle() == 0
+    servers[0].faults.clear()
+    for name_counts, objects in ((True, 3), (False, 4)):
+        await again(kept, end=False)
+        kept.settling = KeySettling(kept.tools, Describer(kept.node.reacher))
+        await know_names(kept, name_counts)
+        assert await kept.settle() == 1
+        assert len(servers[0].responder.objects) == objects
+        (copy,) = await key_world.copies(key.uuid)
+        await put(key_world, replace(copy, descriptor=""))
+
+
+async def know_names(kept: Keeping, locate_by_name: bool) -> None:
+    """Store whether the first server looks at names."""
+    (server, *_) = await kept.world.servers(kept.manager)
+    profile = (await kept.world.places(kept.manager)).profiles[server.uuid]
+    await kept.world.store.write(lambda tx: tx.put_profile(replace(profile, locate_by_name=locate_by_name)))
+
+
 # --- copies ---
 
 KINDS = ("plain", "names stay taken", "locate returns everything", "no offset items", "no batches", "no states")
@@ -154,6 +237,55 @@ async def test_a_copy_that_arrived_is_found(key_world: KeyWorld, kind: str) -> N
     assert all(copy.proven is not None for copy in after)
     assert {copy.object_state for copy in after} == {"" if kind == "no states" else "Active"}
     assert await kept.settle() == 0
+
+
+async def some_keys(kept: Keeping, count: int) -> list[Key]:
+    """So many keys of whose copies nothing is known, in the order of their uuids."""
+    keys = [await kept.node.create(kept.manager, f"key {number}") for number in range(count)]
+    for key in keys:
+        copies = await kept.world.copies(key.uuid)
+        await put(kept.world, *[replace(copy, presence=UNKNOWN) for copy in copies])
+    return sorted(keys, key=lambda key: key.uuid)
+
+
+@on_sqlite
+async def test_copies_that_stay_unknown_hide_no_others(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next round goes on with those after them, and begins anew at the end."""
+    monkeypatch.setattr(key_settling, "BATCH", 2)
+    (server,) = await key_world.start(1)
+    kept = await keeping(key_world, server)
+    keys = await some_keys(kept, 5)
+    lost = [(await key_world.copies(key.uuid))[0] for key in keys[:2]]
+    store = server.responder.store
+    taken = {uid: store.objects.pop(uid) for copy in lost for uid in copy.unique_identifiers}
+    assert [await kept.settle() for _ in range(4)] == [0, 3, 0, 0]
+    assert [await key_world.presences(key.uuid) for key in keys] == 2 * [[UNKNOWN]] + 3 * [[PRESENT]]
+    store.objects.update(taken)
+    assert sum([await kept.settle() for _ in range(2)]) == 2
+
+
+@on_sqlite
+async def test_a_copy_on_which_a_server_falls_silent_hides_no_others(key_world: KeyWorld) -> None:
+    """What was found out before it is stored, and the next round goes on after it."""
+    (server,) = await key_world.start(1)
+    kept = await keeping(key_world, server)
+    keys = await some_keys(kept, 4)
+    (bad,) = (await key_world.copies(keys[1].uuid))[0].unique_identifiers
+    respond = server.responder.respond
+
+    def broken(request: RequestMessage, client: str | None = None) -> ResponseMessage:
+        item = request.batch_item[0]
+        if item.operation == Operation.GET_ATTRIBUTES and item.request_payload.unique_identifier == bad:
+            raise ConnectionError
+        return respond(request, client)
+
+    server.responder.respond = broken  # type: ignore[method-assign]
+    assert await kept.settle() == 1
+    assert await kept.settle() == 2
+    assert [await key_world.presences(key.uuid) for key in keys] == [[PRESENT], [UNKNOWN], [PRESENT], [PRESENT]]
+    server.responder.respond = respond  # type: ignore[method-assign]
+    await again(kept, end=False)
+    assert await kept.settle() == 1
 
 
 @on_sqlite

@@ -340,12 +340,24 @@ async def test_copies_about_which_something_is_open_are_found(filled: SqlStore) 
     keys = [key(state=KeyState.COMMITTED), key("key-2", state=KeyState.RETIRED), key("key-3", state=KeyState.PURGING)]
     attempts += [attempt(uuid, state=AttemptState.COMMITTED) for uuid in ("key-2", "key-3")]
     await filled.write(lambda tx: put(tx, keys, attempts, rows))
-    unsettled = (here[Presence.SENT], here[Presence.UNKNOWN], later)
-    assert await filled.read(lambda tx: tx.open_copies("here", "", 9, inactive=False)) == unsettled
-    with_inactive = (here[Presence.PRESENT], *unsettled)
-    assert await filled.read(lambda tx: tx.open_copies("here", "", 9, inactive=True)) == with_inactive
-    assert await filled.read(lambda tx: tx.open_copies("here", "", 1, inactive=False)) == unsettled[:1]
-    assert await filled.read(lambda tx: tx.open_copies("here", "key-1", 9, inactive=True)) == (later,)
+    unsettled = [here[Presence.SENT], here[Presence.UNKNOWN], later]
+
+    async def found(
+        after: str = "", limit: int = 9, *, inactive: bool = False, undescribed: bool = False
+    ) -> list[Copy]:
+        return list(
+            await filled.read(
+                lambda tx: tx.open_copies("here", after, limit, inactive=inactive, undescribed=undescribed)
+            )
+        )
+
+    assert await found() == unsettled
+    assert await found(inactive=True) == [here[Presence.PRESENT], *unsettled]
+    assert await found(limit=1) == unsettled[:1]
+    assert await found("key-1", inactive=True) == [later]
+    present = await found(undescribed=True)
+    assert present == await found(inactive=True, undescribed=True)
+    assert [each for each in present if each not in unsettled] == [active, here[Presence.PRESENT]]
 
 
 async def test_a_receipt_is_written_once(filled: SqlStore) -> None:

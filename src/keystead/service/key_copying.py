@@ -222,16 +222,25 @@ class Copying:
 
     async def _finish(self, target: Target, host: str) -> None:
         reach = next(reach for reach in target.reaches if reach.host == host)
-        copy = self._copies[reach.key_server, host]
         try:
             async with self._objects.session(reach, timeout_s=target.limit_s) as session:
                 if target.profile.activates:
-                    for id_ in copy.unique_identifiers:
-                        await session.activate(id_)
-                    self._note(reach, object_state=_ACTIVE)
+                    await self._activate(session, reach)
                 await self._describe(session, target, reach)
         except KeyServerFault as fault:
-            log.warning("copy not activated yet", key_server=reach.key_server, host=host, why=fault.reason)
+            log.warning("copy not finished yet", key_server=reach.key_server, host=host, why=fault.reason)
+
+    async def _activate(self, session: ObjectSession, reach: Reach) -> None:
+        """Activate a copy; what the server refuses is left to the keeper."""
+        try:
+            for id_ in self._copies[reach.key_server, reach.host].unique_identifiers:
+                await session.activate(id_)
+        except KeyServerFault as fault:
+            if not fault.fault.answered:
+                raise
+            log.warning("copy not activated yet", key_server=reach.key_server, host=reach.host, why=fault.reason)
+        else:
+            self._note(reach, object_state=_ACTIVE)
 
     async def _describe(self, session: ObjectSession, target: Target, reach: Reach) -> None:
         """Write the descriptor beside a copy. Only Secret Data can hold it."""

@@ -116,11 +116,13 @@ class KeyRows(Protocol):
         """Return copies of aborted attempts of an incarnation that are not destroyed, of keys after this uuid."""
         ...
 
-    def open_copies(self, key_server: str, after: str, limit: int, *, inactive: bool) -> tuple[Copy, ...]:
-        """Return copies on a server, of keys after this uuid, about which something is to be found out.
+    def open_copies(
+        self, key_server: str, after: str, limit: int, *, inactive: bool, undescribed: bool
+    ) -> tuple[Copy, ...]:
+        """Return copies on a server, of keys after this uuid, about which something is to be found out or done.
 
-        They are sent or unknown, or with ``inactive`` present and not known to be Active; their attempts are committed,
-        their keys committed or retired.
+        They are sent or unknown, or with ``inactive`` present and not known to be Active, or with ``undescribed``
+        present without a descriptor; their attempts are committed, their keys committed or retired.
         """
         ...
 
@@ -134,6 +136,14 @@ class KeyRows(Protocol):
 
     def put_copies(self, copies: Sequence[Copy], *, new: bool) -> None:
         """Store copies: new ones, or in place of those with the same key, attempt, server and host."""
+        ...
+
+    def keys_written_to(self, key_server: str) -> tuple[Key, ...]:
+        """Return the keys that a pending attempt writes to a server."""
+        ...
+
+    def abandon_copies(self, receipt: Receipt) -> None:
+        """End every copy on the receipt's server, with such a receipt for each: it names no key, attempt and host."""
         ...
 
     def add_receipts(self, receipts: Sequence[Receipt]) -> None:

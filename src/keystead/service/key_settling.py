@@ -1,7 +1,7 @@
 """Settle what creating left open: attempts whose time is over, copies of which it is not known whether they are there.
 
 An attempt is aborted by compare-and-set, after its state was read; its coordinator, should it wake, finds that it was.
-Copies are looked at on their servers, and activated where that was not done. Nothing is destroyed here.
+Copies are looked at on their servers, and activated and described where that was not done. Nothing is destroyed here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from keystead.core.keys.keeping import AHEAD, Look, looked_at
-from keystead.core.keys.model import AttemptState, KeyState, Purpose
+from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Purpose
+from keystead.core.keys.names import ObjectKind, object_name
+from keystead.core.secret import Secret
 from keystead.service.key_announcing import different
 from keystead.service.key_looking import BATCH, by_host, look, places_of, store_changes, tracked, visit, with_seen
 from keystead.service.key_ports import KeyServerFault
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Attempt
     from keystead.core.model import KeyServer
+    from keystead.service.attempt_work import Describe
     from keystead.service.key_looking import Change, Tools, Tracked, Visit
     from keystead.service.key_places import KeyPlaces
     from keystead.service.leases import Holding
@@ -33,6 +36,9 @@ log = structlog.get_logger(__name__)
 AT_ONCE: Final = 256
 """Attempts that are aborted in one round at most."""
 
+UNDESCRIBED_S: Final = 3600.0
+"""How long a server that refused a descriptor is asked to take none."""
+
 _ACTIVE = "Active"
 _NOT_YET = ("", "Pre-Active")
 
@@ -40,8 +46,11 @@ _NOT_YET = ("", "Pre-Active")
 class KeySettling:
     """Ends expired attempts, and finds out about copies."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, describe: Describe | None = None) -> None:
         self._tools = tools
+        self._describe = describe
+        self._broke_off: dict[str, str] = {}  # by server, the key after which to go on
+        self._undescribed: dict[str, float] = {}  # by server that refused a descriptor, until when (monotonic)
 
     # --- attempts ---
 
@@ -61,7 +70,8 @@ class KeySettling:
     async def settle(self, holding: Holding, key_manager: str) -> int:
         """Look at what is open on each of a key manager's servers; return how many copies changed.
 
-        A server that cannot be asked is left for the next round. Raises StoreError, LeaseLost.
+        A server that cannot be asked is left for the next round, and so is the rest where nothing is found out. It goes
+        on where it broke off: no copy on which a server falls silent hides the others. Raises StoreError, LeaseLost.
         """
         places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
         if places is None:
@@ -70,40 +80,79 @@ class KeySettling:
         return sum([await self._settle_server(holding, places, server) for server in known])
 
     async def _settle_server(self, holding: Holding, places: KeyPlaces, server: KeyServer) -> int:
-        profile = places.profiles[server.uuid]
-        after, changed = "", 0
+        inactive, undescribed = places.profiles[server.uuid].activates, self._describes(places, server.uuid)
+        after, changed = self._broke_off.pop(server.uuid, ""), 0
         while rows := await self._tools.store.read(
-            lambda tx: tracked(tx, tx.open_copies(server.uuid, after, BATCH, inactive=profile.activates))  # noqa: B023
+            lambda tx: tracked(
+                tx,
+                tx.open_copies(server.uuid, after, BATCH, inactive=inactive, undescribed=undescribed),  # noqa: B023
+            )
         ):
-            after = rows[-1].key.uuid
-            try:
-                changes = await self._look(places, server, rows)
-            except KeyServerFault as fault:
-                log.info("copies not settled yet", address=str(server.address), why=fault.reason)
-                break
+            changes, done = await self._look(places, server, rows)
             stored = await self._tools.store.write(lambda tx: self._store(tx, holding, places, server, changes))  # noqa: B023
             changed += len(stored)
-            if not stored:
-                break  # nothing is to be found out there now: the next round is early enough for the rest
+            after = done or after
+            if not stored or done != rows[-1].key.uuid:
+                self._broke_off[server.uuid] = after
+                break
         return changed
 
-    async def _look(self, places: KeyPlaces, server: KeyServer, rows: Sequence[Tracked]) -> list[Change]:
-        changes = []
-        for host, some in by_host(rows).items():
-            async with visit(self._tools, places, server, host) as at:
-                for row in some:
-                    await self._tools.turn()
-                    changes.append(await self._settled(at, row))
-        return changes
+    async def _look(self, places: KeyPlaces, server: KeyServer, rows: Sequence[Tracked]) -> tuple[list[Change], str]:
+        """Look at copies as far as the server answers; also return the last key that it was asked about."""
+        changes: list[Change] = []
+        done = ""
+        try:
+            for host, some in by_host(rows).items():
+                async with visit(self._tools, places, server, host) as at:
+                    for row in some:
+                        await self._tools.turn()
+                        done = row.key.uuid
+                        changes.append(await self._settled(places, at, row))
+        except KeyServerFault as fault:
+            log.info("copies not settled yet", address=str(server.address), why=fault.reason)
+            return changes, done
+        return changes, rows[-1].key.uuid
 
-    async def _settled(self, at: Visit, row: Tracked) -> Change:
-        """Look at a copy, and activate it where its server does that and it was not done."""
+    async def _settled(self, places: KeyPlaces, at: Visit, row: Tracked) -> Change:
+        """Look at a copy; activate and describe it where its server takes that and it was not done."""
         seen = await look(at, row)
         after = looked_at(row.copy, seen.look, row.attempt, self._tools.clock.now(), canary=at.canary)
         after = with_seen(after, seen)
         if seen.look is Look.AGREES and at.profile is not None and at.profile.activates and seen.state in _NOT_YET:
             after = replace(after, object_state=await _activated(at, seen.unique_identifiers, seen.state))
+        if seen.look is Look.AGREES and not row.copy.descriptor and self._describes(places, at.key_server):
+            after = replace(after, descriptor=await self._described(places, at, row))
         return row.copy, after
+
+    # --- descriptors ---
+
+    def _describes(self, places: KeyPlaces, key_server: str) -> bool:
+        """Whether copies on a server get descriptors: only Secret Data can hold one."""
+        until = self._undescribed.get(key_server)
+        return (
+            self._describe is not None
+            and places.profiles[key_server].form is KeyForm.SECRET_DATA
+            and (until is None or until <= self._tools.clock.monotonic())
+        )
+
+    async def _described(self, places: KeyPlaces, at: Visit, row: Tracked) -> str:
+        """Have a descriptor beside a copy; return its identifier. Raises KeyServerFault without an answer."""
+        content = self._describe(row.key, row.attempt, places) if self._describe is not None else None
+        name = str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
+        try:
+            by_name = at.profile is None or at.profile.locate_by_name  # else it asks for all attributes of all objects
+            found = await at.session.locate(name) if by_name else ()  # one may be there whose answer never came
+            if not found and content is not None:
+                found = await at.session.register(
+                    name, Secret(content), KeyForm.SECRET_DATA, application_information=None
+                )
+        except KeyServerFault as fault:
+            if not fault.fault.answered:
+                raise
+            log.warning("a copy is not described", key_server=at.key_server, why=fault.reason)
+            self._undescribed[at.key_server] = self._tools.clock.monotonic() + UNDESCRIBED_S
+            return ""
+        return found[0] if found else ""
 
     def _store(
         self, tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, changes: Sequence[Change]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from keystead.core.keys.model import (
     HOLD_NAMES,
@@ -130,15 +130,16 @@ _ABORTED_COPIES = (
 )
 _UNSETTLED = _copies.presence.in_([Presence.SENT.value, Presence.UNKNOWN.value])
 _INACTIVE = (_copies.presence == Presence.PRESENT.value) & _copies.object_state.in_(["", "Pre-Active"])
+_UNDESCRIBED = (_copies.presence == Presence.PRESENT.value) & (_copies.descriptor == "")
 _OPEN_COPIES = {
-    inactive: (
+    (inactive, undescribed): (
         select(tables.key_copies)
         .join(tables.key_attempts, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
         .join(tables.keys, _keys.uuid == _copies.key)
         .where(
             _copies.key_server == bindparam("s"),
             _copies.key > bindparam("after"),
-            (_UNSETTLED | _INACTIVE) if inactive else _UNSETTLED,
+            or_(_UNSETTLED, *[_INACTIVE] * inactive, *[_UNDESCRIBED] * undescribed),
             _attempts.state == AttemptState.COMMITTED.value,
             _keys.state.in_([KeyState.COMMITTED.value, KeyState.RETIRED.value]),
         )
@@ -146,6 +147,7 @@ _OPEN_COPIES = {
         .limit(bindparam("limit"))
     )
     for inactive in (False, True)
+    for undescribed in (False, True)
 }
 _NEXT_ON = (
     select(_copies.key)
@@ -165,6 +167,28 @@ _CHANGE_COPY = (
     .where(*(_copies[column] == bindparam(name) for column, name in _WHERE.items()))
     .values({column.name: bindparam(column.name) for column in _copies if column.name not in _WHERE})
 )
+
+_WRITTEN_TO = (
+    KEY.everything.where(
+        _keys.uuid.in_(
+            select(_attempts.key)
+            .join(tables.key_copies, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
+            .where(_attempts.state == AttemptState.PENDING.value, _copies.key_server == bindparam("s"))
+        )
+    )
+    .order_by(None)
+    .order_by(_keys.uuid)
+)
+_OPEN_ON = (_copies.key_server == bindparam("s"), _copies.presence != Presence.DESTROYED.value)
+_OF_A_RECEIPT = ("unique_identifier", "action", "time", "incarnation", "node")
+_ABANDONED = insert(tables.key_receipts).from_select(
+    ["key", "attempt", "key_server", "host", *_OF_A_RECEIPT],
+    select(
+        *(_copies.key, _copies.attempt, _copies.key_server, _copies.host),
+        *(bindparam(f"the_{name}", type_=_receipts[name].type).label(name) for name in _OF_A_RECEIPT),
+    ).where(*_OPEN_ON),
+)
+_END_COPIES = update(tables.key_copies).where(*_OPEN_ON).values(presence=Presence.DESTROYED.value)
 
 _RECEIPTS = (
     select(tables.key_receipts)
@@ -260,8 +284,11 @@ class KeyRows(Statements):
         bound = {"k": key_manager, "i": incarnation, "after": after, "limit": limit}
         return self.all(_ABORTED_COPIES, bound, copy_of)
 
-    def open_copies(self, key_server: str, after: str, limit: int, *, inactive: bool) -> tuple[Copy, ...]:
-        return self.all(_OPEN_COPIES[inactive], {"s": key_server, "after": after, "limit": limit}, copy_of)
+    def open_copies(
+        self, key_server: str, after: str, limit: int, *, inactive: bool, undescribed: bool
+    ) -> tuple[Copy, ...]:
+        bound = {"s": key_server, "after": after, "limit": limit}
+        return self.all(_OPEN_COPIES[inactive, undescribed], bound, copy_of)
 
     def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
         return self.all(_COPIES, {"keys": list(keys)}, copy_of)
@@ -275,6 +302,14 @@ class KeyRows(Statements):
             self.change(insert(tables.key_copies), rows)
         elif rows:
             self.change(_CHANGE_COPY, [{_WHERE.get(name, name): value for name, value in row.items()} for row in rows])
+
+    def keys_written_to(self, key_server: str) -> tuple[Key, ...]:
+        return self.values_of(KEY, _WRITTEN_TO, {"s": key_server})
+
+    def abandon_copies(self, receipt: Receipt) -> None:
+        each = {f"the_{name}": getattr(receipt, name) for name in _OF_A_RECEIPT}
+        self.change(_ABANDONED, each | {"s": receipt.key_server})
+        self.change(_END_COPIES, {"s": receipt.key_server})
 
     def add_receipts(self, receipts: Sequence[Receipt]) -> None:
         rows = [columns_of(tables.key_receipts, receipt) for receipt in receipts]
