@@ -18,7 +18,9 @@ from tests.service.test_rebuilding import keeping, new_store
 
 if TYPE_CHECKING:
     from keystead.store import SqlStore
+    from tests.peers.groups import Group, Server
     from tests.service.keyworlds import KeyWorld
+    from tests.service.test_rebuilding import Lost
 
 __all__ = ["new_store"]
 
@@ -68,6 +70,51 @@ async def test_the_way_back(
     assert found.exit_code == 1
     for text in ("was not read", "1 keys not taken: too few", "2 objects are unclaimed"):
         assert text in found.output
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_way_back_from_real_key_servers(
+    key_world: KeyWorld,
+    new_store: SqlStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pykmip_group: Group,
+) -> None:
+    """PyKMIP's, one of them dead, another one without a key: all is found that two of them agree on."""
+    monkeypatch.setattr(passphrases, "MEMORY_KIB", 64)
+    servers = pykmip_group.primaries[:3]
+    lost = await keeping(key_world, new_store, [server.proxied for server in servers])
+    home, bundle, data = key_world.home, str(tmp_path / "bundle"), str(tmp_path / "restored")
+    saved = await keystead("backup", "--bundle", "--data", str(home.data), bundle, KEYSTEAD_DATABASE=home.database)
+    assert saved.exit_code == 0, saved.output
+    keys = [await lost.node.create(lost.manager, f"key {number}") for number in range(20)]
+    second = await uuid_of(lost, servers[1])
+    (id_,) = (each.unique_identifiers[0] for each in await key_world.copies(keys[0].uuid) if each.key_server == second)
+    servers[1].forget(id_)
+    servers[2].kill()
+
+    restored = await keystead("restore", "--data", data, bundle)
+    assert restored.exit_code == 0, restored.output
+    found = await keystead("key-manager", "rebuild", "--data", data)
+    assert found.exit_code == 1
+    for text in ("19 keys taken", f"key server {servers[2].proxied} was not read", "1 keys not taken: too few"):
+        assert text in found.output
+    servers[2].restart()
+    found = await keystead("key-manager", "rebuild", "--data", data)
+    assert (found.exit_code, "1 keys taken" in found.output) == (0, True), found.output
+    store = open_store(Settings(data=tmp_path / "restored").database_url)
+    try:
+        again = await store.read(lambda tx: tx.keys([key.uuid for key in keys]))
+        unclaimed = await store.read(lambda tx: tx.unclaimed(lost.manager))
+    finally:
+        await store.close()
+    assert {(key.uuid, key.name, key.digest) for key in again} == {(key.uuid, key.name, key.digest) for key in keys}
+    assert unclaimed == ()
+
+
+async def uuid_of(lost: Lost, server: Server) -> str:
+    """The uuid of a key server's row."""
+    return next(row.uuid for row in await lost.world.servers(lost.manager) if str(row.address) == server.proxied)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -25,7 +25,7 @@ from keystead.store.upgrade import upgrade
 from tests.service.keyworlds import KeyNode, KeyWorld, asked, places_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from keystead.core.keys.model import Copy, Key
@@ -44,7 +44,6 @@ class Lost:
     world: KeyWorld
     node: KeyNode
     manager: str
-    servers: list[KmipServer]
     store: SqlStore
 
     async def rebuild(self) -> Rebuilt:
@@ -77,7 +76,12 @@ async def new_store(tmp_path: Path) -> AsyncIterator[SqlStore]:
 
 
 async def keeping(
-    world: KeyWorld, store: SqlStore, servers: list[KmipServer], *, svm: Svm | None = None, of_cluster: bool = False
+    world: KeyWorld,
+    store: SqlStore,
+    servers: Sequence[KmipServer | str],
+    *,
+    svm: Svm | None = None,
+    of_cluster: bool = False,
 ) -> Lost:
     """A key manager whose servers were learned, and a node that describes the keys that it creates."""
     manager = await world.key_manager(*servers, know=False, svm=svm, of_cluster=of_cluster)
@@ -86,7 +90,7 @@ async def keeping(
     learner = KeyLearner(node.store, node.objects, node.reacher, world.home.keyring, world.clock)
     await learner.ensure(manager)
     await learner.close()
-    return Lost(world, node, manager, servers, store)
+    return Lost(world, node, manager, store)
 
 
 def plain(key: Key) -> Key:
@@ -261,7 +265,7 @@ async def test_nothing_was_ever_learned(key_world: KeyWorld, new_store: SqlStore
     """Then there is no digest key, and no key either."""
     servers = await key_world.start(1)
     manager = await key_world.key_manager(*servers, know=False)
-    lost = Lost(key_world, await key_world.node(), manager, servers, new_store)
+    lost = Lost(key_world, await key_world.node(), manager, new_store)
     await lost.lose()
     rebuilt = await lost.rebuild()
     assert (rebuilt.taken, rebuilt.complete) == (0, True)

@@ -195,7 +195,8 @@ class Rebuilder:
             Unclaimed(key_manager.uuid, each.key_server, each.unique_identifier, str(each.name), now)
             for each in made.unclaimed
         ]
-        await self._store.write(lambda tx: tx.put_unclaimed(rows))
+        looked_at = {(each.key_server, each.unique_identifier) for each in objects}
+        await self._store.write(lambda tx: _list_unclaimed(tx, key_manager, rows, looked_at))
 
     def _add(
         self,
@@ -238,9 +239,6 @@ class Rebuilder:
                     ],
                     new=True,
                 )
-                for copy in copies:
-                    descriptor = descriptors.get((copy.key_server, *copy.descriptor.written_by), "")
-                    tx.delete_unclaimed(copy.key_server, [*copy.unique_identifiers, descriptor])
             added += 1
         if added:
             message = f"rebuilt key manager {key_manager.uuid}: {added} keys"
@@ -318,6 +316,16 @@ def _known(tx: Transaction, places: KeyPlaces) -> Known:
         keys={key.uuid for key in keys},
         names={key.name for key in keys if key.state in held},
     )
+
+
+def _list_unclaimed(
+    tx: Transaction, key_manager: KeyManager, rows: Sequence[Unclaimed], looked_at: set[tuple[str, str]]
+) -> None:
+    """List what is unclaimed, and no more what was looked at and is accounted for by now."""
+    listed = {(each.key_server, each.unique_identifier) for each in tx.unclaimed(key_manager.uuid)}
+    for key_server, id_ in listed & looked_at - {(each.key_server, each.unique_identifier) for each in rows}:
+        tx.delete_unclaimed(key_server, [id_])
+    tx.put_unclaimed(rows)
 
 
 def _only_begun(tx: Transaction, keys: Iterable[Key]) -> set[str]:
