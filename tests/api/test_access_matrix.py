@@ -6,7 +6,7 @@ was. A new path fails here until somebody says what each role may do with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import pytest
 
 from keystead.api.resources import PATHS
 from keystead.core import errors
-from keystead.core.keys.model import Key, KeyState, KeyType, Unclaimed
+from keystead.core.keys.model import Detached, Key, KeyState, KeyType, Unclaimed
 from keystead.core.keys.names import key_id
 from keystead.core.keys.report import KeyReport, ReportKind
 from keystead.core.model import (
@@ -87,6 +87,7 @@ TABLE = {
     "/api/security/key-managers": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/detached-key-servers": KEY_MANAGERS,
+    "/api/security/key-managers/{uuid}/detached-key-servers/{server}": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/key-servers": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/key-servers/{server}": KEY_MANAGERS,
     "/api/security/key-managers/{uuid}/auth-keys": KEY_MANAGERS,
@@ -335,6 +336,7 @@ async def matrix(api: Api, pki: Pki) -> Matrix:
             tx.add_key_manager(_key_manager(each))
             server = _key_server(each)
             tx.add_key_servers([server])
+            tx.add_detached_key_server(Detached(replace(server, uuid=str(uuid4())), datetime.now(UTC)))
             name = "keystead-00000000-k0000000000000000-1"
             tx.put_unclaimed([Unclaimed(each.key_manager, server.uuid, "1", name, datetime.now(UTC))])
             tx.add_key(_key(each, KeyType.VEK))

@@ -63,3 +63,24 @@ async def test_removed_servers_are_listed_in_pieces(api: Api, pki: Pki, pykmip_g
     assert found == addresses[::-1]
     client = await served.vsadmin("vs2")
     assert_error(await client.get(f"{served.path}/detached-key-servers"), errors.ENTRY_NOT_FOUND, "uuid")
+
+
+async def test_a_removed_server_is_given_up(api: Api, pki: Pki, pykmip_group: Group) -> None:
+    """Not while a key in use would be lost; then it is forgotten. One that is no removed server is not found."""
+    served = await serve_keys(api, pki, pykmip_group, primaries=2)
+    await served.create("vol1")
+    first, second = (each.address for each in pykmip_group.primaries[:2])
+    url = f"{served.path}/detached-key-servers"
+    assert_error(await api.admin.delete(f"{url}/{first}"), errors.ENTRY_NOT_FOUND, "server")
+    assert_error(await api.admin.get(f"{url}/{first}"), errors.ENTRY_NOT_FOUND, "server")
+    assert (await api.admin.delete(f"{served.path}/key-servers/{first}")).status == 200
+    assert (await api.admin.get(f"{url}/{first}?fields=*")).body["server"] == first
+    client = await served.vsadmin("vs2")
+    assert_error(await client.delete(f"{url}/{first}"), errors.ENTRY_NOT_FOUND, "uuid")
+    (left,) = await api.store.read(lambda tx: tx.key_servers(served.manager))
+    await api.store.write(lambda tx: tx.delete_key_server(left.uuid))
+    assert_error(await api.admin.delete(f"{url}/{first}"), errors.SOLE_COPY, "server")
+    await api.store.write(lambda tx: tx.add_key_servers([left]))
+    assert (await api.admin.delete(f"{url}/{first}")).status == 200
+    assert (await api.admin.get(url)).body["num_records"] == 0
+    assert_error(await api.admin.delete(f"{url}/{second}"), errors.ENTRY_NOT_FOUND, "server")

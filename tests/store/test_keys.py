@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.core.keys.model import AttemptState, Key, KeyState, KeyType, Presence, Purpose
+from keystead.core.keys.model import AttemptState, Key, KeyState, KeyType, Presence, Purpose, Receipt
 from keystead.core.query_where import Condition, Op, Order
 from keystead.service.ports import Page, StoreError
 from tests.store import samples
@@ -368,6 +368,26 @@ async def test_a_receipt_is_written_once(filled: SqlStore) -> None:
     again = replace(first, time=NOON + timedelta(days=1), node="node-2")
     await filled.write(lambda tx: (tx.add_receipts([again, revoked]), tx.add_receipts([])))
     assert await filled.read(lambda tx: tx.receipts(["key-1", "key-2"])) == (revoked, first)
+
+
+async def test_copies_on_a_server_are_abandoned(filled: SqlStore) -> None:
+    """All that are not destroyed, each with a receipt; those elsewhere stay."""
+    stored = [copy(), copy(host="a secondary"), copy(server="server-2"), copy(attempt=2, presence=Presence.DESTROYED)]
+    await filled.write(lambda tx: put(tx, [key()], [attempt(), attempt(number=2)], stored))
+    receipt_ = Receipt("", 0, "server-1", "", "", "abandoned", NOON, "inc-1", "node-1")
+    await filled.write(lambda tx: tx.abandon_copies(receipt_))
+    found = await filled.read(lambda tx: (tx.copies(["key-1"]), tx.receipts(["key-1"])))
+    ended = [replace(each, presence=Presence.DESTROYED) for each in (stored[0], stored[1], stored[3])]
+    assert set(found[0]) == {*ended, stored[2]}
+    assert set(found[1]) == {replace(receipt_, key="key-1", attempt=1, host=host) for host in ("", "a secondary")}
+
+
+async def test_keys_that_are_written_to_a_server(filled: SqlStore) -> None:
+    """Those with a pending attempt there."""
+    keys = [key("a"), key("b"), key("c")]
+    attempts = [attempt("a"), replace(attempt("b"), state=AttemptState.COMMITTED), attempt("c")]
+    await filled.write(lambda tx: put(tx, keys, attempts, [copy("a"), copy("b"), copy("c", "server-2")]))
+    assert await filled.read(lambda tx: tx.keys_written_to("server-1")) == (keys[0],)
 
 
 async def test_dropped_keys_take_their_rows_along(filled: SqlStore) -> None:

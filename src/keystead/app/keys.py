@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from keystead.keyservers.objects import Objects
 from keystead.monitor.keeper import KEYS_PER_S, Keeper
 from keystead.monitor.schedule import Pace
+from keystead.service.detached import DetachedKeyServers
 from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_cache import KeyCache
 from keystead.service.key_describing import Describer
@@ -75,6 +76,7 @@ class KeyWork:
 
     objects: Objects
     guard: RemovalGuard
+    detached: DetachedKeyServers
     identity: IdentityGuard
     learner: KeyLearner
     keys: Keys
@@ -127,7 +129,7 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     describe = Describer(reacher)
     writer = KeyWriter(store, objects, reacher, learner, audit, clock, node, describe=describe, on_aborted=look_soon)
     keeping = KeyKeeping(tools, writer)
-    parts = Parts(KeySettling(tools), keeping, KeyDestroying(tools), UnclaimedScan(tools), learner)
+    parts = Parts(KeySettling(tools, describe), keeping, KeyDestroying(tools), UnclaimedScan(tools), learner)
     cache = KeyCache(settings.cached_keys)
     fetcher = Fetcher(store, objects, reacher, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
@@ -136,9 +138,11 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     reports = KeyReports(store, world.signer, clock, node)
     rounds = KeyRounds(tools, Leases(store, clock, node), parts, look=world.incarnations.look)
     keeper = Keeper(rounds, world.metrics)
+    guard = RemovalGuard(store, objects, reacher, clock)
     return KeyWork(
         objects=objects,
-        guard=RemovalGuard(store, objects, reacher, clock),
+        guard=guard,
+        detached=DetachedKeyServers(tools, guard, audit),
         identity=IdentityGuard(store, objects, reacher, clock),
         learner=learner,
         keys=Keys(store, reader.held, node),

@@ -131,6 +131,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             jobs=Jobs(store, audit, clock, node),
             key_manager_configs=KeyManagerConfigs(store, audit),
             key_managers=KeyManagers(store, prover, keyring, audit, keys.identity, on_changed=changed),
+            detached_key_servers=keys.detached,
             key_servers=KeyServers(store, prover, keyring, audit, keys.guard, keys.identity, on_changed=changed),
             key_stores=KeyStores(store, prover, audit),
             key_ending=keys.ending,

@@ -61,7 +61,14 @@ def key_manager() -> None:
     """Key managers and keys."""
 
 
-@key_manager.group(cls=LazyGroup, lazy={"survival": f"{_KEEPING}:survival", "replicate": f"{_KEEPING}:replicate"})
+@key_manager.group(
+    cls=LazyGroup,
+    lazy={
+        "survival": f"{_KEEPING}:survival",
+        "replicate": f"{_KEEPING}:replicate",
+        "detached": f"{_KEEPING}:detached",
+    },
+)
 def external() -> None:
     """External key managers and their key servers."""
 

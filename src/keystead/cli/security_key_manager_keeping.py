@@ -1,8 +1,9 @@
-"""What keeps keys, as commands: what would survive, missing copies, found objects, lives of the database."""
+"""What keeps keys, as commands: survival, missing copies, removed servers, found objects, lives of the database."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -65,6 +66,40 @@ def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
     """
     with api(flags) as service, progress("copying keys"):
         run_job(service, f"{key_manager_path(service, vserver, manager)}/replicate", {})
+
+
+@click.group()
+def detached() -> None:
+    """Key servers that were removed while copies of keys are on them."""
+
+
+@detached.command("show")
+@api_command
+@key_manager
+def show_detached(vserver: str | None, manager: str | None, **flags: Any) -> None:
+    """List them. What is to be destroyed there is, when they can be reached.
+
+    Example: keystead security key-manager external detached show --vserver vs0
+    """
+    with api(flags) as service:
+        records = service.records(f"{key_manager_path(service, vserver, manager)}/detached-key-servers", fields="*")
+    print_records(records, ("server", "secondary_key_servers", "removed_time"), flags["output"])
+
+
+@detached.command("give-up")
+@api_command
+@key_manager
+@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="The removed primary key server.")
+@yes
+def give_up(vserver: str | None, manager: str | None, key_server: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
+    """Give up one that never comes back: what is on it is not destroyed, and held to be gone.
+
+    Example: keystead security key-manager external detached give-up --vserver vs0 --key-server ks3
+    """
+    with api(flags) as service:
+        path = f"{key_manager_path(service, vserver, manager)}/detached-key-servers/{quote(key_server, safe='')}"
+        confirm(f"Never destroy what is left of keys on {key_server}", yes=yes)
+        service.call("DELETE", path)
 
 
 @click.group()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keystead.service.certificate_logins import CertificateLogins
     from keystead.service.certificates import Certificates
     from keystead.service.cluster import ClusterInfo
+    from keystead.service.detached import DetachedKeyServers
     from keystead.service.events import Events
     from keystead.service.health import Health
     from keystead.service.incarnations import Incarnations
@@ -47,6 +48,7 @@ class Services:
     certificate_logins: CertificateLogins
     certificates: Certificates
     cluster: ClusterInfo
+    detached_key_servers: DetachedKeyServers
     incarnations: Incarnations
     jobs: Jobs
     key_manager_configs: KeyManagerConfigs

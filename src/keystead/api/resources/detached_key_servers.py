@@ -1,6 +1,6 @@
 """``.../detached-key-servers``: key servers that were removed while copies of keys are on them. Ours, not ONTAP's.
 
-They are only listed: what is on them is cleaned up, and then they are forgotten.
+What is on them is cleaned up, and then they are forgotten. DELETE gives one up that never comes back.
 """
 
 from __future__ import annotations
@@ -8,16 +8,21 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from keystead.api.operations import listing
+from keystead.api.operations import deleting, listing, showing
 from keystead.api.resource import Field, Resource
 from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path, shown
 from keystead.api.values import SERVER, TEXT, TIME, UUID, place_in_list
+from keystead.core import errors
+from keystead.core.errors import OntapError
 from keystead.core.query import Read
 
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
+    from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.keys.model import Detached
+    from keystead.core.query import Wanted
+    from keystead.core.server_address import ServerAddress
     from keystead.service.ports import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/detached-key-servers"
@@ -33,7 +38,8 @@ DETACHED = Resource(
     name="detached_key_server",
     help="A key server that was removed from the key manager while copies of keys are on it. Copies of failed creations"
     " and of keys whose end has come are destroyed there when it can be reached; those of keys in use stay, and count"
-    " for nothing. Once no copy is left it is forgotten.",
+    " for nothing. Once no copy is left it is forgotten. ``DELETE`` gives up a server that never comes back: what"
+    " is on it is not destroyed, the receipt of each copy there says ``abandoned``, and keys end without it.",
     declared=(
         Field(
             name="server",
@@ -73,4 +79,24 @@ async def _page(request: Request, page: Page) -> tuple[Detached, ...]:
     return tuple(following[page.offset : page.offset + page.limit])
 
 
-PATHS: Paths = {COLLECTION: {"GET": listing(DETACHED, _page)}}
+async def _show(request: Request, _: Wanted) -> Detached:
+    address = request.key(DETACHED)
+    found = await request.services.key_servers.detached(request.call, request.path_uuid())
+    shown = next((each for each in sorted(found, key=_place) if each.server.address == address), None)
+    if shown is None:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
+    return shown
+
+
+async def _give_up(request: Request, address: ServerAddress, _: WriteQuery) -> None:
+    service = request.services.detached_key_servers
+    await request.while_connected(service.give_up(request.call, request.path_uuid(), address))
+
+
+PATHS: Paths = {
+    COLLECTION: {"GET": listing(DETACHED, _page)},
+    f"{COLLECTION}/{{server}}": {
+        "GET": showing(DETACHED, _show),
+        "DELETE": deleting(DETACHED, _give_up, codes=(errors.SOLE_COPY,)),
+    },
+}

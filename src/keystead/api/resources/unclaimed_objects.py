@@ -48,7 +48,8 @@ UNCLAIMED = Resource(
     name="unclaimed_object",
     help="An object on a key server under one of our names that no key of this database accounts for: what another life"
     " of it wrote, before a backup was restored or a clone was made. It is never destroyed. ``POST`` adopts one: it"
-    " becomes a key of the given name, whose other copies are then written from it; ``Location`` is that key. 64 bytes"
+    " becomes a key of the given name, whose other copies are then written from it; ``Location`` is that key. When that"
+    " is purged, the object is left, since it may be somebody else's key as well, and is unclaimed again. 64 bytes"
     " are a volume's key, 20 to 32 an authentication key. Either half of a pair stands for the whole.",
     declared=(
         Field(

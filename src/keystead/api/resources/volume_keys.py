@@ -160,7 +160,7 @@ VOLUME_KEYS = Resource(
         _about("copies", "proven", TIME, "When it was last read and compared.", lambda each: shown(each.of.proven)),
         Group(
             name="receipts",
-            help="What was done to its objects when it was destroyed.",
+            help="What was done to its objects when it ended.",
             get=lambda view: view.receipts or None,
             many=True,
         ),
@@ -170,7 +170,8 @@ VOLUME_KEYS = Resource(
             "receipts",
             "action",
             TEXT,
-            "``revoked``, ``destroyed``, or ``absent`` when it was not there any more.",
+            "``revoked``, ``destroyed``, or ``absent`` when it was not there any more; ``left`` when it was"
+            " adopted, and so is never destroyed; ``abandoned`` when its key server was given up.",
             attrgetter("of.action"),
         ),
         _about("receipts", "time", TIME, "When.", lambda each: shown(each.of.time)),
