@@ -167,9 +167,7 @@ def _stakes(tx: Transaction, removal: Removal, period: Period, after: str) -> tu
 
 
 def _without(places: KeyPlaces, server: KeyServer) -> Going:
-    domain = places.domain_of.get(server.uuid)
-    servers = {uuid for uuid, of in places.domain_of.items() if of == domain} | {server.uuid}
-    return Going(servers, {each.uuid: each for each in places.servers if each.uuid not in servers})
+    return Going({server.uuid}, {each.uuid: each for each in places.servers if each.uuid != server.uuid})
 
 
 def _without_secondaries(places: KeyPlaces, server: KeyServer, becomes: KeyServer) -> Going:

@@ -53,7 +53,7 @@ SOLE_COPY = row(
     400,
     "The key server contains keys that are currently in use and not available from any other configured key server in"
     " the SVM.",
-    "A key server was to be removed, and a key has its only proven copy in that server's replication domain.",
+    "A key server was to be removed, and no other has a copy of a key that could be proven just now.",
 )
 VOLUME_KEY_NOT_RESTORED = row(
     65536855,

@@ -1,8 +1,8 @@
 """What keys forbid about the servers that keep them: whether a server can go, and what must be proven before it does.
 
-Pure. A key is safe from a removal when a domain other than the removed server's holds a copy that was read and agreed
-less than :data:`FRESH` ago. Copies on servers that replicate with the removed one do not count: what empties that one
-may empty them, too.
+Pure. A key is safe from a removal when a server that stays holds a copy that was read and agreed less than
+:data:`FRESH` ago. One that replicates with the removed server counts: the domain stays, or else no member of a
+replicated cluster could ever be replaced.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Stake:
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """What goes: all servers of a domain, or some of a server's secondaries (``hosts``); and the servers that stay."""
+    """What goes: a server, or some of its secondaries (``hosts``); and the servers that stay."""
 
     servers: Collection[str]
     stay: Mapping[str, KeyServer]
