@@ -202,10 +202,16 @@ class Long(KeyRounds):
     """Rounds that do not end."""
 
     async def keep(
-        self, holding: Holding, key_manager: str, sweep: Collection[str] = (), *, scan: bool = False
+        self,
+        holding: Holding,
+        key_manager: str,
+        sweep: Collection[str] = (),
+        *,
+        scan: bool = False,
+        changed: bool = False,
     ) -> Tally | None:
         """Look at a million objects."""
-        del holding, key_manager, sweep, scan
+        del holding, key_manager, sweep, scan, changed
         await asyncio.sleep(3600)
         return None
 

@@ -238,6 +238,20 @@ async def test_members_of_one_cluster_that_know_a_name_once(key_world: KeyWorld)
     assert len(servers[0].responder.objects) == 1
 
 
+async def test_members_of_one_cluster_that_nobody_knew_of(key_world: KeyWorld) -> None:
+    """Two that refuse a second object of a name are one domain when it is committed, before their canaries tell."""
+    members, _ = cluster(2, profile=PROFILES["unique names"])
+    servers = await key_world.start(3, members)
+    manager = await key_world.key_manager(*servers[:2], min_copies=2)
+    node = await key_world.node()
+    assert (await node.refused(manager)).kind is errors.TOO_FEW_COPIES
+    manager = await key_world.key_manager(*servers, min_copies=2)
+    key = await node.create(manager)
+    assert (await key_world.presences(key.uuid))[2] is PRESENT
+    full(servers[2])
+    assert (await node.refused(manager, "another")).kind is errors.TOO_FEW_COPIES
+
+
 async def test_members_of_one_cluster_that_take_a_name_twice(key_world: KeyWorld) -> None:
     """Each copy is the object that its own server made, also when an answer was lost and both are found."""
     members, _ = cluster(2)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystead.core.keys.model import Presence
-from keystead.service.key_rounds import LEASE, KeyRounds
+from keystead.service.key_rounds import LEASE, YOUNG, KeyRounds
 from keystead.service.leases import LeaseLost
 from keystead.service.ports import StoreError
 from tests.service.keepers import keeping
 from tests.service.learning import on_sqlite
 
 if TYPE_CHECKING:
+    from keystead.service.key_learning import KeyLearner
     from keystead.service.key_places import KeyPlaces
     from keystead.service.ports import Transaction
     from tests.service.keyworlds import KeyWorld
@@ -59,6 +60,45 @@ async def test_what_fails_holds_up_nothing_else(
         Presence.PRESENT,
     ]
     assert "a secret" not in capsys.readouterr().out
+
+
+class Counting:
+    """A learner that counts what is looked at."""
+
+    def __init__(self, learner: KeyLearner) -> None:
+        self._learner = learner
+        self.looks = 0
+
+    async def ensure(self, key_manager: str) -> KeyPlaces:
+        """Learn."""
+        return await self._learner.ensure(key_manager)
+
+    async def look_for_canaries(self, key_manager: str) -> None:
+        """Look, and count."""
+        self.looks += 1
+        await self._learner.look_for_canaries(key_manager)
+
+
+@on_sqlite
+async def test_canaries_of_young_servers_are_looked_for_in_each_round(key_world: KeyWorld) -> None:
+    """For an hour; then when servers are swept, and when something may have changed."""
+    kept = await keeping(key_world, *await key_world.start(2))
+    counting = Counting(kept.learner)
+    rounds = KeyRounds(kept.tools, kept.leases, replace(kept.rounds._parts, learner=counting))
+    (server, _) = await key_world.servers(kept.manager)
+    async with rounds.holding() as holding:
+        assert holding is not None
+        await rounds.keep(holding, kept.manager)
+        await rounds.keep(holding, kept.manager)
+        assert counting.looks == 2
+    key_world.clock.advance(YOUNG.total_seconds() + 1)
+    async with rounds.holding() as holding:
+        assert holding is not None
+        await rounds.keep(holding, kept.manager)
+        assert counting.looks == 2
+        await rounds.keep(holding, kept.manager, changed=True)
+        await rounds.keep(holding, kept.manager, [server.uuid])
+        assert counting.looks == 4
 
 
 def take_away(tx: Transaction) -> None:

@@ -151,7 +151,7 @@ class Keeper:
             uuid = each.key_manager.uuid
             sweep = [server.uuid for server in each.servers if self._is_due("sweep", server.uuid, now)]
             scan = self._is_due("scan", uuid, now)
-            tally = await self._rounds.keep(holding, uuid, sweep, scan=scan)
+            tally = await self._rounds.keep(holding, uuid, sweep, scan=scan, changed=now is None)
             if tally is not None:
                 await self._count(holding, each, tally)
         if now is not None:

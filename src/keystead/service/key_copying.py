@@ -72,6 +72,7 @@ def limit_s(server: KeyServer, most_s: float) -> float:
 class Copying:
     """Writes the copies of one attempt. ``copies`` and ``reasons`` (by server) say at any time how far it has come.
 
+    ``had`` are servers that had the object before they took it: they replicate with another that was sent it.
     ``announce`` stores the row of a copy that a secondary is about to get, and says whether the attempt still stands.
     """
 
@@ -80,6 +81,7 @@ class Copying:
     ) -> None:
         self.writing = writing
         self.reasons: dict[str, str] = {}
+        self.had: set[str] = set()
         self._objects = objects
         self._clock = clock
         self._announce = announce
@@ -181,8 +183,9 @@ class Copying:
                 name, writing.material, target.profile.form, application_information=information
             )
         except KeyServerFault as fault:
-            # Exists: a server that replicates with this one has it already, and it came to this one as well.
-            if fault.fault not in {Fault.UNANSWERED, Fault.EXISTS}:
+            if fault.fault is Fault.EXISTS:
+                self.had.add(reach.key_server)
+            elif fault.fault is not Fault.UNANSWERED:
                 self._note(reach, presence=Presence.MISSING)
             raise
         self._note(reach, presence=Presence.UNKNOWN, unique_identifiers=ids, written=self._clock.now())

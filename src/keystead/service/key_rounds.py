@@ -7,6 +7,7 @@ When rounds are made is the monitor's business.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -38,6 +39,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 LEASE: Final = "keeper"
+
+YOUNG: Final = timedelta(hours=1)
+"""For so long canaries of a server that was learned are looked for in each round: replication takes its time."""
 
 
 class Learner(Protocol):
@@ -99,15 +103,22 @@ class KeyRounds:
         await _minded("attempts", "", self._ending(partial(self._parts.settling.abort_expired, holding)))
 
     async def keep(
-        self, holding: Holding, key_manager: str, sweep: Collection[str] = (), *, scan: bool = False
+        self,
+        holding: Holding,
+        key_manager: str,
+        sweep: Collection[str] = (),
+        *,
+        scan: bool = False,
+        changed: bool = False,
     ) -> Tally | None:
         """Make a round of one key manager; ``sweep`` are servers (uuids) whose copies are all looked at.
 
-        Returns how its keys stand, None when that could not be found out.
+        ``changed``: something about its servers or keys may be other than it was. Returns how its keys stand, None when
+        that could not be found out.
         """
         parts = self._parts
-        await _minded("learning", key_manager, parts.learner.ensure(key_manager))
-        if sweep:
+        places = await _minded("learning", key_manager, parts.learner.ensure(key_manager))
+        if sweep or changed or (places is not None and self._is_young(places)):
             await _minded("canaries", key_manager, parts.learner.look_for_canaries(key_manager))
         await _minded("settling", key_manager, parts.settling.settle(holding, key_manager))
         for key_server in sweep:
@@ -118,6 +129,11 @@ class KeyRounds:
         holding.check_time()
         filled = await _minded("copying", key_manager, parts.keeping.fill(key_manager))
         return None if filled is None else filled.tally
+
+    def _is_young(self, places: KeyPlaces) -> bool:
+        """Whether a server has just been learned: what it replicates with may not have shown yet."""
+        now = self._tools.clock.now()
+        return any(now - YOUNG < profile.learned <= now for profile in places.profiles.values())
 
     async def _ending(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do what ends something, in the incarnation that the database is in now."""

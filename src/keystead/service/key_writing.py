@@ -20,7 +20,7 @@ from keystead.core.keys.creating import LENGTH, CreateState, NewKey, halves_diff
 from keystead.core.keys.digests import agrees, digest
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
-from keystead.core.keys.writing import is_open, lacking, proven_domains
+from keystead.core.keys.writing import as_seen, is_open, lacking, proven_domains
 from keystead.core.query_where import Condition, Op
 from keystead.core.secret import Secret
 from keystead.service import key_attempts
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from keystead.service.attempt_work import Describe
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
-    from keystead.service.key_copying import Writing
+    from keystead.service.key_copying import Copying, Writing
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects
     from keystead.service.ports import Clock, Store, Transaction
@@ -162,11 +162,12 @@ class KeyWriter:
         places, copying = writing.places, self._work.copying(writing)
 
         def enough() -> bool:
-            proven = proven_domains(copying.copies, places.servers, places.servers, places.domain_of)
+            seen = as_seen(places.domain_of, copying.copies, copying.had)
+            proven = proven_domains(copying.copies, places.servers, places.servers, seen)
             return not lacking(proven, places.key_manager.min_copies, places.domain_of)
 
         await copying.write(request.until, self._grace_s, enough, self._work.stopping)
-        ending, key = await self._store.write(lambda tx: self._end(tx, request.call, writing, copying.copies))
+        ending, key = await self._store.write(lambda tx: self._end(tx, request.call, writing, copying))
         if ending is Ending.COMMITTED:
             await self._work.finish(writing, copying)
             return key
@@ -189,10 +190,12 @@ class KeyWriter:
         tx.add_key(key)
         return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, places, targets)
 
-    def _end(self, tx: Transaction, call: Call, writing: Writing, copies: Sequence[Copy]) -> tuple[Ending, Key]:
+    def _end(self, tx: Transaction, call: Call, writing: Writing, copying: Copying) -> tuple[Ending, Key]:
         """Commit if enough domains hold copies that count now, else abort: by compare-and-set, under the lock."""
         manager, places, _ = key_attempts.standing(tx, writing.key)
-        proven = proven_domains(copies, writing.places.servers, places.servers, places.domain_of)
+        copies = copying.copies
+        seen = as_seen(places.domain_of, copies, copying.had)
+        proven = proven_domains(copies, writing.places.servers, places.servers, seen)
         enough = not lacking(proven, manager.min_copies, places.domain_of)
         committed = enough and key_attempts.unchanged(writing.places, places)
         key = replace(writing.key, state=KeyState.ABORTED)

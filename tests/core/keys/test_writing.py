@@ -15,6 +15,7 @@ from keystead.core.keys.writing import (
     GONE,
     SETTLED,
     UNSETTLED,
+    as_seen,
     brought_up_to_date,
     fits,
     is_open,
@@ -119,6 +120,28 @@ def test_copies_in_one_domain_are_one() -> None:
     assert proven_domains([copy(one), copy(two)], servers, servers, of) == {A.uuid}
     assert lacking({A.uuid}, 0, of) == 1
     assert lacking({A.uuid, C.uuid}, 0, of) == 0
+
+
+@pytest.mark.parametrize(
+    ("ids", "had", "joined"),
+    [
+        ({"A": "1", "B": "1", "C": "1"}, "", []),
+        ({"A": "1", "B": "1", "C": "2"}, "B", ["AB"]),
+        ({"A": "1", "B": "2", "C": "3"}, "B", ["ABC"]),
+        ({"A": "", "B": "2", "C": "3"}, "B", ["ABC"]),
+        ({"A": "1", "B": "1", "C": "1"}, "BC", ["ABC"]),
+        ({"B": "1"}, "B", []),
+        ({"A": "1", "B": "1"}, "X", []),
+    ],
+)
+def test_servers_that_had_an_object_already_share_a_domain(ids: dict[str, str], had: str, joined: list[str]) -> None:
+    """With those that name it alike; else with all that were sent it. Equal identifiers alone say nothing."""
+    servers = {"A": A, "B": B, "C": C, "X": D}
+    copies = [replace(copy(servers[name]), unique_identifiers=(uid,) if uid else ()) for name, uid in ids.items()]
+    seen = as_seen(domains([A, B, C], {}), copies, [servers[name].uuid for name in had])
+    together = [{servers[name].uuid for name in names} for names in joined]
+    for one, other in combinations((A.uuid, B.uuid, C.uuid), 2):
+        assert (seen[one] == seen[other]) is any({one, other} <= each for each in together)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,22 @@ def proven_domains(
     return covered((copy for copy in copies if still_counts(copy, before, after)), domain_of)
 
 
+def as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], had: Iterable[str]) -> dict[str, str]:
+    """The domains by what an attempt has seen: a server that ``had`` its object before it was sent there shares one.
+
+    With whom is told by equal Unique Identifiers; where they tell nothing, it may be any server that was sent it.
+    """
+    seen = dict(domain_of)
+    for server in had:
+        ids = {copy.unique_identifiers for copy in copies if copy.key_server == server}
+        others = [copy for copy in copies if copy.key_server != server and copy.presence not in GONE]
+        same = [copy for copy in others if copy.unique_identifiers and copy.unique_identifiers in ids]
+        joined = {seen[copy.key_server] for copy in same or others if copy.key_server in seen}
+        if server in seen:
+            seen = {uuid: seen[server] if of in joined else of for uuid, of in seen.items()}
+    return seen
+
+
 def lacking(proven: set[str], min_copies: int, domain_of: Mapping[str, str]) -> int:
     """How many domains more must hold a proven copy before a key is acknowledged; 0 when there are enough."""
     return max(wanted_copies(min_copies, len(set(domain_of.values()))) - len(proven), 0)
