@@ -84,7 +84,7 @@ class Running:
         return self.random.choice(self.processes or self.system.processes)
 
     async def _fail(self) -> None:
-        for place in self.random.sample(self.system.places, self.random.choice((0, 1, 1, 2))):
+        for place in self.random.sample(self.system.places, self.random.choice((0, 1, 1, 2, 3))):
             kind = some_kind(place, self.random, slow=self.schedule.slow)
             self.told.append(f"{place.address} {kind}")
             await place.fail(kind)

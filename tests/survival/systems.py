@@ -465,15 +465,19 @@ class System:
         It covers all but one of those that a key was acknowledged with, until a server is removed: then only that a
         copy is left. A domain in which something went bad is one of the lost.
         """
-        domain_of = (await self.catalogue()).places.domain_of
-        addresses = {str(server.address): server.uuid for server in await self._servers()}
         if any(each.kind is Kind.REMOVE_SERVER and each.may_have_happened for each in self.history.operations):
             return
-        domains = [domain_of[addresses[place.address]] for place in self.places]
+        found = await self.catalogue()
+        domain_of = found.places.domain_of
+        of_address = {str(server.address): domain_of[server.uuid] for server in found.places.servers}
+        domains = [of_address[place.address] for place in self.places]
         bad = {domain for domain, place in zip(domains, self.places, strict=True) if place.spoiled}
-        well = sorted(set(domains) - bad)
         wanted = self.min_copies or len(set(domains)) // 2 + 1  # as it is promised, whatever is made of it
-        lost = bad | set(random.sample(well, max(wanted - 1 - len(bad), 0)))
+        well = sorted(set(domains) - bad)
+        random.shuffle(well)
+        hurting = self._fewest(found)
+        well.sort(key=lambda domain: domain not in hurting)
+        lost = bad | set(well[: max(wanted - 1 - len(bad), 0)])
         for domain, place in zip(domains, self.places, strict=True):
             if domain in lost:
                 await place.fail("killed")
@@ -482,8 +486,14 @@ class System:
             await self.read(process, key, guaranteed=True)
         await self.end(process)
 
-    async def _servers(self) -> tuple[KeyServer, ...]:
-        return await self.home.store.read(lambda tx: tx.key_servers(self.manager))
+    def _fewest(self, found: Catalogue) -> set[str]:
+        """The domains of the acknowledged key that has proven copies in the fewest: where a loss hurts most."""
+        domains: dict[str, set[str]] = {key.uuid: set() for key in self.known.values()}
+        for copy in lasting(found.copies, found.attempts.values()):
+            live = copy.key in domains and found.keys[copy.key].state is KeyState.COMMITTED
+            if live and copy.presence is Presence.PRESENT and copy.key_server in found.places.domain_of:
+                domains[copy.key].add(found.places.domain_of[copy.key_server])
+        return min((each for each in domains.values() if each), key=len, default=set())
 
     async def _until_quiet(self, process: Process) -> None:
         before: tuple[object, ...] = ()
