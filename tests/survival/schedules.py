@@ -207,15 +207,22 @@ async def _server_goes(running: Running) -> Callable[[], Awaitable[None]]:
 
 
 async def _cloned(running: Running) -> Callable[[], Awaitable[None]]:
-    """Somebody starts a second system on a copy of the database, and it keeps keys on the same servers for a while."""
-    system = running.system
+    """Somebody starts a second system on a copy of the database, and it keeps keys on the same servers for a while.
+
+    A key that it knows as retired is recovered here; what was being created is not finished there.
+    """
+    system, process, key = running.system, running._process(), running._key()
     if system.is_postgresql:
         return _nothing
+    if key is not None:
+        await system.retire(process, key)
     cloning = asyncio.create_task(system.clone())
 
     async def after() -> None:
         clone = await cloning
-        system.clock.advance(EXPIRES.total_seconds() + 1)
+        if key is not None:
+            await system.recover(process, key)
+        await system.pass_window()
         await system.keep(clone)
         await clone.close()
 

@@ -207,14 +207,24 @@ class KeyManagerMachine(RuleBasedStateMachine):
         self.clock.advance(EXPIRES.total_seconds() + 1)  # the lease of one that was killed is over as well
         await self.system.start(process.seat)
 
-    @rule()
-    def clone(self) -> None:
-        """A second system on a copy of the database keeps the same keys for a while."""
-        self.run(self._clone())
+    @rule(name=names)
+    def clone(self, name: str) -> None:
+        """A second system on a copy of the database, where a key is still retired, ends nothing that is in use here."""
+        retired = {other for other in self.model.retired if other != name}
+        self.run(self._clone(self.model.keys[name][0] if name in self.model.keys else None))
+        self.model.retired.discard(name)
+        assert self.run(self.system.keep(self.process))
+        for other in retired:
+            del self.model.keys[other]
+        self.model.retired -= retired
 
-    async def _clone(self) -> None:
+    async def _clone(self, key: Key | None) -> None:
+        if key is not None:
+            await self.system.retire(self.process, key)
         clone = await self.system.clone()
-        self.clock.advance(EXPIRES.total_seconds() + 1)
+        if key is not None:
+            await self.system.recover(self.process, key)
+        await self.system.pass_window()
         await self.system.keep(clone)
         await clone.close()
 
