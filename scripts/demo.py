@@ -213,7 +213,7 @@ def key_servers(folder: Path, pki: Pki) -> Iterator[Servers]:
 def keystead(folder: Path) -> Iterator[Login]:
     """Run ``keystead init`` and ``serve``; yield where it is and the login of ``admin``."""
     data, log = folder / "data", folder / "serve.log"
-    password = secrets.token_urlsafe(12)
+    password = secrets.token_hex(12)  # letters and digits: accounts made through the API need both
     password_file = folder / "admin-password"
     password_file.touch(mode=0o600)
     password_file.write_text(password)
