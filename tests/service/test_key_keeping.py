@@ -432,6 +432,18 @@ async def test_a_key_that_a_server_does_not_take_holds_up_others_for_one_walk(ke
 
 
 @on_sqlite
+async def test_a_writer_that_takes_no_work_is_no_server_s_fault(key_world: KeyWorld) -> None:
+    """It stops, or has too much to do: no server pauses for that."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, servers[0])
+    await created(kept, 2)
+    await add_server(kept, servers[1], 2)
+    await kept.node.writer.close()
+    filled = await kept.fill()
+    assert (filled.copied, filled.failed, filled.down) == (0, 2, set())
+
+
+@on_sqlite
 async def test_another_server_of_the_domain_stands_in(key_world: KeyWorld) -> None:
     """For one that takes no copy, and for one that is down."""
     servers = await key_world.start(3)
