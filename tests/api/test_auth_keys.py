@@ -78,6 +78,15 @@ async def test_an_authentication_key(api: Api, url: str, pykmip_group: Group) ->
     assert_error(missing, errors.ENTRY_NOT_FOUND, "key_id")
 
 
+async def test_a_volumes_key_is_not_deleted_as_an_authentication_key(api: Api, url: str) -> None:
+    """65536860; it stays."""
+    volume_keys = url.replace("auth-keys", "volume-keys")
+    made = await api.admin.post(f"{volume_keys}?return_records=true", {"name": "vol1"})
+    (record,) = made.body["records"]
+    assert_error(await api.admin.delete(f"{url}/{record['key_id']}"), errors.NOT_AN_AUTH_KEY, "key_id")
+    assert (await api.admin.get(f"{volume_keys}/{record['key_id']}")).body["state"] == "committed"
+
+
 async def test_what_an_authentication_key_must_be(api: Api, url: str) -> None:
     """ONTAP's codes; no answer repeats a passphrase."""
     for body, kind, target in (

@@ -67,7 +67,7 @@ def test_a_server_that_goes_and_comes_back(installation: Installation, pki: Pki,
             until(lambda: states(call, path, server.address) == ["not_responding"], KNOWN_WITHIN_S)
             server.start(pki.server, pki.client_ca)
             until(lambda: states(call, path, server.address) == ["available"], KNOWN_WITHIN_S)
-            records = call.get("/support/ems/events?message.name=km.*&fields=message.severity")["records"]
+            records = call.get("/support/ems/events?message.name=km.keyserver.*&fields=message.severity")["records"]
             assert [(each["message"]["severity"], each["index"] > 0) for each in records] == [
                 ("alert", True),
                 ("notice", True),
