@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,13 +23,15 @@ from keystead.service.key_ports import Fault, KeyServerFault
 from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Iterator
 
     from keystead.core.keys.model import Attempt, Key, ServerProfile
     from keystead.core.model import KeyServer
     from keystead.service.key_places import KeyPlaces
     from keystead.service.key_ports import KeyObjects, ObjectSession, Reach
     from keystead.service.ports import Clock
+
+    _Step = Callable[[ObjectSession, Reach], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
@@ -110,12 +113,17 @@ class Copying:
                 self.reasons.setdefault(target.server.uuid, NO_ANSWER)
 
     async def finish(self, until: float, stopping: asyncio.Event) -> None:
-        """Activate every proven copy and write its descriptor, as far as it goes until then. Never raises."""
-        places = {
-            (target.server.uuid, reach.host): target for target in self.writing.targets for reach in target.reaches
+        """Activate every proven copy and write its descriptor, all at once and as far as it goes until then.
+
+        Never raises; one that fails holds up no other.
+        """
+        tasks = {
+            asyncio.create_task(self._finish(target, reach, step))
+            for target in self.writing.targets
+            for reach in target.reaches
+            if self._is_present(reach)
+            for step in self._steps(target)
         }
-        present = [copy for copy in self.copies if copy.presence is Presence.PRESENT]
-        tasks = {asyncio.create_task(self._finish(places[copy.key_server, copy.host], copy.host)) for copy in present}
         await _until(tasks, until, 0.0, lambda: False, stopping)
 
     # --- one server ---
@@ -223,36 +231,34 @@ class Copying:
             self.reasons[reach.key_server] = DIFFERENT
             log.error("key server returned other material", key_server=reach.key_server, host=reach.host)
 
-    async def _finish(self, target: Target, host: str) -> None:
-        reach = next(reach for reach in target.reaches if reach.host == host)
+    def _is_present(self, reach: Reach) -> bool:
+        copy = self._copies.get((reach.key_server, reach.host))
+        return copy is not None and copy.presence is Presence.PRESENT
+
+    def _steps(self, target: Target) -> Iterator[_Step]:
+        """What is left to be done with a copy. Only Secret Data can hold a descriptor."""
+        if target.profile.activates:
+            yield self._activate
+        if self.writing.descriptor is not None and target.profile.form is KeyForm.SECRET_DATA:
+            yield partial(self._describe, Secret(self.writing.descriptor))
+
+    async def _finish(self, target: Target, reach: Reach, step: _Step) -> None:
+        """Take one step, on a connection of its own; what fails is left to the keeper."""
         try:
             async with self._objects.session(reach, timeout_s=target.limit_s) as session:
-                if target.profile.activates:
-                    await self._activate(session, reach)
-                await self._describe(session, target, reach)
+                await step(session, reach)
         except KeyServerFault as fault:
-            log.warning("copy not finished yet", key_server=reach.key_server, host=host, why=fault.reason)
+            log.warning("copy not finished yet", key_server=reach.key_server, host=reach.host, why=fault.reason)
 
     async def _activate(self, session: ObjectSession, reach: Reach) -> None:
-        """Activate a copy; what the server refuses is left to the keeper."""
-        try:
-            for id_ in self._copies[reach.key_server, reach.host].unique_identifiers:
-                await session.activate(id_)
-        except KeyServerFault as fault:
-            if not fault.fault.answered:
-                raise
-            log.warning("copy not activated yet", key_server=reach.key_server, host=reach.host, why=fault.reason)
-        else:
-            self._note(reach, object_state=_ACTIVE)
+        for id_ in self._copies[reach.key_server, reach.host].unique_identifiers:
+            await session.activate(id_)
+        self._note(reach, object_state=_ACTIVE)
 
-    async def _describe(self, session: ObjectSession, target: Target, reach: Reach) -> None:
-        """Write the descriptor beside a copy. Only Secret Data can hold it."""
-        if self.writing.descriptor is None or target.profile.form is not KeyForm.SECRET_DATA:
-            return
+    async def _describe(self, descriptor: Secret, session: ObjectSession, reach: Reach) -> None:
+        """Write the descriptor beside a copy."""
         name = str(names.object_name(self.writing.attempt, names.ObjectKind.DESCRIPTOR))
-        (id_,) = await session.register(
-            name, Secret(self.writing.descriptor), KeyForm.SECRET_DATA, application_information=None
-        )
+        (id_,) = await session.register(name, descriptor, KeyForm.SECRET_DATA, application_information=None)
         self._note(reach, descriptor=id_)
 
     def _note(self, reach: Reach, **values: object) -> None:

@@ -49,6 +49,11 @@ class KeyPlaces:
         """The replication domain of each server, by uuid."""
         return domains(self.servers, self.profiles)
 
+    @property
+    def learned(self) -> bool:
+        """Whether all is known that keys are written with."""
+        return self.sealed_digest_key is not None and all(server.uuid in self.profiles for server in self.servers)
+
     def server(self, uuid: str) -> KeyServer | None:
         """The server with this uuid, None for one that is not configured."""
         return next((server for server in self.servers if server.uuid == uuid), None)

@@ -111,9 +111,10 @@ class KeyWriter:
         """
         until = asyncio.get_running_loop().time() + COPYING_S
         uuid = str(uuid4())
-        planned = await self._store.read(lambda tx: self._plan(tx, call, key_manager, new, uuid)[0])
+        planned, places = await self._store.glance(lambda tx: self._plan(tx, call, key_manager, new, uuid))
         with concerning(planned.svm):
-            await self._learner.ensure(key_manager)
+            if not places.learned:
+                await self._learner.ensure(key_manager)
             material = new.material or made_material(new.key_type)
             return await self._work.run(self._create(_Request(call, key_manager, new, uuid, material, until)))
 
