@@ -5,7 +5,9 @@ Nothing here holds a byte that must not be shown to accounts of the cluster; tho
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 STAGES = ("egress", "resolve", "connect", "tls", "kmip", "credential")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TlsIdentity:
     """What we show to key servers and whom we believe: PEM texts, the leaf's issuer first among intermediates."""
 
@@ -27,6 +29,18 @@ class TlsIdentity:
     private_key: Secret
     intermediates: tuple[str, ...]
     server_cas: tuple[str, ...]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """What tells identities apart in memory."""
+        digest = hashlib.sha256()
+        parts = [self.certificate.encode(), self.private_key.reveal()]
+        groups = (parts, [part.encode() for part in self.intermediates], [ca.encode() for ca in self.server_cas])
+        for group in groups:
+            digest.update(len(group).to_bytes(4))
+            for part in group:
+                digest.update(len(part).to_bytes(8) + part)
+        return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)

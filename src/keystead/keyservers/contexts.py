@@ -8,7 +8,6 @@ in a file in clear. This module decides nothing about a peer: it only finds faul
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import ssl
@@ -67,7 +66,7 @@ class Contexts:
             KeyMismatchError: the private key is not the certificate's.
             ssl.SSLError, ValueError: OpenSSL cannot read the certificate, the key or a CA certificate.
         """
-        digest = digest_of(identity)
+        digest = identity.digest
         context = self._held.get(digest) or build(identity)
         self._known[digest] = self._held[digest] = context
         self._known.move_to_end(digest)
@@ -134,15 +133,3 @@ def _load_through_encrypted_file(context: ssl.SSLContext, chain: str, key: bytes
 def _no_password() -> str:
     """Answer OpenSSL's question for a password, which it would else ask on the terminal."""
     return ""
-
-
-def digest_of(identity: TlsIdentity) -> bytes:
-    """What tells identities apart in memory."""
-    digest = hashlib.sha256()
-    parts = [identity.certificate.encode(), identity.private_key.reveal()]
-    groups = (parts, [part.encode() for part in identity.intermediates], [ca.encode() for ca in identity.server_cas])
-    for group in groups:
-        digest.update(len(group).to_bytes(4))
-        for part in group:
-            digest.update(len(part).to_bytes(8) + part)
-    return digest.digest()

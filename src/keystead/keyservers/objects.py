@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from keystead.keyservers.contexts import Contexts, digest_of
+from keystead.keyservers.contexts import Contexts
 from keystead.keyservers.lines import Line, Peer
 from keystead.keyservers.object_session import Session
 from keystead.keyservers.objects_faults import unreachable
@@ -137,7 +137,7 @@ class Objects:
         password = target.password.reveal() if target.password else b""
         name = name_of(reach.server, target)
         parts = (reach.server.key.encode(), name.encode(), target.username.encode(), password)
-        told = b"".join([len(part).to_bytes(4) + part for part in (*parts, digest_of(reach.identity))])
+        told = b"".join([len(part).to_bytes(4) + part for part in (*parts, reach.identity.digest)])
         return hmac.digest(self._secret, told, "sha256")
 
     def _make_room(self) -> None:
