@@ -1,8 +1,8 @@
 """A key server for benches, in a process of its own: Gets are answered from a template with next to no work.
 
-``python -m tests.peers.canned PORT CERT KEY CLIENT_CA`` serves. Every Unique Identifier has an object: Secret Data, a
-seed of 64 bytes that :func:`material` tells. Batches of Gets are answered alike. All else is answered by a real
-responder, and so are Gets of what was registered there.
+``python -m tests.peers.canned PORT CERT KEY CLIENT_CA DELAY_S`` serves. Every Unique Identifier has an object: Secret
+Data, a seed of 64 bytes that :func:`material` tells. Batches of Gets are answered alike. All else is answered by a real
+responder, and so are Gets of what was registered there. An answer leaves so many seconds after its request came.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ def material(identifier: str) -> bytes:
     return hashlib.sha512(identifier.encode()).digest()
 
 
-def start(folder: Path, credentials: Credentials, client_ca: Authority) -> Program:
+def start(folder: Path, credentials: Credentials, client_ca: Authority, *, delay_s: float = 0.0) -> Program:
     """Start one server whose files are in ``folder`` (made if absent); await it with ``wait_until_ready``."""
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = credentials.write(folder, "server")
     (folder / "client-ca.pem").write_text(client_ca.pem)
     port = free_port()
-    command = [sys.executable, "-m", __name__, str(port), str(certificate), str(key), str(folder / "client-ca.pem")]
+    files = [str(certificate), str(key), str(folder / "client-ca.pem")]
+    command = [sys.executable, "-m", __name__, str(port), *files, str(delay_s)]
     return Program(command, port, log=folder / "log")
 
 
@@ -135,32 +136,42 @@ def _real(request: bytes, responder: Responder) -> bytes:
 class _Connection(asyncio.Protocol):
     """One connection; requests may come in pieces, or several at once."""
 
-    def __init__(self, responder: Responder) -> None:
+    def __init__(self, responder: Responder, delay_s: float) -> None:
         self._responder = responder
+        self._delay_s = delay_s
         self._waiting = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        came = asyncio.get_running_loop().time()
         data = self._waiting + data if self._waiting else data
         while len(data) >= 8 and len(data) >= (size := 8 + _LENGTH(data)[0]):
-            self._transport.write(answer(data[:size], self._responder))
+            self._send(answer(data[:size], self._responder), came)
             data = data[size:]
         self._waiting = data
 
+    def _send(self, data: bytes, came: float) -> None:
+        if self._delay_s:
+            asyncio.get_running_loop().call_at(came + self._delay_s, self._transport.write, data)
+        else:
+            self._transport.write(data)
 
-async def _serve(port: int, context: ssl.SSLContext) -> None:
+
+async def _serve(port: int, context: ssl.SSLContext, delay_s: float) -> None:
     responder = Responder(vendor="Canned answers")
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(responder), "127.0.0.1", port, ssl=context, backlog=1024)
+    server = await loop.create_server(
+        lambda: _Connection(responder, delay_s), "127.0.0.1", port, ssl=context, backlog=1024
+    )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    number, certificate_file, key_file, authority = sys.argv[1:]
+    number, certificate_file, key_file, authority, delay = sys.argv[1:]
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(certificate_file, key_file)
     server_context.load_verify_locations(authority)
     server_context.verify_mode = ssl.CERT_REQUIRED
-    uvloop.run(_serve(int(number), server_context))
+    uvloop.run(_serve(int(number), server_context, float(delay)))
