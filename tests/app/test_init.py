@@ -19,6 +19,7 @@ from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher
 from keystead.settings import Settings, SettingsError
 from keystead.store import open_store
+from keystead.store.upgrade import is_empty
 from tests.peers.keystead import PASSWORD, Installation
 from tests.peers.killing import Harness
 
@@ -296,6 +297,60 @@ def test_audit_verify_finds_what_was_changed(installation: Installation, tmp_pat
     broken = installation.run("audit", "verify")
     assert (broken.returncode, broken.stderr) == (1, "")
     assert "BROKEN: record 2" in broken.stdout
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """All files of a data directory."""
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_database_that_is_lost_is_not_made_anew(installation: Installation, left: str) -> None:
+    """Its keys would be nobody's: the ways out are said, and nothing is made; `serve` says it, too."""
+    for each in installation.data.glob("keystead.db*"):
+        each.unlink()
+    if left == "an empty file":
+        (installation.data / "keystead.db").touch()
+    before = snapshot(installation.data)
+    done = installation.run("init")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is lost: a new one would know none of its keys. Move the directory away" in done.stderr
+    assert "`keystead restore`" in done.stderr
+    assert snapshot(installation.data) == before
+    if left == "nothing":
+        assert "`keystead restore`" in refusal(Settings(data=installation.data))
+
+
+def test_tables_alone_are_no_database_that_came_back(installation: Installation) -> None:
+    """Made by `db upgrade` where it was lost: no data key is made for a node that had some."""
+    for each in installation.data.glob("keystead.db*"):
+        each.unlink()
+    settings = Settings(data=installation.data)
+    upgrade(settings)
+    for _ in range(2):
+        with pytest.raises(CannotStart, match="is lost"):
+            initialise(settings, None, terminal=False)
+
+
+def test_an_empty_database_of_postgresql_is_not_that_of_a_node(postgres: PostgresServer, tmp_path: Path) -> None:
+    """A node's directory says that there was one: nothing is made in it."""
+    with postgres.database() as url:
+        initialise(Settings(data=tmp_path / "data", database=url), None, terminal=False)
+    with postgres.empty_database() as url:
+        settings = Settings(data=tmp_path / "data", database=url)
+        with pytest.raises(CannotStart, match="is lost"):
+            initialise(settings, None, terminal=False)
+        assert is_empty(url)
+
+
+def test_a_database_that_does_not_answer_is_not_lost(installation: Installation, tmp_path: Path) -> None:
+    """Or is no database: the reason is said, and nothing else is."""
+    (installation.data / "keystead.db").write_text("no database at all, but long enough to look at" * 100)
+    away = f"postgresql:///keystead?host={tmp_path}"
+    for settings in (Settings(data=installation.data), Settings(data=installation.data, database=away)):
+        with pytest.raises(CannotStart) as refused:
+            initialise(settings, None, terminal=False)
+        assert "lost" not in str(refused.value)
 
 
 def test_a_second_node_joins_a_database_with_the_same_root_key_only(postgres: PostgresServer, tmp_path: Path) -> None:

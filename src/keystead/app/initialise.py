@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 ADMIN = "admin"
 PASSWORD_FILE = "admin.password"  # noqa: S105 - a file's name
+LOST = (
+    "{data} was served from a database that is lost: a new one would know none of its keys. Move the directory away,"
+    " then restore a backup or a recovery bundle with `keystead restore`; or begin anew with `keystead init`"
+)
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 128
 
@@ -52,6 +56,7 @@ def initialise(settings: Settings, password_file: bytes | None, *, terminal: boo
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone(settings.data):
+            _check_not_lost(settings)
             lines += [upgrade(settings), *_root_key(settings), *_certificate(settings.data, host)]
             lines += asyncio.run(_rows(settings, given, terminal=terminal))
     except (SealError, StoreError) as error:
@@ -70,6 +75,14 @@ def _alone(data: Path) -> Iterator[None]:
         yield
     finally:
         os.close(directory)
+
+
+def _check_not_lost(settings: Settings) -> None:
+    """Refuse to make a database where there was one: a node has its uuid only after that was made."""
+    from keystead.store.upgrade import is_empty
+
+    if (settings.data / NODE_FILE).exists() and is_empty(settings.database_url):
+        raise CannotStart(LOST.format(data=settings.data))
 
 
 def upgrade(settings: Settings) -> str:
@@ -152,7 +165,7 @@ async def _rows(settings: Settings, given: Secret | None, *, terminal: bool) -> 
     """Make the rows that a service needs: data key, cluster, node, signing key, account admin."""
     store = opened(settings)
     try:
-        keyring = await _keyring(store, read_root_key(settings.root_key_file))
+        keyring = await _keyring(store, settings)
         await store.write(lambda tx: _cluster_and_node(tx, settings.data, keyring))
         public = (await signer(store, keyring)).public
         admin = await _admin(store, settings.data, given, terminal=terminal)
@@ -161,11 +174,16 @@ async def _rows(settings: Settings, given: Secret | None, *, terminal: bool) -> 
         await store.close()
 
 
-async def _keyring(store: SqlStore, root_key: Secret) -> Keyring:
+async def _keyring(store: SqlStore, settings: Settings) -> Keyring:
+    """Open the data keys; make the first, unless the node had some: `db upgrade` makes tables without them."""
+    root_key, known = read_root_key(settings.root_key_file), (settings.data / NODE_FILE).exists()
+
     def make(tx: Transaction) -> Keyring:
         keys = tx.data_keys()
         if keys:
             return Keyring.open(root_key, keys)  # raises when it is another root key
+        if known:
+            raise CannotStart(LOST.format(data=settings.data))
         keyring, key = Keyring.create(root_key)
         tx.add_data_key(key)
         return keyring

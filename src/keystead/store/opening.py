@@ -25,7 +25,9 @@ def open_store(url: str | Path) -> SqlStore:
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
-        raise StoreError(f"there is no database {parsed.database}: run `keystead init`")
+        raise StoreError(
+            f"there is no database {parsed.database}: run `keystead init`, or, if it was lost, `keystead restore`"
+        )
     database = open_database(parsed)
     try:
         check_schema(database)

@@ -53,6 +53,22 @@ def upgrade(url: str | Path) -> str | None:
         database.dispose()
 
 
+def is_empty(url: str | Path) -> bool:
+    """Whether there is no database yet: no file of SQLite, or no schema. Makes nothing. Raises StoreError."""
+    parsed = parse(url)
+    file = Path(parsed.database or "")
+    if parsed.get_backend_name() == "sqlite" and not (file.is_file() and file.stat().st_size):
+        return True
+    database = open_database(parsed)
+    try:
+        with database.reader.connect() as connection:
+            return revision(connection) is None
+    except SQLAlchemyError as error:
+        raise StoreError(str(database.classify(error))) from None
+    finally:
+        database.dispose()
+
+
 def _upgrade(database: Database) -> str | None:
     until = time.monotonic() + LOCK_TIMEOUT_S
     with database.writer.connect().execution_options(**{UNTIL: until}) as connection, connection.begin():
