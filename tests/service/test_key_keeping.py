@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core import errors
+from keystead.core.jobs import Outcome
 from keystead.core.keys.model import KeyForm, KeyState, KeyType, Presence, Purpose
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -342,7 +343,7 @@ async def test_a_primary_that_is_added_gets_all_keys(key_world: KeyWorld, monkey
     async def progress(text: OntapError) -> None:
         said.append(text.message)
 
-    assert await kept.keeping.replication(kept.manager)(progress) is None
+    assert await kept.keeping.replication(kept.manager)(progress) == Outcome(message="10 copies written")
     assert said == [f"{done} of 5 records complete." for done in (2, 4, 5)]
     assert [await presences(kept, key) for key in keys] == 5 * [3 * [PRESENT]]
     assert [material(server) for server in servers] == 3 * [material(servers[0])]

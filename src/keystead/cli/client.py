@@ -6,6 +6,7 @@ What answers is not believed to be Keystead: anything but ONTAP's JSON ends the 
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import re
@@ -20,7 +21,8 @@ from keystead.cli.login import Login, ask_password
 from keystead.cli.output import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from http.client import HTTPMessage
     from typing import IO
 
 TIMEOUT_S = 60
@@ -34,6 +36,7 @@ class Refused(click.ClickException):
     def __init__(self, error: Mapping[str, Any], *, as_json: bool = False) -> None:
         super().__init__(str(error.get("message", "")))
         self.error = error
+        self.advice = ""
         self._as_json = as_json
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -50,7 +53,19 @@ class Refused(click.ClickException):
                 lines[-1] += f"{',' if name == 'reason' else ':'} {name} {text}"
             else:
                 lines.append(f"  {text}" if name == "server" else f"  {name}: {text}")
+        lines += [f"  {self.advice}"] if self.advice else []
         click.echo("\n".join(map(printable, lines)), file=file, err=True)
+
+
+@contextlib.contextmanager
+def advising(code: str, advice: str) -> Iterator[None]:
+    """Let the refusal with this code say what to do about it."""
+    try:
+        yield
+    except Refused as error:
+        if error.error.get("code") == code:
+            error.advice = advice
+        raise
 
 
 class Unreachable(click.ClickException):
@@ -85,12 +100,22 @@ class Api:
         answer, _ = self._exchange(method, _target(path, query), body)
         return answer
 
+    def make(self, path: str, body: Any) -> str:
+        """POST, and return the path under ``/api`` of what was made; raises Refused, Unreachable."""
+        _, headers = self._exchange("POST", _target(path, {}), body)
+        location = headers.get("Location", "")
+        if not location.startswith("/api/"):
+            raise self._not_keystead()
+        return location.removeprefix("/api")
+
     def records(self, path: str, **query: str) -> list[dict[str, Any]]:
         """Return all records of a collection, page by page; raises Refused, Unreachable."""
         target: str | None = _target(path, query)
         found: list[dict[str, Any]] = []
         while target is not None:
-            answer, target = self._exchange("GET", target, None)
+            answer, headers = self._exchange("GET", target, None)
+            following = _NEXT.search(headers.get("Link", ""))
+            target = following.group(1) if following else None
             found += self._records_of(answer)
         return found
 
@@ -104,8 +129,8 @@ class Api:
             raise self._not_keystead()
         return records
 
-    def _exchange(self, method: str, target: str, body: Any) -> tuple[dict[str, Any], str | None]:
-        """Return the answer and where the next page is."""
+    def _exchange(self, method: str, target: str, body: Any) -> tuple[dict[str, Any], HTTPMessage]:
+        """Return the answer and its headers."""
         headers = {"Authorization": self._authorization, "Accept": "application/json"}
         payload = None
         if body is not None:
@@ -127,8 +152,7 @@ class Api:
             raise Refused(answer["error"], as_json=self._errors_as_json)
         if response.status not in {http.client.OK, http.client.CREATED, http.client.ACCEPTED}:
             raise self._not_keystead()
-        following = _NEXT.search(response.headers.get("Link", ""))
-        return answer, following.group(1) if following else None
+        return answer, response.headers
 
     def _not_keystead(self) -> Unreachable:
         return Unreachable(f"{self._login.url} answers, but not as Keystead does: is another program on this port?")

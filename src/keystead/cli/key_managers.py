@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from keystead.cli.client import Api
 
+NO_CLUSTER_KEY_MANAGER = "the cluster has no key manager; for an SVM's give --vserver"
 POLL_S = 0.5
 RUNNING = {"queued", "running", "paused"}
 _PATH = "/security/key-managers"
@@ -38,14 +39,20 @@ def key_manager_path(service: Api, vserver: str | None, manager: str | None) -> 
         records = service.records(_PATH, **scope)
         if records:
             return f"{_PATH}/{records[0]['uuid']}"
-    whose = f"neither SVM {vserver} nor the cluster has a key manager" if vserver else "the cluster has no key manager"
-    raise click.ClickException(f"{whose} that this account sees (--key-manager names one)")
+    if vserver:
+        text = (
+            f"neither SVM {vserver} nor the cluster has a key manager that this account sees: --key-manager names one"
+        )
+    else:
+        text = "the cluster has no key manager that this account sees: give --vserver for an SVM's, or --key-manager"
+    raise click.ClickException(text)
 
 
-def run_job(service: Api, path: str, body: dict[str, Any]) -> None:
-    """Begin a job and wait for its end; what it failed with ends the command with exit status 1."""
+def run_job(service: Api, path: str, body: dict[str, Any]) -> str:
+    """Begin a job, wait for its end, and return what it says; one that fails ends the command with exit status 1."""
     uuid = service.call("POST", path, body)["job"]["uuid"]
     while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] in RUNNING:
         time.sleep(POLL_S)
     if job["state"] != "success":
         raise click.ClickException(f"{job['code']}: {job['message']}")
+    return str(job["message"])

@@ -95,16 +95,29 @@ def new_password(account: str, file: Path | None) -> str:
     return given
 
 
-def _ask(prompt: str, instead: str) -> str:
+def new_passphrase() -> str:
+    """Ask twice for the passphrase of a backup; raises click.UsageError."""
+    given = ask_passphrase()
+    if _ask("The same again: ", "") != given:
+        raise click.UsageError("the two passphrases differ")
+    return given
+
+
+def ask_passphrase() -> str:
+    """Ask for the passphrase of a backup; raises click.UsageError."""
+    return _ask("Passphrase: ", "give --passphrase-file, or use a terminal", what="passphrase")
+
+
+def _ask(prompt: str, instead: str, *, what: str = "password") -> str:
     """Ask on the terminal, without echo; ``instead`` says what to do where there is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return getpass.getpass(prompt)
         except UnicodeDecodeError:
-            raise click.UsageError("the password is not UTF-8") from None
+            raise click.UsageError(f"the {what} is not UTF-8") from None
         except getpass.GetPassWarning:
-            raise click.UsageError(f"no password: {instead}") from None
+            raise click.UsageError(f"no {what}: {instead}") from None
 
 
 def _first_line(file: Path) -> str:

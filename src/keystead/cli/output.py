@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GAP = "  "
+_MICROSECONDS = re.compile(r"(?<=^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+(?=(Z|[+-]\d\d:\d\d)$)")
+"""Of a time: JSON has them."""
 
 
 def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], form: str) -> None:
@@ -42,6 +45,11 @@ def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], for
 def printable(text: str) -> str:
     """A text on one line that cannot steer a terminal: what is not printable becomes an escape."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def counted(number: int, thing: str) -> str:
+    """How many there are, in words: "1 key", "2 keys"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
@@ -88,4 +96,4 @@ def _text(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, list):
         return ", ".join(map(_text, value))
-    return printable(str(value))
+    return printable(_MICROSECONDS.sub("", str(value)))

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER, run_job
 from keystead.cli.output import print_records, printable
 from keystead.cli.rest import api, api_command, owner, progress, scope_of
 from keystead.cli.server import directory_options, refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from keystead.cli.client import Api
 
 FAILED = 1
 MOST_SHOWN = 20
-POLL_S = 0.5
-RUNNING = "running"
+NO_REPORT = "there is no report yet: `keystead report prove` makes one"
+PROVEN, NO_COPY = "proven", "no_copy"
 COLUMNS = ("time", "kind", "keys", "unreadable", "failures", "uuid")
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
@@ -38,6 +39,11 @@ def report() -> None:
 def prove(vserver: str | None, **flags: Any) -> None:
     """Read every copy of every key and make a report; exit status 1 when a copy is not proven.
 
+    "failures" counts copies; below, they stand by key server: "unreachable", no answer came; "missing", the server
+    shows what it should, but not the copy; "not_shown", it shows neither; "different", the bytes are not the key's;
+    "refused", it does not give it; "unsettled", which object it is, is not known yet; "no_copy", of a key no copy is
+    known at all.
+
     Example: keystead report prove --vserver vs0
     """
     _make("prove", "reading every copy of every key", vserver, flags)
@@ -48,6 +54,9 @@ def prove(vserver: str | None, **flags: Any) -> None:
 @owner
 def reboot_drill(vserver: str | None, **flags: Any) -> None:
     """Read every key as a restarted node would and make a report; exit status 1 when a key is not read.
+
+    "failures" counts keys that no key server returned. Below stands which servers did not return a copy, also when
+    another did: the words are those of `keystead report prove --help`.
 
     Example: keystead report reboot-drill --vserver vs0
     """
@@ -71,17 +80,23 @@ def show(vserver: str | None, **flags: Any) -> None:
 @api_command
 @owner
 @click.option("--uuid", help="Which one; the newest by default.")
+@click.option("--kind", type=click.Choice(["proof", "reboot-drill"]), help="The newest of this kind.")
 @_file
-def save(vserver: str | None, uuid: str | None, file: Path, **flags: Any) -> None:
-    """Write a report to a file, to be kept and verified; "-" is standard output.
+def save(vserver: str | None, uuid: str | None, kind: str | None, file: Path, **flags: Any) -> None:
+    """Write a report to a new file, to be kept and verified; "-" is standard output.
 
-    Example: keystead report save --vserver vs0 proof.json
+    Example: keystead report save --vserver vs0 --kind proof proof.json
     """
+    if uuid and kind:
+        raise click.UsageError("--uuid names one report: --kind says nothing of it")
     with api(flags) as service:
         path = f"{_key_manager_path(service, vserver)}/key-reports"
-        found = service.call("GET", f"{path}/{uuid or _newest(service, path)['uuid']}")
-    with click.open_file(str(file), "w") as opened:
-        opened.write(found["document"])
+        document = service.call("GET", f"{path}/{uuid or _newest(service, path, kind)['uuid']}")["document"]
+    try:
+        with click.open_file(str(file), "x") as opened:
+            opened.write(document)
+    except FileExistsError:
+        raise click.UsageError(f"{file} exists: it is not overwritten") from None
 
 
 @report.command()
@@ -141,21 +156,35 @@ def _make(action: str, doing: str, vserver: str | None, flags: dict[str, Any]) -
     """Run a job to its end and show the report that it left."""
     with api(flags) as service, progress(doing):
         path = _key_manager_path(service, vserver)
-        uuid = service.call("POST", f"{path}/{action}", {})["job"]["uuid"]
-        while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] == RUNNING:
-            time.sleep(POLL_S)
-        if job["state"] != "success":
-            raise click.ClickException(f"{job['code']}: {job['message']}")
+        run_job(service, f"{path}/{action}", {})
         made = _newest(service, f"{path}/key-reports")
+        document = service.call("GET", f"{path}/key-reports/{made['uuid']}")["document"]
     print_records([made], COLUMNS, flags["output"])
+    if flags["output"] == "table":
+        for line in _not_proven(json.loads(document)["report"]):
+            click.echo(line)
+    if not made["keys"]:
+        click.echo("there are no keys: nothing was read", err=True)
     if made["failures"]:
         click.get_current_context().exit(FAILED)
 
 
-def _newest(service: Api, path: str) -> dict[str, Any]:
-    records = service.call("GET", path, fields="*", max_records="1")["records"]
+def _not_proven(said: Mapping[str, Any]) -> Iterator[str]:
+    """Which key servers did not return copies, and why, a line each; and how many keys have none."""
+    for server in said["servers"]:
+        results = sorted((word, number) for word, number in server["results"].items() if word != PROVEN)
+        if results:
+            yield f"{server['server']}: {', '.join(f'{number} {word}' for word, number in results)}"
+    without = sum(each["result"] == NO_COPY for each in said["failures"]["listed"])
+    if without:
+        yield f"no key server: {without} {NO_COPY}"
+
+
+def _newest(service: Api, path: str, kind: str | None = None) -> dict[str, Any]:
+    wanted = {"kind": kind.replace("-", "_")} if kind else {}
+    records = service.call("GET", path, fields="*", max_records="1", **wanted)["records"]
     if not records:
-        raise click.ClickException("there is no report yet: `keystead report prove` makes one")
+        raise click.ClickException(f"there is no {kind} yet" if kind else NO_REPORT)
     found: dict[str, Any] = records[0]
     return found
 
@@ -163,8 +192,8 @@ def _newest(service: Api, path: str) -> dict[str, Any]:
 def _key_manager_path(service: Api, vserver: str | None) -> str:
     records = service.records("/security/key-managers", **scope_of(vserver))
     if not records:
-        whose = f"SVM {vserver} has" if vserver else "the cluster has"
-        raise click.ClickException(f"{whose} no key manager")
+        none = f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER
+        raise click.ClickException(none)
     return f"/security/key-managers/{records[0]['uuid']}"
 
 

@@ -95,7 +95,7 @@ def confirm(what: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{what}: no terminal to ask on, give --yes")
+        raise click.UsageError(f'no terminal to ask on: --yes answers "{what}?"')
     click.confirm(f"{what}?", abort=True, err=True)
 
 

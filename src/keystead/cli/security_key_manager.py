@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER
 from keystead.cli.lazy import LazyGroup
 from keystead.cli.login import kmip_password
-from keystead.cli.output import print_records
+from keystead.cli.output import counted, print_records
 from keystead.cli.rest import (
     FILE,
     api,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from keystead.cli.client import Api
 
 REFUSED = 1
-NO_CLUSTER_KEY_MANAGER = "the cluster has no key manager; for an SVM's give --vserver"
 NONE = "-"  # what stands for an empty list, as in ONTAP
 
 _seconds = click.IntRange(-1, 60)
@@ -64,7 +64,7 @@ def key_manager() -> None:
 @key_manager.group(
     cls=LazyGroup,
     lazy={
-        "survival": f"{_KEEPING}:survival",
+        "survival": "keystead.cli.security_key_manager_survival:survival",
         "replicate": f"{_KEEPING}:replicate",
         "detached": f"{_KEEPING}:detached",
     },
@@ -182,19 +182,26 @@ def add_servers(
 @owner
 @_key_servers
 @click.option("--force", is_flag=True, help="Even while a node is out of quorum.")
+@yes
 def remove_servers(
     vserver: str | None,
     key_servers: tuple[str, ...],
     force: bool,  # noqa: FBT001
+    yes: bool,  # noqa: FBT001
     **flags: Any,
 ) -> None:
     """Remove primary key servers with their secondaries, one after the other.
+
+    Says first how many keys would be left with a proven copy in one replication domain only.
 
     Example: keystead security key-manager external remove-servers --vserver vs0 --key-servers ks3
     """
     query = {"force": "true"} if force else {}
     with api(flags) as service:
         manager = _key_manager_uuid(service, vserver)
+        _warn_of_sole_copies(service.call("GET", f"/security/key-managers/{manager}/key-survival"), key_servers)
+        whose = f"SVM {vserver}" if vserver else "the cluster"
+        confirm(f"Remove {', '.join(key_servers)} from the key servers of {whose}", yes=yes)
         for server in key_servers:
             service.call("DELETE", _server_path(manager, server), **query)
             click.echo(f"removed {server}", err=True)
@@ -264,6 +271,8 @@ def show_status(vserver: str | None, **flags: Any) -> None:
     query |= {"svm.name": vserver} if vserver else {}
     with api(flags) as service:
         records = service.records("/security/key-managers", **query)
+    if vserver and not records:
+        raise click.ClickException(f"SVM {vserver} has no key manager")
     rows = [
         {
             "node": state["node"]["name"],
@@ -276,6 +285,18 @@ def show_status(vserver: str | None, **flags: Any) -> None:
         for state in server.get("connectivity", {}).get("node_states", ())
     ]
     print_records(rows, ["node", "vserver", "server", "state"], flags["output"])
+
+
+def _warn_of_sole_copies(survival: dict[str, Any], removed: tuple[str, ...]) -> None:
+    from keystead.cli.security_key_manager_survival import left_sole
+
+    sole = left_sole(survival, removed)
+    if sole:
+        have = "has" if sole == 1 else "have"
+        click.echo(
+            f"{sole} of {counted(survival['keys'], 'key')} then {have} a proven copy in one replication domain only",
+            err=True,
+        )
 
 
 def _print_servers(records: list[dict[str, Any]], form: str) -> None:

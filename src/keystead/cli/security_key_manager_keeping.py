@@ -1,4 +1,4 @@
-"""What keeps keys, as commands: survival, missing copies, removed servers, found objects, lives of the database."""
+"""What keeps keys, as commands: missing copies, removed servers, found objects, lives of the database."""
 
 from __future__ import annotations
 
@@ -12,48 +12,6 @@ from keystead.cli.output import print_records
 from keystead.cli.rest import api, api_command, confirm, in_svm, progress, yes
 
 INCARNATION = "/security/key-manager-incarnation"
-MOST_KEYS = 1  # key ids in a line of the table: each is 80 characters
-
-
-@click.command()
-@api_command
-@key_manager
-def survival(vserver: str | None, manager: str | None, **flags: Any) -> None:
-    """Draw which keys would be unreadable if key servers failed, and how old the proof is.
-
-    Each line is a set of replication domains that could fail together: "x" fails, "." stays.
-
-    Example: keystead security key-manager external survival --vserver vs0
-    """
-    with api(flags) as service:
-        found = service.call("GET", f"{key_manager_path(service, vserver, manager)}/key-survival")
-    if flags["output"] == "json":
-        return print_records([found], (), "json")
-    domains = found.get("domains", [])
-    for number, domain in enumerate(domains, 1):
-        click.echo(f"domain {number}: {', '.join(domain['servers'])}")
-    click.echo(
-        f"{found['keys']} keys: any {found['survives']} of {len(domains)} domains may fail without a loss;"
-        f" {found['sole_copies']} keys in one domain only, {found['unproven']} without a proven copy"
-    )
-    click.echo()
-    rows = [
-        {
-            "fail": " ".join("x" if domain["uuid"] in loss["domains"] else "." for domain in domains),
-            "unreadable": loss["keys"],
-            "oldest_proof": loss.get("oldest_proof"),
-            "keys": _some(loss.get("key_ids", []), loss["keys"]),
-        }
-        for loss in found.get("losses", ())
-    ]
-    return print_records(rows, ("fail", "unreadable", "oldest_proof", "keys"), "table")
-
-
-def _some(key_ids: list[str], number: int) -> str | None:
-    if not key_ids:
-        return None
-    more = number - len(key_ids[:MOST_KEYS])
-    return ", ".join(key_ids[:MOST_KEYS]) + (f" and {more} more" if more else "")
 
 
 @click.command()
@@ -65,7 +23,8 @@ def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
     Example: keystead security key-manager external replicate --vserver vs0
     """
     with api(flags) as service, progress("copying keys"):
-        run_job(service, f"{key_manager_path(service, vserver, manager)}/replicate", {})
+        done = run_job(service, f"{key_manager_path(service, vserver, manager)}/replicate", {})
+    click.echo(done, err=True)
 
 
 @click.group()
@@ -100,6 +59,7 @@ def give_up(vserver: str | None, manager: str | None, key_server: str, yes: bool
         path = f"{key_manager_path(service, vserver, manager)}/detached-key-servers/{quote(key_server, safe='')}"
         confirm(f"Never destroy what is left of keys on {key_server}", yes=yes)
         service.call("DELETE", path)
+    click.echo(f"gave up {key_server}", err=True)
 
 
 @click.group()
@@ -126,16 +86,37 @@ def show_unclaimed(vserver: str | None, manager: str | None, **flags: Any) -> No
 @click.option("--key-server", required=True, metavar="HOST[:PORT]", help="The primary key server that holds it.")
 @click.option("--unique-identifier", required=True, help="What that calls it.")
 @click.option("--name", required=True, help="The name of the key that it becomes.")
+@yes
 def adopt(
-    vserver: str | None, manager: str | None, key_server: str, unique_identifier: str, name: str, **flags: Any
+    vserver: str | None,
+    manager: str | None,
+    key_server: str,
+    unique_identifier: str,
+    name: str,
+    yes: bool,  # noqa: FBT001
+    **flags: Any,
 ) -> None:
     """Make one of them a key, whose other copies are then written from it.
+
+    Asks first, and names the incarnation that wrote it: another life of this database, or another installation, whose
+    key it may still be.
 
     Example: keystead security key-manager unclaimed adopt --key-server ks1 --unique-identifier 7 --name vol1
     """
     body = {"key_server": key_server, "unique_identifier": unique_identifier, "name": name, **in_svm(vserver)}
     with api(flags) as service:
-        service.call("POST", f"{key_manager_path(service, vserver, manager)}/unclaimed-objects", body)
+        path = f"{key_manager_path(service, vserver, manager)}/unclaimed-objects"
+        listed = service.records(path, key_server=f'"{key_server}"', unique_identifier=f'"{unique_identifier}"')
+        written = f", {_origin(listed[0]['object_name'])}," if listed else ""
+        confirm(f"Adopt object {unique_identifier} on {key_server}{written} as key {name}", yes=yes)
+        record = service.call("GET", service.make(path, body), fields="key_id")
+    print_records([{"name": name, **record}], ("name", "key_id"), flags["output"])
+
+
+def _origin(object_name: str) -> str:
+    """Who wrote an object, by its name: ``keystead-``, the incarnation, which key, which attempt."""
+    incarnation = object_name.removeprefix("keystead-").partition("-")[0]
+    return f"{object_name} of incarnation {incarnation} (an earlier life of this database, or another installation)"
 
 
 @click.group()
@@ -164,5 +145,10 @@ def release(yes: bool, **flags: Any) -> None:  # noqa: FBT001
     Example: keystead security key-manager incarnation release
     """
     with api(flags) as service:
-        confirm("No other copy of this database is in use: let it destroy what its purged keys left", yes=yes)
+        record = service.call("GET", INCARNATION)
+        if record["destroys"]:
+            click.echo(f"incarnation {record['number']} destroys already: there is nothing to release", err=True)
+            return
+        confirm("Is no other copy of this database in use, and may this one destroy what purged keys left", yes=yes)
         service.call("PATCH", INCARNATION, {"destroys": True})
+    click.echo(f"released: incarnation {record['number']} destroys objects of purged keys", err=True)

@@ -11,22 +11,31 @@ import os
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
+from keystead.cli.client import advising
 from keystead.cli.key_managers import key_manager, key_manager_path, run_job
+from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
 from keystead.cli.output import print_records
 from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, progress, svm_name, yes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 COLUMNS = ("vserver", "name", "key_tag", "state", "key_id")
 QUERIED = ("vserver", "key_type", "key_tag", "key_server", "restored", "key_id")
+NOT_AUTHORIZED = "6"
+READERS_ONLY = "reading keys takes an account with the role key-reader, which no other role includes"
 COPIES = ("server", "host", "attempt", "presence", "object_state", "proven")
 
-_key_id = click.option("--key-id", required=True, metavar="ID", help="The key.")
+_key_id = click.option("--key-id", required=True, metavar="ID", callback=key_id_only, help="The key.")
+
+
+def _one_key(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that say which volume's key is meant."""
+    command = click.option("--key-id", metavar="ID", callback=key_id_or_name, help="Or its id.")(command)
+    return click.option("--name", help="The key's name.")(command)
 
 
 @click.group()
@@ -56,7 +65,7 @@ def create(
     with api(flags) as service, progress(f"creating {name}"):
         path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
         (made,) = service.create(path, body)
-        record = service.call("GET", _path(path, made["key_id"]))
+        record = service.call("GET", key_path(path, made["key_id"]))
     _print([record], flags["output"])
 
 
@@ -64,7 +73,7 @@ def create(
 @api_command
 @key_manager
 @click.option("--name", help="Those with this name; * is any text.")
-@click.option("--key-id", metavar="ID", help="One key, and its copies on key servers.")
+@click.option("--key-id", metavar="ID", callback=key_id_or_name, help="One key, and its copies on key servers.")
 def show(vserver: str | None, manager: str | None, name: str | None, key_id: str | None, **flags: Any) -> None:
     """List the keys of volumes; one of them with its copies.
 
@@ -75,7 +84,7 @@ def show(vserver: str | None, manager: str | None, name: str | None, key_id: str
     with api(flags) as service:
         path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
         if key_id is not None:
-            record = service.call("GET", _path(path, key_id), fields="**")
+            record = service.call("GET", key_path(path, key_id), fields="**")
             return _print_one(record, flags["output"])
         records = service.records(path, fields="*", order_by="svm.name,name", **wanted)
     return _print(records, flags["output"])
@@ -84,69 +93,81 @@ def show(vserver: str | None, manager: str | None, name: str | None, key_id: str
 @key.command()
 @api_command
 @key_manager
-@_key_id
+@_one_key
 @yes
-def retire(vserver: str | None, manager: str | None, key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
+def retire(
+    vserver: str | None,
+    manager: str | None,
+    name: str | None,
+    key_id: str | None,
+    yes: bool,  # noqa: FBT001
+    **flags: Any,
+) -> None:
     """Delete a volume's key: it cannot be read any more, can be recovered for some days, and is then destroyed.
 
-    Example: keystead security key-manager key retire --vserver vs0 --key-id ID
+    Example: keystead security key-manager key retire --vserver vs0 --name vol1
     """
     with api(flags) as service:
-        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
-        confirm(f"Retire key {key_id}", yes=yes)
-        service.call("DELETE", _path(path, key_id))
+        path = one_key_path(service, key_manager_path(service, vserver, manager), vserver, name, key_id)
+        confirm(f"Retire key {name or key_id}", yes=yes)
+        service.call("DELETE", path)
+        until = service.call("GET", path).get("purge_time")
+    click.echo(f"retired {name or key_id}: it can be recovered until {until}", err=True)
 
 
 @key.command()
 @api_command
 @key_manager
-@_key_id
-def recover(vserver: str | None, manager: str | None, key_id: str, **flags: Any) -> None:
+@_one_key
+def recover(vserver: str | None, manager: str | None, name: str | None, key_id: str | None, **flags: Any) -> None:
     """Take back that a volume's key was retired.
 
-    Example: keystead security key-manager key recover --vserver vs0 --key-id ID
+    Example: keystead security key-manager key recover --vserver vs0 --name vol1
     """
     with api(flags) as service:
-        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
-        service.call("PATCH", _path(path, key_id), {"state": "committed"})
+        path = one_key_path(service, key_manager_path(service, vserver, manager), vserver, name, key_id)
+        service.call("PATCH", path, {"state": "committed"})
+    click.echo(f"recovered {name or key_id}: it can be read again", err=True)
 
 
 @key.command()
 @api_command
 @key_manager
-@_key_id
+@_one_key
 @click.option("--file", "file", type=click.Path(path_type=Path), help="A new file for the key; only you can read it.")
 @click.option("--stdout", "to_stdout", is_flag=True, help="Write the key's bytes to standard output, for a pipe.")
 @click.option("--explain", is_flag=True, help="Say on standard error which key servers were tried.")
 def retrieve(
     vserver: str | None,
     manager: str | None,
-    key_id: str,
+    name: str | None,
+    key_id: str | None,
     file: Path | None,
     to_stdout: bool,  # noqa: FBT001
     explain: bool,  # noqa: FBT001
     **flags: Any,
 ) -> None:
-    """Read a volume's key, as an account with the role key-reader.
+    """Read a volume's key, as an account with the role key-reader: no other role includes it.
 
-    Example: keystead security key-manager key retrieve --vserver vs0 --key-id ID --file vol1.key
+    Example: keystead security key-manager key retrieve --user storage --vserver vs0 --name vol1 --file vol1.key
     """
     if (file is None) != to_stdout:
         raise click.UsageError("say where the key goes: --file FILE, or --stdout")
     if to_stdout and sys.stdout.isatty():
         raise click.UsageError("a key is not shown on a terminal: give --file, or let a program read it")
     asked = {"explain": "true"} if explain else {}
-    with _sink(file) as sink, api(flags) as service:
-        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
-        found = service.call("POST", f"{_path(path, key_id)}/retrieve", {}, **asked)
+    with _sink(file) as sink, api(flags) as service, advising(NOT_AUTHORIZED, READERS_ONLY):
+        path = one_key_path(service, key_manager_path(service, vserver, manager), vserver, name, key_id)
+        found = service.call("POST", f"{path}/retrieve", {}, **asked)
         sink.write(base64.b64decode(found["material"]))
-    _explain(found.get("explanation"))
+    if explain:
+        _explain(found.get("explanation"))
 
 
 @key.command()
 @api_command
 @key_manager
-@click.option("--key-id", metavar="ID", help="This key only.")
+@click.option("--key-id", metavar="ID", callback=key_id_only, help="This key only.")
 @click.option("--key-tag", metavar="TAG", help="Keys with this tag only.")
 @click.option("--key-server", metavar="HOST[:PORT]", help="From this primary key server only.")
 def restore(vserver: str | None, manager: str | None, **flags: Any) -> None:
@@ -156,7 +177,8 @@ def restore(vserver: str | None, manager: str | None, **flags: Any) -> None:
     """
     filters = {name: flags[name] for name in ("key_id", "key_tag", "key_server") if flags[name]}
     with api(flags) as service, progress("restoring keys"):
-        run_job(service, f"{key_manager_path(service, vserver, manager)}/restore", filters)
+        done = run_job(service, f"{key_manager_path(service, vserver, manager)}/restore", filters)
+    click.echo(done, err=True)
 
 
 @key.command("query")
@@ -205,7 +227,7 @@ def create_auth(key_tag: str | None, passphrase_file: Path | None, **flags: Any)
     with api(flags) as service, progress("creating an authentication key"):
         path = f"{key_manager_path(service, None, None)}/auth-keys"
         (made,) = service.create(path, body)
-        record = service.call("GET", _path(path, made["key_id"]))
+        record = service.call("GET", key_path(path, made["key_id"]))
     print_records([record], ("key_tag", "key_id"), flags["output"])
 
 
@@ -233,11 +255,8 @@ def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     with api(flags) as service:
         path = f"{key_manager_path(service, None, None)}/auth-keys"
         confirm(f"Delete authentication key {key_id}", yes=yes)
-        service.call("DELETE", _path(path, key_id))
-
-
-def _path(keys: str, key_id: str) -> str:
-    return f"{keys}/{quote(key_id, safe='')}"
+        service.call("DELETE", key_path(path, key_id))
+    click.echo(f"deleted authentication key {key_id}", err=True)
 
 
 def _print(records: list[dict[str, Any]], form: str) -> None:
@@ -255,9 +274,10 @@ def _print_one(record: dict[str, Any], form: str) -> None:
 
 def _explain(explanation: dict[str, Any] | None) -> None:
     if explanation is None:
+        click.echo("how it was read is told to accounts of the cluster only", err=True)
         return
     if explanation.get("cached"):
-        click.echo("read from the node's memory", err=True)
+        click.echo("read from memory: no key server was asked", err=True)
     for tried in explanation.get("tried", ()):
         where = tried.get("host") or tried.get("server")
         elapsed = f", {tried['elapsed_ms']:.1f} ms" if "elapsed_ms" in tried else ""

@@ -25,17 +25,21 @@ UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the work of a job ended: without ``error`` it succeeded. ``results`` is a JSON object as text, or empty."""
+    """How the work of a job ended: without ``error`` it succeeded, and ``message`` is what it says then.
+
+    ``results`` is a JSON object as text, or empty.
+    """
 
     error: OntapError | None = None
     results: str = ""
+    message: str = "success"
 
 
 def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
     """The job with its outcome."""
     error = outcome.error
     if error is None:
-        return replace(job, state=JobState.SUCCESS, message="success", end_time=now, results=outcome.results)
+        return replace(job, state=JobState.SUCCESS, message=outcome.message, end_time=now, results=outcome.results)
     return replace(
         job,
         state=JobState.FAILURE,

@@ -187,7 +187,8 @@ class KeyKeeping:
                 await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
 
             filled = await self.fill(key_manager, said)
-            return Outcome(OntapError(errors.TOO_FEW_COPIES)) if filled.failed else None
+            written = "1 copy written" if filled.copied == 1 else f"{filled.copied} copies written"
+            return Outcome(OntapError(errors.TOO_FEW_COPIES) if filled.failed else None, message=written)
 
         return work
 

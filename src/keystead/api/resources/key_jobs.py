@@ -117,7 +117,8 @@ async def _restore(request: Request, values: dict[str, Any], query: WriteQuery) 
     async def work(progress: Progress) -> Outcome | None:
         done = await restorer.restore(plan, progress)
         restored.extend(done.restored)
-        return Outcome(done.error)
+        number = len(done.restored)
+        return Outcome(done.error, message="1 key restored" if number == 1 else f"{number} keys restored")
 
     ran = await jobs.run(call, work, svm=plan.svm, return_timeout=query.patience)
     reply = job_reply(ran, done=DONE)

@@ -1,0 +1,113 @@
+"""``keystead security key-manager external survival``, and what the removal of key servers would leave.
+
+Both are worked out from what the service says would be unreadable if sets of replication domains failed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keystead.cli.key_managers import key_manager, key_manager_path
+from keystead.cli.output import counted, print_records
+from keystead.cli.rest import api, api_command
+from keystead.core.server_address import ServerAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+NAMED = 1  # key ids that stand below the drawing for each line of it: each is 80 characters
+
+
+@click.command()
+@api_command
+@key_manager
+def survival(vserver: str | None, manager: str | None, **flags: Any) -> None:
+    """Draw which keys would be unreadable if key servers failed, and how old the proof is.
+
+    A replication domain is a key server, or several that replicate among themselves. Each line is a set of domains that
+    could fail together: "x" fails, "." stays. "unreadable" counts the keys that would then be lost, "oldest_proof" is
+    when the copies that are left were last read and compared, the oldest of them.
+
+    Example: keystead security key-manager external survival --vserver vs0
+    """
+    with api(flags) as service:
+        path = key_manager_path(service, vserver, manager)
+        found = service.call("GET", f"{path}/key-survival")
+        if flags["output"] == "json":
+            return print_records([found], (), "json")
+        watched = service.call("GET", path, fields="external.servers.server,external.servers.connectivity")
+    return draw(found, not_responding(watched.get("external", {}).get("servers", ())))
+
+
+def not_responding(servers: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The primary key servers of which a node says that they do not respond, and none that they do."""
+    said = {
+        server["server"]: {node["state"] for node in server.get("connectivity", {}).get("node_states", ())}
+        for server in servers
+    }
+    return {server for server, states in said.items() if "not_responding" in states and "available" not in states}
+
+
+def draw(found: Mapping[str, Any], down: set[str]) -> None:
+    """Print what would survive; ``down`` are addresses of servers that do not respond now."""
+    domains, losses = found.get("domains", []), found.get("losses", [])
+    failed = [domain["uuid"] for domain in domains if down.issuperset(domain["servers"])]
+    for number, domain in enumerate(domains, 1):
+        state = " (does not respond now)" if domain["uuid"] in failed else ""
+        click.echo(f"domain {number}: {', '.join(domain['servers'])}{state}")
+    click.echo(
+        f"{counted(found['keys'], 'key')}: {_may_fail(found['survives'], len(domains))} without a loss;"
+        f" {counted(found['sole_copies'], 'key')} in one domain only, {found['unproven']} without a proven copy"
+    )
+    if failed:
+        verb = "does" if len(failed) == 1 else "do"
+        click.echo(
+            f"{len(failed)} of {counted(len(domains), 'domain')} {verb} not respond now:"
+            f" {counted(_lost(found)[frozenset(failed)], 'key')} cannot be read from key servers"
+        )
+    click.echo()
+    drawn = [" ".join("x" if domain["uuid"] in loss["domains"] else "." for domain in domains) for loss in losses]
+    rows = [
+        {"fail": sketch, "unreadable": loss["keys"], "oldest_proof": loss.get("oldest_proof")}
+        for sketch, loss in zip(drawn, losses, strict=True)
+    ]
+    print_records(rows, ("fail", "unreadable", "oldest_proof"), "table")
+    for sketch, loss in zip(drawn, losses, strict=True):
+        if loss.get("key_ids"):
+            click.echo(f"unreadable after {sketch}: {_some(loss['key_ids'], loss['keys'])}")
+
+
+def left_sole(found: Mapping[str, Any], servers: Sequence[str]) -> int:
+    """How many keys have proven copies in one domain only, once these key servers (as typed) are removed."""
+    removed = set(map(_address, servers))
+    uuids = [domain["uuid"] for domain in found.get("domains", ())]
+    gone = frozenset(
+        domain["uuid"] for domain in found.get("domains", ()) if removed.issuperset(map(_address, domain["servers"]))
+    )
+    lost = _lost(found)
+    return sum(lost[gone | {uuid}] - lost[gone] for uuid in uuids if uuid not in gone)
+
+
+def _address(text: str) -> ServerAddress | None:
+    """None for what is no address: the service says so when it is told to remove it."""
+    try:
+        return ServerAddress.parse(text)
+    except ValueError:
+        return None
+
+
+def _lost(found: Mapping[str, Any]) -> dict[frozenset[str], int]:
+    """How many keys are unreadable, by the domains that fail."""
+    none: frozenset[str] = frozenset()
+    return {none: found["unproven"]} | {frozenset(loss["domains"]): loss["keys"] for loss in found.get("losses", ())}
+
+
+def _may_fail(survives: int, domains: int) -> str:
+    return f"any {survives} of {counted(domains, 'domain')} may fail" if survives else "no domain may fail"
+
+
+def _some(key_ids: list[str], number: int) -> str:
+    more = number - len(key_ids[:NAMED])
+    return ", ".join(key_ids[:NAMED]) + (f" and {more} more" if more else "")
