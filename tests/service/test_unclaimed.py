@@ -148,6 +148,18 @@ async def test_nothing_is_listed_without_the_lease(key_world: KeyWorld) -> None:
     assert await kept.unclaimed.list(CALL, kept.manager) == ()
 
 
+@on_sqlite
+async def test_what_can_be_no_key_is_not_listed(key_world: KeyWorld) -> None:
+    """Another life's canaries and descriptors: nobody can adopt them, and nobody destroys them."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    others = ["keystead-99999999-c1234567890abcdef-1", "keystead-99999999-d1234567890abcdef-1"]
+    for name in (*others, NAME):
+        await leave(kept, 0, name)
+    assert await kept.scan() == [(0, NAME)]
+    assert set(others) <= held(servers[0]).keys()
+
+
 # --- what ought to be gone ---
 
 
@@ -235,6 +247,7 @@ async def test_an_adopted_object_is_one_key_s(key_world: KeyWorld) -> None:
     (uid,) = await leave(kept, 0)
     assert await kept.scan() == await other.scan() == [(0, NAME), (1, NAME)]
     key = await adopt(kept, 0, uid, "one")
+    assert await kept.unclaimed.list(CALL, kept.manager) == ()
     assert await refusal(kept, 1, uid, "two") is errors.ENTRY_NOT_FOUND
     assert await refusal(other, 0, uid, "three") is errors.ENTRY_NOT_FOUND
     assert await kept.scan() == await other.scan() == []

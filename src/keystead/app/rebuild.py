@@ -59,7 +59,7 @@ async def _rebuild(settings: Settings, key_manager: str | None) -> list[Rebuilt]
         wanted = [each for each in managers if key_manager in {None, each.uuid}]
         if not wanted:
             raise CannotStart(f"there is no key manager {key_manager}" if key_manager else "there are no key managers")
-        return [await rebuilder.rebuild(each) for each in wanted]
+        return await rebuilder.rebuild(wanted)
     finally:
         await objects.close()
         await store.close()

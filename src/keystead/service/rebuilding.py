@@ -1,7 +1,8 @@
-"""Give a key manager the keys back that its key servers hold, after its database was lost.
+"""Give key managers the keys back that their key servers hold, after their database was lost.
 
 Every object under one of our names is looked at, descriptors are read and checked, copies are read and compared; then
-what is certain is taken, and the rest listed as unclaimed (:mod:`keystead.core.keys.rebuilding`). It only reads key
+what is certain is taken, and the rest listed as unclaimed (:mod:`keystead.core.keys.rebuilding`), unless it belongs to
+another key manager of this database: they may share servers. It only reads key
 servers, and changes no key that the database has, but for those that it has not seen committed: a database that was
 restored may have the beginning of a key, and its descriptor says that it was committed. It can be run again when
 servers have come back.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -27,6 +28,7 @@ from keystead.service.copy_proving import BATCH, SESSIONS, CopyProver, Proving
 from keystead.service.key_places import incarnation_of, load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.ports import Page
+from keystead.service.unclaimed_scan import is_kept_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -79,6 +81,16 @@ class _Shelf:
     contents: dict[str, Secret] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True)
+class _Left:
+    """What came of a key manager so far, the objects that were looked at, and those that are none of its own keys'."""
+
+    places: KeyPlaces
+    rebuilt: Rebuilt
+    objects: tuple[FoundObject, ...] = ()
+    unclaimed: tuple[FoundObject, ...] = ()
+
+
 class Rebuilder:
     """Rebuilds key managers, one at a time."""
 
@@ -93,11 +105,18 @@ class Rebuilder:
         self._clock = clock
         self._node = node
 
-    async def rebuild(self, key_manager: KeyManager) -> Rebuilt:
-        """Take what is certain. Raises StoreError; SealError and ValueError when the bundle is not whole."""
+    async def rebuild(self, key_managers: Sequence[KeyManager]) -> list[Rebuilt]:
+        """Take what is certain of each, then list what is nobody's of them all.
+
+        Raises StoreError; SealError and ValueError when the bundle is not whole.
+        """
+        left = [await self._rebuild(each) for each in key_managers]
+        return [await self._list_left(each) for each in left]
+
+    async def _rebuild(self, key_manager: KeyManager) -> _Left:
         places = await self._store.read(lambda tx: load_places(tx, key_manager))
         if places.sealed_digest_key is None:
-            return Rebuilt(key_manager)
+            return _Left(places, Rebuilt(key_manager))
         digest_key, shelves, unread = self._reacher.digest_key(places), [], []
         for found in await asyncio.gather(*map(self._read, self._reaches(places))):
             if isinstance(found, _Shelf):
@@ -110,14 +129,14 @@ class Rebuilder:
         known = await self._store.read(lambda tx: _known(tx, places))
         made = inventory(objects, descriptors, [copy for each in copies for copy in each], known)
         await self._take(key_manager, made, objects)
-        return Rebuilt(
+        rebuilt = Rebuilt(
             key_manager=key_manager,
             taken=len(made.keys),
             doubts=tuple(sorted(made.doubts.values())),
-            unclaimed=len(made.unclaimed),
             unread=tuple(unread),
             single_domain=bool(made.keys) and len(set(known.domain_of.values())) == 1,
         )
+        return _Left(places, rebuilt, tuple(objects), made.unclaimed)
 
     def _reaches(self, places: KeyPlaces) -> list[Reach]:
         identity = self._reacher.identity(places)
@@ -190,13 +209,20 @@ class Rebuilder:
         for first in range(0, len(made.keys), KEYS_AT_ONCE):
             part = made.keys[first : first + KEYS_AT_ONCE]
             await self._store.write(lambda tx: self._add(tx, key_manager, part, states, descriptors))  # noqa: B023
-        now = self._clock.now()
-        rows = [
-            Unclaimed(key_manager.uuid, each.key_server, each.unique_identifier, str(each.name), now)
-            for each in made.unclaimed
-        ]
-        looked_at = {(each.key_server, each.unique_identifier) for each in objects}
+
+    async def _list_left(self, left: _Left) -> Rebuilt:
+        """List what no key accounts for, whichever key manager's."""
+        key_manager, now = left.rebuilt.key_manager, self._clock.now()
+        rows: list[Unclaimed] = []
+        for first in range(0, len(left.unclaimed), KEYS_AT_ONCE):
+            part = left.unclaimed[first : first + KEYS_AT_ONCE]
+            rows += [
+                Unclaimed(key_manager.uuid, each.key_server, each.unique_identifier, str(each.name), now)
+                for each in await self._store.read(lambda tx: _nobodys(tx, left.places, part))  # noqa: B023
+            ]
+        looked_at = {(each.key_server, each.unique_identifier) for each in left.objects}
         await self._store.write(lambda tx: _list_unclaimed(tx, key_manager, rows, looked_at))
+        return replace(left.rebuilt, unclaimed=len(rows))
 
     def _add(
         self,
@@ -316,6 +342,10 @@ def _known(tx: Transaction, places: KeyPlaces) -> Known:
         keys={key.uuid for key in keys},
         names={key.name for key in keys if key.state in held},
     )
+
+
+def _nobodys(tx: Transaction, places: KeyPlaces, found: Iterable[FoundObject]) -> list[FoundObject]:
+    return [each for each in found if not is_kept_elsewhere(tx, places, str(each.name))]
 
 
 def _list_unclaimed(

@@ -107,9 +107,12 @@ class UnclaimedObjects:
             digest=digest(self._tools.reacher.digest_key(places), uuid, material),
         )
         tx.add_key(key)
-        tx.add_attempt(self._attempt(key, places, whole_name(parts[0].name)))
+        name = whole_name(parts[0].name)
+        tx.add_attempt(self._attempt(key, places, name))
         tx.put_copies([replace(copy, key=uuid, written=now, proven=now)], new=True)
-        tx.delete_unclaimed(copy.key_server, copy.unique_identifiers)
+        for each in tx.unclaimed(key_manager):  # on other servers, too: it is this key's now
+            if whole_name(each.name) == name:
+                tx.delete_unclaimed(each.key_server, [each.unique_identifier])
         self._audit.succeed(tx, call, f"adopted key {key.key_id}", svm=key.svm)
         return key
 

@@ -1,7 +1,8 @@
 """Look for objects under our names that no attempt of this incarnation accounts for, on all of a key manager's servers.
 
-One that ought to be gone (its attempt was aborted, its key purged) and is back is not unclaimed: its copy is opened
-again, and ends as others do. Nothing is destroyed here, and nothing is asked twice of what is another product's.
+What may be adopted is listed: copies of keys, not other lives' canaries and descriptors. One that ought to be gone
+(its attempt was aborted, its key purged) and is back is not unclaimed: its copy is opened again, and ends as others do.
+Nothing is destroyed here, and nothing is asked twice of what is another product's.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class UnclaimedScan:
         """List what is unclaimed, forget what is so no more, and open again what is back."""
         holding.check(tx)
         manager, now = places.key_manager.uuid, self._tools.clock.now()
-        unclaimed = [each for each in found if each.account is Account.UNCLAIMED]
+        unclaimed = [each for each in found if each.account is Account.UNCLAIMED and _may_be_key(each.name)]
         ids = {each.unique_identifier for each in unclaimed}
         listed = {each.unique_identifier for each in tx.unclaimed(manager) if each.key_server == server.uuid}
         if listed - ids:
@@ -145,6 +146,21 @@ def _forget_removed(tx: Transaction, holding: Holding, places: KeyPlaces) -> Non
 def is_unclaimed(tx: Transaction, places: KeyPlaces, found: Unclaimed) -> bool:
     """Whether still nothing accounts for an object that was listed."""
     return _accounted(tx, places, found.unique_identifier, found.name).account is Account.UNCLAIMED
+
+
+def is_kept_elsewhere(tx: Transaction, places: KeyPlaces, name: str) -> bool:
+    """Whether another key manager's key accounts for an object, or a key of any that adopted it."""
+    if tx.keys_adopting(whole_name(name)):
+        return True
+    parsed = parse(name)
+    key = _key_of(tx, parsed) if parsed else None
+    anothers = key is not None and key.key_manager != places.key_manager.uuid
+    return anothers and _accounted(tx, places, "", name).account is not Account.UNCLAIMED
+
+
+def _may_be_key(name: str) -> bool:
+    parsed = parse(name)
+    return parsed is not None and parsed.kind is ObjectKind.KEY
 
 
 def whole_name(name: str) -> str:

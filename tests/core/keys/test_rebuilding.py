@@ -122,13 +122,16 @@ def test_what_the_database_has_is_left_alone() -> None:
 
 
 def test_what_is_unclaimed() -> None:
-    """What belongs to no key that is taken: nobody's objects, those of keys in doubt, and copies that do not agree."""
+    """Copies of no key that is taken: nobody's, those of keys in doubt, and ones that do not agree; no descriptors."""
     doubtful = replace(KEY, uuid=OTHER, name="another")
     mine = [thing(at, kind) for at in "ab" for kind in (ObjectKind.KEY, ObjectKind.DESCRIPTOR)]
     canary = thing("a", ObjectKind.CANARY, doubtful)
-    others = [thing("a", of=doubtful), thing("a", ObjectKind.DESCRIPTOR, doubtful), thing("b", suffix=", spoiled")]
+    others = [thing("a", of=doubtful), thing("b", suffix=", spoiled")]
     found = inventory(
-        [*mine, canary, *others], [said("a"), said("a", doubtful)], [copy("a"), copy("b"), copy("a", doubtful)], KNOWN
+        [*mine, canary, thing("a", ObjectKind.DESCRIPTOR, doubtful), *others],
+        [said("a"), said("a", doubtful)],
+        [copy("a"), copy("b"), copy("a", doubtful)],
+        KNOWN,
     )
     assert len(found.keys) == 1
     assert found.unclaimed == tuple(others)

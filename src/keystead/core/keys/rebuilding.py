@@ -82,7 +82,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What comes of it: keys, doubts by key uuid, and the objects that nothing accounts for."""
+    """What comes of it: keys, doubts by key uuid, and the copies of keys that nothing accounts for."""
 
     keys: tuple[Certain, ...]
     doubts: Mapping[str, Doubt]
@@ -138,18 +138,13 @@ def _doubt(
 
 
 def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[Certain], known: Known) -> list[FoundObject]:
-    """The objects of keys and descriptors that belong to no key, be it taken now or known before."""
+    """What may be copies of keys, and belongs to none, be it taken now or known before."""
     ids = {uuid.replace("-", "")[:ID_DIGITS] for uuid in known.keys}
-    copies = [copy for key in keys for copy in key.copies]
-    claimed = {(copy.key_server, id_) for copy in copies for id_ in copy.unique_identifiers}
-    attempts = {copy.descriptor.written_by for copy in copies}
-
-    def is_claimed(found: FoundObject) -> bool:
-        name = found.name
-        if name.kind is ObjectKind.CANARY or name.id in ids:
-            return True
-        if name.kind is ObjectKind.DESCRIPTOR:
-            return (name.id, name.attempt, name.incarnation) in attempts
-        return (found.key_server, found.unique_identifier) in claimed
-
-    return [found for found in objects if not is_claimed(found)]
+    claimed = {(copy.key_server, id_) for key in keys for copy in key.copies for id_ in copy.unique_identifiers}
+    return [
+        found
+        for found in objects
+        if found.name.kind is ObjectKind.KEY
+        and found.name.id not in ids
+        and (found.key_server, found.unique_identifier) not in claimed
+    ]
