@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from keystead.cli.output import print_records
+import pytest
 
-if TYPE_CHECKING:
-    import pytest
+from keystead.cli.output import counted, print_records
 
 RECORDS: list[dict[str, Any]] = [
     {"name": "a", "size": 5, "enabled": True, "list": ["x", "y"], "empty": ""},
@@ -30,6 +29,19 @@ def test_wide_characters(capsys: pytest.CaptureFixture[str]) -> None:
     """A character that takes two places takes two places."""
     print_records([{"a": "鍵", "b": 1}, {"a": "key", "b": 2}], ["a", "b"], "table")
     assert capsys.readouterr().out.splitlines() == ["a    b", "鍵   1", "key  2"]
+
+
+def test_times(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without microseconds, which JSON has."""
+    record = {"time": "2026-03-01T12:00:00.123456+00:00", "name": "a.123456+00:00"}
+    print_records([record], ["time", "name"], "table")
+    assert capsys.readouterr().out.splitlines()[1] == "2026-03-01T12:00:00+00:00  a.123456+00:00"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 keys"), (1, "1 key"), (2, "2 keys")])
+def test_counted(number: int, text: str) -> None:
+    """One is one."""
+    assert counted(number, "key") == text
 
 
 def test_nothing_to_show(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from keystead.cli.report import MOST_SHOWN, report
+from keystead.cli.report import MOST_SHOWN, not_proven, report
 from keystead.core.keys.report import FORMAT, canonical, written
 from keystead.sealing.signing import Signer, one_line
 from tests.peers.keystead import create_key_manager, install_certificates
@@ -143,6 +143,14 @@ def test_a_key_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None
     assert done.output.endswith("/proc/self/mem: Input/output error\n")
 
 
+def test_what_was_not_proven_stands_by_key_server() -> None:
+    """Words and numbers, a line for each server that has any; keys without a copy below."""
+    listed = [{"key_id": "0" * 80, "server": "", "result": "no_copy", "reason": ""}, FAILURE]
+    servers = [{"server": "ks2:5696", "results": {"proven": 7}}, *REPORT["servers"]]
+    said = REPORT | {"servers": servers, "failures": {"total": 2, "listed": listed}}
+    assert list(not_proven(said)) == ["ks1:5696: 1 missing", "no key server: 1 no_copy"]
+
+
 def test_verifying_needs_no_service(tmp_path: Path) -> None:
     """What talks to a database or serves is not even loaded."""
     (tmp_path / "report.json").write_text(signed(REPORT))
@@ -181,10 +189,12 @@ def test_a_proof_is_made_saved_and_verified(
 ) -> None:
     """Status 0 when all is proven, 1 when it is not; what was saved is verified with the key that init showed."""
     sound = keystead(environment, folder, "prove", "--vserver", svm)
-    assert (sound.returncode, sound.stderr) == (0, "")
-    pykmip_group.primaries[0].kill()
+    assert (sound.returncode, sound.stderr, len(sound.stdout.splitlines())) == (0, "", 2)
+    dead = pykmip_group.primaries[0]
+    dead.kill()
     failed = keystead(environment, folder, "prove", "--vserver", svm)
     assert failed.returncode == 1, failed.stderr
+    assert failed.stdout.splitlines()[2:] == [f"{dead.address}: 1 unreachable"]
     drill = keystead(environment, folder, "reboot-drill", "--vserver", svm, "-o", "json")
     assert drill.returncode == 0, drill.stderr
     (drilled,) = json.loads(drill.stdout)
@@ -195,12 +205,30 @@ def test_a_proof_is_made_saved_and_verified(
     for words, uuid in (
         (["newest.json"], shown[0]["uuid"]),
         (["--uuid", shown[1]["uuid"], "one.json"], shown[1]["uuid"]),
+        (["--kind", "proof", "proof.json"], shown[1]["uuid"]),
+        (["--kind", "reboot-drill", "drill.json"], shown[0]["uuid"]),
     ):
         saved = keystead(environment, folder, "save", "--vserver", svm, *words)
         assert (saved.returncode, saved.stdout, saved.stderr) == (0, "", "")
         verified = keystead({}, folder, "verify", words[-1], "--public-key", key)
         assert verified.returncode == 0, verified.stderr
         assert json.loads((folder / words[-1]).read_text())["report"]["uuid"] == uuid
+    again = keystead(environment, folder, "save", "--vserver", svm, "newest.json")
+    assert (again.returncode, again.stderr.splitlines()[-1]) == (
+        2, "Error: newest.json exists: it is not overwritten",
+    )  # fmt: skip
+
+
+def test_a_proof_without_keys(
+    environment: dict[str, str], folder: Path, service: Service, pki: Pki, pykmip_group: Group
+) -> None:
+    """It passes, and says that it proved nothing."""
+    with service.client() as call:
+        certificates = install_certificates(call, pki.client, pki.server_ca)
+        path = create_key_manager(call, certificates, pykmip_group.primaries[1].address)
+        svm = str(call.get(path.removesuffix("/key-servers"))["svm"]["name"])
+    done = keystead(environment, folder, "prove", "--vserver", svm)
+    assert (done.returncode, done.stderr) == (0, "there are no keys: nothing was read\n")
 
 
 def test_what_there_is_no_report_of(environment: dict[str, str], folder: Path, svm: str) -> None:
@@ -209,6 +237,8 @@ def test_what_there_is_no_report_of(environment: dict[str, str], folder: Path, s
         ("show", "--vserver", "nobody"): (1, "Error: SVM nobody has no key manager"),
         ("prove",): (1, "Error: the cluster has no key manager"),
         ("save", "--vserver", svm, "-"): (1, "Error: there is no report yet: `keystead report prove` makes one"),
+        ("save", "--vserver", svm, "--kind", "proof", "-"): (1, "Error: there is no proof yet"),
+        ("save", "--uuid", "7", "--kind", "proof", "-"): (2, "Error: --uuid names one report: "),
         ("save", "--vserver", svm, "--uuid", "7" * 8 + "-7777" * 3 + "-" + "7" * 12, "-"): (1, "Error 4: "),
         ("verify", "absent.json", "--public-key", "x"): (2, "Error: absent.json: No such file or directory"),
     }

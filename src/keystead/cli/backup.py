@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keystead.cli.login import ask_passphrase, new_passphrase
+from keystead.cli.login import hidden
 from keystead.cli.server import directory_options, refusals
 from keystead.settings import load
 
@@ -32,7 +32,8 @@ def _passphrase(file: Path | None, *, new: bool) -> Secret:
     if file is not None:
         content = file.read_bytes().removesuffix(b"\n").removesuffix(b"\r")
     else:
-        content = (new_passphrase() if new else ask_passphrase()).encode()
+        with hidden("passphrase", "give --passphrase-file, or use a terminal"):
+            content = click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True).encode()
     if new and len(content) < SHORTEST_PASSPHRASE:
         raise click.UsageError(f"a passphrase has at least {SHORTEST_PASSPHRASE} characters")
     return Secret(content)

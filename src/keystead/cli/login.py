@@ -6,6 +6,7 @@ or from a prompt on the terminal. Nothing here talks to the service.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import stat
@@ -13,9 +14,13 @@ import tomllib
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_URL = "https://127.0.0.1:8443"
 DEFAULT_USER = "admin"
@@ -78,7 +83,8 @@ def kmip_password(username: str, file: Path | None) -> str | None:
     if file is not None:
         given, source = _first_line(file), "--password-file"
     if given is None:
-        given = click.prompt(f"KMIP password of {username}", hide_input=True, err=True)
+        with hidden("KMIP password", "give --password-file, set KEYSTEAD_KMIP_PASSWORD, or use a terminal"):
+            given = click.prompt(f"KMIP password of {username}", hide_input=True, err=True)
     check_utf8(given, source)
     return given
 
@@ -95,29 +101,26 @@ def new_password(account: str, file: Path | None) -> str:
     return given
 
 
-def new_passphrase() -> str:
-    """Ask twice for the passphrase of a backup; raises click.UsageError."""
-    given = ask_passphrase()
-    if _ask("The same again: ", "") != given:
-        raise click.UsageError("the two passphrases differ")
-    return given
+@contextlib.contextmanager
+def hidden(what: str, instead: str) -> Iterator[None]:
+    """Let a prompt without echo end with what to do ``instead`` where there is no terminal, or no text is typed.
 
-
-def ask_passphrase() -> str:
-    """Ask for the passphrase of a backup; raises click.UsageError."""
-    return _ask("Passphrase: ", "give --passphrase-file, or use a terminal", what="passphrase")
-
-
-def _ask(prompt: str, instead: str, *, what: str = "password") -> str:
-    """Ask on the terminal, without echo; ``instead`` says what to do where there is none."""
+    Raises click.UsageError.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
-            return getpass.getpass(prompt)
+            yield
         except UnicodeDecodeError:
             raise click.UsageError(f"the {what} is not UTF-8") from None
         except getpass.GetPassWarning:
             raise click.UsageError(f"no {what}: {instead}") from None
+
+
+def _ask(prompt: str, instead: str) -> str:
+    """Ask for a password on the terminal, without echo; ``instead`` says what to do where there is none."""
+    with hidden("password", instead):
+        return getpass.getpass(prompt)
 
 
 def _first_line(file: Path) -> str:

@@ -161,7 +161,7 @@ def _make(action: str, doing: str, vserver: str | None, flags: dict[str, Any]) -
         document = service.call("GET", f"{path}/key-reports/{made['uuid']}")["document"]
     print_records([made], COLUMNS, flags["output"])
     if flags["output"] == "table":
-        for line in _not_proven(json.loads(document)["report"]):
+        for line in not_proven(json.loads(document)["report"]):
             click.echo(line)
     if not made["keys"]:
         click.echo("there are no keys: nothing was read", err=True)
@@ -169,7 +169,7 @@ def _make(action: str, doing: str, vserver: str | None, flags: dict[str, Any]) -
         click.get_current_context().exit(FAILED)
 
 
-def _not_proven(said: Mapping[str, Any]) -> Iterator[str]:
+def not_proven(said: Mapping[str, Any]) -> Iterator[str]:
     """Which key servers did not return copies, and why, a line each; and how many keys have none."""
     for server in said["servers"]:
         results = sorted((word, number) for word, number in server["results"].items() if word != PROVEN)
