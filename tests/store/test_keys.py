@@ -298,6 +298,19 @@ async def test_copies_come_back_and_change_in_place(filled: SqlStore) -> None:
     assert await filled.read(lambda tx: tx.copies(["key-1", "key-2"])) == changed
 
 
+async def test_copies_of_attempts_that_came_to_nothing_stand_no_more(filled: SqlStore) -> None:
+    """Those of attempts that are pending or committed do; in the order of all copies."""
+    states = (AttemptState.ABORTED, AttemptState.COMMITTED, AttemptState.PENDING)
+    attempts = [attempt(number=number, state=state) for number, state in enumerate(states, 1)] + [attempt("key-2")]
+    copies = [copy(attempt=number, server=server) for number in (1, 2, 3) for server in ("s1", "s2")] + [copy("key-2")]
+    await filled.write(lambda tx: put(tx, [key(), key("key-2")], attempts, copies))
+    assert await filled.read(lambda tx: tx.standing_copies(["key-2", "key-1"])) == tuple(copies[2:])
+    assert await filled.read(lambda tx: [tx.standing_copies(keys) for keys in ([], ["key-1"])]) == [
+        (),
+        tuple(copies[2:6]),
+    ]
+
+
 async def test_a_server_is_walked_by_whole_keys(filled: SqlStore) -> None:
     """A slice holds all copies of each of its keys on the server, and the limit is one of keys."""
     keys = [f"k{place}" for place in range(5)]

@@ -19,7 +19,7 @@ from keystead.core import events
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import secondary_addresses
 from keystead.core.keys.digests import agrees
-from keystead.core.keys.model import AttemptState, Presence
+from keystead.core.keys.model import Presence
 from keystead.core.keys.reading import (
     DIFFERENT,
     OVERTAKEN,
@@ -147,14 +147,14 @@ class Fetcher:
             log.error("keys cannot be read", key_manager=places.key_manager.uuid, why=type(error).__name__)  # noqa: TRY400
             return None
 
-    async def _find(self, key: Key) -> tuple[Shelf | None, list[Copy]]:
+    async def _find(self, key: Key) -> tuple[Shelf | None, Sequence[Copy]]:
         """The key's shelf, which is read again when the configuration has changed, and its copies."""
         known = self._shelves.get(key.key_manager)
 
-        def read(tx: Transaction) -> tuple[Hashable, KeyPlaces | None, list[Copy]]:
+        def read(tx: Transaction) -> tuple[Hashable, KeyPlaces | None, Sequence[Copy]]:
             marker = tx.change_marker()
             places = None if known is not None and known[0] == marker else _places(tx, key)
-            return marker, places, standing_copies(tx, [key.uuid])
+            return marker, places, tx.standing_copies([key.uuid])
 
         marker, places, copies = await self._store.glance(read)
         if known is not None and places is None:
@@ -307,12 +307,6 @@ class _Race:
 
     def _elapsed_ms(self, source: Source) -> float:
         return round((asyncio.get_running_loop().time() - self.began[source]) * 1000, 3)
-
-
-def standing_copies(tx: Transaction, keys: Sequence[str]) -> list[Copy]:
-    """The copies of keys but for what attempts left that came to nothing."""
-    aborted = {(each.key, each.number) for each in tx.attempts(keys) if each.state is AttemptState.ABORTED}
-    return [copy for copy in tx.copies(keys) if (copy.key, copy.attempt) not in aborted]
 
 
 def address_of(server: KeyServer, host: str) -> ServerAddress:

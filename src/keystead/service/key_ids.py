@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from keystead.core.keys.reading import key_server_of, proven_on
 from keystead.core.model import State
-from keystead.service.key_fetching import standing_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +36,7 @@ def key_ids(
     """
     servers = tx.key_servers(key_manager.uuid)
     copies: dict[str, list[Copy]] = defaultdict(list)
-    for copy in standing_copies(tx, [key.uuid for key in keys]):
+    for copy in tx.standing_copies([key.uuid for key in keys]):
         copies[copy.key].append(copy)
     available = {
         each.key_server

@@ -130,6 +130,10 @@ class KeyRows(Protocol):
         """Return the copies of keys, by key, attempt, server and host."""
         ...
 
+    def standing_copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
+        """Return the copies of keys, in that order, but for what attempts left that came to nothing."""
+        ...
+
     def copies_on(self, key_server: str, after: str, limit: int) -> tuple[Copy, ...]:
         """Return copies on a server of keys whose uuid is greater than ``after``, by key; whole keys only."""
         ...

@@ -18,7 +18,7 @@ from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import KeyState
 from keystead.core.keys.report import Finding, Findings, ReportKind, Result
 from keystead.service.key_drilling import Drill
-from keystead.service.key_fetching import UNUSABLE, Fetcher, standing_copies
+from keystead.service.key_fetching import UNUSABLE, Fetcher
 from keystead.service.key_looking import BATCH, Tools
 from keystead.service.key_places import load_places
 from keystead.service.key_proof import Proof
@@ -142,7 +142,7 @@ class KeyProver:
         if drill is None:
             return {key.uuid: [Finding("", "", Result.UNREACHABLE, reason=UNUSABLE)] for key in keys}
         uuids = [key.uuid for key in keys]
-        return await drill.read(keys, await self._store.read(lambda tx: standing_copies(tx, uuids)))
+        return await drill.read(keys, await self._store.read(lambda tx: tx.standing_copies(uuids)))
 
     async def _count(
         self,

@@ -18,7 +18,6 @@ from keystead.core.keys.digests import agrees
 from keystead.core.keys.model import KeyState, Presence
 from keystead.core.keys.reading import Source, not_restored, restoring_server
 from keystead.service.key_access import require_manager_of_keys
-from keystead.service.key_fetching import standing_copies
 from keystead.service.key_places import PRIMARY, load_places
 from keystead.service.key_ports import KeyServerFault
 
@@ -191,7 +190,7 @@ class KeyRestorer:
     # --- one page ---
 
     async def _restore(self, plan: Plan, shelf: Shelf, wanted: Sequence[Key]) -> _Work:
-        copies = await self._store.read(lambda tx: standing_copies(tx, [key.uuid for key in wanted]))
+        copies = await self._store.read(lambda tx: tx.standing_copies([key.uuid for key in wanted]))
         chunks, lone = _chunks(wanted, copies)
         work = _Work(shelf, chunks, left=lone)
         servers = [plan.server] if plan.server else self._well(shelf)

@@ -114,6 +114,9 @@ _END_ATTEMPT = (
 
 _IN_ORDER = (_copies.key, _copies.attempt, _copies.key_server, _copies.host)
 _COPIES = select(tables.key_copies).where(_copies.key.in_(bindparam("keys", expanding=True))).order_by(*_IN_ORDER)
+_STANDING_COPIES = _COPIES.join(
+    tables.key_attempts, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt)
+).where(_attempts.state != AttemptState.ABORTED.value)
 _ABORTED_COPIES = (
     select(tables.key_copies)
     .join(tables.key_attempts, (_attempts.key == _copies.key) & (_attempts.number == _copies.attempt))
@@ -292,6 +295,9 @@ class KeyRows(Statements):
 
     def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
         return self.all(_COPIES, {"keys": list(keys)}, copy_of)
+
+    def standing_copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
+        return self.all(_STANDING_COPIES, {"keys": list(keys)}, copy_of)
 
     def copies_on(self, key_server: str, after: str, limit: int) -> tuple[Copy, ...]:
         return self.all(_COPIES_ON, {"s": key_server, "after": after, "limit": limit}, copy_of)
