@@ -176,8 +176,9 @@ async def _keeping(running: Running) -> Callable[[], Awaitable[None]]:
 
 
 async def _window(running: Running) -> Callable[[], Awaitable[None]]:
-    """The windows of all retired keys pass, and their ends begin."""
+    """The windows of all retired keys pass: none of them can be recovered, and their ends begin."""
     await running.system.pass_window()
+    await running._recover()
     await running.system.keep(running._process())
     return _nothing
 
