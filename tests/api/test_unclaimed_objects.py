@@ -63,10 +63,12 @@ async def test_an_object_is_listed_and_adopted(served: Served, pykmip_group: Gro
             "key_server": server,
             "unique_identifier": found.unique_identifier,
             "object_name": found.name,
+            "incarnation": "own",
             "found_time": "2027-01-02T12:00:00+00:00",
         }
     ]
     assert (await served.api.admin.get(f"{url}?object_name=nothing*")).body["num_records"] == 0
+    assert (await served.api.admin.get(f"{url}?incarnation=another")).body["num_records"] == 0
     body = {"key_server": server, "unique_identifier": found.unique_identifier, "name": "vol2"}
     adopted = await served.api.admin.post(url, body)
     assert adopted.status == 201, adopted.content

@@ -228,7 +228,8 @@ async def test_what_was_adopted_is_not_unclaimed(key_world: KeyWorld, new_store:
     assert (await lost.rebuild()).unclaimed == 1
     adopted = replace(key, uuid=str(uuid4()), key_id="another", name="adopted")
     begun = replace(attempt, key=adopted.uuid, token="another", adopted=str(object_name(attempt)))
-    await new_store.write(lambda tx: (tx.add_key(adopted), tx.add_attempt(begun)))
+    await new_store.write(lambda tx: tx.add_key(adopted))
+    await new_store.write(lambda tx: tx.add_attempt(begun))
     assert (await lost.rebuild()).unclaimed == 0
     assert await lost.unclaimed() == set()
 

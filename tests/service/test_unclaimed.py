@@ -71,14 +71,15 @@ async def test_what_nothing_accounts_for_is_listed(key_world: KeyWorld) -> None:
     await leave(kept, 0, "payroll")
     assert await kept.scan() == [(1, NAME)]
     (listed,) = await kept.unclaimed.list(CALL, kept.manager)
-    assert (listed.name, listed.unique_identifier) in {
+    assert not listed.own
+    assert (listed.of.name, listed.of.unique_identifier) in {
         (NAME, uid) for uid, stored in servers[1].responder.objects.items() if NAME in stored.names
     }
     looks = asked(servers[0]).count("GET_ATTRIBUTES")
     assert await kept.scan() == [(1, NAME)]
     assert asked(servers[0]).count("GET_ATTRIBUTES") == looks
     assert await kept.unclaimed.list(CALL, kept.manager) == (listed,)
-    servers[1].responder.store.forget(listed.unique_identifier)
+    servers[1].responder.store.forget(listed.of.unique_identifier)
     assert await kept.scan() == []
     assert all("DESTROY" not in asked(server) for server in servers)
 
@@ -146,6 +147,20 @@ async def test_nothing_is_listed_without_the_lease(key_world: KeyWorld) -> None:
             with pytest.raises(LeaseLost):
                 await kept.scanning.scan(holding, kept.manager)
     assert await kept.unclaimed.list(CALL, kept.manager) == ()
+
+
+async def test_whose_life_wrote_it(key_world: KeyWorld) -> None:
+    """An earlier one of this database: its keys were forgotten, by a restore for example. Or one that it never had."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    current = await key_world.store.read(lambda tx: tx.incarnation())
+    assert current is not None
+    earlier = f"keystead-{current.uuid[:8]}-k1234567890abcdef-1"
+    await leave(kept, 0, earlier)
+    await leave(kept, 0)
+    await set_incarnation(key_world, uuid="another", number=2)
+    await kept.scan()
+    listed = await kept.unclaimed.list(CALL, kept.manager)
+    assert {view.of.name: view.own for view in listed} == {earlier: True, NAME: False}
 
 
 @on_sqlite
@@ -267,7 +282,8 @@ async def test_an_adopted_object_is_left_by_the_attempt_that_wrote_it(key_world:
     (material,) = held(servers[0])[str(object_name(attempt))]
     begun = replace(attempt, number=2, purpose=Purpose.COPY, state=AttemptState.ABORTED, token="another")
     left = Copy(key.uuid, 2, copies[1].key_server, Presence.SENT)
-    await key_world.store.write(lambda tx: (tx.add_attempt(begun), tx.put_copies([left], new=True)))
+    await key_world.store.write(lambda tx: tx.add_attempt(begun))
+    await key_world.store.write(lambda tx: tx.put_copies([left], new=True))
     (uid,) = await leave(kept, 1, str(object_name(begun)), material)
     await set_incarnation(key_world, uuid="another", number=2)
     assert (1, str(object_name(begun))) in await kept.scan()

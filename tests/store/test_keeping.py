@@ -80,6 +80,7 @@ async def test_a_database_begins_with_an_incarnation(store: SqlStore) -> None:
     for stored in (second, replace(first, reason="changed"), released):
         await store.write(lambda tx: tx.put_incarnation(stored))  # noqa: B023 - run at once
     assert await store.read(lambda tx: tx.incarnation()) == released
+    assert await store.read(lambda tx: tx.incarnations()) == (released, replace(first, reason="changed"))
 
 
 async def test_a_nodes_epoch_is_kept(store: SqlStore) -> None:

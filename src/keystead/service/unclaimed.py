@@ -9,7 +9,7 @@ for them: :mod:`keystead.service.unclaimed_scan`.
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.creating import LENGTH, CreateState, NewKey, owner_of, plan_create
 from keystead.core.keys.digests import digest
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, Unclaimed
-from keystead.core.keys.names import ObjectKind, parse
+from keystead.core.keys.names import ObjectKind, is_written_by, parse
 from keystead.service.key_access import serving_key_manager
 from keystead.service.key_looking import visit
 from keystead.service.key_places import load_places
@@ -42,6 +42,14 @@ AUTHENTICATION_LENGTHS: Final = range(20, 33)
 """Bytes that authentication keys have."""
 
 
+@dataclass(frozen=True, slots=True)
+class UnclaimedView:
+    """An object, and whether an incarnation of this database wrote it, as its name tells."""
+
+    of: Unclaimed
+    own: bool
+
+
 class UnclaimedObjects:
     """Lists and adopts them."""
 
@@ -49,11 +57,12 @@ class UnclaimedObjects:
         self._tools = tools
         self._audit = audit
 
-    async def list(self, call: Call, key_manager: str) -> tuple[Unclaimed, ...]:
+    async def list(self, call: Call, key_manager: str) -> tuple[UnclaimedView, ...]:
         """Return what was found last, by server, name and identifier; only to those who see the key manager."""
 
-        def read(tx: Transaction) -> tuple[Unclaimed, ...]:
-            return tx.unclaimed(_seen(tx, call, key_manager).uuid)
+        def read(tx: Transaction) -> tuple[UnclaimedView, ...]:
+            found, lives = tx.unclaimed(_seen(tx, call, key_manager).uuid), tx.incarnations()
+            return tuple(UnclaimedView(each, is_written_by(each.name, lives)) for each in found)
 
         return await self._tools.store.read(read)
 

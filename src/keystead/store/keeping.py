@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from keystead.core.keys.fencing import Fence, FenceState
 from keystead.core.keys.model import (
     ClusterKey,
     Detached,
@@ -37,9 +38,13 @@ _PROFILES = (
 )
 _PUT_PROFILE = storing(tables.server_profiles, "key_server")
 _DELETE_PROFILE = delete(tables.server_profiles).where(_profiles.key_server == bindparam("s"))
+_FENCE = select(tables.fences).where(tables.fences.c.key_server == bindparam("s"))
+_PUT_FENCE = storing(tables.fences, "key_server")
+_DELETE_FENCE = delete(tables.fences).where(tables.fences.c.key_server == bindparam("s"))
 
 _DIGEST_KEY = select(tables.digest_keys.c.sealed).where(tables.digest_keys.c.key_manager == bindparam("k"))
-_INCARNATION = select(tables.incarnations).order_by(tables.incarnations.c.number.desc()).limit(1)
+_INCARNATIONS = select(tables.incarnations).order_by(tables.incarnations.c.number.desc())
+_INCARNATION = _INCARNATIONS.limit(1)
 _PUT_INCARNATION = storing(tables.incarnations, "number")
 _EPOCH = select(tables.nodes.c.epoch).where(tables.nodes.c.uuid == bindparam("u"))
 _PUT_EPOCH = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(epoch=bindparam("to"))
@@ -78,6 +83,15 @@ class KeepingRows(Statements):
 
     def delete_profile(self, key_server: str) -> None:
         self.change(_DELETE_PROFILE, {"s": key_server})
+        self.change(_DELETE_FENCE, {"s": key_server})
+
+    def fence(self, key_server: str) -> Fence | None:
+        return self.one(_FENCE, {"s": key_server}, _fence)
+
+    def put_fence(self, fence: Fence) -> None:
+        row = columns_of(tables.fences, fence)
+        lists = {name: json.dumps(row[name]) for name in ("unique_identifiers", "behind")}
+        self.store(_PUT_FENCE, row | lists | {"state": fence.state.value})
 
     def digest_key(self, key_manager: str) -> bytes | None:
         return self.one(_DIGEST_KEY, {"k": key_manager}, lambda row: bytes(row.sealed))
@@ -86,9 +100,10 @@ class KeepingRows(Statements):
         self.change(insert(tables.digest_keys), {"key_manager": key_manager, "sealed": sealed})
 
     def incarnation(self) -> Incarnation | None:
-        return self.one(
-            _INCARNATION, {}, lambda row: Incarnation(**dict(row._mapping) | {"destroys": bool(row.destroys)})
-        )
+        return self.one(_INCARNATION, {}, _incarnation)
+
+    def incarnations(self) -> tuple[Incarnation, ...]:
+        return self.all(_INCARNATIONS, {}, _incarnation)
 
     def put_incarnation(self, incarnation: Incarnation) -> None:
         row = columns_of(tables.incarnations, incarnation)
@@ -157,6 +172,12 @@ def _profile(row: Row[Any]) -> ServerProfile:
     return ServerProfile(**values | lists | {name: bool(values[name]) for name in _FLAGS} | {"form": KeyForm(row.form)})
 
 
+def _fence(row: Row[Any]) -> Fence:
+    values: Parameters = dict(row._mapping)
+    lists = {name: tuple(json.loads(values[name])) for name in ("unique_identifiers", "behind")}
+    return Fence(**values | lists | {"token": bytes(row.token), "state": FenceState(row.state)})
+
+
 def _detached_server(row: Row[Any]) -> Detached:
     server = KeyServer(
         uuid=row.uuid,
@@ -172,3 +193,7 @@ def _detached_server(row: Row[Any]) -> Detached:
         sealed_password=row.sealed_password,
     )
     return Detached(server, row.detached)
+
+
+def _incarnation(row: Row[Any]) -> Incarnation:
+    return Incarnation(**dict(row._mapping) | {"destroys": bool(row.destroys)})

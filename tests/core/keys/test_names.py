@@ -10,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.core.keys.model import Attempt, AttemptState, KeyForm, KeyType, Purpose
-from keystead.core.keys.names import ObjectKind, ObjectName, canary_name, key_id, object_name, parse, parts
+from keystead.core.keys.model import Attempt, AttemptState, Incarnation, KeyForm, KeyType, Purpose
+from keystead.core.keys.names import (
+    ObjectKind,
+    ObjectName,
+    canary_name,
+    is_written_by,
+    key_id,
+    object_name,
+    parse,
+    parts,
+)
 
 THEN = datetime(2026, 3, 1, tzinfo=UTC)
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -85,3 +94,12 @@ def test_key_ids(one: object, other: object) -> None:
     ids = {key_id(type_, str(uuid)) for type_ in KeyType for uuid in (one, other)}
     assert len(ids) == len(KeyType) * len({one, other})
     assert all(re.fullmatch("[0-9a-f]{80}", id_) for id_ in ids)
+
+
+def test_who_wrote_an_object() -> None:
+    """The incarnation that its name begins with; nobody, if it is none of our names."""
+    ours = Incarnation(INCARNATION, 1, THEN, "created", "", destroys=True)
+    name = str(object_name(ATTEMPT))
+    assert is_written_by(name, [replace(ours, uuid=UUID), ours])
+    assert not is_written_by(name, [replace(ours, uuid=UUID)])
+    assert not is_written_by("payroll", [ours])

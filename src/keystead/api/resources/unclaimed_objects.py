@@ -15,7 +15,7 @@ from keystead.api.resource import Field, Resource
 from keystead.api.resources.auth_keys import auth_key_link
 from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path, shown
 from keystead.api.resources.volume_keys import volume_key_link
-from keystead.api.values import SERVER, TEXT, TIME, UUID, name, place_in_list, text
+from keystead.api.values import SERVER, TEXT, TIME, UUID, name, one_of, place_in_list, text
 from keystead.core import errors
 from keystead.core.keys.creating import NAME_LIMIT
 from keystead.core.keys.model import KeyType
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 COLLECTION = f"{ONE_KEY_MANAGER}/unclaimed-objects"
 _SINCE = "9.18"
+_OWN, _ANOTHER = "own", "another"
 
 
 class _View(NamedTuple):
     """An object and the address of its key server, empty for one that is forgotten."""
 
     of: Unclaimed
+    own: bool
     server: str
 
     @property
@@ -80,6 +82,14 @@ UNCLAIMED = Resource(
             since=_SINCE,
         ),
         Field(
+            name="incarnation",
+            type=one_of(_OWN, _ANOTHER),
+            help="Who wrote it, as its name tells: ``own``, an earlier life of this database; ``another``, one that"
+            " this database does not know: of another installation, which may use it, or of a copy of this one.",
+            get=lambda view: _OWN if view.own else _ANOTHER,
+            since=_SINCE,
+        ),
+        Field(
             name="found_time",
             type=TIME,
             help="When it was found first.",
@@ -108,7 +118,7 @@ async def _page(request: Request, page: Page) -> tuple[_View, ...]:
     uuid, (after,) = request.path_uuid(), page.after or ("",)
     found = await request.services.unclaimed_objects.list(request.call, uuid)
     addresses = await request.services.keys.key_servers(request.call, uuid)
-    views = [_View(each, addresses.get(each.key_server, "")) for each in found]
+    views = [_View(each.of, each.own, addresses.get(each.of.key_server, "")) for each in found]
     following = [view for view in sorted(views, key=lambda view: view.place) if view.place > after]
     return tuple(following[page.offset : page.offset + page.limit])
 

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from keystead.core.keys.model import KeyForm, KeyType
 
 if TYPE_CHECKING:
-    from keystead.core.keys.model import Attempt
+    from collections.abc import Iterable
+
+    from keystead.core.keys.model import Attempt, Incarnation
 
 PREFIX = "keystead-"
 
-_NAME = re.compile(r"keystead-([0-9a-f]{8})-([kcd])([0-9a-f]{16})-([1-9][0-9]{0,8})(?:-([12]))?")
+_NAME = re.compile(r"keystead-([0-9a-f]{8})-([kcdf])([0-9a-f]{16})-([1-9][0-9]{0,8})(?:-([12]))?")
 INCARNATION_DIGITS = 8
 ID_DIGITS = 16
 
@@ -30,11 +32,12 @@ _KEY_ID_SUFFIX = "0" * 16
 
 
 class ObjectKind(StrEnum):
-    """What an object of ours is: a copy of a key, a canary, or the descriptor of a copy."""
+    """What an object of ours is: a copy of a key, a canary, the descriptor of a copy, or a fence."""
 
     KEY = "k"
     CANARY = "c"
     DESCRIPTOR = "d"
+    FENCE = "f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,11 @@ def canary_name(incarnation: str, key_server: str, number: int) -> ObjectName:
     return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.CANARY, _short(key_server), number)
 
 
+def fence_name(incarnation: str, key_server: str, number: int) -> ObjectName:
+    """The name of a server's fence; see :mod:`keystead.core.keys.fencing`."""
+    return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.FENCE, _short(key_server), number)
+
+
 def parts(name: ObjectName, form: KeyForm) -> tuple[str, ...]:
     """The names of the objects that keep a key under a name: one, or those of a pair."""
     if form is KeyForm.SYMMETRIC_KEY_PAIR:
@@ -76,6 +84,12 @@ def parse(name: str) -> ObjectName | None:
         return None
     incarnation, kind, id_, attempt, part = found.groups()
     return ObjectName(incarnation, ObjectKind(kind), id_, int(attempt), int(part or 0))
+
+
+def is_written_by(name: str, incarnations: Iterable[Incarnation]) -> bool:
+    """Whether one of these incarnations wrote an object, as its name tells."""
+    parsed = parse(name)
+    return parsed is not None and any(each.uuid.startswith(parsed.incarnation) for each in incarnations)
 
 
 def key_id(key_type: KeyType, uuid: str) -> str:
