@@ -14,7 +14,7 @@ from keystead.core.keys.model import AttemptState, KeyForm, KeyState, KeyType, P
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.model import Role
 from keystead.core.secret import Secret
-from keystead.kmip.enums import Operation
+from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.responder import cluster
 from keystead.service.context import Call, Caller
 from tests.service.keyworlds import asked, full, held, on_sqlite
@@ -213,6 +213,20 @@ async def test_what_is_written_beside_a_copy(key_world: KeyWorld) -> None:
     assert held(servers[0])[str(object_name(attempt, ObjectKind.DESCRIPTOR))] == [b"a key"]
     assert {*first.unique_identifiers, first.descriptor} == set(servers[0].responder.objects)
     assert (second.descriptor, len(held(servers[1]))) == ("", 2)
+
+
+@on_sqlite
+async def test_activation_holds_up_no_descriptor(key_world: KeyWorld) -> None:
+    """Nor does a server that does neither hold up the others."""
+    servers = await key_world.start(2)
+    manager = await key_world.key_manager(*servers)
+    await key_world.know(manager)
+    servers[0].responder.refusals[Operation.ACTIVATE] = ResultReason.PERMISSION_DENIED
+    node = await key_world.node(describe=lambda key, *_: key.name.encode())
+    first, second = await key_world.copies((await node.create(manager)).uuid)
+    assert (first.object_state, second.object_state) == ("", "Active")
+    assert first.descriptor in servers[0].responder.objects
+    assert second.descriptor in servers[1].responder.objects
 
 
 # --- who may create, and what is told ---
