@@ -13,6 +13,7 @@ import pytest
 
 from keystead.kmip.alerts import ALERTS
 from keystead.kmip.connect import Address, connect_tcp
+from keystead.kmip.sessions import Sessions
 from keystead.kmip.tls import Stream, TLSError, handshake
 from tests.peers import fault_servers as fault
 from tests.peers.certificates import Authority, client, client_context, server_context
@@ -229,6 +230,28 @@ def test_what_came_before_the_end_is_told(run: Any, script: Any, spoke_tls: bool
     assert outcome.evidence.spoke_tls is spoke_tls
     assert outcome.evidence.server_hello is server_hello
     assert outcome.verify_code is None
+
+
+def test_a_peer_that_has_gone_before_the_handshake(run: Any) -> None:
+    """Its reset is an error of the handshake, for one that would have resumed a session too."""
+
+    async def refused() -> TLSError:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            sock = socket.create_connection(listening.getsockname())
+            peer, _ = listening.accept()
+            with peer:
+                fault.reset(peer)
+        select.select([sock], [], [], PATIENCE)
+        sock.setblocking(False)
+        with pytest.raises(OSError, match="not connected"):
+            sock.getpeername()
+        with pytest.raises(TLSError) as raised:
+            await handshake(sock, client_context(SERVER_CA), server_name="localhost", sessions=Sessions())
+        assert sock.fileno() == -1
+        return raised.value
+
+    outcome = run(refused())
+    assert (outcome.phase, outcome.resuming) == ("tls", False)
 
 
 def test_a_certificate_that_we_refuse_is_reported_to_the_peer(run: Any) -> None:

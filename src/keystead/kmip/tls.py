@@ -108,13 +108,23 @@ async def handshake(
         ValueError: ``server_name`` is no host name (an empty or an over-long label).
     """
     try:
-        attempt = Attempt(sessions, Key(sock.getpeername(), server_name, context)) if sessions is not None else None
+        attempt = _attempt(sock, context, server_name, sessions) if sessions is not None else None
         stream = Stream(sock, context, server_name=server_name, server_side=server_side, attempt=attempt)
     except ValueError:  # a server name that no certificate could hold
         sock.close()
         raise
     await stream._handshake(send_alert=send_alert)  # noqa: SLF001 - the only way to make a stream
     return stream
+
+
+def _attempt(
+    sock: socket.socket, context: ssl.SSLContext, server_name: str | None, sessions: Sessions
+) -> Attempt | None:
+    """What it takes to resume a session; nothing with a peer that has gone already: the handshake tells how it went."""
+    try:
+        return Attempt(sessions, Key(sock.getpeername(), server_name, context))
+    except OSError:
+        return None
 
 
 class Stream:
