@@ -20,7 +20,7 @@ from tests.service.learning import on_sqlite
 from tests.service.test_key_destroying import detach
 
 if TYPE_CHECKING:
-    from keystead.core.keys.guarding import Removal
+    from keystead.core.keys.guarding import At, Removal
     from keystead.core.keys.model import Key
     from keystead.kmip.testing import KeyServer as KmipServer
     from keystead.service.context import Call
@@ -106,7 +106,8 @@ async def test_what_is_being_written_is_not_given_up(key_world: KeyWorld) -> Non
     uuid = await detach(kept, 0)
     begun = replace(attempt, number=2, purpose=Purpose.COPY, state=AttemptState.PENDING, token="another")
     sent = Copy(key.uuid, 2, uuid, Presence.SENT)
-    await key_world.store.write(lambda tx: (tx.add_attempt(begun), tx.put_copies([sent], new=True)))
+    await key_world.store.write(lambda tx: tx.add_attempt(begun))
+    await key_world.store.write(lambda tx: tx.put_copies([sent], new=True))
     assert (await refused(kept, servers[0])).kind is errors.SOLE_COPY
     await key_world.store.write(lambda tx: tx.end_attempt(begun, AttemptState.ABORTED))
     await give_up(kept, servers[0])
@@ -124,9 +125,10 @@ async def test_proofs_that_are_too_old_are_made_again(key_world: KeyWorld, monke
     class HeldUp(RemovalGuard):
         """Its process is held up after the first proof."""
 
-        async def prove(self, call: Call, removal: Removal) -> None:
-            await super().prove(call, removal)
+        async def prove(self, call: Call, removal: Removal) -> frozenset[At]:
+            answering = await super().prove(call, removal)
             key_world.clock.advance(delays.pop())
+            return answering
 
     delays = [60.0]
     monkeypatch.setattr(giving_up, "GIVE_UP_S", -1.0)

@@ -116,16 +116,52 @@ async def test_a_server_without_keys_goes_for_good(key_world: KeyWorld) -> None:
     assert raised.value.kind is errors.ENTRY_NOT_FOUND
 
 
+async def learned(key_world: KeyWorld, *servers: KmipServer) -> tuple[Remover, str]:
+    """A node and a key manager whose servers have canaries."""
+    manager = await key_world.key_manager(*servers, know=False)
+    removing = await remover(key_world)
+    await removing.node.learner.ensure(manager)
+    return removing, manager
+
+
 @on_sqlite
 async def test_a_fresh_proof_needs_no_other(key_world: KeyWorld) -> None:
-    """What was just read is not read again."""
+    """What was just read is not read again, where the canary is seen."""
     servers = await key_world.start(2)
-    manager = await key_world.key_manager(*servers)
-    removing = await remover(key_world)
-    await removing.node.create(manager)
+    removing, manager = await learned(key_world, *servers)
+    for number in range(3):
+        await removing.node.create(manager, f"key {number}")
     before = len(asked(servers[1], Operation.GET))
     await removing.remove(manager, servers[0])
-    assert len(asked(servers[1], Operation.GET)) == before
+    assert len(asked(servers[1], Operation.GET)) == before + 1
+
+
+@on_sqlite
+async def test_a_proof_does_not_outlive_its_server(key_world: KeyWorld) -> None:
+    """Every other server died, however lately it was read: the last that lives stays."""
+    servers = await key_world.start(4)
+    removing, manager = await learned(key_world, *servers)
+    key = await removing.node.create(manager)
+    for server in servers[:3]:
+        await server.__aexit__(None, None, None)
+    error = await removing.refused(manager, servers[3])
+    assert (error.kind, error.arguments[:2]) == (errors.SOLE_COPY, (("keys", "1"), ("key_id", key.key_id)))
+    async with servers[0]:
+        await removing.remove(manager, servers[1])
+
+
+@on_sqlite
+async def test_a_server_that_hangs_does_not_answer(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does its proof count; a removal does not wait for it when others do."""
+    monkeypatch.setattr(key_guard, "LOOKING_S", 0.3)
+    servers = await key_world.start(3)
+    removing, manager = await learned(key_world, *servers)
+    await removing.node.create(manager)
+    servers[1].faults[Operation.GET] = delay(20)
+    async with asyncio.timeout(3):
+        await removing.remove(manager, servers[0])
+    monkeypatch.setattr(key_guard, "PROVING_S", 0.3)
+    assert ("reason", "not_proven_in_time") in (await removing.refused(manager, servers[2])).arguments
 
 
 @on_sqlite
@@ -249,12 +285,13 @@ async def test_what_changes_while_it_is_proved_is_proved_again(key_world: KeyWor
     key_world.clock.advance(LONG_AGO_S)
     state = await removing.servers.state(CALL, manager)
     removal = Removal(state.key_manager, state.servers[0])
-    await removing.guard.prove(CALL, removal)
+    answering = await removing.guard.prove(CALL, removal)
 
     async def check() -> bool:
-        return await removing.node.store.write(lambda tx: removing.guard.check(tx, removal))
+        return await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, answering))
 
     assert await check()
+    assert not await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, ()))
     copies = await key_world.copies(key.uuid)
     elsewhere = next(copy for copy in copies if copy.key_server == state.servers[1].uuid)
     lost = replace(elsewhere, presence=Presence.UNKNOWN)

@@ -7,6 +7,7 @@ elsewhere as for the removal of a server.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
@@ -20,6 +21,9 @@ from keystead.service.probe_queue import check_left
 from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from keystead.core.keys.guarding import At
     from keystead.core.model import KeyManager, KeyServer
     from keystead.core.server_address import ServerAddress
     from keystead.service.audit import AuditLog
@@ -50,17 +54,21 @@ class DetachedKeyServers:
         while True:
             manager, servers = await self._tools.store.read(lambda tx: _detached(tx, call, key_manager, address))
             with concerning(manager.svm):
+                answering: set[At] = set()
                 for server in servers:
-                    await self._guard.prove(call, Removal(manager, server))
-                if await self._tools.store.write(lambda tx: self._give_up(tx, call, key_manager, address)):
+                    answering |= await self._guard.prove(call, Removal(manager, server))
+                work = partial(self._give_up, call=call, key_manager=key_manager, address=address, answering=answering)
+                if await self._tools.store.write(work):
                     return
                 check_left(ends)
 
-    def _give_up(self, tx: Transaction, call: Call, key_manager: str, address: ServerAddress) -> bool:
+    def _give_up(
+        self, tx: Transaction, call: Call, key_manager: str, address: ServerAddress, answering: Collection[At]
+    ) -> bool:
         """Give up what is stored under an address; False when proofs do not hold any more."""
         manager, servers = _detached(tx, call, key_manager, address, lock=True)
         for server in servers:
-            if not self._guard.check(tx, Removal(manager, server)):
+            if not self._guard.check(tx, Removal(manager, server), answering):
                 return False
             if written := tx.keys_written_to(server.uuid):
                 raise sole_copy(written)

@@ -1,7 +1,8 @@
 """Keys are not lost when key servers go: no removal takes the only proven copy of a key.
 
 Proofs are made outside of any transaction, noted with the copies, and counted again under the key manager's lock in the
-transaction that removes: two removals at once cannot rely on each other's server.
+transaction that removes: two removals at once cannot rely on each other's server. One that was noted before counts only
+at an address that has shown, in this very call, that it still answers: its server's canary, or a copy that was read.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.keys.guarding import Going, Period, Removal, Stake, fresh, lasting, sole_copy, stake
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
+from keystead.service import canaries
 from keystead.service.copy_proving import CopyProver, Proving
 from keystead.service.key_places import load_places
+from keystead.service.key_ports import KeyServerFault
 from keystead.service.key_servers import require_key_manager
 from keystead.service.ports import SealError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from keystead.core.keys.model import Copy, Key
+    from keystead.core.keys.guarding import At
+    from keystead.core.keys.model import Copy, Key, ServerProfile
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.context import Call
@@ -37,6 +41,9 @@ PAGE: Final = 1000
 PROVING_S: Final = 25.0
 """How long a removal may prove: what was proven first must still count when all is."""
 
+LOOKING_S: Final = 3.0
+"""How long the canaries of all servers that stay may take: what is not seen by then does not answer."""
+
 NOT_READ: Final = "not_readable"
 """The reason of a copy on a server that cannot be asked: a certificate or a password is missing."""
 
@@ -46,32 +53,38 @@ class RemovalGuard:
 
     def __init__(self, store: Store, objects: KeyObjects, reacher: Reacher, clock: Clock) -> None:
         self._store = store
+        self._objects = objects
         self._prover = CopyProver(objects)
         self._reacher = reacher
         self._clock = clock
 
-    async def prove(self, call: Call, removal: Removal) -> None:
-        """Prove elsewhere what is at stake. Raises 65536700 for what cannot be proven, with the reason for accounts of
-        the cluster: those of an SVM choose the addresses.
+    async def prove(self, call: Call, removal: Removal) -> frozenset[At]:
+        """Prove elsewhere what is at stake; return the addresses that answered. Raises 65536700 for what cannot be
+        proven, with the reason for accounts of the cluster: those of an SVM choose the addresses.
         """
         until = asyncio.get_running_loop().time() + PROVING_S
-        page: str | None = ""
+        answering: set[At] = set()
+        places, stakes, page = await self._stakes(removal, answering, "")
+        if stakes:
+            answering = await self._answering(places, _going(places, removal))
+            page = ""
         while page is not None:
-            lasts = fresh(self._clock.now(), timedelta(seconds=PROVING_S))
-            places, stakes, page = await self._store.read(partial(_stakes, removal=removal, period=lasts, after=page))
-            lost, reason = await self._prove(places, stakes, until)
+            places, stakes, page = await self._stakes(removal, answering, page)
+            lost, reason = await self._prove(places, stakes, answering, until)
             if lost:
                 raise sole_copy(lost, reason if call.caller.svm is None else "")
+        return frozenset(answering)
 
-    def check(self, tx: Transaction, removal: Removal) -> bool:
+    def check(self, tx: Transaction, removal: Removal, answering: Collection[At]) -> bool:
         """Whether nothing would be lost now, in the transaction that holds the key manager and removes.
 
-        False when others have changed something since it was proved, or proofs are too old by now: prove again.
+        ``answering`` are the addresses that answered this call. False when others have changed something since it was
+        proved, or proofs are too old by now: prove again.
         """
         now = fresh(self._clock.now())
         page: str | None = ""
         while page is not None:
-            _, stakes, page = _stakes(tx, removal, now, page)
+            _, stakes, page = _stakes(tx, removal, now, answering, page)
             if stakes:
                 return False
         return True
@@ -93,22 +106,60 @@ class RemovalGuard:
 
     # --- proving ---
 
-    async def _prove(self, places: KeyPlaces, stakes: Sequence[Stake], until: float) -> tuple[list[Key], str]:
-        """Prove one copy of each key: the likeliest first, then the next. Return keys without one, and a reason."""
+    async def _stakes(
+        self, removal: Removal, answering: Collection[At], after: str
+    ) -> tuple[KeyPlaces, list[Stake], str | None]:
+        lasts = fresh(self._clock.now(), timedelta(seconds=PROVING_S))
+        return await self._store.read(partial(_stakes, removal=removal, period=lasts, answering=answering, after=after))
+
+    async def _answering(self, places: KeyPlaces, going: Going) -> set[At]:
+        """The addresses that stay and show their server's canary now, on connections that are made now."""
+        until = asyncio.get_running_loop().time() + LOOKING_S
+        digest_key = self._reacher.digest_key(places)
+        asked = {
+            at: self._shows_canary(reach, places.profiles[reach.key_server], digest_key, until)
+            for at, reach in self._reaches(places).items()
+            if going.leaves(*at) and reach.key_server in places.profiles
+        }
+        seen = await asyncio.gather(*asked.values())
+        return {at for at, shown in zip(asked, seen, strict=True) if shown}
+
+    async def _shows_canary(self, reach: Reach, profile: ServerProfile, digest_key: Secret, until: float) -> bool:
+        try:
+            async with (
+                asyncio.timeout_at(until),
+                self._objects.session(reach, timeout_s=LOOKING_S, fresh=True) as session,
+            ):
+                return await canaries.sight(session, profile, digest_key) is canaries.Sight.SEEN
+        except (KeyServerFault, TimeoutError):
+            return False
+
+    async def _prove(
+        self, places: KeyPlaces, stakes: Sequence[Stake], answering: set[At], until: float
+    ) -> tuple[list[Key], str]:
+        """Prove one copy of each key: the likeliest first, then the next. Return keys without one, and a reason.
+
+        What is read answers: its address joins those that do.
+        """
         open_ = {each.key.uuid: each for each in stakes}
         if not open_:
             return [], ""
         digest_key, reaches, reason = self._reacher.digest_key(places), self._reaches(places), ""
-        for turn in range(max(len(each.elsewhere) for each in stakes)):
-            asked: dict[tuple[str, str], list[tuple[Key, Copy]]] = defaultdict(list)
+        likeliest = {
+            each.key.uuid: sorted(each.elsewhere, key=lambda copy: (copy.key_server, copy.host) not in answering)
+            for each in stakes
+        }
+        for turn in range(max(map(len, likeliest.values()))):
+            asked: dict[At, list[tuple[Key, Copy]]] = defaultdict(list)
             for each in open_.values():
-                for copy in each.elsewhere[turn : turn + 1]:
+                for copy in likeliest[each.key.uuid][turn : turn + 1]:
                     asked[copy.key_server, copy.host].append((each.key, copy))
             proving = (self._prove_at(reaches.get(at), digest_key, found, until) for at, found in asked.items())
             for proven, why in await asyncio.gather(*proving):
                 reason = why or reason
                 for copy in proven:
                     del open_[copy.key]
+                    answering.add((copy.key_server, copy.host))
         return [each.key for each in open_.values()], reason
 
     async def _prove_at(
@@ -124,7 +175,7 @@ class RemovalGuard:
         await self._store.write(lambda tx: tx.note_proven(proven, began))
         return proven, next((outcome.reason for outcome in outcomes if not outcome.proven), "")
 
-    def _reaches(self, places: KeyPlaces) -> dict[tuple[str, str], Reach]:
+    def _reaches(self, places: KeyPlaces) -> dict[At, Reach]:
         """How each address is reached; without those that cannot be."""
         try:
             identity = self._reacher.identity(places)
@@ -151,19 +202,26 @@ def _with_copies(tx: Transaction, keys: Sequence[Key]) -> list[tuple[Key, list[C
     return [(key, copies[key.uuid]) for key in keys]
 
 
-def _stakes(tx: Transaction, removal: Removal, period: Period, after: str) -> tuple[KeyPlaces, list[Stake], str | None]:
-    """Some of the keys that nothing proven since then would save; and where to go on, None at the end."""
+def _stakes(
+    tx: Transaction, removal: Removal, period: Period, answering: Collection[At], after: str
+) -> tuple[KeyPlaces, list[Stake], str | None]:
+    """Some of the keys that nothing proven since then, where it still answers, would save; and where to go on, None at
+    the end.
+    """
     places = load_places(tx, removal.key_manager)
-    if removal.after is None:
-        going = _without(places, removal.server)
-    else:
-        going = _without_secondaries(places, removal.server, removal.after)
+    going = _going(places, removal)
     # What stays there with a primary that loses secondaries is found out below.
-    stay = going.stay.keys() - going.servers
+    stay = {server for server, host in answering if not host} & (going.stay.keys() - going.servers)
     uuids = tx.keys_at_stake(removal.key_manager.uuid, going.servers, stay, period, after, PAGE)
     found = (stake(key, copies, going) for key, copies in _with_copies(tx, tx.keys(uuids)))
-    unsafe = [each for each in found if each is not None and not each.is_safe(period)]
+    unsafe = [each for each in found if each is not None and not each.is_safe(period, answering)]
     return places, unsafe, uuids[-1] if len(uuids) == PAGE else None
+
+
+def _going(places: KeyPlaces, removal: Removal) -> Going:
+    if removal.after is None:
+        return _without(places, removal.server)
+    return _without_secondaries(places, removal.server, removal.after)
 
 
 def _without(places: KeyPlaces, server: KeyServer) -> Going:

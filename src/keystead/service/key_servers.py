@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
+    from keystead.core.keys.guarding import At
     from keystead.core.keys.model import Detached
     from keystead.core.model import Certificate, Cluster, KeyManager
     from keystead.core.probing import ProbeResult
@@ -53,7 +54,8 @@ class Plan:
 class Proof:
     """A plan, the state that it was made for, and what the probes of its rows found, if they were probed.
 
-    ``same`` are the servers (uuids) that have something of ours, and have shown it.
+    ``same`` are the servers (uuids) that have something of ours, and have shown it; ``answering`` the addresses that
+    answered when it was proved that no copy goes that alone is proven.
     """
 
     state: ServersState
@@ -61,6 +63,7 @@ class Proof:
     results: Sequence[ProbeResult] = ()
     probed: bool = False
     same: frozenset[str] = frozenset()
+    answering: frozenset[At] = frozenset()
 
     def holds_for(self, state: ServersState, plan: Plan) -> bool:
         """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
@@ -120,16 +123,18 @@ class KeyServers:
         ends = self._prover.deadline()
         while True:
             server = plan_remove(state, address)
-            await self._guard.prove(call, Removal(state.key_manager, server))
-            if await self._store.write(partial(self._remove, call=call, server=server)):
+            answering = await self._guard.prove(call, Removal(state.key_manager, server))
+            if await self._store.write(partial(self._remove, call=call, server=server, answering=answering)):
                 return
             check_left(ends)
             state = await self.state(call, state.key_manager.uuid)
 
-    def _remove(self, tx: Transaction, call: Call, server: KeyServer) -> bool:
+    def _remove(self, tx: Transaction, call: Call, server: KeyServer, answering: Collection[At]) -> bool:
         """Remove a server; False when it, or what was proved for its removal, is not as it was."""
         now = load_state(tx, call, server.key_manager, lock=True)
-        if plan_remove(now, server.address) != server or not self._guard.check(tx, Removal(now.key_manager, server)):
+        if plan_remove(now, server.address) != server:
+            return False
+        if not self._guard.check(tx, Removal(now.key_manager, server), answering):
             return False
         self._guard.detach(tx, server)
         tx.delete_key_server(server.uuid)
@@ -189,7 +194,7 @@ class KeyServers:
             proof = await self._prove(call, state, change, ends=ends)
             raise_first_failure(change.request, proof.results)
             if not change.new:
-                proof = replace(proof, same=await self._prove_keys(call, proof, ends))
+                proof = await self._prove_keys(call, proof, ends)
             stored = await self._store.write(partial(self._store_proved, call=call, change=change, proof=proof))
             if stored is not None:
                 if proof.probed:
@@ -207,22 +212,27 @@ class KeyServers:
         results = await self._prover.probe(call, state.key_manager, state.certificates, plan.rows, ends)
         return Proof(state, plan, results, probed=True)
 
-    async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> frozenset[str]:
-        """Prove that keys are where a server is going to be, and not only where it is no more; which servers did."""
-        same, manager = set(), proof.state.key_manager
+    async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> Proof:
+        """Prove that keys are where a server is going to be, and not only where it is no more."""
+        same: set[str] = set()
+        answering: set[At] = set()
+        manager = proof.state.key_manager
         for before, row in _changes(proof.state, proof.plan):
             moved = before.address != row.address
             if proof.plan.proves and await self._identity.prove_moved(call, manager, row, ends, moved=moved):
                 same.add(row.uuid)
             if _loses_secondaries(before, row):
-                await self._guard.prove(call, Removal(manager, before, row))
-        return frozenset(same)
+                answering |= await self._guard.prove(call, Removal(manager, before, row))
+        return replace(proof, same=frozenset(same), answering=frozenset(answering))
 
-    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan, same: Collection[str]) -> bool:
+    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan, proof: Proof) -> bool:
         """Whether no secondary goes that alone has a copy that is proven, and no server has anything that it hid."""
         return all(
-            (row.uuid in same or not plan.proves or not self._identity.keeps(tx, row))
-            and (not _loses_secondaries(before, row) or self._guard.check(tx, Removal(state.key_manager, before, row)))
+            (row.uuid in proof.same or not plan.proves or not self._identity.keeps(tx, row))
+            and (
+                not _loses_secondaries(before, row)
+                or self._guard.check(tx, Removal(state.key_manager, before, row), proof.answering)
+            )
             for before, row in _changes(state, plan)
         )
 
@@ -232,7 +242,7 @@ class KeyServers:
         plan = change.plan(state)
         if plan.proves and not proof.holds_for(state, plan):
             return None
-        if not self._keys_are_proved(tx, state, plan, proof.same):
+        if not self._keys_are_proved(tx, state, plan, proof):
             return None
         change.store(tx, plan.rows)
         for moved in set(_moved(state.servers, plan.rows)) - proof.same:

@@ -31,6 +31,8 @@ KEY = Key("key", "id", "km", None, "name", "", KeyType.VEK, KeyState.COMMITTED, 
 A, B, C = "a:5696", "b:5696", "c:5696"
 OTHERS = {B: server(B), C: server(C, secondaries=("c2",))}
 A_GOES = Going({A}, OTHERS)
+ALL = {(A, ""), (B, ""), (C, ""), (C, "c1"), (C, "c2")}
+"""Every address answers."""
 
 
 def copy(at: str, presence: Presence = Presence.PRESENT, age: int = 0, host: str = "", attempt: int = 1) -> Copy:
@@ -84,22 +86,36 @@ def test_what_saves_a_key(elsewhere: list[Copy], *, safe: bool) -> None:
     """A copy on another configured server, proven within 30 s."""
     found = stake(KEY, [copy(A), *elsewhere], A_GOES)
     assert found is not None
-    assert found.is_safe(fresh(NOON)) is safe
+    assert found.is_safe(fresh(NOON), ALL) is safe
+
+
+def test_what_has_died_since_saves_nothing() -> None:
+    """However new the proof: another address of the same server does not answer for it."""
+    found = stake(KEY, [copy(A), copy(B, age=1), copy(C, host="c2")], A_GOES)
+    assert found is not None
+    assert not found.is_safe(fresh(NOON), set())
+    assert not found.is_safe(fresh(NOON), {(A, ""), (C, "")})
+    assert found.is_safe(fresh(NOON), {(C, "c2")})
+
+
+def test_the_addresses_that_stay() -> None:
+    """Of configured servers, without the secondaries that go."""
+    assert [at for at in sorted(ALL) if A_GOES.leaves(*at)] == [(B, ""), (C, ""), (C, "c2")]
 
 
 def test_a_proof_that_must_last() -> None:
     """It is as much newer."""
     found = stake(KEY, [copy(A), copy(B, age=6)], A_GOES)
     assert found is not None
-    assert found.is_safe(fresh(NOON, timedelta(seconds=24)))
-    assert not found.is_safe(fresh(NOON, timedelta(seconds=25)))
+    assert found.is_safe(fresh(NOON, timedelta(seconds=24)), ALL)
+    assert not found.is_safe(fresh(NOON, timedelta(seconds=25)), ALL)
 
 
 def test_a_replica_saves_nothing() -> None:
     """B replicates with A: what empties A may empty B."""
     found = stake(KEY, [copy(A), copy(B)], Going({A, B}, {C: OTHERS[C]}))
     assert found is not None
-    assert not found.is_safe(fresh(NOON))
+    assert not found.is_safe(fresh(NOON), ALL)
 
 
 def test_a_secondary_goes() -> None:
@@ -108,10 +124,10 @@ def test_a_secondary_goes() -> None:
     assert stake(KEY, [copy(C), copy(C, host="c2")], going) is None
     lost = stake(KEY, [copy(C, host="c1")], going)
     assert lost is not None
-    assert not lost.is_safe(fresh(NOON))
+    assert not lost.is_safe(fresh(NOON), ALL)
     kept = stake(KEY, [copy(C, host="c1"), copy(C)], going)
     assert kept is not None
-    assert kept.is_safe(fresh(NOON))
+    assert kept.is_safe(fresh(NOON), ALL)
 
 
 def test_the_copy_proven_last_is_asked_first() -> None:

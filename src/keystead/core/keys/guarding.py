@@ -1,8 +1,8 @@
 """What keys forbid about the servers that keep them: whether a server can go, and what must be proven before it does.
 
 Pure. A key is safe from a removal when a server that stays holds a copy that was read and agreed less than
-:data:`FRESH` ago. One that replicates with the removed server counts: the domain stays, or else no member of a
-replicated cluster could ever be replaced.
+:data:`FRESH` ago, and answers still: it may have died since. One that replicates with the removed server counts: the
+domain stays, or else no member of a replicated cluster could ever be replaced.
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ Place = tuple[str, int, str, str, tuple[str, ...]]
 """Which object, or pair of objects, was read: key, attempt, server, host and Unique Identifiers."""
 
 
+At = tuple[str, str]
+"""An address of a key server: the server's uuid, and a secondary's host, empty for the primary."""
+
+
 def place(copy: Copy) -> Place:
     """What a proof of this copy is a proof of."""
     return copy.key, copy.attempt, copy.key_server, copy.host, copy.unique_identifiers
@@ -87,9 +91,9 @@ class Stake:
     key: Key
     elsewhere: tuple[Copy, ...]
 
-    def is_safe(self, period: Period) -> bool:
-        """Whether one of them was proven then."""
-        return any(period.has(copy.proven) for copy in self.elsewhere)
+    def is_safe(self, period: Period, answering: Collection[At]) -> bool:
+        """Whether one of them was proven then, at an address that answers still."""
+        return any(period.has(copy.proven) and (copy.key_server, copy.host) in answering for copy in self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,10 @@ class Going:
         goes = copy.key_server in self.servers and (self.hosts is None or copy.host in self.hosts)
         return goes and may_be_there(copy)
 
+    def leaves(self, key_server: str, host: str) -> bool:
+        """Whether an address stays: of a configured server, the primary or a secondary that is configured."""
+        return _is_configured(key_server, host, self.stay)
+
 
 def stake(key: Key, copies: Iterable[Copy], going: Going) -> Stake | None:
     """What stands at stake with a key, None for nothing.
@@ -115,7 +123,7 @@ def stake(key: Key, copies: Iterable[Copy], going: Going) -> Stake | None:
     copies = tuple(copies)
     if not any(map(going.takes, copies)):
         return None
-    elsewhere = [copy for copy in copies if copy.presence is Presence.PRESENT and _is_configured(copy, going.stay)]
+    elsewhere = to_be_read(copies, going.stay)
     return Stake(key, tuple(sorted(elsewhere, key=lambda copy: (copy.proven is not None, copy.proven), reverse=True)))
 
 
@@ -127,9 +135,9 @@ def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
     return OntapError(errors.SOLE_COPY, target="server", arguments=arguments)
 
 
-def _is_configured(copy: Copy, servers: Mapping[str, KeyServer]) -> bool:
-    server = servers.get(copy.key_server)
-    return server is not None and (not copy.host or copy.host in server.secondary_key_servers)
+def _is_configured(key_server: str, host: str, servers: Mapping[str, KeyServer]) -> bool:
+    server = servers.get(key_server)
+    return server is not None and (not host or host in server.secondary_key_servers)
 
 
 # --- may a key manager go? ---
@@ -162,8 +170,9 @@ def check_not_at_cluster(keys: int) -> None:
 
 
 def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
-    """Of lasting copies, those that a new client certificate must be able to read."""
-    return [copy for copy in copies if copy.presence is Presence.PRESENT and _is_configured(copy, servers)]
+    """Of lasting copies, those that are present on these servers: a new client certificate must read them."""
+    present = (copy for copy in copies if copy.presence is Presence.PRESENT)
+    return [copy for copy in present if _is_configured(copy.key_server, copy.host, servers)]
 
 
 def only_there(
