@@ -201,6 +201,7 @@ async def test_a_server_that_lies_is_passed_over_marked_and_announced(key_world:
         assert await node.read(key) == MATERIAL
         await node.fetcher.close()
     assert [entry["event"] for entry in logs] == ["key server returned other material"]
+    assert logs[0]["address"] == f"127.0.0.1:{servers[0].port}"
     assert MATERIAL.hex() not in repr(logs)
     assert await presences(key_world, key) == [Presence.DIFFERENT, Presence.PRESENT]
     assert await fetched(node, key) == ["read", "different_material"]

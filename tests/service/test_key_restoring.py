@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -295,4 +296,8 @@ async def test_what_a_node_says_of_key_ids(key_world: KeyWorld, node: ReadingNod
     seen = Observation(node.of.uuid, rows[1].uuid, "", State.AVAILABLE, key_world.clock.now())
     await key_world.store.write(lambda tx: tx.put_observations([seen], new=True))
     assert await said(CALL, node.of.uuid) == [(address, True), (address, True)]
+    assert await said(CALL, "another") == [(address, False), (address, False)]
+    lost = replace(seen, key_server=rows[0].uuid, state=State.NOT_RESPONDING)
+    await key_world.store.write(lambda tx: tx.put_observations([lost], new=True))
+    assert await said(CALL, node.of.uuid) == [(str(rows[1].address), True), (str(rows[1].address), True)]
     assert await said(CALL, "another") == [(address, False), (address, False)]

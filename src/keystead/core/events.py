@@ -137,10 +137,19 @@ NO_SOLE_COPIES: Final = EventKind(
 DESTRUCTION_HELD: Final = EventKind(
     "km.destruction.held",
     "alert",
-    "The database was restored, cloned or promoted: nothing is destroyed on key servers until an operator releases it.",
+    "The database was restored, cloned or promoted: nothing is destroyed on key servers until an operator releases it."
+    " Ours.",
     ("incarnation", "reason"),
     "The database is in its incarnation {incarnation}, since it was {reason}. What it may have forgotten is not"
     " destroyed: nothing is until this is released.",
+)
+DESTRUCTION_RELEASED: Final = EventKind(
+    "km.destruction.released",
+    "notice",
+    "An operator has released destruction: what this incarnation of the database wrote is destroyed again when its time"
+    " has come. Ours.",
+    ("incarnation",),
+    "The database is in its incarnation {incarnation}, which may destroy what it wrote on key servers.",
 )
 
 KINDS: Final[Mapping[str, EventKind]] = {
@@ -157,6 +166,7 @@ KINDS: Final[Mapping[str, EventKind]] = {
         SOLE_COPIES,
         NO_SOLE_COPIES,
         DESTRUCTION_HELD,
+        DESTRUCTION_RELEASED,
     )
 }
 """Every event, by name."""

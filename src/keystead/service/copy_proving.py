@@ -75,7 +75,7 @@ class CopyProver:
                 for _ in range(workers):
                     group.create_task(self._work(reach, digest_key, wanted, batches, found))
         except TimeoutError:
-            log.warning("copies not proven in time", key_server=reach.key_server, left=found.count(NOT_IN_TIME))
+            log.warning("copies not proven in time", address=str(reach.server), left=found.count(NOT_IN_TIME))
         return found
 
     async def _work(
@@ -93,7 +93,7 @@ class CopyProver:
             for index, (each, answer) in enumerate(zip(part, got, strict=True), first):
                 found[index] = _outcome(each, answer, digest_key)
                 if found[index] is DIFFERENT:
-                    log.error("key server returned other material", key_server=reach.key_server, host=reach.host)
+                    log.error("key server returned other material", address=str(reach.server))
 
 
 def _failed(fault: KeyServerFault) -> Outcome:

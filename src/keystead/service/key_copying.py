@@ -158,7 +158,7 @@ class Copying:
         try:
             stands = await self._announce(row)
         except StoreError as failure:
-            log.warning("secondary not tried", key_server=reach.key_server, why=str(failure))
+            log.warning("secondary not tried", address=str(reach.server), why=str(failure))
             return False
         if not stands:
             self.reasons[reach.key_server] = OVERTAKEN
@@ -229,7 +229,7 @@ class Copying:
         else:
             self._note(reach, presence=Presence.DIFFERENT)
             self.reasons[reach.key_server] = DIFFERENT
-            log.error("key server returned other material", key_server=reach.key_server, host=reach.host)
+            log.error("key server returned other material", address=str(reach.server))
 
     def _is_present(self, reach: Reach) -> bool:
         copy = self._copies.get((reach.key_server, reach.host))
@@ -248,7 +248,7 @@ class Copying:
             async with self._objects.session(reach, timeout_s=target.limit_s) as session:
                 await step(session, reach)
         except KeyServerFault as fault:
-            log.warning("copy not finished yet", key_server=reach.key_server, host=reach.host, why=fault.reason)
+            log.warning("copy not finished yet", address=str(reach.server), why=fault.reason)
 
     async def _activate(self, session: ObjectSession, reach: Reach) -> None:
         for id_ in self._copies[reach.key_server, reach.host].unique_identifiers:

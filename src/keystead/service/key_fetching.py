@@ -250,7 +250,8 @@ class Fetcher:
 
     def report_different(self, key: Key, source: Source) -> None:
         """Mark a copy that is not the key's, and announce it, in the background."""
-        log.error("key server returned other material", key_server=source.server.uuid, host=source.host, key=key.key_id)
+        server = str(source.server.address)
+        log.error("key server returned other material", address=server, host=source.host, key=key.key_id)
         if source.host == source.copy.host and source.copy.presence is not Presence.DIFFERENT:
             task = asyncio.get_running_loop().create_task(self._mark_different(key, source))
             self._marking.add(task)

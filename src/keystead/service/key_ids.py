@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from keystead.core.availability import PRIMARY
 from keystead.core.keys.reading import key_server_of, proven_on
 from keystead.core.model import State
 
@@ -38,16 +39,14 @@ def key_ids(
     copies: dict[str, list[Copy]] = defaultdict(list)
     for copy in tx.standing_copies([key.uuid for key in keys]):
         copies[copy.key].append(copy)
-    available = {
-        each.key_server
-        for each in tx.observations([server.uuid for server in servers])
-        if each.node == node and each.state is State.AVAILABLE
-    }
+    seen = [each for each in tx.observations([server.uuid for server in servers]) if each.node == node]
+    available = {each.key_server for each in seen if each.state is State.AVAILABLE}
+    lost = {each.key_server for each in seen if each.host == PRIMARY and each.state is State.NOT_RESPONDING}
     shown = servers if call.sees(key_manager.svm) else ()
 
     def view(key: Key) -> KeyIdView:
         found = copies[key.uuid]
-        server = key_server_of(found, shown)
+        server = key_server_of(found, shown, lost)
         return KeyIdView(key, str(server.address) if server else "", held(key) or proven_on(found, available))
 
     return tuple(map(view, keys))

@@ -153,10 +153,11 @@ class KeyLearner:
         except (KeyServerFault, TimeoutError, SealError, StoreError) as failure:
             until = self._clock.monotonic() + REST_S
             self._resting.setdefault(places.key_manager.uuid, {})[server.uuid] = until
-            log.warning("key server not learned", key_server=server.uuid, why=_why(failure))
+            log.warning("key server not learned", address=str(server.address), why=_why(failure))
             return False
         if stored:
-            log.info("key server learned", key_server=server.uuid, form=profile.form.value, canary=profile.canary_name)
+            known = {"form": profile.form.value, "canary": profile.canary_name}
+            log.info("key server learned", address=str(server.address), **known)
         return stored
 
     async def _tried(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer, first: int) -> ServerProfile:
@@ -166,7 +167,7 @@ class KeyLearner:
             return await canaries.learn(session, subject, self._clock.now())
 
     async def _learn_anew(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer) -> bool:
-        log.warning("the canary of a key server is lost", key_server=server.uuid)
+        log.warning("the canary of a key server is lost", address=str(server.address))
         learned = await self.learn(places, identity, server)
         if learned:
             del self._absences[server.uuid]
@@ -261,7 +262,7 @@ class KeyLearner:
                 own = await canaries.sight(session, profile, digest_key)
                 found = [each.key_server for each in others if await canaries.sees(session, profile, each, digest_key)]
         except (KeyServerFault, TimeoutError, SealError) as failure:
-            log.info("no look at a key server", key_server=server.uuid, why=_why(failure))
+            log.info("no look at a key server", address=str(server.address), why=_why(failure))
             return None
         return Look(own, tuple(found))
 

@@ -86,10 +86,11 @@ def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A session on one address of a key server. ``canary``: the server shows what must be there."""
+    """A session on one address of a key server (uuid). ``canary``: the server shows what must be there."""
 
     session: ObjectSession
     key_server: str
+    address: str
     profile: ServerProfile | None
     canary: bool
     digest_key: Secret = field(repr=False)
@@ -125,7 +126,7 @@ async def visit(
     async with tools.objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh) as session:
         known = profile if profile is not None and profile.canary else None
         seen = known is not None and await sight(session, known, digest_key) is Sight.SEEN
-        yield Visit(session, server.uuid, profile, seen, digest_key)
+        yield Visit(session, server.uuid, str(reach.server), profile, seen, digest_key)
 
 
 def reach_of(tools: Tools, places: KeyPlaces, server: KeyServer, host: str) -> Reach:

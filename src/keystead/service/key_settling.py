@@ -149,7 +149,7 @@ class KeySettling:
         except KeyServerFault as fault:
             if not fault.fault.answered:
                 raise
-            log.warning("a copy is not described", key_server=at.key_server, why=fault.reason)
+            log.warning("a copy is not described", address=at.address, why=fault.reason)
             self._undescribed[at.key_server] = self._tools.clock.monotonic() + UNDESCRIBED_S
             return ""
         return found[0] if found else ""
@@ -185,6 +185,6 @@ async def _activated(at: Visit, ids: Sequence[str], state: str) -> str:
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
-        log.warning("a copy is not activated", key_server=at.key_server, why=fault.reason)
+        log.warning("a copy is not activated", address=at.address, why=fault.reason)
         return state
     return _ACTIVE

@@ -37,7 +37,7 @@ async def end_object(holding: Holding, at: Visit, row: Tracked, id_: str, facts:
     """Revoke and destroy one object, and note what was done. Raises KeyServerFault, LeaseLost."""
     ours = await _is_ours(at, row, id_, facts)
     if ours is False:
-        log.warning("an object that was to be destroyed is another's", key_server=at.key_server)
+        log.warning("an object that was to be destroyed is another's", address=at.address)
         done.append(ABSENT)
     if not ours:
         return

@@ -6,6 +6,7 @@ When to look, and how often, is the monitor's business.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 _NAMES = [field.name for field in fields(KeyServer)]
 
 log = structlog.get_logger(__name__)
+
+_LEVELS = {"alert": logging.ERROR, "error": logging.ERROR, "notice": logging.INFO}
+"""Log levels of events, by severity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,4 +241,4 @@ def _own_certificates(tx: Transaction, in_use: Sequence[tuple[KeyManager, str]])
 
 def _log(found: Iterable[Event]) -> None:
     for event in found:
-        log.warning(event.name, **dict(event.parameters))
+        log.log(_LEVELS[event.severity], event.name, **dict(event.parameters))

@@ -170,8 +170,10 @@ def test_a_node_can_read_a_proven_copy_on_a_server_that_is_available_to_it() -> 
 
 
 def test_a_key_id_is_shown_with_the_first_server_that_has_it() -> None:
-    """In the servers' order; with none when no copy is proven."""
+    """In the servers' order, those that do not respond last; with none when no copy is proven."""
     assert key_server_of([copy(C), copy(B)], [A, B, C]) == B
+    assert key_server_of([copy(C), copy(B)], [A, B, C], {B.uuid}) == C
+    assert key_server_of([copy(C), copy(B)], [A, B, C], {B.uuid, C.uuid}) == B
     assert key_server_of([copy(A, DIFFERENT)], [A]) is None
 
 

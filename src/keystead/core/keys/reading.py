@@ -154,7 +154,11 @@ def proven_on(copies: Iterable[Copy], available: Collection[str]) -> bool:
     return any(copy.presence is Presence.PRESENT and copy.key_server in available for copy in copies)
 
 
-def key_server_of(copies: Iterable[Copy], servers: Sequence[KeyServer]) -> KeyServer | None:
-    """The key server that a key id is shown with: the first, in their order, with a proven copy."""
+def key_server_of(copies: Iterable[Copy], servers: Sequence[KeyServer], lost: Collection[str] = ()) -> KeyServer | None:
+    """The key server that a key id is shown with: the first, in their order, with a proven copy.
+
+    Servers that do not respond (``lost``, uuids) come after all others.
+    """
     holding = {copy.key_server for copy in copies if copy.presence is Presence.PRESENT}
-    return next((server for server in servers if server.uuid in holding), None)
+    found = [server for server in servers if server.uuid in holding]
+    return min(found, key=lambda server: server.uuid in lost, default=None)
