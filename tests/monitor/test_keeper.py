@@ -184,7 +184,7 @@ async def _names(kept: Keeping) -> list[str]:
 
 @on_sqlite
 async def test_a_key_manager_that_is_gone_is_not_shown(key_world: KeyWorld) -> None:
-    """From the next round on; a server that was removed is shown by its uuid until its copies are gone."""
+    """From the next round on; nor is a server that was removed, by its address or otherwise."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     empty = await keeping(key_world, *servers)
@@ -192,9 +192,13 @@ async def test_a_key_manager_that_is_gone_is_not_shown(key_world: KeyWorld) -> N
     async with kept_by(kept) as (keeper, metrics):
         await eventually(lambda: _says(metrics, lambda said: empty.manager in said))
         (_, removed) = await key_world.servers(kept.manager)
+        await eventually(lambda: _says(metrics, lambda said: str(removed.address) in said))
         await key_world.store.write(lambda tx: tx.delete_key_server(removed.uuid))
         await key_world.store.write(lambda tx: tx.delete_key_manager(empty.manager))
-        await eventually(lambda: _says(metrics, lambda said: empty.manager not in said and removed.uuid in said))
+        await eventually(
+            lambda: _says(metrics, lambda said: empty.manager not in said and str(removed.address) not in said)
+        )
+        assert removed.uuid not in await text(metrics)
         assert not {empty.manager, removed.uuid} & {uuid for _, uuid in keeper._due}
 
 

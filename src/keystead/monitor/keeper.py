@@ -212,12 +212,13 @@ class Keeper:
             yield (name, f"{help_} Shown by the node that keeps them.", labels, series)
         yield (
             "keystead_key_copies",
-            "Keys by what is known of their copies on a key server. Shown by the node that keeps them.",
+            "Keys by what is known of their copies on a configured key server. Shown by the node that keeps them.",
             (*labels, "key_server", "presence"),
             [
-                ((*of, _address(kept, server), presence.value), float(count))
+                ((*of, address, presence.value), float(count))
                 for of, kept, tally in counted
                 for (server, presence), count in tally.copies.items()
+                if (address := _address(kept, server))
             ],
         )
         yield ("keystead_keeper", "Whether this node keeps keys: 1 or 0.", (), [((), float(self._holds))])
@@ -228,5 +229,5 @@ def _rest_s(took_s: float) -> float:
 
 
 def _address(kept: Kept, key_server: str) -> str:
-    """The address of a server; its uuid once it was removed."""
-    return next((str(server.address) for server in kept.servers if server.uuid == key_server), key_server)
+    """The address of a server; empty for one that was removed: copies there count for nothing."""
+    return next((str(server.address) for server in kept.servers if server.uuid == key_server), "")
