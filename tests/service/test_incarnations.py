@@ -193,6 +193,14 @@ async def test_an_operator_releases_it(home_settings: Settings) -> None:
         assert await each.incarnations.begin() == released
         records = await each.store.read(lambda tx: tx.audit_records(node.uuid, 1, 10))
         assert [record.message for record in records] == ["released destruction in incarnation 2, restored"]
+        announced = await each.store.read(
+            lambda tx: tx.events_named(node.uuid, [events.DESTRUCTION_HELD.name, events.DESTRUCTION_RELEASED.name])
+        )
+        in_order = sorted(announced, key=lambda event: event.index)
+        assert [(event.name, dict(event.parameters)["incarnation"]) for event in in_order] == [
+            ("km.destruction.held", "2"),
+            ("km.destruction.released", "2"),
+        ]
 
 
 async def test_it_looks_again_and_again(home_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

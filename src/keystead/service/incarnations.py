@@ -116,6 +116,9 @@ class Incarnations:
             released = replace(current, destroys=True)
             tx.put_incarnation(released)
             self._audit.succeed(tx, call, f"released destruction in incarnation {current.number}, {current.reason}")
+            values = {"incarnation": str(current.number)}
+            now = self._clock.now()
+            add_events(tx, [events.DESTRUCTION_RELEASED.happened(self._node, now, None, values)])
             return released
 
         return await self._store.write(release)
