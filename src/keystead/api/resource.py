@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from keystead.api.values import UUID
 from keystead.core import errors
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from keystead.api.values import Type
     from keystead.core.errors import ErrorKind
+
+OURS: Final = "ours"
+"""``since`` of a field that ONTAP does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,8 @@ def test_a_row_tells_all() -> None:
     assert "| `server` | host[:port] | always | required |  | yes | 9.6 |" in page
     assert "| `external.servers[]` | object | | | | | | The primary key servers" in page
     assert "| `status.code` | 0..2147483647 | by name or `**` |  |  |  | 9.7 |" in page
+    assert "| `port` | 1..65535 | never |  | yes |  | 9.18 |" in page
+    assert "| `tls_server_name` | host name or IP address | yes | yes | yes |  | ours | Not ONTAP's" in page
     assert "| `onboard.enabled` | true\\|false | yes |  | no: 65536508 |  | 9.6 |" in page
 
 

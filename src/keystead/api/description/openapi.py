@@ -1,7 +1,7 @@
 """The API's description, OpenAPI 3.1.1, written from the declared operations and resources. Pure, made once.
 
-Nothing of an installation is in it. Beside the specification's words it has ``x-since`` (the ONTAP release of a field)
-and ``x-errors`` (the table of errors). Source: OpenAPI Specification 3.1.1.
+Nothing of an installation is in it. Beside the specification's words it has ``x-since`` (the ONTAP release of a field,
+or ``ours``) and ``x-errors`` (the table of errors). Source: OpenAPI Specification 3.1.1.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ def _resources() -> Iterator[str]:
     yield (
         "`shown`: always (a key field), yes (of one object by default, in a list when named), or only by name or with"
         " `**`. What is shown can be filtered by; `order`: lists can be ordered by it. A type after `given:` is what a"
-        " body takes, where that is another. `since`: the ONTAP release that brought the field.\n"
+        " body takes, where that is another. `since`: the ONTAP release that brought the field; `ours`: it is"
+        " not ONTAP's.\n"
     )
     for resource in RESOURCES:
         yield from _resource(resource)

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from keystead.api.operations import deleting, listing, showing
-from keystead.api.resource import Field, Resource
+from keystead.api.resource import OURS, Field, Resource
 from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path, shown
 from keystead.api.values import SERVER, TEXT, TIME, UUID, place_in_list
 from keystead.core import errors
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from keystead.service.ports import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/detached-key-servers"
-_SINCE = "9.18"
 
 
 def _place(detached: Detached) -> str:
@@ -47,7 +46,7 @@ DETACHED = Resource(
             help="Its address.",
             get=lambda detached: str(detached.server.address),
             read=Read.KEY,
-            since=_SINCE,
+            since=OURS,
         ),
         Field(
             name="secondary_key_servers",
@@ -55,14 +54,14 @@ DETACHED = Resource(
             help="Its secondaries; left out when there are none.",
             get=lambda detached: list(detached.server.secondary_key_servers) or None,
             many=True,
-            since=_SINCE,
+            since=OURS,
         ),
         Field(
             name="removed_time",
             type=TIME,
             help="When it was removed.",
             get=lambda detached: shown(detached.detached),
-            since=_SINCE,
+            since=OURS,
         ),
         Field(name="uuid", type=UUID, help="The key manager's identifier.", get=attrgetter("server.key_manager")),
     ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.api.codes import OF_THE_CLUSTER
 from keystead.api.operations import setting, showing
-from keystead.api.resource import Field, Resource, always
+from keystead.api.resource import OURS, Field, Resource, always
 from keystead.api.values import BOOLEAN, TEXT, TIME, UUID, Type, integer
 
 if TYPE_CHECKING:
@@ -35,22 +35,22 @@ INCARNATION = Resource(
     " which no object on a key server is destroyed, whatever becomes of its key, until ``destroys`` is set: say so only"
     " when no other copy of the database is in use. What other lives wrote is never destroyed.",
     declared=(
-        Field(name="uuid", type=UUID, help="The incarnation's identifier.", get=attrgetter("uuid"), since="9.18"),
+        Field(name="uuid", type=UUID, help="The incarnation's identifier.", get=attrgetter("uuid"), since=OURS),
         Field(
             name="number",
             type=integer(1, 2**31 - 1),
             help="The first is 1.",
             get=attrgetter("number"),
-            since="9.18",
+            since=OURS,
         ),
         Field(
             name="began",
             type=TIME,
             help="When it began.",
             get=lambda incarnation: incarnation.began.isoformat(),
-            since="9.18",
+            since=OURS,
         ),
-        Field(name="reason", type=TEXT, help="Why it began.", get=attrgetter("reason"), since="9.18"),
+        Field(name="reason", type=TEXT, help="Why it began.", get=attrgetter("reason"), since=OURS),
         Field(
             name="destroys",
             type=BOOLEAN,
@@ -58,7 +58,7 @@ INCARNATION = Resource(
             get=attrgetter("destroys"),
             patch=True,
             given=Type("<true>", _true, schema={"type": "boolean", "const": True}),
-            since="9.18",
+            since=OURS,
         ),
     ),
     link=always(PATH),

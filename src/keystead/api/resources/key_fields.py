@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import segment
-from keystead.api.resource import Field, Group
+from keystead.api.resource import OURS, Field, Group
 from keystead.api.values import TEXT, TIME, UUID, Type
 from keystead.core.query import Read
 from keystead.core.secret import Secret
@@ -97,7 +97,7 @@ def key_manager_fields(uuid_of: Callable[[Any], str]) -> tuple[Group, Field]:
 def time_field(name: str, help_: str, get: str, **options: Any) -> Field:
     """A time of the model, which may not have come; ``get`` is the attribute's dotted name."""
     read = attrgetter(get)
-    return Field(name=name, type=TIME, help=help_, get=lambda view: shown(read(view)), since="9.18", **options)
+    return Field(name=name, type=TIME, help=help_, get=lambda view: shown(read(view)), since=OURS, **options)
 
 
 def shown(time: datetime | None) -> str | None:

@@ -14,7 +14,7 @@ from keystead.api.accepted import job_reply
 from keystead.api.codes import MULTITENANT, NEW_SERVERS, ONE_OWNER, PROBING
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
-from keystead.api.resource import Field, Group, Resource, always, itself
+from keystead.api.resource import OURS, Field, Group, Resource, always, itself
 from keystead.api.resources.certificates import certificate_link
 from keystead.api.resources.connectivity import connectivity_fields
 from keystead.api.resources.key_manager_bodies import key_manager_change, new_key_manager
@@ -160,7 +160,7 @@ KEY_MANAGERS = Resource(
             help="Not ONTAP's: the name to expect in the server's certificate instead of the host.",
             get=lambda server: server.tls_server_name or None,
             post=True,
-            since="9.18",
+            since=OURS,
         ),
         Field(
             name=f"{_servers}.replication_domain",
@@ -168,7 +168,7 @@ KEY_MANAGERS = Resource(
             help="Not ONTAP's: the replicated cluster that the server is declared to be part of.",
             get=lambda server: server.replication_domain or None,
             post=True,
-            since="9.18",
+            since=OURS,
         ),
         Field(
             name=f"{_servers}.username",
@@ -221,7 +221,7 @@ KEY_MANAGERS = Resource(
             get=lambda shown: shown.key_manager.min_copies or None,
             post=True,
             patch=True,
-            since="9.18",
+            since=OURS,
         ),
         Group(
             name="configuration",

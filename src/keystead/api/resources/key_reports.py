@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.accepted import job_reply
 from keystead.api.declared import Form, Paths
 from keystead.api.operations import acting, listing, showing
-from keystead.api.resource import Field, Resource
+from keystead.api.resource import OURS, Field, Resource
 from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path, shown
 from keystead.api.values import TEXT, TIME, UUID, integer, one_of, place_in_list
 from keystead.core.keys.report import ReportKind
@@ -36,7 +36,7 @@ _FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def _field(name: str, type_: Type, help_: str, get: Callable[[Any], Any], **options: Any) -> Field:
-    return Field(name=name, type=type_, help=help_, get=get, since="9.18", **options)
+    return Field(name=name, type=type_, help=help_, get=get, since=OURS, **options)
 
 
 def _place(report: KeyReport) -> str:

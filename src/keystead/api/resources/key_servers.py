@@ -16,7 +16,7 @@ from keystead.api.declared import Form, Operation
 from keystead.api.hal import Reply, segment
 from keystead.api.operations import created, patching
 from keystead.api.query import read_write
-from keystead.api.resource import Field, Group, Resource, always, itself
+from keystead.api.resource import OURS, Field, Group, Resource, always, itself
 from keystead.api.resources.connectivity import connectivity_fields
 from keystead.api.values import (
     BOOLEAN,
@@ -162,7 +162,7 @@ KEY_SERVERS = Resource(
             restore=attrgetter("tls_server_name"),
             post=True,
             patch=True,
-            since="9.18",
+            since=OURS,
         ),
         Field(
             name="replication_domain",
@@ -173,7 +173,7 @@ KEY_SERVERS = Resource(
             restore=attrgetter("replication_domain"),
             post=True,
             patch=True,
-            since="9.18",
+            since=OURS,
         ),
         *connectivity_fields(),
     ),
@@ -192,7 +192,7 @@ DRY_RUNS = Resource(
     declared=(
         Group(name="stages", help="How each stage went.", get=itself, many=True),
         *(
-            Field(name=name, type=type_, help=help_, since="9.18")
+            Field(name=name, type=type_, help=help_, since=OURS)
             for name, type_, help_ in (
                 ("server", TEXT, "The primary."),
                 ("accepted", BOOLEAN, "Whether it and its secondaries passed every stage."),

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.operations import showing
-from keystead.api.resource import Field, Group, Resource
+from keystead.api.resource import OURS, Field, Group, Resource
 from keystead.api.resources.key_fields import KEY_ID, ONE_KEY_MANAGER, key_manager_path, shown
 from keystead.api.values import TEXT, TIME, UUID, integer
 from keystead.core.keys.survival import MOST_NAMED
@@ -45,7 +45,7 @@ class _View:
 
 
 def _field(name: str, type_: Type, help_: str, get: Callable[[Any], Any], **options: Any) -> Field:
-    return Field(name=name, type=type_, help=help_, get=get, since="9.18", **options)
+    return Field(name=name, type=type_, help=help_, get=get, since=OURS, **options)
 
 
 def _loss_fields(group: str) -> tuple[Field, ...]:

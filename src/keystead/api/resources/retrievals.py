@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.declared import Form, Paths
 from keystead.api.hal import Octets, Reply, render
 from keystead.api.operations import acting
-from keystead.api.resource import Field, Group, Resource
+from keystead.api.resource import OURS, Field, Group, Resource
 from keystead.api.resources.key_fields import key_id_field
 from keystead.api.resources.volume_keys import COLLECTION, volume_key_link
 from keystead.api.values import BOOLEAN, NUMBER, TEXT, Parameter
@@ -47,7 +47,7 @@ RETRIEVALS = Resource(
             help="The key: 64 bytes as base64.",
             get=lambda view: base64.b64encode(view.material.reveal()).decode(),
             read=Read.KEY,
-            since="9.18",
+            since=OURS,
         ),
         Group(name="explanation", help="How it was read, with ``explain``.", get=attrgetter("explanation")),
         Field(
@@ -55,11 +55,11 @@ RETRIEVALS = Resource(
             type=BOOLEAN,
             help="Whether the node had it in memory: then nobody was asked.",
             get=attrgetter("cached"),
-            since="9.18",
+            since=OURS,
         ),
         Group(name=_TRIED, help="The addresses, in their order.", get=attrgetter("tried"), many=True),
         *(
-            Field(name=f"{_TRIED}.{name}", type=type_, help=help_, get=get, since="9.18")
+            Field(name=f"{_TRIED}.{name}", type=type_, help=help_, get=get, since=OURS)
             for name, type_, help_, get in (
                 ("server", TEXT, "The primary.", attrgetter("server")),
                 ("host", TEXT, "The secondary that was asked in its place.", lambda tried: tried.host or None),

@@ -11,7 +11,7 @@ from keystead.api.codes import NEW_KEY, ONE_OWNER
 from keystead.api.declared import Form, Paths
 from keystead.api.hal import Reply
 from keystead.api.operations import acting, listing
-from keystead.api.resource import Field, Resource
+from keystead.api.resource import OURS, Field, Resource
 from keystead.api.resources.auth_keys import auth_key_link
 from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path, shown
 from keystead.api.resources.volume_keys import volume_key_link
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from keystead.service.ports import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/unclaimed-objects"
-_SINCE = "9.18"
 _OWN, _ANOTHER = "own", "another"
 
 
@@ -62,7 +61,7 @@ UNCLAIMED = Resource(
             read=Read.KEY,
             post=True,
             required=True,
-            since=_SINCE,
+            since=OURS,
         ),
         Field(
             name="unique_identifier",
@@ -72,14 +71,14 @@ UNCLAIMED = Resource(
             read=Read.KEY,
             post=True,
             required=True,
-            since=_SINCE,
+            since=OURS,
         ),
         Field(
             name="object_name",
             type=TEXT,
             help="Its name there: ``keystead-``, whose life of the database, which key, which attempt.",
             get=lambda view: view.of.name,
-            since=_SINCE,
+            since=OURS,
         ),
         Field(
             name="incarnation",
@@ -87,14 +86,14 @@ UNCLAIMED = Resource(
             help="Who wrote it, as its name tells: ``own``, an earlier life of this database; ``another``, one that"
             " this database does not know: of another installation, which may use it, or of a copy of this one.",
             get=lambda view: _OWN if view.own else _ANOTHER,
-            since=_SINCE,
+            since=OURS,
         ),
         Field(
             name="found_time",
             type=TIME,
             help="When it was found first.",
             get=lambda view: shown(view.of.found),
-            since=_SINCE,
+            since=OURS,
         ),
         Field(
             name="name",
@@ -103,10 +102,10 @@ UNCLAIMED = Resource(
             read=Read.NEVER,
             post=True,
             required=True,
-            since=_SINCE,
+            since=OURS,
         ),
-        Field(name="svm.uuid", type=UUID, help="Whose key it becomes.", read=Read.NEVER, post=True, since=_SINCE),
-        Field(name="svm.name", type=text(255), help="The same, by name.", read=Read.NEVER, post=True, since=_SINCE),
+        Field(name="svm.uuid", type=UUID, help="Whose key it becomes.", read=Read.NEVER, post=True, since=OURS),
+        Field(name="svm.name", type=text(255), help="The same, by name.", read=Read.NEVER, post=True, since=OURS),
     ),
     link=lambda view: f"{key_manager_path(view.of.key_manager)}/unclaimed-objects",
     key="unique_identifier",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.codes import NEW_KEY, ONE_OWNER
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
-from keystead.api.resource import Field, Group, Resource, always
+from keystead.api.resource import OURS, Field, Group, Resource, always
 from keystead.api.resources.key_fields import (
     BASE64,
     KEY_ID,
@@ -56,7 +56,7 @@ def volume_key_link(view: KeyView) -> str:
 
 def _about(group: str, name_: str, type_: Type, help_: str, get: Callable[[Any], Any], **options: Any) -> Field:
     """A field of a copy or receipt, which is shown only when it is asked for."""
-    return Field(name=f"{group}.{name_}", type=type_, help=help_, get=get, read=Read.EXPENSIVE, since="9.18", **options)
+    return Field(name=f"{group}.{name_}", type=type_, help=help_, get=get, read=Read.EXPENSIVE, since=OURS, **options)
 
 
 def _place_fields(group: str) -> tuple[Field, ...]:
@@ -91,7 +91,7 @@ VOLUME_KEYS = Resource(
             post=True,
             required=True,
             column="name",
-            since="9.18",
+            since=OURS,
         ),
         key_tag_field(_key, post=True),
         *owner_fields(attrgetter("key.svm")),
@@ -101,7 +101,7 @@ VOLUME_KEYS = Resource(
             type=one_of(ENCRYPTION),
             help="What the key is for: always two AES-256 keys.",
             get=always(ENCRYPTION),
-            since="9.18",
+            since=OURS,
         ),
         Field(
             name="material",
@@ -110,7 +110,7 @@ VOLUME_KEYS = Resource(
             read=Read.NEVER,
             post=True,
             secret=True,
-            since="9.18",
+            since=OURS,
         ),
         Field(
             name="state",
@@ -121,7 +121,7 @@ VOLUME_KEYS = Resource(
             patch=True,
             given=one_of(KeyState.COMMITTED),
             column="state",
-            since="9.18",
+            since=OURS,
         ),
         time_field("create_time", "When its creation began.", "key.created", column="created"),
         time_field("commit_time", "When it was acknowledged.", "key.committed", column="committed"),
