@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from keystead.core.keys.fencing import begun, following, held
 from keystead.core.keys.model import ClusterKey, Detached, Incarnation, KeyForm, Lease, Unclaimed
 from keystead.service.ports import StoreError
 from tests.store import samples
@@ -17,6 +18,7 @@ from tests.store.keys import profile
 from tests.store.samples import NODE, NOON, OTHER_SVM
 
 if TYPE_CHECKING:
+    from keystead.core.keys.fencing import Fence
     from keystead.service.ports import Transaction
     from keystead.store import SqlStore
 
@@ -42,6 +44,24 @@ async def test_a_profile_comes_back_and_is_replaced(store: SqlStore) -> None:
     await store.write(lambda tx: (tx.put_profile(other), tx.delete_profile("server-0"), tx.delete_profile("absent")))
     assert await store.read(lambda tx: tx.profiles(["server-0", "server-1"])) == (other,)
     assert await store.read(lambda tx: tx.profiles([])) == ()
+
+
+FENCES = [
+    begun("server-1", "incarnation", b"\x00token"),
+    following(held(begun("server-1", "other", b"one"), ("a", "b")), b"two"),
+]
+
+
+@pytest.mark.parametrize("fence", FENCES)
+async def test_a_fence_comes_back_and_is_replaced(store: SqlStore, fence: Fence) -> None:
+    """Every field; it goes with what is known of its server."""
+    await store.write(lambda tx: tx.put_fence(begun("server-0", "x", b"")))
+    for stored in (fence, held(fence, ("c",))):
+        await store.write(lambda tx: tx.put_fence(stored))  # noqa: B023 - awaited
+        assert await store.read(lambda tx: tx.fence("server-1")) == stored
+    await store.write(lambda tx: tx.delete_profile("server-1"))
+    assert await store.read(lambda tx: tx.fence("server-1")) is None
+    assert await store.read(lambda tx: tx.fence("server-0")) == begun("server-0", "x", b"")
 
 
 async def test_a_key_manager_has_one_digest_key(filled: SqlStore) -> None:

@@ -420,6 +420,19 @@ server_profiles = Table(
     _integer("activates"),
 )
 
+# `unique_identifiers` and `behind` are JSON arrays.
+fences = Table(
+    "fences",
+    metadata,
+    _text("key_server", primary_key=True),
+    _text("incarnation"),
+    _integer("number"),
+    Column("token", LargeBinary, nullable=False),
+    _text("state"),
+    _text("unique_identifiers"),
+    _text("behind"),
+)
+
 digest_keys = Table(
     "digest_keys",
     metadata,

@@ -36,7 +36,7 @@ from keystead.core.keys.model import (
     Presence,
     Purpose,
 )
-from keystead.core.keys.names import ObjectKind, canary_name, object_name, parse
+from keystead.core.keys.names import ObjectKind, canary_name, fence_name, object_name, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,6 +220,8 @@ CANARY = str(canary_name(HERE.uuid, HERE.uuid, 1))
         (CANARY, None, None, Account.KNOWN),
         (f"{CANARY}-2", None, None, Account.KNOWN),
         (str(canary_name(BEFORE, HERE.uuid, 1)), None, None, Account.UNCLAIMED),
+        (str(fence_name(HERE.uuid, HERE.uuid, 2)), None, None, Account.KNOWN),
+        (str(fence_name(BEFORE, HERE.uuid, 2)), None, None, Account.KNOWN),
         (OURS, None, None, Account.UNCLAIMED),
         (OURS, key(), None, Account.UNCLAIMED),
         (OURS, key(), attempt(incarnation=BEFORE), Account.UNCLAIMED),

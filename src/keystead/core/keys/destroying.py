@@ -138,8 +138,9 @@ def steps(state: str) -> tuple[Step, ...]:
 class Account(StrEnum):
     """What the catalogue says of an object under one of our names that it does not list.
 
-    ``known``: an attempt accounts for it, or it is a canary of this incarnation. ``ended``: it ought to be gone, and
-    comes back or late. ``unclaimed``: nothing accounts for it; ``foreign``: it is not ours.
+    ``known``: an attempt accounts for it, or it is a canary of this incarnation, or a fence, which keeps no key.
+    ``ended``: it ought to be gone, and comes back or late. ``unclaimed``: nothing accounts for it. ``foreign``: it is
+    not ours.
     """
 
     KNOWN = "known"
@@ -152,6 +153,8 @@ def account(name: ObjectName | None, key: Key | None, attempt: Attempt | None, i
     """Whose an object with this name is. Key and attempt are what the catalogue has under the ids in the name."""
     if name is None:
         return Account.FOREIGN
+    if name.kind is ObjectKind.FENCE:
+        return Account.KNOWN
     if name.kind is ObjectKind.CANARY:
         return Account.KNOWN if incarnation.uuid.startswith(name.incarnation) else Account.UNCLAIMED
     if key is None or attempt is None or replace(name, part=0) != object_name(attempt, name.kind):

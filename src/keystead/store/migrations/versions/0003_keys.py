@@ -128,6 +128,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_server", name="pk_server_profiles"),
     )
     op.create_table(
+        "fences",
+        _text("key_server"),
+        _text("incarnation"),
+        _integer("number"),
+        _bytes("token"),
+        _text("state"),
+        _text("unique_identifiers"),
+        _text("behind"),
+        sa.PrimaryKeyConstraint("key_server", name="pk_fences"),
+    )
+    op.create_table(
         "digest_keys",
         _text("key_manager"),
         _bytes("sealed"),

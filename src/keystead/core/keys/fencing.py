@@ -1,0 +1,123 @@
+"""Fences: how two databases with one past are told apart at the key servers that both of them reach. Pure.
+
+On each key server this incarnation keeps a small object of random bytes, its fence, and puts the next one in its place
+before it destroys anything there. Whose database went on from the same past has put another object under the next name,
+or has taken the last one away: both are seen. Fences are numbered from 2; number 1 is the anchor, written once after
+the first fence and never destroyed: it says that there were fences where none is left. A token is no secret.
+
+Whoever advances looks for the next name, for the fence before it, and for the anchor, in this order, and again after it
+has written: of two that write at once, at least one sees the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+from typing import Final
+
+ANCHOR: Final = 1
+FIRST: Final = 2
+
+TOKEN_BYTES: Final = 32
+"""As long as the shortest key that every form of keeping keys takes."""
+
+
+class FenceState(StrEnum):
+    """``sent``: it may be there. ``held``: it was there, alone."""
+
+    SENT = "sent"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The newest fence of an incarnation on a key server. ``behind`` are the identifiers of the one before it.
+
+    They are kept until that one is destroyed; there are none of a first one.
+    """
+
+    key_server: str
+    incarnation: str
+    number: int
+    token: bytes
+    state: FenceState = FenceState.SENT
+    unique_identifiers: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
+
+
+def begun(key_server: str, incarnation: str, token: bytes) -> Fence:
+    """The first fence of an incarnation on a server, or the first one again on a server that lost them all."""
+    return Fence(key_server, incarnation, FIRST, token)
+
+
+def following(fence: Fence, token: bytes) -> Fence:
+    """The fence after one that is held, and whose own predecessor is no more."""
+    return Fence(fence.key_server, fence.incarnation, fence.number + 1, token, behind=fence.unique_identifiers)
+
+
+def held(fence: Fence, unique_identifiers: tuple[str, ...]) -> Fence:
+    """A fence that is there."""
+    return replace(fence, state=FenceState.HELD, unique_identifiers=unique_identifiers)
+
+
+class Whose(Enum):
+    """Whose objects stand under a name."""
+
+    NOBODYS = "nobody's"
+    OURS = "ours"
+    ANOTHERS = "another's"
+
+
+class Behind(Enum):
+    """What was seen of the fence before. ``none``: there was no other."""
+
+    NONE = "none"
+    THERE = "there"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen on a server, in this order. ``canary``: the server shows what must be there."""
+
+    fence: Whose
+    behind: Behind
+    anchor: Whose
+    canary: bool
+
+
+class Verdict(Enum):
+    """What follows. ``write``: nothing speaks against the fence, which is not there yet. ``ours``: it is there.
+
+    ``cloned``: a database with the same past goes on elsewhere, or went on. ``lost``: the server has lost all fences.
+    ``unclear``: it does not show what must be there.
+    """
+
+    WRITE = "write"
+    OURS = "ours"
+    CLONED = "cloned"
+    LOST = "lost"
+    UNCLEAR = "unclear"
+
+
+def judged(seen: Seen) -> Verdict:
+    """What follows of what was seen."""
+    if seen.fence is Whose.ANOTHERS:
+        return Verdict.CLONED
+    if seen.behind is Behind.GONE:
+        return _without_predecessor(seen)
+    if seen.behind is Behind.NONE and _was_begun_before(seen):
+        return Verdict.CLONED
+    return Verdict.OURS if seen.fence is Whose.OURS else Verdict.WRITE
+
+
+def _without_predecessor(seen: Seen) -> Verdict:
+    """Somebody took it away, and goes on; or everything is gone."""
+    if seen.anchor is not Whose.NOBODYS:
+        return Verdict.CLONED
+    return Verdict.LOST if seen.canary else Verdict.UNCLEAR
+
+
+def _was_begun_before(seen: Seen) -> bool:
+    """Whether another first fence was there: its anchor is, or ours is without the fence that was there before it."""
+    return seen.anchor is Whose.ANOTHERS or (seen.anchor is Whose.OURS and seen.fence is Whose.NOBODYS)
