@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60
 ANSWER_LIMIT = 64 * 2**20  # bytes: far beyond a full page of records
+_OF_THE_API = re.compile(r"`|\]\(")
 _NEXT = re.compile(r'<(/api/[^>]*)>; rel="next"')
 
 
@@ -36,7 +37,7 @@ class Refused(click.ClickException):
     def __init__(self, error: Mapping[str, Any], *, as_json: bool = False) -> None:
         super().__init__(str(error.get("message", "")))
         self.error = error
-        self.advice = ""
+        self.advice: str | None = None
         self._as_json = as_json
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -53,8 +54,18 @@ class Refused(click.ClickException):
                 lines[-1] += f"{',' if name == 'reason' else ':'} {name} {text}"
             else:
                 lines.append(f"  {text}" if name == "server" else f"  {name}: {text}")
-        lines += [f"  {self.advice}"] if self.advice else []
+        advice = self.advice or _advice(self.error.get("code"))
+        lines += [f"  {advice}"] if advice else []
         click.echo("\n".join(map(printable, lines)), file=file, err=True)
+
+
+def _advice(code: Any) -> str | None:
+    """What the error table says is to be done; what names calls or fields there is for callers of the API."""
+    from keystead.core.errors import ADVICE  # a command that is not refused starts without the table
+
+    found = {advice for kind, advice in ADVICE.items() if str(kind.code) == code}
+    plain = [advice for advice in found if not _OF_THE_API.search(advice)]
+    return plain[0] if len(found) == len(plain) == 1 else None
 
 
 @contextlib.contextmanager

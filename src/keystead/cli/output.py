@@ -31,7 +31,7 @@ def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], for
     if not records:
         click.echo("no records", err=True)
         return
-    rows = [[_text(record.get(column)) for column in columns] for record in records]
+    rows = [[shown(record.get(column)) for column in columns] for record in records]
     kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     names = [columns[index] for index in kept]
     rows = [[row[index] for index in kept] for row in rows]
@@ -89,11 +89,12 @@ def _bold(text: str) -> str:
     return text if os.environ.get("NO_COLOR") else click.style(text, bold=True)
 
 
-def _text(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as people read it: a list with commas, a time without microseconds."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, list):
-        return ", ".join(map(_text, value))
+        return ", ".join(map(shown, value))
     return printable(_MICROSECONDS.sub("", str(value)))

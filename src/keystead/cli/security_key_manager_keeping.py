@@ -106,7 +106,8 @@ def adopt(
     body = {"key_server": key_server, "unique_identifier": unique_identifier, "name": name, **in_svm(vserver)}
     with api(flags) as service:
         path = f"{key_manager_path(service, vserver, manager)}/unclaimed-objects"
-        listed = service.records(path, key_server=f'"{key_server}"', unique_identifier=f'"{unique_identifier}"')
+        one = {"key_server": f'"{key_server}"', "unique_identifier": f'"{unique_identifier}"'}
+        listed = service.records(path, fields="object_name", **one)
         written = f", {_origin(listed[0]['object_name'])}," if listed else ""
         confirm(f"Adopt object {unique_identifier} on {key_server}{written} as key {name}", yes=yes)
         record = service.call("GET", service.make(path, body), fields="key_id")

@@ -17,7 +17,7 @@ import click
 from keystead.cli.client import advising
 from keystead.cli.key_managers import key_manager, key_manager_path, run_job
 from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
-from keystead.cli.output import print_records
+from keystead.cli.output import print_records, shown
 from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, progress, svm_name, yes
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = ("vserver", "name", "key_tag", "state", "key_id")
 QUERIED = ("vserver", "key_type", "key_tag", "key_server", "restored", "key_id")
 NOT_AUTHORIZED = "6"
-READERS_ONLY = "reading keys takes an account with the role key-reader, which no other role includes"
+READERS_ONLY = "Reading keys takes an account with the role key-reader, which no other role includes."
 COPIES = ("server", "host", "attempt", "presence", "object_state", "proven")
 
 _key_id = click.option("--key-id", required=True, metavar="ID", callback=key_id_only, help="The key.")
@@ -112,7 +112,7 @@ def retire(
         confirm(f"Retire key {name or key_id}", yes=yes)
         service.call("DELETE", path)
         until = service.call("GET", path).get("purge_time")
-    click.echo(f"retired {name or key_id}: it can be recovered until {until}", err=True)
+    click.echo(f"retired {name or key_id}: it can be recovered until {shown(until)}", err=True)
 
 
 @key.command()
