@@ -84,6 +84,26 @@ def test_the_ready_line_stands_alone_and_is_true(
         assert service.stdout.read_text().count("\n") == 1
 
 
+def test_a_data_directory_is_served_once(installation: Installation) -> None:
+    """A second service says why it does not start; what works beside one goes on; a kill leaves nothing held."""
+    with installation.serving():
+        second = installation.run("serve", "--listen", "127.0.0.1:0")
+        assert (second.returncode, second.stdout) == (1, "")
+        assert f"{installation.data} is served by another process" in second.stderr
+        assert installation.run("audit", "verify").returncode == 0
+        assert installation.run("init").returncode == 0
+    with installation.serving() as service, service.client() as call:
+        assert call("GET", "/cluster").status == 200
+
+
+def test_a_directory_that_cannot_be_held(installation: Installation) -> None:
+    """The lock's name is taken by something that is no file."""
+    (installation.data / "serve.lock").mkdir()
+    refused = installation.run("serve", "--listen", "127.0.0.1:0")
+    assert refused.returncode == 1
+    assert "serve.lock: Is a directory" in refused.stderr
+
+
 def test_an_ipv6_listener_is_named_in_brackets(installation: Installation) -> None:
     """The ready line's URL can be used as it stands."""
     command = installation.command("serve", "--listen", "[::1]:0")
@@ -207,10 +227,11 @@ def test_a_locked_database_does_not_hold_a_stop(service: Service) -> None:
 
 def test_a_port_in_use_is_one_clear_line(installation: Installation) -> None:
     """Exit status 1, the address and the reason; and the port is free at once when its service has ended."""
+    other = installation.copy(installation.data.with_name("other"))
     with installation.serving() as service, service.client() as call:
         assert call("GET", "/cluster").status == 200
         listen = ("serve", "--listen", f"127.0.0.1:{service.port}")
-        done = installation.run(*listen)
+        done = other.run(*listen)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == f"Error: cannot listen on 127.0.0.1:{service.port}: Address already in use\n"
         assert stop(service) < 3

@@ -1,13 +1,15 @@
 """Settings become an open store, adapters, services and the ASGI app; ``serve`` runs them until it is stopped.
 
-The only place where an adapter is chosen. It makes nothing on disk: that is ``initialise``.
+The only place where an adapter is chosen. It makes nothing on disk but a lock file: that is ``initialise``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import resource
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,7 +52,7 @@ from keystead.settings import SettingsError
 from keystead.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from keystead.app.keys import KeyWork
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from keystead.store import SqlStore
 
 NODE_FILE = "node.uuid"
+LOCK_FILE = "serve.lock"
 OPEN_FILES = 65536
 
 
@@ -201,7 +204,29 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     core_dumps.forbid()
     allow_open_files()
-    uvloop.run(_serve(settings))
+    with served_alone(settings.data):
+        uvloop.run(_serve(settings))
+
+
+@contextmanager
+def served_alone(data: Path) -> Iterator[None]:
+    """Hold a data directory for this process: two that serve it would both keep its reads to be recorded, and lose
+    some. The system frees it when the process ends, however it does. Raises CannotStart.
+    """
+    node_uuid(data)
+    file = data / LOCK_FILE
+    with ExitStack() as held:
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStart(
+                f"{data} is served by another process: each node has a data directory of its own"
+            ) from None
+        except OSError as error:
+            raise CannotStart(f"{file}: {error.strerror}") from None
+        yield
 
 
 def allow_open_files() -> None:
