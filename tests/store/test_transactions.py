@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from keystead.core.model import (
     Svm,
 )
 from keystead.service.ports import Page, StoreError
-from keystead.store import SqlStore, open_store
+from keystead.store import SqlStore, engine, open_store
 from tests.store import samples
 from tests.store.samples import SVM
 
@@ -248,6 +249,33 @@ async def test_a_caller_cancelled_during_the_commit_gets_its_result(filled: SqlS
     release.set()
     assert await writing == "stored"
     assert await filled.read(lambda tx: tx.svm("new")) is not None
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_not_logged(
+    filled: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller was cancelled, the database hung, and then it failed: asyncio would show it with a traceback."""
+    monkeypatch.setattr(engine, "CLOSING_S", 0.05)
+    shown: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: shown.append(context))
+    started, release = threading.Event(), threading.Event()
+
+    def work(_tx: Transaction) -> None:
+        started.set()
+        assert release.wait(10)
+        raise StoreError("the database is locked")
+
+    writing = asyncio.create_task(filled.write(work))
+    await asyncio.to_thread(started.wait, 10)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    del writing
+    release.set()
+    await filled.close()
+    await asyncio.sleep(0.05)
+    gc.collect()
+    assert shown == []
 
 
 async def test_a_write_that_is_cancelled_in_the_queue_is_never_run(filled: SqlStore) -> None:

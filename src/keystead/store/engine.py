@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -72,6 +72,12 @@ class _Cancelled(Exception):  # noqa: N818 - never leaves this module
     """The caller went away before the commit."""
 
 
+def _looked_at(outcome: asyncio.Future[Any]) -> None:
+    """Take note of a failure that comes when nobody waits any more: else asyncio would log it with its text."""
+    if not outcome.cancelled():
+        outcome.exception()
+
+
 class SqlStore:
     """Implements :class:`keystead.service.ports.Store`. ``database.writer`` takes SQLAlchemy's event listeners."""
 
@@ -126,14 +132,16 @@ class SqlStore:
         future = self._writers.submit(lambda: self._repeat(lambda: self._write(work, cancelled, until, changed), until))
         outcome = asyncio.wrap_future(future)
         try:
-            return await asyncio.shield(outcome)
+            await asyncio.wait([outcome])
         except asyncio.CancelledError:
             cancelled.set()
             future.cancel()
+            outcome.add_done_callback(_looked_at)
             await asyncio.wait([outcome], timeout=CLOSING_S)
             if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
                 return outcome.result()
             raise
+        return outcome.result()
 
     async def changed(self, within_s: float) -> None:
         """Wait until this process has changed the configuration since the last call, at most so many seconds."""
