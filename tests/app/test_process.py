@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import resource
 import signal
 import socket
 import sqlite3
@@ -102,6 +103,22 @@ def test_a_directory_that_cannot_be_held(installation: Installation) -> None:
     refused = installation.run("serve", "--listen", "127.0.0.1:0")
     assert refused.returncode == 1
     assert "serve.lock: Is a directory" in refused.stderr
+
+
+def test_a_full_disk_is_said(service: Service) -> None:
+    """503 with the reason and Retry-After, nothing stored; when there is room again, the same call succeeds."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with service.client() as call:
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (2**16, most))  # no file grows beyond it
+        answers = (call("POST", "/svm/svms", {"name": f"svm-{number}"}) for number in range(100))
+        number, full = next((at, answer) for at, answer in enumerate(answers) if answer.status != 201)
+        error = assert_error(full, errors.STORAGE_FAILED)
+        assert error["message"].startswith("The service cannot use its database now: its disk ")
+        assert int(full.headers["retry-after"]) > 0
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (most, most))
+        assert call("POST", "/svm/svms", {"name": f"svm-{number}"}).status == 201
+    assert stop(service) < STOP_S
+    assert service.installation.run("audit", "verify").returncode == 0
 
 
 def test_an_ipv6_listener_is_named_in_brackets(installation: Installation) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, make_url, text
 
 from keystead.core.model import Svm
-from keystead.service.ports import StoreConflict, StoreError
+from keystead.service.ports import StorageError, StoreConflict, StoreError
 from keystead.store import open_store
 from keystead.store import postgres as engine
 from tests.store import samples
@@ -223,3 +223,24 @@ async def test_unique_violations_name_the_constraint_only(store: SqlStore) -> No
 async def test_a_version_would_cost_a_read(store: SqlStore) -> None:
     """So there is none."""
     assert store.version() is None
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [("53100", "its disk is full"), ("58030", "its disk cannot be read or written")],
+    ids=["disk_full", "io_error"],
+)
+async def test_a_disk_that_fails_is_a_storage_error(store: SqlStore, state: str, reason: str) -> None:
+    """Raised by a trigger in the server, with the codes that PostgreSQL gives it."""
+    with store.database.writer.connect() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql"
+                f" AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"
+            )
+        )
+        connection.execute(text("CREATE TRIGGER fail BEFORE INSERT ON svms FOR EACH ROW EXECUTE FUNCTION fail()"))
+        connection.commit()
+    with pytest.raises(StorageError) as raised:
+        await store.write(lambda tx: tx.add_svm(Svm("new", "new")))
+    assert raised.value.reason == reason

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from keystead.core.model import Svm
-from keystead.service.ports import StoreError
+from keystead.service.ports import StorageError, StoreError
 from keystead.store import engine, open_store, sqlite
 
 if TYPE_CHECKING:
@@ -180,3 +180,20 @@ async def test_a_database_that_fails_has_no_version(store: SqlStore, sqlite_url:
 def test_all_waits_together_are_below_a_requests_deadline() -> None:
     """40 s."""
     assert engine.DEADLINE_S + sqlite.BUSY_TIMEOUT_S < 40
+
+
+async def test_a_full_database_is_a_storage_error(store: SqlStore) -> None:
+    """SQLite's own answer to a file that cannot grow; what fits is stored when there is room again."""
+    with store.database.writer.connect() as connection:
+        pages = connection.execute(text("PRAGMA max_page_count = 1")).scalar()
+    svms = [Svm(str(number), f"{number}-{'x' * 40}") for number in range(1000)]
+    with pytest.raises(StorageError) as raised:
+        await store.write(lambda tx: [tx.add_svm(each) for each in svms])  # type: ignore[func-returns-value]
+    assert (str(raised.value), raised.value.reason) == (
+        "the database failed: SQLITE_FULL: database or disk is full",
+        "its disk is full",
+    )
+    assert await store.read(lambda tx: tx.svm("0")) is None
+    with store.database.writer.connect() as connection:
+        connection.execute(text(f"PRAGMA max_page_count = {10 * (pages or 1)}"))
+    await store.write(lambda tx: tx.add_svm(svms[0]))

@@ -18,7 +18,7 @@ from keystead.api.request import ALLOW, CALLER, call_of, raw_path
 from keystead.core import errors
 from keystead.core.access import READS
 from keystead.core.errors import OntapError
-from keystead.service.ports import StoreError
+from keystead.service.ports import StorageError, StoreError
 from keystead.service.svms import svm_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class ErrorBoundary:
                 path=raw_path(scope),
                 **described(error),
             )
-            refusal = OntapError(errors.INTERNAL_ERROR)
+            refusal = unforeseen(error)
             refusal.svm = svm_of(error)
         else:
             await self._record_read(scope, None)
@@ -99,6 +99,13 @@ class ErrorBoundary:
             log.error(  # noqa: TRY400 - as above
                 "refusal not recorded", path=raw_path(scope), code=error.kind.code, **described(failure)
             )
+
+
+def unforeseen(error: Exception) -> OntapError:
+    """The answer to what no rule foresees: that it can be tried again later where the database's disk is the cause."""
+    if isinstance(error, StorageError):
+        return OntapError(errors.STORAGE_FAILED, reason=error.reason, retry_after=RETRY_AFTER_S)
+    return OntapError(errors.INTERNAL_ERROR)
 
 
 def error_body(error: OntapError, *, arguments: bool = True) -> dict[str, Any]:

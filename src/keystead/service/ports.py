@@ -43,6 +43,14 @@ class StoreError(Exception):
     """The store could not do what was asked: the database is away, damaged or too busy for longer than is allowed."""
 
 
+class StorageError(StoreError):
+    """What the store writes to is full, or fails; ``reason`` says which. Nothing was stored."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
 class SealError(Exception):
     """A sealed value cannot be opened: it was altered or moved, or its key is unknown."""
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 VALUE_ERRORS = (ValueError, OverflowError)
 
 
+DISK_FULL = "its disk is full"
+DISK_FAILS = "its disk cannot be read or written"
+
+
 class RunAgain(Exception):  # noqa: N818 - an order to the store's loop, not a StoreError that a use case may catch
     """The transaction is void and may succeed when run again: ``runs`` times in all, then ``otherwise`` is raised."""
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from keystead.service.ports import StoreConflict, StoreError
+from keystead.service.ports import StorageError, StoreConflict, StoreError
 from keystead.store.engine import Database
-from keystead.store.failures import RunAgain
+from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -27,6 +27,7 @@ TIMEOUT_S = 10
 """The longest a statement, a lock or a silent peer is waited for: below the 40 s of a request."""
 
 _TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+_STORAGE = {"53100": DISK_FULL, "58030": DISK_FAILS}  # disk_full, io_error
 _CONNECT = {
     "connect_timeout": 5,
     "application_name": "keystead",
@@ -68,7 +69,8 @@ def classify(error: SQLAlchemyError) -> Failure:
         return RunAgain(StoreError(f"the database closed the connection: {what}"), runs=2)
     if isinstance(error, OperationalError) and not state:
         return StoreError(f"the database cannot be reached: {cause}")  # libpq's own text: hosts, ports and users
-    return StoreError(f"the database failed: {what}")
+    text = f"the database failed: {what}"
+    return StorageError(text, _STORAGE[state]) if state in _STORAGE else StoreError(text)
 
 
 def _engine(url: URL, connections: int, isolation: str) -> Engine:

@@ -18,9 +18,9 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from keystead.service.ports import StoreConflict, StoreError
+from keystead.service.ports import StorageError, StoreConflict, StoreError
 from keystead.store.engine import UNTIL, Database
-from keystead.store.failures import RunAgain
+from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -40,6 +40,7 @@ _READ_ONLY = "PRAGMA query_only = ON"
 _VERSION = "PRAGMA data_version"
 _BEGIN_WRITE = "BEGIN IMMEDIATE"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_STORAGE = {sqlite3.SQLITE_FULL: DISK_FULL, sqlite3.SQLITE_IOERR: DISK_FAILS}
 _PRIMARY_CODE = 0xFF
 
 
@@ -75,12 +76,18 @@ def classify(error: SQLAlchemyError) -> Failure:
     if _is_busy(cause):
         return RunAgain(StoreError("the database is locked by another process"), runs=BUSY_RUNS)
     if isinstance(cause, sqlite3.Error):
-        return StoreError(f"the database failed: {getattr(cause, 'sqlite_errorname', type(cause).__name__)}: {cause}")
+        text = f"the database failed: {getattr(cause, 'sqlite_errorname', type(cause).__name__)}: {cause}"
+        reason = _STORAGE.get(_primary_code(cause))
+        return StorageError(text, reason) if reason else StoreError(text)
     return StoreError(f"the database failed: {type(cause or error).__name__}")
 
 
 def _is_busy(cause: BaseException | None) -> bool:
-    return (getattr(cause, "sqlite_errorcode", 0) or 0) & _PRIMARY_CODE in _BUSY
+    return _primary_code(cause) in _BUSY
+
+
+def _primary_code(cause: BaseException | None) -> int:
+    return (getattr(cause, "sqlite_errorcode", 0) or 0) & _PRIMARY_CODE
 
 
 def _wait(connection: Any, seconds: float) -> None:

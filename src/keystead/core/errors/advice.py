@@ -29,6 +29,7 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     common.INTERNAL_ERROR: "Report it, with the line of the log.",
     common.SHUTTING_DOWN: _AGAIN,
     common.TOO_BUSY: _AGAIN,
+    common.STORAGE_FAILED: "Make room on the disk, or replace it; then send the same call again.",
     common.TOO_MANY_REQUESTS: "Wait for the answers of earlier calls before the next.",
     common.UNEXPECTED_ARGUMENT: "Compare the name with [the fields](api.md), or ask for it to be ignored with"
     " `ignore_unknown_fields=true`.",

@@ -25,6 +25,12 @@ TOO_BUSY = row(
     "The service is too busy to finish in time. Retry the request later.",
     "The turn to probe came late, or others changed again and again what was being proved.",
 )
+STORAGE_FAILED = row(
+    262145,
+    503,
+    "The service cannot use its database now: {reason}.",
+    "The disk of the database is full, or fails.",
+)
 TOO_MANY_REQUESTS = row(
     262160, 429, "Too many requests. Retry the request later.", "More calls of this account wait than are allowed."
 )
