@@ -70,6 +70,7 @@ async def settled(world: KeyWorld, node: KeyNode, manager: str, name: str) -> Ke
     return await node.create(manager, name)
 
 
+@pytest.mark.sweep
 @pytest.mark.timeout(150)
 async def test_a_creation_killed_at_every_point(
     harness: Harness, key_world: KeyWorld, appliances: list[Appliance]
@@ -101,6 +102,7 @@ async def test_a_creation_killed_at_every_point(
 
 @pytest.mark.long
 @on_sqlite
+@pytest.mark.sweep
 @pytest.mark.timeout(150)
 async def test_a_creation_that_fails_killed_at_every_point(
     harness: Harness, key_world: KeyWorld, appliances: list[Appliance]
@@ -129,6 +131,7 @@ async def test_a_creation_that_fails_killed_at_every_point(
 
 @pytest.mark.long
 @on_sqlite
+@pytest.mark.sweep
 @pytest.mark.timeout(150)
 async def test_a_copy_killed_at_every_point(harness: Harness, key_world: KeyWorld, appliances: list[Appliance]) -> None:
     """The key and its other copies stay as they are; once the attempt was settled, the server has its copy."""
