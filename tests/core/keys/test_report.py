@@ -161,6 +161,7 @@ WRITTEN = written({"format": module.FORMAT}, "PEM", b"")
         WRITTEN.replace('"signature": ""', '"signature": 7'),
         WRITTEN.replace('"signature": ""', '"signature": "\u00fc"'),
         WRITTEN.replace('"signature": ""', '"signature": "", "report": {}'),
+        WRITTEN.replace('"signature": ""', '"signature": "", "note": "all is well"'),
         WRITTEN.replace(f'"{module.FORMAT}"', f'"{module.FORMAT}", "x": 1.5'),
         WRITTEN.replace(f'"{module.FORMAT}"', f'"{module.FORMAT}", "x": NaN'),
         "[" * 100_000,

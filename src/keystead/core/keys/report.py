@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FORMAT: Final = "keystead key report 1"
 """What a report is, in its field ``format``; also the purpose that its signature is bound to."""
 
+_MEMBERS: Final = frozenset({"report", "public_key", "signature"})
+
 MOST_LISTED: Final = 1000
 """How many failures a report lists; it counts all."""
 
@@ -226,8 +228,10 @@ def parse(text: str) -> SignedReport:
     """Take a report's file apart; what it says counts once the signature is checked. Raises ValueError."""
     try:
         file = json.loads(text, parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_once)
+        if not file.keys() <= _MEMBERS:  # what is not signed must not be taken for a part of it
+            raise ValueError("another member")
         report, signature = file["report"], base64.b64decode(file["signature"], validate=True)
-    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, binascii.Error):
         raise ValueError("this is no signed report") from None
     if not isinstance(report, dict) or report.get("format") != FORMAT:
         raise ValueError(f"this is no {FORMAT!r}")
