@@ -107,6 +107,11 @@ def test_nothing_is_written_over(saved: Settings, tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="not written over"):
         backup(saved, file, PASSPHRASE, bundle=False)
     assert file.read_bytes() == before
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CannotStart, match="link exists: it is not written over"):
+        backup(saved, link, PASSPHRASE, bundle=False)
+    link.unlink()
     with pytest.raises(CannotStart, match="not empty"):
         restore(saved, file, PASSPHRASE)
     with pytest.raises(CannotStart, match="not empty"):

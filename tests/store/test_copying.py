@@ -40,7 +40,7 @@ async def test_a_file_that_cannot_be_copied(filled: SqlStore, tmp_path: Path, mo
         raise sqlite3.OperationalError("disk is full")
 
     monkeypatch.setattr(sqlite3, "connect", refuse)
-    with pytest.raises(StoreError, match="OperationalError"):
+    with pytest.raises(StoreError, match="cannot be copied: disk is full"):
         copying.copy_file(filled.database, tmp_path / "copy.db")
 
 

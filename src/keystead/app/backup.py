@@ -105,7 +105,7 @@ def _parts(manifest: dict[str, Any], database: Database, file: Path, *, bundle: 
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
     """A file (0600) that is under its name when it is whole and on disk; one that is there is not replaced."""
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere, too
         raise CannotStart(f"{path} exists: it is not written over")
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)

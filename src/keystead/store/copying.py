@@ -63,7 +63,7 @@ def copy_file(database: Database, to: Path) -> None:
             raw: Any = source.driver_connection
             raw.backup(target)
     except (sqlite3.Error, SQLAlchemyError) as error:
-        raise StoreError(f"the database cannot be copied: {type(error).__name__}") from None
+        raise StoreError(f"the database cannot be copied: {error}") from None  # no statement, so no value in the text
     except OSError as error:
         raise StoreError(f"{to} cannot be written: {error.strerror}") from None
 
