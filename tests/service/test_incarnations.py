@@ -249,9 +249,10 @@ async def test_a_look_stores_nothing_unless_it_must(home_settings: Settings, mon
 
 @on_sqlite
 async def test_a_damaged_witness_stops_the_start(home_settings: Settings) -> None:
-    """What it remembers cannot be guessed; nor can it be written where the directory is gone."""
+    """What it remembers is for its owner only, and cannot be guessed; nor can it be written over a directory."""
     await begun(home_settings)
     witness = home_settings.data / WITNESS_FILE
+    assert witness.stat().st_mode & 0o777 == 0o600
     witness.write_text("{")
     with pytest.raises(StoreError, match=WITNESS_FILE):
         await begun(home_settings)

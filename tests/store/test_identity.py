@@ -32,6 +32,7 @@ def test_an_id_that_was_copied_along_is_of_another_place(store: SqlStore, tmp_pa
     """It names its directory."""
     _, first, file = place_of(store.database)
     (beside,) = tmp_path.glob(f"*{PLACE_SUFFIX}")
+    assert beside.stat().st_mode & 0o777 == 0o600
     id_, directory = beside.read_text().split()
     assert (id_, directory) == (first, str(tmp_path.stat().st_ino))
     beside.write_text(f"{id_} {int(directory) + 1}\n")

@@ -58,7 +58,7 @@ class DataDirectory:
     def _write(self, witness: Witness) -> None:
         content = {"epoch": witness.epoch, "seen": witness.seen}
         temporary = self._file.with_name(f".{self._file.name}.new")
-        with temporary.open("w") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(content, file)
             file.flush()
             os.fsync(file.fileno())

@@ -62,7 +62,8 @@ def _id_beside(path: Path) -> str:
             return id_
         file.unlink(missing_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(f"{uuid4()} {directory}\n")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as new:
+        new.write(f"{uuid4()} {directory}\n")
     try:
         os.link(temporary, file)  # the first of two processes makes it, whole
     except FileExistsError:
