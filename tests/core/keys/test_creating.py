@@ -182,7 +182,7 @@ def test_a_name(name: str) -> None:
     assert planned(OF_SVM, replace(NEW, name=name)).name == name
 
 
-@pytest.mark.parametrize("name", ["", LONG_NAME + "n", " n", "n ", "a\nb", "a\x00", "a\u200b"])
+@pytest.mark.parametrize("name", ["", LONG_NAME + "n", " n", "n ", "a\nb", "a\x00", "a\u200b", "e\u0301", "\u212b"])
 def test_what_is_no_name(name: str) -> None:
     """Empty, too long, blanks at an end, and what cannot be seen."""
     error = refused(OF_SVM, replace(NEW, name=name))

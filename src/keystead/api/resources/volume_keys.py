@@ -86,7 +86,8 @@ VOLUME_KEYS = Resource(
         Field(
             name="name",
             type=name(NAME_LIMIT),
-            help="The key's name: of a key manager's keys that are not destroyed, one has it.",
+            help="The key's name: of a key manager's keys that are not destroyed, one has it. So whoever may create"
+            " keys there learns that a name is taken, by another SVM's key too: no secret belongs in one.",
             get=attrgetter("key.name"),
             post=True,
             required=True,

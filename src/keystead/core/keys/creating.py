@@ -6,6 +6,7 @@ ONTAP's page of ``auth-keys`` (9.12) for its codes; ``volume-keys`` is ours.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,8 @@ _VISIBLE_ASCII = range(0x20, 0x7F)
 class NewKey:
     """A key as the caller asks for it.
 
-    ``name``: 1 to 255 printable characters that neither begin nor end with a blank; an authentication key that is given
-    none is named by its key id. ``svm`` is whose key it will be; None leaves that to whose the call, or else the key
+    ``name``: 1 to 255 printable characters, composed (NFC), that neither begin nor end with a blank; an authentication
+    key that is given none is named by its key id. ``svm`` is whose key it will be; None leaves that to whose the call, or else the key
     manager, is: on the cluster's key manager, for a call that is confined to no SVM, the key is the cluster's own.
     ``material`` is imported: 64 bytes whose halves differ, or an authentication key's passphrase; None has it made.
     """
@@ -148,6 +149,8 @@ def halves_differ(material: Secret) -> bool:
 
 
 def _check_name(name: str) -> None:
+    if not unicodedata.is_normalized("NFC", name):  # two that look alike would be two
+        raise _invalid("name", "its characters are composed ones, as Unicode's normal form C has them.")
     if not 0 < len(name) <= NAME_LIMIT or not name.isprintable() or name != name.strip():
         reason = f"1 to {NAME_LIMIT} printable characters are a name, the first and last of them no blanks."
         raise _invalid("name", reason)
