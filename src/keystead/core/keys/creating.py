@@ -38,9 +38,10 @@ class NewKey:
     """A key as the caller asks for it.
 
     ``name``: 1 to 255 printable characters, composed (NFC), that neither begin nor end with a blank; an authentication
-    key that is given none is named by its key id. ``svm`` is whose key it will be; None leaves that to whose the call, or else the key
-    manager, is: on the cluster's key manager, for a call that is confined to no SVM, the key is the cluster's own.
-    ``material`` is imported: 64 bytes whose halves differ, or an authentication key's passphrase; None has it made.
+    key that is given none is named by its key id. ``svm`` is whose key it will be; None leaves that to whose the call,
+    or else the key manager, is: on the cluster's key manager, for a call that is confined to no SVM, the key is the
+    cluster's own. ``material`` is imported: 64 bytes whose halves differ, or an authentication key's passphrase; None
+    has it made.
     """
 
     name: str
