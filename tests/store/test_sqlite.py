@@ -188,7 +188,7 @@ async def test_a_full_database_is_a_storage_error(store: SqlStore) -> None:
         pages = connection.execute(text("PRAGMA max_page_count = 1")).scalar()
     svms = [Svm(str(number), f"{number}-{'x' * 40}") for number in range(1000)]
     with pytest.raises(StorageError) as raised:
-        await store.write(lambda tx: [tx.add_svm(each) for each in svms])  # type: ignore[func-returns-value]
+        await store.write(lambda tx: [tx.add_svm(each) for each in svms])
     assert (str(raised.value), raised.value.reason) == (
         "the database failed: SQLITE_FULL: database or disk is full",
         "its disk is full",
