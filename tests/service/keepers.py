@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from keystead.core.keys.model import Incarnation, KeyState
 from keystead.keyservers.forms import material_of
 from keystead.kmip.enums import ObjectType, Operation, ResultReason
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder
-from keystead.service.key_destroying import KeyDestroying
+from keystead.service.key_destroying import KeyDestroying, sites_of
 from keystead.service.key_ending import KeyEnding
+from keystead.service.key_fencing import KeyFencing
 from keystead.service.key_keeping import KeyKeeping
 from keystead.service.key_looking import Tools
 from keystead.service.key_rounds import KeyRounds, Parts
@@ -72,11 +74,13 @@ class Keeping:
         self.learner = learner(world, node)
         self.settling = KeySettling(self.tools)
         self.keeping = KeyKeeping(self.tools, node.writer)
+        self.cloned: list[str] = []
+        self.fencing = KeyFencing(self.tools, self._hold)
         self.destroying = KeyDestroying(self.tools)
         self.scanning = UnclaimedScan(self.tools)
         self.unclaimed = UnclaimedObjects(self.tools, node.audit)
         self.ending = KeyEnding(node.store, node.audit, world.clock)
-        parts = Parts(self.settling, self.keeping, self.destroying, self.scanning, self.learner)
+        parts = Parts(self.settling, self.keeping, self.fencing, self.destroying, self.scanning, self.learner)
         self.rounds = KeyRounds(self.tools, self.leases, parts)
 
     @asynccontextmanager
@@ -109,7 +113,17 @@ class Keeping:
     async def end(self) -> None:
         """Go on with what has to end."""
         async with self.lease() as holding:
-            await self.destroying.end(holding, self.manager)
+            await self.destroying.end(holding, self.manager, await self.everywhere())
+
+    async def everywhere(self) -> set[str]:
+        """All servers, as if they were fenced."""
+        places = await self.world.places(self.manager)
+        return set(await self.node.store.read(lambda tx: sites_of(tx, places)))
+
+    async def _hold(self, incarnation: str) -> None:
+        """Hold what is to be destroyed, as another incarnation does."""
+        self.cloned.append(incarnation)
+        await set_incarnation(self.world, uuid=str(uuid4()), reason="cloned", destroys=False)
 
     async def scan(self) -> list[tuple[int, str]]:
         """Look for unclaimed objects; return server and name of those that are listed."""

@@ -466,13 +466,13 @@ async def test_a_keeper_that_was_held_up_destroys_nothing(key_world: KeyWorld) -
     kept.destroying._tools = replace(kept.tools, turn=held_up)
     async with kept.lease() as holding:
         with pytest.raises(LeaseLost):
-            await kept.destroying.end(holding, kept.manager)
+            await kept.destroying.end(holding, kept.manager, await kept.everywhere())
     assert [len(keys_on(server)) for server in servers] == [1, 1]
     async with kept.lease() as holding:
         key_world.clock.advance(300)
         async with another.lease():
             with pytest.raises(LeaseLost):
-                await kept.destroying.end(holding, kept.manager)
+                await kept.destroying.end(holding, kept.manager, await kept.everywhere())
     assert [len(keys_on(server)) for server in servers] == [1, 1]
     assert await kept.receipts(key) == []
 

@@ -21,6 +21,7 @@ from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, NewKeyServer
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.destroying import LATE
+from keystead.core.keys.fencing import FenceState
 from keystead.core.keys.guarding import lasting
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, ObjectName, parse
@@ -39,6 +40,7 @@ from keystead.service.key_cache import KeyCache
 from keystead.service.key_describing import Describer
 from keystead.service.key_destroying import KeyDestroying
 from keystead.service.key_ending import KeyEnding
+from keystead.service.key_fencing import KeyFencing
 from keystead.service.key_fetching import Fetcher
 from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_keeping import KeyKeeping
@@ -122,7 +124,10 @@ class Process:
         self.ending = KeyEnding(store, self.audit, clock)
         tools = Tools(store, objects, reacher, clock, self.uuid, at_once)
         self.keeping = KeyKeeping(tools, self.writer)
-        parts = Parts(KeySettling(tools), self.keeping, KeyDestroying(tools), UnclaimedScan(tools), self.learner)
+        fencing = KeyFencing(tools, self.incarnations.cloned)
+        parts = Parts(
+            KeySettling(tools), self.keeping, fencing, KeyDestroying(tools), UnclaimedScan(tools), self.learner
+        )
         self.rounds = KeyRounds(tools, Leases(store, clock, self.uuid), parts)
         self.reads = ReadAudit(store, self.audit, ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac), clock)
         fetcher = Fetcher(store, objects, reacher, clock, self.uuid)
@@ -419,6 +424,9 @@ class System:
         if parsed.kind is ObjectKind.CANARY:
             self.wrong.append(f"a canary was destroyed: {name}")
             return
+        if parsed.kind is ObjectKind.FENCE:
+            self._witness_fence(name, parsed)
+            return
         keys, attempts = tables.keys.c, tables.key_attempts.c
         wanted = (
             select(keys.state, attempts.state.label("attempt"), attempts.incarnation)
@@ -433,6 +441,18 @@ class System:
             for row in rows
         ):
             self.wrong.append(f"an object was destroyed that may not be: {name}, of {[tuple(row) for row in rows]}")
+
+    def _witness_fence(self, name: str, fence: ObjectName) -> None:
+        """Of fences only the one before that which is held is destroyed."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(tables.fences)).all()
+        if not any(
+            row.key_server.replace("-", "").startswith(fence.id)
+            and row.incarnation.startswith(fence.incarnation)
+            and (row.number, row.state) == (fence.attempt + 1, FenceState.HELD)
+            for row in rows
+        ):
+            self.wrong.append(f"a fence was destroyed that may not be: {name}, of {[tuple(row) for row in rows]}")
 
     # --- the end ---
 
@@ -572,7 +592,7 @@ class System:
 
 def _object_wrong(found: Catalogue, name: ObjectName | None, held: Held, materials: Mapping[str, bytes]) -> str | None:
     """What is wrong with an object that is there; None when it is accounted for."""
-    if name is None or name.kind is ObjectKind.CANARY:
+    if name is None or name.kind in {ObjectKind.CANARY, ObjectKind.FENCE}:
         return None
     if not any(uuid.startswith(name.incarnation) for uuid in found.incarnations):
         return None  # a clone's

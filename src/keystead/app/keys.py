@@ -18,6 +18,7 @@ from keystead.service.key_cache import KeyCache
 from keystead.service.key_describing import Describer
 from keystead.service.key_destroying import KeyDestroying
 from keystead.service.key_ending import KeyEnding
+from keystead.service.key_fencing import KeyFencing
 from keystead.service.key_fetching import Fetcher
 from keystead.service.key_forgetting import KeyForgetter
 from keystead.service.key_guard import RemovalGuard
@@ -129,7 +130,8 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     describe = Describer(reacher)
     writer = KeyWriter(store, objects, reacher, learner, audit, clock, node, describe=describe, on_aborted=look_soon)
     keeping = KeyKeeping(tools, writer)
-    parts = Parts(KeySettling(tools, describe), keeping, KeyDestroying(tools), UnclaimedScan(tools), learner)
+    fencing = KeyFencing(tools, world.incarnations.cloned)
+    parts = Parts(KeySettling(tools, describe), keeping, fencing, KeyDestroying(tools), UnclaimedScan(tools), learner)
     cache = KeyCache(settings.cached_keys)
     fetcher = Fetcher(store, objects, reacher, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)

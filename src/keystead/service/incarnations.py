@@ -15,12 +15,14 @@ from uuid import uuid4
 import structlog
 
 from keystead.core import events
-from keystead.core.keys.incarnations import plan_begin
+from keystead.core.keys.incarnations import Reason, begun, plan_begin
 from keystead.service.key_places import incarnation_of
 from keystead.service.observing import add_events
 from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from keystead.core.keys.incarnations import Storage, Witness
     from keystead.core.keys.model import Incarnation
     from keystead.service.audit import AuditLog
@@ -96,6 +98,20 @@ class Incarnations:
         if await self._remembered.storage() != self._storage:
             await self.begin()
 
+    async def cloned(self, incarnation: str) -> None:
+        """Begin another incarnation than this one (a uuid), of which a twin was found. Raises StoreError."""
+
+        def begin(tx: Transaction) -> None:
+            tx.cluster(lock=True)
+            current = incarnation_of(tx)
+            if current.uuid == incarnation:
+                now = self._clock.now()
+                after = begun(current, Reason.CLONED, current.storage, str(uuid4()), now)
+                tx.put_incarnation(after)
+                self._announce(tx, after, now)
+
+        await self._store.write(begin)
+
     async def get(self, call: Call) -> Incarnation:
         """Return the database's incarnation; the cluster's, and so 4 (404) for a call within an SVM."""
         call.check_sees(None)
@@ -135,9 +151,12 @@ class Incarnations:
         if after != before:
             tx.put_incarnation(after)
         if after.number != before.number:
-            values = {"incarnation": str(after.number), "reason": after.reason}
-            add_events(tx, [events.DESTRUCTION_HELD.happened(self._node, now, None, values)])
+            self._announce(tx, after, now)
         return before, after, epoch
+
+    def _announce(self, tx: Transaction, begun: Incarnation, now: datetime) -> None:
+        values = {"incarnation": str(begun.number), "reason": begun.reason}
+        add_events(tx, [events.DESTRUCTION_HELD.happened(self._node, now, None, values)])
 
     async def _beat(self) -> None:
         while True:

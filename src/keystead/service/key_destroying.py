@@ -41,7 +41,8 @@ from keystead.service.key_ports import KeyServerFault
 from keystead.service.object_ending import descriptors, end_object, facts_if_there, left_by, with_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from keystead.core.keys.model import ServerProfile
@@ -66,7 +67,7 @@ _OVER: Final = frozenset({DESTROYED, ABSENT, LEFT})
 
 
 @dataclass(frozen=True, slots=True)
-class _Site:
+class Site:
     """A server, configured or detached, and what is known of it."""
 
     server: KeyServer
@@ -79,18 +80,20 @@ class KeyDestroying:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
-    async def end(self, holding: Holding, key_manager: str) -> None:
+    async def end(self, holding: Holding, key_manager: str, fenced: AbstractSet[str]) -> None:
         """Go on with the end of a key manager's keys, and of what aborted attempts left. Raises StoreError, LeaseLost.
 
-        Nothing happens while the incarnation may not destroy. A server that cannot be asked is left for the next round.
+        Nothing happens while the incarnation may not destroy. A server that cannot be asked is left for the next round,
+        and so is one that is not ``fenced`` (uuids): see :mod:`keystead.service.key_fencing`.
         """
         store, now = self._tools.store, self._tools.clock.now()
         places = await store.read(lambda tx: places_of(tx, key_manager))
         if places is None or not places.incarnation.destroys:
             return
+        known = await store.read(lambda tx: sites_of(tx, places))
+        sites = {uuid: site for uuid, site in known.items() if uuid in fenced}
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
-            await store.write(lambda tx: _begin_purge(tx, holding, uuid, now))  # noqa: B023 - awaited
-        sites = await store.read(lambda tx: _sites(tx, places))
+            await store.write(lambda tx: _begin_purge(tx, holding, uuid, now, known.keys() - fenced))  # noqa: B023 - awaited
         silent: set[_Address] = set()
         for ending in (_aborted, _purging):
             await self._end_all(holding, places, sites, ending, silent)
@@ -100,7 +103,7 @@ class KeyDestroying:
             await store.write(lambda tx: _forget_empty(tx, holding, detached.server.uuid))  # noqa: B023 - awaited
 
     async def _end_all(
-        self, holding: Holding, places: KeyPlaces, sites: Mapping[str, _Site], ending: _Ending, silent: set[_Address]
+        self, holding: Holding, places: KeyPlaces, sites: Mapping[str, Site], ending: _Ending, silent: set[_Address]
     ) -> None:
         """End copies, slice by slice; addresses that do not answer join the ``silent`` ones, which are left alone."""
         after: str | None = ""
@@ -116,7 +119,7 @@ class KeyDestroying:
                 if not await self._end_at(holding, places, site, some):
                     silent.add(address)
 
-    async def _end_at(self, holding: Holding, places: KeyPlaces, site: _Site, rows: Sequence[Tracked]) -> bool:
+    async def _end_at(self, holding: Holding, places: KeyPlaces, site: Site, rows: Sequence[Tracked]) -> bool:
         """End copies at one address; False when it does not answer: at all, or to several copies in a row.
 
         A copy about which it falls silent holds up no other: they are ended on another connection.
@@ -131,7 +134,8 @@ class KeyDestroying:
                         await self._try(holding, at, waiting.popleft())
                         silent = 0
             except KeyServerFault as fault:
-                log.info("copies are not ended yet", address=str(site.server.address), host=host, why=fault.reason)
+                server = str(site.server.address)
+                log.info("objects to be destroyed wait for a key server", address=server, host=host, why=fault.reason)
                 silent += 1
                 if len(waiting) == before or silent == PATIENCE:
                     return False
@@ -145,7 +149,7 @@ class KeyDestroying:
         except KeyServerFault as fault:
             if not fault.fault.answered:
                 raise
-            log.warning("a copy is not ended", key_server=at.key_server, key=row.key.key_id, why=fault.reason)
+            log.warning("a copy is not ended", address=at.address, key=row.key.key_id, why=fault.reason)
 
     async def _end_copy(self, holding: Holding, at: Visit, row: Tracked) -> None:
         """End what an attempt has left on a server, if it may be; what was done is noted whatever comes after it."""
@@ -217,12 +221,18 @@ def _keys_in(tx: Transaction, key_manager: str, state: KeyState) -> list[str]:
     return found
 
 
-def _begin_purge(tx: Transaction, holding: Holding, uuid: str, now: datetime) -> None:
-    """From here on, a key whose window has ended cannot be recovered."""
+def _begin_purge(tx: Transaction, holding: Holding, uuid: str, now: datetime, unfenced: Collection[str]) -> None:
+    """From here on, a key whose window has ended cannot be recovered; a twin of this database may have recovered it.
+
+    So it waits while every server that has a copy is one of the ``unfenced`` ones, which would tell.
+    """
     holding.check(tx)
     key = tx.key(uuid, lock=True)
     incarnation = incarnation_of(tx)
-    if key is not None and incarnation.destroys and is_due(key, incarnation, now):
+    if key is None or not incarnation.destroys or not is_due(key, incarnation, now):
+        return
+    on = _standing_on(tx, [uuid])
+    if not on or on - set(unfenced):
         tx.change_key(purging(key), KeyState.RETIRED)
 
 
@@ -233,11 +243,35 @@ def _finish_purge(tx: Transaction, holding: Holding, uuid: str) -> None:
         tx.change_key(replace(key, state=KeyState.PURGED), KeyState.PURGING)
 
 
-def _sites(tx: Transaction, places: KeyPlaces) -> dict[str, _Site]:
+def _standing_on(tx: Transaction, keys: Sequence[str]) -> set[str]:
+    """The servers (uuids) on which copies of keys have not come to their end."""
+    return {copy.key_server for copy in tx.copies(keys) if copy.presence is not Presence.DESTROYED}
+
+
+def ending_on(tx: Transaction, places: KeyPlaces, now: datetime) -> set[str]:
+    """The servers (uuids) on which something is to be destroyed now."""
+    incarnation = places.incarnation
+    found: set[str] = set()
+    if not incarnation.destroys:
+        return found
+    after: str | None = ""
+    while after is not None:
+        after, rows = _aborted(tx, places, after)
+        found |= {row.copy.key_server for row in rows}
+    after = ""
+    while keys := tx.keys_in(places.key_manager.uuid, (KeyState.RETIRED, KeyState.PURGING), after, BATCH):
+        after = keys[-1].uuid
+        due = [key.uuid for key in keys if key.state is KeyState.PURGING or is_due(key, incarnation, now)]
+        found |= _standing_on(tx, due) if due else set()
+    return found
+
+
+def sites_of(tx: Transaction, places: KeyPlaces) -> dict[str, Site]:
+    """The servers on which copies can be, configured or detached, by uuid."""
     detached = [each.server for each in tx.detached_key_servers(places.key_manager.uuid)]
     profiles = {each.key_server: each for each in tx.profiles([server.uuid for server in detached])}
     known = {**profiles, **places.profiles}
-    return {server.uuid: _Site(server, known.get(server.uuid)) for server in (*places.servers, *detached)}
+    return {server.uuid: Site(server, known.get(server.uuid)) for server in (*places.servers, *detached)}
 
 
 _Ending = Callable[["Transaction", "KeyPlaces", str], tuple[str | None, list["Tracked"]]]

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 
 def forget(tx: Transaction, servers: Iterable[KeyServer], moved: str) -> None:
-    """Forget what is known of one of a key manager's servers, which is another server now; it is to be learned."""
+    """Forget what is known of one of a key manager's servers, which is another server now; it is to be learned.
+
+    Not its fence: if it is the same server after all, that is there, and tells who else uses it.
+    """
     for profile in without(tx.profiles([server.uuid for server in servers]), moved):
         tx.put_profile(profile)
+    fence = tx.fence(moved)
     tx.delete_profile(moved)
+    if fence is not None:
+        tx.put_fence(fence)
 
 
 def store_profile(

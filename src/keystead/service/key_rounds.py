@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.keeping import Tally
     from keystead.core.model import KeyManager, KeyServer
     from keystead.service.key_destroying import KeyDestroying
+    from keystead.service.key_fencing import KeyFencing
     from keystead.service.key_keeping import KeyKeeping
     from keystead.service.key_looking import Tools
     from keystead.service.key_places import KeyPlaces
@@ -66,6 +67,7 @@ class Parts:
 
     settling: KeySettling
     keeping: KeyKeeping
+    fencing: KeyFencing
     destroying: KeyDestroying
     scan: UnclaimedScan
     learner: Learner
@@ -125,10 +127,15 @@ class KeyRounds:
             await _minded("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
         if scan:
             await _minded("listing", key_manager, parts.scan.scan(holding, key_manager))
-        await _minded("ending", key_manager, self._ending(partial(parts.destroying.end, holding, key_manager)))
+        await _minded("ending", key_manager, self._ending(partial(self._end, holding, key_manager)))
         holding.check_time()
         filled = await _minded("copying", key_manager, parts.keeping.fill(key_manager))
         return None if filled is None else filled.tally
+
+    async def _end(self, holding: Holding, key_manager: str) -> None:
+        """End what has to end, where a fence says that no twin of this database goes on."""
+        fenced = await self._parts.fencing.advance(holding, key_manager)
+        await self._parts.destroying.end(holding, key_manager, fenced)
 
     def _is_young(self, places: KeyPlaces) -> bool:
         """Whether a server has just been learned: what it replicates with may not have shown yet."""
