@@ -3,160 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import make_url
 
-from keystead.core import events
-from keystead.core.keys.fencing import ANCHOR, FIRST, FenceState
-from keystead.core.keys.incarnations import Storage, Witness
+from keystead.core.keys.fencing import ANCHOR, FIRST
 from keystead.core.keys.model import Detached, KeyState
-from keystead.core.keys.names import ObjectKind, parse
-from keystead.core.model import Event
+from keystead.core.keys.names import parse
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.testing import close
-from keystead.service.audit import AuditLog
-from keystead.service.incarnations import Incarnations
-from keystead.service.key_fencing import EVERY_S, RETRY_S, KeyFencing
-from keystead.service.key_ports import Fault, KeyServerFault
+from keystead.service.key_fencing import EVERY_S, RETRY_S
 from keystead.service.key_profiles import forget
-from keystead.service.key_rounds import KeyRounds
-from keystead.service.ports import Page, StoreError
-from keystead.store import open_store
-from tests.service.keepers import PAIRS, WINDOW_S, Keeping, keeping, of_kind
-from tests.service.keyworlds import CALL, KeyWorld, asked, full, held, key_node, nothing_was_ended
+from tests.service.keepers import PAIRS, WINDOW_S, keeping, of_kind
+from tests.service.keyworlds import CALL, KeyWorld, asked, full, nothing_was_ended
 from tests.service.learning import on_sqlite
+from tests.service.twins import GOES_ON, HELD, fences_on, keys_on, side, twin_of, with_retired_key
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
-    from keystead.core.keys.fencing import Fence
-    from keystead.core.keys.model import Key
-    from keystead.kmip.testing import KeyServer as KmipServer
+    from tests.peers.groups import Group
 
 pytestmark = on_sqlite
-
-
-class Same:
-    """What a data directory remembers, and where its database stands: of a block copy both are the original's."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-
-    async def storage(self) -> Storage:
-        """The same disk, the same file."""
-        return self._storage
-
-    async def read(self) -> Witness:
-        """Nothing that the database does not know."""
-        return Witness()
-
-    async def write(self, witness: Witness) -> None:
-        """Forget it."""
-
-
-@dataclass
-class Side:
-    """One of two databases with one past, and the process that keeps keys with it."""
-
-    kept: Keeping
-    incarnations: Incarnations
-    fencing: KeyFencing
-    rounds: KeyRounds
-
-    async def round(self) -> None:
-        """Make a round."""
-        async with self.rounds.holding() as holding:
-            assert holding is not None
-            await self.rounds.keep(holding, self.kept.manager)
-
-    async def advance(self) -> frozenset[str]:
-        """Move the fences on that are due; return where one may destroy."""
-        async with self.rounds.holding() as holding:
-            assert holding is not None
-            return await self.fencing.advance(holding, self.kept.manager)
-
-    async def stands(self) -> tuple[int, str, bool]:
-        """Number and reason of the incarnation, and whether it destroys."""
-        found = await self.kept.node.store.read(lambda tx: tx.incarnation())
-        assert found is not None
-        return found.number, found.reason, found.destroys
-
-    async def announced(self) -> int:
-        """How often it was announced that nothing is destroyed."""
-        found = await self.kept.node.store.read(lambda tx: tx.page(Event, Page()))
-        return sum(each.name == events.DESTRUCTION_HELD.name for each in found)
-
-    async def state(self, key: Key) -> KeyState:
-        """A key's state."""
-        (found,) = await self.kept.node.store.read(lambda tx: tx.keys([key.uuid]))
-        return found.state
-
-    async def fences(self) -> list[Fence | None]:
-        """What is stored, by server."""
-        servers = await self.kept.node.store.read(lambda tx: tx.key_servers(self.kept.manager))
-        return [await self.kept.node.store.read(lambda tx: tx.fence(server.uuid)) for server in servers]  # noqa: B023
-
-
-GOES_ON, HELD = (1, "created", True), (2, "cloned", False)
-
-
-async def side(kept: Keeping, tools: Any = None) -> Side:
-    """A process that has just started."""
-    made, node, clock = tools or kept.tools, kept.node, kept.world.clock
-    found = await node.store.read(lambda tx: tx.incarnation())
-    assert found is not None
-    same = Same(Storage(*(found.storage or "sqlite:directory:file").split(":", 2)))
-    incarnations = Incarnations(node.store, same, node.audit, clock, node.uuid)
-    await incarnations.begin()
-    fencing = KeyFencing(made, incarnations.cloned)
-    parts = replace(kept.rounds._parts, fencing=fencing)
-    return Side(kept, incarnations, fencing, KeyRounds(made, kept.leases, parts, look=incarnations.look))
-
-
-def _copy(file: Path, folder: Path) -> None:
-    folder.mkdir()
-    for part in file.parent.glob(f"{file.name}*"):
-        shutil.copyfile(part, folder / part.name)
-
-
-async def twin_of(one: Side, folder: Path) -> Side:
-    """A block copy of a database, in the hands of a process of its own."""
-    world, node = one.kept.world, one.kept.node
-    file = Path(make_url(world.home.database).database or world.home.database)
-    _copy(file, folder)
-    store = open_store(f"sqlite:///{folder / file.name}")
-    world._stack.push_async_callback(store.close)
-    audit = AuditLog(store, world.home.keyring, world.clock, node.uuid)
-    world._stack.push_async_callback(audit.close)
-    made = key_node(world._stack, store, world.home.keyring, audit, world.clock, node.uuid)
-    return await side(Keeping(world, made, one.kept.manager))
-
-
-async def with_retired_key(world: KeyWorld, *servers: KmipServer) -> tuple[Side, Key]:
-    """An original that has made a round, and a key that was retired in it."""
-    kept = await keeping(world, *servers)
-    original = await side(kept)
-    await original.round()
-    key = await kept.node.create(kept.manager)
-    return original, await kept.ending.retire(CALL, kept.manager, key.key_id)
-
-
-def fences_on(server: KmipServer) -> list[int]:
-    """The numbers of the fences that a server holds."""
-    names = [parse(name) for name in held(server)]
-    return sorted(name.attempt for name in names if name and name.kind is ObjectKind.FENCE)
-
-
-def keys_on(server: KmipServer) -> int:
-    """How many objects of keys a server holds."""
-    return sum(name is not None and name.kind is ObjectKind.KEY for name in map(parse, held(server)))
-
 
 # --- clones ---
 
@@ -280,106 +148,6 @@ async def test_a_server_that_does_not_find_by_name(key_world: KeyWorld) -> None:
     await original.round()
     assert await original.state(key) is KeyState.PURGED
     assert fences_on(server) == []
-
-
-# --- crashes ---
-
-
-class Dying:
-    """The way of a process to its database and its key servers, on which it dies at a step: before it, or after it."""
-
-    def __init__(self, tools: Any, step: int, *, after: bool) -> None:
-        self._tools, self._left, self._after = tools, step, after
-        self.died = False
-
-    def tools(self) -> Any:
-        """What the process works with."""
-        return replace(self._tools, store=_Steps(self._tools.store, self), objects=_Sessions(self))
-
-    async def step(self, failure: Exception, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Do something, unless it is dead by then."""
-        self._left -= 1
-        self.died = self.died or self._left <= 0
-        if self._left < 0 or (self.died and not self._after):
-            raise failure
-        result = await call(*arguments, **options)
-        if self.died:
-            raise failure
-        return result
-
-
-class _Steps:
-    def __init__(self, store: Any, dying: Dying) -> None:
-        self._store, self._dying = store, dying
-        self.read = store.read
-
-    async def write(self, work: Any) -> Any:
-        return await self._dying.step(StoreError("died"), self._store.write, work)
-
-
-class _Sessions:
-    def __init__(self, dying: Dying) -> None:
-        self._dying = dying
-
-    @asynccontextmanager
-    async def session(self, reach: Any, **options: Any) -> AsyncIterator[Any]:
-        async with self._dying._tools.objects.session(reach, **options) as session:
-            yield _Session(session, self._dying)
-
-
-class _Session:
-    def __init__(self, session: Any, dying: Dying) -> None:
-        self._session, self._dying = session, dying
-
-    def __getattr__(self, name: str) -> Any:
-        async def call(*arguments: Any, **options: Any) -> Any:
-            failure = KeyServerFault(Fault.UNANSWERED, "died")
-            return await self._dying.step(failure, getattr(self._session, name), *arguments, **options)
-
-        return call
-
-
-@pytest.mark.parametrize("first", [True, False], ids=["the first fence", "a later fence"])
-@pytest.mark.parametrize("after", [False, True], ids=["before it", "after it"])
-async def test_a_crash_at_each_step(key_world: KeyWorld, tmp_path: Path, *, first: bool, after: bool) -> None:
-    """The next process goes on from there, and is no clone; a clone of that moment is, once the original has."""
-    kept = await keeping(key_world, *(servers := await key_world.start(1)))
-    step = 0
-    while True:
-        step += 1
-        if first:
-            servers[0].responder.store.forget_all()
-            await kept.learner.ensure(kept.manager)
-            await key_world.store.write(lambda tx: _without_fences(tx, kept.manager))
-        else:
-            key_world.clock.advance(EVERY_S + 1)
-            await (await side(kept)).advance()
-        key_world.clock.advance(EVERY_S + 1)
-        dying = Dying(kept.tools, step, after=after)
-        try:
-            await (await side(kept, dying.tools())).advance()
-        except StoreError:
-            assert dying.died
-        original = await side(kept)
-        clone = await twin_of(original, tmp_path / f"clone{step}")
-        assert len(await original.advance()) == 1, f"step {step}"
-        (fence,) = await original.fences()
-        assert fence is not None
-        assert (fence.state, fence.behind) == (FenceState.HELD, ())
-        assert fences_on(servers[0]) == [ANCHOR, fence.number]
-        assert await original.stands() == GOES_ON
-        assert await clone.advance() == frozenset(), f"step {step}"
-        assert await clone.stands() == HELD
-        if not dying.died:
-            break
-    assert step > 8
-
-
-def _without_fences(tx: Any, manager: str) -> None:
-    for server in tx.key_servers(manager):
-        (profile,) = tx.profiles([server.uuid])
-        tx.delete_profile(server.uuid)
-        tx.put_profile(profile)
 
 
 # --- servers ---
@@ -517,3 +285,16 @@ async def test_a_detached_server_has_a_fence(key_world: KeyWorld) -> None:
     assert max(fences_on(servers[1])) > max(before)
     assert await original.state(key) is KeyState.PURGED
     assert "DESTROY" in asked(servers[1])
+
+
+async def test_a_clone_at_real_servers(key_world: KeyWorld, pykmip_group: Group, tmp_path: Path) -> None:
+    """PyKMIP finds by name, and destroys what is Pre-Active: fences move on, and the clone is told."""
+    kept = await keeping(key_world, *[server.address for server in pykmip_group.primaries[:2]])
+    original = await side(kept)
+    assert len(await original.advance()) == 2
+    clone = await twin_of(original, tmp_path / "clone")
+    for _ in range(2):
+        key_world.clock.advance(EVERY_S + 1)
+        assert len(await original.advance()) == 2
+    assert await clone.advance() == frozenset()
+    assert (await clone.stands(), await original.stands()) == (HELD, GOES_ON)
