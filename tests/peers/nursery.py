@@ -15,17 +15,16 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.peers.processes import START_SECONDS, accepts
+from tests.peers.pykmip import LOAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
-_FORK = """
-import json, os, signal, sys, warnings
-warnings.simplefilter("ignore")
-from kmip.services.server import KmipServer
-
+_FORK = f"""
+import json, os, signal, sys
+{LOAD}
 def serve(folder, options):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ["TMPDIR"] = folder  # its manager process leaves folders behind when killed
@@ -36,6 +35,7 @@ def serve(folder, options):
         server.serve()
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+pids = []
 while line := sys.stdin.readline():
     pid = os.fork()
     if not pid:
@@ -46,12 +46,18 @@ while line := sys.stdin.readline():
         os.setpgid(pid, pid)  # on both sides: whichever comes first
     except OSError:
         pass
+    pids.append(pid)
     print(pid, flush=True)
+for pid in pids:  # the tests are gone
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:
+        pass
 """
 
 
 class Nursery:
-    """The process; servers that still run when it ends go on until they are stopped."""
+    """The process. Servers are stopped one by one; those of tests that were killed end by themselves."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(

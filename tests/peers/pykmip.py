@@ -19,10 +19,28 @@ if TYPE_CHECKING:
 
     from tests.peers.certificates import Authority, Credentials, Trusted
 
-_SERVE = """
-import json, sys, warnings
+LOAD = """
+import warnings
 warnings.simplefilter("ignore")
+from kmip.core.exceptions import ConnectionClosed
 from kmip.services.server import KmipServer
+from kmip.services.server.session import KmipSession
+
+handle = KmipSession._handle_message_loop
+
+def handle_or_end(session):
+    try:
+        handle(session)
+    except OSError as error:
+        raise ConnectionClosed() from error
+
+KmipSession._handle_message_loop = handle_or_end
+"""
+"""How a process gets PyKMIP's server. As it comes, a session whose connection broke asks it for ever, at full speed."""
+
+_SERVE = f"""
+import json, sys
+{LOAD}
 with KmipServer(**json.loads(sys.argv[1])) as server:
     server.serve()
 """
