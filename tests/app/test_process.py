@@ -99,7 +99,9 @@ def test_a_data_directory_is_served_once(installation: Installation) -> None:
 
 def test_a_directory_that_cannot_be_held(installation: Installation) -> None:
     """The lock's name is taken by something that is no file."""
-    (installation.data / "serve.lock").mkdir()
+    lock = installation.data / "serve.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
     refused = installation.run("serve", "--listen", "127.0.0.1:0")
     assert refused.returncode == 1
     assert "serve.lock: Is a directory" in refused.stderr
