@@ -41,9 +41,9 @@ async def end_object(holding: Holding, at: Visit, row: Tracked, id_: str, facts:
         done.append(ABSENT)
     if not ours:
         return
-    todo = list(steps(facts.state))
-    while todo:
-        step = todo.pop(0)
+    remaining = list(steps(facts.state))
+    while remaining:
+        step = remaining.pop(0)
         holding.check_time()
         try:
             await (at.session.revoke if step is Step.REVOKE else at.session.destroy)(id_)
@@ -57,7 +57,7 @@ async def end_object(holding: Holding, at: Visit, row: Tracked, id_: str, facts:
                 raise
             holding.check_time()
             await at.session.revoke(id_)
-            todo.append(Step.DESTROY)
+            remaining.append(Step.DESTROY)
             step = Step.REVOKE
         done.append(REVOKED if step is Step.REVOKE else DESTROYED)
 
