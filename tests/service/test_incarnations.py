@@ -204,20 +204,11 @@ async def test_an_operator_releases_it(home_settings: Settings) -> None:
 
 
 async def test_it_looks_again_and_again(home_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database may be promoted under a running node; one that is away for a while is looked at later."""
+    """A database may be promoted under a running node."""
     monkeypatch.setattr(incarnations, "BEAT_S", 0.01)
     async with served(home_settings) as each:
         await each.incarnations.start()
         (node,) = await each.store.read(lambda tx: tx.nodes())
-        begin, failures = each.incarnations.begin, iter([StoreError("the database is away"), RuntimeError("a fault")])
-
-        async def at_times() -> Incarnation:
-            failure = next(failures, None)
-            if failure is not None:
-                raise failure
-            return await begin()
-
-        monkeypatch.setattr(each.incarnations, "begin", at_times)
         await each.store.write(lambda tx: tx.put_node_epoch(node.uuid, 0))
         async with asyncio.timeout(10):
             while (await each.incarnations.get(CALL)).number == 1:  # noqa: ASYNC110 - what is stored tells nobody

@@ -18,7 +18,7 @@ from keystead.core import events
 from keystead.core.keys.incarnations import Reason, begun, plan_begin
 from keystead.service.key_places import incarnation_of
 from keystead.service.observing import add_events
-from keystead.service.ports import StoreError
+from keystead.service.repeated import Repeated
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -62,19 +62,17 @@ class Incarnations:
         self._node = node
         self._turn = asyncio.Lock()
         self._storage: Storage | None = None
-        self._beating: asyncio.Task[None] | None = None
+        self._beat = Repeated(self.begin, BEAT_S, "the database's incarnation was not looked at")
 
     async def start(self) -> Incarnation:
         """Find out which incarnation it is, and go on to. Raises StoreError."""
         current = await self.begin()
-        self._beating = asyncio.get_running_loop().create_task(self._beat())
+        self._beat.start()
         return current
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.wait([self._beating])
+        await self._beat.close()
 
     async def begin(self) -> Incarnation:
         """Return the database's incarnation, which begins now if it is another database. Raises StoreError.
@@ -157,13 +155,3 @@ class Incarnations:
     def _announce(self, tx: Transaction, begun: Incarnation, now: datetime) -> None:
         values = {"incarnation": str(begun.number), "reason": begun.reason}
         add_events(tx, [events.DESTRUCTION_HELD.happened(self._node, now, None, values)])
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(BEAT_S)
-            try:
-                await self.begin()
-            except StoreError as failure:
-                log.warning("the database's incarnation was not looked at", why=str(failure))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next look is not the last's
-                log.error("the database's incarnation was not looked at", why=type(error).__name__)  # noqa: TRY400

@@ -6,12 +6,9 @@ key that was retired longer than :data:`PERIOD_S` before is in no node's memory 
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
-from keystead.service.ports import StoreError
+from keystead.service.repeated import Repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +16,6 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Key, Standing
     from keystead.service.key_cache import KeyCache
     from keystead.service.ports import Store
-
-log = structlog.get_logger(__name__)
 
 PERIOD_S: Final = 60.0
 """How often all keys in memory are looked at."""
@@ -35,17 +30,15 @@ class KeyForgetter:
     def __init__(self, store: Store, cache: KeyCache) -> None:
         self._store = store
         self._cache = cache
-        self._task: asyncio.Task[None] | None = None
+        self._repeated = Repeated(self.look, PERIOD_S, "keys in memory were not looked at")
 
     def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.get_running_loop().create_task(self._for_ever())
+        self._repeated.start()
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._repeated.close()
 
     async def look(self) -> None:
         """Forget what is not as it was. Raises StoreError."""
@@ -59,13 +52,3 @@ class KeyForgetter:
 
     async def _standings(self, keys: Sequence[Key]) -> Mapping[str, Standing]:
         return await self._store.read(lambda tx: tx.key_standings([key.key_id for key in keys]))
-
-    async def _for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(PERIOD_S)
-            try:
-                await self.look()
-            except StoreError as failure:
-                log.info("keys in memory were not looked at", why=str(failure))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next look is not the last's
-                log.error("keys in memory were not looked at", why=type(error).__name__)  # noqa: TRY400
