@@ -1,7 +1,7 @@
 """Canaries: secrets given to a real service in every way they can be, and then looked for everywhere.
 
-Promised is that passwords, passphrases and private keys never appear where they were not meant to go. The root key, the
-listener's key and the database's password are canaries too: each may be in its own place only.
+Promised is that passwords, passphrases, private keys and key material never appear where they were not meant to go. The
+root key, the listener's key and the database's password are canaries too: each may be in its own place only.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from keystead.store.tables import metadata
 from tests.canaries import Canaries
 from tests.peers.certificates import client
 from tests.peers.fault_servers import refused_port
-from tests.peers.keystead import Installation, Service, create_key_manager, install_certificates
+from tests.peers.keystead import Certificates, Installation, Service, create_key_manager, install_certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.canaries import Sighting
     from tests.peers.asgi import Response
     from tests.peers.fixtures import Pki
+    from tests.peers.groups import Group
     from tests.peers.postgres import PostgresServer
 
 CERTIFICATES = "/security/certificates"
 MANAGERS = "/security/key-managers"
+HTTP = {"application": "http", "authentication_methods": ["password"]}
 
 
 @dataclass
@@ -168,6 +170,48 @@ def passphrases(scene: Scene, path: str) -> None:
     scene.call("Common Criteria mode", 400, "PATCH", "/security/key-manager-configs", common_criteria)
 
 
+def kept_keys(scene: Scene, certificates: Certificates, servers: Sequence[str]) -> None:
+    """Key material that is imported, made, refused and read; only what a key-reader is answered is meant to have it."""
+    with scene.service.client(password=scene.password) as call:
+        body = certificates.new_key_manager([{"server": server} for server in servers])
+        path = f"{MANAGERS}/{call.create(MANAGERS, body)['uuid']}"
+        reader = {"name": "reader", "role": {"name": "key-reader"}, "password": scene.secret("password of reader")}
+        call.create("/security/accounts", reader | {"applications": [HTTP]})
+    keys = f"{path}/volume-keys?return_records=true"
+
+    def material(name: str, octets: bytes) -> str:
+        for number in range(0, len(octets), 32):
+            scene.canaries.plant(f"{name} part {number}", octets[number : number + 32])
+        return base64.b64encode(octets).decode()
+
+    imported = {"name": "imported", "material": material("imported", os.urandom(64))}
+    scene.call("imported", 201, "POST", keys, imported)
+    scene.call("imported twice", 409, "POST", keys, imported)
+    scene.call("too long", 400, "POST", keys, {"name": "x", "material": material("too long", os.urandom(96))})
+    scene.call("alike", 400, "POST", keys, {"name": "x", "material": material("alike", os.urandom(32) * 2)})
+    scene.call("in a list", 400, "POST", keys, {"name": "x", "material": [material("in a list", os.urandom(64))]})
+    scene.call("misspelt", 400, "POST", keys, {"name": "x", "materail": material("misspelt", os.urandom(64))})
+    inside = quote(material("in the URL of a key", os.urandom(64)), safe="")
+    scene.call("in the URL", 400, "POST", f"{keys}&material={inside}", {"name": "x"})
+    scene.call("made", 201, "POST", keys, {"name": "made"})
+    ids = [key["key_id"] for key in scene.call("listed", 200, "GET", f"{path}/volume-keys?fields=**").body["records"]]
+    for key_id in ids:
+        scene.call("not read", 403, "POST", f"{path}/volume-keys/{key_id}/retrieve")
+        with scene.service.client("reader", reader["password"]) as caller:
+            answer = caller("POST", f"{path}/volume-keys/{key_id}/retrieve", {})
+        assert answer.status == 200, answer.content
+        material(f"read {key_id}", base64.b64decode(answer.body["material"]))
+    passphrase = f"drive {os.urandom(12).hex()}"
+    scene.canaries.plant("passphrase of a drive", passphrase)
+    scene.call("passphrase", 201, "POST", f"{path}/auth-keys?return_records=true", {"passphrase": passphrase})
+    scene.call("passphrase too long", 400, "POST", f"{path}/auth-keys", {"passphrase": scene.secret("too long") * 2})
+    scene.call("proven", 201, "POST", f"{path}/prove?return_timeout=60", {})
+    scene.call("restored", 201, "POST", f"{path}/restore?return_timeout=60", {})
+    scene.call("retired", 200, "DELETE", f"{path}/volume-keys/{ids[0]}")
+    scene.call("reports", 200, "GET", f"{path}/key-reports?fields=**")
+    scene.call("audit", 200, "GET", "/security/audit/messages?fields=**")
+
+
 def malformed_bodies(scene: Scene, path: str) -> None:
     """Bodies that are not JSON, or not of our strict kind, with a secret inside."""
 
@@ -257,7 +301,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Inst
 
 
 def test_no_secret_is_found_where_it_does_not_belong(
-    place: tuple[Installation, Canaries, Callable[[Scene], bytes]], sound_ports: list[int], pki: Pki
+    place: tuple[Installation, Canaries, Callable[[Scene], bytes]],
+    sound_ports: list[int],
+    pki: Pki,
+    pykmip_group: Group,
 ) -> None:
     """Not in the database, its log, any file, the output, the answers, the audit log or the process's surface."""
     installation, canaries, rows = place
@@ -279,6 +326,7 @@ def test_no_secret_is_found_where_it_does_not_belong(
         made_keys(scene)
         key_server_passwords(scene, path)
         passphrases(scene, path)
+        kept_keys(scene, certificates, [server.address for server in pykmip_group.primaries[:2]])
         malformed_bodies(scene, path)
         if rows is sqlite_rows:
             broken_database(scene, path)
