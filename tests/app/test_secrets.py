@@ -336,6 +336,10 @@ def test_no_secret_is_found_where_it_does_not_belong(
     found += canaries.search_files([installation.data, service.stderr])
     assert [sighting for sighting in found if not is_at_home(sighting)] == []
     assert {sighting.canary.partition(" part ")[0] for sighting in found} >= {"root key", "listener's key"}
+    held = b"\n".join(pykmip_group.primaries[0].objects().values())
+    assert {"imported part 0", "imported part 32"} <= {
+        each.canary for each in canaries.search_bytes(held, "key server")
+    }
     assert b"admin" in rows(scene)
     assert b"PRIVATE KEY" not in rows(scene)  # of keys that were made and never shown
     assert ("broken on purpose" in service.stderr.read_text()) == (rows is sqlite_rows)
