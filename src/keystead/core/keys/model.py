@@ -27,7 +27,8 @@ class KeyType(StrEnum):
 class KeyState(StrEnum):
     """Where a key stands. It is acknowledged once it was committed; only an aborted or purging one may be destroyed.
 
-    pending -> committed | aborted; committed <-> retired; retired -> purging -> purged. Aborted and purged are final.
+    pending -> committed | aborted; committed <-> retired; retired -> purging -> purged. Aborted is final,
+    and purged, too, unless a server that comes back still has an object: then the key is purging again.
     """
 
     PENDING = "pending"
@@ -169,7 +170,7 @@ class ServerProfile:
     ``sees`` are the servers (uuids) whose canaries were found on this one: they replicate among themselves.
     ``operations`` and ``object_types`` are KMIP numbers that Query named; empty when it named none.
     ``application_information``: takes Application Specific Information. ``locate_offset``: pages with Offset Items.
-    ``batches``: answers several items. ``names_unique``: refuses a second object of a name.
+    ``batches``: answers several items.
     """
 
     key_server: str
