@@ -76,10 +76,16 @@ def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def api(made_home: Path, tmp_path: Path) -> AsyncIterator[Api]:
-    """The service on a fresh database, with an account ``auditor`` of the role readonly."""
+def home(made_home: Path, tmp_path: Path) -> Path:
+    """A copy of it: once a directory is served, what is copied from it counts as a clone."""
     home = tmp_path / "home"
     shutil.copytree(made_home, home)
+    return home
+
+
+@pytest.fixture
+async def api(home: Path) -> AsyncIterator[Api]:
+    """The service on a fresh database, with an account ``auditor`` of the role readonly."""
     async with running(Settings(data=home, egress_allow=("127.0.0.0/8",))) as open_:
         app = create_app(open_.services)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +21,8 @@ PARAMETERS = [
     *("fields", "max_records", "return_records", "return_timeout", "order_by", "dry_run", "start.uuid", "query"),
     *sorted({name for resource in RESOURCES for name in resource.fields}),
 ]
+
+TOO_LONG_S = 10
 
 segments = st.sampled_from([DISABLED, "a:5696", "%5B::1%5D", "x", "..", "%00", "%ff", "%2F"]) | st.text(
     "abc%0123456789:-._~!$&'()*+,;=@", min_size=1, max_size=12
@@ -82,11 +84,10 @@ async def add_disabled(api: Api) -> None:
 async def test_any_request_is_answered_as_ontap_would(
     api: Api, method: str, path: str, query: str, body: Any, sent: dict[str, str]
 ) -> None:
-    """A success, or 4xx with an error body whose code is a string; no 5xx, no trace, within a second."""
+    """A success, or 4xx with an error body whose code is a string; no 5xx, no trace, and in time."""
     await add_disabled(api)
-    started = time.monotonic()
-    answer = await api.admin(method, f"{path}?{query}" if query else path, body, headers=sent)
-    assert time.monotonic() - started < 1
+    async with asyncio.timeout(TOO_LONG_S):
+        answer = await api.admin(method, f"{path}?{query}" if query else path, body, headers=sent)
     assert 200 <= answer.status < 500, answer.content
     if method == "HEAD":
         return

@@ -95,9 +95,9 @@ async def test_metrics_need_a_cluster_account(api: Api) -> None:
     assert_error(await owner.get("/metrics"), errors.NOT_AUTHORIZED)
 
 
-async def test_a_setting_opens_the_metrics(made_home: Path) -> None:
+async def test_a_setting_opens_the_metrics(home: Path) -> None:
     """``metrics_public``: no login for ``/metrics``, and for nothing else."""
-    async with running(Settings(data=made_home, metrics_public=True)) as open_:
+    async with running(Settings(data=home, metrics_public=True)) as open_:
         client = AsgiClient(create_app(open_.services))
         assert (await client.get("/metrics", headers=ANONYMOUS)).status == 200
         assert_error(await client.get("/api/cluster", headers=ANONYMOUS), errors.AUTHENTICATION_FAILED)

@@ -70,7 +70,7 @@ def test_a_flood_of_one_account_does_not_starve_another(
         assert call("GET", path).status == 200
         servers = [{"server": f"127.0.0.1:{port}"} for port in sound_ports[1:4]]
         assert other("POST", own, {"records": servers}).status == 201
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 15
         service.signal(signal.SIGTERM)
         for caller in flood:  # not one of them had been answered
             assert_error(caller.receive(), errors.SHUTTING_DOWN)
@@ -121,7 +121,7 @@ def test_lookups_that_hang_do_not_starve_another_account(
             assert_error(caller.receive(), errors.NETWORK, target="records[0].server")
         started = time.monotonic()
         assert other("POST", own, {"server": f"localhost:{sound_ports[1]}"}).status == 201
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 15
         assert_error(
             call("POST", path, {"server": f"localhost:{sound_ports[1]}", "timeout": 1}), errors.NETWORK, "server"
         )

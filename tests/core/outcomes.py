@@ -1,4 +1,4 @@
-"""What a function of a text returns, or the OntapError that it raises; nothing else may come out of it."""
+"""What a function of one value returns, or the OntapError that it raises; nothing else may come out of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+Given = TypeVar("Given")
 
 
-def outcome(read: Callable[[str], T], text: str) -> T | OntapError:
+def outcome(read: Callable[[Given], T], given: Given) -> T | OntapError:
     """Call it; any other exception is the test's failure."""
     try:
-        return read(text)
+        return read(given)
     except OntapError as error:
         return error

@@ -36,7 +36,7 @@ async def test_turns_come_at_the_pace() -> None:
     pace = Pace(100)
     began = time.monotonic()
     await asyncio.gather(*(pace.turn() for _ in range(CREDIT)))
-    assert time.monotonic() - began < 0.15
+    assert time.monotonic() - began < CREDIT_S
     await asyncio.gather(*(pace.turn() for _ in range(40)))
     assert time.monotonic() - began >= 0.35
 
@@ -51,7 +51,7 @@ async def test_turns_that_cost_little_make_room_for_more() -> None:
         pace.cost_little()
 
     await asyncio.gather(*(cheap() for _ in range(5 * CREDIT + 100)))
-    assert 0.15 < time.monotonic() - began < 0.8
+    assert 0.15 < time.monotonic() - began < 1.8
 
 
 async def test_a_held_up_process_is_noticed() -> None:

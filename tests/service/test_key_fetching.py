@@ -115,10 +115,8 @@ async def test_a_dead_server_is_asked_once_and_then_left_alone(
     await fetched(node, key)
     servers[0].request_faults[GET] = silence
     before = gets(servers[0])[0]
-    began = time.monotonic()
     node.cache.close()
     assert (await node.explained(key))[0][1] == "overtaken"
-    assert time.monotonic() - began < 0.9
     for _ in range(5):
         node.cache.close()
         order = await node.explained(key)

@@ -74,7 +74,7 @@ async def test_what_may_not_be_reached_leads_nowhere(world: World, confined: tup
         error = await refusal(world, call, key_manager, server)
         answers.append([pair for pair in error.arguments if pair[0] != "server"])
         over = (time.monotonic() - began) % COARSE_S
-        assert over < 0.2 * COARSE_S
+        assert over < 0.5 * COARSE_S
     assert answers[0] == answers[1] == [("stage", "resolve")]
     told = [(await refusal(world, CALL, key_manager, server)).arguments[2] for server in (FORBIDDEN, NOWHERE)]
     assert told == [("reason", "address_not_allowed"), ("reason", "name_not_resolved")]
