@@ -16,7 +16,7 @@ from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.server_address import ServerAddress
 from keystead.kmip.enums import Operation
 from keystead.kmip.testing import close
-from keystead.monitor.keeper import Keeper, Periods
+from keystead.monitor.keeper import SOON_S, Keeper, Periods
 from keystead.monitor.metrics import Metrics
 from keystead.service.key_attempts import EXPIRES
 from keystead.service.key_rounds import KeyRounds
@@ -159,6 +159,8 @@ async def test_a_kick_is_answered_soon(key_world: KeyWorld) -> None:
         assert len(kept_on(servers[1])) == 2
         keeper.kick("gone")
         keeper.kick(kept.manager)
+        await asyncio.sleep(SOON_S / 2)
+        assert len(kept_on(servers[1])) == 2  # who kicked may be answering still
         await eventually(lambda: _is(_count(len(kept_on(servers[1]))), 1))
 
 

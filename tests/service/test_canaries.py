@@ -62,7 +62,7 @@ async def test_each_answer_may_be_lost(key_world: KeyWorld) -> None:
         server.faults.update(dict.fromkeys(map(int, Operation), losing(server, lost_at)))
         learning, manager, _ = await learned(key_world, server)
         interrupted = len(server.requests) >= lost_at
-        learning.kick(manager)
+        learning.retry(manager)
         (profile,) = (await learning.ensure(manager)).profiles.values()
         batches = not interrupted or len(server.requests[lost_at - 1].batch_item) == 1
         assert {field: getattr(profile, field) for field in OF_PLAIN} == OF_PLAIN | {"batches": batches}, lost_at
@@ -147,7 +147,7 @@ async def test_a_destroyed_canary_that_is_still_found(key_world: KeyWorld) -> No
 
 @on_sqlite
 async def test_servers_that_take_no_canary(key_world: KeyWorld) -> None:
-    """All ways are tried where the way is refused, one where the client is; a kick tries them again."""
+    """All ways are tried where the way is refused, one where the client is; they are tried again after a change."""
     for reason, tries in ((ResultReason.INVALID_FIELD, WAYS), (ResultReason.PERMISSION_DENIED, 1)):
         (server,) = await key_world.start(1)
         server.responder.refusals[REGISTER] = reason
@@ -155,7 +155,7 @@ async def test_servers_that_take_no_canary(key_world: KeyWorld) -> None:
         assert not found.profiles
         assert len(asked(server, REGISTER)) == tries
         del server.responder.refusals[REGISTER]
-        learning.kick(manager)
+        learning.retry(manager)
         assert (await learning.ensure(manager)).profiles
 
 
@@ -168,11 +168,11 @@ async def test_a_server_that_lies_keeps_no_keys(key_world: KeyWorld) -> None:
     assert not found.profiles
     objects = len(server.responder.objects)
     assert objects == WAYS + 2  # two ways are pairs
-    learning.kick(manager)
+    learning.retry(manager)
     assert not (await learning.ensure(manager)).profiles
     assert len(server.responder.objects) == objects
     server.responder.lying = False
-    learning.kick(manager)
+    learning.retry(manager)
     assert (await learning.ensure(manager)).profiles
     assert len(server.responder.objects) == objects
 
@@ -188,7 +188,7 @@ async def test_a_server_that_hangs_holds_up_nobody_for_long(key_world: KeyWorld)
     assert found.profiles.keys() == {found.servers[1].uuid}
     async with asyncio.timeout(1):
         await learning.close()
-    learning.kick(manager)
+    learning.retry(manager)
     assert await learning.ensure(manager) == found
     assert asked(hangs, REGISTER) == ["REGISTER"]
 
@@ -202,7 +202,7 @@ async def test_a_server_that_is_away(key_world: KeyWorld) -> None:
     assert found.profiles.keys() == {found.servers[1].uuid}
     await learning.look_for_canaries(manager)
     await away.__aenter__()
-    learning.kick(manager)
+    learning.retry(manager)
     both = await learning.ensure(manager)
     assert len(both.profiles) == 2
     await away.__aexit__(None, None, None)

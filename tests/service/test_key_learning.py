@@ -210,7 +210,6 @@ async def test_many_callers_learn_once(key_world: KeyWorld) -> None:
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, know=False)
     learning = learner(key_world, await key_world.node())
-    learning.kick(manager)
     found = await asyncio.gather(*(learning.ensure(manager) for _ in range(8)))
     assert all(len(seen.profiles) == 2 for seen in found)
     assert [asked(server, REGISTER) for server in servers] == [["REGISTER"]] * 2
@@ -270,7 +269,6 @@ async def test_what_is_not_learned(key_world: KeyWorld) -> None:
         assert not (await learning.ensure(manager)).profiles
         await learning.look_for_canaries(manager)
     assert not server.requests
-    learning.kick("none")
     with pytest.raises(OntapError):
         await learning.ensure("none")
     manager = await key_world.key_manager(server, know=False)

@@ -200,6 +200,25 @@ async def test_servers_of_which_nothing_is_known(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
+async def test_servers_that_cannot_be_learned(key_world: KeyWorld) -> None:
+    """The refusal says why; so soon they are not asked again, but are after a change."""
+    (server,) = await key_world.start(1)
+    manager = await key_world.key_manager(server, know=False)
+    node = await key_world.node()
+    server.responder.refusals[REGISTER] = ResultReason.PERMISSION_DENIED
+    (row,) = await key_world.servers(manager)
+    for _ in range(2):
+        error = await node.refused(manager, "a")
+        assert error.kind is errors.NOT_PUSHED
+        assert error.arguments == (("server", str(row.address)), ("reason", "permission_denied"))
+        assert len(asked(server, REGISTER)) == 1
+    server.responder.refusals.clear()
+    node.learner.retry(manager)
+    await node.create(manager)
+    assert not node.learner.unlearned(manager)
+
+
+@on_sqlite
 async def test_what_is_written_beside_a_copy(key_world: KeyWorld) -> None:
     """The descriptor lies under a name of its own beside each copy, where Secret Data can be; its object is noted."""
     servers = await key_world.start(2)

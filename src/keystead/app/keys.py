@@ -99,6 +99,11 @@ class KeyWork:
         await self.reads.start()
         self.forgetter.start()
 
+    def changed(self, key_manager: str) -> None:
+        """Learn its servers, and write copies that they lack, soon: a key manager's configuration has changed."""
+        self.learner.retry(key_manager)
+        self.keeper.kick(key_manager)
+
     def stop(self) -> None:
         """End what waits for key servers: it ends in its own way, within seconds."""
         self.keeper.stop()

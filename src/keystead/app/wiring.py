@@ -120,7 +120,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         keys = key_work(
             World(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
-        changed = keys.keeper.kick  # a round of the key manager comes soon: its servers are learned, copies written
         services = Services(
             accounts=Accounts(store, hasher, audit),
             audit=audit,
@@ -133,9 +132,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node),
             key_manager_configs=KeyManagerConfigs(store, audit),
-            key_managers=KeyManagers(store, prover, keyring, audit, keys.identity, on_changed=changed),
+            key_managers=KeyManagers(store, prover, keyring, audit, keys.identity, on_changed=keys.changed),
             detached_key_servers=keys.detached,
-            key_servers=KeyServers(store, prover, keyring, audit, keys.guard, keys.identity, on_changed=changed),
+            key_servers=KeyServers(store, prover, keyring, audit, keys.guard, keys.identity, on_changed=keys.changed),
             key_stores=KeyStores(store, prover, audit),
             key_ending=keys.ending,
             key_prover=keys.prover,

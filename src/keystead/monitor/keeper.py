@@ -36,6 +36,9 @@ MOST_REST_S: Final = 600.0
 KEYS_PER_S: Final = 200.0
 """Keys, or batches of them, that key servers are asked about by keeping, at most."""
 
+SOON_S: Final = 0.25
+"""How long after a kick a round begins: who kicked answers its caller first, and many kicks are one round."""
+
 CLOSING_S: Final = 1.0
 """How long a stop waits for what is under way."""
 
@@ -175,6 +178,7 @@ class Keeper:
                 await self._woken.wait()
         except TimeoutError:
             return
+        await asyncio.sleep(SOON_S)
         self._woken.clear()
 
     # --- what is announced and shown ---

@@ -27,6 +27,7 @@ from keystead.service.key_profiles import store_profile, store_seen
 from keystead.service.ports import SealError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
 
     from keystead.core.keys.model import ServerProfile
@@ -71,6 +72,14 @@ class Absence:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A server that could not be learned is left alone until then (monotonic); ``reason`` is a fixed word."""
+
+    until: float
+    reason: str
+
+
 class KeyLearner:
     """Learns key servers. Belongs to one event loop. ``wait_s`` is how long :meth:`ensure` waits."""
 
@@ -93,7 +102,7 @@ class KeyLearner:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
-        self._resting: dict[str, dict[str, float]] = {}  # by key manager and server, until when
+        self._resting: dict[str, dict[str, Rest]] = {}  # by key manager and server
         self._absences: dict[str, Absence] = {}
         self._closed = False
 
@@ -109,11 +118,13 @@ class KeyLearner:
         await asyncio.wait({self._begin(key_manager)}, timeout=self._wait_s)
         return await self._places(key_manager)
 
-    def kick(self, key_manager: str) -> None:
-        """Learn in the background what is not known; for when servers or certificates were stored."""
-        if not self._closed:
-            self._resting.pop(key_manager, None)
-            self._begin(key_manager)
+    def unlearned(self, key_manager: str) -> Mapping[str, str]:
+        """The servers (uuids) that could not be learned at the last try, and why."""
+        return {server: rest.reason for server, rest in self._resting.get(key_manager, {}).items()}
+
+    def retry(self, key_manager: str) -> None:
+        """Leave no server alone any more: something about them, or about certificates, was stored."""
+        self._resting.pop(key_manager, None)
 
     async def look_for_canaries(self, key_manager: str) -> None:
         """Look on each server for its own canary and for those of the others, and store what follows.
@@ -147,14 +158,15 @@ class KeyLearner:
     async def learn(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer) -> bool:
         """Learn one server, anew if it has a profile; whether what was learned is stored."""
         before = places.profiles.get(server.uuid)
+        resting = self._resting.setdefault(places.key_manager.uuid, {})
         try:
             profile = await self._tried(places, identity, server, first_number(before))
             stored = await self._store.write(lambda tx: store_profile(tx, places, server, before, profile))
         except (KeyServerFault, TimeoutError, SealError, StoreError) as failure:
-            until = self._clock.monotonic() + REST_S
-            self._resting.setdefault(places.key_manager.uuid, {})[server.uuid] = until
-            log.warning("key server not learned", address=str(server.address), why=_why(failure))
+            rest = resting[server.uuid] = Rest(self._clock.monotonic() + REST_S, _why(failure))
+            log.warning("key server not learned", address=str(server.address), why=rest.reason)
             return False
+        resting.pop(server.uuid, None)
         if stored:
             known = {"form": profile.form.value, "canary": profile.canary_name}
             log.info("key server learned", address=str(server.address), **known)
@@ -191,11 +203,8 @@ class KeyLearner:
     def _unlearned(self, places: KeyPlaces) -> list[KeyServer]:
         """The servers without a profile, but for those that have just shown that they cannot be learned now."""
         now, resting = self._clock.monotonic(), self._resting.get(places.key_manager.uuid, {})
-        return [
-            server
-            for server in places.servers
-            if server.uuid not in places.profiles and resting.get(server.uuid, now) <= now
-        ]
+        lacking = [server for server in places.servers if server.uuid not in places.profiles]
+        return [server for server in lacking if server.uuid not in resting or resting[server.uuid].until <= now]
 
     def _identity(self, places: KeyPlaces) -> TlsIdentity | None:
         try:

@@ -51,6 +51,7 @@ class Learner(Protocol):
     """Learns what the servers of a key manager can do; see :mod:`keystead.service.key_learning`."""
 
     async def ensure(self, key_manager: str) -> KeyPlaces: ...  # noqa: D102 - as above
+    def unlearned(self, key_manager: str) -> Mapping[str, str]: ...  # noqa: D102 - as above
 
 
 class Ending(Enum):
@@ -175,7 +176,7 @@ class KeyWriter:
         self._on_aborted(key)
         if ending is Ending.OVERTAKEN or self._work.stopping.is_set() or enough():
             raise self._work.unavailable()  # in the last case, what there was enough of does not count any more
-        reasons = unusable(places, writing.key.length) | copying.reasons
+        reasons = self._unusable(places, writing.key.length) | copying.reasons
         taken = any(copy.presence is Presence.PRESENT for copy in copying.copies)
         raise _shortage(request.call, places, reasons, taken=taken)
 
@@ -185,11 +186,16 @@ class KeyWriter:
         targets = self._work.targets(places, places.servers, key.length)
         reachable = {places.domain_of[target.server.uuid] for target in targets}
         if lacking(reachable, places.key_manager.min_copies, places.domain_of):
-            raise _shortage(request.call, places, unusable(places, key.length), taken=bool(reachable))
+            raise _shortage(request.call, places, self._unusable(places, key.length), taken=bool(reachable))
         digest_key = self._reacher.digest_key(places)
         key = replace(key, digest=digest(digest_key, key.uuid, request.material))
         tx.add_key(key)
         return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, places, targets)
+
+    def _unusable(self, places: KeyPlaces, length: int) -> dict[str, str]:
+        """The servers (uuids) to which nothing was sent, and why."""
+        why = self._learner.unlearned(places.key_manager.uuid)
+        return {uuid: why.get(uuid, reason) for uuid, reason in unusable(places, length).items()}
 
     def _end(self, tx: Transaction, call: Call, writing: Writing, copying: Copying) -> tuple[Ending, Key]:
         """Commit if enough domains hold copies that count now, else abort: by compare-and-set, under the lock."""
