@@ -43,7 +43,7 @@ EXPLICIT = tlv(0x30, tlv(2, b"\1"), numbers(number(100_000), 1, 2))
 MALFORMED: dict[str, Callable[[], bytes]] = {
     "d + k phi(n)": lambda: with_number(3, D + PHI * number(320_000)),
     "d + phi(n)": lambda: with_number(3, D + PHI),
-    "a negative d": lambda: pem("RSA PRIVATE KEY", numbers(*SOUND).replace(tlv(2, D.to_bytes(256)), b"\2\1\x81", 1)),
+    "a negative d": lambda: pem("RSA PRIVATE KEY", numbers(*SOUND).replace(numbers(D)[4:], b"\2\1\x81", 1)),
     "d of 1": lambda: with_number(3, 1),
     "a huge p": lambda: with_number(4, number(350_000)),
     "p of 1": lambda: pem("RSA PRIVATE KEY", numbers(0, N, 65537, D, 1, N, *SOUND[6:])),
