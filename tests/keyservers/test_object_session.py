@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,12 +20,19 @@ from keystead.service.key_ports import Fault, KeyServerFault
 from tests.keyservers.cases import LOOPBACK
 from tests.keyservers.reaching import (
     MATERIAL,
+    TIMEOUT_S,
     asked,
     fails,
+    objects,
+    reach,
     seed,
     seeds,
+    server,
     talking,
 )
+
+if TYPE_CHECKING:
+    from keystead.service.key_ports import ObjectSession
 
 # --- what is written comes back ---
 
@@ -130,6 +137,100 @@ async def test_material_that_is_of_no_use() -> None:
         assert found[0] == seed(0)
         assert isinstance(found[1], KeyServerFault)
         assert found[1].reason == "unusable_material"
+
+
+# --- written and read back in one message ---
+
+
+def together(running: testing.KeyServer) -> list[list[str]]:
+    """The operations of each message since the connection was made."""
+    messages = [[Operation(item.operation).name for item in request.batch_item] for request in running.requests]
+    return [message for message in messages if message != ["DISCOVER_VERSIONS"]]
+
+
+BOTH, ALONE = ["REGISTER", "GET"], ["REGISTER"]
+
+
+async def written(session: ObjectSession, name: str, form: KeyForm = KeyForm.SECRET_DATA) -> Any:
+    """Register and read back."""
+    return await session.register_and_get(name, MATERIAL, form, application_information=None)
+
+
+@pytest.mark.parametrize("form", KeyForm)
+@pytest.mark.parametrize("version", [(1, 0), (1, 4), (2, 1)])
+async def test_register_and_get(form: KeyForm, version: tuple[int, int]) -> None:
+    """One object is one message; a pair is registered as ever."""
+    async with talking(versions=[version]) as (running, session):
+        pair = form is KeyForm.SYMMETRIC_KEY_PAIR
+        ids, returned = await written(session, "a", form)
+        assert returned == (None if pair else MATERIAL)
+        assert together(running) == (2 * [ALONE] if pair else [BOTH])
+        assert await session.get(ids) == MATERIAL
+
+
+async def test_batches_that_are_refused() -> None:
+    """Register alone follows, since nothing has happened; the next time it comes at once."""
+    async with talking(PROFILES["no batches"]) as (running, session):
+        for name in "ab":
+            (id_,), returned = await written(session, name)
+            assert returned is None
+            assert await session.locate(name) == (id_,)
+        messages = [message for message in together(running) if "REGISTER" in message]
+        assert messages == [BOTH, ALONE, ALONE]
+
+
+async def test_a_register_that_is_refused_in_a_batch() -> None:
+    """It is the fault of both, and the server is not asked again; the session goes on."""
+    async with talking(PROFILES["unique names"], versions=[(2, 1)]) as (running, session):
+        await written(session, "taken")
+        with fails(Fault.EXISTS, "non_unique_name_attribute"):
+            await written(session, "taken")
+        assert together(running) == [BOTH, BOTH]
+        assert len(await session.locate_all()) == 1
+
+
+@pytest.mark.parametrize("how", ["refused", "no placeholder", "unusable"])
+async def test_a_get_that_fails_in_a_batch(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was registered is known, and can be asked for by its identifier."""
+    async with talking() as (running, session):
+        if how == "unusable":
+            monkeypatch.setattr(object_session, "material_of", lambda _: None)
+        else:
+            running.responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
+        if how == "no placeholder":
+            running.responder.refusals[Operation.GET] = ResultReason.ITEM_NOT_FOUND
+        ids, returned = await written(session, "a")
+        assert returned is None
+        running.responder.refusals.clear()
+        monkeypatch.undo()
+        assert await session.get(ids) == MATERIAL
+
+
+async def test_a_batch_whose_answer_is_lost() -> None:
+    """It may have happened; a server that closed the connection is not sent a batch again soon."""
+    async with server() as running, objects() as used:
+        way = reach(running.port)
+        running.faults[Operation.REGISTER] = testing.close
+        async with used.session(way, timeout_s=TIMEOUT_S) as session:
+            with fails(Fault.UNANSWERED, "connection_closed"):
+                await written(session, "a")
+            with fails(Fault.UNREACHABLE, "connection_closed"):
+                await session.locate_all()
+        running.faults.clear()
+        assert len(running.responder.objects) == 1
+        async with used.session(way, timeout_s=TIMEOUT_S) as session:
+            await written(session, "b")
+        assert together(running) == [BOTH, ALONE]
+
+
+async def test_an_identifier_of_a_batch_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was registered and cannot be named is unanswered, and the session is over."""
+    monkeypatch.setattr(object_session, "_text", lambda _: None)
+    async with talking() as (_, session):
+        with fails(Fault.UNANSWERED, "malformed_answer"):
+            await written(session, "a")
+        with fails(Fault.UNREACHABLE, "connection_closed"):
+            await session.locate_all()
 
 
 @pytest.mark.parametrize("method", ["activate", "revoke", "destroy"])

@@ -242,9 +242,13 @@ def test_real_servers_that_die(run: Run, pki: Pki, pykmip_group: Group) -> None:
                     "pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None
                 )
                 assert await session.get_many([ids, pair]) == [MATERIAL, MATERIAL]
+                both = await session.register_and_get(
+                    "both", MATERIAL, KeyForm.SECRET_DATA, application_information=None
+                )
+                assert both == (await session.locate("both"), MATERIAL)
                 assert await session.locate("real") == ids
                 assert await session.locate("Real") == ()
-                assert set(await session.locate_all()) == {*ids, *pair}
+                assert set(await session.locate_all()) == {*ids, *pair, *both[0]}
                 await session.activate(ids[0])
                 assert (await session.facts(ids[0])).state == "Active"
             await asyncio.to_thread(first.restart)

@@ -194,6 +194,23 @@ class Client:
         request = RegisterRequestPayload(object_type, managed_object=managed_object, **own)
         return await self._call(request, RegisterResponsePayload, timeout)
 
+    async def register_and_get(
+        self,
+        managed_object: ManagedObject,
+        attributes: Iterable[Attribute] = (),
+        *,
+        object_type: ObjectType,
+        timeout: float | None = None,
+    ) -> tuple[RegisterResponsePayload | OperationFailed | None, GetResponsePayload | OperationFailed | None]:
+        """Bring an object to the server and read it back in one message; what :meth:`batch` returns."""
+        own = self._object_attributes(attributes)
+        request = RegisterRequestPayload(object_type, managed_object=managed_object, **own)
+        registered, got = await self.batch([request, GetRequestPayload()], timeout=timeout)
+        return (
+            cast("RegisterResponsePayload | OperationFailed | None", registered),
+            cast("GetResponsePayload | OperationFailed | None", got),
+        )
+
     async def locate(
         self,
         attributes: Iterable[Attribute] = (),

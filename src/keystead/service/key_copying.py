@@ -172,8 +172,8 @@ class Copying:
             async with self._objects.session(reach, timeout_s=target.limit_s) as session:
                 if look_first and await self._found(session, target, reach):
                     return
-                await self._register(session, target, reach)
-                await self._prove(session, reach)
+                material = await self._register(session, target, reach)
+                await self._prove(session, reach, material)
         except KeyServerFault:
             if self._copies[reach.key_server, reach.host].presence not in UNSETTLED:
                 raise
@@ -181,15 +181,17 @@ class Copying:
                 if not await self._found(session, target, reach):
                     raise
 
-    async def _register(self, session: ObjectSession, target: Target, reach: Reach) -> None:
+    async def _register(self, session: ObjectSession, target: Target, reach: Reach) -> Secret | None:
+        """Register the attempt's object; return what was read back in the same message, if anything was."""
         writing = self.writing
         information = writing.key.key_id if target.profile.application_information else None
-        name = str(names.object_name(writing.attempt))
+        new = str(names.object_name(writing.attempt)), writing.material, target.profile.form
         self._note(reach, presence=Presence.SENT)
         try:
-            ids = await session.register(
-                name, writing.material, target.profile.form, application_information=information
-            )
+            if target.profile.batches:
+                ids, returned = await session.register_and_get(*new, application_information=information)
+            else:
+                ids, returned = await session.register(*new, application_information=information), None
         except KeyServerFault as fault:
             if fault.fault is Fault.EXISTS:
                 self.had.add(reach.key_server)
@@ -197,6 +199,7 @@ class Copying:
                 self._note(reach, presence=Presence.MISSING)
             raise
         self._note(reach, presence=Presence.UNKNOWN, unique_identifiers=ids, written=self._clock.now())
+        return returned
 
     async def _found(self, session: ObjectSession, target: Target, reach: Reach) -> bool:
         """Prove what this attempt has left at an address; False when nothing is there."""
@@ -220,9 +223,10 @@ class Copying:
             found.append(min(ids, key=lambda id_: id_ in others))
         return tuple(found)
 
-    async def _prove(self, session: ObjectSession, reach: Reach) -> None:
+    async def _prove(self, session: ObjectSession, reach: Reach, returned: Secret | None = None) -> None:
+        """Compare what the server returns with what was sent; it is asked for unless it was ``returned`` already."""
         writing = self.writing
-        material = await session.get(self._copies[reach.key_server, reach.host].unique_identifiers)
+        material = returned or await session.get(self._copies[reach.key_server, reach.host].unique_identifiers)
         if digests.agrees(writing.digest_key, writing.key.uuid, material, writing.key.digest):
             self._note(reach, presence=Presence.PRESENT, proven=self._clock.now())
             self.reasons.pop(reach.key_server, None)

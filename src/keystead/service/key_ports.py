@@ -363,6 +363,12 @@ class ObjectSession(Protocol):
         """Bring an object to the server, Pre-Active, under a name; never repeated. A pair is two, ``-1`` and ``-2``."""
         ...
 
+    async def register_and_get(
+        self, name: str, material: Secret, form: KeyForm, *, application_information: str | None
+    ) -> tuple[tuple[str, ...], Secret | None]:
+        """Do as :meth:`register` does; with what the server returns of it when it was read back in the same message."""
+        ...
+
     async def get(self, unique_identifiers: Sequence[str]) -> Secret:
         """Return the material of a key, the halves of a pair joined."""
         ...

@@ -37,7 +37,7 @@ DEADLINE_S = 15.0
 that wait behind a locked database all fail within it, below the 40 s of a request, not one after the other."""
 
 UNTIL = "keystead_until"
-"""Execution option of a connection: the time.monotonic() at which an engine's waits for locks must end."""
+"""In the ``info`` of a connection: the time.monotonic() at which an engine's waits for locks must end."""
 
 CLOSING_S = 2.0
 """How long a closing store, or a caller that was cancelled, waits for a transaction that is under way."""
@@ -186,7 +186,7 @@ class SqlStore:
 
     def _read(self, work: Callable[[Transaction], T], until: float) -> T:
         with self.database.reader.connect() as connection:
-            connection.execution_options(**{UNTIL: until})
+            connection.info[UNTIL] = until
             return self._run(connection, work)
 
     def _run(self, connection: Connection, work: Callable[[Transaction], T]) -> T:
@@ -200,7 +200,7 @@ class SqlStore:
         changed: Callable[[], object],
     ) -> T:
         with self.database.writer.connect() as connection:
-            connection.execution_options(**{UNTIL: until})
+            connection.info[UNTIL] = until
             try:
                 transaction = SqlTransaction(connection, self.database.classify, row_locks=self.database.row_locks)
                 result = work(transaction)

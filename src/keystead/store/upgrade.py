@@ -70,19 +70,24 @@ def is_empty(url: str | Path) -> bool:
 
 
 def _upgrade(database: Database) -> str | None:
-    until = time.monotonic() + LOCK_TIMEOUT_S
-    with database.writer.connect().execution_options(**{UNTIL: until}) as connection, connection.begin():
-        if database.row_locks:
-            _be_alone(connection)
-        found = revision(connection)
-        if found is not None and found > tables.HEAD:
-            raise SchemaError(f"the database has schema {found}, newer than this release's {tables.HEAD}")
-        if found != tables.HEAD:
-            config = Config()
-            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, tables.HEAD)
-        return found
+    with database.writer.connect() as connection:
+        connection.info[UNTIL] = time.monotonic() + LOCK_TIMEOUT_S
+        with connection.begin():
+            if database.row_locks:
+                _be_alone(connection)
+            return _to_head(connection)
+
+
+def _to_head(connection: Connection) -> str | None:
+    found = revision(connection)
+    if found is not None and found > tables.HEAD:
+        raise SchemaError(f"the database has schema {found}, newer than this release's {tables.HEAD}")
+    if found != tables.HEAD:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, tables.HEAD)
+    return found
 
 
 def _be_alone(connection: Connection) -> None:
