@@ -147,7 +147,6 @@ async def test_few_reads_ask_a_second_server_early(
 ) -> None:
     """When the first takes longer than 95 of 100 did; who finds no hedge left waits until it is late."""
     monkeypatch.setattr(module, "HEDGES_SAVED", 1.0)
-    node.fetcher._hedges = Hedges()
     servers = await key_world.start(2)
     key = await node.create(await key_world.key_manager(*servers))
     servers[1].faults[GET] = delay(0.02)
@@ -155,15 +154,16 @@ async def test_few_reads_ask_a_second_server_early(
         node.cache.close()
         await node.read(key)
     assert gets(*servers)[1] < 10
-    servers[0].faults[GET] = delay(0.3)
+    servers[0].faults[GET] = delay(0.8)
+    node.fetcher._hedges = Hedges()  # a busy machine may have used some
     took = []
     for _ in range(2):
         node.cache.close()
         began = time.monotonic()
         await node.read(key)
         took.append(time.monotonic() - began)
-        await asyncio.sleep(0.3)  # the one that was overtaken is done
-    assert took[0] < 0.25 < took[1]
+        await asyncio.sleep(0.8)  # the one that was overtaken is done
+    assert took[0] < 0.6 < took[1]
 
 
 def test_hedges_are_a_twentieth_of_all_fetches() -> None:

@@ -179,6 +179,28 @@ async def test_two_primaries_that_are_one_cluster(key_world: KeyWorld, declared:
 
 
 @on_sqlite
+async def test_one_message_where_a_server_takes_batches(key_world: KeyWorld) -> None:
+    """A Register and the Get of what it made; where the Get is not answered there, it is asked for alone."""
+    servers = await key_world.start(2)
+    servers[1].responder.refusals[Operation.GET] = ResultReason.ITEM_NOT_FOUND
+
+    async def allow(exchange: Exchange) -> None:
+        exchange.answer  # noqa: B018 - carried out, and refused
+        servers[1].responder.refusals.clear()
+        await exchange.stream.send(exchange.answer)
+
+    servers[1].request_faults[REGISTER] = allow
+    manager = await key_world.key_manager(*servers, know=False)
+    await key_world.know(manager, batches=True)
+    node = await key_world.node()
+    key = await node.create(manager)
+    assert await key_world.presences(key.uuid) == [PRESENT, PRESENT]
+    assert [asked(server)[-2:] for server in servers] == [["GET", "ACTIVATE"], ["GET", "ACTIVATE"]]
+    messages = [[len(request.batch_item) for request in server.requests][-3:] for server in servers]
+    assert messages == [[1, 2, 1], [2, 1, 1]]
+
+
+@on_sqlite
 async def test_servers_of_which_nothing_is_known(key_world: KeyWorld) -> None:
     """Nothing is sent to them, nor to anybody when the others are too few; the reason says so."""
     servers = await key_world.start(3)

@@ -69,12 +69,21 @@ FAULTS = [
 ]
 
 
+CASES = [(fault, batches) for fault in FAULTS for batches in (False, True) if not (batches and fault.name == "deaf")]
+"""With and without a Register and its Get in one message; a Get that nobody answers alone is one of its own."""
+
+
 @on_sqlite
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_servers_that_fail(key_world: KeyWorld, fault: Fault, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("fault", "batches"), CASES, ids=[f"{fault.name}{', in one message' * batches}" for fault, batches in CASES]
+)
+async def test_servers_that_fail(
+    key_world: KeyWorld, fault: Fault, *, batches: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One of three does not matter, two are one too many, and of three no key remains; nothing is ever ended."""
     servers = await key_world.start(3)
-    manager = await key_world.key_manager(*servers, create_remove_timeout=0)
+    manager = await key_world.key_manager(*servers, create_remove_timeout=0, know=False)
+    await key_world.know(manager, batches=batches)
     node = await key_world.node()
     addresses = [str(server.address) for server in await key_world.servers(manager)]
     fault.begin(servers[0])
@@ -96,12 +105,14 @@ async def test_servers_that_fail(key_world: KeyWorld, fault: Fault, capsys: pyte
 
 
 @on_sqlite
-async def test_answers_that_were_lost(key_world: KeyWorld) -> None:
+@pytest.mark.parametrize("batches", [False, True])
+async def test_answers_that_were_lost(key_world: KeyWorld, *, batches: bool) -> None:
     """A Register that was done, and whose answer did not come, is found by its name and proven: it is a copy."""
     servers = await key_world.start(4)
     for server, fault in zip(servers, (reset, close, garbage(b"nonsense"), delay(0.05)), strict=True):
         server.faults[REGISTER] = fault
-    manager = await key_world.key_manager(*servers)
+    manager = await key_world.key_manager(*servers, know=False)
+    await key_world.know(manager, batches=batches)
     node = await key_world.node()
     key = await node.create(manager)
     assert await key_world.presences(key.uuid) == 4 * [PRESENT]
