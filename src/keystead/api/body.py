@@ -34,6 +34,8 @@ class ClientGoneError(Exception):
 async def read_body(scope: Scope, receive: Receive) -> bytes:
     """Return the whole body, or raise 262200 (413) as soon as it is known to be too large, 262201 (408) if too slow."""
     declared = header(scope, b"content-length")
+    if declared == b"0":
+        return b""
     if declared.isdigit() and int(declared[:10]) > SIZE_LIMIT:
         raise OntapError(errors.BODY_TOO_LARGE, limit=SIZE_LIMIT)
     parts: list[bytes] = []
@@ -63,7 +65,10 @@ async def wait_for_disconnect(receive: Receive) -> None:
 
 def header(scope: Scope, name: bytes) -> bytes:
     """Return a request header's value, empty when it was not sent."""
-    return next((value for key, value in scope["headers"] if key == name), b"")
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
 
 
 def declares_body(scope: Scope) -> bool:

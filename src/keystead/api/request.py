@@ -131,7 +131,7 @@ class Request:
     async def body(self, resource: Resource) -> dict[str, Any]:
         """Read the body of a write, dotted names of fields as objects, and keep it masked for the audit record."""
         body = nested(resource, parse_object(await read_body(self._scope, self._receive)))
-        self._scope[INPUT] = masked_input(json.dumps(masked(resource, body)).encode())
+        self._scope[INPUT] = _input(resource, body)
         return body
 
     async def values(self, resource: Resource) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Request:
         if path:
             changed["raw_path"] = path.encode()
         if record is not None:
-            changed[INPUT] = masked_input(json.dumps(masked(resource, record)).encode())
+            changed[INPUT] = _input(resource, record)
         return Request(self.services, {**self._scope, **changed}, self._receive)
 
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
@@ -190,6 +190,11 @@ class Request:
         return await self.services.deletions.shared((call.caller.account, scope, path, what), work)
 
 
+def _input(resource: Resource, body: Mapping[str, Any]) -> str:
+    """A body as the audit record keeps it."""
+    return masked_input(json.dumps(masked(resource, body)).encode()) if body else "{}"
+
+
 async def _nothing() -> Message:
     """The messages of a connection that nobody listens to."""
     silence: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -204,7 +209,7 @@ def _ignore(task: asyncio.Task[Any]) -> None:
 
 def single_slashes(path: str) -> str:
     """The path without empty segments: some clients build ``/api//security``."""
-    return _SLASHES.sub("/", path)
+    return _SLASHES.sub("/", path) if "//" in path else path
 
 
 def plain_path(path: str) -> str:

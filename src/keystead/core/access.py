@@ -65,6 +65,7 @@ _OF_EVERY_SVM_ACCOUNT = (
 RETRIEVE = "/api/security/key-managers/*/volume-keys/*/retrieve"
 """Where key material leaves: for ``key-reader`` alone, which nothing else implies."""
 
+_RETRIEVE = RETRIEVE.split("/")
 _NO_MATERIAL = Privilege(RETRIEVE, Access.NONE)
 
 _KEY_MANAGEMENT = (
@@ -114,15 +115,19 @@ def access_to(role: Role, path: str) -> Access:
 
 
 def _fits(pattern: list[str], segments: list[str]) -> bool:
-    return len(pattern) <= len(segments) and all(
-        wanted in ("*", found) for wanted, found in zip(pattern, segments, strict=False)
-    )
+    if len(pattern) > len(segments):
+        return False
+    # A loop, at half the cost of all(): this is done some ten times for each request.
+    for wanted, found in zip(pattern, segments, strict=False):  # noqa: SIM110
+        if wanted not in ("*", found):
+            return False
+    return True
 
 
 def is_retrieval(path: str) -> bool:
     """Whether a path is where key material leaves."""
-    pattern, segments = RETRIEVE.split("/"), path.split("/")
-    return len(segments) == len(pattern) and _fits(pattern, segments)
+    segments = path.split("/")
+    return len(segments) == len(_RETRIEVE) and _fits(_RETRIEVE, segments)
 
 
 def is_allowed(role: Role, method: str, path: str) -> bool:

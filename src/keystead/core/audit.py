@@ -109,9 +109,8 @@ def append_all(records: Sequence[AuditRecord], head: AuditHead | None, mac: Mac)
     chained = []
     for record in records:
         index += 1
-        placed = replace(record, index=index)
-        previous = mac(_canonical(placed, previous))
-        chained.append(replace(placed, mac=previous))
+        previous = mac(_canonical(record, index, previous))
+        chained.append(replace(record, index=index, mac=previous))
     last = chained[-1]
     return chained, AuditHead(last.node, last.index, last.mac, mac(_canonical_head(last.node, last)))
 
@@ -131,7 +130,7 @@ def follow(node: str, records: Iterable[AuditRecord], last: tuple[int, bytes], m
         index += 1
         if record.index != index:
             raise BrokenChainError(index, "is missing")
-        if record.node != node or not hmac.compare_digest(record.mac, mac(_canonical(record, previous))):
+        if record.node != node or not hmac.compare_digest(record.mac, mac(_canonical(record, index, previous))):
             raise BrokenChainError(index, "was altered, or the one before it replaced")
         previous = record.mac
     return index, previous
@@ -150,12 +149,12 @@ def check_end(node: str, last: tuple[int, bytes], head: AuditHead | None, mac: M
         raise BrokenChainError(index + 1, "is missing, and all after it")
 
 
-def _canonical(record: AuditRecord, previous: bytes) -> bytes:
+def _canonical(record: AuditRecord, index: int, previous: bytes) -> bytes:
     timestamp = record.timestamp.astimezone(UTC).isoformat(timespec="microseconds")
     added = (record.role, record.svm_uuid)  # later than version 1, whose records are checked as they were written
     version = "2" if any(added) else "1"
     texts = (
-        *(f"keystead audit record v{version}", record.node, str(record.index), timestamp, record.account),
+        *(f"keystead audit record v{version}", record.node, str(index), timestamp, record.account),
         *(record.location, record.svm, record.method, record.path, record.input, record.state, record.code),
         *(record.message, *(added if any(added) else ())),
     )

@@ -77,8 +77,10 @@ class Logins:
         say what became of its account: for what is looked at just then.
         """
         try:
-            async with asyncio.timeout(PATIENCE_S if recall else None):
-                account = await self._account(name) if is_plausible(name) else None
+            account = self._unchanged(name)
+            if account is None and is_plausible(name):
+                async with asyncio.timeout(PATIENCE_S if recall else None):
+                    account = await self._account(name)
         except (StoreError, TimeoutError) as failure:
             known = self._remembered.get(name) if recall else None
             if known is None or not hmac.compare_digest(known.proof, self._proof(name, known.account, password)):
@@ -92,12 +94,16 @@ class Logins:
             raise OntapError(AUTHENTICATION_FAILED)
         return Caller(account.name, account.role, location, account.svm)
 
-    async def _account(self, name: str) -> Account | None:
-        """The account's row. It is not read again as long as nothing at all was committed since it was."""
-        version = self._store.version()
+    def _unchanged(self, name: str) -> Account | None:
+        """The account's row as it was read, as long as nothing at all was committed since."""
         known = self._rows.get(name)
-        if known is not None and version is not None and known.version == version:
-            return known.account
+        if known is None or known.version is None or known.version != self._store.version():
+            return None
+        return known.account
+
+    async def _account(self, name: str) -> Account | None:
+        """The account's row as it is now."""
+        version = self._store.version()
         account = await self._store.glance(lambda tx: tx.account(name))
         if account is not None:
             self._rows.put(name, _Row(version, account))

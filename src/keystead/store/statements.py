@@ -6,6 +6,7 @@ engine.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import bindparam, insert, select, update
@@ -40,7 +41,14 @@ def storing(table: Table, key: str) -> tuple[str, Executable, Executable]:
 
 def columns_of(table: Table, value: object) -> Parameters:
     """The columns of a table that a value has attributes for."""
-    return {column.name: getattr(value, column.name) for column in table.c if hasattr(value, column.name)}
+    names = _common(table, type(value))  # type: ignore[arg-type]
+    return {name: getattr(value, name) for name in names}
+
+
+@cache
+def _common(table: Table, model: type) -> tuple[str, ...]:
+    """The columns of a table that a model class has attributes for."""
+    return tuple(column.name for column in table.c if hasattr(model, column.name))
 
 
 def owner_of(svm: Svm | None) -> Parameters:
