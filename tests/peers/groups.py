@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tests.peers.nursery import Forked, Nursery
-from tests.peers.processes import kept_port
+from tests.peers.processes import await_stop, kept_port
 from tests.peers.proxy import proxy
 from tests.peers.pykmip import prepared
 
@@ -70,6 +70,8 @@ class Server:
     def pause(self) -> None:
         """SIGSTOP: the kernel goes on to accept connections, and nobody answers."""
         self._signal(signal.SIGSTOP)
+        assert self._program is not None
+        await_stop(self._program.pid)
         self._paused = True
 
     def resume(self) -> None:

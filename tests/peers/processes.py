@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 START_SECONDS = 60
 
@@ -41,6 +41,17 @@ def accepts(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+def await_stop(pid: int) -> None:
+    """Return when no thread of a process that was sent SIGSTOP runs any more: it reaches one after the other."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+        if set(states) <= {"T"}:
+            return
+        time.sleep(0.005)
+    raise RuntimeError(f"process {pid} does not stop")
 
 
 class Program:

@@ -98,12 +98,8 @@ class KeyNode:
     writer: KeyWriter
 
     async def create(self, key_manager: str, name: str = "a key", *, call: Call = CALL, **fields: Any) -> Key:
-        """Create a key, as a call does; what is noted beside the answer is noted."""
-        key = await self.writer.create(call, key_manager, NewKey(name, **fields))
-        for task in tuple(self.writer._work._under_way):
-            if getattr(task.get_coro(), "__name__", "") == "_note":
-                await task
-        return key
+        """Create a key, as a call does."""
+        return await self.writer.create(call, key_manager, NewKey(name, **fields))
 
     async def refused(self, key_manager: str, name: str = "a key", **fields: Any) -> OntapError:
         """The error of a creation."""

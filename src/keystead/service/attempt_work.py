@@ -71,13 +71,10 @@ class AttemptWork:
         if self.stopping.is_set() or len(self._under_way) >= UNDER_WAY:
             work.close()
             raise self.unavailable()
-        return await asyncio.shield(self._begin(work))
-
-    def _begin(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._under_way.add(cast("asyncio.Task[object]", task))
         task.add_done_callback(self._ended)
-        return task
+        return await asyncio.shield(task)
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         self._under_way.discard(cast("asyncio.Task[object]", task))
@@ -93,7 +90,7 @@ class AttemptWork:
     async def close(self) -> None:
         """Stop, and wait until what is under way has ended: within seconds."""
         self.stopping.set()
-        while self._under_way:
+        if self._under_way:
             await asyncio.wait(self._under_way)
 
     # --- as attempts ---
@@ -138,14 +135,8 @@ class AttemptWork:
         return Copying(writing, self._objects, self._clock, announce)
 
     async def finish(self, writing: Writing, copying: Copying) -> None:
-        """Activate and describe; that it was done is noted beside the answer.
-
-        The attempt is committed: nothing that fails here changes the answer, and the keeper does what was not done.
-        """
+        """Activate, and note it. The attempt is committed: nothing that fails here changes the answer."""
         await copying.finish(asyncio.get_running_loop().time() + FINISHING_S, self.stopping)
-        self._begin(self._note(writing, copying))
-
-    async def _note(self, writing: Writing, copying: Copying) -> None:
         try:
             await self._store.write(lambda tx: key_attempts.note_states(tx, writing.key, copying.copies))
         except StoreError as failure:
