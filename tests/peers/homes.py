@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import create_engine, delete, insert, select
+from sqlalchemy import create_engine, delete, insert, select, update
 
 from keystead.app.initialise import initialise
 from keystead.core.certificates import NewCertificate
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from keystead.core.model import AuditRecord
     from tests.peers.fixtures import Pki
+
+
+SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,17 @@ def home_template(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def home_settings(home_template: Settings, database_url: str, tmp_path: Path) -> Settings:
     """A copy of it whose database is of each engine in turn."""
-    settings = Settings(data=tmp_path / "home", database=database_url)
-    shutil.copytree(home_template.data, settings.data)
-    copy_rows(f"sqlite:///{home_template.database_url}", database_url)
-    return settings
+    return copied(home_template, tmp_path / "home", database_url)
+
+
+def copied(template: Settings, data: Path, database: str) -> Settings:
+    """A copy of an installation on SQLite, with this database of the newest schema instead of its own."""
+    shutil.copytree(template.data, data)
+    if database.startswith(SQLITE):
+        shutil.copyfile(template.database_url, database.removeprefix(SQLITE))
+    else:
+        copy_rows(f"{SQLITE}{template.database_url}", database)
+    return Settings(data=data, database=database)
 
 
 def copy_rows(source: str, target: str) -> None:
@@ -103,18 +114,44 @@ def copy_rows(source: str, target: str) -> None:
     writer.dispose()
 
 
+@dataclass(frozen=True)
+class Furnished:
+    """A template with certificates, by their uuids."""
+
+    settings: Settings
+    client_certificate: str
+    server_ca: str
+
+
+@pytest.fixture(scope="session")
+def furnished_template(home_template: Settings, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Furnished:
+    """The template with the session's certificates. Nobody has served it, as far as it knows: copies are no clones."""
+    data = tmp_path_factory.mktemp("furnished") / "home"
+    settings = copied(home_template, data, f"{SQLITE}{data / 'keystead.db'}")
+
+    async def install() -> tuple[str, str]:
+        async with opened(str(data), settings.database) as services:
+            install, key = services.certificates.install, Secret(pki.client.key_pem)
+            client = await install(CALL, NewCertificate("client", pki.client.certificate_pem, private_key=key))
+            return client.uuid, (await install(CALL, NewCertificate("server_ca", pki.server_ca.pem))).uuid
+
+    uuids = asyncio.run(install())
+    engine = create_engine(f"{SQLITE}{data / 'keystead.db'}")
+    with engine.begin() as connection:
+        connection.execute(update(tables.incarnations).values(storage=""))
+    engine.dispose()
+    return Furnished(Settings(data=data), *uuids)
+
+
 @pytest_asyncio.fixture
-async def home(home_settings: Settings, pki: Pki) -> AsyncIterator[Home]:
+async def home(furnished_template: Furnished, database_url: str, tmp_path: Path) -> AsyncIterator[Home]:
     """An installation with the session's certificates."""
-    data, database = home_settings.data, home_settings.database
-    async with opened(str(data), database) as services:
-        install, key = services.certificates.install, Secret(pki.client.key_pem)
-        client = await install(CALL, NewCertificate("client", pki.client.certificate_pem, private_key=key))
-        server_ca = await install(CALL, NewCertificate("server_ca", pki.server_ca.pem))
-    store = open_store(home_settings.database_url)
+    settings = copied(furnished_template.settings, tmp_path / "home", database_url)
+    store = open_store(settings.database_url)
     try:
         keys = await store.read(lambda tx: tx.data_keys())
-        keyring = Keyring.open(read_root_key(home_settings.root_key_file), keys)
-        yield Home(data, database, store, keyring, client.uuid, server_ca.uuid)
+        keyring = Keyring.open(read_root_key(settings.root_key_file), keys)
+        certificates = furnished_template.client_certificate, furnished_template.server_ca
+        yield Home(settings.data, settings.database, store, keyring, *certificates)
     finally:
         await store.close()
