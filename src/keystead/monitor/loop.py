@@ -34,6 +34,9 @@ REREAD_S: Final = 1.0
 BETWEEN: Final = 3.0
 """How long to wait after the configuration was read, of the time that this took: calls may change it without pause."""
 
+SOON_S: Final = 0.05
+"""How long after a change the configuration is read: who made it is answered first."""
+
 HEARD_EVERY_S: Final = 10.0
 """How often a node says that it watches: several times within :data:`keystead.core.availability.SILENT_AFTER`."""
 
@@ -123,6 +126,7 @@ class Monitor:
                 await asyncio.sleep(REREAD_S)
             await asyncio.sleep(min(REREAD_S, BETWEEN * (clock() - began)))
             await self._watching.changed(REREAD_S)
+            await asyncio.sleep(SOON_S)
 
     async def _reread(self) -> None:
         """Watch what is new or changed anew, and end what is gone."""
