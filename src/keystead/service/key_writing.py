@@ -64,7 +64,10 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A creation: who asks for what, what was made up for it, and when (loop time) its copies must be there."""
+    """A creation: who asks for what, what was made up for it, and when (loop time) its copies must be there.
+
+    ``learned``: servers that are not known yet were to be learned; those that could not be are left out.
+    """
 
     call: Call
     key_manager: str
@@ -72,6 +75,7 @@ class _Request:
     uuid: str
     material: Secret
     until: float
+    learned: bool = False
 
 
 class KeyWriter:
@@ -101,6 +105,7 @@ class KeyWriter:
         self._clock = clock
         self._on_aborted = on_aborted
         self._grace_s = grace_s
+        self._learned: set[str] = set()  # key managers whose servers were all known lately
         self._work = AttemptWork(store, objects, reacher, clock, node, describe)
 
     async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
@@ -111,13 +116,15 @@ class KeyWriter:
         not end what was begun: the key is committed or aborted all the same. After a StoreError it may be there or not.
         """
         until = asyncio.get_running_loop().time() + COPYING_S
-        uuid = str(uuid4())
-        planned, places = await self._store.glance(lambda tx: self._plan(tx, call, key_manager, new, uuid))
-        with concerning(planned.svm):
-            if not places.learned:
-                await self._learner.ensure(key_manager)
-            material = new.material or made_material(new.key_type)
-            return await self._work.run(self._create(_Request(call, key_manager, new, uuid, material, until)))
+        material = new.material or made_material(new.key_type)
+        request = _Request(call, key_manager, new, str(uuid4()), material, until)
+        while True:
+            if key_manager not in self._learned:
+                request = await self._after_learning(request)
+            key = await self._work.run(self._create(request))
+            if key is not None:
+                return key
+            self._learned.discard(key_manager)  # there is a new server, or another certificate
 
     async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> bool:
         """Give one server a copy of a key that is kept, as an attempt of its own; whether it was proven and committed.
@@ -139,6 +146,19 @@ class KeyWriter:
 
     # --- create ---
 
+    async def _after_learning(self, request: _Request) -> _Request:
+        """Learn what can be learned of the servers, unless the request is refused for other reasons."""
+        manager = request.key_manager
+        planned, places = await self._store.glance(
+            lambda tx: self._plan(tx, request.call, manager, request.new, request.uuid)
+        )
+        with concerning(planned.svm):
+            if not places.learned:
+                places = await self._learner.ensure(manager)
+        if places.learned:
+            self._learned.add(manager)
+        return replace(request, learned=True)
+
     def _plan(
         self, tx: Transaction, call: Call, key_manager: str, new: NewKey, uuid: str, *, lock: bool = False
     ) -> tuple[Key, KeyPlaces]:
@@ -159,8 +179,16 @@ class KeyWriter:
             )
             return plan_create(state, new, uuid, self._clock.now()), places
 
-    async def _create(self, request: _Request) -> Key:
+    async def _create(self, request: _Request) -> Key | None:
+        """Create a key; None, and nothing was stored, when a server was not learned and that was not tried yet."""
         writing = await self._store.write(lambda tx: self._intend(tx, request))
+        if writing is None:
+            return None
+        with concerning(writing.key.svm):
+            return await self._write(request, writing)
+
+    async def _write(self, request: _Request, writing: Writing) -> Key:
+        """Write the copies of an intent that is stored, and commit or abort it."""
         places, copying = writing.places, self._work.copying(writing)
 
         def enough() -> bool:
@@ -180,9 +208,11 @@ class KeyWriter:
         taken = any(copy.presence is Presence.PRESENT for copy in copying.copies)
         raise _shortage(request.call, places, reasons, taken=taken)
 
-    def _intend(self, tx: Transaction, request: _Request) -> Writing:
+    def _intend(self, tx: Transaction, request: _Request) -> Writing | None:
         """Plan again under the key manager's lock, and store the key, its attempt and what is about to be sent."""
         key, places = self._plan(tx, request.call, request.key_manager, request.new, request.uuid, lock=True)
+        if not (places.learned or request.learned):
+            return None
         targets = self._work.targets(places, places.servers, key.length)
         reachable = {places.domain_of[target.server.uuid] for target in targets}
         if lacking(reachable, places.key_manager.min_copies, places.domain_of):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
@@ -168,8 +169,14 @@ class KeepingRows(Statements):
 
 def _profile(row: Row[Any]) -> ServerProfile:
     values: Parameters = dict(row._mapping)
-    lists = {name: tuple(json.loads(values[name])) for name in _LISTS}
+    lists = {name: _items(values[name]) for name in _LISTS}
     return ServerProfile(**values | lists | {name: bool(values[name]) for name in _FLAGS} | {"form": KeyForm(row.form)})
+
+
+@lru_cache(maxsize=1024)
+def _items(text: str) -> tuple[Any, ...]:
+    """A list in JSON. Most servers have the same ones, and they are read in every transaction about keys."""
+    return tuple(json.loads(text))
 
 
 def _fence(row: Row[Any]) -> Fence:
