@@ -146,7 +146,7 @@ def _store(tx: Transaction, open_: Running, manager: KeyManager, started: list[P
     tx.add_key_servers(servers)
     tx.add_digest_key(manager.uuid, open_.sealer.seal(secret, digest_key_place(manager.uuid)))
     for server in servers:
-        tx.put_profile(ServerProfile(server.uuid, KeyForm.SECRET_DATA, "", (), b"", now, batches=True))
+        tx.put_profile(ServerProfile(server.uuid, KeyForm.SECRET_DATA, "", (), b"", now, batches=True, locate_by_name=True))
     keys = [key(manager.uuid, secret) for _ in range(count)]
     for made in keys:
         tx.add_key(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from keystead.core.secret import Secret
 from keystead.keyservers import object_session
 from keystead.keyservers.objects import Objects
 from keystead.kmip import testing
-from keystead.kmip.enums import ObjectType, Operation, ResultReason
+from keystead.kmip.client import Client
+from keystead.kmip.enums import ObjectType, Operation, ResultReason, ResultStatus
+from keystead.kmip.errors import OperationFailed
 from keystead.kmip.objects import OpaqueObject
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.ttlv import Item, ItemType
@@ -20,6 +23,7 @@ from keystead.service.key_ports import Fault, KeyServerFault
 from tests.keyservers.cases import LOOPBACK
 from tests.keyservers.reaching import (
     MATERIAL,
+    SHORT_S,
     TIMEOUT_S,
     asked,
     fails,
@@ -169,14 +173,14 @@ async def test_register_and_get(form: KeyForm, version: tuple[int, int]) -> None
 
 
 async def test_batches_that_are_refused() -> None:
-    """Register alone follows, since nothing has happened; the next time it comes at once."""
+    """It is the fault of the Register, which is not sent again; from then on it is sent alone."""
     async with talking(PROFILES["no batches"]) as (running, session):
-        for name in "ab":
-            (id_,), returned = await written(session, name)
-            assert returned is None
-            assert await session.locate(name) == (id_,)
-        messages = [message for message in together(running) if "REGISTER" in message]
-        assert messages == [BOTH, ALONE, ALONE]
+        with fails(Fault.REFUSED, "invalid_message"):
+            await written(session, "a")
+        (id_,), returned = await written(session, "b")
+        assert returned is None
+        assert await session.locate_all() == (id_,)
+        assert [message for message in together(running) if "REGISTER" in message] == [BOTH, ALONE]
 
 
 async def test_a_register_that_is_refused_in_a_batch() -> None:
@@ -189,16 +193,23 @@ async def test_a_register_that_is_refused_in_a_batch() -> None:
         assert len(await session.locate_all()) == 1
 
 
-@pytest.mark.parametrize("how", ["refused", "no placeholder", "unusable"])
+@pytest.mark.parametrize("how", ["refused", "no placeholder", "another's", "unusable"])
 async def test_a_get_that_fails_in_a_batch(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was registered is known, and can be asked for by its identifier."""
+    """What was registered is known, and can be asked for by its identifier; another's bytes are not taken for it."""
+    real = Client.register_and_get
+
+    async def of_another(*arguments: Any, **options: Any) -> Any:
+        registered, got = await real(*arguments, **options)
+        return registered, replace(got, unique_identifier="another")  # type: ignore[type-var]
+
     async with talking() as (running, session):
         if how == "unusable":
             monkeypatch.setattr(object_session, "material_of", lambda _: None)
+        elif how == "another's":
+            monkeypatch.setattr(Client, "register_and_get", of_another)
         else:
-            running.responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
-        if how == "no placeholder":
-            running.responder.refusals[Operation.GET] = ResultReason.ITEM_NOT_FOUND
+            reason = ResultReason.PERMISSION_DENIED if how == "refused" else ResultReason.ITEM_NOT_FOUND
+            running.responder.refusals[Operation.GET] = reason
         ids, returned = await written(session, "a")
         assert returned is None
         running.responder.refusals.clear()
@@ -206,14 +217,39 @@ async def test_a_get_that_fails_in_a_batch(how: str, monkeypatch: pytest.MonkeyP
         assert await session.get(ids) == MATERIAL
 
 
-async def test_a_batch_whose_answer_is_lost() -> None:
-    """It may have happened; a server that closed the connection is not sent a batch again soon."""
+@pytest.mark.parametrize("reason", [ResultReason.RESPONSE_TOO_LARGE, ResultReason.GENERAL_FAILURE])
+async def test_a_register_is_sent_once(reason: ResultReason, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the message fails, and whatever the server says of its items."""
+    real = Client.register_and_get
+
+    async def failed(*arguments: Any, **options: Any) -> Any:
+        await real(*arguments, **options)
+        failure = OperationFailed(Operation.REGISTER, ResultStatus.OPERATION_FAILED, reason)
+        return failure, failure
+
+    monkeypatch.setattr(Client, "register_and_get", failed)
+    fault = Fault.UNANSWERED if reason is ResultReason.RESPONSE_TOO_LARGE else Fault.REFUSED
+    async with talking() as (running, session):
+        with fails(fault, reason.name.lower()):
+            await written(session, "a")
+        assert together(running) == [BOTH]
+        assert len(running.responder.objects) == 1
+
+
+@pytest.mark.parametrize("fault", [testing.close, testing.silence])
+async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
+    """It may have happened; that server is not sent both together again, also when the caller gave up."""
     async with server() as running, objects() as used:
         way = reach(running.port)
-        running.faults[Operation.REGISTER] = testing.close
+        running.faults[Operation.REGISTER] = fault
         async with used.session(way, timeout_s=TIMEOUT_S) as session:
-            with fails(Fault.UNANSWERED, "connection_closed"):
-                await written(session, "a")
+            if fault is testing.silence:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(SHORT_S):
+                        await written(session, "a")
+            else:
+                with fails(Fault.UNANSWERED, "connection_closed"):
+                    await written(session, "a")
             with fails(Fault.UNREACHABLE, "connection_closed"):
                 await session.locate_all()
         running.faults.clear()

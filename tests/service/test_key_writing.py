@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,9 @@ from keystead.core.keys.model import AttemptState, KeyForm, KeyState, KeyType, P
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.model import Role
 from keystead.core.secret import Secret
-from keystead.kmip.enums import Operation, ResultReason
+from keystead.kmip.client import Client
+from keystead.kmip.enums import KeyFormatType, Operation, ResultReason, SecretDataType
+from keystead.kmip.objects import KeyBlock, KeyValue, SecretData
 from keystead.kmip.responder import cluster
 from keystead.service.context import Call, Caller
 from tests.service.keyworlds import asked, full, held, on_sqlite
@@ -191,13 +193,33 @@ async def test_one_message_where_a_server_takes_batches(key_world: KeyWorld) -> 
 
     servers[1].request_faults[REGISTER] = allow
     manager = await key_world.key_manager(*servers, know=False)
-    await key_world.know(manager, batches=True)
+    await key_world.know(manager, batches=True, locate_by_name=True)
     node = await key_world.node()
     key = await node.create(manager)
     assert await key_world.presences(key.uuid) == [PRESENT, PRESENT]
     assert [asked(server)[-2:] for server in servers] == [["GET", "ACTIVATE"], ["GET", "ACTIVATE"]]
     messages = [[len(request.batch_item) for request in server.requests][-3:] for server in servers]
     assert messages == [[1, 2, 1], [2, 1, 1]]
+
+
+@on_sqlite
+async def test_a_get_that_means_another_object(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other bytes in the one message are no proof of anything: the object is asked for by its identifier."""
+    real = Client.register_and_get
+    others = SecretData(SecretDataType.SEED, KeyBlock(KeyFormatType.RAW, key_value=KeyValue(bytes(64))))
+
+    async def of_another(*arguments: Any, **options: Any) -> Any:
+        registered, got = await real(*arguments, **options)
+        return registered, replace(got, managed_object=others)  # type: ignore[type-var]
+
+    monkeypatch.setattr(Client, "register_and_get", of_another)
+    (server,) = await key_world.start(1)
+    manager = await key_world.key_manager(server, know=False)
+    await key_world.know(manager, batches=True, locate_by_name=True)
+    node = await key_world.node()
+    key = await node.create(manager)
+    assert await key_world.presences(key.uuid) == [PRESENT]
+    assert asked(server)[-4:] == ["REGISTER", "GET", "GET", "ACTIVATE"]
 
 
 @on_sqlite

@@ -83,7 +83,7 @@ async def test_servers_that_fail(
     """One of three does not matter, two are one too many, and of three no key remains; nothing is ever ended."""
     servers = await key_world.start(3)
     manager = await key_world.key_manager(*servers, create_remove_timeout=0, know=False)
-    await key_world.know(manager, batches=batches)
+    await key_world.know(manager, batches=batches, locate_by_name=True)
     node = await key_world.node()
     addresses = [str(server.address) for server in await key_world.servers(manager)]
     fault.begin(servers[0])
@@ -112,7 +112,7 @@ async def test_answers_that_were_lost(key_world: KeyWorld, *, batches: bool) -> 
     for server, fault in zip(servers, (reset, close, garbage(b"nonsense"), delay(0.05)), strict=True):
         server.faults[REGISTER] = fault
     manager = await key_world.key_manager(*servers, know=False)
-    await key_world.know(manager, batches=batches)
+    await key_world.know(manager, batches=batches, locate_by_name=True)
     node = await key_world.node()
     key = await node.create(manager)
     assert await key_world.presences(key.uuid) == 4 * [PRESENT]

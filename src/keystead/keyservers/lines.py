@@ -79,6 +79,8 @@ class Peer:
         self.pool = Pool(self.connect, maximum=CONNECTIONS, clock=clock)
         self.heard: WeakKeyDictionary[Client, float] = WeakKeyDictionary()
         self._singly_until = clock()
+        self.combines = True
+        """Whether a Register and the Get of what it made may be one message: none has failed so far."""
 
     @property
     def batches(self) -> bool:

@@ -17,6 +17,7 @@ from keystead.keyservers.objects_faults import fault_of, malformed, unusable
 from keystead.kmip.attributes import Attribute, Name, name_attribute
 from keystead.kmip.enums import QueryFunction, RevocationReasonCode, State
 from keystead.kmip.errors import OperationFailed
+from keystead.kmip.payloads.get import GetResponsePayload
 from keystead.kmip.versions import V1_3
 from keystead.service.key_ports import Abilities, Fault, KeyServerFault, ObjectFacts
 
@@ -27,14 +28,11 @@ if TYPE_CHECKING:
     from keystead.keyservers.forms import NewObject
     from keystead.keyservers.lines import Line, Peer
     from keystead.kmip.client import Client
-    from keystead.kmip.payloads.get import GetResponsePayload
     from keystead.kmip.payloads.get_attributes import GetAttributesResponsePayload
     from keystead.kmip.payloads.locate import LocateResponsePayload
     from keystead.kmip.payloads.query import QueryResponsePayload
     from keystead.kmip.payloads.register import RegisterResponsePayload
     from keystead.service.key_ports import Habits
-
-    _Got = GetResponsePayload | OperationFailed | None
 
 BATCH: Final = 32
 """Objects asked for in one message."""
@@ -111,46 +109,41 @@ class Session:
     async def register_and_get(
         self, name: str, material: Secret, form: KeyForm, *, application_information: str | None
     ) -> tuple[tuple[str, ...], Secret | None]:
-        """Register and read back in one message, where it is one object and the server does well with batches.
+        """Register and read back in one message, where it is one object and the server did well with that so far.
 
-        A message that was refused as a whole has done nothing: a Register alone follows.
+        What comes back counts only if the server says that it is of the object that it has just registered. Register is
+        sent once, however the message fails; a server with which it fails is not sent both together any more.
         """
         objects = new_objects(name, material, form, application_information)
-        if self._peer.batches and len(objects) == 1:
-            answers = await self._register_and_get(objects[0])
-            if answers is not None:
-                return answers
-            self._peer.ask_singly()
-        return await self.register(name, material, form, application_information=application_information), None
+        if not self._peer.combines or len(objects) > 1:
+            return await self.register(name, material, form, application_information=application_information), None
+        try:
+            identifier, got = await self._register_and_get(objects[0])
+        except BaseException:  # a cancellation, too: the server may have hung
+            self._peer.combines = False
+            raise
+        if not isinstance(got, GetResponsePayload) or _text(got.unique_identifier) != identifier:
+            return (identifier,), None
+        found = _outcome(got)
+        return (identifier,), Secret(found) if isinstance(found, bytes) else None
 
-    async def _register_and_get(self, new: NewObject) -> tuple[tuple[str, ...], Secret | None] | None:
-        """What both came to, None when the message was refused as a whole."""
-
-        async def ask(client: Client, limit_s: float) -> tuple[RegisterResponsePayload | None, _Got] | None:
+    async def _register_and_get(self, new: NewObject) -> tuple[str, GetResponsePayload | OperationFailed | None]:
+        async def ask(
+            client: Client, limit_s: float
+        ) -> tuple[RegisterResponsePayload | None, GetResponsePayload | OperationFailed | None]:
             registered, got = await client.register_and_get(
                 new.managed_object, new.attributes, object_type=new.object_type, timeout=limit_s
             )
-            if _refused_as_a_whole([registered, got]):
-                return None
             if isinstance(registered, OperationFailed):
                 raise registered
             return registered, got
 
-        try:
-            answers = await self._line.ask(ask, changes=True)
-        except KeyServerFault as fault:
-            if fault.reason in _BATCH_BREAKS:
-                self._peer.ask_singly()
-            raise
-        if answers is None:
-            return None
-        registered, got = answers
+        registered, got = await self._line.ask(ask, changes=True)
         identifier = None if registered is None else _text(registered.unique_identifier)
         if identifier is None:  # it may be there, and nobody can say where
             await self._line.close(keep=False)
             raise malformed()
-        found = None if got is None else _outcome(got)
-        return (identifier,), Secret(found) if isinstance(found, bytes) else None
+        return identifier, got
 
     async def _register(self, new: NewObject) -> str:
         async def ask(client: Client, limit_s: float) -> str | None:
@@ -389,7 +382,7 @@ def _joined(parts: Sequence[bytes | KeyServerFault]) -> Secret | KeyServerFault:
     return failed or Secret(b"".join(cast("Sequence[bytes]", parts)))
 
 
-def _refused_as_a_whole(answers: Sequence[RegisterResponsePayload | _Got]) -> bool:
+def _refused_as_a_whole(answers: Sequence[GetResponsePayload | OperationFailed | None]) -> bool:
     """Whether all failed alike, for a reason that is not the objects'."""
     failures = [answer for answer in answers if isinstance(answer, OperationFailed)]
     alike = len({(failure.status, failure.reason) for failure in failures}) == 1

@@ -188,7 +188,7 @@ class Copying:
         new = str(names.object_name(writing.attempt)), writing.material, target.profile.form
         self._note(reach, presence=Presence.SENT)
         try:
-            if target.profile.batches:
+            if target.profile.batches and target.profile.locate_by_name:
                 ids, returned = await session.register_and_get(*new, application_information=information)
             else:
                 ids, returned = await session.register(*new, application_information=information), None
@@ -224,16 +224,20 @@ class Copying:
         return tuple(found)
 
     async def _prove(self, session: ObjectSession, reach: Reach, returned: Secret | None = None) -> None:
-        """Compare what the server returns with what was sent; it is asked for unless it was ``returned`` already."""
-        writing = self.writing
-        material = returned or await session.get(self._copies[reach.key_server, reach.host].unique_identifiers)
-        if digests.agrees(writing.digest_key, writing.key.uuid, material, writing.key.digest):
+        """Compare what the server returns with what was sent; it is asked for unless that was ``returned`` already."""
+        if returned is None or not self._agrees(returned):
+            returned = await session.get(self._copies[reach.key_server, reach.host].unique_identifiers)
+        if self._agrees(returned):
             self._note(reach, presence=Presence.PRESENT, proven=self._clock.now())
             self.reasons.pop(reach.key_server, None)
         else:
             self._note(reach, presence=Presence.DIFFERENT)
             self.reasons[reach.key_server] = DIFFERENT
             log.error("key server returned other material", address=str(reach.server))
+
+    def _agrees(self, material: Secret) -> bool:
+        writing = self.writing
+        return digests.agrees(writing.digest_key, writing.key.uuid, material, writing.key.digest)
 
     def _is_present(self, reach: Reach) -> bool:
         copy = self._copies.get((reach.key_server, reach.host))

@@ -102,7 +102,7 @@ class KeyLearner:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
-        self._resting: dict[str, dict[str, Rest]] = {}  # by key manager and server
+        self._resting: dict[tuple[str, str], Rest] = {}  # by key manager and server; only those that failed
         self._absences: dict[str, Absence] = {}
         self._closed = False
 
@@ -120,11 +120,11 @@ class KeyLearner:
 
     def unlearned(self, key_manager: str) -> Mapping[str, str]:
         """The servers (uuids) that could not be learned at the last try, and why."""
-        return {server: rest.reason for server, rest in self._resting.get(key_manager, {}).items()}
+        return {server: rest.reason for (manager, server), rest in self._resting.items() if manager == key_manager}
 
     def retry(self, key_manager: str) -> None:
         """Leave no server alone any more: something about them, or about certificates, was stored."""
-        self._resting.pop(key_manager, None)
+        self._resting = {place: rest for place, rest in self._resting.items() if place[0] != key_manager}
 
     async def look_for_canaries(self, key_manager: str) -> None:
         """Look on each server for its own canary and for those of the others, and store what follows.
@@ -158,15 +158,16 @@ class KeyLearner:
     async def learn(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer) -> bool:
         """Learn one server, anew if it has a profile; whether what was learned is stored."""
         before = places.profiles.get(server.uuid)
-        resting = self._resting.setdefault(places.key_manager.uuid, {})
+        place = places.key_manager.uuid, server.uuid
         try:
             profile = await self._tried(places, identity, server, first_number(before))
             stored = await self._store.write(lambda tx: store_profile(tx, places, server, before, profile))
         except (KeyServerFault, TimeoutError, SealError, StoreError) as failure:
-            rest = resting[server.uuid] = Rest(self._clock.monotonic() + REST_S, _why(failure))
+            rest = Rest(self._clock.monotonic() + REST_S, _why(failure))
+            self._resting[place] = rest
             log.warning("key server not learned", address=str(server.address), why=rest.reason)
             return False
-        resting.pop(server.uuid, None)
+        self._resting.pop(place, None)
         if stored:
             known = {"form": profile.form.value, "canary": profile.canary_name}
             log.info("key server learned", address=str(server.address), **known)
@@ -202,9 +203,10 @@ class KeyLearner:
 
     def _unlearned(self, places: KeyPlaces) -> list[KeyServer]:
         """The servers without a profile, but for those that have just shown that they cannot be learned now."""
-        now, resting = self._clock.monotonic(), self._resting.get(places.key_manager.uuid, {})
+        now, manager = self._clock.monotonic(), places.key_manager.uuid
         lacking = [server for server in places.servers if server.uuid not in places.profiles]
-        return [server for server in lacking if server.uuid not in resting or resting[server.uuid].until <= now]
+        rests = [(server, self._resting.get((manager, server.uuid))) for server in lacking]
+        return [server for server, rest in rests if rest is None or rest.until <= now]
 
     def _identity(self, places: KeyPlaces) -> TlsIdentity | None:
         try:

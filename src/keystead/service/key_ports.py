@@ -366,7 +366,10 @@ class ObjectSession(Protocol):
     async def register_and_get(
         self, name: str, material: Secret, form: KeyForm, *, application_information: str | None
     ) -> tuple[tuple[str, ...], Secret | None]:
-        """Do as :meth:`register` does; with what the server returns of it when it was read back in the same message."""
+        """Do as :meth:`register` does; with what the server returns of the object when that is in the same answer.
+
+        It is for servers that find by name: without the answer nobody knows the identifier.
+        """
         ...
 
     async def get(self, unique_identifiers: Sequence[str]) -> Secret:

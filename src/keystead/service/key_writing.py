@@ -24,7 +24,7 @@ from keystead.core.keys.writing import as_seen, is_open, lacking, proven_domains
 from keystead.core.query_where import Condition, Op
 from keystead.core.secret import Secret
 from keystead.service import key_attempts
-from keystead.service.attempt_work import COPYING_S, AttemptWork, unusable
+from keystead.service.attempt_work import COPYING_S, NOT_REACHED, AttemptWork, unusable
 from keystead.service.key_access import require_manager_of_keys, serving_key_manager
 from keystead.service.key_places import load_places
 from keystead.service.ports import Page, StoreError
@@ -225,7 +225,8 @@ class KeyWriter:
     def _unusable(self, places: KeyPlaces, length: int) -> dict[str, str]:
         """The servers (uuids) to which nothing was sent, and why."""
         why = self._learner.unlearned(places.key_manager.uuid)
-        return {uuid: why.get(uuid, reason) for uuid, reason in unusable(places, length).items()}
+        found = unusable(places, length)
+        return {uuid: why.get(uuid, reason) if reason == NOT_REACHED else reason for uuid, reason in found.items()}
 
     def _end(self, tx: Transaction, call: Call, writing: Writing, copying: Copying) -> tuple[Ending, Key]:
         """Commit if enough domains hold copies that count now, else abort: by compare-and-set, under the lock."""

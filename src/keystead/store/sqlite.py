@@ -150,9 +150,9 @@ def _engine(url: URL, file: _File, connections: int, begin: str, pragmas: tuple[
             raise
 
     def start(pooled: PoolProxiedConnection) -> None:
+        until = pooled.info.pop(UNTIL, None)
         file.check()
         raw: Any = pooled.dbapi_connection
-        until = pooled.info.pop(UNTIL, None)
         if until is not None:
             _wait(raw, until - time.monotonic())
         raw.execute(begin).close()
