@@ -166,6 +166,7 @@ async def check(api: Api, pki: Pki, url: str) -> None:
 LISTS: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 
 
+@pytest.mark.sweep
 @settings(max_examples=2000, **LISTS)
 @given(url=urls())
 async def test_any_query_is_answered_or_refused(api: Api, pki: Pki, url: str) -> None:
