@@ -44,7 +44,7 @@ RECENTLY_S: Final = 1.0
 """A connection on which an answer came so lately may change something without being asked first whether it lives."""
 
 SINGLY_S: Final = 600.0
-"""How long a server that did badly with a batch is asked for one object at a time."""
+"""How long a server that did badly with several operations in one message is sent one at a time."""
 
 CLOSED: Final = "connection_closed"
 BUSY: Final = "no_free_connection"
@@ -79,8 +79,7 @@ class Peer:
         self.pool = Pool(self.connect, maximum=CONNECTIONS, clock=clock)
         self.heard: WeakKeyDictionary[Client, float] = WeakKeyDictionary()
         self._singly_until = clock()
-        self.combines = True
-        """Whether a Register and the Get of what it made may be one message: none has failed so far."""
+        self._apart_until = clock()
 
     @property
     def batches(self) -> bool:
@@ -90,6 +89,15 @@ class Peer:
     def ask_singly(self) -> None:
         """Note that the server did badly with a batch."""
         self._singly_until = self.clock() + SINGLY_S
+
+    @property
+    def combines(self) -> bool:
+        """Whether nothing speaks against a Register and the Get of what it made in one message."""
+        return self.clock() >= self._apart_until
+
+    def send_apart(self) -> None:
+        """Note that such a message failed, in whatever way."""
+        self._apart_until = self.clock() + SINGLY_S
 
     async def connect(self, note: Callable[[str], None] = lambda _: None, *, resume: bool = True) -> Client:
         """Return a connected client that has agreed on a version. ``note`` is told each stage before it begins.

@@ -112,15 +112,16 @@ class Session:
         """Register and read back in one message, where it is one object and the server did well with that so far.
 
         What comes back counts only if the server says that it is of the object that it has just registered. Register is
-        sent once, however the message fails; a server with which it fails is not sent both together any more.
+        sent once, however the message fails; a server with which it fails is not sent both together for a while.
         """
         objects = new_objects(name, material, form, application_information)
         if not self._peer.combines or len(objects) > 1:
             return await self.register(name, material, form, application_information=application_information), None
         try:
             identifier, got = await self._register_and_get(objects[0])
-        except BaseException:  # a cancellation, too: the server may have hung
-            self._peer.combines = False
+        except BaseException as failure:  # a cancellation, too: the server may have hung
+            if not (isinstance(failure, KeyServerFault) and failure.fault is Fault.UNREACHABLE):
+                self._peer.send_apart()
             raise
         if not isinstance(got, GetResponsePayload) or _text(got.unique_identifier) != identifier:
             return (identifier,), None
