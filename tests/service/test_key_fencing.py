@@ -182,6 +182,23 @@ async def test_no_purge_begins_without_a_fence(key_world: KeyWorld) -> None:
     assert nothing_was_ended(server)
 
 
+async def test_a_server_that_returns_other_bytes_is_no_clones(key_world: KeyWorld) -> None:
+    """Nothing is destroyed there while it does, and all goes on when it tells the truth again."""
+    servers = await key_world.start(2)
+    original, key = await with_retired_key(key_world, *servers)
+    await original.advance()
+    key_world.clock.advance(WINDOW_S + 1)
+    servers[0].responder.lying = True
+    await original.round()
+    assert await original.stands() == GOES_ON
+    assert await original.announced() == 0
+    assert [keys_on(server) for server in servers] == [1, 0]
+    servers[0].responder.lying = False
+    await original.round()
+    assert await original.state(key) is KeyState.PURGED
+    assert [keys_on(server) for server in servers] == [0, 0]
+
+
 async def test_a_fence_that_stays_stops_the_next(key_world: KeyWorld) -> None:
     """The one before must be gone, or its absence would tell nothing: a server that destroys nothing gets no more."""
     (server,) = await key_world.start(1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from keystead.core.keys import fencing
-from keystead.core.keys.fencing import ANCHOR, TOKEN_BYTES, Behind, FenceState, Seen, Verdict, Whose
+from keystead.core.keys.fencing import ANCHOR, RANDOM_BYTES, Behind, FenceState, Seen, Verdict, Whose
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyForm
 from keystead.core.keys.names import fence_name
@@ -44,6 +44,7 @@ RETRY_S: Final = 300.0
 
 NOT_SEEN: Final = "fence_not_seen"
 NOT_GONE: Final = "fence_not_gone"
+OTHER_BYTES: Final = "fence_different"
 
 
 class Cloned(Exception):  # noqa: N818 - what was found out
@@ -97,12 +98,12 @@ class KeyFencing:
         fence = await self._tools.store.read(lambda tx: tx.fence(uuid))
         async with visit(self._tools, places, site.server, profile=site.profile, exact=True) as at:
             if fence is None or fence.incarnation != incarnation:
-                await self._held(holding, at, fencing.begun(uuid, incarnation, _token()), new=True)
+                await self._held(holding, at, fencing.begun(uuid, incarnation, _token(at)), new=True)
                 return
             if fence.state is FenceState.SENT:
                 fence = await self._held(holding, at, fence)
             fence = await self._alone(holding, at, fence)
-            fence = await self._held(holding, at, fencing.following(fence, _token()), new=True)
+            fence = await self._held(holding, at, fencing.following(fence, _token(at)), new=True)
             await self._alone(holding, at, fence)
 
     async def _held(self, holding: Holding, at: Visit, fence: Fence, *, new: bool = False) -> Fence:
@@ -119,7 +120,8 @@ class KeyFencing:
             raise Cloned
         if verdict is Verdict.LOST:
             log.warning("a key server has lost its fences", key_server=at.key_server)
-            return await self._held(holding, at, fencing.begun(fence.key_server, fence.incarnation, _token()), new=True)
+            again = fencing.begun(fence.key_server, fence.incarnation, _token(at))
+            return await self._held(holding, at, again, new=True)
         if verdict is not Verdict.OURS:
             raise refusal or KeyServerFault(Fault.REFUSED, NOT_SEEN)
         if seen.behind is Behind.NONE and seen.anchor is Whose.NOBODYS:
@@ -150,8 +152,8 @@ class KeyFencing:
         return fence
 
 
-def _token() -> bytes:
-    return secrets.token_bytes(TOKEN_BYTES)
+def _token(at: Visit) -> bytes:
+    return fencing.token(at.digest_key, at.key_server, secrets.token_bytes(RANDOM_BYTES))
 
 
 def _name(fence: Fence, number: int) -> str:
@@ -181,10 +183,16 @@ async def _whose(at: Visit, fence: Fence, number: int) -> tuple[Whose, tuple[str
 
 
 async def _has_token(at: Visit, id_: str, token: bytes) -> bool:
-    """Whether an object is ours; none that is destroyed is. Raises KeyServerFault when the server does not say."""
+    """Whether an object is ours; none that is destroyed is. Raises KeyServerFault when the server does not say.
+
+    What nobody's database has made says nothing: the server returns other bytes than it was sent.
+    """
     if (await at.session.facts(id_)).state in DESTROYED_STATES:
         return False
-    return secrets.compare_digest((await at.session.get([id_])).reveal(), token)
+    found = (await at.session.get([id_])).reveal()
+    if not fencing.is_token(at.digest_key, at.key_server, found):
+        raise KeyServerFault(Fault.REFUSED, OTHER_BYTES)
+    return secrets.compare_digest(found, token)
 
 
 async def _is_there(at: Visit, id_: str, name: str) -> bool:

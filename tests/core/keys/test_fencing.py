@@ -8,6 +8,8 @@ import pytest
 
 from keystead.core.keys.fencing import (
     FIRST,
+    RANDOM_BYTES,
+    TOKEN_BYTES,
     Behind,
     Fence,
     FenceState,
@@ -17,9 +19,13 @@ from keystead.core.keys.fencing import (
     begun,
     following,
     held,
+    is_token,
     judged,
+    token,
 )
+from keystead.core.secret import Secret
 
+DIGEST_KEY = Secret(bytes(range(32)))
 NOBODYS, OURS, ANOTHERS = Whose.NOBODYS, Whose.OURS, Whose.ANOTHERS
 NONE, THERE, GONE = Behind.NONE, Behind.THERE, Behind.GONE
 
@@ -64,3 +70,14 @@ def test_one_after_the_other() -> None:
     assert held(second, ("other",)) == Fence(
         "server", "incarnation", FIRST + 1, b"two", FenceState.HELD, ("other",), ("id",)
     )
+
+
+def test_a_token_shows_who_made_it() -> None:
+    """A database with this past, for this server; no bit of it can be another."""
+    made = token(DIGEST_KEY, "server", bytes(RANDOM_BYTES))
+    assert len(made) == TOKEN_BYTES
+    assert is_token(DIGEST_KEY, "server", made)
+    assert not is_token(DIGEST_KEY, "another", made)
+    assert not is_token(Secret(bytes(32)), "server", made)
+    changed = [bytes([*made[:at], made[at] ^ 1, *made[at + 1 :]]) for at in range(TOKEN_BYTES)]
+    assert not any(is_token(DIGEST_KEY, "server", other) for other in [*changed, b"", made[:-1], made + b"\0"])

@@ -3,7 +3,8 @@
 On each key server this incarnation keeps a small object of random bytes, its fence, and puts the next one in its place
 before it destroys anything there. Whose database went on from the same past has put another object under the next name,
 or has taken the last one away: both are seen. Fences are numbered from 2; number 1 is the anchor, written once after
-the first fence and never destroyed: it says that there were fences where none is left. A token is no secret.
+the first fence and never destroyed: it says that there were fences where none is left. A token is no secret; by a
+digest it shows that a database with this past has made it: a server that returns other bytes says nothing of twins.
 
 Whoever advances looks for the next name, for the fence before it, and for the anchor, in this order, and again after it
 has written: of two that write at once, at least one sees the other.
@@ -11,15 +12,22 @@ has written: of two that write at once, at least one sees the other.
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import Final
+
+from keystead.core.keys.digests import digest
+from keystead.core.secret import Secret
 
 ANCHOR: Final = 1
 FIRST: Final = 2
 
 TOKEN_BYTES: Final = 32
 """As long as the shortest key that every form of keeping keys takes."""
+
+RANDOM_BYTES: Final = 16
+"""Of a token; its digest follows."""
 
 
 class FenceState(StrEnum):
@@ -43,6 +51,16 @@ class Fence:
     state: FenceState = FenceState.SENT
     unique_identifiers: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
+
+
+def token(digest_key: Secret, key_server: str, random: bytes) -> bytes:
+    """A token that is made of so many random bytes, for a fence on this server."""
+    return random + digest(digest_key, f"fence {key_server}", Secret(random))[: TOKEN_BYTES - RANDOM_BYTES]
+
+
+def is_token(digest_key: Secret, key_server: str, octets: bytes) -> bool:
+    """Whether bytes are a token for this server, each bit of them."""
+    return hmac.compare_digest(token(digest_key, key_server, octets[:RANDOM_BYTES]), octets)
 
 
 def begun(key_server: str, incarnation: str, token: bytes) -> Fence:
