@@ -46,9 +46,11 @@ class Life:
             _LIFE.reset(token)
 
     def note(self, task: asyncio.Task[Any]) -> None:
-        """Take a task for this process'."""
+        """Take a task for this process'; one that begins after its death does nothing."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self.dead:
+            task.cancel()
 
     async def step(self) -> None:
         """Pass one step; this may be the one at which the process is killed or held up."""
