@@ -56,7 +56,7 @@ class Operation:
     """One operation. ``began`` and ``ended`` are numbers of the recorder's; what never ended, ended :data:`NEVER`.
 
     ``key`` is the key's id, empty where it is not known; ``material`` what was given or returned, None where it is not
-    known.
+    known. ``alone``: the node had just lost its database, and answered by what it knew last.
     """
 
     kind: Kind
@@ -67,6 +67,7 @@ class Operation:
     outcome: Outcome = Outcome.UNKNOWN
     material: bytes | None = field(default=None, repr=False)
     guaranteed: bool = False
+    alone: bool = False
 
     def __str__(self) -> str:
         marks = " (guaranteed)" if self.guaranteed else ""
@@ -217,7 +218,7 @@ def _one_key_per_name(facts: _Facts) -> Iterator[str]:
 def _unreadable_while_retired(facts: _Facts) -> Iterator[str]:
     for read in facts.reads():
         retire = facts.retired_by(read, until=read.ended)
-        if retire is not None:
+        if retire is not None and not read.alone:
             yield f"a retired key was read: {read} after {retire}"
 
 

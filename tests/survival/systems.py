@@ -313,6 +313,7 @@ class System:
             before = await self._well(process, key)
             work = process.reader.retrieve(READER, self.manager, key.key_id)
             found = await self._recorded(process, operation, work)
+            operation.alone = process.reads._away
             operation.guaranteed = guaranteed or bool(before & await self._well(process, key))
             if found is None:
                 return None

@@ -42,6 +42,7 @@ SOUND: dict[str, list[Did]] = {
     "a read that fails beyond the guarantee": [CREATE, MISSED, READ],
     "a read that began before the acknowledgement": [CREATE, did(Kind.READ, FAILED, guaranteed=True, began=10.5)],
     "a retired key that is not read": [CREATE, RETIRE, LOST],
+    "a retired key that a node without its database reads": [CREATE, RETIRE, did(Kind.READ, alone=True)],
     "a retirement that overlaps a read": [CREATE, did(Kind.RETIRE, ended=35), READ],
     "a retirement that began in a read that failed": [
         CREATE,
