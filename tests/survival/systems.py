@@ -209,6 +209,7 @@ class System:
         self.processes: list[Process] = []
         self.seats: list[Seat] = []
         self.wrong: list[str] = []
+        self.refusal = ""  # the latest, for who reads a failure
         self.known: dict[str, Key] = {}
         self.manager = ""
         self.min_copies = 0
@@ -291,10 +292,11 @@ class System:
         """The same for the history: an answer, a refusal, or nothing."""
         try:
             return await self._told(process, work)
-        except OntapError:
+        except OntapError as error:
             operation.failed()
-        except (StoreError, asyncio.CancelledError):
-            pass
+            self.refusal = f"{error.kind.code}: {error.message} {error.arguments}"
+        except (StoreError, asyncio.CancelledError) as error:
+            self.refusal = f"{type(error).__name__}: {error}"
         return None
 
     async def create(self, process: Process, name: str, material: bytes | None) -> Key | None:

@@ -112,7 +112,7 @@ class KeyManagerMachine(RuleBasedStateMachine):
         """There is a key of each name once."""
         material = self._material()
         key = self.run(self.system.create(self.process, name, material))
-        assert (key is None) == (name in self.model.keys)
+        assert (key is None) == (name in self.model.keys), self.system.refusal
         if key is not None:
             self.model.keys[name] = key, material
 
