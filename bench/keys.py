@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -146,7 +146,8 @@ def _store(tx: Transaction, open_: Running, manager: KeyManager, started: list[P
     tx.add_key_servers(servers)
     tx.add_digest_key(manager.uuid, open_.sealer.seal(secret, digest_key_place(manager.uuid)))
     for server in servers:
-        tx.put_profile(ServerProfile(server.uuid, KeyForm.SECRET_DATA, "", (), b"", now, batches=True, locate_by_name=True))
+        profile = ServerProfile(server.uuid, KeyForm.SECRET_DATA, "", (), b"", now)
+        tx.put_profile(replace(profile, batches=True, locate_by_name=True))
     keys = [key(manager.uuid, secret) for _ in range(count)]
     for made in keys:
         tx.add_key(made)
