@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
+
+from tests.peers.statements import share_compiled_statements
 
 if TYPE_CHECKING:
     import pytest
@@ -19,6 +22,17 @@ pytest_plugins = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--long`` adds the repetitions, kill rounds and fuzz that take minutes."""
     parser.addoption("--long", action="store_true", help="repetitions, kill rounds and fuzz as well")
+
+
+def pytest_configure() -> None:
+    """Before any test module is imported."""
+    share_compiled_statements()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
