@@ -120,16 +120,6 @@ async def test_half_a_pair() -> None:
         assert await session.locate_all() == ()
 
 
-async def test_an_identifier_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was registered and cannot be named is unanswered, and the session is over."""
-    monkeypatch.setattr(object_session, "_text", lambda _: None)
-    async with talking() as (_, session):
-        with fails(Fault.UNANSWERED, "malformed_answer"):
-            await seeds(session, "a")
-        with fails(Fault.UNREACHABLE, "connection_closed"):
-            await session.locate_all()
-
-
 async def test_material_that_is_of_no_use() -> None:
     """An object without plain bytes of a key is a refusal, alone and among others."""
     async with talking() as (running, session):
@@ -259,12 +249,13 @@ async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
         assert together(running) == [BOTH, ALONE]
 
 
-async def test_an_identifier_of_a_batch_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("register", [seeds, written], ids=["alone", "with a Get"])
+async def test_an_identifier_that_is_no_text(register: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was registered and cannot be named is unanswered, and the session is over."""
     monkeypatch.setattr(object_session, "_text", lambda _: None)
     async with talking() as (_, session):
         with fails(Fault.UNANSWERED, "malformed_answer"):
-            await written(session, "a")
+            await register(session, "a")
         with fails(Fault.UNREACHABLE, "connection_closed"):
             await session.locate_all()
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SERVER_CREDENTIALS = CA.issue()
 
 A, B, C = (Key(("127.0.0.1", port), "localhost", CONTEXT) for port in (1, 2, 3))
+RESET = fault.after_client_hello(fault.reset)
+"""Not at once: a connection may be reset before it is one."""
 
 
 class Clock:
@@ -152,8 +154,7 @@ async def test_when_resuming_fails(versions: Literal["1.2", "1.3"]) -> None:
         nonlocal count
         count += 1
         if count == 1:
-            connection.recv(1)  # or the connection may be reset before it is one
-            fault.reset(connection)
+            RESET(connection)
         else:
             fault.tls(context, kmip.answering())(connection)
 
@@ -167,7 +168,7 @@ async def test_when_resuming_fails(versions: Literal["1.2", "1.3"]) -> None:
 async def test_a_failure_of_the_peer() -> None:
     """Without a session it is the peer's true error; with data before it, the session is dropped and not barred."""
     sessions = Sessions()
-    with fault.FaultServer(fault.reset) as peer, pytest.raises(TLSError) as caught:
+    with fault.FaultServer(RESET) as peer, pytest.raises(TLSError) as caught:
         await dialled(peer.port, sessions)
     assert not caught.value.resuming
     async with testing.KeyServer(SERVER) as server:
