@@ -12,6 +12,8 @@ import termios
 import time
 from typing import TYPE_CHECKING, Self
 
+from tests.peers.processes import await_state
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -48,7 +50,8 @@ class Terminal:
             assert self._read(deadline), f"ended: {self.screen}"
 
     def type(self, keys: str) -> None:
-        """Type keys."""
+        """Type keys once the command waits: Python does not see a signal that comes just before it begins to read."""
+        await_state(self._process.pid, "S")
         os.write(self._master, keys.encode())
 
     def end(self) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tests.peers.nursery import Forked, Nursery
-from tests.peers.processes import await_stop, kept_port
+from tests.peers.processes import await_state, kept_port
 from tests.peers.proxy import proxy
 from tests.peers.pykmip import prepared
 
@@ -71,7 +71,7 @@ class Server:
         """SIGSTOP: the kernel goes on to accept connections, and nobody answers."""
         self._signal(signal.SIGSTOP)
         assert self._program is not None
-        await_stop(self._program.pid)
+        await_state(self._program.pid, "T")
         self._paused = True
 
     def resume(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.peers.fault_servers import FaultServer, tls
 from tests.peers.kmip_answers import answering
-from tests.peers.processes import Program, await_stop, free_port
+from tests.peers.processes import Program, await_state, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ class KeyServerProcess:
     def pause(self) -> None:
         """SIGSTOP: the kernel goes on to accept connections, and nobody answers."""
         os.kill(self._program.pid, signal.SIGSTOP)
-        await_stop(self._program.pid)
+        await_state(self._program.pid, "T")
 
     def resume(self) -> None:
         """SIGCONT."""

@@ -43,15 +43,15 @@ def accepts(port: int) -> bool:
     return False
 
 
-def await_stop(pid: int) -> None:
-    """Return when no thread of a process that was sent SIGSTOP runs any more: it reaches one after the other."""
+def await_state(pid: int, state: str) -> None:
+    """Return when all threads of a process are in a state: ``T`` when it was sent SIGSTOP, ``S`` when it waits."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
-        if set(states) <= {"T"}:
+        if set(states) <= {state}:
             return
         time.sleep(0.005)
-    raise RuntimeError(f"process {pid} does not stop")
+    raise RuntimeError(f"process {pid} does not come into state {state}")
 
 
 class Program:
