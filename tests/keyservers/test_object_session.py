@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keystead.core.keys.model import KeyForm
 from keystead.core.secret import Secret
-from keystead.keyservers import object_answers, object_session
+from keystead.keyservers import object_session
 from keystead.keyservers.objects import Objects
 from keystead.kmip import testing
-from keystead.kmip.enums import ObjectType, Operation, ResultReason
+from keystead.kmip.client import Client
+from keystead.kmip.enums import ObjectType, Operation, ResultReason, ResultStatus
+from keystead.kmip.errors import OperationFailed
 from keystead.kmip.objects import OpaqueObject
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.ttlv import Item, ItemType
@@ -20,12 +23,20 @@ from keystead.service.key_ports import Fault, KeyServerFault
 from tests.keyservers.cases import LOOPBACK
 from tests.keyservers.reaching import (
     MATERIAL,
+    SHORT_S,
+    TIMEOUT_S,
     asked,
     fails,
+    objects,
+    reach,
     seed,
     seeds,
+    server,
     talking,
 )
+
+if TYPE_CHECKING:
+    from keystead.service.key_ports import ObjectSession
 
 # --- what is written comes back ---
 
@@ -120,6 +131,133 @@ async def test_material_that_is_of_no_use() -> None:
         assert found[0] == seed(0)
         assert isinstance(found[1], KeyServerFault)
         assert found[1].reason == "unusable_material"
+
+
+# --- written and read back in one message ---
+
+
+def together(running: testing.KeyServer) -> list[list[str]]:
+    """The operations of each message since the connection was made."""
+    messages = [[Operation(item.operation).name for item in request.batch_item] for request in running.requests]
+    return [message for message in messages if message != ["DISCOVER_VERSIONS"]]
+
+
+BOTH, ALONE = ["REGISTER", "GET"], ["REGISTER"]
+
+
+async def written(session: ObjectSession, name: str, form: KeyForm = KeyForm.SECRET_DATA) -> Any:
+    """Register and read back."""
+    return await session.register_and_get(name, MATERIAL, form, application_information=None)
+
+
+@pytest.mark.parametrize("form", KeyForm)
+@pytest.mark.parametrize("version", [(1, 0), (1, 4), (2, 1)])
+async def test_register_and_get(form: KeyForm, version: tuple[int, int]) -> None:
+    """One object is one message; a pair is registered as ever."""
+    async with talking(versions=[version]) as (running, session):
+        pair = form is KeyForm.SYMMETRIC_KEY_PAIR
+        ids, returned = await written(session, "a", form)
+        assert returned == (None if pair else MATERIAL)
+        assert together(running) == (2 * [ALONE] if pair else [BOTH])
+        assert await session.get(ids) == MATERIAL
+
+
+async def test_batches_that_are_refused() -> None:
+    """It is the fault of the Register, which is not sent again; from then on it is sent alone."""
+    async with talking(PROFILES["no batches"]) as (running, session):
+        with fails(Fault.REFUSED, "invalid_message"):
+            await written(session, "a")
+        (id_,), returned = await written(session, "b")
+        assert returned is None
+        assert await session.locate_all() == (id_,)
+        assert [message for message in together(running) if "REGISTER" in message] == [BOTH, ALONE]
+
+
+async def test_a_register_that_is_refused_in_a_batch() -> None:
+    """It is the fault of both, and the server is not asked again; the session goes on."""
+    async with talking(PROFILES["unique names"], versions=[(2, 1)]) as (running, session):
+        await written(session, "taken")
+        with fails(Fault.EXISTS, "non_unique_name_attribute"):
+            await written(session, "taken")
+        assert together(running) == [BOTH, BOTH]
+        assert len(await session.locate_all()) == 1
+
+
+@pytest.mark.parametrize("how", ["refused", "no placeholder", "another's", "unusable"])
+async def test_a_get_that_fails_in_a_batch(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was registered is known, and can be asked for by its identifier; another's bytes are not taken for it."""
+    real = Client.register_and_get
+
+    async def of_another(*arguments: Any, **options: Any) -> Any:
+        registered, got = await real(*arguments, **options)
+        return registered, replace(got, unique_identifier="another")  # type: ignore[type-var]
+
+    async with talking() as (running, session):
+        if how == "unusable":
+            monkeypatch.setattr(object_session, "material_of", lambda _: None)
+        elif how == "another's":
+            monkeypatch.setattr(Client, "register_and_get", of_another)
+        else:
+            reason = ResultReason.PERMISSION_DENIED if how == "refused" else ResultReason.ITEM_NOT_FOUND
+            running.responder.refusals[Operation.GET] = reason
+        ids, returned = await written(session, "a")
+        assert returned is None
+        running.responder.refusals.clear()
+        monkeypatch.undo()
+        assert await session.get(ids) == MATERIAL
+
+
+@pytest.mark.parametrize("reason", [ResultReason.RESPONSE_TOO_LARGE, ResultReason.GENERAL_FAILURE])
+async def test_a_register_is_sent_once(reason: ResultReason, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the message fails, and whatever the server says of its items."""
+    real = Client.register_and_get
+
+    async def failed(*arguments: Any, **options: Any) -> Any:
+        await real(*arguments, **options)
+        failure = OperationFailed(Operation.REGISTER, ResultStatus.OPERATION_FAILED, reason)
+        return failure, failure
+
+    monkeypatch.setattr(Client, "register_and_get", failed)
+    fault = Fault.UNANSWERED if reason is ResultReason.RESPONSE_TOO_LARGE else Fault.REFUSED
+    async with talking() as (running, session):
+        with fails(fault, reason.name.lower()):
+            await written(session, "a")
+        assert together(running) == [BOTH]
+        assert len(running.responder.objects) == 1
+
+
+@pytest.mark.parametrize("fault", [testing.close, testing.silence])
+async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
+    """It may have happened; that server is not sent both together again, also when the caller gave up."""
+    async with server() as running, objects() as used:
+        way = reach(running.port)
+        running.faults[Operation.REGISTER] = fault
+        async with used.session(way, timeout_s=TIMEOUT_S) as session:
+            if fault is testing.silence:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(SHORT_S):
+                        await written(session, "a")
+            else:
+                with fails(Fault.UNANSWERED, "connection_closed"):
+                    await written(session, "a")
+            with fails(Fault.UNREACHABLE, "connection_closed"):
+                await session.locate_all()
+        running.faults.clear()
+        assert len(running.responder.objects) == 1
+        async with used.session(way, timeout_s=TIMEOUT_S) as session:
+            await written(session, "b")
+        assert together(running) == [BOTH, ALONE]
+
+
+@pytest.mark.parametrize("register", [seeds, written], ids=["alone", "with a Get"])
+async def test_an_identifier_that_is_no_text(register: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was registered and cannot be named is unanswered, and the session is over."""
+    monkeypatch.setattr(object_session, "_text", lambda _: None)
+    async with talking() as (_, session):
+        with fails(Fault.UNANSWERED, "malformed_answer"):
+            await register(session, "a")
+        with fails(Fault.UNREACHABLE, "connection_closed"):
+            await session.locate_all()
 
 
 @pytest.mark.parametrize("method", ["activate", "revoke", "destroy"])
@@ -260,7 +398,7 @@ async def test_nothing_shows_material() -> None:
 
 def test_identifiers_of_another_type() -> None:
     """KMIP 2.x lets them be numbers; those are not ours."""
-    assert object_answers.text_of("id") == "id"
-    assert object_answers.text_of(Item(0x420094, ItemType.INTEGER, 7)) is None
+    assert object_session._text("id") == "id"
+    assert object_session._text(Item(0x420094, ItemType.INTEGER, 7)) is None
     with fails(Fault.REFUSED, "unusable_identifier"):
-        object_answers.texts_of(["id", None])
+        object_session._texts(["id", None])

@@ -279,19 +279,17 @@ async def test_what_is_written_beside_a_copy(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
-@pytest.mark.parametrize("batches", [False, True])
-async def test_activation_holds_up_no_descriptor(key_world: KeyWorld, *, batches: bool) -> None:
-    """Nor does a server that does neither hold up the others. Where a server takes batches both are one message."""
+async def test_activation_holds_up_no_descriptor(key_world: KeyWorld) -> None:
+    """Nor does a server that does neither hold up the others."""
     servers = await key_world.start(2)
-    manager = await key_world.key_manager(*servers, know=False)
-    await key_world.know(manager, batches=batches)
+    manager = await key_world.key_manager(*servers)
+    await key_world.know(manager)
     servers[0].responder.refusals[Operation.ACTIVATE] = ResultReason.PERMISSION_DENIED
     node = await key_world.node(describe=lambda key, *_: key.name.encode())
     first, second = await key_world.copies((await node.create(manager)).uuid)
     assert (first.object_state, second.object_state) == ("", "Active")
     assert first.descriptor in servers[0].responder.objects
     assert second.descriptor in servers[1].responder.objects
-    assert [len(server.requests[-1].batch_item) for server in servers] == 2 * [1 + batches]
 
 
 # --- who may create, and what is told ---

@@ -7,38 +7,27 @@ KMIP 1.4 section 4, KMIP 2.1 section 6.1.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final, cast
 
-from keystead.core.keys.model import KeyForm
 from keystead.core.secret import Secret
-from keystead.keyservers.forms import new_objects
+from keystead.keyservers.forms import material_of, new_objects
 from keystead.keyservers.habits import habits
 from keystead.keyservers.learned import clean
-from keystead.keyservers.object_answers import (
-    failure_of,
-    joined,
-    material_in,
-    material_or_fault,
-    refused_as_a_whole,
-    text_of,
-    texts_of,
-)
-from keystead.keyservers.objects_faults import malformed
+from keystead.keyservers.objects_faults import fault_of, malformed, unusable
 from keystead.kmip.attributes import Attribute, Name, name_attribute
-from keystead.kmip.enums import BatchErrorContinuationOption, QueryFunction, RevocationReasonCode, State
+from keystead.kmip.enums import QueryFunction, RevocationReasonCode, State
 from keystead.kmip.errors import OperationFailed
-from keystead.kmip.payloads.activate import ActivateRequestPayload
 from keystead.kmip.payloads.get import GetResponsePayload
 from keystead.kmip.versions import V1_3
 from keystead.service.key_ports import Abilities, Fault, KeyServerFault, ObjectFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from keystead.core.keys.model import KeyForm
     from keystead.keyservers.forms import NewObject
     from keystead.keyservers.lines import Line, Peer
-    from keystead.kmip.client import BatchResult, Client
+    from keystead.kmip.client import Client
     from keystead.kmip.payloads.get_attributes import GetAttributesResponsePayload
     from keystead.kmip.payloads.locate import LocateResponsePayload
     from keystead.kmip.payloads.query import QueryResponsePayload
@@ -68,6 +57,9 @@ _STATES: Final[Mapping[int, str]] = {
     State.DESTROYED: "Destroyed",
     State.DESTROYED_COMPROMISED: "Destroyed Compromised",
 }
+
+_OF_AN_OBJECT: Final = frozenset({Fault.NOT_FOUND, Fault.DENIED, Fault.WRONG_STATE})
+"""Faults that are about the object asked for. Any other that all of a batch share may be about the batch."""
 
 
 class Session:
@@ -125,61 +117,16 @@ class Session:
         objects = new_objects(name, material, form, application_information)
         if not self._peer.combines or len(objects) > 1:
             return await self.register(name, material, form, application_information=application_information), None
-        with self._together():
+        try:
             identifier, got = await self._register_and_get(objects[0])
-        if not isinstance(got, GetResponsePayload) or text_of(got.unique_identifier) != identifier:
-            return (identifier,), None
-        found = material_or_fault(got)
-        return (identifier,), Secret(found) if isinstance(found, bytes) else None
-
-    async def activate_and_register(
-        self, unique_identifiers: Sequence[str], name: str, material: Secret
-    ) -> tuple[KeyServerFault | None, str | KeyServerFault]:
-        """Do both in one message where the server did well with such so far, else one after the other.
-
-        One is done whether or not the other fails. A message that fails as a whole is raised, and not sent again.
-        """
-        if not self._peer.combines:
-            return await self._activate_then_register(unique_identifiers, name, material)
-        (new,) = new_objects(name, material, KeyForm.SECRET_DATA, None)
-
-        async def ask(client: Client, limit_s: float) -> list[BatchResult]:
-            request = client.registration(new.managed_object, new.attributes, object_type=new.object_type)
-            payloads = [*map(ActivateRequestPayload, unique_identifiers), request]
-            return await client.batch(payloads, on_error=BatchErrorContinuationOption.CONTINUE, timeout=limit_s)
-
-        with self._together():
-            *activated, registered = results = await self._line.ask(ask, changes=True)
-        if refused_as_a_whole(results):
-            self._peer.send_apart()
-        inactive = next(filter(None, map(failure_of, activated)), None)
-        found = failure_of(registered) or text_of(cast("RegisterResponsePayload", registered).unique_identifier)
-        return inactive, found or malformed()
-
-    async def _activate_then_register(
-        self, unique_identifiers: Sequence[str], name: str, material: Secret
-    ) -> tuple[KeyServerFault | None, str | KeyServerFault]:
-        inactive = None
-        try:
-            for identifier in unique_identifiers:
-                await self.activate(identifier)
-        except KeyServerFault as fault:
-            inactive = fault
-        try:
-            (registered,) = await self.register(name, material, KeyForm.SECRET_DATA, application_information=None)
-        except KeyServerFault as fault:
-            return inactive, fault
-        return inactive, registered
-
-    @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
-        """Note that a message of several operations failed, unless it was not sent."""
-        try:
-            yield
         except BaseException as failure:  # a cancellation, too: the server may have hung
             if not (isinstance(failure, KeyServerFault) and failure.fault is Fault.UNREACHABLE):
                 self._peer.send_apart()
             raise
+        if not isinstance(got, GetResponsePayload) or _text(got.unique_identifier) != identifier:
+            return (identifier,), None
+        found = _outcome(got)
+        return (identifier,), Secret(found) if isinstance(found, bytes) else None
 
     async def _register_and_get(self, new: NewObject) -> tuple[str, GetResponsePayload | OperationFailed | None]:
         async def ask(
@@ -193,7 +140,7 @@ class Session:
             return registered, got
 
         registered, got = await self._line.ask(ask, changes=True)
-        identifier = None if registered is None else text_of(registered.unique_identifier)
+        identifier = None if registered is None else _text(registered.unique_identifier)
         if identifier is None:  # it may be there, and nobody can say where
             await self._line.close(keep=False)
             raise malformed()
@@ -204,7 +151,7 @@ class Session:
             answer = await client.register(
                 new.managed_object, new.attributes, object_type=new.object_type, timeout=limit_s
             )
-            return text_of(answer.unique_identifier)
+            return _text(answer.unique_identifier)
 
         identifier = await self._line.ask(ask, changes=True)
         if identifier is None:  # it is there, and nobody can say where
@@ -248,7 +195,7 @@ class Session:
         for start in range(0, len(identifiers), BATCH):
             batch = identifiers[start : start + BATCH]
             found |= await (self._get_batch(batch) if self._peer.batches and len(batch) > 1 else self._singly(batch))
-        return [joined([found[identifier] for identifier in key]) for key in wanted]
+        return [_joined([found[identifier] for identifier in key]) for key in wanted]
 
     async def _get(self, identifier: str) -> bytes:
         took_s = 0.0
@@ -262,7 +209,7 @@ class Session:
 
         answer = await self._line.ask(ask)
         self._peer.latencies.add(took_s)
-        return material_in(answer)
+        return _material(answer)
 
     async def _singly(self, identifiers: Iterable[str]) -> dict[str, bytes | KeyServerFault]:
         found: dict[str, bytes | KeyServerFault] = {}
@@ -281,11 +228,11 @@ class Session:
             answers = await self._line.ask(ask)
         except KeyServerFault as fault:
             return await self._after_broken_batch(identifiers, fault)
-        if refused_as_a_whole(answers):
+        if _refused_as_a_whole(answers):
             self._peer.ask_singly()
             return await self._singly(identifiers)
         found = {
-            identifier: material_or_fault(answer)
+            identifier: _outcome(answer)
             for identifier, answer in zip(identifiers, answers, strict=True)
             if answer is not None
         }
@@ -368,7 +315,7 @@ class Session:
     async def _pages(self, attributes: Sequence[Attribute], size: int | None) -> tuple[list[str], bool]:
         """Ask for further pages while each brings something new: there are servers that ignore Offset Items."""
         answer = await self._locate(attributes, size, None)
-        found = dict.fromkeys(map(text_of, answer.unique_identifier))
+        found = dict.fromkeys(map(_text, answer.unique_identifier))
         known = 0
         while known < len(found) <= LOCATED and not _all_named(answer, len(found)) and self._line.version >= V1_3:
             known = len(found)
@@ -378,9 +325,9 @@ class Session:
                 if fault.fault in {Fault.UNREACHABLE, Fault.UNANSWERED}:
                     raise
                 break
-            found |= dict.fromkeys(map(text_of, answer.unique_identifier))
+            found |= dict.fromkeys(map(_text, answer.unique_identifier))
         unlimited = size is None and answer.located_items is None
-        return texts_of(found), unlimited or not found or _all_named(answer, len(found))
+        return _texts(found), unlimited or not found or _all_named(answer, len(found))
 
     async def _locate(
         self, attributes: Sequence[Attribute], size: int | None, offset: int | None
@@ -401,3 +348,43 @@ _BATCH_BREAKS: Final = frozenset({"connection_closed", "malformed_answer", "answ
 def _all_named(answer: LocateResponsePayload, count: int) -> bool:
     """Whether so many objects are all that there are. A server that does not say so is asked again."""
     return answer.located_items is not None and answer.located_items <= count
+
+
+def _text(identifier: object) -> str | None:
+    """A Unique Identifier; None for one of another type (KMIP 2.x), which we never ask for."""
+    return identifier if isinstance(identifier, str) else None
+
+
+def _texts(identifiers: Iterable[str | None]) -> list[str]:
+    texts = [identifier for identifier in identifiers if identifier is not None]
+    if not all(identifier is not None for identifier in identifiers):
+        raise unusable("identifier")
+    return texts
+
+
+def _material(answer: GetResponsePayload) -> bytes:
+    material = material_of(answer.managed_object)
+    if material is None:
+        raise unusable("material")
+    return material
+
+
+def _outcome(answer: GetResponsePayload | OperationFailed) -> bytes | KeyServerFault:
+    if isinstance(answer, OperationFailed):
+        return fault_of(answer)
+    try:
+        return _material(answer)
+    except KeyServerFault as fault:
+        return fault
+
+
+def _joined(parts: Sequence[bytes | KeyServerFault]) -> Secret | KeyServerFault:
+    failed = next((part for part in parts if isinstance(part, KeyServerFault)), None)
+    return failed or Secret(b"".join(cast("Sequence[bytes]", parts)))
+
+
+def _refused_as_a_whole(answers: Sequence[GetResponsePayload | OperationFailed | None]) -> bool:
+    """Whether all failed alike, for a reason that is not the objects'."""
+    failures = [answer for answer in answers if isinstance(answer, OperationFailed)]
+    alike = len({(failure.status, failure.reason) for failure in failures}) == 1
+    return len(failures) == len(answers) and alike and fault_of(failures[0]).fault not in _OF_AN_OBJECT

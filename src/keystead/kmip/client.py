@@ -190,7 +190,7 @@ class Client:
         timeout: float | None = None,
     ) -> RegisterResponsePayload:
         """Bring an object to the server."""
-        request = self.registration(managed_object, attributes, object_type=object_type)
+        request = self._registration(managed_object, attributes, object_type)
         return await self._call(request, RegisterResponsePayload, timeout)
 
     async def register_and_get(
@@ -202,7 +202,7 @@ class Client:
         timeout: float | None = None,
     ) -> tuple[RegisterResponsePayload | OperationFailed | None, GetResponsePayload | OperationFailed | None]:
         """Bring an object to the server and read it back in one message; what :meth:`batch` returns."""
-        request = self.registration(managed_object, attributes, object_type=object_type)
+        request = self._registration(managed_object, attributes, object_type)
         registered, got = await self.batch([request, GetRequestPayload()], timeout=timeout)
         return (
             cast("RegisterResponsePayload | OperationFailed | None", registered),
@@ -294,13 +294,6 @@ class Client:
 
     # --- several at once ---
 
-    def registration(
-        self, managed_object: ManagedObject, attributes: Iterable[Attribute] = (), *, object_type: ObjectType
-    ) -> RegisterRequestPayload:
-        """Return what :meth:`register` sends: a payload for :meth:`batch`."""
-        own = self._object_attributes(attributes)
-        return RegisterRequestPayload(object_type, managed_object=managed_object, **own)
-
     async def batch(
         self,
         payloads: Sequence[Structure],
@@ -337,6 +330,12 @@ class Client:
     def _object_attributes(self, attributes: Iterable[Attribute]) -> dict[str, Any]:
         own = self._attributes(attributes)
         return {"template_attribute": TemplateAttribute(**own)} if self.version < V2_0 else own
+
+    def _registration(
+        self, managed_object: ManagedObject, attributes: Iterable[Attribute], object_type: ObjectType
+    ) -> RegisterRequestPayload:
+        own = self._object_attributes(attributes)
+        return RegisterRequestPayload(object_type, managed_object=managed_object, **own)
 
     def _header(self, version: Version, count: int, on_error: int | None) -> RequestHeader:
         key = version, count, on_error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -243,14 +244,11 @@ class Copying:
         return copy is not None and copy.presence is Presence.PRESENT
 
     def _steps(self, target: Target) -> Iterator[_Step]:
-        """What is left to be done with a copy, side by side. Only Secret Data can hold a descriptor."""
-        activates = target.profile.activates
-        describes = self.writing.descriptor is not None and target.profile.form is KeyForm.SECRET_DATA
-        if activates and describes and target.profile.batches:
-            yield self._activate_and_describe
-        else:
-            yield from [self._activate] * activates
-            yield from [self._describe] * describes
+        """What is left to be done with a copy. Only Secret Data can hold a descriptor."""
+        if target.profile.activates:
+            yield self._activate
+        if self.writing.descriptor is not None and target.profile.form is KeyForm.SECRET_DATA:
+            yield partial(self._describe, Secret(self.writing.descriptor))
 
     async def _finish(self, target: Target, reach: Reach, step: _Step) -> None:
         """Take one step, on a connection of its own; what fails is left to the keeper."""
@@ -265,26 +263,11 @@ class Copying:
             await session.activate(id_)
         self._note(reach, object_state=_ACTIVE)
 
-    async def _describe(self, session: ObjectSession, reach: Reach) -> None:
+    async def _describe(self, descriptor: Secret, session: ObjectSession, reach: Reach) -> None:
         """Write the descriptor beside a copy."""
-        (id_,) = await session.register(*self._descriptor(), KeyForm.SECRET_DATA, application_information=None)
+        name = str(names.object_name(self.writing.attempt, names.ObjectKind.DESCRIPTOR))
+        (id_,) = await session.register(name, descriptor, KeyForm.SECRET_DATA, application_information=None)
         self._note(reach, descriptor=id_)
-
-    async def _activate_and_describe(self, session: ObjectSession, reach: Reach) -> None:
-        ids = self._copies[reach.key_server, reach.host].unique_identifiers
-        fault, described = await session.activate_and_register(ids, *self._descriptor())
-        if fault is None:
-            self._note(reach, object_state=_ACTIVE)
-        if isinstance(described, str):
-            self._note(reach, descriptor=described)
-        for failed in (fault, described):
-            if isinstance(failed, KeyServerFault):
-                raise failed
-
-    def _descriptor(self) -> tuple[str, Secret]:
-        """Its name on a server, and what it says."""
-        name = names.object_name(self.writing.attempt, names.ObjectKind.DESCRIPTOR)
-        return str(name), Secret(self.writing.descriptor or b"")
 
     def _note(self, reach: Reach, **values: object) -> None:
         place = reach.key_server, reach.host

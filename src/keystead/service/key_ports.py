@@ -372,15 +372,6 @@ class ObjectSession(Protocol):
         """
         ...
 
-    async def activate_and_register(
-        self, unique_identifiers: Sequence[str], name: str, material: Secret
-    ) -> tuple[KeyServerFault | None, str | KeyServerFault]:
-        """Activate objects and bring another, Secret Data, to the server in one message, where it takes batches.
-
-        Returned is why not all of them are Active, and the new one's identifier or why there is none.
-        """
-        ...
-
     async def get(self, unique_identifiers: Sequence[str]) -> Secret:
         """Return the material of a key, the halves of a pair joined."""
         ...
