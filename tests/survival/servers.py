@@ -19,6 +19,7 @@ from keystead.kmip.profiles import PLAIN
 from keystead.kmip.responder import Responder
 from keystead.kmip.testing import KeyServer as KmipServer
 from keystead.kmip.testing import close, delay, reset, silence, truncate
+from tests.peers.processes import kept_port
 
 if TYPE_CHECKING:
     import ssl
@@ -116,7 +117,8 @@ class Scripted(Place):
 
     def __init__(self, context: ssl.SSLContext, responder: Watched, *, secondary: bool = False) -> None:
         super().__init__()
-        self.server = KmipServer(context, responder)
+        self._holder = kept_port()
+        self.server = KmipServer(context, responder, port=self._holder.getsockname()[1])
         self.secondaries = (SECONDARY,) if secondary else ()
         self._context = context
         self._up: list[KmipServer] = []
@@ -138,6 +140,11 @@ class Scripted(Place):
         for member in self._up[:members]:
             await member.__aexit__(None, None, None)
         del self._up[:members]
+
+    async def close(self) -> None:
+        """Stop for good: the port is anybody's."""
+        await self.stop()
+        self._holder.close()
 
     async def _heal(self) -> None:
         await self.start()

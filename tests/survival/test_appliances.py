@@ -130,7 +130,7 @@ async def live(home: Home, pki: Pki, tmp_path: Path, kind: str) -> None:
         context = server_context(pki.server, client_ca=pki.client_ca)
         places = [Scripted(context, responder(kind, system.witness)) for _ in range(4)]
         for place in places:
-            stack.push_async_callback(place.stop)
+            stack.push_async_callback(place.close)
             await place.start()
         await system.begin(places[:3])
         life = Life(system, places)

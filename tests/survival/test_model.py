@@ -99,7 +99,7 @@ class KeyManagerMachine(RuleBasedStateMachine):
         finally:
             await self.system.close()
             for place in self.places:
-                await place.stop()
+                await place.close()
 
     # --- what callers do ---
 

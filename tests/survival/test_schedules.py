@@ -49,7 +49,7 @@ async def scripted(system: System, pki: Pki, *, replicated: bool, secondaries: i
             store = shared if replicated and number in {0, 1} else None
             secondary = number >= SERVERS - secondaries
             place = Scripted(context, Watched(system.witness, store=store), secondary=secondary)
-            stack.push_async_callback(place.stop)
+            stack.push_async_callback(place.close)
             await place.start()
             made.append(place)
         if replicated:

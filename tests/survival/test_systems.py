@@ -41,7 +41,7 @@ async def system(home: Home, pki: Pki, tmp_path: Path) -> AsyncIterator[System]:
         context = server_context(pki.server, client_ca=pki.client_ca)
         places = [Scripted(context, Watched(made.witness)) for _ in range(4)]
         for place in places:
-            stack.push_async_callback(place.stop)
+            stack.push_async_callback(place.close)
             await place.start()
         await made.begin(places)
         yield made
