@@ -57,7 +57,7 @@ def begin(
 
 def announce(tx: Transaction, attempt: Attempt, copy: Copy) -> bool:
     """Store the row of one more copy if the attempt is still pending; whether it is. Done twice, it is done once."""
-    tx.key(attempt.key, lock=True)
+    tx.lock_key(attempt.key)
     now = next((found for found in tx.attempts([attempt.key]) if found.number == attempt.number), None)
     if now is None or now.state is not AttemptState.PENDING:
         return False
@@ -99,5 +99,5 @@ def end(tx: Transaction, attempt: Attempt, copies: Sequence[Copy], *, committed:
 
 def note_states(tx: Transaction, key: Key, copies: Sequence[Copy]) -> None:
     """Store that copies were activated and described, as far as they are still what they were."""
-    tx.key(key.uuid, lock=True)
+    tx.lock_key(key.uuid)
     tx.put_copies(with_state(tx.copies([key.uuid]), copies), new=False)

@@ -326,7 +326,7 @@ def _places(tx: Transaction, key: Key) -> KeyPlaces:
 
 def _change_presence(tx: Transaction, copy: Copy) -> bool:
     """Make a copy ``different``, unless something else is known of it by now; whether that changed anything."""
-    tx.key(copy.key, lock=True)
+    tx.lock_key(copy.key)
     place = copy.attempt, copy.key_server, copy.host, copy.unique_identifiers
     for now in tx.copies([copy.key]):
         if (now.attempt, now.key_server, now.host, now.unique_identifiers) == place:

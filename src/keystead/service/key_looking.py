@@ -242,7 +242,7 @@ def put_changes(tx: Transaction, changes: Sequence[Change]) -> list[Change]:
     """Store copies that are in the database still as they were; return what was stored. Locks the keys."""
     uuids = sorted({before.key for before, _ in changes})
     for uuid in uuids:
-        tx.key(uuid, lock=True)
+        tx.lock_key(uuid)
     now = set(tx.copies(uuids))
     stored = [(before, after) for before, after in changes if before in now and before != after]
     tx.put_copies([after for _, after in stored], new=False)

@@ -44,6 +44,10 @@ class KeyRows(Protocol):
     """The catalogue: keys, their attempts, copies and receipts. Key material is never among them."""
 
     def key(self, uuid: str, *, lock: bool = False) -> Key | None: ...
+    def lock_key(self, uuid: str) -> None:
+        """Let nobody else lock it until the transaction's end; without reading it."""
+        ...
+
     def key_by_id(
         self, key_manager: str, key_id: str, *, within: str | None = None, lock: bool = False
     ) -> Key | None: ...

@@ -211,6 +211,9 @@ class KeyRows(Statements):
             self.lock(_LOCK_KEY, uuid)
         return self.value_of(KEY, _KEY, {"u": uuid})
 
+    def lock_key(self, uuid: str) -> None:
+        self.lock(_LOCK_KEY, uuid)
+
     def key_by_id(self, key_manager: str, key_id: str, *, within: str | None = None, lock: bool = False) -> Key | None:
         bound = {"k": key_manager, "i": key_id, "w": within}
         found = self.value_of(KEY, _KEY_BY_ID, bound)
