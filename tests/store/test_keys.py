@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,25 @@ async def test_a_key_comes_back_as_it_was(filled: SqlStore, stored: Key) -> None
         lambda tx: (tx.key(stored.uuid, lock=True), tx.key_by_id("km-1", stored.key_id, lock=True))
     )
     assert locked == (stored, stored)
+
+
+async def test_a_locked_key_is_changed_by_one_after_the_other(filled: SqlStore) -> None:
+    """What one reads after the lock, nobody else changes before its end."""
+    await filled.write(lambda tx: tx.add_key(key()))
+
+    def count(tx: Transaction) -> None:
+        tx.lock_key("key-1")
+        now = tx.key("key-1")
+        assert now is not None
+        time.sleep(0.002)
+        assert tx.change_key(replace(now, version=now.version + 1), now.state)
+
+    before = await filled.read(lambda tx: tx.key("key-1"))
+    await asyncio.gather(*[filled.write(count) for _ in range(20)])
+    after = await filled.read(lambda tx: tx.key("key-1"))
+    assert before is not None
+    assert after == replace(before, version=before.version + 20)
+    await filled.write(lambda tx: tx.lock_key("absent"))
 
 
 async def test_what_is_not_there_is_none(filled: SqlStore) -> None:
