@@ -175,16 +175,16 @@ class Jobs:
         """Wait for the work and store how it ended; never raises."""
         await asyncio.wait([working])
         outcome = _outcome(job, working)
+        if outcome.error is not None:  # recorded first: who sees that the job has failed finds the record
+            outcome.error.svm = outcome.error.svm or job.svm
+            await self._audit.refuse(call, outcome.error)
+            outcome.error.recorded = True
         done = jobs.ended(job, outcome, self._clock.now())
         try:
             await self._store.write(lambda tx: tx.update_job(done))
         except StoreError as failure:
             why = str(failure)
             log.error("the end of a job is not stored", job=job.uuid, why=why)  # noqa: TRY400 - the text says it
-        if outcome.error is not None:
-            outcome.error.svm = outcome.error.svm or job.svm
-            await self._audit.refuse(call, outcome.error)
-            outcome.error.recorded = True
         return Ran(done, outcome.error)
 
 
