@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -16,7 +19,7 @@ from sqlalchemy import make_url
 from keystead.app.incarnation import WITNESS_FILE, DataDirectory
 from keystead.core import errors, events
 from keystead.core.errors import OntapError
-from keystead.core.keys.incarnations import Storage
+from keystead.core.keys.incarnations import Storage, Witness
 from keystead.core.model import ONTAP_LEVEL, Event, Node, Role, Svm
 from keystead.sealing import Keyring, read_root_key
 from keystead.service import incarnations
@@ -249,6 +252,20 @@ async def test_a_damaged_witness_stops_the_start(home_settings: Settings) -> Non
     with pytest.raises(StoreError, match=WITNESS_FILE):
         await begun(home_settings)
     witness.unlink()
-    witness.with_name(f".{WITNESS_FILE}.new").mkdir()
+    witness.with_name(f".{WITNESS_FILE}.{os.getpid()}").mkdir()
     with pytest.raises(StoreError, match=WITNESS_FILE):
         await begun(home_settings)
+
+
+def remember(data: Path) -> None:
+    """Replace the witness again and again."""
+    for epoch in range(200):
+        DataDirectory(data, None)._write(Witness(epoch, ("an incarnation",)))  # type: ignore[arg-type]
+
+
+async def test_two_processes_remember(tmp_path: Path) -> None:
+    """Neither fails, and what is there at the end is whole."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        list(pool.map(remember, [tmp_path, tmp_path]))
+    assert await DataDirectory(tmp_path, None).read() == Witness(199, ("an incarnation",))  # type: ignore[arg-type]
+    assert os.listdir(tmp_path) == [WITNESS_FILE]  # noqa: PTH208 - an async test

@@ -57,7 +57,7 @@ class DataDirectory:
 
     def _write(self, witness: Witness) -> None:
         content = {"epoch": witness.epoch, "seen": witness.seen}
-        temporary = self._file.with_name(f".{self._file.name}.new")
+        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")  # another process may write as well
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(content, file)
             file.flush()
