@@ -32,7 +32,7 @@ class DataDirectory:
 
     async def storage(self) -> Storage:
         """Where the database stands."""
-        return Storage(*await asyncio.to_thread(place_of, self._store.database))
+        return Storage(*await self._store.examine(place_of))
 
     async def read(self) -> Witness:
         """What was remembered last; nothing before the first time."""

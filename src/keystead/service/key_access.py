@@ -25,13 +25,19 @@ def require_manager_of_keys(tx: Transaction, call: Call, uuid: str, *, lock: boo
     An account of an SVM without a key manager of its own works with its keys in the cluster's, which it does not see
     otherwise: whose a key is must be checked beside this.
     """
-    sees_all = call.scope is None
-    found = tx.key_manager(uuid, lock=lock and sees_all)  # nobody locks what he may not see
-    if found is not None and call.scope is not None and not call.sees(found.svm):
-        serves = serving_key_manager(tx, call.scope)
-        found = found if serves is not None and serves.uuid == uuid else None
-    if found is not None and lock and not sees_all:
+    if call.scope is None:
+        found = tx.key_manager(uuid, lock=lock)
+    elif (found := _manager_for_svm(tx, call.scope, uuid)) is not None and lock:  # nobody locks what he may not see
         found = tx.key_manager(uuid, lock=True)
     if found is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return found
+
+
+def _manager_for_svm(tx: Transaction, svm: Svm, uuid: str) -> KeyManager | None:
+    """The key manager if it is the SVM's own, enabled or not, or the one that keeps its keys."""
+    found = tx.key_manager(uuid)
+    if found is None or (found.svm is not None and found.svm.uuid == svm.uuid):
+        return found
+    serves = serving_key_manager(tx, svm)
+    return found if serves is not None and serves.uuid == uuid else None

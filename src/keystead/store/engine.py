@@ -152,8 +152,12 @@ class SqlStore:
 
     async def check(self) -> None:
         """Raise SchemaError unless the schema is this release's, StoreError when the database does not answer."""
+        await self.examine(check_schema)
+
+    async def examine(self, look: Callable[[Database], T]) -> T:
+        """Run a function that asks the database about itself, on connections of its own; it raises what it raises."""
         self._check_open()
-        await asyncio.wrap_future(self._readers.submit(lambda: check_schema(self.database)))
+        return await asyncio.wrap_future(self._readers.submit(lambda: look(self.database)))
 
     async def close(self) -> None:
         """Let what is under way end (within seconds), then close all connections. May be called twice."""
