@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 
     from tests.peers.keystead import Service
 
-PLAY = Path(__file__).parent / "ansible_plays" / "play.yml"
+PLAYS = Path(__file__).parent / "ansible_plays"
 SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of a playbook came to: how many tasks changed something, and each task's result in order."""
+    """What a play came to: each task's result in order."""
 
-    changed: int
     results: list[dict[str, Any]]
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something."""
+        return sum(result["changed"] for result in self.results)
 
     @property
     def failures(self) -> list[str]:
@@ -44,27 +48,34 @@ class Playbooks:
     service: Service
     folder: Path
 
-    def run(self, steps: str, *, check: bool = False, **variables: Any) -> Outcome:
-        """Run a file of ``ansible_plays/`` with these variables; ``check`` asks only what would change."""
-        ca = str(self.service.installation.data / "tls.crt")
-        login = {"ca": ca, "port": self.service.port, "username": "admin", "password": PASSWORD}
-        file = self.folder / "variables.json"
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(login | {"steps": steps} | variables))
-        return self.playbook(PLAY, "--extra-vars", f"@{file}", *(["--check"] if check else []))
+    def run(self, steps: str, **variables: Any) -> Outcome:
+        """Run steps of ``ansible_plays/`` with these variables."""
+        (outcome,) = self._run("play", steps, variables)
+        return outcome
 
-    def changes(self, steps: str, *, check: bool = False, **variables: Any) -> int:
+    def changes(self, steps: str, **variables: Any) -> int:
         """Run and return how many tasks changed something; none may fail."""
-        outcome = self.run(steps, check=check, **variables)
+        outcome = self.run(steps, **variables)
         assert not outcome.failures, outcome.failures
         return outcome.changed
 
     def converge(self, steps: str, **variables: Any) -> None:
         """Check mode announces the changes and makes none, a run makes them all, the next has none to make."""
-        announced = self.changes(steps, check=True, **variables)
+        outcomes = self._run("converge", steps, variables)
+        assert not any(outcome.failures for outcome in outcomes), outcomes
+        announced, made, again = (outcome.changed for outcome in outcomes)
         assert announced > 0
-        assert self.changes(steps, **variables) == announced
-        assert self.changes(steps, **variables) == 0
+        assert made == announced
+        assert again == 0
+
+    def _run(self, book: str, steps: str, variables: dict[str, Any]) -> list[Outcome]:
+        """Run a playbook of ``ansible_plays/`` with these steps and variables."""
+        ca = str(self.service.installation.data / "tls.crt")
+        login = {"ca": ca, "port": self.service.port, "username": "admin", "password": PASSWORD}
+        file = self.folder / "variables.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(login | {"steps": steps} | variables))
+        return self.playbook(PLAYS / f"{book}.yml", "--extra-vars", f"@{file}")
 
     def info(self, subsets: Sequence[str], **variables: Any) -> dict[str, Any]:
         """Gather subsets; what came, by subset."""
@@ -75,8 +86,8 @@ class Playbooks:
         gathered: dict[str, Any] = result["ontap_info"]
         return gathered
 
-    def playbook(self, file: Path, *options: str) -> Outcome:
-        """Run a playbook as it is."""
+    def playbook(self, file: Path, *options: str) -> list[Outcome]:
+        """Run a playbook as it is; what each of its plays came to."""
         done = subprocess.run(
             [str(_home() / "bin" / "ansible-playbook"), str(file), *options],
             env=self._environment(),
@@ -88,8 +99,7 @@ class Playbooks:
         )
         assert done.returncode in {0, 2}, done.stdout + done.stderr  # 2: a task failed
         report = json.loads(done.stdout)
-        tasks = [task["hosts"]["localhost"] for play in report["plays"] for task in play["tasks"]]
-        return Outcome(report["stats"]["localhost"]["changed"], tasks)
+        return [Outcome([task["hosts"]["localhost"] for task in play["tasks"]]) for play in report["plays"]]
 
     def _environment(self) -> dict[str, str]:
         """Nothing of this process's environment: a user's Ansible settings stay out."""

@@ -252,6 +252,7 @@ def _run(home: Home, pki: Pki, examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.sweep
 @on_sqlite
 def test_the_model(home: Home, pki: Pki) -> None:
     """A few sequences."""
