@@ -20,7 +20,7 @@ from tests.service.learning import on_sqlite
 from tests.service.test_key_destroying import detach
 
 if TYPE_CHECKING:
-    from keystead.core.keys.guarding import At, Removal
+    from keystead.core.keys.guarding import Findings, Removal
     from keystead.core.keys.model import Key
     from keystead.kmip.testing import KeyServer as KmipServer
     from keystead.service.context import Call
@@ -125,10 +125,10 @@ async def test_proofs_that_are_too_old_are_made_again(key_world: KeyWorld, monke
     class HeldUp(RemovalGuard):
         """Its process is held up after the first proof."""
 
-        async def prove(self, call: Call, removal: Removal) -> frozenset[At]:
-            answering = await super().prove(call, removal)
+        async def prove(self, call: Call, removal: Removal) -> Findings:
+            found = await super().prove(call, removal)
             key_world.clock.advance(delays.pop())
-            return answering
+            return found
 
     delays = [60.0]
     monkeypatch.setattr(giving_up, "GIVE_UP_S", -1.0)

@@ -11,7 +11,7 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.guarding import Removal
+from keystead.core.keys.guarding import Findings, Removal
 from keystead.core.keys.model import Presence
 from keystead.core.model import Role
 from keystead.core.server_address import ServerAddress
@@ -285,13 +285,13 @@ async def test_what_changes_while_it_is_proved_is_proved_again(key_world: KeyWor
     key_world.clock.advance(LONG_AGO_S)
     state = await removing.servers.state(CALL, manager)
     removal = Removal(state.key_manager, state.servers[0])
-    answering = await removing.guard.prove(CALL, removal)
+    found = await removing.guard.prove(CALL, removal)
 
     async def check() -> bool:
-        return await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, answering))
+        return await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, found))
 
     assert await check()
-    assert not await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, ()))
+    assert not await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, Findings()))
     copies = await key_world.copies(key.uuid)
     elsewhere = next(copy for copy in copies if copy.key_server == state.servers[1].uuid)
     lost = replace(elsewhere, presence=Presence.UNKNOWN)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.core.keys.guarding import fresh
+from keystead.core.keys.guarding import EVER, fresh
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from tests.store import samples
 from tests.store.keys import attempt, copy, key
@@ -55,10 +55,9 @@ async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", 
         ([present("a")], True),
         ([copy(server="a", presence=Presence.UNKNOWN)], True),
         ([copy(server="a", presence=Presence.SENT)], True),
-        *(
-            ([copy(server="a", presence=each)], False)
-            for each in (Presence.MISSING, Presence.DIFFERENT, Presence.DESTROYED)
-        ),
+        ([copy(server="a", presence=Presence.MISSING)], True),
+        ([copy(server="a", presence=Presence.DIFFERENT)], True),
+        ([copy(server="a", presence=Presence.DESTROYED)], False),
         ([present("b")], False),
         ([present("a"), present("b", 30)], False),
         ([present("a"), present("b", 31)], True),
@@ -112,6 +111,22 @@ async def test_a_proof_is_noted_if_the_copy_is_as_it_was(filled: SqlStore) -> No
     await filled.write(note)
     after = (replace(stored[0], proven=NOON), *stored[1:])
     assert await filled.read(lambda tx: tx.copies(["key-1"])) == after
+
+
+async def test_proofs_of_another_place(filled: SqlStore) -> None:
+    """What was present on a server is unknown; when it was proven, and all else, stays."""
+    stored = [present("a", 60), copy(server="a", attempt=2, presence=Presence.MISSING), present("b", 60)]
+    await store_key(filled, *stored)
+    await filled.write(lambda tx: tx.doubt_copies("a"))
+    doubted = (replace(stored[0], presence=Presence.UNKNOWN), stored[2], stored[1])
+    assert await filled.read(lambda tx: tx.copies(["key-1"])) == doubted
+
+
+async def test_what_was_ever_proven_elsewhere(filled: SqlStore) -> None:
+    """Whenever that was."""
+    await store_key(filled, present("a"), present("b", 10**8))
+    for stay, found in (("b", ()), ("c", ("key-1",))):
+        assert await filled.read(lambda tx: tx.keys_at_stake("km-1", ["a"], [stay], EVER, "", 9)) == found  # noqa: B023
 
 
 async def test_copies_that_are_proven(filled: SqlStore) -> None:

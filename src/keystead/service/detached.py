@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import ABANDONED
-from keystead.core.keys.guarding import Removal, sole_copy
+from keystead.core.keys.guarding import Findings, Removal, sole_copy
 from keystead.core.keys.model import Receipt
 from keystead.service.key_places import incarnation_of
 from keystead.service.key_servers import require_key_manager
@@ -21,9 +21,8 @@ from keystead.service.probe_queue import check_left
 from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
-    from keystead.core.keys.guarding import At
     from keystead.core.model import KeyManager, KeyServer
     from keystead.core.server_address import ServerAddress
     from keystead.service.audit import AuditLog
@@ -54,21 +53,19 @@ class DetachedKeyServers:
         while True:
             manager, servers = await self._tools.store.read(lambda tx: _detached(tx, call, key_manager, address))
             with concerning(manager.svm):
-                answering: set[At] = set()
-                for server in servers:
-                    answering |= await self._guard.prove(call, Removal(manager, server))
-                work = partial(self._give_up, call=call, key_manager=key_manager, address=address, answering=answering)
+                found = {each.uuid: await self._guard.prove(call, Removal(manager, each)) for each in servers}
+                work = partial(self._give_up, call=call, key_manager=key_manager, address=address, found=found)
                 if await self._tools.store.write(work):
                     return
                 check_left(ends)
 
     def _give_up(
-        self, tx: Transaction, call: Call, key_manager: str, address: ServerAddress, answering: Collection[At]
+        self, tx: Transaction, call: Call, key_manager: str, address: ServerAddress, found: Mapping[str, Findings]
     ) -> bool:
         """Give up what is stored under an address; False when proofs do not hold any more."""
         manager, servers = _detached(tx, call, key_manager, address, lock=True)
         for server in servers:
-            if not self._guard.check(tx, Removal(manager, server), answering):
+            if not self._guard.check(tx, Removal(manager, server), found.get(server.uuid, Findings())):
                 return False
             if written := tx.keys_written_to(server.uuid):
                 raise sole_copy(written)

@@ -2,15 +2,16 @@
 
 Key servers bind what they keep to the client certificate: a new one must read the canary and every copy before it takes
 the old one's place. A server that is said to be elsewhere must show the canary there, and the copies that no other
-domain has. Nothing is stored here: proofs count for their call, and what is stored is checked against them under the
-key manager's lock.
+domain has; what it has not shown there is unknown from then on, until it is settled. What was not there, or differed,
+at the last look is read as well where a key has nothing better: it may pass only if it cannot be read as before either.
+Proofs count for their call, and what is stored is checked against them under the key manager's lock.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -18,17 +19,19 @@ from typing import TYPE_CHECKING, Final
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_managers import CLIENT_CERTIFICATE
-from keystead.core.keys.guarding import may_be_there, only_there, place, to_be_read
+from keystead.core.keys.guarding import EVER, Shown, may_be_there, only_there, place, present_on, to_be_read
+from keystead.core.keys.model import Presence
 from keystead.service import canaries
 from keystead.service.canaries import Sight
 from keystead.service.copy_proving import NOT_IN_TIME, CopyProver, Outcome, Proving
-from keystead.service.key_guard import copies_on, kept
+from keystead.service.key_guard import PAGE, copies_on, kept, with_copies
+from keystead.service.key_looking import UNUSABLE
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.probe_queue import RETRY_AFTER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from keystead.core.keys.guarding import Place
@@ -54,10 +57,19 @@ SERVER: Final = "server"
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """The copies that were read with another certificate, since ``began``."""
+    """What was shown with another certificate, since ``began``."""
 
     began: datetime
-    proven: set[Place] = field(default_factory=set)
+    shown: Shown = field(default_factory=Shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How servers are going to be reached, and how they are reached now."""
+
+    places: KeyPlaces
+    reaches: Sequence[Reach]
+    before: Callable[[], Sequence[Reach]]
 
 
 class IdentityGuard:
@@ -83,7 +95,7 @@ class IdentityGuard:
         time is over (loop time): with ``validate_certificates`` there is more of it. ``readings`` has what was proven,
         then too.
         """
-        places = await self._store.read(lambda tx: load_places(tx, after))
+        places, now = await self._store.read(lambda tx: (load_places(tx, after), _as_they_are(tx, after)))
         if places.sealed_digest_key is None:
             return
         await self._prove_canaries(call, places, until)
@@ -91,11 +103,9 @@ class IdentityGuard:
         while page is not None:
             work = partial(_copies, key_manager=after, after=page)
             places, copies, page = await self._store.read(work)
-            fresh = [(key, copy) for key, copy in copies if place(copy) not in readings.proven]
-            reaches = [reach for server in places.servers for reach in self._reaches(places, server)]
-            found = await self._read(places, reaches, fresh, until)
-            readings.proven.update(place(copy) for _, copy, outcome in found if outcome.proven)
-            _raise(call, [(reach, outcome) for reach, _, outcome in found], CLIENT_CERTIFICATE)
+            fresh = [(key, copy) for key, copy in copies if not readings.shown.covers(copy)]
+            ways = Ways(places, self._reaches(places, places.servers), partial(self._reaches, now, now.servers))
+            await self._show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
 
     def check(self, tx: Transaction, after: KeyManager, readings: Readings) -> bool:
         """Whether all copies that are known now were read, in the transaction that holds the key manager.
@@ -103,8 +113,8 @@ class IdentityGuard:
         What has come since the reading began has a newer proof than that.
         """
         servers = {server.uuid: server for server in tx.key_servers(after.uuid)}
-        come = to_be_read(tx.copies_proven(after.uuid, readings.began), servers)
-        return all(place(copy) in readings.proven for copy in come)
+        come = present_on(tx.copies_proven(after.uuid, readings.began), servers)
+        return all(map(readings.shown.covers, come))
 
     async def _prove_canaries(self, call: Call, places: KeyPlaces, until: float) -> None:
         identity = self._reacher.identity(places)
@@ -115,26 +125,46 @@ class IdentityGuard:
     # --- a server that is somewhere else, or somebody else there ---
 
     async def prove_moved(
-        self, call: Call, key_manager: KeyManager, server: KeyServer, until: float, *, moved: bool = True
-    ) -> bool:
-        """See the canary of a server that has anything of ours at all the addresses that it will have; whether it has.
+        self, call: Call, key_manager: KeyManager, before: KeyServer, server: KeyServer, until: float
+    ) -> Shown | None:
+        """See the canary of a server that has anything of ours at all the addresses that it will have; None if it has
+        nothing.
 
-        With ``moved``, of keys that no other domain has the copies are read there, too. Raises 66060341 where one is
-        not: another server is there, or the same one for another user; or nothing is known that it could be told by.
+        Where its address is another one, of keys that no other domain has the copies are read there, too. Raises
+        66060341 where one is not: another server is there, or the same one for another user; or nothing is known that
+        it could be told by.
         """
         places, keeps = await self._store.read(lambda tx: (load_places(tx, key_manager), self.keeps(tx, server)))
         if not keeps:
-            return False
-        reaches = list(self._reaches(places, server))
+            return None
+        ways = Ways(places, self._reaches(places, [server]), partial(self._reaches, places, [before]))
         if not _has_canary(places, server):
-            _raise(call, [(reaches[0], CANARY)], SERVER)
-        await self._see_canaries(call, places, [server] * len(reaches), reaches, until, SERVER)
-        page: str | None = "" if moved else None
+            _raise(call, [(ways.reaches[0], CANARY)], SERVER)
+        await self._see_canaries(call, places, [server] * len(ways.reaches), ways.reaches, until, SERVER)
+        shown = Shown()
+        page: str | None = "" if before.address != server.address else None
         while page is not None:
             copies, page = await self._store.read(partial(_only_there, places=places, server=server, after=page))
-            found = await self._read(places, reaches, copies, until)
-            _raise(call, [(reach, outcome) for reach, _, outcome in found], SERVER)
+            await self._show(call, ways, copies, shown, until, SERVER)
+        return shown
+
+    def check_moved(self, tx: Transaction, key_manager: KeyManager, server: KeyServer, shown: Shown) -> bool:
+        """Whether all that must be there now was shown, in the transaction that holds the key manager and moves."""
+        places = load_places(tx, key_manager)
+        page: str | None = ""
+        while page is not None:
+            copies, page = _only_there(tx, places, server, page)
+            if not all(shown.covers(copy) for _, copy in copies):
+                return False
         return True
+
+    def note_moved(self, tx: Transaction, server: KeyServer, shown: Shown) -> None:
+        """From now on nobody relies on what was proven at another address: what was read here is present, no more."""
+        tx.doubt_copies(server.uuid)
+        now, keys = self._clock.now(), sorted({key for key, *_ in shown.read})
+        for first in range(0, len(keys), PAGE):
+            read = [copy for copy in tx.copies(keys[first : first + PAGE]) if place(copy) in shown.read]
+            tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=now) for copy in read], new=False)
 
     def keeps(self, tx: Transaction, server: KeyServer) -> bool:
         """Whether a server has, or may have, objects of ours, of keys in any state: what is to be destroyed, too."""
@@ -142,8 +172,36 @@ class IdentityGuard:
 
     # --- both ---
 
-    def _reaches(self, places: KeyPlaces, server: KeyServer) -> Iterable[Reach]:
-        return self._reacher.each(server, self._reacher.identity(places))
+    def _reaches(self, places: KeyPlaces, servers: Iterable[KeyServer]) -> list[Reach]:
+        identity = self._reacher.identity(places)
+        return [reach for server in servers for reach in self._reacher.each(server, identity)]
+
+    async def _show(
+        self,
+        call: Call,
+        ways: Ways,
+        copies: Sequence[tuple[Key, Copy]],
+        shown: Shown,
+        until: float,
+        target: str,
+    ) -> None:
+        """Read copies as they are going to be reached; raise what the first says that was not shown."""
+        found = await self._read(ways.places, ways.reaches, copies, until)
+        shown.read.update(place(copy) for _, copy, outcome in found if outcome.proven)
+        hidden = [(key, copy) for key, copy in copies if not shown.covers(copy)]
+        doubted = [(key, copy) for key, copy in hidden if copy.presence is not Presence.PRESENT]
+        if doubted:
+            shown.gone.update(await self._lost_before(ways, doubted, until))
+        _raise(call, [(reach, outcome) for reach, copy, outcome in found if not shown.covers(copy)], target)
+
+    async def _lost_before(self, ways: Ways, copies: Sequence[tuple[Key, Copy]], until: float) -> list[Place]:
+        """Of copies that were in doubt, those of which the server says that it has them not, as it is reached now."""
+        try:
+            reaches = ways.before()
+        except UNUSABLE:
+            return []
+        found = await self._read(ways.places, reaches, copies, until)
+        return [place(copy) for _, copy, outcome in found if outcome.answered and not outcome.proven]
 
     async def _read(
         self, places: KeyPlaces, reaches: Iterable[Reach], copies: Iterable[tuple[Key, Copy]], until: float
@@ -219,14 +277,25 @@ def _copies(
     return places, [(key, copy) for key, copies in keys for copy in to_be_read(copies, servers)], rest
 
 
+def _as_they_are(tx: Transaction, key_manager: KeyManager) -> KeyPlaces:
+    """A key manager's places with the certificate that still counts."""
+    now = tx.key_manager(key_manager.uuid)
+    return load_places(tx, now or key_manager)
+
+
 def _only_there(
     tx: Transaction, places: KeyPlaces, server: KeyServer, after: str
 ) -> tuple[list[tuple[Key, Copy]], str | None]:
     """Some of the copies that a server that moves must have there; and where to go on."""
-    keys, rest = kept(tx, server.key_manager, after)
-    return [
-        (key, copy) for key, copies in keys for copy in only_there(copies, server, places.servers, places.domain_of)
-    ], rest
+    domain = places.domain_of.get(server.uuid)
+    others = [each.uuid for each in places.servers if places.domain_of.get(each.uuid) != domain]
+    uuids = tx.keys_at_stake(server.key_manager, [server.uuid], others, EVER, after, PAGE)
+    found = [
+        (key, copy)
+        for key, copies in with_copies(tx, tx.keys(uuids))
+        for copy in only_there(copies, server, places.servers, places.domain_of)
+    ]
+    return found, uuids[-1] if len(uuids) == PAGE else None
 
 
 def _raise(call: Call, outcomes: Iterable[tuple[Reach, Outcome]], target: str) -> None:

@@ -3,6 +3,7 @@
 Proofs are made outside of any transaction, noted with the copies, and counted again under the key manager's lock in the
 transaction that removes: two removals at once cannot rely on each other's server. One that was noted before counts only
 at an address that has shown, in this very call, that it still answers: its server's canary, or a copy that was read.
+That a copy was not there, or differed, when it was looked at last frees nothing: a server that goes is asked once more.
 """
 
 from __future__ import annotations
@@ -13,20 +14,32 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.guarding import Going, Period, Removal, Stake, fresh, lasting, sole_copy, stake
+from keystead.core.keys.guarding import (
+    Findings,
+    Going,
+    Period,
+    Removal,
+    Stake,
+    fresh,
+    is_in_doubt,
+    lasting,
+    place,
+    sole_copy,
+    stake,
+)
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
 from keystead.service import canaries
-from keystead.service.copy_proving import CopyProver, Proving
+from keystead.service.copy_proving import CopyProver, Outcome, Proving
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.key_servers import require_key_manager
 from keystead.service.ports import SealError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from keystead.core.keys.guarding import At
+    from keystead.core.keys.guarding import At, Place
     from keystead.core.keys.model import Copy, Key, ServerProfile
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
@@ -44,8 +57,8 @@ PROVING_S: Final = 25.0
 LOOKING_S: Final = 3.0
 """How long the canaries of all servers that stay may take: what is not seen by then does not answer."""
 
-NOT_READ: Final = "not_readable"
-"""The reason of a copy on a server that cannot be asked: a certificate or a password is missing."""
+UNREAD: Final = Outcome("not_readable", answered=False)
+"""What comes of a copy on a server that cannot be asked: a certificate or a password is missing."""
 
 
 class RemovalGuard:
@@ -58,33 +71,34 @@ class RemovalGuard:
         self._reacher = reacher
         self._clock = clock
 
-    async def prove(self, call: Call, removal: Removal) -> frozenset[At]:
-        """Prove elsewhere what is at stake; return the addresses that answered. Raises 65536700 for what cannot be
-        proven, with the reason for accounts of the cluster: those of an SVM choose the addresses.
+    async def prove(self, call: Call, removal: Removal) -> Findings:
+        """Prove elsewhere what is at stake, and return what was found out. Raises 65536700 for what cannot be proven,
+        with the reason for accounts of the cluster: those of an SVM choose the addresses.
         """
         until = asyncio.get_running_loop().time() + PROVING_S
-        answering: set[At] = set()
-        places, stakes, page = await self._stakes(removal, answering, "")
+        found = Findings()
+        places, stakes, page = await self._stakes(removal, found, "")
         if stakes:
-            answering = await self._answering(places, _going(places, removal))
+            found.answering.update(await self._answering(places, _going(places, removal, found)))
             page = ""
         while page is not None:
-            places, stakes, page = await self._stakes(removal, answering, page)
-            lost, reason = await self._prove(places, stakes, answering, until)
+            places, stakes, page = await self._stakes(removal, found, page)
+            open_, reason = await self._prove(places, stakes, found.answering, until)
+            lost = await self._still_there(places, open_, found.gone, until)
             if lost:
                 raise sole_copy(lost, reason if call.caller.svm is None else "")
-        return frozenset(answering)
+        return found
 
-    def check(self, tx: Transaction, removal: Removal, answering: Collection[At]) -> bool:
+    def check(self, tx: Transaction, removal: Removal, found: Findings) -> bool:
         """Whether nothing would be lost now, in the transaction that holds the key manager and removes.
 
-        ``answering`` are the addresses that answered this call. False when others have changed something since it was
-        proved, or proofs are too old by now: prove again.
+        ``found`` is what this call has found out. False when others have changed something since it was proved, or
+        proofs are too old by now: prove again.
         """
         now = fresh(self._clock.now())
         page: str | None = ""
         while page is not None:
-            _, stakes, page = _stakes(tx, removal, now, answering, page)
+            _, stakes, page = _stakes(tx, removal, now, found, page)
             if stakes:
                 return False
         return True
@@ -106,11 +120,9 @@ class RemovalGuard:
 
     # --- proving ---
 
-    async def _stakes(
-        self, removal: Removal, answering: Collection[At], after: str
-    ) -> tuple[KeyPlaces, list[Stake], str | None]:
+    async def _stakes(self, removal: Removal, found: Findings, after: str) -> tuple[KeyPlaces, list[Stake], str | None]:
         lasts = fresh(self._clock.now(), timedelta(seconds=PROVING_S))
-        return await self._store.read(partial(_stakes, removal=removal, period=lasts, answering=answering, after=after))
+        return await self._store.read(partial(_stakes, removal=removal, period=lasts, found=found, after=after))
 
     async def _answering(self, places: KeyPlaces, going: Going) -> set[At]:
         """The addresses that stay and show their server's canary now, on connections that are made now."""
@@ -136,7 +148,7 @@ class RemovalGuard:
 
     async def _prove(
         self, places: KeyPlaces, stakes: Sequence[Stake], answering: set[At], until: float
-    ) -> tuple[list[Key], str]:
+    ) -> tuple[list[Stake], str]:
         """Prove one copy of each key: the likeliest first, then the next. Return keys without one, and a reason.
 
         What is read answers: its address joins those that do.
@@ -160,20 +172,50 @@ class RemovalGuard:
                 for copy in proven:
                     del open_[copy.key]
                     answering.add((copy.key_server, copy.host))
-        return [each.key for each in open_.values()], reason
+        return list(open_.values()), reason
+
+    async def _still_there(
+        self, places: KeyPlaces, stakes: Sequence[Stake], gone: set[Place], until: float
+    ) -> list[Key]:
+        """Of keys that have no other copy, those that the server which goes may have.
+
+        Where all that it had is in doubt it is asked once more: what it says that it has not joins the ``gone``. One
+        that does not answer may have it.
+        """
+        doubtful = [each for each in stakes if all(map(is_in_doubt, each.going))]
+        asked: dict[At, list[tuple[Key, Copy]]] = defaultdict(list)
+        for each in doubtful:
+            for copy in each.going:
+                asked[copy.key_server, copy.host].append((each.key, copy))
+        for at, wanted in asked.items():
+            reach, digest_key = self._reaches(places).get(at), self._reacher.digest_key(places)
+            outcomes = await self._read(reach, digest_key, wanted, until)
+            gone.update(
+                place(copy)
+                for (_, copy), outcome in zip(wanted, outcomes, strict=True)
+                if outcome.answered and not outcome.proven
+            )
+        free = {each.key.uuid for each in doubtful if all(place(copy) in gone for copy in each.going)}
+        return [each.key for each in stakes if each.key.uuid not in free]
 
     async def _prove_at(
         self, reach: Reach | None, digest_key: Secret, wanted: Sequence[tuple[Key, Copy]], until: float
     ) -> tuple[list[Copy], str]:
         """Prove copies at one address, and note it; return those that are proven, and why others are not."""
-        if reach is None:
-            return [], NOT_READ
-        provings = [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
         began = self._clock.now()
-        outcomes = await self._prover.prove(reach, digest_key, provings, until)
+        outcomes = await self._read(reach, digest_key, wanted, until)
         proven = [copy for (_, copy), outcome in zip(wanted, outcomes, strict=True) if outcome.proven]
         await self._store.write(lambda tx: tx.note_proven(proven, began))
         return proven, next((outcome.reason for outcome in outcomes if not outcome.proven), "")
+
+    async def _read(
+        self, reach: Reach | None, digest_key: Secret, wanted: Sequence[tuple[Key, Copy]], until: float
+    ) -> list[Outcome]:
+        """Read copies at one address; what came of each, in order."""
+        if reach is None:
+            return [UNREAD] * len(wanted)
+        provings = [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
+        return await self._prover.prove(reach, digest_key, provings, until)
 
     def _reaches(self, places: KeyPlaces) -> dict[At, Reach]:
         """How each address is reached; without those that cannot be."""
@@ -191,10 +233,11 @@ class RemovalGuard:
 def kept(tx: Transaction, key_manager: str, after: str) -> tuple[list[tuple[Key, list[Copy]]], str | None]:
     """Some of a key manager's keys that are kept, with their lasting copies; and where to go on, None at the end."""
     keys = tx.keys_in(key_manager, KEPT, after, PAGE)
-    return _with_copies(tx, keys), keys[-1].uuid if len(keys) == PAGE else None
+    return with_copies(tx, keys), keys[-1].uuid if len(keys) == PAGE else None
 
 
-def _with_copies(tx: Transaction, keys: Sequence[Key]) -> list[tuple[Key, list[Copy]]]:
+def with_copies(tx: Transaction, keys: Sequence[Key]) -> list[tuple[Key, list[Copy]]]:
+    """Keys with their lasting copies."""
     uuids = [key.uuid for key in keys]
     copies: dict[str, list[Copy]] = defaultdict(list)
     for copy in lasting(tx.copies(uuids), tx.attempts(uuids)):
@@ -203,34 +246,28 @@ def _with_copies(tx: Transaction, keys: Sequence[Key]) -> list[tuple[Key, list[C
 
 
 def _stakes(
-    tx: Transaction, removal: Removal, period: Period, answering: Collection[At], after: str
+    tx: Transaction, removal: Removal, period: Period, found: Findings, after: str
 ) -> tuple[KeyPlaces, list[Stake], str | None]:
     """Some of the keys that nothing proven since then, where it still answers, would save; and where to go on, None at
     the end.
     """
     places = load_places(tx, removal.key_manager)
-    going = _going(places, removal)
+    going = _going(places, removal, found)
     # What stays there with a primary that loses secondaries is found out below.
-    stay = {server for server, host in answering if not host} & (going.stay.keys() - going.servers)
+    stay = {server for server, host in found.answering if not host} & (going.stay.keys() - going.servers)
     uuids = tx.keys_at_stake(removal.key_manager.uuid, going.servers, stay, period, after, PAGE)
-    found = (stake(key, copies, going) for key, copies in _with_copies(tx, tx.keys(uuids)))
-    unsafe = [each for each in found if each is not None and not each.is_safe(period, answering)]
+    stakes = (stake(key, copies, going) for key, copies in with_copies(tx, tx.keys(uuids)))
+    unsafe = [each for each in stakes if each is not None and not each.is_safe(period, found.answering)]
     return places, unsafe, uuids[-1] if len(uuids) == PAGE else None
 
 
-def _going(places: KeyPlaces, removal: Removal) -> Going:
-    if removal.after is None:
-        return _without(places, removal.server)
-    return _without_secondaries(places, removal.server, removal.after)
-
-
-def _without(places: KeyPlaces, server: KeyServer) -> Going:
-    return Going({server.uuid}, {each.uuid: each for each in places.servers if each.uuid != server.uuid})
-
-
-def _without_secondaries(places: KeyPlaces, server: KeyServer, becomes: KeyServer) -> Going:
-    stay = {each.uuid: each for each in places.servers} | {server.uuid: becomes}
-    return Going({server.uuid}, stay, set(server.secondary_key_servers) - set(becomes.secondary_key_servers))
+def _going(places: KeyPlaces, removal: Removal, found: Findings) -> Going:
+    server, becomes = removal.server, removal.after
+    stay = {each.uuid: each for each in places.servers if each.uuid != server.uuid}
+    if becomes is None:
+        return Going({server.uuid}, stay, gone=found.gone)
+    hosts = set(server.secondary_key_servers) - set(becomes.secondary_key_servers)
+    return Going({server.uuid}, stay | {server.uuid: becomes}, hosts, found.gone)
 
 
 def copies_on(tx: Transaction, server: KeyServer) -> Iterator[Copy]:

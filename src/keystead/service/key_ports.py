@@ -221,13 +221,17 @@ class KeyGuardRows(Protocol):
     ) -> tuple[str, ...]:
         """Return kept keys (uuids after this one) with a copy on a server that goes, and none proven on one that stays.
 
-        A copy that may be there counts as one; proven is one of a lasting attempt, on the primary itself, then.
+        Any copy that was not destroyed counts as one; proven is one of a lasting attempt, on the primary itself, then.
         So these are more than stand at stake, never fewer.
         """
         ...
 
     def note_proven(self, copies: Sequence[Copy], time: datetime) -> None:
         """Store when copies were proven, of those that are still present with these Unique Identifiers."""
+        ...
+
+    def doubt_copies(self, key_server: str) -> None:
+        """Make what is present on a server unknown: it was seen where the server is no more. When, stays."""
         ...
 
     def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:

@@ -6,7 +6,7 @@ change of a server goes the same way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -14,7 +14,7 @@ from uuid import uuid4
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, ServersState, plan_add, plan_modify, plan_remove
-from keystead.core.keys.guarding import Removal
+from keystead.core.keys.guarding import Findings, Removal
 from keystead.core.model import KeyServer
 from keystead.service.key_profiles import forget
 from keystead.service.ports import StoreError, Transaction
@@ -23,10 +23,10 @@ from keystead.service.proving import password_place, raise_first_failure
 from keystead.service.watching import with_connectivity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
-    from keystead.core.keys.guarding import At
+    from keystead.core.keys.guarding import Shown
     from keystead.core.keys.model import Detached
     from keystead.core.model import Certificate, Cluster, KeyManager
     from keystead.core.probing import ProbeResult
@@ -54,16 +54,16 @@ class Plan:
 class Proof:
     """A plan, the state that it was made for, and what the probes of its rows found, if they were probed.
 
-    ``same`` are the servers (uuids) that have something of ours, and have shown it; ``answering`` the addresses that
-    answered when it was proved that no copy goes that alone is proven.
+    ``same`` is what servers (uuids) that have something of ours have shown of it; ``found`` what was found out when it
+    was proved that no copy goes that alone is proven.
     """
 
     state: ServersState
     plan: Plan
     results: Sequence[ProbeResult] = ()
     probed: bool = False
-    same: frozenset[str] = frozenset()
-    answering: frozenset[At] = frozenset()
+    same: Mapping[str, Shown] = field(default_factory=dict)
+    found: Mapping[str, Findings] = field(default_factory=dict)
 
     def holds_for(self, state: ServersState, plan: Plan) -> bool:
         """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
@@ -123,18 +123,18 @@ class KeyServers:
         ends = self._prover.deadline()
         while True:
             server = plan_remove(state, address)
-            answering = await self._guard.prove(call, Removal(state.key_manager, server))
-            if await self._store.write(partial(self._remove, call=call, server=server, answering=answering)):
+            found = await self._guard.prove(call, Removal(state.key_manager, server))
+            if await self._store.write(partial(self._remove, call=call, server=server, found=found)):
                 return
             check_left(ends)
             state = await self.state(call, state.key_manager.uuid)
 
-    def _remove(self, tx: Transaction, call: Call, server: KeyServer, answering: Collection[At]) -> bool:
+    def _remove(self, tx: Transaction, call: Call, server: KeyServer, found: Findings) -> bool:
         """Remove a server; False when it, or what was proved for its removal, is not as it was."""
         now = load_state(tx, call, server.key_manager, lock=True)
         if plan_remove(now, server.address) != server:
             return False
-        if not self._guard.check(tx, Removal(now.key_manager, server), answering):
+        if not self._guard.check(tx, Removal(now.key_manager, server), found):
             return False
         self._guard.detach(tx, server)
         tx.delete_key_server(server.uuid)
@@ -214,27 +214,34 @@ class KeyServers:
 
     async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> Proof:
         """Prove that keys are where a server is going to be, and not only where it is no more."""
-        same: set[str] = set()
-        answering: set[At] = set()
+        same: dict[str, Shown] = {}
+        found: dict[str, Findings] = {}
         manager = proof.state.key_manager
         for before, row in _changes(proof.state, proof.plan):
-            moved = before.address != row.address
-            if proof.plan.proves and await self._identity.prove_moved(call, manager, row, ends, moved=moved):
-                same.add(row.uuid)
+            if proof.plan.proves:
+                shown = await self._identity.prove_moved(call, manager, before, row, ends)
+                same |= {} if shown is None else {row.uuid: shown}
             if _loses_secondaries(before, row):
-                answering |= await self._guard.prove(call, Removal(manager, before, row))
-        return replace(proof, same=frozenset(same), answering=frozenset(answering))
+                found[row.uuid] = await self._guard.prove(call, Removal(manager, before, row))
+        return replace(proof, same=same, found=found)
 
     def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan, proof: Proof) -> bool:
         """Whether no secondary goes that alone has a copy that is proven, and no server has anything that it hid."""
         return all(
-            (row.uuid in proof.same or not plan.proves or not self._identity.keeps(tx, row))
+            (not plan.proves or self._has_shown(tx, state, before, row, proof))
             and (
                 not _loses_secondaries(before, row)
-                or self._guard.check(tx, Removal(state.key_manager, before, row), proof.answering)
+                or self._guard.check(tx, Removal(state.key_manager, before, row), proof.found.get(row.uuid, Findings()))
             )
             for before, row in _changes(state, plan)
         )
+
+    def _has_shown(self, tx: Transaction, state: ServersState, before: KeyServer, row: KeyServer, proof: Proof) -> bool:
+        """Whether a server has nothing of ours, or has shown what it must have where it is going to be."""
+        shown = proof.same.get(row.uuid)
+        if shown is None:
+            return not self._identity.keeps(tx, row)
+        return before.address == row.address or self._identity.check_moved(tx, state.key_manager, row, shown)
 
     def _store_proved(self, tx: Transaction, call: Call, change: Change, proof: Proof) -> Rows | None:
         """Plan again and store, or None when others changed meanwhile what the proof is about."""
@@ -245,8 +252,11 @@ class KeyServers:
         if not self._keys_are_proved(tx, state, plan, proof):
             return None
         change.store(tx, plan.rows)
-        for moved in set(_moved(state.servers, plan.rows)) - proof.same:
-            forget(tx, state.servers, moved)
+        for moved in _moved(state.servers, plan.rows):
+            if moved.uuid in proof.same:
+                self._identity.note_moved(tx, moved, proof.same[moved.uuid])
+            else:
+                forget(tx, state.servers, moved.uuid)
         if plan.proves:
             self._prover.accepted(tx, state.key_manager.svm, plan.rows, proof.results, new=change.new)
         self._audit.succeed(tx, call, named(change.verb, plan.rows, state.servers), svm=state.key_manager.svm)
@@ -289,10 +299,10 @@ class KeyServers:
         return await self._store.glance(read)
 
 
-def _moved(before: Iterable[KeyServer], after: Iterable[KeyServer]) -> list[str]:
+def _moved(before: Iterable[KeyServer], after: Iterable[KeyServer]) -> list[KeyServer]:
     """The servers that are at another address now: unless they were shown to be the same, nothing learned holds."""
     addresses = {server.uuid: server.address for server in before}
-    return [server.uuid for server in after if addresses.get(server.uuid, server.address) != server.address]
+    return [server for server in after if addresses.get(server.uuid, server.address) != server.address]
 
 
 def _changes(state: ServersState, plan: Plan) -> Iterator[tuple[KeyServer, KeyServer]]:

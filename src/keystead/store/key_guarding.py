@@ -44,7 +44,7 @@ _AT_STAKE = (
         .where(
             _copies.key == _keys.uuid,
             _copies.key_server.in_(bindparam("going", expanding=True)),
-            _copies.presence.in_([each.value for each in (Presence.PRESENT, Presence.UNKNOWN, Presence.SENT)]),
+            _copies.presence != Presence.DESTROYED.value,
         )
         .correlate(tables.keys),
         ~exists()
@@ -85,6 +85,14 @@ _NOTE = (
     )
     .values(proven=bindparam("time"))
 )
+_PRESENT_ON = (_copies.key_server == bindparam("s"), _copies.presence == Presence.PRESENT.value)
+_LOCK_PRESENT = (
+    select(_keys.uuid)
+    .where(_keys.uuid.in_(select(_copies.key).where(*_PRESENT_ON)))
+    .order_by(_keys.uuid)
+    .with_for_update()
+)
+_DOUBT = update(tables.key_copies).where(*_PRESENT_ON).values(presence=Presence.UNKNOWN.value)
 
 
 class KeyGuardRows(Statements):
@@ -117,6 +125,11 @@ class KeyGuardRows(Statements):
         ]
         if rows:
             self.change(_NOTE, rows)
+
+    def doubt_copies(self, key_server: str) -> None:
+        if self.row_locks:
+            self.all(_LOCK_PRESENT, {"s": key_server}, lambda row: str(row.uuid))
+        self.change(_DOUBT, {"s": key_server})
 
     def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:
         return self.all(_PROVEN, {"k": key_manager, "since": since}, copy_of)

@@ -13,6 +13,7 @@ from keystead.core.keys.guarding import (
     FINAL,
     NAMED_KEYS,
     Going,
+    Shown,
     check_no_keys,
     check_not_at_cluster,
     fresh,
@@ -55,15 +56,27 @@ def attempt(number: int, state: AttemptState) -> Attempt:
         (Presence.PRESENT, True),
         (Presence.UNKNOWN, True),
         (Presence.SENT, True),
-        (Presence.MISSING, False),
-        (Presence.DIFFERENT, False),
+        (Presence.MISSING, True),
+        (Presence.DIFFERENT, True),
         (Presence.DESTROYED, False),
     ],
 )
 def test_what_a_removal_can_take_away(presence: Presence, *, at_stake: bool) -> None:
-    """A copy that is there, or may be; what is known not to be there cannot be lost."""
-    found = stake(KEY, [copy(A, presence), copy(B, age=5)], A_GOES)
+    """A copy that is there, or may be: the last look may have been wrong."""
+    goes = copy(A, presence)
+    found = stake(KEY, [goes, copy(B, age=5)], A_GOES)
     assert (found is not None) is at_stake
+    assert found is None or found.going == (goes,)
+
+
+@pytest.mark.parametrize("presence", [Presence.MISSING, Presence.DIFFERENT])
+def test_what_a_removal_cannot_take_away(presence: Presence) -> None:
+    """What was never sent, and what was not there at one more look; one that is there by now is at stake again."""
+    goes = copy(A, presence)
+    looked_again = replace(A_GOES, gone={place(goes)})
+    assert stake(KEY, [replace(goes, unique_identifiers=())], A_GOES) is None
+    assert stake(KEY, [goes], looked_again) is None
+    assert stake(KEY, [copy(A)], looked_again) is not None
 
 
 @pytest.mark.parametrize(
@@ -193,6 +206,21 @@ def test_what_a_new_certificate_must_read() -> None:
     wanted = [copy(B), copy(C, host="c2")]
     others = [copy(A), copy(C, host="c1"), copy(C, Presence.MISSING), copy(B, Presence.UNKNOWN)]
     assert to_be_read([*wanted, *others], OTHERS) == wanted
+
+
+def test_what_a_new_certificate_must_read_where_nothing_is_known_to_be_there() -> None:
+    """What may be there all the same, and can be looked at."""
+    doubtful = [copy(B, each) for each in (Presence.MISSING, Presence.DIFFERENT, Presence.UNKNOWN)]
+    others = [copy(A), replace(copy(B, Presence.SENT), unique_identifiers=()), copy(B, Presence.DESTROYED)]
+    assert to_be_read([*doubtful, *others], OTHERS) == doubtful
+
+
+def test_what_was_shown() -> None:
+    """What was read, and what was in doubt and is lost; what is present is not lost."""
+    shown = Shown({place(copy(A))}, {place(copy(B))})
+    assert [shown.covers(each) for each in (copy(A), copy(C), copy(B, Presence.MISSING), copy(B))] == [
+        *(True, False, True, False),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ domain stays, or else no member of a replicated cluster could ever be replaced.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
@@ -17,7 +17,6 @@ from keystead.core.keys.model import AttemptState, Copy, Key, KeyState, Presence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from keystead.core.keys.model import Attempt
     from keystead.core.model import KeyManager, KeyServer
@@ -43,10 +42,15 @@ def fresh(now: datetime, left: timedelta = timedelta()) -> Period:
     return Period(now + left - FRESH, now)
 
 
+EVER: Final = Period(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+"""Whenever it was."""
+
 NAMED_KEYS: Final = 10
 """Keys that a refusal names at most; it says how many there are."""
 
 _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
+
+_IN_DOUBT = frozenset({Presence.MISSING, Presence.DIFFERENT})
 
 Place = tuple[str, int, str, str, tuple[str, ...]]
 """Which object, or pair of objects, was read: key, attempt, server, host and Unique Identifiers."""
@@ -62,8 +66,13 @@ def place(copy: Copy) -> Place:
 
 
 def may_be_there(copy: Copy) -> bool:
-    """Whether a copy is on its server, or may be."""
-    return copy.presence in _MAY_BE_THERE
+    """Whether a copy is on its server, or may be: one look at which it was not there, or differed, may be wrong."""
+    return copy.presence in _MAY_BE_THERE or is_in_doubt(copy)
+
+
+def is_in_doubt(copy: Copy) -> bool:
+    """Whether a copy was not what it must be at the last look, and another look can be had at its objects."""
+    return copy.presence in _IN_DOUBT and bool(copy.unique_identifiers)
 
 
 def lasting(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
@@ -86,9 +95,10 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """A key that a removal could take away, and its proven copies elsewhere, the one proven last first."""
+    """A key that a removal could take away: the copies that go, and those that stay, the one proven last first."""
 
     key: Key
+    going: tuple[Copy, ...]
     elsewhere: tuple[Copy, ...]
 
     def is_safe(self, period: Period, answering: Collection[At]) -> bool:
@@ -98,20 +108,35 @@ class Stake:
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """What goes: a server, or some of its secondaries (``hosts``); and the servers that stay."""
+    """What goes: a server, or some of its secondaries (``hosts``); and the servers that stay.
+
+    ``gone`` is what was in doubt there and has been looked at again since: the server has it no more.
+    """
 
     servers: Collection[str]
     stay: Mapping[str, KeyServer]
     hosts: Collection[str] | None = None
+    gone: Collection[Place] = ()
 
     def takes(self, copy: Copy) -> bool:
         """Whether a copy that is there, or may be, goes with it."""
         goes = copy.key_server in self.servers and (self.hosts is None or copy.host in self.hosts)
-        return goes and may_be_there(copy)
+        return goes and may_be_there(copy) and not (is_in_doubt(copy) and place(copy) in self.gone)
 
     def leaves(self, key_server: str, host: str) -> bool:
         """Whether an address stays: of a configured server, the primary or a secondary that is configured."""
         return _is_configured(key_server, host, self.stay)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found out for one removal, and is added to meanwhile.
+
+    ``answering`` are addresses that answered; ``gone`` are copies in doubt that the server which goes has no more.
+    """
+
+    answering: set[At] = field(default_factory=set)
+    gone: set[Place] = field(default_factory=set)
 
 
 def stake(key: Key, copies: Iterable[Copy], going: Going) -> Stake | None:
@@ -121,10 +146,13 @@ def stake(key: Key, copies: Iterable[Copy], going: Going) -> Stake | None:
     secondary counts as long as it is configured.
     """
     copies = tuple(copies)
-    if not any(map(going.takes, copies)):
+    goes = tuple(filter(going.takes, copies))
+    if not goes:
         return None
-    elsewhere = to_be_read(copies, going.stay)
-    return Stake(key, tuple(sorted(elsewhere, key=lambda copy: (copy.proven is not None, copy.proven), reverse=True)))
+    elsewhere = sorted(
+        present_on(copies, going.stay), key=lambda copy: (copy.proven is not None, copy.proven), reverse=True
+    )
+    return Stake(key, goes, tuple(elsewhere))
 
 
 def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
@@ -169,10 +197,20 @@ def check_not_at_cluster(keys: int) -> None:
 # --- what must be proven with another certificate, or at another address ---
 
 
-def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
-    """Of lasting copies, those that are present on these servers: a new client certificate must read them."""
+def present_on(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
+    """Of lasting copies, those that are present on these servers."""
     present = (copy for copy in copies if copy.presence is Presence.PRESENT)
     return [copy for copy in present if _is_configured(copy.key_server, copy.host, servers)]
+
+
+def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
+    """Of a key's lasting copies, those on these servers that must be read: by a new client certificate, for one.
+
+    Those that are present; where none is, those that may be there, as far as they can be looked at.
+    """
+    copies = tuple(copies)
+    can = [copy for copy in copies if copy.unique_identifiers and may_be_there(copy)]
+    return present_on(copies, servers) or [copy for copy in can if _is_configured(copy.key_server, copy.host, servers)]
 
 
 def only_there(
@@ -184,4 +222,19 @@ def only_there(
     """
     copies = tuple(copies)
     others = {each.uuid: each for each in servers if domain_of.get(each.uuid) != domain_of.get(server.uuid)}
-    return [] if to_be_read(copies, others) else to_be_read(copies, {server.uuid: server})
+    return [] if present_on(copies, others) else to_be_read(copies, {server.uuid: server})
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a server has shown, or another certificate, and is added to meanwhile.
+
+    ``read`` was read; ``gone`` was in doubt, and could not be read before either.
+    """
+
+    read: set[Place] = field(default_factory=set)
+    gone: set[Place] = field(default_factory=set)
+
+    def covers(self, copy: Copy) -> bool:
+        """Whether a copy that must be readable is, or was lost before. What is present now is not lost."""
+        return place(copy) in self.read or (copy.presence is not Presence.PRESENT and place(copy) in self.gone)

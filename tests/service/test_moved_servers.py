@@ -1,0 +1,339 @@
+"""Servers that move, lose addresses, or are somebody else: keys are readable as before, or nothing changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.model import Presence
+from keystead.core.server_address import ServerAddress
+from keystead.service.identity_guard import IdentityGuard
+from keystead.service.key_guard import RemovalGuard
+from tests.service.changing import changer, identifier
+from tests.service.keepers import Keeping
+from tests.service.keyworlds import SECONDARY, KeyWorld, on_sqlite
+
+if TYPE_CHECKING:
+    from keystead.core.keys.guarding import Shown
+    from keystead.core.keys.model import Key
+    from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.ports import Transaction
+
+
+async def test_a_server_moves_when_its_canary_is_there(key_world: KeyWorld) -> None:
+    """The same objects behind another port."""
+    servers = await key_world.start(1)
+    (moved,) = await key_world.start(1, [servers[0].responder])
+    changing = await changer(key_world, servers[0])
+    await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    before = await key_world.places(changing.manager)
+    after = await changing.modify(row, port=moved.port)
+    assert after.address == ServerAddress("127.0.0.1", moved.port)
+    assert (await key_world.places(changing.manager)).profiles == before.profiles  # it is the same server
+
+
+@on_sqlite
+async def test_a_server_of_which_nothing_is_known_stays(key_world: KeyWorld) -> None:
+    """It has keys, and no canary that it could be told by."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    await key_world.store.write(lambda tx: tx.delete_profile(row.uuid))
+    error = await changing.change_refused(row, port=servers[1].port)
+    assert (error.kind, error.target) == (errors.NETWORK, "server")
+    assert error.arguments[2:] == (("reason", "canary_not_seen"),)
+
+
+@on_sqlite
+@pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.SENT])
+async def test_a_server_that_may_have_a_key_shows_its_canary(key_world: KeyWorld, presence: Presence) -> None:
+    """Nobody knows what came of a Register there."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    key = await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    copies = [replace(copy, presence=presence) for copy in await key_world.copies(key.uuid)]
+    await key_world.store.write(lambda tx: tx.put_copies(copies, new=False))
+    assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.NETWORK
+
+
+@on_sqlite
+async def test_a_server_that_was_restored_elsewhere(key_world: KeyWorld) -> None:
+    """It has its canary there, and not the key that came later: refused while no other domain has that."""
+    servers = await key_world.start(3)
+    changing = await changer(key_world, servers[0], servers[1])
+    moved = servers[2]
+    for id_, stored in servers[0].responder.objects.items():
+        moved.responder.store.put(id_, stored)
+    key = await changing.node.create(changing.manager)
+    row, other = await key_world.servers(changing.manager)
+    copies = {copy.key_server: copy for copy in await key_world.copies(key.uuid)}
+    missing = replace(copies[other.uuid], presence=Presence.MISSING)
+    await key_world.store.write(lambda tx: tx.put_copies([missing], new=False))
+    error = await changing.change_refused(row, port=moved.port)
+    assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+    assert (await changing.modify(row, timeout=7)).timeout == 7
+    await key_world.store.write(lambda tx: tx.put_copies([copies[other.uuid]], new=False))
+    assert (await changing.modify(row, port=moved.port)).address.port == moved.port
+
+
+@on_sqlite
+async def test_a_key_that_comes_to_a_server_while_it_moves(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had nothing when it was asked: it is asked again."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    (row,) = await key_world.servers(changing.manager)
+    proved = IdentityGuard.prove_moved
+    rounds: list[Shown | None] = []
+
+    async def and_create(*args: Any) -> Shown | None:
+        rounds.append(await proved(*args))
+        await changing.node.create(changing.manager)
+        return rounds[-1]
+
+    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.NETWORK
+    assert rounds == [None]
+
+
+@on_sqlite
+async def test_another_server_is_not_taken_for_it(key_world: KeyWorld) -> None:
+    """Another port, or a secondary, that has not what it has: 66060341, as long as keys are there."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    (row,) = await key_world.servers(changing.manager)
+    stranger = await key_world.start_secondary(servers[0], servers[1].responder)
+    key = await changing.node.create(changing.manager)
+    error = await changing.change_refused(row, port=servers[1].port)
+    assert (error.kind, error.target) == (errors.NETWORK, "server")
+    assert error.arguments == (
+        ("server", f"127.0.0.1:{servers[1].port}"), ("stage", "keys"), ("reason", "canary_not_seen"),
+    )  # fmt: skip
+    error = await changing.change_refused(row, secondary_key_servers=(SECONDARY,))
+    assert error.arguments[0] == ("server", f"[{SECONDARY}]:{stranger.port}")
+    copies = [
+        replace(copy, unique_identifiers=(), presence=Presence.MISSING) for copy in await key_world.copies(key.uuid)
+    ]
+    await key_world.store.write(lambda tx: tx.put_copies(copies, new=False))
+    assert (await changing.modify(row, port=servers[1].port)).address.port == servers[1].port
+
+
+@on_sqlite
+async def test_a_secondary_with_the_only_copy_stays(key_world: KeyWorld) -> None:
+    """It took the key when its primary was away: it goes when the primary has it, too."""
+    servers = await key_world.start(1)
+    await key_world.start_secondary(servers[0])
+    changing = await changer(key_world, servers[0], secondary_key_servers=(SECONDARY,))
+    (row,) = await key_world.servers(changing.manager)
+    key = await changing.node.create(changing.manager)
+    (copy,) = await key_world.copies(key.uuid)
+    elsewhere = replace(copy, host=SECONDARY)
+    missing = replace(copy, presence=Presence.MISSING)
+
+    def only_there(tx: Transaction) -> None:
+        tx.put_copies([elsewhere], new=True)
+        tx.put_copies([missing], new=False)
+
+    await key_world.store.write(only_there)
+    error = await changing.change_refused(row, secondary_key_servers=())
+    assert (error.kind, error.arguments[:2]) == (errors.SOLE_COPY, (("keys", "1"), ("key_id", key.key_id)))
+    await key_world.store.write(lambda tx: tx.put_copies([copy], new=False))
+    assert (await changing.modify(row, secondary_key_servers=())).secondary_key_servers == ()
+
+
+# --- what was proven stays behind where it was proven ---
+
+
+def restored(old: KmipServer, new: KmipServer) -> None:
+    """The new server has what the old one has now: it was restored from a backup that was just made."""
+    for id_, stored in old.responder.objects.items():
+        new.responder.store.put(id_, stored.copy())
+
+
+@on_sqlite
+async def test_no_server_moves_on_what_another_had_before_it_moved(key_world: KeyWorld) -> None:
+    """Both were restored elsewhere, from backups without the key: one of them may move there."""
+    servers = await key_world.start(4)
+    changing = await changer(key_world, *servers[:2])
+    restored(servers[0], servers[2])
+    restored(servers[1], servers[3])
+    key = await changing.node.create(changing.manager)
+    one, other = await key_world.servers(changing.manager)
+    await changing.modify(one, port=servers[2].port)
+    assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+    error = await changing.change_refused(other, port=servers[3].port)
+    assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+    assert (await changing.removal_refused(other)).kind is errors.SOLE_COPY
+    assert await changing.fetch(key)
+    kept = Keeping(key_world, changing.node, changing.manager)
+    await kept.settle()
+    await kept.sweep(0)
+    assert await key_world.presences(key.uuid) == [Presence.MISSING, Presence.PRESENT]
+    assert (await kept.fill()).copied == 1
+    await changing.modify(other, port=servers[3].port)
+
+
+async def test_what_a_server_has_shown_where_it_moved_is_present(key_world: KeyWorld) -> None:
+    """Of the keys that no other server has; the rest is found out by the next round."""
+    servers = await key_world.start(2)
+    (moved,) = await key_world.start(1, [servers[0].responder])
+    changing = await changer(key_world, *servers)
+    both = await changing.node.create(changing.manager, "on both")
+    sole = await changing.node.create(changing.manager, "on the one that moves")
+    row = (await key_world.servers(changing.manager))[0]
+    lost = replace((await key_world.copies(sole.uuid))[1], presence=Presence.MISSING, unique_identifiers=())
+    await key_world.store.write(lambda tx: tx.put_copies([lost], new=False))
+    await changing.modify(row, port=moved.port)
+    assert await key_world.presences(sole.uuid) == [Presence.PRESENT, Presence.MISSING]
+    assert await key_world.presences(both.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+    await Keeping(key_world, changing.node, changing.manager).settle()
+    assert await key_world.presences(both.uuid) == [Presence.PRESENT, Presence.PRESENT]
+
+
+@on_sqlite
+async def test_the_other_server_is_removed_while_one_moves(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had the key when the move was proved: it is proved again."""
+    servers = await key_world.start(3)
+    changing = await changer(key_world, *servers[:2])
+    restored(servers[1], servers[2])
+    key = await changing.node.create(changing.manager)
+    one, other = await key_world.servers(changing.manager)
+    proved = IdentityGuard.prove_moved
+    removals = [one]
+
+    async def and_remove(*args: Any) -> Shown | None:
+        shown = await proved(*args)
+        while removals:
+            await changing.remove(removals.pop())
+        return shown
+
+    monkeypatch.setattr(IdentityGuard, "prove_moved", and_remove)
+    with pytest.raises(OntapError) as raised:
+        await changing.modify(other, port=servers[2].port)
+    assert (raised.value.kind, raised.value.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+    assert await key_world.servers(changing.manager) == (other,)
+    assert await changing.fetch(key)
+
+
+@on_sqlite
+async def test_a_server_moves_while_the_other_one_is_removed(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key was read on it where it was: that does not count any more."""
+    servers = await key_world.start(3)
+    changing = await changer(key_world, *servers[:2])
+    restored(servers[1], servers[2])
+    key = await changing.node.create(changing.manager)
+    key_world.clock.advance(3600)
+    one, other = await key_world.servers(changing.manager)
+    proved = RemovalGuard.prove
+
+    async def and_move(*args: Any) -> Any:
+        found = await proved(*args)
+        monkeypatch.undo()
+        await changing.modify(other, port=servers[2].port)
+        return found
+
+    monkeypatch.setattr(RemovalGuard, "prove", and_move)
+    with pytest.raises(OntapError) as raised:
+        await changing.remove(one)
+    assert raised.value.kind is errors.SOLE_COPY
+    assert await changing.fetch(key)
+
+
+@on_sqlite
+async def test_a_key_that_comes_to_the_old_place_while_a_server_moves(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for at the new one, too."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    await changing.node.create(changing.manager, "an old key")
+    restored(servers[0], servers[1])
+    (row,) = await key_world.servers(changing.manager)
+    proved = IdentityGuard.prove_moved
+    late: list[Key] = []
+
+    async def and_create(*args: Any) -> Shown | None:
+        shown = await proved(*args)
+        if not late:
+            late.append(await changing.node.create(changing.manager, "a late key"))
+        return shown
+
+    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    error = await changing.change_refused(row, port=servers[1].port)
+    assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+    assert await changing.fetch(late[0])
+
+
+# --- what was not there at the last look ---
+
+
+async def doubt(world: KeyWorld, key: Key, presence: Presence) -> None:
+    """The last look at a key's copies found them so, wrongly."""
+    copies = [replace(copy, presence=presence) for copy in await world.copies(key.uuid)]
+    await world.store.write(lambda tx: tx.put_copies(copies, new=False))
+
+
+@on_sqlite
+@pytest.mark.parametrize("presence", [Presence.MISSING, Presence.DIFFERENT])
+async def test_a_server_is_asked_once_more_before_it_goes(key_world: KeyWorld, presence: Presence) -> None:
+    """It had one bad moment, and has the key: it stays. One that has lost it may go; one that is silent may not."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, *servers)
+    key = await changing.node.create(changing.manager)
+    one, other = await key_world.servers(changing.manager)
+    await doubt(key_world, key, presence)
+    assert (await changing.removal_refused(one)).kind is errors.SOLE_COPY
+    servers[0].responder.store.forget(await identifier(changing, key, 0))
+    await changing.remove(one)
+    await servers[1].__aexit__(None, None, None)
+    assert (await changing.removal_refused(other)).kind is errors.SOLE_COPY
+
+
+@on_sqlite
+async def test_a_secondary_is_asked_once_more_before_it_goes(key_world: KeyWorld) -> None:
+    """As a server is."""
+    servers = await key_world.start(1)
+    await key_world.start_secondary(servers[0])
+    changing = await changer(key_world, servers[0], secondary_key_servers=(SECONDARY,))
+    (row,) = await key_world.servers(changing.manager)
+    key = await changing.node.create(changing.manager)
+    (copy,) = await key_world.copies(key.uuid)
+    elsewhere = replace(copy, host=SECONDARY, presence=Presence.DIFFERENT)
+    lost = replace(copy, presence=Presence.MISSING, unique_identifiers=())
+
+    def only_there(tx: Transaction) -> None:
+        tx.put_copies([elsewhere], new=True)
+        tx.put_copies([lost], new=False)
+
+    await key_world.store.write(only_there)
+    assert (await changing.change_refused(row, secondary_key_servers=())).kind is errors.SOLE_COPY
+    servers[0].responder.store.rot(copy.unique_identifiers[0])
+    assert (await changing.modify(row, secondary_key_servers=())).secondary_key_servers == ()
+
+
+@on_sqlite
+@pytest.mark.parametrize("presence", [Presence.MISSING, Presence.DIFFERENT, Presence.UNKNOWN])
+async def test_what_was_not_there_is_asked_for_where_a_server_moves(key_world: KeyWorld, presence: Presence) -> None:
+    """The key can be read at the old place, and so must be at the new one. If it can be at neither, it was lost."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    restored(servers[0], servers[1])
+    key = await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    await doubt(key_world, key, presence)
+    error = await changing.change_refused(row, port=servers[1].port)
+    assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+    servers[0].responder.store.forget(await identifier(changing, key, 0))
+    assert (await changing.modify(row, port=servers[1].port)).address.port == servers[1].port
