@@ -242,6 +242,19 @@ async def test_a_look_stores_nothing_unless_it_must(home_settings: Settings, mon
         assert found.reason in {"restored", "promoted"}
 
 
+async def test_a_look_notices_an_older_state_in_the_same_place(home_settings: Settings) -> None:
+    """A backup was restored into the database that is served, by its own tools: the place is the same."""
+    async with served(home_settings) as each:
+        await each.incarnations.begin()
+        (node,) = await each.store.read(lambda tx: tx.nodes())
+        epoch = await each.store.read(lambda tx: tx.node_epoch(node.uuid))
+        await each.incarnations.begin()
+        await each.store.write(lambda tx: tx.put_node_epoch(node.uuid, epoch))
+        await each.incarnations.look()
+        found = await each.incarnations.get(CALL)
+        assert (found.number, found.reason, found.destroys) == (2, "restored", False)
+
+
 @on_sqlite
 async def test_a_damaged_witness_stops_the_start(home_settings: Settings) -> None:
     """What it remembers is for its owner only, and cannot be guessed; nor can it be written over a directory."""

@@ -10,7 +10,7 @@ import pytest
 
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import AttemptState, Copy, Detached, KeyState, Presence, Purpose
-from keystead.core.keys.names import ObjectKind, parse
+from keystead.core.keys.names import ObjectKind, object_name, parse
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder, cluster
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Key
     from keystead.kmip.testing import Exchange, Fault
     from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.ports import Transaction
     from tests.peers.groups import Group
 
 DESTROYED, PRESENT = Presence.DESTROYED, Presence.PRESENT
@@ -536,3 +537,29 @@ async def test_the_end_on_real_servers(key_world: KeyWorld, pykmip_group: Group)
     assert (await key_world.key(key.uuid)).state is KeyState.PURGED
     assert [len(server.objects()) for server in primaries] == [count - 1 for count in before]
     assert {action for _, action in await kept.receipts(key)} == {"revoked", "destroyed"}
+
+
+@on_sqlite
+async def test_what_another_key_has_adopted_is_left_alone(key_world: KeyWorld) -> None:
+    """However it came that both have it: the purge waits for the other one's."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    other = await kept.node.create(kept.manager, "another key")
+    (own,) = await key_world.attempts(other.uuid)
+    name = str(object_name(attempt))
+
+    def adopted(tx: Transaction) -> None:
+        tx.add_attempt(replace(own, number=2, purpose=Purpose.COPY, token="t", adopted=name))
+
+    await key_world.store.write(adopted)
+    await retire_and_wait(kept, key)
+    await again(kept)
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGING
+    assert "DESTROY" not in asked(servers[0])
+    await retire_and_wait(kept, other)
+    await again(kept)
+    await again(kept)
+    states = [(await key_world.key(each.uuid)).state for each in (key, other)]
+    assert states == [KeyState.PURGED, KeyState.PURGED]

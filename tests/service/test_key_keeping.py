@@ -317,6 +317,33 @@ async def test_a_copy_on_a_secondary_is_swept(key_world: KeyWorld) -> None:
     assert await proven(began)
 
 
+@on_sqlite
+async def test_what_a_secondary_has_not_replicated_is_not_missing(key_world: KeyWorld) -> None:
+    """Its primary has not the key, and stands in for it while it is away: that says nothing, and alarms nobody."""
+    (primary,) = await key_world.start(1)
+    secondary = await key_world.start_secondary(primary)
+    manager = await key_world.key_manager(primary, know=False, secondary_key_servers=(SECONDARY,))
+    kept = Keeping(key_world, await key_world.node(), manager)
+    await kept.learner.ensure(manager)
+    (key,) = await created(kept, 1)
+    (copy,) = await key_world.copies(key.uuid)
+    there = replace(copy, host=SECONDARY)
+
+    def only_there(tx: Transaction) -> None:
+        tx.put_copies([there], new=True)
+        tx.put_copies([replace(copy, presence=MISSING, unique_identifiers=())], new=False)
+
+    await key_world.store.write(only_there)
+    primary.responder.store.forget(copy.unique_identifiers[0])
+    await secondary.__aexit__(None, None, None)
+    sweep = None
+    while sweep is None:  # it counts as away once it has failed a few times
+        sweep = await kept.sweep()
+    assert (sweep.proven, sweep.gone) == (1, 0)
+    assert await presences(kept, key) == [MISSING, UNKNOWN]
+    assert await kept.events() == []
+
+
 # --- repairs ---
 
 

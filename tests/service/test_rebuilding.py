@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +13,7 @@ from keystead.core.keys.descriptors import described, written
 from keystead.core.keys.incarnations import Reason
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Presence
 from keystead.core.keys.names import object_name
+from keystead.core.keys.rebuilding import Doubt
 from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.testing import close
@@ -322,3 +323,66 @@ async def test_what_is_said_of_a_key(key_world: KeyWorld) -> None:
     places = await key_world.store.read(lambda tx: places_in(tx, manager))
     content = Describer(node.reacher)(key, attempt, places)
     assert content == written(described(key, attempt), node.reacher.digest_key(places))
+
+
+# --- what is changed while it is read ---
+
+
+@on_sqlite
+async def test_an_adopted_object_is_its_new_keys(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """The key that it was before is not taken beside that, and both would go with one purge."""
+    servers = await key_world.start(1)
+    lost = await keeping(key_world, new_store, servers)
+    key = await lost.node.create(lost.manager)
+    await lost.lose()
+    assert (await lost.rebuild()).taken == 1
+
+    def adopt(tx: Transaction) -> None:
+        (attempt,) = tx.attempts([key.uuid])
+        (copy,) = tx.copies([key.uuid])
+        tx.drop_key(key.uuid)
+        uuid = str(uuid4())
+        tx.add_key(replace(key, uuid=uuid, key_id=uuid, name="adopted"))
+        tx.add_attempt(replace(attempt, key=uuid, adopted=str(object_name(attempt))))
+        tx.put_copies([replace(copy, key=uuid)], new=True)
+
+    await new_store.write(adopt)
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.taken, rebuilt.doubts, rebuilt.unclaimed) == (0, (), 0)
+    (left,) = await new_store.read(lambda tx: tx.keys_in(lost.manager, tuple(KeyState), "", 9))
+    assert left.name == "adopted"
+
+
+@on_sqlite
+@pytest.mark.parametrize("what", ["server", "address", "certificate", "name"])
+async def test_a_change_while_it_is_read(
+    key_world: KeyWorld, new_store: SqlStore, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """No key is taken onto a server that is gone, or was read by somebody else: it is in doubt, until the next time."""
+    servers = await key_world.start(1)
+    lost = await keeping(key_world, new_store, servers)
+    key = await lost.node.create(lost.manager)
+    await lost.lose()
+    taking = Rebuilder._take
+
+    def change(tx: Transaction) -> None:
+        (server,) = tx.key_servers(lost.manager)
+        manager = tx.key_manager(lost.manager)
+        assert manager is not None
+        if what == "server":
+            tx.delete_key_server(server.uuid)
+        elif what == "address":
+            tx.change_key_server(replace(server, address=replace(server.address, port=1)))
+        elif what == "certificate":
+            tx.change_key_manager(replace(manager, client_certificate=key_world.home.server_ca))
+        else:
+            tx.add_key(replace(key, uuid=str(uuid4()), key_id="another"))
+
+    async def then_change(*args: Any) -> Any:
+        await new_store.write(change)
+        return await taking(*args)
+
+    monkeypatch.setattr(Rebuilder, "_take", then_change)
+    rebuilt = await lost.rebuild()
+    assert (rebuilt.taken, rebuilt.doubts) == (0, (Doubt.CHANGED,))
+    assert await new_store.read(lambda tx: tx.keys([key.uuid])) == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.responder import cluster
 from keystead.kmip.testing import close
+from keystead.service import unclaimed
 from keystead.service.context import Call, Caller
 from keystead.service.key_looking import reach_of
 from keystead.service.leases import LeaseLost
@@ -403,3 +404,36 @@ async def test_an_identifier_that_another_object_has_by_now(key_world: KeyWorld)
     store = servers[0].responder.store
     store.objects[uid] = store.objects.pop(copy.unique_identifiers[0])
     assert await refusal(kept, 0, uid) is errors.ENTRY_NOT_FOUND
+
+
+@on_sqlite
+@pytest.mark.parametrize("what", ["server", "incarnation"])
+async def test_a_change_after_an_object_was_read(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It is read again: no key has its only copy on a server that is gone."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (uid,) = await leave(kept, 0)
+    await kept.scan()
+    server = (await key_world.servers(kept.manager))[0]
+    check, rounds = unclaimed._check_names, []
+
+    async def then_change(*args: Any) -> None:
+        await check(*args)
+        rounds.append(what)
+        if what == "server":
+            await key_world.store.write(lambda tx: tx.delete_key_server(server.uuid))
+        elif len(rounds) == 1:
+            await set_incarnation(key_world, uuid="i2")
+
+    monkeypatch.setattr(unclaimed, "_check_names", then_change)
+    if what == "incarnation":
+        key = await adopt(kept, 0, uid)
+        assert [each.incarnation for each in await key_world.attempts(key.uuid)] == ["i2"]
+        assert len(rounds) == 2
+        return
+    with pytest.raises(OntapError) as raised:
+        await adopt(kept, 0, uid)
+    assert (raised.value.kind, raised.value.target) == (errors.ENTRY_NOT_FOUND, "key_server")
+    assert await key_world.stored_keys(kept.manager) == []

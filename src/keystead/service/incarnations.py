@@ -62,6 +62,7 @@ class Incarnations:
         self._node = node
         self._turn = asyncio.Lock()
         self._storage: Storage | None = None
+        self._epoch = 0
         self._beat = Repeated(self.begin, BEAT_S, "the database's incarnation was not looked at")
 
     async def start(self) -> Incarnation:
@@ -83,7 +84,7 @@ class Incarnations:
             witness, storage = await self._remembered.read(), await self._remembered.storage()
             before, after, epoch = await self._store.write(lambda tx: self._begin(tx, storage, witness))
             await self._remembered.write(witness.after(epoch, after.uuid))
-            self._storage = storage
+            self._storage, self._epoch = storage, epoch
         if after.number != before.number:
             log.warning("a new incarnation of the database: nothing is destroyed", reason=after.reason)
         return after
@@ -91,9 +92,11 @@ class Incarnations:
     async def look(self) -> None:
         """Notice a database that has gone another way since the last look: before anything is ended. Raises StoreError.
 
-        Cheaper than :meth:`begin`: it asks where the database stands, and stores nothing if that is where it was.
+        Cheaper than :meth:`begin`: it asks where the database stands, and how far it has come, and stores nothing if
+        that is where it was, and no less.
         """
-        if await self._remembered.storage() != self._storage:
+        epoch = await self._store.read(lambda tx: tx.node_epoch(self._node))
+        if epoch < self._epoch or await self._remembered.storage() != self._storage:
             await self.begin()
 
     async def cloned(self, incarnation: str) -> None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Presence
-from keystead.core.keys.writing import brought_up_to_date, with_state
+from keystead.core.keys.writing import brought_up_to_date, still_counts, with_state
 from keystead.service.key_places import load_places
 from keystead.service.ports import StoreError
 
@@ -82,6 +82,12 @@ def unchanged(then: KeyPlaces, now: KeyPlaces) -> bool:
         then.incarnation.uuid == now.incarnation.uuid
         and then.key_manager.client_certificate == now.key_manager.client_certificate
     )
+
+
+def count_still(copies: Iterable[Copy], then: KeyPlaces, now: KeyPlaces) -> bool:
+    """Whether copies stand where they were read, and we are still who has read them."""
+    before, after = ({server.uuid: server for server in places.servers} for places in (then, now))
+    return unchanged(then, now) and all(still_counts(copy, before, after) for copy in copies)
 
 
 def end(tx: Transaction, attempt: Attempt, copies: Sequence[Copy], *, committed: bool) -> bool:

@@ -29,6 +29,7 @@ from keystead.core.keys.destroying import (
 )
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyState, Presence, Receipt
+from keystead.core.keys.names import object_name
 from keystead.service.key_looking import (
     BATCH,
     places_of,
@@ -198,9 +199,14 @@ class KeyDestroying:
 
 
 def _permits(tx: Transaction, holding: Holding, row: Tracked) -> bool:
-    """Whether the objects of a copy may be destroyed: as its rows say now, and no copy that is kept is the same."""
+    """Whether the objects of a copy may be destroyed: as its rows say now, and no copy that is kept is the same.
+
+    Nor may another key have adopted them.
+    """
     holding.check(tx)
     key = tx.key(row.key.uuid, lock=True)
+    if tx.keys_adopting(str(object_name(row.attempt))):
+        return False
     rows = [] if key is None else tracked(tx, tx.copies([key.uuid]))
     incarnation = incarnation_of(tx)
     kept = {

@@ -133,8 +133,8 @@ class KeyKeeping:
         now = self._tools.clock.now()
         changes = []
         for row, seen in zip(rows, await look_at_many(at, rows), strict=True):
-            sweep.note(row.copy, seen.look, canary=at.canary)
-            after = looked_at(row.copy, seen.look, row.attempt, now, canary=at.canary)
+            sweep.note(row.copy, seen.look, canary=at.absence_counts)
+            after = looked_at(row.copy, seen.look, row.attempt, now, canary=at.absence_counts)
             changes.append((row.copy, with_seen(after, seen)))
         return changes
 

@@ -86,7 +86,10 @@ def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A session on one address of a key server (uuid). ``canary``: the server shows what must be there."""
+    """A session on one address of a key server (uuid). ``canary``: the server shows what must be there.
+
+    ``stands_in``: it is the primary, looked at for a secondary that failed lately.
+    """
 
     session: ObjectSession
     key_server: str
@@ -94,6 +97,12 @@ class Visit:
     profile: ServerProfile | None
     canary: bool
     digest_key: Secret = field(repr=False)
+    stands_in: bool = False
+
+    @property
+    def absence_counts(self) -> bool:
+        """Whether a copy that is not here is nowhere: the secondary that was sent it may not have replicated it yet."""
+        return self.canary and not self.stands_in
 
 
 @asynccontextmanager
@@ -117,7 +126,8 @@ async def visit(
     if exact and host not in server.secondary_key_servers:
         server = replace(server, secondary_key_servers=(host,) * bool(host))
     reach = reach_of(tools, places, server, host)
-    if host and not exact and tools.objects.slow_or_dead(reach):
+    stands_in = bool(reach.host) and not exact and tools.objects.slow_or_dead(reach)
+    if stands_in:
         reach = reach_of(tools, places, server, "")
     try:
         digest_key = tools.reacher.digest_key(places)
@@ -126,7 +136,7 @@ async def visit(
     async with tools.objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh) as session:
         known = profile if profile is not None and profile.canary else None
         seen = known is not None and await sight(session, known, digest_key) is Sight.SEEN
-        yield Visit(session, server.uuid, str(reach.server), profile, seen, digest_key)
+        yield Visit(session, server.uuid, str(reach.server), profile, seen, digest_key, stands_in)
 
 
 def reach_of(tools: Tools, places: KeyPlaces, server: KeyServer, host: str) -> Reach:

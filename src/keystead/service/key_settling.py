@@ -116,8 +116,8 @@ class KeySettling:
     async def _settled(self, places: KeyPlaces, at: Visit, row: Tracked) -> Change:
         """Look at a copy; activate and describe it where its server takes that and it was not done."""
         seen = await look(at, row)
-        after = looked_at(row.copy, seen.look, row.attempt, self._tools.clock.now(), canary=at.canary)
-        after = with_seen(after, seen)
+        now, canary = self._tools.clock.now(), at.absence_counts
+        after = with_seen(looked_at(row.copy, seen.look, row.attempt, now, canary=canary), seen)
         if seen.look is Look.AGREES and at.profile is not None and at.profile.activates and seen.state in _NOT_YET:
             after = replace(after, object_state=await _activated(at, seen.unique_identifiers, seen.state))
         if seen.look is Look.AGREES and not row.copy.descriptor and self._describes(places, at.key_server):

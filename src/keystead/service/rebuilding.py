@@ -4,8 +4,8 @@ Every object under one of our names is looked at, descriptors are read and check
 what is certain is taken, and the rest listed as unclaimed (:mod:`keystead.core.keys.rebuilding`), unless it belongs to
 another key manager of this database: they may share servers. It only reads key
 servers, and changes no key that the database has, but for those that it has not seen committed: a database that was
-restored may have the beginning of a key, and its descriptor says that it was committed. It can be run again when
-servers have come back.
+restored may have the beginning of a key, and its descriptor says that it was committed. Objects that were adopted are
+their new key's. It can be run again when servers have come back.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import structlog
 
 from keystead.core.keys.descriptors import opened
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, Presence, Purpose, Unclaimed
-from keystead.core.keys.names import ObjectKind, parse
-from keystead.core.keys.rebuilding import FoundCopy, FoundDescriptor, FoundObject, Known, inventory
+from keystead.core.keys.names import ObjectKind, object_name, parse
+from keystead.core.keys.rebuilding import Doubt, FoundCopy, FoundDescriptor, FoundObject, Known, inventory
 from keystead.core.model import Role, Svm
 from keystead.service.context import Call, Caller
 from keystead.service.copy_proving import BATCH, SESSIONS, CopyProver, Proving
+from keystead.service.key_attempts import count_still
 from keystead.service.key_places import incarnation_of, load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.ports import Page
@@ -128,11 +129,11 @@ class Rebuilder:
         objects = [each for shelf in shelves for each in shelf.objects]
         known = await self._store.read(lambda tx: _known(tx, places))
         made = inventory(objects, descriptors, [copy for each in copies for copy in each], known)
-        await self._take(key_manager, made, objects)
+        taken, doubts = await self._take(places, made, objects)
         rebuilt = Rebuilt(
             key_manager=key_manager,
-            taken=len(made.keys),
-            doubts=tuple(sorted(made.doubts.values())),
+            taken=taken,
+            doubts=tuple(sorted([*made.doubts.values(), *doubts])),
             unread=tuple(unread),
             single_domain=bool(made.keys) and len(set(known.domain_of.values())) == 1,
         )
@@ -199,16 +200,23 @@ class Rebuilder:
 
     # --- store ---
 
-    async def _take(self, key_manager: KeyManager, made: Inventory, objects: Sequence[FoundObject]) -> None:
+    async def _take(
+        self, places: KeyPlaces, made: Inventory, objects: Sequence[FoundObject]
+    ) -> tuple[int, list[Doubt]]:
+        """Store what is certain; how many keys were, and why others were not."""
         states = {(each.key_server, each.unique_identifier): each.state for each in objects}
         descriptors = {
             (each.key_server, each.name.id, each.name.attempt, each.name.incarnation): each.unique_identifier
             for each in objects
             if each.name.kind is ObjectKind.DESCRIPTOR
         }
+        taken, doubts = 0, list[Doubt]()
         for first in range(0, len(made.keys), KEYS_AT_ONCE):
             part = made.keys[first : first + KEYS_AT_ONCE]
-            await self._store.write(lambda tx: self._add(tx, key_manager, part, states, descriptors))  # noqa: B023
+            added, left = await self._store.write(lambda tx: self._add(tx, places, part, states, descriptors))  # noqa: B023
+            taken += added
+            doubts += left
+        return taken, doubts
 
     async def _list_left(self, left: _Left) -> Rebuilt:
         """List what no key accounts for, whichever key manager's."""
@@ -227,48 +235,66 @@ class Rebuilder:
     def _add(
         self,
         tx: Transaction,
-        key_manager: KeyManager,
+        places: KeyPlaces,
         part: Sequence[Certain],
         states: dict[tuple[str, str], str],
         descriptors: dict[tuple[str, str, int, str], str],
-    ) -> None:
+    ) -> tuple[int, list[Doubt]]:
         """Add keys that are not there yet, with the attempts that wrote their copies, all of them committed."""
-        tx.key_manager(key_manager.uuid, lock=True)
+        tx.cluster(lock=True)  # nobody adopts their objects meanwhile
+        manager = tx.key_manager(places.key_manager.uuid, lock=True)
+        now = None if manager is None else load_places(tx, manager)
         rows = tx.keys([each.descriptor.uuid for each in part])
         begun = _only_begun(tx, rows)
         there = {key.uuid for key in rows} - begun
-        now, added = self._clock.now(), 0
+        added, doubts = 0, list[Doubt]()
         for each in part:
-            found = each.descriptor
-            holder = tx.key_named(key_manager.uuid, found.name)
-            if found.uuid in there or (holder is not None and holder.uuid != found.uuid):
+            attempts, copies = self._rows(each, states, descriptors)
+            uuid = each.descriptor.uuid
+            if uuid in there or any(tx.keys_adopting(str(object_name(attempt))) for attempt in attempts):
                 continue
-            if found.uuid in begun:
-                tx.drop_key(found.uuid)
-            tx.add_key(_key(found, tx.svm(found.svm) if found.svm else None, now))
-            by_attempt = _by_attempt(each.copies)
-            for number, copies in by_attempt.items():
-                tx.add_attempt(self._attempt(copies[0].descriptor, Purpose.COPY if number > 1 else Purpose.CREATE))
-                tx.put_copies(
-                    [
-                        Copy(
-                            key=found.uuid,
-                            attempt=number,
-                            key_server=copy.key_server,
-                            presence=Presence.PRESENT,
-                            unique_identifiers=copy.unique_identifiers,
-                            object_state=states.get((copy.key_server, copy.unique_identifiers[0]), ""),
-                            descriptor=descriptors.get((copy.key_server, *copy.descriptor.written_by), ""),
-                            proven=now,
-                        )
-                        for copy in copies
-                    ],
-                    new=True,
-                )
+            holder = tx.key_named(places.key_manager.uuid, each.descriptor.name)
+            if now is None or not count_still(copies, places, now) or (holder is not None and holder.uuid != uuid):
+                doubts.append(Doubt.CHANGED)
+                continue
+            if uuid in begun:
+                tx.drop_key(uuid)
+            owner = each.descriptor.svm
+            tx.add_key(_key(each.descriptor, tx.svm(owner) if owner else None, self._clock.now()))
+            for attempt in attempts:
+                tx.add_attempt(attempt)
+            tx.put_copies(copies, new=True)
             added += 1
         if added:
-            message = f"rebuilt key manager {key_manager.uuid}: {added} keys"
-            self._audit.succeed(tx, CALL, message, svm=key_manager.svm)
+            message = f"rebuilt key manager {places.key_manager.uuid}: {added} keys"
+            self._audit.succeed(tx, CALL, message, svm=places.key_manager.svm)
+        return added, doubts
+
+    def _rows(
+        self,
+        each: Certain,
+        states: dict[tuple[str, str], str],
+        descriptors: dict[tuple[str, str, int, str], str],
+    ) -> tuple[list[Attempt], list[Copy]]:
+        """The attempts and copies of a key."""
+        attempts: list[Attempt] = []
+        rows: list[Copy] = []
+        for number, copies in _by_attempt(each.copies).items():
+            attempts.append(self._attempt(copies[0].descriptor, Purpose.COPY if number > 1 else Purpose.CREATE))
+            rows += [
+                Copy(
+                    key=each.descriptor.uuid,
+                    attempt=number,
+                    key_server=copy.key_server,
+                    presence=Presence.PRESENT,
+                    unique_identifiers=copy.unique_identifiers,
+                    object_state=states.get((copy.key_server, copy.unique_identifiers[0]), ""),
+                    descriptor=descriptors.get((copy.key_server, *copy.descriptor.written_by), ""),
+                    proven=self._clock.now(),
+                )
+                for copy in copies
+            ]
+        return attempts, rows
 
     def _attempt(self, found: Descriptor, purpose: Purpose) -> Attempt:
         now = self._clock.now()

@@ -20,6 +20,7 @@ from keystead.core.keys.digests import digest
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, Unclaimed
 from keystead.core.keys.names import ObjectKind, is_written_by, parse
 from keystead.service.key_access import serving_key_manager
+from keystead.service.key_attempts import count_still
 from keystead.service.key_looking import visit
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
@@ -81,6 +82,15 @@ class UnclaimedObjects:
         key, 20 to 32 an authentication key. Raises 4 (404) for what is not unclaimed (any more), 65536076 when it
         cannot be read, and what creating a key raises. Of a pair, either part stands for both. A purge leaves it.
         """
+        while True:
+            key = await self._try(call, key_manager, key_server, unique_identifier, name, svm)
+            if key is not None:
+                return key
+
+    async def _try(
+        self, call: Call, key_manager: str, key_server: str, unique_identifier: str, name: str, svm: Svm | None
+    ) -> Key | None:
+        """Read it and adopt it; None when server or certificate were changed after it was read."""
         places, parts = await self._tools.store.read(
             lambda tx: _adoptable(tx, call, key_manager, key_server, unique_identifier)
         )
@@ -98,13 +108,21 @@ class UnclaimedObjects:
                 raise OntapError(errors.NOT_PUSHED, target="unique_identifier", arguments=arguments) from None
         new = _new_key(name, svm, material)
         copy = Copy("", 1, key_server, Presence.PRESENT, unique_identifiers=ids)
-        return await self._tools.store.write(lambda tx: self._adopt(tx, call, key_manager, new, copy, material))
+        return await self._tools.store.write(lambda tx: self._adopt(tx, call, places, new, copy, material))
 
-    def _adopt(self, tx: Transaction, call: Call, key_manager: str, new: NewKey, copy: Copy, material: Secret) -> Key:
-        """Plan under the key manager's lock as for a new key, and store it as committed, with its one copy."""
+    def _adopt(
+        self, tx: Transaction, call: Call, then: KeyPlaces, new: NewKey, copy: Copy, material: Secret
+    ) -> Key | None:
+        """Plan under the key manager's lock as for a new key, and store it as committed, with its one copy.
+
+        None when that copy was read somewhere else, or as somebody else.
+        """
         tx.cluster(lock=True)  # nobody adopts an object of this name into another key manager meanwhile
+        key_manager = then.key_manager.uuid
         manager = _seen(tx, call, key_manager, lock=True)
         places, parts = _adoptable(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
+        if not count_still([copy], then, places):
+            return None
         now, uuid = self._tools.clock.now(), str(uuid4())
         with concerning(manager.svm):
             planned = plan_create(_state(tx, call, places, new), new, uuid, now)

@@ -58,6 +58,7 @@ class Doubt(StrEnum):
     NO_OWNER = "its SVM does not exist"
     NAME_TAKEN = "another key has its name"
     TOO_FEW_DOMAINS = "too few replication domains hold a copy that agrees"
+    CHANGED = "servers, certificate or keys were changed while it was read: rebuild again"
 
 
 @dataclass(frozen=True, slots=True)
