@@ -40,6 +40,7 @@ WHOLE: dict[str, Any] = {
     "committed": NOON,
     "retired": NOON + timedelta(hours=1),
     "purge_after": NOON + timedelta(days=7),
+    "retired_in": "an incarnation",
     "version": 3,
 }
 

@@ -77,3 +77,25 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
     assert [(record.index, record.role, record.svm_uuid) for record in records] == [(2, "", ""), (1, "", "")]
     assert options == Options()
     assert svms == (Svm("svm-2", "B"),)
+
+
+async def test_keys_that_were_retired_before(old_url: str) -> None:
+    """By time they are told from those that an earlier incarnation retired; those can be recovered for good."""
+    columns = "uuid, key_id, key_manager, owner, name, key_tag, key_type, state, length, created, digest, version"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tables, "HEAD", "0003")
+        upgrade(old_url)
+    database = open_database(make_url(old_url))
+    with database.writer.begin() as connection:
+        connection.execute(text("UPDATE incarnations SET uuid = 'i1', began = '2026-03-01 12:00:00'"))
+        for name, retired in (("before", "2026-03-01 11:00:00"), ("in it", "2026-03-01 13:00:00")):
+            row = f"'{name}', '{name}', 'km-1', '', '{name}', '', 'vek', 'retired', 64, '{retired}', '', 1, '{retired}'"
+            connection.execute(text(f"INSERT INTO keys ({columns}, retired) VALUES ({row})"))  # noqa: S608 - constants
+    database.dispose()
+    assert upgrade(old_url) == "0003"
+    store = open_store(old_url)
+    try:
+        found = await store.read(lambda tx: tx.keys(["before", "in it"]))
+    finally:
+        await store.close()
+    assert {key.name: key.retired_in for key in found} == {"before": "", "in it": "i1"}

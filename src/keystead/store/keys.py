@@ -77,7 +77,10 @@ _ADOPTERS = (
     .order_by(None)
     .order_by(_keys.uuid)
 )
-_CHANGED = ("name", "key_tag", "state", "length", "digest", "version", "committed", "retired", "purge_after")
+_CHANGED = (
+    *("name", "key_tag", "state", "length", "digest", "version"),
+    *("committed", "retired", "purge_after", "retired_in"),
+)
 _CHANGE_KEY = (
     update(tables.keys)
     .where(_keys.uuid == bindparam("u"), _keys.state == bindparam("was"))

@@ -245,6 +245,7 @@ def _key(row: Row[Any], _: tuple[str, ...]) -> Key:
         committed=row.committed,
         retired=row.retired,
         purge_after=row.purge_after,
+        retired_in=row.retired_in,
     )
 
 

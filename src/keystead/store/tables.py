@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in migrations/versions, kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -339,6 +339,7 @@ keys = Table(
     Column("committed", UtcTimestamp, nullable=True),
     Column("retired", UtcTimestamp, nullable=True),
     Column("purge_after", UtcTimestamp, nullable=True),
+    _text("retired_in", server_default=text("''")),
 )
 
 Index(

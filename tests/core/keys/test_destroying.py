@@ -45,9 +45,10 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 HERE = Incarnation("abcdef01-0000-0000-0000-000000000000", 2, NOW - 30 * DAY, "restored", "", destroys=True)
 BEFORE = "99999999-0000-0000-0000-000000000000"
+EARLIER = replace(HERE, uuid=BEFORE, number=1, began=NOW - 90 * DAY)
 
 
-def key(state: KeyState = KeyState.COMMITTED, retired: datetime | None = None) -> Key:
+def key(state: KeyState = KeyState.COMMITTED, retired: datetime | None = None, by: Incarnation = HERE) -> Key:
     """A key; a retired one can be recovered for seven days."""
     return Key(
         uuid="11111111-2222-3333-4444-555555555555",
@@ -62,6 +63,7 @@ def key(state: KeyState = KeyState.COMMITTED, retired: datetime | None = None) -
         created=NOW - 60 * DAY,
         retired=retired,
         purge_after=retired and retired + WINDOW,
+        retired_in=by.uuid if retired else "",
     )
 
 
@@ -91,14 +93,14 @@ def test_what_is_no_key_is_neither_retired_nor_recovered(found: Key | None) -> N
 def test_a_key_is_retired_once() -> None:
     """For the window, as another version; a second call changes nothing."""
     retired = plan_retire(key(), HERE, NOW, DAY)
-    assert retired == replace(key(), state=RETIRED, version=2, retired=NOW, purge_after=NOW + DAY)
+    assert retired == replace(key(RETIRED, NOW), version=2, purge_after=NOW + DAY)
     assert plan_retire(retired, HERE, NOW + DAY / 2, DAY) is retired
 
 
 def test_what_an_earlier_incarnation_retired_is_retired_anew() -> None:
     """Its window begins now: since the backup it may have been recovered."""
-    before = key(RETIRED, HERE.began - DAY)
-    assert plan_retire(before, HERE, NOW, DAY) == replace(before, version=2, retired=NOW, purge_after=NOW + DAY)
+    before = key(RETIRED, NOW - DAY, EARLIER)
+    assert plan_retire(before, HERE, NOW, WINDOW) == replace(key(RETIRED, NOW), version=2)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,8 @@ def test_what_an_earlier_incarnation_retired_is_retired_anew() -> None:
         (key(RETIRED, NOW), False),
         (key(RETIRED, NOW - WINDOW), True),
         (key(RETIRED, NOW - 8 * DAY), True),
-        (key(RETIRED, HERE.began - DAY), False),
+        (key(RETIRED, HERE.began - DAY), True),  # by a clock that was behind
+        (key(RETIRED, NOW - 8 * DAY, EARLIER), False),
         (replace(key(RETIRED), retired=NOW - 8 * DAY), False),
         (key(KeyState.PURGING, NOW - 8 * DAY), False),
     ],

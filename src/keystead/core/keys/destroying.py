@@ -52,7 +52,14 @@ def plan_retire(key: Key | None, incarnation: Incarnation, now: datetime, window
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
     if key.state is KeyState.RETIRED and _retired_in(key, incarnation):
         return key
-    return replace(key, state=KeyState.RETIRED, version=key.version + 1, retired=now, purge_after=now + window)
+    return replace(
+        key,
+        state=KeyState.RETIRED,
+        version=key.version + 1,
+        retired=now,
+        purge_after=now + window,
+        retired_in=incarnation.uuid,
+    )
 
 
 def plan_recover(key: Key | None, incarnation: Incarnation, now: datetime) -> Key:
@@ -61,7 +68,9 @@ def plan_recover(key: Key | None, incarnation: Incarnation, now: datetime) -> Ke
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
     if key.state is KeyState.COMMITTED:
         return key
-    return replace(key, state=KeyState.COMMITTED, version=key.version + 1, retired=None, purge_after=None)
+    return replace(
+        key, state=KeyState.COMMITTED, version=key.version + 1, retired=None, purge_after=None, retired_in=""
+    )
 
 
 def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
@@ -71,7 +80,8 @@ def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
 
 
 def _retired_in(key: Key, incarnation: Incarnation) -> bool:
-    return key.retired is not None and key.retired >= incarnation.began
+    """By its uuid, not by time: a machine on which a database is restored may have another clock."""
+    return key.retired_in == incarnation.uuid
 
 
 def purging(key: Key) -> Key:

@@ -52,7 +52,8 @@ class Key:
 
     ``svm`` is whose key it is: the key manager's SVM, or on the cluster's key manager any SVM or None, the cluster
     itself. ``length`` is that of the material in bytes, ``digest`` its keyed digest. ``version`` grows with every
-    change that makes cached material stale. ``purge_after`` is when a retired key's undo ends.
+    change that makes cached material stale. ``purge_after`` is when a retired key's undo ends, ``retired_in`` the
+    incarnation (uuid) in which it was retired.
     """
 
     uuid: str
@@ -70,6 +71,7 @@ class Key:
     committed: datetime | None = None
     retired: datetime | None = None
     purge_after: datetime | None = None
+    retired_in: str = ""
 
     @property
     def standing(self) -> Standing:
