@@ -60,18 +60,22 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 class ShiftedClock:
-    """The real time, moved on by what a test says."""
+    """The real time, moved on by what a test says; or a clock that is set wrong."""
 
     def __init__(self) -> None:
-        self._shift = timedelta()
+        self._shift = self._wrong = timedelta()
 
     def now(self) -> datetime:
         """The wall clock."""
-        return datetime.now(UTC) + self._shift
+        return datetime.now(UTC) + self._shift + self._wrong
 
     def monotonic(self) -> float:
         """Seconds since some moment."""
-        return self.now().timestamp()
+        return (datetime.now(UTC) + self._shift).timestamp()
+
+    def set(self, seconds: float) -> None:
+        """Set the wall clock, so many seconds ahead of the time."""
+        self._wrong = timedelta(seconds=seconds)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

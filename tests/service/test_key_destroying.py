@@ -563,3 +563,24 @@ async def test_what_another_key_has_adopted_is_left_alone(key_world: KeyWorld) -
     await again(kept)
     states = [(await key_world.key(each.uuid)).state for each in (key, other)]
     assert states == [KeyState.PURGED, KeyState.PURGED]
+
+
+@on_sqlite
+async def test_a_clock_that_jumps_ends_nobodys_undo(key_world: KeyWorld) -> None:
+    """Ahead by days and back again: nothing is purged for it. One that stays where it is, is believed in the end."""
+    servers = await key_world.start(1)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    await kept.ending.retire(CALL, kept.manager, key.key_id)
+    await kept.end()
+    for ahead, passed in ((WINDOW_S + 60, 0), (WINDOW_S + 60, 1800), (0, 1800), (0, 1800)):
+        key_world.clock.set(ahead)
+        key_world.clock.advance(passed)
+        await kept.end()
+        assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
+    key_world.clock.set(WINDOW_S + 60)
+    await kept.end()
+    assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
+    key_world.clock.advance(3600)
+    await kept.end()
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED

@@ -3,7 +3,8 @@
 Before an object is destroyed, a transaction under the keeper's lease has read that it may be
 (:func:`keystead.core.keys.destroying.may_destroy`, whose answer is final); then its server was asked whether it is that
 object, by its name, else by its bytes; and each packet leaves only while no other process can hold the lease. What
-turns out to be another object is left alone. So is an adopted one: somebody else wrote it, and may need it.
+turns out to be another object is left alone. So is an adopted one: somebody else wrote it, and may need it. When the
+clock jumps nobody's time to undo is over before it has been right for an hour.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ PATIENCE: Final = 3
 RECONNECT_S: Final = 1.1
 """How long an address that was silent once is left alone by :class:`~keystead.service.key_ports.KeyObjects`."""
 
+JUMP_S: Final = 600.0
+REST_S: Final = 3600.0
+"""By so much the clock may differ from the time that has passed; else it is not believed for so long."""
+
 _Address = tuple[str, str]
 """A primary's uuid, and the host of one of its secondaries or nothing."""
 
@@ -80,6 +85,19 @@ class KeyDestroying:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self._read: tuple[datetime, float] | None = None
+        self._believed_from = 0.0
+
+    def _clock_is_believed(self) -> bool:
+        """Whether the clock has gone as time has (monotonic), since it was read last and for a while before."""
+        now, passed = self._tools.clock.now(), self._tools.clock.monotonic()
+        if self._read is not None:
+            jump_s = (now - self._read[0]).total_seconds() - (passed - self._read[1])
+            if abs(jump_s) > JUMP_S:
+                log.warning("the clock has jumped: no purge begins for an hour", seconds=round(jump_s))
+                self._believed_from = passed + REST_S
+        self._read = now, passed
+        return passed >= self._believed_from
 
     async def end(self, holding: Holding, key_manager: str, fenced: AbstractSet[str]) -> None:
         """Go on with the end of a key manager's keys, and of what aborted attempts left. Raises StoreError, LeaseLost.
@@ -93,7 +111,8 @@ class KeyDestroying:
             return
         known = await store.read(lambda tx: sites_of(tx, places))
         sites = {uuid: site for uuid, site in known.items() if uuid in fenced}
-        for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
+        retired = await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED))
+        for uuid in retired if self._clock_is_believed() else ():
             await store.write(lambda tx: _begin_purge(tx, holding, uuid, now, known.keys() - fenced))  # noqa: B023 - awaited
         silent: set[_Address] = set()
         for ending in (_aborted, _purging):
