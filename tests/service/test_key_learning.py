@@ -21,6 +21,7 @@ from keystead.keyservers.gateway import Gateway
 from keystead.kmip.enums import ObjectType, Operation, ResultReason, State
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder, cluster
+from keystead.kmip.testing import silence
 from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_managers import KeyManagers
@@ -173,6 +174,40 @@ async def test_a_cluster_that_replicates_at_once(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
+async def test_a_slow_server_does_not_hide_that_others_replicate(key_world: KeyWorld) -> None:
+    """Keys are kept on what was learned, while it is still being tried: by then it is known that these are one."""
+    members, _ = cluster(2)
+    servers = await key_world.start(3, members)
+    servers[2].faults[Operation.QUERY] = silence
+    manager = await key_world.key_manager(*servers, know=False)
+    learning = learner(key_world, await key_world.node(), wait_s=0.1)
+    while len((found := await learning.ensure(manager)).profiles) < 2:
+        pass
+    await learning.close()
+    one, other = found.profiles.values()
+    assert found.domain_of[one.key_server] == found.domain_of[other.key_server]
+
+
+@on_sqlite
+async def test_who_was_learned_meanwhile_is_looked_for(key_world: KeyWorld) -> None:
+    """By whoever stores a profile later."""
+    (one, other) = await key_world.start(2)
+    _, manager, found = await learned(key_world, one, other)
+    row = found.servers[0]
+    await key_world.store.write(lambda tx: tx.delete_profile(row.uuid))
+    then = await places(key_world, manager)
+
+    async def stored(*looked_for: str) -> bool | None:
+        profile = found.profiles[row.uuid]
+        return await key_world.store.write(lambda tx: store_profile(tx, then, row, None, profile, looked_for))
+
+    assert await stored() is None
+    assert await places(key_world, manager) == then
+    assert await stored(found.servers[1].uuid)
+    assert await places(key_world, manager) == found
+
+
+@on_sqlite
 async def test_what_looks_like_a_canary_is_none(key_world: KeyWorld) -> None:
     """An object under another server's canary's name with other bytes does not join the two."""
     one, other = await key_world.start(2)
@@ -225,8 +260,8 @@ async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
 
     async def stored(
         before: ServerProfile | None, *, at: KeyServer = row, then: KeyPlaces = found, new: ServerProfile = another
-    ) -> bool:
-        return await key_world.store.write(lambda tx: store_profile(tx, then, at, before, new))
+    ) -> bool | None:
+        return await key_world.store.write(lambda tx: store_profile(tx, then, at, before, new, ()))
 
     assert not await stored(None)
     assert not await stored(another)

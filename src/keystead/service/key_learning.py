@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -17,7 +18,7 @@ import structlog
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.digests import DIGEST_KEY_BYTES
-from keystead.core.keys.learning import first_number, lost
+from keystead.core.keys.learning import first_number, lost, seeing
 from keystead.core.secret import Secret
 from keystead.service import canaries
 from keystead.service.canaries import Sight, Subject
@@ -27,7 +28,7 @@ from keystead.service.key_profiles import store_profile, store_seen
 from keystead.service.ports import SealError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from keystead.core.keys.model import ServerProfile
@@ -161,7 +162,7 @@ class KeyLearner:
         place = places.key_manager.uuid, server.uuid
         try:
             profile = await self._tried(places, identity, server, first_number(before))
-            stored = await self._store.write(lambda tx: store_profile(tx, places, server, before, profile))
+            stored = await self._store_learned(places, identity, server, profile)
         except (KeyServerFault, TimeoutError, SealError, StoreError) as failure:
             rest = Rest(self._clock.monotonic() + REST_S, _why(failure))
             self._resting[place] = rest
@@ -178,6 +179,37 @@ class KeyLearner:
         reach = self._reacher.primary(server, identity)
         async with self._turns, asyncio.timeout(SERVER_S), self._session(reach) as session:
             return await canaries.learn(session, subject, self._clock.now())
+
+    async def _store_learned(
+        self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer, profile: ServerProfile
+    ) -> bool:
+        """Store a profile; whether it is. From then on keys are kept there, so that it was looked there before for the
+        canaries of all whose profiles are known: those replicate with it.
+        """
+        before = places.profiles.get(server.uuid)
+        while True:
+            known = (await self._places(places.key_manager.uuid)).profiles
+            others = [other for uuid, other in known.items() if uuid != server.uuid]
+            found = await self._found(places, identity, server, profile, others)
+            work = partial(store_profile, before=before, profile=seeing(profile, found), looked_for=known)
+            stored = await self._store.write(lambda tx: work(tx, places, server))  # noqa: B023 - awaited
+            if stored is not None:
+                return stored
+
+    async def _found(
+        self,
+        places: KeyPlaces,
+        identity: TlsIdentity,
+        server: KeyServer,
+        profile: ServerProfile,
+        others: Sequence[ServerProfile],
+    ) -> list[str]:
+        """The servers (uuids) whose canaries are on this one. Raises KeyServerFault, TimeoutError, SealError."""
+        if not others:
+            return []
+        digest_key, reach = self._reacher.digest_key(places), self._reacher.primary(server, identity)
+        async with self._turns, asyncio.timeout(SERVER_S), self._session(reach) as session:
+            return [each.key_server for each in others if await canaries.sees(session, profile, each, digest_key)]
 
     async def _learn_anew(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer) -> bool:
         log.warning("the canary of a key server is lost", address=str(server.address))

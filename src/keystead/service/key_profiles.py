@@ -34,9 +34,17 @@ def forget(tx: Transaction, servers: Iterable[KeyServer], moved: str) -> None:
 
 
 def store_profile(
-    tx: Transaction, places: KeyPlaces, server: KeyServer, before: ServerProfile | None, profile: ServerProfile
-) -> bool:
-    """Store what was learned of a server, unless that was another one, or somebody else has stored it before."""
+    tx: Transaction,
+    places: KeyPlaces,
+    server: KeyServer,
+    before: ServerProfile | None,
+    profile: ServerProfile,
+    looked_for: Collection[str],
+) -> bool | None:
+    """Store what was learned of a server, unless that was another one, or somebody else has stored it before.
+
+    None, and nothing is stored, when a server has a profile by now whose canary was not ``looked_for`` there (uuids).
+    """
     now = _now(tx, places)
     found = None if now is None else now.server(server.uuid)
     if now is None or found is None or found.address != server.address:
@@ -44,6 +52,8 @@ def store_profile(
     known = now.profiles.get(server.uuid)
     if known is not None and (before is None or not same_canary(known, before)):
         return False
+    if now.profiles.keys() - {server.uuid} - set(looked_for):
+        return None
     if known is not None:
         forget(tx, now.servers, server.uuid)
     tx.put_profile(profile)
