@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.rest import named, of_svm
+
 if TYPE_CHECKING:
     from keystead.cli.client import Api
 
@@ -35,11 +37,10 @@ def one_key_path(service: Api, key_manager: str, vserver: str | None, name: str 
     keys = f"{key_manager}/volume-keys"
     if name is None:
         return key_path(keys, str(key_id))
-    owner = {"svm.name": vserver} if vserver else {}
-    found = service.records(keys, name=f'"{name}"', state=NAMED, **owner)
-    if not found:
+    found = named(service, keys, name, state=NAMED, **of_svm(vserver))
+    if found is None:
         raise click.ClickException(f"there is no key {name}")
-    return key_path(keys, found[0]["key_id"])
+    return key_path(keys, found["key_id"])
 
 
 def key_path(keys: str, key_id: str) -> str:

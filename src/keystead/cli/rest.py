@@ -62,7 +62,26 @@ def in_svm(vserver: str | None) -> dict[str, Any]:
 
 def scope_of(vserver: str | None) -> dict[str, str]:
     """A filter for the things of one SVM, or of the cluster."""
-    return {"svm.name": vserver} if vserver else {"scope": "cluster"}
+    return of_svm(vserver) or {"scope": "cluster"}
+
+
+def of_svm(vserver: str | None) -> dict[str, str]:
+    """A filter for the things of one SVM; none for all."""
+    return {"svm.name": exactly(vserver)} if vserver else {}
+
+
+def exactly(text: str) -> str:
+    """A filter for this very text, whatever operators it holds: quoted, and what would end the quotes in braces."""
+    return '"' + text.replace('"', '"{"}"') + '"'
+
+
+def named(service: Api, path: str, name: str, *, fields: str = "name", **query: str) -> dict[str, Any] | None:
+    """The record of a collection that has a name, None when there is none; raises Refused, Unreachable.
+
+    ``fields`` has ``name`` among them: what is deleted goes by this, so names are compared here as well.
+    """
+    found = service.records(path, fields=fields, name=exactly(name), **query)
+    return next((record for record in found if record.get("name") == name), None)
 
 
 def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from keystead.cli.output import print_records
-from keystead.cli.rest import api, api_command, one_svm, svm_name
+from keystead.cli.rest import api, api_command, exactly, of_svm, one_svm, svm_name
 
 
 @click.group()
@@ -27,8 +27,8 @@ def show(vserver: str | None, account: str | None, state: str | None, limit: int
     Example: keystead security audit show --vserver vs0 --limit 20
     """
     query = {"fields": "*", "order_by": "timestamp desc", "max_records": str(limit)}
-    query |= {"svm.name": vserver} if vserver else {}
-    query |= {"user": f'"{account}"'} if account else {}
+    query |= of_svm(vserver)
+    query |= {"user": exactly(account)} if account else {}
     query |= {"state": state} if state else {}
     with api(flags) as service:
         records = service.call("GET", "/security/audit/messages", **query).get("records", [])[::-1]

@@ -15,7 +15,9 @@ from keystead.cli.rest import (
     api_command,
     confirm,
     in_svm,
+    named,
     names,
+    of_svm,
     one_svm,
     owner,
     pem,
@@ -167,7 +169,7 @@ def show(vserver: str | None, type_: str | None, **flags: Any) -> None:
 
     Example: keystead security certificate show --vserver vs0 --type client
     """
-    query = {"fields": "*"} | ({"svm.name": vserver} if vserver else {}) | ({"type": type_} if type_ else {})
+    query = {"fields": "*"} | of_svm(vserver) | ({"type": type_} if type_ else {})
     with api(flags) as service:
         records = service.records("/security/certificates", **query)
     if flags["output"] == "table":
@@ -191,10 +193,10 @@ def delete(vserver: str | None, name: str, yes: bool, **flags: Any) -> None:  # 
 
 
 def _named(service: Api, vserver: str | None, name: str, **more: str) -> str:
-    records = service.records("/security/certificates", fields="uuid", name=f'"{name}"', **scope_of(vserver), **more)
-    if not records:
+    record = named(service, "/security/certificates", name, **scope_of(vserver), **more)
+    if record is None:
         raise click.ClickException(f"{f'SVM {vserver}' if vserver else 'the cluster'} has no certificate {name}")
-    return str(records[0]["uuid"])
+    return str(record["uuid"])
 
 
 class _NewFile:

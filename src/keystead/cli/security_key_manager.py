@@ -19,6 +19,7 @@ from keystead.cli.rest import (
     confirm,
     in_svm,
     names,
+    of_svm,
     one_svm,
     owner,
     progress,
@@ -253,7 +254,7 @@ def show_key_managers(vserver: str | None, **flags: Any) -> None:
 
     Example: keystead security key-manager external show --vserver vs0
     """
-    query = {"fields": "*"} | ({"svm.name": vserver} if vserver else {})
+    query = {"fields": "*"} | of_svm(vserver)
     with api(flags) as service:
         records = service.records("/security/key-managers", **query)
     _print_servers(records, flags["output"])
@@ -268,7 +269,7 @@ def show_status(vserver: str | None, **flags: Any) -> None:
     Example: keystead security key-manager external show-status
     """
     query = {"fields": "svm,external.servers.server,external.servers.connectivity"}
-    query |= {"svm.name": vserver} if vserver else {}
+    query |= of_svm(vserver)
     with api(flags) as service:
         records = service.records("/security/key-managers", **query)
     if vserver and not records:

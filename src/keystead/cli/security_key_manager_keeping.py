@@ -9,7 +9,7 @@ import click
 
 from keystead.cli.key_managers import key_manager, key_manager_path, run_job
 from keystead.cli.output import print_records
-from keystead.cli.rest import api, api_command, confirm, in_svm, progress, yes
+from keystead.cli.rest import api, api_command, confirm, exactly, in_svm, progress, yes
 
 INCARNATION = "/security/key-manager-incarnation"
 
@@ -106,7 +106,7 @@ def adopt(
     body = {"key_server": key_server, "unique_identifier": unique_identifier, "name": name, **in_svm(vserver)}
     with api(flags) as service:
         path = f"{key_manager_path(service, vserver, manager)}/unclaimed-objects"
-        one = {"key_server": f'"{key_server}"', "unique_identifier": f'"{unique_identifier}"'}
+        one = {"key_server": exactly(key_server), "unique_identifier": exactly(unique_identifier)}
         listed = service.records(path, fields="object_name", **one)
         written = f", {_origin(listed[0]['object_name'])}," if listed else ""
         confirm(f"Adopt object {unique_identifier} on {key_server}{written} as key {name}", yes=yes)

@@ -18,7 +18,7 @@ from keystead.cli.client import advising
 from keystead.cli.key_managers import key_manager, key_manager_path, run_job
 from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
 from keystead.cli.output import print_records, shown
-from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, progress, svm_name, yes
+from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, of_svm, progress, svm_name, yes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def show(vserver: str | None, manager: str | None, name: str | None, key_id: str
     Example: keystead security key-manager key show --vserver vs0
     """
     wanted = {"name": name} if name else {}
-    wanted |= {"svm.name": vserver} if vserver else {}
+    wanted |= of_svm(vserver)
     with api(flags) as service:
         path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
         if key_id is not None:

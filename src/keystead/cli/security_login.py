@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
 from keystead.cli.login import new_password
 from keystead.cli.output import print_records
-from keystead.cli.rest import FILE, api, api_command, confirm, one_svm, svm_name, yes
+from keystead.cli.rest import FILE, api, api_command, confirm, exactly, named, one_svm, svm_name, yes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,10 +80,10 @@ def delete(name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """
     confirm(f"Delete account {name}", yes=yes)
     with api(flags) as service:
-        records = service.records("/security/accounts", fields="owner.uuid", name=f'"{name}"')
-        if not records:
+        record = named(service, "/security/accounts", name, fields="name,owner.uuid")
+        if record is None:
             raise click.ClickException(f"there is no account {name}")
-        service.call("DELETE", f"/security/accounts/{records[0]['owner']['uuid']}/{name}")
+        service.call("DELETE", f"/security/accounts/{record['owner']['uuid']}/{quote(name, safe='')}")
 
 
 @login.command()
@@ -93,7 +94,7 @@ def show(vserver: str | None, **flags: Any) -> None:
 
     Example: keystead security login show
     """
-    query = {"fields": "*"} | ({"owner.name": vserver} if vserver else {})
+    query = {"fields": "*"} | ({"owner.name": exactly(vserver)} if vserver else {})
     with api(flags) as service:
         records = service.records("/security/accounts", **query)
     if flags["output"] == "table":

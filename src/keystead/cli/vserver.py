@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keystead.cli.output import print_records
-from keystead.cli.rest import api, api_command, confirm, yes
+from keystead.cli.rest import api, api_command, confirm, named, yes
 
 if TYPE_CHECKING:
     from keystead.cli.client import Api
@@ -73,7 +73,7 @@ def delete(vserver: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
 
 
 def _path(service: Api, vserver: str) -> str:
-    records = service.records("/svm/svms", name=f'"{vserver}"')
-    if not records:
+    record = named(service, "/svm/svms", vserver)
+    if record is None:
         raise click.ClickException(f"there is no SVM {vserver}")
-    return f"/svm/svms/{records[0]['uuid']}"
+    return f"/svm/svms/{record['uuid']}"

@@ -1,0 +1,20 @@
+"""Names in filters: any text means itself."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from keystead.cli.rest import exactly
+from keystead.core.query_filter import Alternative, parse_filter
+from keystead.core.query_where import Op
+
+TEXTS = ["", "vol1", "null", "a..b", 'nope"|"target', *map("".join, product('"{}|*!<a', repeat=4))]
+
+
+@pytest.mark.parametrize("field", ["name", "svm.name"])
+def test_a_text_means_itself(field: str) -> None:
+    """As the service reads filters: one alternative, equal to the text."""
+    for text in TEXTS:
+        assert parse_filter(field, exactly(text)) == (Alternative(Op.EQUAL, text),), text
