@@ -91,6 +91,7 @@ class Api:
     def __init__(self, login: Login, *, errors_as_json: bool = False) -> None:
         self._login = login
         self._errors_as_json = errors_as_json
+        self._svm: dict[str, bytes] = {}
         try:
             context = ssl.create_default_context(cafile=login.ca)
         except (OSError, ssl.SSLError):
@@ -105,6 +106,15 @@ class Api:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+    def confine(self, vserver: str) -> None:
+        """Confine the calls that follow to an SVM: to them there is nothing that is not its. Source: SVM tunnelling.
+
+        Raises click.ClickException for what can be no SVM's name, nor a header.
+        """
+        if not vserver.isprintable():
+            raise click.ClickException(f"there is no SVM {printable(vserver)}")
+        self._svm = {"X-Dot-SVM-Name": vserver.encode()}
 
     def call(self, method: str, path: str, body: Any = None, **query: str) -> dict[str, Any]:
         """Make one call of ``/api`` + path and return its answer; raises Refused, Unreachable."""
@@ -142,7 +152,8 @@ class Api:
 
     def _exchange(self, method: str, target: str, body: Any) -> tuple[dict[str, Any], HTTPMessage]:
         """Return the answer and its headers."""
-        headers = {"Authorization": self._authorization, "Accept": "application/json"}
+        headers: dict[str, str | bytes] = {"Authorization": self._authorization, "Accept": "application/json"}
+        headers |= self._svm
         payload = None
         if body is not None:
             headers["Content-Type"] = "application/json"

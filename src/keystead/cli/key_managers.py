@@ -20,25 +20,44 @@ RUNNING = {"queued", "running", "paused"}
 _PATH = "/security/key-managers"
 
 
-def key_manager(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags that say whose key is meant, and where it is kept."""
-    command = click.option(
+def _flags(whose: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The flags that say which key manager is meant, by its uuid or by an SVM; what that means is said in words."""
+    manager = click.option(
         "--key-manager",
         "manager",
         metavar="UUID",
         help="The key manager, for accounts of SVMs whose keys the cluster's keeps: they do not see it.",
-    )(command)
-    return click.option("--vserver", metavar="SVM", help="The SVM whose key it is; without it, the cluster's.")(command)
+    )
+    vserver = click.option("--vserver", metavar="SVM", help=whose)
+    return lambda command: vserver(manager(command))
+
+
+key_manager = _flags("The SVM whose keys it keeps, as its own or the cluster's; without it, the cluster's.")
+of_new_key = _flags("The SVM whose key it will be; without it, the cluster's.")
+of_keys = _flags("The SVM whose keys are meant, and nobody else's; without it, any in the cluster's key manager.")
 
 
 def key_manager_path(service: Api, vserver: str | None, manager: str | None) -> str:
     """The path of the key manager that keeps an SVM's keys: its own, else the cluster's."""
+    return _found(service, vserver, manager)[0]
+
+
+def keys_path(service: Api, vserver: str | None, manager: str | None, collection: str) -> str:
+    """The path of a collection of keys; with an SVM, the service is confined to it where others' keys are kept, too."""
+    path, own = _found(service, vserver, manager)
+    if vserver and not own:
+        service.confine(vserver)
+    return f"{path}/{collection}"
+
+
+def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str, bool]:
+    """The path of a key manager, and whether it is certain that it is the SVM's own."""
     if manager is not None:
-        return f"{_PATH}/{manager}"
-    for scope in (scope_of(vserver), scope_of(None)):
+        return f"{_PATH}/{manager}", False
+    for own, scope in ((True, scope_of(vserver)), (False, scope_of(None))):
         records = service.records(_PATH, **scope)
         if records:
-            return f"{_PATH}/{records[0]['uuid']}"
+            return f"{_PATH}/{records[0]['uuid']}", own
     if vserver:
         text = (
             f"neither SVM {vserver} nor the cluster has a key manager that this account sees: --key-manager names one"

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from keystead.cli.rest import named, of_svm
+from keystead.cli.rest import named, only_one
 
 if TYPE_CHECKING:
     from keystead.cli.client import Api
@@ -27,17 +27,17 @@ def key_id_or_name(_: click.Context, __: click.Parameter, value: str | None) -> 
     return _checked(value, ": a key's name is given with --name")
 
 
-def one_key_path(service: Api, key_manager: str, vserver: str | None, name: str | None, key_id: str | None) -> str:
-    """The path of a volume's key by its name or its id, of which one is given.
+def one_key_path(service: Api, keys: str, name: str | None, key_id: str | None) -> str:
+    """The path of a key by its name or its id, of which one is given.
 
-    ``key_manager`` is the path of its key manager. Raises click.UsageError, click.ClickException, Refused.
+    ``keys`` is the path of the collection. Raises click.UsageError, click.ClickException, Refused.
     """
-    if (name is None) == (key_id is None):
-        raise click.UsageError("say which key: --name NAME, or --key-id ID")
-    keys = f"{key_manager}/volume-keys"
+    only_one({"--name": name, "--key-id": key_id})
+    if key_id is not None:
+        return key_path(keys, key_id)
     if name is None:
-        return key_path(keys, str(key_id))
-    found = named(service, keys, name, state=NAMED, **of_svm(vserver))
+        raise click.UsageError("say which key: --name NAME, or --key-id ID")
+    found = named(service, keys, name, state=NAMED)
     if found is None:
         raise click.ClickException(f"there is no key {name}")
     return key_path(keys, found["key_id"])

@@ -14,7 +14,7 @@ from keystead.cli.client import Api
 from keystead.cli.login import read_login
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 CLUSTER = "(cluster)"  # where a table names the SVM and there is none
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -97,6 +97,13 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 def by_name_or_uuid(text: str) -> dict[str, str]:
     """A reference to an installed certificate in a body."""
     return {"uuid" if _UUID.fullmatch(text) else "name": text}
+
+
+def only_one(flags: Mapping[str, object]) -> None:
+    """Raise click.UsageError when more than one of these flags is given."""
+    given = [flag for flag, value in flags.items() if value not in (None, False)]
+    if len(given) > 1:
+        raise click.UsageError(f"only one of {' and '.join(given)}")
 
 
 def pem(path: Path) -> str:

@@ -15,10 +15,10 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from keystead.cli.client import advising
-from keystead.cli.key_managers import key_manager, key_manager_path, run_job
+from keystead.cli.key_managers import key_manager_path, keys_path, of_keys, of_new_key, run_job
 from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
 from keystead.cli.output import print_records, shown
-from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, of_svm, progress, svm_name, yes
+from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, of_svm, only_one, progress, svm_name, yes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def key() -> None:
 
 @key.command()
 @api_command
-@key_manager
+@of_new_key
 @click.option("--name", required=True, help="The key's name.")
 @click.option("--key-tag", help="A word that tells what it is for.")
 @click.option("--material-file", type=FILE, help="Keep these 64 bytes instead of random ones.")
@@ -63,7 +63,7 @@ def create(
         **({"material": base64.b64encode(material_file.read_bytes()).decode()} if material_file else {}),
     }
     with api(flags) as service, progress(f"creating {name}"):
-        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
+        path = keys_path(service, vserver, manager, "volume-keys")
         (made,) = service.create(path, body)
         record = service.call("GET", key_path(path, made["key_id"]))
     _print([record], flags["output"])
@@ -71,7 +71,7 @@ def create(
 
 @key.command()
 @api_command
-@key_manager
+@of_keys
 @click.option("--name", help="Those with this name; * is any text.")
 @click.option("--key-id", metavar="ID", callback=key_id_or_name, help="One key, and its copies on key servers.")
 def show(vserver: str | None, manager: str | None, name: str | None, key_id: str | None, **flags: Any) -> None:
@@ -79,20 +79,22 @@ def show(vserver: str | None, manager: str | None, name: str | None, key_id: str
 
     Example: keystead security key-manager key show --vserver vs0
     """
-    wanted = {"name": name} if name else {}
-    wanted |= of_svm(vserver)
+    only_one({"--name": name, "--key-id": key_id})
+    wanted = ({"name": name} if name else {}) | ({"key_id": key_id} if key_id else {}) | of_svm(vserver)
     with api(flags) as service:
-        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
-        if key_id is not None:
-            record = service.call("GET", key_path(path, key_id), fields="**")
-            return _print_one(record, flags["output"])
-        records = service.records(path, fields="*", order_by="svm.name,name", **wanted)
-    return _print(records, flags["output"])
+        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"  # not confined: copies would not be seen
+        records = service.records(path, fields="**" if key_id else "*", order_by="svm.name,name", **wanted)
+    if key_id and not records:
+        raise click.ClickException(f"there is no key {key_id}")
+    _print(records, flags["output"])
+    if flags["output"] == "table" and records and "copies" in records[0]:
+        click.echo()
+        print_records(records[0]["copies"], COPIES, "table")
 
 
 @key.command()
 @api_command
-@key_manager
+@of_keys
 @_one_key
 @yes
 def retire(
@@ -108,8 +110,10 @@ def retire(
     Example: keystead security key-manager key retire --vserver vs0 --name vol1
     """
     with api(flags) as service:
-        path = one_key_path(service, key_manager_path(service, vserver, manager), vserver, name, key_id)
-        confirm(f"Retire key {name or key_id}", yes=yes)
+        path = one_key_path(service, keys_path(service, vserver, manager, "volume-keys"), name, key_id)
+        svm = service.call("GET", path).get("svm")
+        whose = f"SVM {svm['name']}" if svm else "the cluster"
+        confirm(f"Retire key {name or key_id} of {whose}", yes=yes)
         service.call("DELETE", path)
         until = service.call("GET", path).get("purge_time")
     click.echo(f"retired {name or key_id}: it can be recovered until {shown(until)}", err=True)
@@ -117,7 +121,7 @@ def retire(
 
 @key.command()
 @api_command
-@key_manager
+@of_keys
 @_one_key
 def recover(vserver: str | None, manager: str | None, name: str | None, key_id: str | None, **flags: Any) -> None:
     """Take back that a volume's key was retired.
@@ -125,14 +129,14 @@ def recover(vserver: str | None, manager: str | None, name: str | None, key_id: 
     Example: keystead security key-manager key recover --vserver vs0 --name vol1
     """
     with api(flags) as service:
-        path = one_key_path(service, key_manager_path(service, vserver, manager), vserver, name, key_id)
+        path = one_key_path(service, keys_path(service, vserver, manager, "volume-keys"), name, key_id)
         service.call("PATCH", path, {"state": "committed"})
     click.echo(f"recovered {name or key_id}: it can be read again", err=True)
 
 
 @key.command()
 @api_command
-@key_manager
+@of_keys
 @_one_key
 @click.option("--file", "file", type=click.Path(path_type=Path), help="A new file for the key; only you can read it.")
 @click.option("--stdout", "to_stdout", is_flag=True, help="Write the key's bytes to standard output, for a pipe.")
@@ -151,13 +155,14 @@ def retrieve(
 
     Example: keystead security key-manager key retrieve --user storage --vserver vs0 --name vol1 --file vol1.key
     """
-    if (file is None) != to_stdout:
+    only_one({"--file": file, "--stdout": to_stdout})
+    if file is None and not to_stdout:
         raise click.UsageError("say where the key goes: --file FILE, or --stdout")
     if to_stdout and sys.stdout.isatty():
         raise click.UsageError("a key is not shown on a terminal: give --file, or let a program read it")
     asked = {"explain": "true"} if explain else {}
     with _sink(file) as sink, api(flags) as service, advising(NOT_AUTHORIZED, READERS_ONLY):
-        path = one_key_path(service, key_manager_path(service, vserver, manager), vserver, name, key_id)
+        path = one_key_path(service, keys_path(service, vserver, manager, "volume-keys"), name, key_id)
         found = service.call("POST", f"{path}/retrieve", {}, **asked)
         sink.write(base64.b64decode(found["material"]))
     if explain:
@@ -166,7 +171,7 @@ def retrieve(
 
 @key.command()
 @api_command
-@key_manager
+@of_keys
 @click.option("--key-id", metavar="ID", callback=key_id_only, help="This key only.")
 @click.option("--key-tag", metavar="TAG", help="Keys with this tag only.")
 @click.option("--key-server", metavar="HOST[:PORT]", help="From this primary key server only.")
@@ -177,27 +182,27 @@ def restore(vserver: str | None, manager: str | None, **flags: Any) -> None:
     """
     filters = {name: flags[name] for name in ("key_id", "key_tag", "key_server") if flags[name]}
     with api(flags) as service, progress("restoring keys"):
-        done = run_job(service, f"{key_manager_path(service, vserver, manager)}/restore", filters)
+        done = run_job(service, keys_path(service, vserver, manager, "restore"), filters)
     click.echo(done, err=True)
 
 
 @key.command("query")
 @api_command
-@key_manager
+@of_keys
 @click.option("--key-type", type=click.Choice(["vek", "nse_ak"]), help="Keys of volumes, or authentication keys.")
 def query_ids(vserver: str | None, manager: str | None, key_type: str | None, **flags: Any) -> None:
     """List key ids as a node has them: which key server holds each, and whether the node can read it.
 
     Example: keystead security key-manager key query --key-type vek
     """
-    filters = {"key_type": key_type} if key_type else {}
+    filters = ({"key_type": key_type} if key_type else {}) | of_svm(vserver)
     with api(flags) as service:
-        path = key_manager_path(service, vserver, manager)
+        path = f"{key_manager_path(service, vserver, manager)}/keys"  # not confined: key servers would not be seen
         nodes = service.records("/cluster/nodes")
         records = [
             record
             for node in nodes
-            for record in service.records(f"{path}/keys/{node['uuid']}/key-ids", fields="*", **filters)
+            for record in service.records(f"{path}/{node['uuid']}/key-ids", fields="*", **filters)
         ]
     if flags["output"] == "table":
         records = [{"vserver": svm_name(record), "node_name": record["node"]["name"], **record} for record in records]
@@ -263,13 +268,6 @@ def _print(records: list[dict[str, Any]], form: str) -> None:
     if form == "table":
         records = [{"vserver": svm_name(record), **record} for record in records]
     print_records(records, COLUMNS, form)
-
-
-def _print_one(record: dict[str, Any], form: str) -> None:
-    _print([record], form)
-    if form == "table" and "copies" in record:
-        click.echo()
-        print_records(record["copies"], COPIES, form)
 
 
 def _explain(explanation: dict[str, Any] | None) -> None:
