@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keystead.cli.login import hidden
+from keystead.cli.login import hidden, secret_bytes
 from keystead.cli.server import directory_options, refusals
 from keystead.settings import load
 
@@ -30,7 +30,7 @@ def _passphrase(file: Path | None, *, new: bool) -> Secret:
     from keystead.core.secret import Secret
 
     if file is not None:
-        content = file.read_bytes().removesuffix(b"\n").removesuffix(b"\r")
+        content = secret_bytes(file, "--passphrase-file").removesuffix(b"\n").removesuffix(b"\r")
     else:
         with hidden("passphrase", "give --passphrase-file, or use a terminal"):
             content = click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True).encode()

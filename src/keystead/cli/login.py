@@ -27,6 +27,8 @@ DEFAULT_USER = "admin"
 DEFAULT_PROFILE = Path("~/.config/keystead/profile.toml")
 HTTPS_PORT = 443
 PROFILE_FIELDS = {"url", "ca", "user", "password"}
+SECRET_LIMIT = 4096
+"""Bytes of a file with a password, a passphrase or a key: more than any has, so that no device is read without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,13 @@ def kmip_password(username: str, file: Path | None) -> str | None:
             raise click.UsageError("--password-file needs --username")
         return None
     check_utf8(username, "--username")
-    given, source = os.environ.get("KEYSTEAD_KMIP_PASSWORD"), "KEYSTEAD_KMIP_PASSWORD"
+    given = os.environ.get("KEYSTEAD_KMIP_PASSWORD")
     if file is not None:
-        given, source = _first_line(file), "--password-file"
+        return secret_text(file, "--password-file")
     if given is None:
         with hidden("KMIP password", "give --password-file, set KEYSTEAD_KMIP_PASSWORD, or use a terminal"):
             given = click.prompt(f"KMIP password of {username}", hide_input=True, err=True)
-    check_utf8(given, source)
+    check_utf8(given, "KEYSTEAD_KMIP_PASSWORD")
     return given
 
 
@@ -96,9 +98,7 @@ def new_password(account: str, file: Path | None) -> str:
         if _ask("The same again: ", "") != given:
             raise click.UsageError("the two passwords differ")
         return given
-    given = _first_line(file)
-    check_utf8(given, "--password-file")
-    return given
+    return secret_text(file, "--password-file")
 
 
 @contextlib.contextmanager
@@ -123,8 +123,23 @@ def _ask(prompt: str, instead: str) -> str:
         return getpass.getpass(prompt)
 
 
-def _first_line(file: Path) -> str:
-    return file.read_bytes().removesuffix(b"\n").decode(errors="surrogateescape")
+def secret_text(file: Path, flag: str) -> str:
+    """The text of a file, without one trailing newline; raises click.UsageError, which quotes nothing of it."""
+    text = secret_bytes(file, flag).removesuffix(b"\n").decode(errors="surrogateescape")
+    check_utf8(text, flag)
+    return text
+
+
+def secret_bytes(file: Path, flag: str) -> bytes:
+    """The content of a file; raises click.UsageError for one that cannot be read or is too large to be meant."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(SECRET_LIMIT + 1)
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from None
+    if len(content) > SECRET_LIMIT:
+        raise click.UsageError(f"{flag}: {file} holds more than {SECRET_LIMIT} bytes")
+    return content
 
 
 def check_utf8(text: str, name: str) -> None:

@@ -17,6 +17,7 @@ import click
 from keystead.cli.client import advising
 from keystead.cli.key_managers import key_manager_path, keys_path, of_keys, of_new_key, run_job
 from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
+from keystead.cli.login import secret_bytes, secret_text
 from keystead.cli.output import print_records, shown
 from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, of_svm, only_one, progress, svm_name, yes
 
@@ -60,7 +61,7 @@ def create(
         "name": name,
         **in_svm(vserver),
         **({"key_tag": key_tag} if key_tag else {}),
-        **({"material": base64.b64encode(material_file.read_bytes()).decode()} if material_file else {}),
+        **({"material": _encoded(material_file)} if material_file else {}),
     }
     with api(flags) as service, progress(f"creating {name}"):
         path = keys_path(service, vserver, manager, "volume-keys")
@@ -160,6 +161,8 @@ def retrieve(
         raise click.UsageError("say where the key goes: --file FILE, or --stdout")
     if to_stdout and sys.stdout.isatty():
         raise click.UsageError("a key is not shown on a terminal: give --file, or let a program read it")
+    if to_stdout and sys.__stdout__ is None:  # the process was started without one: what is in its place takes all
+        raise click.UsageError("standard output is closed: nobody would get the key")
     asked = {"explain": "true"} if explain else {}
     with _sink(file) as sink, api(flags) as service, advising(NOT_AUTHORIZED, READERS_ONLY):
         path = one_key_path(service, keys_path(service, vserver, manager, "volume-keys"), name, key_id)
@@ -227,7 +230,7 @@ def create_auth(key_tag: str | None, passphrase_file: Path | None, **flags: Any)
     """
     body = {
         **({"key_tag": key_tag} if key_tag else {}),
-        **({"passphrase": passphrase_file.read_text().removesuffix("\n")} if passphrase_file else {}),
+        **({"passphrase": secret_text(passphrase_file, "--passphrase-file")} if passphrase_file else {}),
     }
     with api(flags) as service, progress("creating an authentication key"):
         path = f"{key_manager_path(service, None, None)}/auth-keys"
@@ -264,6 +267,10 @@ def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     click.echo(f"deleted authentication key {key_id}", err=True)
 
 
+def _encoded(file: Path) -> str:
+    return base64.b64encode(secret_bytes(file, "--material-file")).decode()
+
+
 def _print(records: list[dict[str, Any]], form: str) -> None:
     if form == "table":
         records = [{"vserver": svm_name(record), **record} for record in records]
@@ -287,6 +294,7 @@ def _sink(file: Path | None) -> Iterator[IO[bytes]]:
     """Where a key goes: a new file of mode 0600, which is gone again when no key came, or standard output for None."""
     if file is None:
         yield sys.stdout.buffer
+        sys.stdout.buffer.flush()  # here, where it is said when it fails
         return
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.login import secret_bytes
 from keystead.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def init(admin_password_file: Path | None, **flags: Any) -> None:
     with refusals():
         from keystead.app.initialise import initialise
 
-        password = admin_password_file.read_bytes() if admin_password_file else None
+        password = secret_bytes(admin_password_file, "--admin-password-file") if admin_password_file else None
         for line in initialise(load(flags), password, terminal=sys.stdout.isatty()):
             click.echo(line)
 
