@@ -48,9 +48,11 @@ class Refused(click.ClickException):
         target, arguments = self.error.get("target"), self.error.get("arguments", ())
         field = f" (field {target})" if target and not arguments and target not in self.message else ""
         lines = [f"Error {self.error.get('code')}: {self.message}{field}"]
+        of_server = False  # whether the last line is a server's, which ends with what went wrong there
         for argument in arguments:
             name, text = argument.get("code"), argument.get("message")
-            if name in {"stage", "reason"} and len(lines) > 1:
+            of_server = name == "server" or (of_server and name in {"stage", "reason"})
+            if of_server and name != "server":
                 lines[-1] += f"{',' if name == 'reason' else ':'} {name} {text}"
             else:
                 lines.append(f"  {text}" if name == "server" else f"  {name}: {text}")
@@ -144,6 +146,10 @@ class Api:
         """POST, and return the records that the answer tells of; raises Refused, Unreachable."""
         return self._records_of(self.call("POST", path, body, **({"return_records": "true"} | query)))
 
+    def refusal(self, error: Mapping[str, Any]) -> Refused:
+        """What the service says of a failure that was not an answer's, such as a job's."""
+        return Refused(error, as_json=self._errors_as_json)
+
     def _records_of(self, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         records = answer.get("records")
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
@@ -171,7 +177,7 @@ class Api:
         if not isinstance(answer, dict):
             raise self._not_keystead()
         if response.status >= http.client.BAD_REQUEST and isinstance(answer.get("error"), dict):
-            raise Refused(answer["error"], as_json=self._errors_as_json)
+            raise self.refusal(answer["error"])
         if response.status not in {http.client.OK, http.client.CREATED, http.client.ACCEPTED}:
             raise self._not_keystead()
         return answer, response.headers

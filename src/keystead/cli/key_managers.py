@@ -67,11 +67,11 @@ def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str,
     raise click.ClickException(text)
 
 
-def run_job(service: Api, path: str, body: dict[str, Any]) -> str:
-    """Begin a job, wait for its end, and return what it says; one that fails ends the command with exit status 1."""
+def run_job(service: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Begin a job, wait for its end, and return it; raises Refused for one that fails."""
     uuid = service.call("POST", path, body)["job"]["uuid"]
     while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] in RUNNING:
         time.sleep(POLL_S)
     if job["state"] != "success":
-        raise click.ClickException(f"{job['code']}: {job['message']}")
-    return str(job["message"])
+        raise service.refusal(job["error"])
+    return job

@@ -42,6 +42,14 @@ def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], for
         _print_table(names, rows, widths)
 
 
+def print_done(record: dict[str, Any], said: str, form: str) -> None:
+    """Print what a command that lists nothing has done: the record that it left as JSON, or words for people."""
+    if form == "json":
+        print_records([record], (), form)
+    else:
+        click.echo(said, err=True)
+
+
 def printable(text: str) -> str:
     """A text on one line that cannot steer a terminal: what is not printable becomes an escape."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

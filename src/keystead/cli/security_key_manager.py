@@ -182,7 +182,7 @@ def add_servers(
 @api_command
 @owner
 @_key_servers
-@click.option("--force", is_flag=True, help="Even while a node is out of quorum.")
+@click.option("--force", is_flag=True, help="Taken as ONTAP takes it; changes nothing: no key loses its only copy.")
 @yes
 def remove_servers(
     vserver: str | None,

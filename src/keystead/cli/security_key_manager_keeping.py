@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from keystead.cli.key_managers import key_manager, key_manager_path, run_job
-from keystead.cli.output import print_records
+from keystead.cli.output import print_done, print_records
 from keystead.cli.rest import api, api_command, confirm, exactly, in_svm, progress, yes
 
 INCARNATION = "/security/key-manager-incarnation"
@@ -24,7 +24,7 @@ def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
     """
     with api(flags) as service, progress("copying keys"):
         done = run_job(service, f"{key_manager_path(service, vserver, manager)}/replicate", {})
-    click.echo(done, err=True)
+    print_done(done, done["message"], flags["output"])
 
 
 @click.group()

@@ -14,20 +14,24 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from keystead.cli.client import advising
+from keystead.cli.client import Refused, advising
 from keystead.cli.key_managers import key_manager_path, keys_path, of_keys, of_new_key, run_job
 from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
 from keystead.cli.login import secret_bytes, secret_text
-from keystead.cli.output import print_records, shown
+from keystead.cli.output import print_done, print_records, shown
 from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, of_svm, only_one, progress, svm_name, yes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from keystead.cli.client import Api
+
 COLUMNS = ("vserver", "name", "key_tag", "state", "key_id")
 QUERIED = ("vserver", "key_type", "key_tag", "key_server", "restored", "key_id")
+IN_USE = "committed"
 NOT_AUTHORIZED = "6"
 READERS_ONLY = "Reading keys takes an account with the role key-reader, which no other role includes."
+NODES_HIDDEN = "Accounts of SVMs do not see the nodes of the cluster's key manager: list its keys with `key show`."
 COPIES = ("server", "host", "attempt", "presence", "object_state", "proven")
 
 _key_id = click.option("--key-id", required=True, metavar="ID", callback=key_id_only, help="The key.")
@@ -116,8 +120,9 @@ def retire(
         whose = f"SVM {svm['name']}" if svm else "the cluster"
         confirm(f"Retire key {name or key_id} of {whose}", yes=yes)
         service.call("DELETE", path)
-        until = service.call("GET", path).get("purge_time")
-    click.echo(f"retired {name or key_id}: it can be recovered until {shown(until)}", err=True)
+        record = service.call("GET", path)
+    said = f"retired {name or key_id}: it can be recovered until {shown(record.get('purge_time'))}"
+    print_done(record, said, flags["output"])
 
 
 @key.command()
@@ -131,8 +136,14 @@ def recover(vserver: str | None, manager: str | None, name: str | None, key_id: 
     """
     with api(flags) as service:
         path = one_key_path(service, keys_path(service, vserver, manager, "volume-keys"), name, key_id)
-        service.call("PATCH", path, {"state": "committed"})
-    click.echo(f"recovered {name or key_id}: it can be read again", err=True)
+        was = service.call("GET", path)["state"]
+        service.call("PATCH", path, {"state": IN_USE})
+        record = service.call("GET", path)
+    if was == IN_USE:
+        said = f"{name or key_id} was not deleted: there is nothing to recover"
+    else:
+        said = f"recovered {name or key_id}: it can be read again"
+    print_done(record, said, flags["output"])
 
 
 @key.command()
@@ -186,7 +197,7 @@ def restore(vserver: str | None, manager: str | None, **flags: Any) -> None:
     filters = {name: flags[name] for name in ("key_id", "key_tag", "key_server") if flags[name]}
     with api(flags) as service, progress("restoring keys"):
         done = run_job(service, keys_path(service, vserver, manager, "restore"), filters)
-    click.echo(done, err=True)
+    print_done(done, done["message"], flags["output"])
 
 
 @key.command("query")
@@ -200,12 +211,10 @@ def query_ids(vserver: str | None, manager: str | None, key_type: str | None, **
     """
     filters = ({"key_type": key_type} if key_type else {}) | of_svm(vserver)
     with api(flags) as service:
-        path = f"{key_manager_path(service, vserver, manager)}/keys"  # not confined: key servers would not be seen
-        nodes = service.records("/cluster/nodes")
+        path = key_manager_path(service, vserver, manager)  # not confined: key servers would not be seen
+        nodes = _nodes(service, path)
         records = [
-            record
-            for node in nodes
-            for record in service.records(f"{path}/{node['uuid']}/key-ids", fields="*", **filters)
+            record for node in nodes for record in service.records(f"{path}/keys/{node}/key-ids", fields="*", **filters)
         ]
     if flags["output"] == "table":
         records = [{"vserver": svm_name(record), "node_name": record["node"]["name"], **record} for record in records]
@@ -265,6 +274,28 @@ def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
         confirm(f"Delete authentication key {key_id}", yes=yes)
         service.call("DELETE", key_path(path, key_id))
     click.echo(f"deleted authentication key {key_id}", err=True)
+
+
+def _nodes(service: Api, key_manager: str) -> list[str]:
+    """The nodes' uuids; accounts that may not list them learn them from the key servers of a key manager of theirs."""
+    try:
+        return [node["uuid"] for node in service.records("/cluster/nodes")]
+    except Refused as error:
+        if error.error.get("code") != NOT_AUTHORIZED:
+            raise
+        error.advice = NODES_HIDDEN
+        found = _nodes_that_watch(service, key_manager)
+        if not found:
+            raise
+        return found
+
+
+def _nodes_that_watch(service: Api, key_manager: str) -> list[str]:
+    wanted = {"uuid": key_manager.rpartition("/")[2], "fields": "external.servers.connectivity"}
+    seen = service.records("/security/key-managers", **wanted)
+    servers = [server for record in seen for server in record.get("external", {}).get("servers", ())]
+    states = [state for server in servers for state in server.get("connectivity", {}).get("node_states", ())]
+    return sorted({state["node"]["uuid"] for state in states})
 
 
 def _encoded(file: Path) -> str:
