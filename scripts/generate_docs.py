@@ -66,7 +66,8 @@ def settings_page() -> str:
 def cli_page() -> str:
     """The help of every command."""
     lines = ["# Commands", ""]
-    lines += ["Exit status: 0 done, 1 refused (the error is printed), 2 usage, 3 the service cannot be reached.", ""]
+    failed = "1 refused (the error is printed), not confirmed, or the output cannot be written"
+    lines += [f"Exit status: 0 done; {failed}; 2 usage; 3 the service cannot be reached; 130 interrupted.", ""]
     for path, command in _commands(cli, ("keystead",)):
         context = click.Context(command, info_name=" ".join(path), terminal_width=100, max_content_width=100)
         lines += [f"## {' '.join(path)}", "", "```", command.get_help(context), "```", ""]

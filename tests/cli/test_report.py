@@ -68,6 +68,14 @@ def test_a_report_with_a_good_signature_is_shown(tmp_path: Path) -> None:
     assert [line.split() for line in table] == [["server", "missing", "proven"], ["ks1:5696", "1", "6"]]
 
 
+def test_one_of_each(tmp_path: Path) -> None:
+    """In words for one."""
+    failures = {"total": 21, "listed": [FAILURE] * 21}
+    done = run(tmp_path, signed(REPORT | {"keys": {"total": 1, "unreadable": 1}, "failures": failures}))
+    assert "\n1 key, 1 unreadable, 21 failures\n" in done.output
+    assert done.output.endswith("and 1 failure more\n")
+
+
 def test_failures_are_shown_up_to_a_limit(tmp_path: Path) -> None:
     """Of the cluster's key manager without a server: no table of servers, some failures, and how many more."""
     manager = {"uuid": "km", "scope": "cluster", "svm": None}

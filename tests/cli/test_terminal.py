@@ -88,6 +88,20 @@ def test_a_prompt_is_left(folder: Path, asked: dict[str, str], key: str) -> None
         assert "Traceback" not in terminal.screen
 
 
+@pytest.mark.parametrize(
+    ("typed", "status", "said"), [("n\n", 1, "nothing was changed"), (CTRL_C, 130, ""), (CTRL_D, 130, "")]
+)
+def test_a_question_that_is_not_answered_with_yes(
+    folder: Path, environment: dict[str, str], typed: str, status: int, said: str
+) -> None:
+    """No is a refusal, and says that it was one; Ctrl-C interrupts."""
+    with Terminal(("keystead", "vserver", "delete", "--vserver", "nobody"), folder, environment) as terminal:
+        terminal.wait_for("Delete SVM nobody? [y/N]: ")
+        terminal.type(typed)
+        assert terminal.end() == status
+        assert said in terminal.screen
+
+
 @pytest.fixture
 def installed(folder: Path, environment: dict[str, str]) -> None:
     """Two certificates of the cluster, made once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +40,18 @@ def _passphrase(file: Path | None, *, new: bool) -> Secret:
     return Secret(content)
 
 
+def _in_a_folder(_: click.Context, __: click.Parameter, file: Path) -> Path:
+    """Check that a file can be made, before temporary ones are, which nobody has asked for; raises BadParameter."""
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"{file}: no file can be made in {file.parent}")
+    return file
+
+
 @click.command()
 @directory_options
 @_PASSPHRASE
 @click.option("--bundle", is_flag=True, help="Only what it takes to log in at the key servers again.")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), callback=_in_a_folder)
 def backup(file: Path, passphrase_file: Path | None, *, bundle: bool, **flags: Any) -> None:
     """Write a backup of an installation to FILE, sealed under a passphrase; the service may run meanwhile.
 

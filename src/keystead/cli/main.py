@@ -1,7 +1,7 @@
 """The ``keystead`` command: its tree, loaded command by command, and its exit statuses.
 
-Exit status: 0 done, 1 refused (the error is printed) or the output cannot be written, 2 usage, 3 the service cannot be
-reached, 130 interrupted.
+Exit status: 0 done; 1 refused (the error is printed), not confirmed, or the output cannot be written; 2 usage; 3 the
+service cannot be reached; 130 interrupted.
 """
 
 from __future__ import annotations

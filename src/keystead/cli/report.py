@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER, run_job
-from keystead.cli.output import print_records, printable
+from keystead.cli.output import counted, print_records, printable
 from keystead.cli.rest import api, api_command, owner, progress, scope_of
 from keystead.cli.server import directory_options, refusals
 
@@ -213,13 +213,14 @@ def _show(said: Mapping[str, Any]) -> None:
     owner = manager["svm"]["name"] if manager["svm"] else said["cluster"]["name"]
     kind, node = said["kind"].replace("_", " "), printable(said["node"]["name"])
     click.echo(f"{kind} of the keys of {printable(owner)}, by node {node}, {said['began']} to {said['ended']}")
-    click.echo(f"{keys['total']} keys, {keys['unreadable']} unreadable, {failures['total']} failures")
-    counted = [{"server": each["server"]} | each["results"] for each in said["servers"]]
-    words = sorted({word for each in counted for word in each} - {"server"})
-    if counted:
-        print_records(counted, ["server", *words], "table")
+    failed = counted(failures["total"], "failure")
+    click.echo(f"{counted(keys['total'], 'key')}, {keys['unreadable']} unreadable, {failed}")
+    results = [{"server": each["server"]} | each["results"] for each in said["servers"]]
+    words = sorted({word for each in results for word in each} - {"server"})
+    if results:
+        print_records(results, ["server", *words], "table")
     shown = failures["listed"][:MOST_SHOWN]
     if shown:
         print_records(shown, ["key_id", "server", "result", "reason"], "table")
     if failures["total"] > len(shown):
-        click.echo(f"and {failures['total'] - len(shown)} failures more")
+        click.echo(f"and {counted(failures['total'] - len(shown), 'failure')} more")

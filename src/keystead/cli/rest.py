@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 CLUSTER = "(cluster)"  # where a table names the SVM and there is none
+REFUSED = 1
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LOGIN = [
@@ -117,12 +118,17 @@ def pem(path: Path) -> str:
 
 
 def confirm(what: str, *, yes: bool) -> None:
-    """Ask on the terminal whether something is to be deleted; where there is none, ``--yes`` must say so."""
+    """Ask on the terminal whether something is to be deleted; where there is none, ``--yes`` must say so.
+
+    "No" ends the command, as refused.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(f'no terminal to ask on: --yes answers "{what}?"')
-    click.confirm(f"{what}?", abort=True, err=True)
+    if not click.confirm(f"{what}?", err=True):
+        click.echo("nothing was changed", err=True)
+        click.get_current_context().exit(REFUSED)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from keystead.cli.login import kmip_password
 from keystead.cli.output import counted, print_records
 from keystead.cli.rest import (
     FILE,
+    REFUSED,
     api,
     api_command,
     by_name_or_uuid,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from keystead.cli.client import Api
 
-REFUSED = 1
 NONE = "-"  # what stands for an empty list, as in ONTAP
 
 _seconds = click.IntRange(-1, 60)

@@ -265,7 +265,7 @@ def show_auth(**flags: Any) -> None:
 @_key_id
 @yes
 def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
-    """Delete an authentication key; it is destroyed after some days.
+    """Delete an authentication key; it is destroyed when the days of the setting key_recovery_days are over.
 
     Example: keystead security key-manager key auth delete --key-id ID
     """
@@ -273,7 +273,8 @@ def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
         path = f"{key_manager_path(service, None, None)}/auth-keys"
         confirm(f"Delete authentication key {key_id}", yes=yes)
         service.call("DELETE", key_path(path, key_id))
-    click.echo(f"deleted authentication key {key_id}", err=True)
+    said = f"deleted authentication key {key_id}: it is destroyed when the days of key_recovery_days are over"
+    print_done({"key_id": key_id}, said, flags["output"])
 
 
 def _nodes(service: Api, key_manager: str) -> list[str]:
