@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,6 +135,24 @@ def test_blocks_on_a_narrow_terminal(folder: Path, environment: dict[str, str]) 
     assert [line for line in lines if line.startswith("vserver")] == ["vserver      (cluster)"] * 2
     assert lines.count("") == 1
     assert max(map(len, lines)) <= 80
+
+
+def test_key_ids_on_a_narrow_terminal(folder: Path, environment: dict[str, str]) -> None:
+    """An id of 80 digits stands below the rest of its line."""
+    records = [{"vserver": "vs0", "name": name, "key_id": digit * 80} for name, digit in (("vol1", "1"), ("v2", "2"))]
+    shown = "from keystead.cli.output import print_records; import sys, json"
+    script = f"{shown}; print_records(json.loads(sys.argv[1]), ('vserver', 'name', 'key_id'), 'table')"
+    command = (sys.executable, "-c", script, json.dumps(records))
+    with Terminal(command, folder, environment | {"NO_COLOR": "1"}) as terminal:
+        assert terminal.end() == 0
+    assert terminal.screen.splitlines() == [
+        "vserver  name",
+        "key_id",
+        "vs0      vol1",
+        "1" * 80,
+        "vs0      v2",
+        "2" * 80,
+    ]
 
 
 @pytest.mark.usefixtures("installed")

@@ -22,8 +22,9 @@ _MICROSECONDS = re.compile(r"(?<=^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+(?=(Z|[+-]
 def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], form: str) -> None:
     """Print records: every field as JSON, or these columns as a table; columns without any value are left out.
 
-    On a terminal that is too narrow for the table each record becomes a block of lines. What goes into a pipe is
-    always a table, unfolded and without colours.
+    On a terminal that is too narrow for the table each record becomes a block of lines; or two lines, where that is due
+    to the last column, such as a key id's 80 digits. What goes into a pipe is always a table, unfolded and without
+    colours.
     """
     if form == "json":
         click.echo(json.dumps(records, indent=2))
@@ -36,10 +37,13 @@ def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], for
     names = [columns[index] for index in kept]
     rows = [[row[index] for index in kept] for row in rows]
     widths = [max(map(_width, column)) for column in zip(names, *rows, strict=True)]
-    if sys.stdout.isatty() and sum(widths) + len(GAP) * (len(widths) - 1) > shutil.get_terminal_size().columns:
-        _print_blocks(names, rows)
-    else:
+    room = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or _breadth(widths) <= room:
         _print_table(names, rows, widths)
+    elif 2 * widths[-1] > room >= _breadth(widths[:-1]) > 0:
+        _print_folded(names, rows, widths[:-1])
+    else:
+        _print_blocks(names, rows)
 
 
 def print_done(record: dict[str, Any], said: str, form: str) -> None:
@@ -66,6 +70,15 @@ def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Se
         click.echo(_line(row, widths))
 
 
+def _print_folded(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+    """A table whose last column stands below the others, which have the widths."""
+    click.echo(_bold(_line(names[:-1], widths)))
+    click.echo(_bold(names[-1]))
+    for row in rows:
+        click.echo(_line(row[:-1], widths))
+        click.echo(row[-1])
+
+
 def _print_blocks(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widest = max(map(_width, names))
     for number, row in enumerate(rows):
@@ -73,6 +86,11 @@ def _print_blocks(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             click.echo()
         for name, cell in zip(names, row, strict=True):
             click.echo(f"{_bold(_padded(name, widest))}{GAP}{cell}".rstrip())
+
+
+def _breadth(widths: Sequence[int]) -> int:
+    """How many columns of a terminal a table takes."""
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

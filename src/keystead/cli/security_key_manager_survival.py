@@ -17,8 +17,6 @@ from keystead.core.server_address import ServerAddress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-NAMED = 1  # key ids that stand below the drawing for each line of it: each is 80 characters
-
 
 @click.command()
 @api_command
@@ -58,8 +56,8 @@ def draw(found: Mapping[str, Any], down: set[str]) -> None:
         state = " (does not respond now)" if domain["uuid"] in failed else ""
         click.echo(f"domain {number}: {', '.join(domain['servers'])}{state}")
     click.echo(
-        f"{counted(found['keys'], 'key')}: {_may_fail(found['survives'], len(domains))} without a loss;"
-        f" {counted(found['sole_copies'], 'key')} in one domain only, {found['unproven']} without a proven copy"
+        f"{counted(found['keys'], 'key')}: {_may_fail(found['survives'], len(domains))} without a loss\n"
+        f"{counted(found['sole_copies'], 'key')} in one domain only, {found['unproven']} without a proven copy"
     )
     if failed:
         verb = "does" if len(failed) == 1 else "do"
@@ -76,7 +74,7 @@ def draw(found: Mapping[str, Any], down: set[str]) -> None:
     print_records(rows, ("fail", "unreadable", "oldest_proof"), "table")
     for sketch, loss in zip(drawn, losses, strict=True):
         if loss.get("key_ids"):
-            click.echo(f"unreadable after {sketch}: {_some(loss['key_ids'], loss['keys'])}")
+            click.echo(f"unreadable after {sketch}{_more(loss)}:\n{loss['key_ids'][0]}")
 
 
 def left_sole(found: Mapping[str, Any], servers: Sequence[str]) -> int:
@@ -108,6 +106,6 @@ def _may_fail(survives: int, domains: int) -> str:
     return f"any {survives} of {counted(domains, 'domain')} may fail" if survives else "no domain may fail"
 
 
-def _some(key_ids: list[str], number: int) -> str:
-    more = number - len(key_ids[:NAMED])
-    return ", ".join(key_ids[:NAMED]) + (f" and {more} more" if more else "")
+def _more(loss: Mapping[str, Any]) -> str:
+    """How many keys a loss has beside the one that is named: an id fills a line."""
+    return f", and {loss['keys'] - 1} more" if loss["keys"] > 1 else ""
