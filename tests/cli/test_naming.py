@@ -6,11 +6,24 @@ from itertools import product
 
 import pytest
 
-from keystead.cli.rest import exactly
+from keystead.cli.rest import exactly, matching
 from keystead.core.query_filter import Alternative, parse_filter
 from keystead.core.query_where import Op
 
 TEXTS = ["", "vol1", "null", "a..b", 'nope"|"target', *map("".join, product('"{}|*!<a', repeat=4))]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("vol*", Alternative(Op.LIKE, ("vol", ""))),
+        ('*a|"b*', Alternative(Op.LIKE, ("", 'a|"b', ""))),
+        ("!a", Alternative(Op.EQUAL, "!a")),
+    ],
+)
+def test_a_star_is_any_text(text: str, meant: Alternative) -> None:
+    """And nothing else is."""
+    assert parse_filter("name", matching(text)) == (meant,)
 
 
 @pytest.mark.parametrize("field", ["name", "svm.name"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -53,7 +54,7 @@ def keys_path(service: Api, vserver: str | None, manager: str | None, collection
 def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str, bool]:
     """The path of a key manager, and whether it is certain that it is the SVM's own."""
     if manager is not None:
-        return f"{_PATH}/{manager}", False
+        return f"{_PATH}/{quote(manager, safe='')}", False
     for own, scope in ((True, scope_of(vserver)), (False, scope_of(None))):
         records = service.records(_PATH, **scope)
         if records:

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -91,7 +92,8 @@ def save(vserver: str | None, uuid: str | None, kind: str | None, file: Path, **
         raise click.UsageError("--uuid names one report: --kind says nothing of it")
     with api(flags) as service:
         path = f"{_key_manager_path(service, vserver)}/key-reports"
-        document = service.call("GET", f"{path}/{uuid or _newest(service, path, kind)['uuid']}")["document"]
+        wanted = quote(uuid, safe="") if uuid else _newest(service, path, kind)["uuid"]
+        document = service.call("GET", f"{path}/{wanted}")["document"]
     try:
         with click.open_file(str(file), "x") as opened:
             opened.write(document)

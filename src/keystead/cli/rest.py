@@ -76,6 +76,11 @@ def exactly(text: str) -> str:
     return '"' + text.replace('"', '"{"}"') + '"'
 
 
+def matching(text: str) -> str:
+    """A filter for a text in which * is any text, and nothing else means anything but itself."""
+    return "*".join(map(exactly, text.split("*")))
+
+
 def named(service: Api, path: str, name: str, *, fields: str = "name", **query: str) -> dict[str, Any] | None:
     """The record of a collection that has a name, None when there is none; raises Refused, Unreachable.
 

@@ -19,7 +19,19 @@ from keystead.cli.key_managers import key_manager_path, keys_path, of_keys, of_n
 from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
 from keystead.cli.login import secret_bytes, secret_text
 from keystead.cli.output import print_done, print_records, shown
-from keystead.cli.rest import FILE, api, api_command, confirm, in_svm, of_svm, only_one, progress, svm_name, yes
+from keystead.cli.rest import (
+    FILE,
+    api,
+    api_command,
+    confirm,
+    in_svm,
+    matching,
+    of_svm,
+    only_one,
+    progress,
+    svm_name,
+    yes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +97,7 @@ def show(vserver: str | None, manager: str | None, name: str | None, key_id: str
     Example: keystead security key-manager key show --vserver vs0
     """
     only_one({"--name": name, "--key-id": key_id})
-    wanted = ({"name": name} if name else {}) | ({"key_id": key_id} if key_id else {}) | of_svm(vserver)
+    wanted = ({"name": matching(name)} if name else {}) | ({"key_id": key_id} if key_id else {}) | of_svm(vserver)
     with api(flags) as service:
         path = f"{key_manager_path(service, vserver, manager)}/volume-keys"  # not confined: copies would not be seen
         records = service.records(path, fields="**" if key_id else "*", order_by="svm.name,name", **wanted)
