@@ -272,6 +272,8 @@ async def test_what_a_new_key_must_be(served: Served) -> None:
         ({"name": "vol", "material": "no base64!"}, errors.INVALID_SECRET_VALUE, "material"),
         ({"name": "vol", "svm": {"name": "nosuch"}}, errors.SVM_NOT_FOUND, "svm.name"),
         ({"name": "vol", "state": "committed"}, errors.FIELD_NOT_SETTABLE, "state"),
+        ({"name": "vol", "copies": []}, errors.FIELD_NOT_SETTABLE, "copies"),
+        ({"name": "vol", "receipts": []}, errors.FIELD_NOT_SETTABLE, "receipts"),
     ):
         answer = await served.api.admin.post(served.url, body)
         assert_error(answer, kind, target)
