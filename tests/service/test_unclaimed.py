@@ -371,11 +371,31 @@ async def test_who_lists_and_adopts(key_world: KeyWorld) -> None:
     assert adopted.svm == svm
     authentication = await adopt(kept, 0, secret, "authentication")
     assert (authentication.key_type, authentication.length, authentication.svm) == (KeyType.NSE_AK, 32, None)
-    own = await keeping(key_world, *servers)
-    found = await key_world.store.read(lambda tx: tx.key_manager(own.manager))
-    assert found is not None
-    assert found.svm is not None
-    assert await own.unclaimed.list(of(found.svm), own.manager) == ()
+
+
+@on_sqlite
+@pytest.mark.parametrize("life", [{"number": 2}, {}], ids=["an earlier life", "one that was forgotten as well"])
+async def test_an_svm_adopts_nothing_in_its_own_key_manager(key_world: KeyWorld, life: dict[str, int]) -> None:
+    """On a server that the cluster uses with the same certificate: what a restore forgot may be any tenant's key."""
+    servers = await key_world.start(1)
+    manager = await key_world.key_manager(*servers, of_cluster=True, know=False)
+    clusters = Keeping(key_world, await key_world.node(), manager)
+    await clusters.learner.ensure(manager)
+    forgotten = await clusters.node.create(manager, "another tenant's")
+    kept = await keeping(key_world, *servers)
+    (uid,) = (await key_world.copies(forgotten.uuid))[0].unique_identifiers
+    await key_world.store.write(lambda tx: tx.drop_key(forgotten.uuid))
+    await set_incarnation(key_world, uuid="another", **life)
+    await kept.scan()
+    (listed,) = await kept.unclaimed.list(CALL, kept.manager)
+    assert (listed.of.unique_identifier, listed.own) == (uid, bool(life))
+    owner = (await key_world.places(kept.manager)).key_manager.svm
+    assert owner is not None
+    assert await kept.unclaimed.list(of(owner), kept.manager) == ()
+    assert await refusal(kept, 0, uid, call=of(owner)) is errors.ENTRY_NOT_FOUND
+    tunnelled = Call(CALL.caller, "POST", "/api/test", scope=owner)
+    assert await refusal(kept, 0, uid, call=tunnelled) is errors.ENTRY_NOT_FOUND
+    assert (await adopt(kept, 0, uid)).svm == owner
 
 
 @on_sqlite

@@ -2,8 +2,9 @@
 
 They come from other lives of the database, or were written by what was forgotten. One that was adopted is not destroyed
 either: it may be somebody else's key as well, so that its purge ends with a receipt that it was ``left``. Its name says
-which object it is: it is one key's at a time, whatever key manager's, and on however many servers it lies. Who looks
-for them: :mod:`keystead.service.unclaimed_scan`.
+which object it is: it is one key's at a time, whatever key manager's, and on however many servers it lies. It does not
+say whose key it was, and key managers of several SVMs may use one server with one certificate: so they are for calls
+of the whole cluster only. Who looks for them: :mod:`keystead.service.unclaimed_scan`.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ class UnclaimedObjects:
         self._audit = audit
 
     async def list(self, call: Call, key_manager: str) -> tuple[UnclaimedView, ...]:
-        """Return what was found last, by server, name and identifier; only to those who see the key manager."""
+        """Return what was found last, by server, name and identifier; nothing to a call that is confined to an SVM."""
 
         def read(tx: Transaction) -> tuple[UnclaimedView, ...]:
-            found, lives = tx.unclaimed(_seen(tx, call, key_manager).uuid), tx.incarnations()
+            found, lives = _found(tx, call, _seen(tx, call, key_manager)), tx.incarnations()
             return tuple(UnclaimedView(each, is_written_by(each.name, lives)) for each in found)
 
         return await self._tools.store.read(read)
@@ -173,11 +174,16 @@ def _state(tx: Transaction, call: Call, places: KeyPlaces, new: NewKey) -> Creat
 
 
 def _seen(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
-    """The key manager, for those who see it itself: of an unclaimed object nobody knows whose it is."""
+    """The key manager, for those who see it itself."""
     found = tx.key_manager(uuid, lock=lock)
     if found is None or not call.sees(found.svm):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return found
+
+
+def _found(tx: Transaction, call: Call, key_manager: KeyManager) -> tuple[Unclaimed, ...]:
+    """What was found last, none of it for a call that is confined to an SVM: it may be another's."""
+    return tx.unclaimed(key_manager.uuid) if call.scope is None else ()
 
 
 def _adoptable(
@@ -185,7 +191,7 @@ def _adoptable(
 ) -> tuple[KeyPlaces, tuple[Unclaimed, ...]]:
     """The object, or both parts of a pair. Raises 4 (404) when it is not listed, or no copy of a key."""
     places = load_places(tx, _seen(tx, call, key_manager))
-    here = [each for each in tx.unclaimed(key_manager) if each.key_server == key_server]
+    here = [each for each in _found(tx, call, places.key_manager) if each.key_server == key_server]
     asked = next((each for each in here if each.unique_identifier == unique_identifier), None)
     name = parse(asked.name) if asked else None
     if asked is None or name is None or name.kind is not ObjectKind.KEY or not is_unclaimed(tx, places, asked):

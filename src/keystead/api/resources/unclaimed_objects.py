@@ -51,7 +51,8 @@ UNCLAIMED = Resource(
     " of it wrote, before a backup was restored or a clone was made. It is never destroyed. ``POST`` adopts one: it"
     " becomes a key of the given name, whose other copies are then written from it; ``Location`` is that key. When that"
     " is purged, the object is left, since it may be somebody else's key as well, and is unclaimed again. 64 bytes"
-    " are a volume's key, 20 to 32 an authentication key. Either half of a pair stands for the whole.",
+    " are a volume's key, 20 to 32 an authentication key. Either half of a pair stands for the whole. A call that is"
+    " confined to an SVM finds none: whose key an object was is not known.",
     declared=(
         Field(
             name="key_server",
