@@ -50,13 +50,20 @@ async def adopt(kept: Keeping, place: int, uid: str, name: str = "adopted", call
 
 async def refusal(kept: Keeping, place: int, uid: str, name: str = "adopted", call: Call = CALL) -> ErrorKind:
     """Why an adoption is refused; nothing may change."""
+    return (await refused(kept, place, uid, name, call)).kind
+
+
+async def refused(
+    kept: Keeping, place: int, uid: str, name: str = "adopted", call: Call = CALL, **fields: Svm
+) -> OntapError:
+    """With what an adoption is refused."""
     before = await kept.world.stored_keys(kept.manager)
     listed = await kept.world.store.read(lambda tx: tx.unclaimed(kept.manager))
     with pytest.raises(OntapError) as raised:
-        await adopt(kept, place, uid, name, call)
+        await adopt(kept, place, uid, name, call, **fields)
     assert await kept.world.stored_keys(kept.manager) == before
     assert await kept.world.store.read(lambda tx: tx.unclaimed(kept.manager)) == listed
-    return raised.value.kind
+    return raised.value
 
 
 # --- what is listed ---
@@ -333,7 +340,8 @@ async def test_what_cannot_be_adopted(key_world: KeyWorld) -> None:
     assert await refusal(kept, 1, uid) is errors.ENTRY_NOT_FOUND
     assert await refusal(kept, 0, canary) is errors.ENTRY_NOT_FOUND
     assert await refusal(kept, 0, short) is errors.KEY_LENGTH
-    assert await refusal(kept, 0, alike) is errors.INVALID_VALUE
+    halves = await refused(kept, 0, alike)
+    assert (halves.kind, halves.target) == (errors.INVALID_VALUE, "unique_identifier")
     assert await refusal(kept, 0, uid, "taken") is errors.DUPLICATE_ENTRY
     assert await refusal(kept, 0, uid, "") is errors.INVALID_VALUE
     servers[0].responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
@@ -369,6 +377,8 @@ async def test_who_lists_and_adopts(key_world: KeyWorld) -> None:
     assert await refusal(kept, 0, uid, call=of(svm)) is errors.ENTRY_NOT_FOUND
     adopted = await adopt(kept, 0, uid, svm=svm)
     assert adopted.svm == svm
+    no_svms = await refused(kept, 0, secret, svm=svm)
+    assert (no_svms.kind, no_svms.target) == (errors.INVALID_VALUE, "svm")
     authentication = await adopt(kept, 0, secret, "authentication")
     assert (authentication.key_type, authentication.length, authentication.svm) == (KeyType.NSE_AK, 32, None)
 

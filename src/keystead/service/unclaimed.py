@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.creating import LENGTH, CreateState, NewKey, owner_of, plan_create
+from keystead.core.keys.creating import LENGTH, CreateState, NewKey, check_halves, owner_of, plan_create
 from keystead.core.keys.digests import digest
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, Unclaimed
 from keystead.core.keys.names import ObjectKind, is_written_by, parse
@@ -150,9 +150,10 @@ async def _check_names(at: Visit, parts: Sequence[Unclaimed]) -> None:
 
 
 def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:
-    """The key that an object's material makes; raises for material of no key's length."""
+    """The key that an object's material makes; raises for material of no key."""
     length = len(material.reveal())
     if length == LENGTH[KeyType.VEK]:
+        check_halves(material, "unique_identifier")
         return NewKey(name, svm=svm, material=material)
     if length not in AUTHENTICATION_LENGTHS:
         raise OntapError(errors.KEY_LENGTH, target="unique_identifier")

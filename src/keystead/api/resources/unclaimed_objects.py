@@ -17,6 +17,7 @@ from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path,
 from keystead.api.resources.volume_keys import volume_key_link
 from keystead.api.values import SERVER, TEXT, TIME, UUID, name, one_of, place_in_list, text
 from keystead.core import errors
+from keystead.core.errors import OntapError
 from keystead.core.keys.creating import NAME_LIMIT
 from keystead.core.keys.model import KeyType
 from keystead.core.query import Read
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.keys.model import Unclaimed
+    from keystead.core.model import KeyServer
+    from keystead.core.server_address import ServerAddress
     from keystead.service.ports import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/unclaimed-objects"
@@ -123,9 +126,18 @@ async def _page(request: Request, page: Page) -> tuple[_View, ...]:
     return tuple(following[page.offset : page.offset + page.limit])
 
 
+async def _key_server(request: Request, address: ServerAddress) -> KeyServer:
+    """The key server that a body names; 4 (404) names the body's field."""
+    try:
+        return await request.services.key_servers.get(request.call, request.path_uuid(), address)
+    except OntapError as error:
+        error.target = "key_server" if error.target == "server" else error.target
+        raise
+
+
 async def _adopt(request: Request, values: dict[str, Any], _: WriteQuery) -> Reply:
     call, uuid, services = request.call, request.path_uuid(), request.services
-    server = await services.key_servers.get(call, uuid, values["key_server"])
+    server = await _key_server(request, values["key_server"])
     svm = values.get("svm")
     if svm is not None:
         svm = await services.svms.named(call, svm.get("uuid"), svm.get("name"))
