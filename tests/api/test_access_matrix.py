@@ -138,6 +138,8 @@ BODIES: dict[str, Any] = {
     "PATCH /api/security/certificates/{uuid}": {"name": "renamed"},
     "PATCH /api/security/key-managers": {"policy": "renamed"},
     "PATCH /api/security/key-managers/{uuid}": {"policy": "renamed"},
+    "PATCH /api/security/key-managers/{uuid}/auth-keys": {"state": "committed"},
+    "PATCH /api/security/key-managers/{uuid}/auth-keys/{key_id}": {"state": "committed"},
     "PATCH /api/security/key-managers/{uuid}/key-servers": {"timeout": 9},
     "PATCH /api/security/key-managers/{uuid}/key-servers/{server}": {"timeout": 9},
     "PATCH /api/security/key-managers/{uuid}/volume-keys": {"state": "committed"},
