@@ -44,10 +44,15 @@ KEY_ID = Type(
 
 
 def _base64(value: Any) -> Secret:
+    """The bytes; of the texts that some decoders take for the same bytes only the one that encodes them."""
+    text = str(TEXT.parse(value))
     try:
-        return Secret(base64.b64decode(str(TEXT.parse(value)), validate=True))
+        decoded = base64.b64decode(text, validate=True)
     except binascii.Error:
         raise ValueError("not base64") from None
+    if base64.b64encode(decoded).decode() != text:
+        raise ValueError("not base64 as it is written")
+    return Secret(decoded)
 
 
 BASE64 = Type("<secret bytes as base64>", _base64, schema={"type": "string", "contentEncoding": "base64"})
