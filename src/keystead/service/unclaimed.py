@@ -25,7 +25,7 @@ from keystead.service.key_looking import visit
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.svms import concerning
-from keystead.service.unclaimed_scan import is_unclaimed, whole_name
+from keystead.service.unclaimed_scan import all_names, is_unclaimed, whole_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,9 +120,7 @@ class UnclaimedObjects:
         name = whole_name(parts[0].name)
         tx.add_attempt(self._attempt(key, places, name))
         tx.put_copies([replace(copy, key=uuid, written=now, proven=now)], new=True)
-        for each in tx.unclaimed(key_manager):  # on other servers, too: it is this key's now
-            if whole_name(each.name) == name:
-                tx.delete_unclaimed(each.key_server, [each.unique_identifier])
+        tx.delete_unclaimed_named(all_names(name))  # of other servers and key managers, too: it is this key's now
         self._audit.succeed(tx, call, f"adopted key {key.key_id}", svm=key.svm)
         return key
 
