@@ -138,6 +138,8 @@ BODIES: dict[str, Any] = {
     "PATCH /api/security/certificates/{uuid}": {"name": "renamed"},
     "PATCH /api/security/key-managers": {"policy": "renamed"},
     "PATCH /api/security/key-managers/{uuid}": {"policy": "renamed"},
+    "PATCH /api/security/key-managers/{uuid}/auth-keys": {"state": "committed"},
+    "PATCH /api/security/key-managers/{uuid}/auth-keys/{key_id}": {"state": "committed"},
     "PATCH /api/security/key-managers/{uuid}/key-servers": {"timeout": 9},
     "PATCH /api/security/key-managers/{uuid}/key-servers/{server}": {"timeout": 9},
     "PATCH /api/security/key-managers/{uuid}/volume-keys": {"state": "committed"},
@@ -402,6 +404,8 @@ def _expected(role: str, method: str, template: str, owner: str, grant: str) -> 
         return "missing"
     if template == "/api/svm/svms/{uuid}" and owner == "cluster":
         return "missing"  # the cluster is no SVM
+    if template.endswith("/unclaimed-objects") and method == "POST" and role not in OF_CLUSTER_ACCOUNTS:
+        return "status 404"  # no SVM finds one: whose it was is not known
     is_account = template.startswith("/api/security/accounts")
     if is_account and role == "readonly" and method == "PATCH" and owner != "cluster":
         return "forbidden"  # not the caller itself

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from keystead.api.resources.accounts import ACCOUNTS as ACCOUNTS_RESOURCE
+from keystead.api.resources.roles import ROLES as ROLES_RESOURCE
 from keystead.core import errors
 from keystead.core.access import PRIVILEGES, Access
 from keystead.core.model import Role
@@ -321,6 +323,12 @@ async def test_a_malformed_owner_is_no_uuid(owners: Owners) -> None:
     assert_error(await owners.api.admin.get(f"{ACCOUNTS}/vs1/admin"), errors.INVALID_PATH_VALUE, "owner")
     for name in ("x" * 200, "%01%02", "%00"):
         assert_error(await owners.api.admin.get(owners.path(name)), errors.ENTRY_NOT_FOUND, "name")
+
+
+@pytest.mark.parametrize("text", [ACCOUNTS_RESOURCE.fields["role.name"].help, ROLES_RESOURCE.help])
+def test_every_role_is_described(text: str) -> None:
+    """Where an account is given one, and where they are shown."""
+    assert [role for role in Role if f"``{role}``" not in text] == []
 
 
 async def test_roles_are_listed_owner_by_owner(owners: Owners) -> None:

@@ -87,6 +87,32 @@ async def test_a_volumes_key_is_not_deleted_as_an_authentication_key(api: Api, u
     assert (await api.admin.get(f"{volume_keys}/{record['key_id']}")).body["state"] == "committed"
 
 
+async def test_an_authentication_key_is_deleted_and_recovered(api: Api, url: str) -> None:
+    """It is not there until PATCH, which ONTAP does not have, brings it back; a volume's key is none of these."""
+    made = await api.admin.post(url, {"key_tag": "drives"})
+    one = made.headers["location"]
+    assert (await api.admin.delete(one)).status == 200
+    assert_error(await api.admin.get(one), errors.ENTRY_NOT_FOUND, "key_id")
+    for body, kind, target in (
+        ({}, errors.NO_VALUES, None),
+        ({"state": "retired"}, errors.INVALID_FIELD_VALUE, "state"),
+        ({"key_tag": "other"}, errors.FIELD_NOT_SETTABLE, "key_tag"),
+    ):
+        assert_error(await api.admin.patch(one, body), kind, target)
+    for _ in range(2):
+        assert (await api.admin.patch(one, {"state": "committed"})).status == 200
+    shown = await api.admin.get(one, headers=PLAIN)
+    assert shown.body["key_tag"] == "drives"
+    assert "state" not in shown.body
+    assert (await api.audit())[-1].message == f"recovered key {shown.body['key_id']}"
+    volume_keys = url.replace("auth-keys", "volume-keys")
+    volumes = (await api.admin.post(volume_keys, {"name": "vol1"})).headers["location"]
+    assert (await api.admin.delete(volumes)).status == 200
+    as_auth = volumes.replace("volume-keys", "auth-keys")
+    assert_error(await api.admin.patch(as_auth, {"state": "committed"}), errors.ENTRY_NOT_FOUND, "key_id")
+    assert (await api.admin.get(volumes)).body["state"] == "retired"
+
+
 async def test_what_an_authentication_key_must_be(api: Api, url: str) -> None:
     """ONTAP's codes; no answer repeats a passphrase."""
     for body, kind, target in (

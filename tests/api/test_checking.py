@@ -15,6 +15,7 @@ from keystead.api.resources.certificates import CERTIFICATES
 from keystead.api.resources.key_managers import KEY_MANAGERS
 from keystead.api.resources.key_servers import KEY_SERVERS
 from keystead.api.resources.svms import SVMS
+from keystead.api.resources.volume_keys import VOLUME_KEYS
 from keystead.core import errors
 from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.secret import Secret
@@ -175,6 +176,25 @@ def test_certificate_faults(body: Any, kind: ErrorKind, target: str) -> None:
     """Certificates have a code of their own for a serial number; a misplaced private key is never repeated."""
     error = refusal(CERTIFICATES, body)
     assert (error.kind, error.target) == (kind, target)
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize("value", [[], [{}], [{"server": "a"}]])
+def test_an_array_that_cannot_be_set(method: str, value: list[Any]) -> None:
+    """Is refused however little is in it."""
+    with pytest.raises(OntapError) as caught:
+        check_body(VOLUME_KEYS, {"copies": value}, method)
+    assert caught.value.kind is errors.FIELD_NOT_SETTABLE
+    assert str(caught.value.target).startswith("copies")
+
+
+def test_an_array_that_is_always_empty() -> None:
+    """May be given as it is: Ansible's ``na_ontap_svm`` sends an empty ``aggr_list``; nothing is set by it."""
+    assert check_body(SVMS, {"name": "vs1", "aggregates": []}) == {"name": "vs1", "aggregates": ()}
+    assert refusal(SVMS, {"name": "vs1", "aggregates": [{"name": "aggr1"}]}).kind is errors.FIELD_NOT_SETTABLE
+    with pytest.raises(OntapError) as caught:
+        check_body(SVMS, {"aggregates": []}, "PATCH")
+    assert caught.value.kind is errors.NO_VALUES
 
 
 def test_the_most_basic_fault_is_named() -> None:

@@ -103,6 +103,9 @@ async def test_an_svm_sees_its_key_ids_and_no_server(served: Served, node: str) 
     assert [record["key_id"] for record in listed.body["records"]] == [own]
     assert b"127.0.0.1" not in listed.content
     assert_error(await vs1.get(f"{url}/{foreign}"), errors.ENTRY_NOT_FOUND, "key_id")
+    restored = await vs1.post(f"{served.path}/restore?return_timeout=30&return_records=true")
+    assert [record["key_id"] for record in restored.body["records"]] == [own]
+    assert b"key_server" not in restored.content
 
 
 async def test_keys_are_restored_into_memory(served: Served, node: str, pykmip_group: Group) -> None:

@@ -108,7 +108,7 @@ async def test_what_adopting_refuses(served: Served, pykmip_group: Group) -> Non
         "name": "vol3",
     }
     for change, kind, target in (
-        ({"key_server": "ks9.example.com"}, errors.ENTRY_NOT_FOUND, "server"),
+        ({"key_server": "ks9.example.com"}, errors.ENTRY_NOT_FOUND, "key_server"),
         ({"unique_identifier": "no such object"}, errors.ENTRY_NOT_FOUND, "unique_identifier"),
         ({"name": "vol2"}, errors.DUPLICATE_ENTRY, "name"),
         ({"svm": {"name": "nosuch"}}, errors.SVM_NOT_FOUND, "svm.name"),

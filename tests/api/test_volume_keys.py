@@ -262,6 +262,7 @@ async def test_what_a_new_key_must_be(served: Served) -> None:
     """Each refusal changes nothing, and repeats no material."""
     short = base64.b64encode(b"x" * 32).decode()
     alike = base64.b64encode(b"x" * 64).decode()
+    loose = base64.b64encode(bytes(range(64))).decode().replace("Pw==", "Px==")  # bits that no byte has
     for body, kind, target in (
         ({}, errors.MISSING_VALUE, "name"),
         ({"name": " vol"}, errors.INVALID_FIELD_VALUE, "name"),
@@ -270,8 +271,11 @@ async def test_what_a_new_key_must_be(served: Served) -> None:
         ({"name": "vol", "material": short}, errors.KEY_LENGTH, "material"),
         ({"name": "vol", "material": alike}, errors.INVALID_VALUE, "material"),
         ({"name": "vol", "material": "no base64!"}, errors.INVALID_SECRET_VALUE, "material"),
+        ({"name": "vol", "material": loose}, errors.INVALID_SECRET_VALUE, "material"),
         ({"name": "vol", "svm": {"name": "nosuch"}}, errors.SVM_NOT_FOUND, "svm.name"),
         ({"name": "vol", "state": "committed"}, errors.FIELD_NOT_SETTABLE, "state"),
+        ({"name": "vol", "copies": []}, errors.FIELD_NOT_SETTABLE, "copies"),
+        ({"name": "vol", "receipts": []}, errors.FIELD_NOT_SETTABLE, "receipts"),
     ):
         answer = await served.api.admin.post(served.url, body)
         assert_error(answer, kind, target)

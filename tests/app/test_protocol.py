@@ -105,6 +105,26 @@ def test_complete_headers_have_a_limit_too(service: Service, headers: str, statu
             assert received(connection).split(b" ")[1] == status
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "NOSUCH /api/cluster HTTP/1.1",
+        "POST /api/svm/svms HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked",
+        f"GET /api/{'x' * 66000} HTTP/1.1",
+    ],
+    ids=["an unknown method", "two framings", "a long url"],
+)
+def test_what_is_no_request_is_answered_in_plain_text(service: Service, head: str) -> None:
+    """By the parser, before anybody asks who calls: 400, and the end of the connection."""
+    with connected(service) as connection:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            connection.sendall(f"{head}\r\n\r\n".encode())
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: text/plain" in answer
+    assert answer.endswith(b"Invalid HTTP request received.")
+
+
 TRICKLE = [(b"\r\n", b"\r\n"), (b"GET /api/clu", b"s"), (b"GET /api/cluster HTTP/1.1\r\nHost: x\r\n", b"X")]
 
 

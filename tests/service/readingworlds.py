@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keystead.core.errors import OntapError
     from keystead.core.keys.model import Key
     from keystead.core.model import Svm
+    from keystead.service.key_restoring import Restoration, Restored
     from tests.service.keyworlds import KeyNode, KeyWorld
 
 MATERIAL = bytes(range(64))
@@ -60,14 +61,21 @@ class ReadingNode:
 
     async def restore(self, key_manager: str, call: Call = CALL, **filters: Any) -> tuple[list[str], list[str]]:
         """Restore keys, as a job does; return the names of those that were restored, and of those that failed."""
+        done = await self._restore(key_manager, call, **filters)
+        return sorted(each.key.name for each in done.restored), sorted(key.name for key in done.failed)
 
+    async def restored(self, key_manager: str, call: Call = CALL) -> tuple[Restored, ...]:
+        """Restore keys; return what is said of each."""
+        return (await self._restore(key_manager, call)).restored
+
+    async def _restore(self, key_manager: str, call: Call, **filters: Any) -> Restoration:
         async def progress(said: OntapError) -> None:
             self.progress.append(said.message)
 
         plan = await self.restorer.plan(call, key_manager, Filters(**filters))
         done = await self.restorer.restore(plan, progress)
         assert (done.error is None) == (not done.failed)
-        return sorted(each.key.name for each in done.restored), sorted(key.name for key in done.failed)
+        return done
 
     async def create(self, key_manager: str, name: str = "a key", *, call: Call = CALL, **fields: Any) -> Key:
         """Create a key with the material of these tests."""

@@ -217,6 +217,8 @@ async def test_an_authentication_key_has_its_own_code(key_world: KeyWorld, node:
     with pytest.raises(OntapError) as raised:
         await node.reader.retrieve(READER, manager, key.key_id, key_type=KeyType.NSE_AK)
     assert raised.value.kind is errors.AUTH_KEY_NOT_RESTORED
+    await change(key_world, key, KeyState.RETIRED)
+    assert (await refused(node, key)).kind is errors.ENTRY_NOT_FOUND
 
 
 @on_sqlite
@@ -361,7 +363,7 @@ async def test_a_key_that_keeps_changing_is_not_read(
     key = await node.create(await key_world.key_manager(server))
     rows = type(node.reader)._row
 
-    async def changing(reader: KeyReader, call: Call, key_manager: str, key_id: str) -> Key:
+    async def changing(reader: KeyReader, call: Call, key_manager: str, key_id: str) -> Key | None:
         row = await rows(reader, call, key_manager, key_id)
         await change(key_world, key, KeyState.RETIRED)
         await change(key_world, key, KeyState.COMMITTED)

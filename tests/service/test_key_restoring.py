@@ -111,6 +111,23 @@ async def test_only_keys_that_may_be_read_are_restored(key_world: KeyWorld, node
 
 
 @on_sqlite
+async def test_an_svm_is_told_of_its_own_keys_only(
+    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither how many others there are, nor over which of the cluster's servers its own came."""
+    monkeypatch.setattr(module, "PAGE", 2)
+    (server,) = await key_world.start(1)
+    manager = await key_world.key_manager(server, of_cluster=True)
+    svm = await key_world.home.svm()
+    await made(node, manager)
+    await node.create(manager, "of the SVM", svm=svm)
+    restored = await node.restored(manager, reader_of(svm))
+    assert [(each.key.name, each.server) for each in restored] == [("of the SVM", None)]
+    assert node.progress == ["1 of 1 records complete."]
+    assert {each.server for each in await node.restored(manager)} == set(await key_world.servers(manager))
+
+
+@on_sqlite
 async def test_from_one_server(key_world: KeyWorld, node: ReadingNode) -> None:
     """No other is asked; what it does not return fails."""
     servers = await key_world.start(2)

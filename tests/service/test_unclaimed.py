@@ -51,13 +51,20 @@ async def adopt(kept: Keeping, place: int, uid: str, name: str = "adopted", call
 
 async def refusal(kept: Keeping, place: int, uid: str, name: str = "adopted", call: Call = CALL) -> ErrorKind:
     """Why an adoption is refused; nothing may change."""
+    return (await refused(kept, place, uid, name, call)).kind
+
+
+async def refused(
+    kept: Keeping, place: int, uid: str, name: str = "adopted", call: Call = CALL, **fields: Svm
+) -> OntapError:
+    """With what an adoption is refused."""
     before = await kept.world.stored_keys(kept.manager)
     listed = await kept.world.store.read(lambda tx: tx.unclaimed(kept.manager))
     with pytest.raises(OntapError) as raised:
-        await adopt(kept, place, uid, name, call)
+        await adopt(kept, place, uid, name, call, **fields)
     assert await kept.world.stored_keys(kept.manager) == before
     assert await kept.world.store.read(lambda tx: tx.unclaimed(kept.manager)) == listed
-    return raised.value.kind
+    return raised.value
 
 
 # --- what is listed ---
@@ -263,7 +270,8 @@ async def test_an_adopted_object_is_one_key_s(key_world: KeyWorld) -> None:
     (uid,) = await leave(kept, 0)
     assert await kept.scan() == await other.scan() == [(0, NAME), (1, NAME)]
     key = await adopt(kept, 0, uid, "one")
-    assert await kept.unclaimed.list(CALL, kept.manager) == ()
+    for each in (kept, other):
+        assert await each.unclaimed.list(CALL, each.manager) == ()
     assert await refusal(kept, 1, uid, "two") is errors.ENTRY_NOT_FOUND
     assert await refusal(other, 0, uid, "three") is errors.ENTRY_NOT_FOUND
     assert await kept.scan() == await other.scan() == []
@@ -334,7 +342,8 @@ async def test_what_cannot_be_adopted(key_world: KeyWorld) -> None:
     assert await refusal(kept, 1, uid) is errors.ENTRY_NOT_FOUND
     assert await refusal(kept, 0, canary) is errors.ENTRY_NOT_FOUND
     assert await refusal(kept, 0, short) is errors.KEY_LENGTH
-    assert await refusal(kept, 0, alike) is errors.INVALID_VALUE
+    halves = await refused(kept, 0, alike)
+    assert (halves.kind, halves.target) == (errors.INVALID_VALUE, "unique_identifier")
     assert await refusal(kept, 0, uid, "taken") is errors.DUPLICATE_ENTRY
     assert await refusal(kept, 0, uid, "") is errors.INVALID_VALUE
     servers[0].responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
@@ -370,13 +379,35 @@ async def test_who_lists_and_adopts(key_world: KeyWorld) -> None:
     assert await refusal(kept, 0, uid, call=of(svm)) is errors.ENTRY_NOT_FOUND
     adopted = await adopt(kept, 0, uid, svm=svm)
     assert adopted.svm == svm
+    no_svms = await refused(kept, 0, secret, svm=svm)
+    assert (no_svms.kind, no_svms.target) == (errors.INVALID_VALUE, "svm")
     authentication = await adopt(kept, 0, secret, "authentication")
     assert (authentication.key_type, authentication.length, authentication.svm) == (KeyType.NSE_AK, 32, None)
-    own = await keeping(key_world, *servers)
-    found = await key_world.store.read(lambda tx: tx.key_manager(own.manager))
-    assert found is not None
-    assert found.svm is not None
-    assert await own.unclaimed.list(of(found.svm), own.manager) == ()
+
+
+@on_sqlite
+@pytest.mark.parametrize("life", [{"number": 2}, {}], ids=["an earlier life", "one that was forgotten as well"])
+async def test_an_svm_adopts_nothing_in_its_own_key_manager(key_world: KeyWorld, life: dict[str, int]) -> None:
+    """On a server that the cluster uses with the same certificate: what a restore forgot may be any tenant's key."""
+    servers = await key_world.start(1)
+    manager = await key_world.key_manager(*servers, of_cluster=True, know=False)
+    clusters = Keeping(key_world, await key_world.node(), manager)
+    await clusters.learner.ensure(manager)
+    forgotten = await clusters.node.create(manager, "another tenant's")
+    kept = await keeping(key_world, *servers)
+    (uid,) = (await key_world.copies(forgotten.uuid))[0].unique_identifiers
+    await key_world.store.write(lambda tx: tx.drop_key(forgotten.uuid))
+    await set_incarnation(key_world, uuid="another", **life)
+    await kept.scan()
+    (listed,) = await kept.unclaimed.list(CALL, kept.manager)
+    assert (listed.of.unique_identifier, listed.own) == (uid, bool(life))
+    owner = (await key_world.places(kept.manager)).key_manager.svm
+    assert owner is not None
+    assert await kept.unclaimed.list(of(owner), kept.manager) == ()
+    assert await refusal(kept, 0, uid, call=of(owner)) is errors.ENTRY_NOT_FOUND
+    tunnelled = Call(CALL.caller, "POST", "/api/test", scope=owner)
+    assert await refusal(kept, 0, uid, call=tunnelled) is errors.ENTRY_NOT_FOUND
+    assert (await adopt(kept, 0, uid)).svm == owner
 
 
 @on_sqlite

@@ -158,6 +158,8 @@ async def test_found_objects_keep_the_time_of_the_first_find(filled: SqlStore) -
     assert await filled.read(lambda tx: (tx.unclaimed("km-1"), tx.unclaimed("km-2"))) == ((*first, elsewhere), ())
     await filled.write(lambda tx: tx.delete_unclaimed("s1", ["a", "absent"]))
     assert await filled.read(lambda tx: tx.unclaimed("km-1")) == (first[1], elsewhere)
+    await filled.write(lambda tx: tx.delete_unclaimed_named([first[1].name, "absent"]))
+    assert await filled.read(lambda tx: tx.unclaimed("km-1")) == (elsewhere,)
     await filled.write(lambda tx: tx.delete_key_manager("km-1"))
     assert await filled.read(lambda tx: tx.unclaimed("km-1")) == ()
 

@@ -175,9 +175,10 @@ async def test_two_key_managers_use_one_name(filled: SqlStore) -> None:
 
 
 async def test_keys_are_walked_by_uuid(filled: SqlStore) -> None:
-    """Whatever their ids' order: in slices, after a uuid, in the states that are named, of one key manager."""
+    """Whatever their ids' order: in slices, after a uuid, in the states that are named, of one key manager or SVM."""
     states = [KeyState.COMMITTED, KeyState.RETIRED, KeyState.PURGED]
     stored = [key(f"k{place}", key_id=f"{9 - place}", state=states[place % 3]) for place in range(7)]
+    stored[2] = replace(stored[2], svm=OTHER_SVM)
     await filled.write(lambda tx: put(tx, stored[::-1]))
     seen: list[str] = []
     after = ""
@@ -190,11 +191,13 @@ async def test_keys_are_walked_by_uuid(filled: SqlStore) -> None:
         after = seen[-1]
     assert seen == ["k0", "k1", "k3", "k4", "k6"]
     assert await filled.read(lambda tx: tx.keys_in("km-2", states, "", 9)) == ()
+    of_svm = await filled.read(lambda tx: tx.keys_in("km-1", states, "", 9, within=OTHER_SVM.uuid))
+    assert of_svm == (stored[2],)
     assert await filled.read(lambda tx: tx.keys(["k5", "k1", "k3"])) == (stored[1], stored[3], stored[5])
 
 
 async def test_keys_are_counted(filled: SqlStore) -> None:
-    """By state; and those of an SVM, wherever they are kept."""
+    """By state, of all or of an SVM; and those of an SVM, wherever they are kept."""
     stored = [key("a"), key("b"), key("c", state=KeyState.PURGED), key("d", svm=None), key("e", svm=OTHER_SVM)]
     await filled.write(lambda tx: put(tx, stored))
 
@@ -203,6 +206,8 @@ async def test_keys_are_counted(filled: SqlStore) -> None:
         return [tx.key_counts("km-1"), tx.key_counts("km-2"), *svms, tx.keys_of_svm("svm-1", list(KeyState))]
 
     assert await filled.read(ask) == [{KeyState.PENDING: 4, KeyState.PURGED: 1}, {}, 2, 1, 0, 3]
+    of_svm = await filled.read(lambda tx: tx.key_counts("km-1", within="svm-1"))
+    assert of_svm == {KeyState.PENDING: 2, KeyState.PURGED: 1}
 
 
 PAGES: list[tuple[Page, list[str]]] = [

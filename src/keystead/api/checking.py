@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keystead.api.resource import Field, Node, Resource
+from keystead.api.resource import Field, Group, Node, Resource
 from keystead.api.values import OBJECT
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -216,7 +216,10 @@ class _Check:
         if not isinstance(value, list):
             self._fault(_TYPE, errors.ARRAY_EXPECTED, target)
             return ()
-        self._given += self._is_settable(node)  # an empty array is a value
+        settable = self._is_settable(node)
+        self._given += settable  # an empty array is a value
+        if not value and not settable and not (isinstance(node.declared, Group) and node.declared.empty):
+            self._fault(_NOT_SETTABLE, errors.FIELD_NOT_SETTABLE, target)
         return tuple(self._item(node, item, f"{target}[{index}]") for index, item in enumerate(value))
 
     def _item(self, node: Node, value: Any, target: str) -> dict[str, Any]:

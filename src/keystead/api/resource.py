@@ -66,7 +66,8 @@ def _stays(key: Any, _: Mapping[str, Any]) -> Any:
 class Group:
     """An object, or an array of objects, that fields stand in. ``get`` reads it from the object around it.
 
-    ``link`` makes the path of its ``_links.self``.
+    ``link`` makes the path of its ``_links.self``. An array that is always ``empty`` may stand in a body as such:
+    clients send what they would have.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Group:
     get: Callable[[Any], Any]
     many: bool = False
     link: Callable[[Any], str] | None = None
+    empty: bool = False
 
 
 @dataclass(slots=True)

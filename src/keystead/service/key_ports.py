@@ -63,12 +63,14 @@ class KeyRows(Protocol):
         """Return the key that holds this name: pending, committed or retired."""
         ...
 
-    def keys_in(self, key_manager: str, states: Collection[KeyState], after: str, limit: int) -> tuple[Key, ...]:
-        """Return keys in some states whose uuid is greater than ``after``, by uuid."""
+    def keys_in(
+        self, key_manager: str, states: Collection[KeyState], after: str, limit: int, *, within: str | None = None
+    ) -> tuple[Key, ...]:
+        """Return keys in some states whose uuid is greater than ``after``, by uuid; ``within`` an SVM, or all."""
         ...
 
-    def key_counts(self, key_manager: str) -> Mapping[KeyState, int]:
-        """Count a key manager's keys by state; states without keys are left out."""
+    def key_counts(self, key_manager: str, *, within: str | None = None) -> Mapping[KeyState, int]:
+        """Count a key manager's keys by state, ``within`` an SVM or all; states without keys are left out."""
         ...
 
     def keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> int:
@@ -206,6 +208,10 @@ class KeepingRows(Protocol):
         ...
 
     def delete_unclaimed(self, key_server: str, unique_identifiers: Collection[str]) -> None: ...
+    def delete_unclaimed_named(self, names: Collection[str]) -> None:
+        """Forget what was found under these names, by any key manager."""
+        ...
+
     def cluster_key(self, name: str) -> ClusterKey | None:
         """Return a key of the cluster; it is sealed at ``Place("cluster_keys", name, "sealed")``."""
         ...

@@ -63,16 +63,15 @@ class KeyReader:
         4 (404): there is no such key of this type for this call; 262185: it is retired; 65536855, 65536083: no server
         has it.
         """
-        key = self._remembered(call, key_manager, key_id) or await self._row(call, key_manager, key_id)
+        known = self._remembered(call, key_manager, key_id)
         for _ in range(TRIES):
-            if key.key_type is not key_type:
-                raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+            key = check_readable(known or await self._row(call, key_manager, key_id), key_type)
             with concerning(key.svm):
                 found = await self._read(call, key, explain=explain and call.caller.svm is None)
             if found is not None:
                 return found
             self.forget(key)  # also when its row cannot be read now
-            key = await self._row(call, key_manager, key_id)
+            known = None
         raise OntapError(errors.TOO_BUSY, retry_after=RETRY_AFTER_S)
 
     def held(self, key: Key) -> bool:
@@ -104,12 +103,12 @@ class KeyReader:
         known = self._cache.last_known(key_manager, key_id)
         return known if known is not None and call.sees(known.svm) else None
 
-    async def _row(self, call: Call, key_manager: str, key_id: str) -> Key:
+    async def _row(self, call: Call, key_manager: str, key_id: str) -> Key | None:
         """The key as its row is now; what may not be read is forgotten."""
         key = await self._store.glance(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
         if key is not None and key.state is not KeyState.COMMITTED:
             self.forget(key)
-        return check_readable(key)
+        return key
 
     # --- its material ---
 

@@ -69,7 +69,10 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A key that was restored, and the primary that returned it; None when it was fetched singly."""
+    """A key that was restored, and the primary that returned it.
+
+    None when it was fetched singly, or for a call that does not see the key manager's servers.
+    """
 
     key: Key
     server: KeyServer | None
@@ -105,6 +108,11 @@ class Plan:
         """Whose job it is."""
         return self.call.scope or self.key_manager.svm
 
+    @property
+    def names_servers(self) -> bool:
+        """Whether the call may know the key manager's servers."""
+        return self.call.sees(self.key_manager.svm)
+
 
 class _Chunk(NamedTuple):
     """Keys that the same servers (uuids) hold proven copies of, with these copies."""
@@ -118,6 +126,7 @@ class _Work:
     """What one page of keys has come to."""
 
     shelf: Shelf
+    names_servers: bool
     chunks: list[_Chunk]
     restored: list[Restored] = field(default_factory=list)
     left: list[Key] = field(default_factory=list)
@@ -192,7 +201,7 @@ class KeyRestorer:
     async def _restore(self, plan: Plan, shelf: Shelf, wanted: Sequence[Key]) -> _Work:
         copies = await self._store.read(lambda tx: tx.standing_copies([key.uuid for key in wanted]))
         chunks, lone = _chunks(wanted, copies)
-        work = _Work(shelf, chunks, left=lone)
+        work = _Work(shelf, plan.names_servers, chunks, left=lone)
         servers = [plan.server] if plan.server else self._well(shelf)
         async with asyncio.TaskGroup() as group:
             for server in servers:
@@ -236,7 +245,7 @@ class KeyRestorer:
     def _keep(self, work: _Work, key: Key, source: Source, material: Secret) -> None:
         if agrees(work.shelf.digest_key, key.uuid, material, key.digest):
             self._cache.put(key, material)
-            work.restored.append(Restored(key, source.server))
+            work.restored.append(Restored(key, source.server if work.names_servers else None))
         else:
             self._fetcher.report_different(key, source)
             work.left.append(key)
@@ -259,17 +268,18 @@ class KeyRestorer:
 
 
 def _begin(tx: Transaction, plan: Plan) -> tuple[KeyPlaces, int]:
-    counts = tx.key_counts(plan.key_manager.uuid)
+    counts = tx.key_counts(plan.key_manager.uuid, within=plan.call.within_svm)
     return load_places(tx, plan.key_manager), counts.get(KeyState.COMMITTED, 0)
 
 
 def _page(tx: Transaction, plan: Plan, after: str) -> tuple[Key, ...]:
-    return tx.keys_in(plan.key_manager.uuid, [KeyState.COMMITTED], after, PAGE)
+    """Keys that the call sees: neither a page nor the progress may tell how many there are besides."""
+    return tx.keys_in(plan.key_manager.uuid, [KeyState.COMMITTED], after, PAGE, within=plan.call.within_svm)
 
 
 def _is_wanted(plan: Plan, key: Key) -> bool:
     filters = plan.filters
-    return plan.call.sees(key.svm) and filters.key_id in (None, key.key_id) and filters.key_tag in (None, key.key_tag)
+    return filters.key_id in (None, key.key_id) and filters.key_tag in (None, key.key_tag)
 
 
 def _chunks(wanted: Sequence[Key], copies: Sequence[Copy]) -> tuple[list[_Chunk], list[Key]]:

@@ -2,8 +2,9 @@
 
 They come from other lives of the database, or were written by what was forgotten. One that was adopted is not destroyed
 either: it may be somebody else's key as well, so that its purge ends with a receipt that it was ``left``. Its name says
-which object it is: it is one key's at a time, whatever key manager's, and on however many servers it lies. Who looks
-for them: :mod:`keystead.service.unclaimed_scan`.
+which object it is: it is one key's at a time, whatever key manager's, and on however many servers it lies. It does not
+say whose key it was, and key managers of several SVMs may use one server with one certificate: so they are for calls
+of the whole cluster only. Who looks for them: :mod:`keystead.service.unclaimed_scan`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from uuid import uuid4
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.creating import LENGTH, CreateState, NewKey, owner_of, plan_create
+from keystead.core.keys.creating import LENGTH, CreateState, NewKey, check_halves, owner_of, plan_create
 from keystead.core.keys.digests import digest
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, Unclaimed
 from keystead.core.keys.names import ObjectKind, is_written_by, parse
@@ -25,7 +26,7 @@ from keystead.service.key_looking import visit
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.svms import concerning
-from keystead.service.unclaimed_scan import is_unclaimed, whole_name
+from keystead.service.unclaimed_scan import all_names, is_unclaimed, whole_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,10 +60,10 @@ class UnclaimedObjects:
         self._audit = audit
 
     async def list(self, call: Call, key_manager: str) -> tuple[UnclaimedView, ...]:
-        """Return what was found last, by server, name and identifier; only to those who see the key manager."""
+        """Return what was found last, by server, name and identifier; nothing to a call that is confined to an SVM."""
 
         def read(tx: Transaction) -> tuple[UnclaimedView, ...]:
-            found, lives = tx.unclaimed(_seen(tx, call, key_manager).uuid), tx.incarnations()
+            found, lives = _found(tx, call, _seen(tx, call, key_manager)), tx.incarnations()
             return tuple(UnclaimedView(each, is_written_by(each.name, lives)) for each in found)
 
         return await self._tools.store.read(read)
@@ -137,9 +138,7 @@ class UnclaimedObjects:
         name = whole_name(parts[0].name)
         tx.add_attempt(self._attempt(key, places, name))
         tx.put_copies([replace(copy, key=uuid, written=now, proven=now)], new=True)
-        for each in tx.unclaimed(key_manager):  # on other servers, too: it is this key's now
-            if whole_name(each.name) == name:
-                tx.delete_unclaimed(each.key_server, [each.unique_identifier])
+        tx.delete_unclaimed_named(all_names(name))  # of other servers and key managers, too: it is this key's now
         self._audit.succeed(tx, call, f"adopted key {key.key_id}", svm=key.svm)
         return key
 
@@ -167,9 +166,10 @@ async def _check_names(at: Visit, parts: Sequence[Unclaimed]) -> None:
 
 
 def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:
-    """The key that an object's material makes; raises for material of no key's length."""
+    """The key that an object's material makes; raises for material of no key."""
     length = len(material.reveal())
     if length == LENGTH[KeyType.VEK]:
+        check_halves(material, "unique_identifier")
         return NewKey(name, svm=svm, material=material)
     if length not in AUTHENTICATION_LENGTHS:
         raise OntapError(errors.KEY_LENGTH, target="unique_identifier")
@@ -191,11 +191,16 @@ def _state(tx: Transaction, call: Call, places: KeyPlaces, new: NewKey) -> Creat
 
 
 def _seen(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
-    """The key manager, for those who see it itself: of an unclaimed object nobody knows whose it is."""
+    """The key manager, for those who see it itself."""
     found = tx.key_manager(uuid, lock=lock)
     if found is None or not call.sees(found.svm):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return found
+
+
+def _found(tx: Transaction, call: Call, key_manager: KeyManager) -> tuple[Unclaimed, ...]:
+    """What was found last, none of it for a call that is confined to an SVM: it may be another's."""
+    return tx.unclaimed(key_manager.uuid) if call.scope is None else ()
 
 
 def _adoptable(
@@ -203,7 +208,7 @@ def _adoptable(
 ) -> tuple[KeyPlaces, tuple[Unclaimed, ...]]:
     """The object, or both parts of a pair. Raises 4 (404) when it is not listed, or no copy of a key."""
     places = load_places(tx, _seen(tx, call, key_manager))
-    here = [each for each in tx.unclaimed(key_manager) if each.key_server == key_server]
+    here = [each for each in _found(tx, call, places.key_manager) if each.key_server == key_server]
     asked = next((each for each in here if each.unique_identifier == unique_identifier), None)
     name = parse(asked.name) if asked else None
     if asked is None or name is None or name.kind is not ObjectKind.KEY or not is_unclaimed(tx, places, asked):

@@ -169,6 +169,12 @@ def whole_name(name: str) -> str:
     return name if parsed is None else str(replace(parsed, part=0))
 
 
+def all_names(name: str) -> tuple[str, ...]:
+    """An object's name as that of the whole, and of both halves of a pair: servers take the one or the other."""
+    parsed = parse(name)
+    return (name,) if parsed is None else tuple(str(replace(parsed, part=part)) for part in (0, 1, 2))
+
+
 def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Found:
     """Whose an object is; it may belong to a key of any key manager that uses the same server."""
     if tx.keys_adopting(whole_name(name)):

@@ -68,6 +68,9 @@ _UNCLAIMED = (
 _DELETE_UNCLAIMED = delete(tables.unclaimed_objects).where(
     _unclaimed.key_server == bindparam("s"), _unclaimed.unique_identifier.in_(bindparam("ids", expanding=True))
 )
+_DELETE_UNCLAIMED_NAMED = delete(tables.unclaimed_objects).where(
+    _unclaimed.name.in_(bindparam("names", expanding=True))
+)
 _CLUSTER_KEY = select(tables.cluster_keys).where(tables.cluster_keys.c.name == bindparam("n"))
 
 
@@ -159,6 +162,9 @@ class KeepingRows(Statements):
 
     def delete_unclaimed(self, key_server: str, unique_identifiers: Collection[str]) -> None:
         self.change(_DELETE_UNCLAIMED, {"s": key_server, "ids": list(unique_identifiers)})
+
+    def delete_unclaimed_named(self, names: Collection[str]) -> None:
+        self.change(_DELETE_UNCLAIMED_NAMED, {"names": list(names)})
 
     def cluster_key(self, name: str) -> ClusterKey | None:
         return self.one(_CLUSTER_KEY, {"n": name}, lambda row: ClusterKey(row.name, row.public, bytes(row.sealed)))

@@ -20,6 +20,7 @@ from keystead.core.keys.model import (
     Standing,
 )
 from keystead.store import tables
+from keystead.store.conditions import within as within_svm
 from keystead.store.kinds import KEY
 from keystead.store.statements import Parameters, Statements, columns_of, locking, owner_of
 
@@ -46,14 +47,16 @@ _STANDINGS = select(_keys.key_id, _keys.version, _keys.state, _keys.svm_uuid).wh
 _KEY_NAMED = KEY.where(key_manager="k", name="n").where(_keys.state.in_([state.value for state in HOLD_NAMES]))
 _AMONG_STATES = _keys.state.in_(bindparam("states", expanding=True))
 _KEYS_IN = (
-    KEY.where(key_manager="k")
+    KEY.within(key_manager="k")
     .where(_AMONG_STATES, _keys.uuid > bindparam("after"))
     .order_by(None)
     .order_by(_keys.uuid)
     .limit(bindparam("limit"))
 )
 _COUNTS = (
-    select(_keys.state, func.count().label("number")).where(_keys.key_manager == bindparam("k")).group_by(_keys.state)
+    select(_keys.state, func.count().label("number"))
+    .where(_keys.key_manager == bindparam("k"), within_svm(tables.keys))
+    .group_by(_keys.state)
 )
 _OF_SVM = select(func.count().label("number")).where(_keys.svm_uuid == bindparam("s"), _AMONG_STATES)
 _LEFT = (
@@ -240,12 +243,15 @@ class KeyRows(Statements):
     def key_named(self, key_manager: str, name: str) -> Key | None:
         return self.value_of(KEY, _KEY_NAMED, {"k": key_manager, "n": name})
 
-    def keys_in(self, key_manager: str, states: Collection[KeyState], after: str, limit: int) -> tuple[Key, ...]:
-        bound = {"k": key_manager, "states": _values(states), "after": after, "limit": limit}
+    def keys_in(
+        self, key_manager: str, states: Collection[KeyState], after: str, limit: int, *, within: str | None = None
+    ) -> tuple[Key, ...]:
+        bound = {"k": key_manager, "states": _values(states), "after": after, "limit": limit, "w": within}
         return self.values_of(KEY, _KEYS_IN, bound)
 
-    def key_counts(self, key_manager: str) -> Mapping[KeyState, int]:
-        return dict(self.all(_COUNTS, {"k": key_manager}, lambda row: (KeyState(row.state), int(row.number))))
+    def key_counts(self, key_manager: str, *, within: str | None = None) -> Mapping[KeyState, int]:
+        bound = {"k": key_manager, "w": within}
+        return dict(self.all(_COUNTS, bound, lambda row: (KeyState(row.state), int(row.number))))
 
     def keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> int:
         return self.all(_OF_SVM, {"s": svm_uuid, "states": _values(states)}, lambda row: int(row.number))[0]

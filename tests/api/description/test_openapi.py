@@ -19,8 +19,11 @@ from keystead.api.description.schema_rows import resolved
 from keystead.api.description.schemas import settable, shown
 from keystead.api.resource import Field
 from keystead.api.resources import PATHS
+from keystead.api.resources.auth_keys import AUTH_KEYS
+from keystead.api.resources.volume_keys import VOLUME_KEYS
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys.creating import TAG_LIMIT
 from keystead.core.query import Read
 from tests.peers.documented import described as answers_of
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from keystead.api.declared import Operation
     from keystead.api.description.examples import Example
+    from keystead.api.resource import Resource
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
 
@@ -136,6 +140,12 @@ def test_the_schema_of_a_type_is_the_type() -> None:
                     assert field.type.parse(schema[edge]) == schema[edge]
                     with pytest.raises(ValueError, match="range"):
                         field.type.parse(schema[edge] + beyond)
+
+
+@pytest.mark.parametrize("resource", [AUTH_KEYS, VOLUME_KEYS])
+def test_a_tags_limit_is_told(resource: Resource) -> None:
+    """Though what is too long has a code that does not say so."""
+    assert place(settable(resource, "POST"), "key_tag")["maxLength"] == TAG_LIMIT
 
 
 def test_the_client_of_these_tests_knows_the_description() -> None:

@@ -121,6 +121,12 @@ def test_an_authentication_key_is_the_clusters(manager: Svm | None, scope: Svm |
     assert (error.kind, error.target) == (kind, "uuid")
 
 
+def test_an_authentication_key_is_made_for_no_svm() -> None:
+    """Whoever asks for that is told so, and gets none of the cluster's."""
+    error = refused(OF_CLUSTER, replace(AUTH, svm=VS1))
+    assert (error.kind, error.target) == (errors.INVALID_VALUE, "svm")
+
+
 @pytest.mark.parametrize("serving", [None, "another"])
 def test_an_svm_whose_keys_are_kept_elsewhere(serving: str | None) -> None:
     """The cluster's key manager takes no key of an SVM that another one serves, and does take its own."""

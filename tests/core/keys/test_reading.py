@@ -59,20 +59,22 @@ def with_secondaries(at: KeyServer, *hosts: str) -> KeyServer:
         (key(KeyState.RETIRED), errors.INVALID_VALUE),
         (key(KeyState.PURGING), errors.ENTRY_NOT_FOUND),
         (key(KeyState.PURGED), errors.ENTRY_NOT_FOUND),
+        (key(KeyState.COMMITTED, KeyType.NSE_AK), errors.ENTRY_NOT_FOUND),
+        (key(KeyState.RETIRED, KeyType.NSE_AK), errors.ENTRY_NOT_FOUND),
     ],
-    ids=lambda value: getattr(getattr(value, "state", None), "value", ""),
+    ids=lambda value: f"{value.key_type} {value.state}" if isinstance(value, Key) else "",
 )
 def test_only_a_committed_key_is_readable(found: Key | None, kind: ErrorKind) -> None:
-    """All others are as missing ones; of a retired one it is said that it can be recovered."""
+    """All others, and those of another type, are as missing ones; a retired one can be recovered, and that is said."""
     with pytest.raises(OntapError) as refused:
-        check_readable(found)
+        check_readable(found, KeyType.VEK)
     assert (refused.value.kind, refused.value.target) == (kind, "key_id")
 
 
 def test_a_committed_key_is_readable() -> None:
     """It is returned."""
     committed = key(KeyState.COMMITTED)
-    assert check_readable(committed) is committed
+    assert check_readable(committed, KeyType.VEK) is committed
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,8 @@ ACCOUNTS = Resource(
         Field(
             name="role.name",
             type=TEXT,
-            help="``admin`` or ``readonly``, of an SVM ``vsadmin`` or ``vsadmin-readonly``; the first when absent.",
+            help="``admin`` or ``readonly``, of an SVM ``vsadmin`` or ``vsadmin-readonly``; the first when absent. Of"
+            " either ``key-reader``.",
             get=lambda view: view.account.role.value,
             post=True,
             patch=True,

@@ -1,6 +1,7 @@
 """``/security/key-managers/{uuid}/auth-keys``: authentication keys of self-encrypting drives, which are the cluster's.
 
-Source: ONTAP REST API reference (9.12). ``DELETE`` retires such a key as it does a volume's.
+Source: ONTAP REST API reference (9.12). ``DELETE`` retires such a key as it does a volume's; ``PATCH``, which recovers
+it, is ours.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.codes import NEW_KEY
 from keystead.api.collections import Collection
 from keystead.api.hal import segment
-from keystead.api.resource import Field, Resource
+from keystead.api.resource import OURS, Field, Resource
 from keystead.api.resources.key_fields import (
     KEY_ID,
     ONE_KEY_MANAGER,
@@ -20,10 +21,10 @@ from keystead.api.resources.key_fields import (
     key_manager_path,
     key_tag_field,
 )
-from keystead.api.values import SECRET
+from keystead.api.values import SECRET, one_of
 from keystead.core import errors
 from keystead.core.keys.creating import NewKey
-from keystead.core.keys.model import KeyType
+from keystead.core.keys.model import KeyState, KeyType
 from keystead.core.query import Read
 from keystead.service.keys import ACKNOWLEDGED, KeyView
 
@@ -46,7 +47,9 @@ def auth_key_link(view: KeyView) -> str:
 AUTH_KEYS = Resource(
     name="auth_key",
     help="An authentication key of self-encrypting drives, in the cluster's key manager: 32 random bytes, or a"
-    " passphrase. There are 128 at most.",
+    " passphrase. There are 128 at most. ``DELETE`` retires it: it is not listed any more, and is destroyed when the"
+    ' days of its undo are over; until then ``PATCH`` of its path with ``{"state": "committed"}``, which is not'
+    " ONTAP's, recovers it.",
     declared=(
         key_id_field(_key),
         key_tag_field(_key, post=True),
@@ -59,6 +62,14 @@ AUTH_KEYS = Resource(
             post=True,
             secret=True,
             since="9.12",
+        ),
+        Field(
+            name="state",
+            type=one_of(KeyState.COMMITTED),
+            help="``committed`` recovers a key that was deleted; never shown: what is listed is there.",
+            read=Read.NEVER,
+            patch=True,
+            since=OURS,
         ),
     ),
     link=auth_key_link,
@@ -83,6 +94,14 @@ async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Ke
     return KeyView(await request.services.key_writer.create(request.call, request.path_uuid(), new))
 
 
+async def _recover(request: Request, key_id: str, _: dict[str, Any], __: WriteQuery) -> Reply | None:
+    await _owner(request)
+    uuid = request.path_uuid()
+    await request.services.keys.get(request.call, uuid, key_id, KeyType.NSE_AK)
+    await request.services.key_ending.recover(request.call, uuid, key_id)
+    return None
+
+
 async def _delete(request: Request, key_id: str, _: WriteQuery) -> Reply | None:
     await _owner(request)
     uuid = request.path_uuid()
@@ -99,10 +118,18 @@ async def _owner(request: Request) -> None:
 _ALL = (errors.NOT_ENABLED, errors.NO_CLUSTER_KEY_MANAGER, errors.NOT_CLUSTERS_KEY_MANAGER)
 _CODES = {
     "GET": _ALL,
+    "PATCH": _ALL,
     "DELETE": (*_ALL, errors.NOT_AN_AUTH_KEY),
     "POST": (*_ALL, *NEW_KEY, errors.AUTH_KEY_LIMIT, errors.PASSPHRASE_LENGTH),
 }
 
 PATHS = Collection(
-    resource=AUTH_KEYS, page=_page, show=_show, create=_create, delete=_delete, owner=_owner, codes=_CODES
+    resource=AUTH_KEYS,
+    page=_page,
+    show=_show,
+    create=_create,
+    patch=_recover,
+    delete=_delete,
+    owner=_owner,
+    codes=_CODES,
 ).paths(COLLECTION)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from keystead.api.hal import segment
 from keystead.api.resource import OURS, Field, Group
-from keystead.api.values import TEXT, TIME, UUID, Type
+from keystead.api.values import TEXT, TIME, UUID, Type, text
+from keystead.core.keys.creating import TAG_LIMIT
 from keystead.core.query import Read
 from keystead.core.secret import Secret
 
@@ -44,14 +46,23 @@ KEY_ID = Type(
 
 
 def _base64(value: Any) -> Secret:
+    """The bytes; of the texts that some decoders take for the same bytes only the one that encodes them."""
+    given = str(TEXT.parse(value))
     try:
-        return Secret(base64.b64decode(str(TEXT.parse(value)), validate=True))
+        decoded = base64.b64decode(given, validate=True)
     except binascii.Error:
         raise ValueError("not base64") from None
+    if base64.b64encode(decoded).decode() != given:
+        raise ValueError("not base64 as it is written")
+    return Secret(decoded)
 
 
 BASE64 = Type("<secret bytes as base64>", _base64, schema={"type": "string", "contentEncoding": "base64"})
 """Key material in a body. What is no base64 is never repeated."""
+
+
+KEY_TAG = replace(text(TAG_LIMIT), parse=TEXT.parse)
+"""A key's tag: that it is too long has a code of its own."""
 
 
 def key_manager_path(uuid: str) -> str:
@@ -76,8 +87,9 @@ def key_tag_field(key_of: Callable[[Any], Key], *, post: bool = False) -> Field:
     """``key_tag``, a word that the user gives."""
     return Field(
         name="key_tag",
-        type=TEXT,
-        help="A word of at most 32 printable characters without blanks; left out when there is none.",
+        type=KEY_TAG,
+        help=f"A word of at most {TAG_LIMIT} printable characters without blanks, else 65536056; left out when there is"
+        " none.",
         get=lambda view: key_of(view).key_tag or None,
         post=post,
         column="key_tag",

@@ -50,7 +50,8 @@ def privilege_link(view: PrivilegeView) -> str:
 
 ROLES = Resource(
     name="role",
-    help="A built-in role: ``admin``, ``readonly`` of the cluster, ``vsadmin``, ``vsadmin-readonly`` of each SVM.",
+    help="A built-in role: ``admin``, ``readonly`` of the cluster, ``vsadmin``, ``vsadmin-readonly`` of each SVM,"
+    " and ``key-reader`` of both.",
     declared=(
         Group(
             name="owner", help="The SVM that has the role, or the cluster.", get=attrgetter("owner"), link=owner_link

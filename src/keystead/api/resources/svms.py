@@ -68,7 +68,7 @@ SVMS = Resource(
         Field(name="state", type=one_of(*_STATES), help="Always ``running``.", get=lambda _: "running"),
         Field(name="subtype", type=one_of(*_SUBTYPES), help="Always ``default``.", get=lambda _: "default"),
         Field(name="ipspace.name", type=TEXT, help="Always ``Default``.", get=lambda _: "Default"),
-        Group(name="aggregates", help="None: there is no storage here.", get=lambda _: (), many=True),
+        Group(name="aggregates", help="None: there is no storage here.", get=lambda _: (), many=True, empty=True),
         Field(name="aggregates.name", type=TEXT, help="An aggregate's name.", get=itself),
         Field(name="snapshot_policy.name", type=TEXT, help="Always ``none``.", get=lambda _: "none"),
         Group(

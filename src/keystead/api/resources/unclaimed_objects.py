@@ -17,6 +17,7 @@ from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path,
 from keystead.api.resources.volume_keys import volume_key_link
 from keystead.api.values import SERVER, TEXT, TIME, UUID, name, one_of, place_in_list, text
 from keystead.core import errors
+from keystead.core.errors import OntapError
 from keystead.core.keys.creating import NAME_LIMIT
 from keystead.core.keys.model import KeyType
 from keystead.core.query import Read
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.keys.model import Unclaimed
+    from keystead.core.model import KeyServer
+    from keystead.core.server_address import ServerAddress
     from keystead.service.ports import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/unclaimed-objects"
@@ -51,7 +54,8 @@ UNCLAIMED = Resource(
     " of it wrote, before a backup was restored or a clone was made. It is never destroyed. ``POST`` adopts one: it"
     " becomes a key of the given name, whose other copies are then written from it; ``Location`` is that key. When that"
     " is purged, the object is left, since it may be somebody else's key as well, and is unclaimed again. 64 bytes"
-    " are a volume's key, 20 to 32 an authentication key. Either half of a pair stands for the whole.",
+    " are a volume's key, 20 to 32 an authentication key. Either half of a pair stands for the whole. A call that is"
+    " confined to an SVM finds none: whose key an object was is not known.",
     declared=(
         Field(
             name="key_server",
@@ -122,9 +126,18 @@ async def _page(request: Request, page: Page) -> tuple[_View, ...]:
     return tuple(following[page.offset : page.offset + page.limit])
 
 
+async def _key_server(request: Request, address: ServerAddress) -> KeyServer:
+    """The key server that a body names; 4 (404) names the body's field."""
+    try:
+        return await request.services.key_servers.get(request.call, request.path_uuid(), address)
+    except OntapError as error:
+        error.target = "key_server" if error.target == "server" else error.target
+        raise
+
+
 async def _adopt(request: Request, values: dict[str, Any], _: WriteQuery) -> Reply:
     call, uuid, services = request.call, request.path_uuid(), request.services
-    server = await services.key_servers.get(call, uuid, values["key_server"])
+    server = await _key_server(request, values["key_server"])
     svm = values.get("svm")
     if svm is not None:
         svm = await services.svms.named(call, svm.get("uuid"), svm.get("name"))

@@ -70,12 +70,14 @@ class CreateState:
 
 
 def owner_of(key_manager: KeyManager, scope: Svm | None, request: NewKey) -> Svm | None:
-    """Whose the key will be, None for the cluster. Raises 262185 for an SVM that the key manager does not serve."""
+    """Whose the key will be, None for the cluster. Raises 262185 for an SVM that the key is not made for there."""
     if request.key_type is KeyType.NSE_AK:
         if key_manager.svm is not None:
             raise OntapError(errors.NOT_CLUSTERS_KEY_MANAGER, target="uuid")
         if scope is not None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+        if request.svm is not None:
+            raise _invalid("svm", "an authentication key is the cluster's.")
         return None
     confined = key_manager.svm or scope
     asked = request.svm or confined
@@ -138,8 +140,13 @@ def check_material(key_type: KeyType, material: Secret) -> None:
         return
     if len(value) != LENGTH[key_type]:
         raise OntapError(errors.KEY_LENGTH, target="material")
+    check_halves(material, "material")
+
+
+def check_halves(material: Secret, target: str) -> None:
+    """Raise 262185 for a volume's key that is one key twice; ``target`` is the field that it came from."""
     if not halves_differ(material):
-        raise _invalid("material", "the two halves must differ: XTS with one key twice protects less.")
+        raise _invalid(target, "the two halves must differ: XTS with one key twice protects less.")
 
 
 def halves_differ(material: Secret) -> bool:

@@ -32,13 +32,16 @@ _TURN = {Presence.PRESENT: 0, Presence.UNKNOWN: 1, Presence.SENT: 1, Presence.MI
 _NEVER_S = float("inf")
 
 
-def check_readable(key: Key | None) -> Key:
-    """Return a key whose material may leave, or raise 4 (404): only an acknowledged one; 262185 for a retired one."""
-    if key is not None and key.state is KeyState.COMMITTED:
-        return key
-    if key is not None and key.state is KeyState.RETIRED:
+def check_readable(key: Key | None, key_type: KeyType) -> Key:
+    """Return a key of this type whose material may leave: an acknowledged one.
+
+    Raises 262185 for a retired one, 4 (404) for any other, and for a key of another type whatever its state.
+    """
+    if key is None or key.key_type is not key_type or key.state not in (KeyState.COMMITTED, KeyState.RETIRED):
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+    if key.state is KeyState.RETIRED:
         raise OntapError(errors.INVALID_VALUE, target="key_id", field="key_id", reason=RETIRED)
-    raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+    return key
 
 
 def not_restored(key: Key) -> ErrorKind:
