@@ -27,6 +27,7 @@ from keystead.service import key_attempts
 from keystead.service.attempt_work import COPYING_S, NOT_REACHED, AttemptWork, unusable
 from keystead.service.key_access import require_manager_of_keys, serving_key_manager
 from keystead.service.key_places import load_places
+from keystead.service.key_shortage import at_fault, beyond_domains
 from keystead.service.ports import Page, StoreError
 from keystead.service.svms import concerning
 
@@ -301,11 +302,6 @@ def _authentication_keys(tx: Transaction, key_manager: str) -> int:
 
 
 def _shortage(call: Call, places: KeyPlaces, reasons: Mapping[str, str], *, taken: bool) -> OntapError:
-    """Why a key could not be created. Who does not see the key manager hears of no server, an SVM of no reason."""
-    arguments: list[tuple[str, str]] = []
-    for server in places.servers if call.sees(places.key_manager.svm) else ():
-        if server.uuid in reasons:
-            arguments.append(("server", str(server.address)))
-            if call.caller.svm is None:
-                arguments.append(("reason", reasons[server.uuid]))
+    """Why a key could not be created: too much is asked for, or servers failed."""
+    arguments = [*beyond_domains(call, places), *at_fault(call, places, reasons)]
     return OntapError(errors.TOO_FEW_COPIES if taken else errors.NOT_PUSHED, arguments=arguments)
