@@ -238,7 +238,7 @@ async def test_a_server_that_was_down_has_no_copy_until_one_is_written(key_world
     assert failures(said) == [(key.key_id, "missing", "not_written")]
     assert results(await node.drill(manager)) == [{"proven": 1}, {}, {}]
     places = await key_world.places(manager)
-    assert await (await key_world.node()).writer.copy_to(key, places.servers[2], material, places)
+    assert not await (await key_world.node()).writer.copy_to(key, places.servers[2], material, places)
     said = await node.prove(manager)
     assert results(said) == [{"proven": 1}] * 3
     assert said["failures"]["total"] == 0

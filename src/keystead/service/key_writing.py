@@ -26,6 +26,7 @@ from keystead.core.secret import Secret
 from keystead.service import key_attempts
 from keystead.service.attempt_work import COPYING_S, NOT_REACHED, AttemptWork, unusable
 from keystead.service.key_access import require_manager_of_keys, serving_key_manager
+from keystead.service.key_copying import OVERTAKEN
 from keystead.service.key_places import load_places
 from keystead.service.key_shortage import at_fault, beyond_domains
 from keystead.service.ports import Page, StoreError
@@ -127,11 +128,12 @@ class KeyWriter:
                 return key
             self._learned.discard(key_manager)  # there is a new server, or another certificate
 
-    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> bool:
-        """Give one server a copy of a key that is kept, as an attempt of its own; whether it was proven and committed.
+    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> str:
+        """Give one server a copy of a key that is kept, as an attempt of its own; return what kept it from having one.
 
-        ``material`` is what other copies returned: ValueError when it is not the key's. Nothing is done where a copy
-        is, or may come to be. Raises as :class:`Reacher` does when the key manager's certificates cannot be used.
+        That is a fixed word, empty when the copy was proven and committed. ``material`` is what other copies returned:
+        ValueError when it is not the key's. Nothing is done where a copy is, or may come to be. Raises as
+        :class:`Reacher` does when the key manager's certificates cannot be used.
         """
         if not agrees(self._reacher.digest_key(places), key.uuid, material, key.digest):
             raise ValueError(f"material is not that of key {key.uuid}")
@@ -251,17 +253,18 @@ class KeyWriter:
 
     # --- copy to one server ---
 
-    async def _copy_to(self, key: Key, server: KeyServer, material: Secret) -> bool:
+    async def _copy_to(self, key: Key, server: KeyServer, material: Secret) -> str:
         until = asyncio.get_running_loop().time() + COPYING_S
         writing = await self._store.write(lambda tx: self._intend_copy(tx, key, server, material))
         if writing is None:
-            return False
+            return OVERTAKEN
         copying = self._work.copying(writing)
         await copying.write(until, 0.0, lambda: False, self._work.stopping)
         committed = await self._store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
-        if committed:
-            await self._work.finish(writing, copying)
-        return committed  # else the next round cleans up: a round that each failure called would fail in turn
+        if not committed:  # the next round cleans up: a round that each failure called would fail in turn
+            return copying.reasons.get(server.uuid, OVERTAKEN)
+        await self._work.finish(writing, copying)
+        return ""
 
     def _intend_copy(self, tx: Transaction, key: Key, server: KeyServer, material: Secret) -> Writing | None:
         """Store the attempt, unless the key is not kept any more, or the server has a copy or may get one."""
