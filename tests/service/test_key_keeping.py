@@ -379,6 +379,19 @@ async def test_a_primary_that_is_added_gets_all_keys(key_world: KeyWorld, monkey
 
 
 @on_sqlite
+async def test_two_who_bring_copies_do_not_fail_each_other(key_world: KeyWorld) -> None:
+    """The keeper and a job, say: each copy is written by one of them, and a server is not left alone for it."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, servers[0])
+    await created(kept, 12)
+    await add_server(kept, servers[1], 2)
+    both = await asyncio.gather(kept.fill(), kept.fill())
+    assert sum(each.copied for each in both) == 12
+    assert [(each.failed, each.down) for each in both] == 2 * [(0, {})]
+    assert len(material(servers[1])) == 12
+
+
+@on_sqlite
 async def test_a_server_that_takes_no_copy_is_asked_once_in_a_walk(key_world: KeyWorld) -> None:
     """The job fails, the others' copies are written; the next walk tries again."""
     servers = await key_world.start(3)

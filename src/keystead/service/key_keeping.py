@@ -19,6 +19,7 @@ from keystead.core.keys import digests
 from keystead.core.keys.guarding import lasting
 from keystead.core.keys.keeping import KEPT, Sweep, Tally, lacking, looked_at
 from keystead.core.keys.model import AttemptState, Presence
+from keystead.core.keys.reading import NOT_NEEDED
 from keystead.core.keys.writing import fits
 from keystead.service.copy_pauses import Pauses
 from keystead.service.key_announcing import different, of_server
@@ -221,7 +222,6 @@ class KeyKeeping:
             if material is None:
                 break
             if await self._copied(key, server, material, places, filled):
-                filled.copied += 1
                 return
         filled.failed += 1
 
@@ -234,15 +234,18 @@ class KeyKeeping:
         )
 
     async def _copied(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces, filled: Filled) -> bool:
+        """Write a copy; whether there is one now, or somebody else is about to write it."""
         try:
             why = await self._writer.copy_to(key, server, material, places)
         except (OntapError, *UNUSABLE) as error:
             log.info("a copy is not written", address=str(server.address), why=type(error).__name__)
             return False
-        if why:
-            filled.down[server.uuid] = why
-            self._pauses.failed(server.uuid, key.uuid, self._tools.clock.monotonic())
-        return not why
+        if why in {"", NOT_NEEDED}:
+            filled.copied += not why
+            return True
+        filled.down[server.uuid] = why
+        self._pauses.failed(server.uuid, key.uuid, self._tools.clock.monotonic())
+        return False
 
     async def material(self, places: KeyPlaces, key: Key, copies: Iterable[Copy]) -> Secret | None:
         """Read a key from a proven copy whose bytes agree now; None when there is none that can be read."""

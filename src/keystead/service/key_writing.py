@@ -20,6 +20,7 @@ from keystead.core.keys.creating import LENGTH, CreateState, NewKey, halves_diff
 from keystead.core.keys.digests import agrees, digest
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
+from keystead.core.keys.reading import NOT_NEEDED
 from keystead.core.keys.writing import as_seen, is_open, lacking, proven_domains
 from keystead.core.query_where import Condition, Op
 from keystead.core.secret import Secret
@@ -132,8 +133,8 @@ class KeyWriter:
         """Give one server a copy of a key that is kept, as an attempt of its own; return what kept it from having one.
 
         That is a fixed word, empty when the copy was proven and committed. ``material`` is what other copies returned:
-        ValueError when it is not the key's. Nothing is done where a copy is, or may come to be. Raises as
-        :class:`Reacher` does when the key manager's certificates cannot be used.
+        ValueError when it is not the key's. Nothing is done where a copy is, or may come to be (:data:`NOT_NEEDED`).
+        Raises as :class:`Reacher` does when the key manager's certificates cannot be used.
         """
         if not agrees(self._reacher.digest_key(places), key.uuid, material, key.digest):
             raise ValueError(f"material is not that of key {key.uuid}")
@@ -257,7 +258,7 @@ class KeyWriter:
         until = asyncio.get_running_loop().time() + COPYING_S
         writing = await self._store.write(lambda tx: self._intend_copy(tx, key, server, material))
         if writing is None:
-            return OVERTAKEN
+            return NOT_NEEDED
         copying = self._work.copying(writing)
         await copying.write(until, 0.0, lambda: False, self._work.stopping)
         committed = await self._store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
