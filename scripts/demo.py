@@ -47,10 +47,11 @@ LOSS_S = 15  # the longest that it waits for a loss to be known
 class Servers:
     """The addresses of four sound key servers, of one with a foreign certificate, of one that does not know ours.
 
-    ``kill`` kills the first of the sound ones.
+    ``groups`` are the process groups of the sound ones; ``kill`` kills the first of them.
     """
 
     good: tuple[str, ...]
+    groups: tuple[int, ...]
     foreign: str
     strict: str
     kill: Callable[[], None]
@@ -205,8 +206,14 @@ def key_servers(folder: Path, pki: Pki) -> Iterator[Servers]:
             stack.callback(programs[-1].stop)
         for program in programs:
             program.wait_until_ready()
-        *good, foreign, strict = (program.address for program in programs)
-        yield Servers(tuple(good), foreign, strict, programs[0].stop)
+        *sound_ones, foreign, strict = programs
+        yield Servers(
+            good=tuple(program.address for program in sound_ones),
+            groups=tuple(program.pid for program in sound_ones),
+            foreign=foreign.address,
+            strict=strict.address,
+            kill=programs[0].stop,
+        )
 
 
 @contextlib.contextmanager
@@ -255,6 +262,17 @@ def invite(login: Login, folder: Path, servers: Servers) -> None:
         f"curl -u {login.user} --cacert $KEYSTEAD_CA $KEYSTEAD_URL/api/security/key-managers",
     ]
     print(*lines, sep="\n", flush=True)  # by print, so that no line is folded where it would not paste
+    view.say("\nIts key servers are these process groups; kill one, and read a key that is not in memory:\n")
+    for server, group in list(zip(servers.good, servers.groups, strict=True))[1:]:
+        view.say(f"    {server}  {group}")
+    read = [
+        "\nkeystead security key-manager key create --vserver vs0 --name vol2",
+        f"kill -9 -- -{servers.groups[1]}",
+        "keystead security key-manager key retrieve --user storage --vserver vs0 \\",
+        "    --name vol2 --explain --stdout | sha256sum",
+        "keystead security key-manager external survival --vserver vs0",
+    ]
+    print(*read, sep="\n", flush=True)
     view.say("\nFor docs/quickstart.md, in a fresh terminal (this folder is deleted when the demo ends):\n")
     files = {"CLIENT_CERT": "client.pem", "CLIENT_KEY": "client.key", "KMIP_CA": "kmip-ca.pem"}
     values = {

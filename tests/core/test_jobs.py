@@ -28,6 +28,12 @@ def test_failure() -> None:
     assert (job.end_time, job.results) == (NOON, "{}")
 
 
+def test_a_failure_with_detail() -> None:
+    """What a job's error says in its arguments stands in the text, since a job keeps none."""
+    job = ended(RUNNING, Outcome(OntapError(errors.TOO_FEW_COPIES), detail="ks1:5696"), NOON)
+    assert job.message == "One or more key servers are unavailable. ks1:5696"
+
+
 def test_an_interrupted_job_says_so() -> None:
     """A job whose node stopped failed, with a text and code of its own."""
     job = ended(RUNNING, interrupted(), NOON)

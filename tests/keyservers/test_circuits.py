@@ -64,6 +64,21 @@ def test_one_time_out_opens_it(circuit: Circuit) -> None:
     assert not leaves[1].valid
 
 
+def test_an_open_one_may_be_tried_anew(circuit: Circuit, clock: Clock) -> None:
+    """Whatever the pause says: an answer closes it, a failure doubles the pause."""
+    opened(circuit)
+    leave = circuit.enter(anew=True)
+    assert leave is not None
+    assert leave.valid
+    leave.failed("connection_refused", slow=False)
+    clock.now += FIRST_PAUSE_S
+    assert is_open(circuit)
+    leave = circuit.enter(anew=True)
+    assert leave is not None
+    leave.succeeded()
+    assert not is_open(circuit)
+
+
 def test_quick_failures_open_it_together(circuit: Circuit) -> None:
     """A failure that costs nothing counts less, and an answer in between undoes them."""
     for _ in range(QUICK_FAILURES - 1):

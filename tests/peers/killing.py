@@ -162,7 +162,7 @@ def copy_key(points: Points, data: str, database: str, key: str, number: int, ma
         found = await node.store.read(lambda tx: tx.key(key))
         places = await node.store.read(lambda tx: places_in(tx, found.key_manager))
         server = places.servers[number]
-        return str(await node.writer.copy_to(found, server, Secret(bytes.fromhex(material)), places))
+        return str(not await node.writer.copy_to(found, server, Secret(bytes.fromhex(material)), places))
 
     return asyncio.run(_with_key_node(points, data, database, copy))
 

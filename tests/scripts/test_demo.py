@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -28,11 +29,12 @@ def folder() -> Iterator[Path]:
 
 
 def test_demo(folder: Path) -> None:
-    """Every step is there and fits; Ctrl-C ends it with status 0, its processes and its folder gone."""
+    """Every step is there and fits, what it invites to works, and Ctrl-C ends it with status 0: nothing is left."""
     environment = dict(os.environ) | {"TMPDIR": str(folder), "TERM": "xterm"}
     with Terminal((sys.executable, "-m", "scripts.demo"), ROOT, environment) as terminal:
         terminal.wait_for("export KMIP_CA=")
         assert _processes_in(folder)
+        tried = _tried(ESCAPES.sub("", terminal.screen).replace("\r", ""))
         terminal.type(CTRL_C)
         assert terminal.end() == 0
     screen = ESCAPES.sub("", terminal.screen)
@@ -44,8 +46,23 @@ def test_demo(folder: Path) -> None:
     assert max(map(len, screen.splitlines())) <= 80
     assert "PRIVATE KEY" not in screen
     assert "Traceback" not in screen
+    assert re.search(r"^vs0 +vol2 +committed ", tried.stdout, re.MULTILINE), tried
+    assert re.search(r"^127.0.0.1:[0-9]+: read, ", tried.stderr, re.MULTILINE), tried.stderr
+    assert re.search(r"^[0-9a-f]{64}  -$", tried.stdout, re.MULTILINE), tried.stdout
     assert list(folder.iterdir()) == []
     assert _processes_in(folder) == []
+
+
+def _tried(screen: str) -> subprocess.CompletedProcess[str]:
+    """Paste what the demo invites to: a key server is killed, and a key read that no memory has."""
+    exports, read = (
+        re.search(f"^{first}.*?(?=^{end})", screen, re.DOTALL | re.MULTILINE)
+        for first, end in (("cd /", "keystead "), ("keystead security key-manager key create", "\n"))
+    )
+    assert exports
+    assert read
+    bash = ["bash", "-O", "expand_aliases"]  # as a person's shell does
+    return subprocess.run(bash, input=exports[0] + read[0], capture_output=True, text=True, timeout=60, check=False)
 
 
 def _processes_in(folder: Path) -> list[str]:

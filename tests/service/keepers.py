@@ -17,6 +17,7 @@ from keystead.service.key_ending import KeyEnding
 from keystead.service.key_fencing import KeyFencing
 from keystead.service.key_keeping import KeyKeeping
 from keystead.service.key_looking import Tools
+from keystead.service.key_replicating import KeyReplicator
 from keystead.service.key_rounds import KeyRounds, Parts
 from keystead.service.key_settling import KeySettling
 from keystead.service.leases import Leases
@@ -28,11 +29,15 @@ from tests.service.learning import learner
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from keystead.core.errors import OntapError
+    from keystead.core.jobs import Outcome
     from keystead.core.keys.keeping import Sweep
     from keystead.core.keys.model import Key
     from keystead.core.model import Event
     from keystead.kmip.messages import RequestMessage, ResponseMessage
     from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.context import Call
+    from keystead.service.jobs import Progress
     from keystead.service.key_keeping import Filled
     from keystead.service.leases import Holding
     from keystead.service.ports import Transaction
@@ -64,6 +69,10 @@ async def at_once() -> None:
     """The turn of tests: they wait for nothing."""
 
 
+async def say_nothing(_: OntapError) -> None:
+    """Progress that nobody reads."""
+
+
 class Keeping:
     """One process' keeper, part by part, on one key manager. What it does is done under the lease."""
 
@@ -74,6 +83,7 @@ class Keeping:
         self.learner = learner(world, node)
         self.settling = KeySettling(self.tools)
         self.keeping = KeyKeeping(self.tools, node.writer)
+        self.replicator = KeyReplicator(self.tools, self.learner, self.keeping)
         self.cloned: list[str] = []
         self.fencing = KeyFencing(self.tools, self._hold)
         self.destroying = KeyDestroying(self.tools)
@@ -109,6 +119,12 @@ class Keeping:
     async def fill(self) -> Filled:
         """Write what is lacking."""
         return await self.keeping.fill(self.manager)
+
+    async def replicate(self, progress: Progress = say_nothing, call: Call = CALL) -> Outcome:
+        """Write what is lacking, as a call does."""
+        outcome = await (await self.replicator.replicate(call, self.manager)).work(progress)
+        assert outcome is not None
+        return outcome
 
     async def end(self) -> None:
         """Go on with what has to end."""

@@ -370,12 +370,25 @@ async def test_a_primary_that_is_added_gets_all_keys(key_world: KeyWorld, monkey
     async def progress(text: OntapError) -> None:
         said.append(text.message)
 
-    assert await kept.keeping.replication(kept.manager)(progress) == Outcome(message="10 copies written")
+    assert await kept.replicate(progress) == Outcome(message="10 copies written")
     assert said == [f"{done} of 5 records complete." for done in (2, 4, 5)]
     assert [await presences(kept, key) for key in keys] == 5 * [3 * [PRESENT]]
     assert [material(server) for server in servers] == 3 * [material(servers[0])]
     filled = await kept.fill()
     assert (filled.copied, filled.tally.sole, filled.tally.unproven) == (0, 0, 0)
+
+
+@on_sqlite
+async def test_two_who_bring_copies_do_not_fail_each_other(key_world: KeyWorld) -> None:
+    """The keeper and a job, say: each copy is written by one of them, and a server is not left alone for it."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, servers[0])
+    await created(kept, 12)
+    await add_server(kept, servers[1], 2)
+    both = await asyncio.gather(kept.fill(), kept.fill())
+    assert sum(each.copied for each in both) == 12
+    assert [(each.failed, each.down) for each in both] == 2 * [(0, {})]
+    assert len(material(servers[1])) == 12
 
 
 @on_sqlite
@@ -387,20 +400,17 @@ async def test_a_server_that_takes_no_copy_is_asked_once_in_a_walk(key_world: Ke
     await add_server(kept, servers[1], 2)
     await add_server(kept, servers[2], 3)
     servers[1].responder.capacity = len(servers[1].responder.objects)
-    outcome = await kept.keeping.replication(kept.manager)(_say_nothing)
-    assert outcome is not None
+    outcome = await kept.replicate()
     assert outcome.error is not None
     assert outcome.error.kind is errors.TOO_FEW_COPIES
+    address = f"127.0.0.1:{servers[1].port}"
+    assert outcome.error.arguments == (("server", address), ("reason", "general_failure"))
     assert asked(servers[1]).count("REGISTER") <= 1 + key_keeping.WRITTEN
     assert len(material(servers[2])) == 12
     servers[1].responder.capacity = None
     key_world.clock.advance(1)
     await again(kept, end=False)
     assert (await kept.fill()).copied == 12
-
-
-async def _say_nothing(_: OntapError) -> None:
-    """Progress that nobody reads."""
 
 
 async def with_odd_server(world: KeyWorld, *servers: KmipServer) -> Keeping:
@@ -468,7 +478,7 @@ async def test_a_writer_that_takes_no_work_is_no_server_s_fault(key_world: KeyWo
     await add_server(kept, servers[1], 2)
     await kept.node.writer.close()
     filled = await kept.fill()
-    assert (filled.copied, filled.failed, filled.down) == (0, 2, set())
+    assert (filled.copied, filled.failed, filled.down) == (0, 2, {})
 
 
 @on_sqlite

@@ -13,6 +13,8 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import Attempt, AttemptState, Copy, KeyForm, KeyState, Presence, Purpose
 from keystead.core.keys.report import KEPT
 from keystead.core.model import Event, JobState
+from keystead.core.secret import Secret
+from keystead.core.server_address import ServerAddress
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.testing import KeyServer, silence
 from keystead.service import key_looking, key_proof
@@ -216,6 +218,50 @@ async def test_copies_that_nobody_knows_where_to_look_for_are_listed(key_world: 
     said = await node.prove(manager)
     assert sorted(failures(said)) == sorted([(sent.key_id, "unsettled", ""), (none.key_id, "no_copy", "")])
     assert len(servers[0].requests) == before
+
+
+@on_sqlite
+async def test_a_server_that_was_down_has_no_copy_until_one_is_written(key_world: KeyWorld) -> None:
+    """What was never sent there is no copy: the key is missing there, and once it was written it is proven only.
+
+    The drill, which asks for what there is, has nothing to say of it before and after.
+    """
+    node = await proving(key_world)
+    servers = await key_world.start(3)
+    manager = await learned(key_world, node, *servers)
+    await servers[2].__aexit__(None, None, None)
+    key = await node.of.create(manager, material=(material := Secret(bytes(range(64)))))
+    await servers[2].__aenter__()
+    assert await key_world.presences(key.uuid) == [PRESENT, PRESENT, Presence.MISSING]
+    said = await node.prove(manager)
+    assert results(said) == [{"proven": 1}, {"proven": 1}, {"missing": 1}]
+    assert failures(said) == [(key.key_id, "missing", "not_written")]
+    assert results(await node.drill(manager)) == [{"proven": 1}, {}, {}]
+    places = await key_world.places(manager)
+    assert not await (await key_world.node()).writer.copy_to(key, places.servers[2], material, places)
+    said = await node.prove(manager)
+    assert results(said) == [{"proven": 1}] * 3
+    assert said["failures"]["total"] == 0
+    assert results(await node.drill(manager)) == [{"proven": 1}, {}, {}]
+
+
+@on_sqlite
+async def test_a_server_that_is_added_lacks_its_copies(key_world: KeyWorld) -> None:
+    """They are to be written; where another server of its replication domain has them, none is."""
+    node = await proving(key_world)
+    servers = await key_world.start(4)
+    manager = await learned(key_world, node, *servers[:2])
+    key = await node.of.create(manager)
+    (one, *_) = await key_world.servers(manager)
+    addresses = [ServerAddress.parse(f"127.0.0.1:{server.port}") for server in servers]
+    added = [replace(one, uuid=f"added {place}", position=place + 1, address=addresses[place]) for place in (2, 3)]
+    await key_world.store.write(lambda tx: tx.add_key_servers(added))
+    assert results(await node.prove(manager)) == [{"proven": 1}] * 2 + [{"missing": 1}] * 2
+    site = [replace(each, replication_domain="site") for each in (one, added[1])]
+    await key_world.store.write(lambda tx: [tx.change_key_server(each) for each in site])
+    said = await node.prove(manager)
+    assert results(said) == [{"proven": 1}, {"proven": 1}, {"missing": 1}, {}]
+    assert failures(said) == [(key.key_id, "missing", "not_written")]
 
 
 @on_sqlite

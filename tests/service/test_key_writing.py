@@ -333,6 +333,24 @@ async def test_what_an_svms_account_is_told_of_its_own_servers(key_world: KeyWor
 
 
 @on_sqlite
+async def test_more_copies_than_there_are_domains(key_world: KeyWorld) -> None:
+    """No server is blamed, and nothing is sent; who does not see the key manager is told neither number."""
+    servers = await key_world.start(3)
+    manager = await key_world.key_manager(*servers, of_cluster=True, min_copies=4)
+    node = await key_world.node()
+    error = await node.refused(manager)
+    assert error.kind is errors.TOO_FEW_COPIES
+    assert list(error.arguments) == [("min_copies", "4"), ("replication_domains", "3")]
+    assert asked(servers[0], REGISTER) == []
+    svm = await key_world.home.svm()
+    error = await node.refused(manager, call=Call(replace(VSADMIN, svm=svm), "POST", "/api/test", scope=svm))
+    assert list(error.arguments) == []
+    found = (await key_world.places(manager)).key_manager
+    await key_world.store.write(lambda tx: tx.change_key_manager(replace(found, min_copies=3)))
+    await node.create(manager)
+
+
+@on_sqlite
 async def test_at_most_128_authentication_keys(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that hold a name are counted, here with a lower limit; aborted ones are not."""
     monkeypatch.setattr(creating, "AUTH_KEY_LIMIT", 2)

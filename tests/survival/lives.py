@@ -165,11 +165,12 @@ class MortalObjects:
 
     @asynccontextmanager
     async def session(
-        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False
+        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
     ) -> AsyncIterator[ObjectSession]:
         """See the port; so for the others."""
         await self._life.step()
-        async with self._objects.session(reach, timeout_s=timeout_s, fresh=fresh, exclusive=exclusive) as session:
+        options = {"fresh": fresh, "exclusive": exclusive, "anew": anew}
+        async with self._objects.session(reach, timeout_s=timeout_s, **options) as session:
             yield session
 
     def slow_or_dead(self, reach: Reach) -> bool:

@@ -155,7 +155,7 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
         keys=Keys(store, reader.held, node),
         writer=writer,
         ending=KeyEnding(store, audit, clock, timedelta(days=settings.key_recovery_days), on_retired=reader.forget),
-        replicator=KeyReplicator(store, learner, keeping),
+        replicator=KeyReplicator(tools, learner, keeping),
         reads=reads,
         reader=reader,
         forgetter=KeyForgetter(store, cache),

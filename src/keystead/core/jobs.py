@@ -27,12 +27,14 @@ UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 class Outcome:
     """How the work of a job ended: without ``error`` it succeeded, and ``message`` is what it says then.
 
-    ``results`` is a JSON object as text, or empty.
+    ``results`` is a JSON object as text, or empty. ``detail`` is what the job says after the error's text: a job keeps
+    no arguments.
     """
 
     error: OntapError | None = None
     results: str = ""
     message: str = "success"
+    detail: str = ""
 
 
 def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
@@ -43,7 +45,7 @@ def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
     return replace(
         job,
         state=JobState.FAILURE,
-        message=error.message,
+        message=f"{error.message} {outcome.detail}".rstrip(),
         code=error.kind.code,
         target=error.target or "",
         end_time=now,

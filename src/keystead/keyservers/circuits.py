@@ -77,9 +77,9 @@ class Circuit:
         """Whether a session would be refused now."""
         return bool(self._pause_s) and (self._trying or self._clock() < self._retry_at)
 
-    def enter(self) -> Pass | None:
-        """Let a session in, or refuse it with None."""
-        if self.open:
+    def enter(self, *, anew: bool = False) -> Pass | None:
+        """Let a session in, or refuse it with None; ``anew`` lets it in, as a trial, whatever the pause says."""
+        if self.open and not anew:
             return None
         self._trying = bool(self._pause_s)
         return Pass(self, trial=self._trying)

@@ -73,14 +73,14 @@ class Objects:
 
     @contextlib.asynccontextmanager
     async def session(
-        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False
+        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
     ) -> AsyncIterator[Session]:
         """Lend a connection for the time of an ``async with`` block; see the port.
 
         A ``fresh`` one does its handshake in full. A connection is nobody else's for that time in any case.
         """
         peer = self._peer(reach)
-        leave = peer.circuit.enter()
+        leave = peer.circuit.enter(anew=anew)
         if leave is None:
             raise unreachable(peer.circuit.reason)
         line = Line(peer, leave, timeout_s, fresh=fresh)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from keystead.core import errors, events
+from keystead.core import events
 from keystead.core.errors import OntapError
-from keystead.core.jobs import Outcome
 from keystead.core.keys import digests
 from keystead.core.keys.guarding import lasting
 from keystead.core.keys.keeping import KEPT, Sweep, Tally, lacking, looked_at
 from keystead.core.keys.model import AttemptState, Presence
+from keystead.core.keys.reading import NOT_NEEDED
 from keystead.core.keys.writing import fits
 from keystead.service.copy_pauses import Pauses
 from keystead.service.key_announcing import different, of_server
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
-    from keystead.service.jobs import Progress, Work
     from keystead.service.key_looking import Change, Tools, Tracked, Visit
     from keystead.service.key_places import KeyPlaces
     from keystead.service.leases import Holding
@@ -63,20 +62,20 @@ WRITTEN: Final = 8
 class CopyWriter(Protocol):
     """Gives one server its copy; see :class:`keystead.service.key_writing.KeyWriter`."""
 
-    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> bool: ...  # noqa: D102
+    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> str: ...  # noqa: D102
 
 
 @dataclass(slots=True)
 class Filled:
     """What came of a walk over all keys: ``tally`` counts them as they were, ``copied`` and ``failed`` are copies.
 
-    ``down`` are servers that did not take a copy: they get no more in this walk.
+    ``down`` are servers (uuids) that did not take a copy, and why: they get no more in this walk.
     """
 
     tally: Tally = field(default_factory=Tally)
     copied: int = 0
     failed: int = 0
-    down: set[str] = field(default_factory=set)
+    down: dict[str, str] = field(default_factory=dict)
 
 
 class KeyKeeping:
@@ -172,25 +171,9 @@ class KeyKeeping:
 
     # --- repair ---
 
-    def replication(self, key_manager: str) -> Work:
-        """The work of a job that gives all servers the copies that they lack, and says how far it has come.
-
-        Servers that took no copy lately are tried at once: whoever asks for this may have seen to them.
-        """
-
-        async def work(progress: Progress) -> Outcome | None:
-            counts = await self._tools.store.read(lambda tx: tx.key_counts(key_manager))
-            total = sum(counts.get(state, 0) for state in KEPT)
-            self._pauses.clear()
-
-            async def said(done: int) -> None:
-                await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
-
-            filled = await self.fill(key_manager, said)
-            written = "1 copy written" if filled.copied == 1 else f"{filled.copied} copies written"
-            return Outcome(OntapError(errors.TOO_FEW_COPIES) if filled.failed else None, message=written)
-
-        return work
+    def try_again(self) -> None:
+        """Offer copies at once to servers that took none lately."""
+        self._pauses.clear()
 
     async def fill(self, key_manager: str, progress: Callable[[int], Awaitable[None]] | None = None) -> Filled:
         """Walk over all keys that are kept, count them, and write the copies that are lacking. Raises StoreError.
@@ -239,7 +222,6 @@ class KeyKeeping:
             if material is None:
                 break
             if await self._copied(key, server, material, places, filled):
-                filled.copied += 1
                 return
         filled.failed += 1
 
@@ -252,15 +234,18 @@ class KeyKeeping:
         )
 
     async def _copied(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces, filled: Filled) -> bool:
+        """Write a copy; whether there is one now, or somebody else is about to write it."""
         try:
-            copied = await self._writer.copy_to(key, server, material, places)
+            why = await self._writer.copy_to(key, server, material, places)
         except (OntapError, *UNUSABLE) as error:
             log.info("a copy is not written", address=str(server.address), why=type(error).__name__)
             return False
-        if not copied:
-            filled.down.add(server.uuid)
-            self._pauses.failed(server.uuid, key.uuid, self._tools.clock.monotonic())
-        return copied
+        if why in {"", NOT_NEEDED}:
+            filled.copied += not why
+            return True
+        filled.down[server.uuid] = why
+        self._pauses.failed(server.uuid, key.uuid, self._tools.clock.monotonic())
+        return False
 
     async def material(self, places: KeyPlaces, key: Key, copies: Iterable[Copy]) -> Secret | None:
         """Read a key from a proven copy whose bytes agree now; None when there is none that can be read."""

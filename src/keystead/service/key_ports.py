@@ -415,12 +415,13 @@ class KeyObjects(Protocol):
     """Objects on key servers."""
 
     def session(
-        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False
+        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
     ) -> AbstractAsyncContextManager[ObjectSession]:
         """Lend a connection, pooled unless ``fresh``; each operation on it ends within ``timeout_s`` seconds.
 
         Raises KeyServerFault (``unreachable``) when there is none to be had, at once while the address's circuit is
-        open. ``exclusive``: nobody else uses the connection, and it is closed afterwards.
+        open, unless it is to be tried ``anew``. ``exclusive``: nobody else uses the connection, and it is closed
+        afterwards.
         """
         ...
 

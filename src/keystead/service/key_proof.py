@@ -10,9 +10,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.keeping import Look, looked_at
-from keystead.core.keys.model import AttemptState, Presence
-from keystead.core.keys.report import Finding, Result
+from keystead.core.keys.keeping import Look, looked_at, to_be_proven, without_copy
+from keystead.core.keys.model import AttemptState
+from keystead.core.keys.report import NOT_WRITTEN, Finding, Result
+from keystead.service.attempt_work import NOT_TAKEN, unusable
 from keystead.service.key_announcing import different
 from keystead.service.key_looking import (
     Seen,
@@ -63,31 +64,45 @@ class Proof:
         """Read every copy of these keys and store what was found; return it by key (uuid). Raises StoreError."""
         page = _Page({key.uuid: [] for key in keys})
         rows = await self._tools.store.read(lambda tx: tracked(tx, tx.copies(page.found)))
-        kept = [row for row in rows if _is_kept(row)]
+        held: dict[str, list[Tracked]] = {key.uuid: [] for key in keys}
+        for row in rows:
+            held[row.key.uuid].append(row)
+        asked = [row for key in keys for row in self._asked(page, key, held[key.uuid])]
         await asyncio.gather(
             *(
                 self._prove_at(page, server, host, some)
                 for server in self._places.servers
-                for host, some in by_host(row for row in kept if row.copy.key_server == server.uuid).items()
+                for host, some in by_host(row for row in asked if row.copy.key_server == server.uuid).items()
             )
         )
         await self._tools.store.write(lambda tx: self._store(tx, page))
         return page.found
 
+    def _asked(self, page: _Page, key: Key, rows: Sequence[Tracked]) -> list[Tracked]:
+        """The copies of a key that servers are asked about; what is known without asking is noted at once."""
+        places, found = self._places, page.found[key.uuid]
+        committed = [row for row in rows if row.attempt.state is AttemptState.COMMITTED]
+        about = to_be_proven([row.copy for row in committed], places.domain_of)
+        coming = [row.copy for row in rows if row.attempt.state is AttemptState.PENDING]
+        why = unusable(places, key.length)
+        able = [server.uuid for server in places.servers if why.get(server.uuid) != NOT_TAKEN]
+        for copy in about:
+            if not copy.unique_identifiers:
+                found.append(Finding(copy.key_server, copy.host, Result.UNSETTLED))
+        for uuid in without_copy([*about, *coming], able, places.domain_of) if about else ():
+            found.append(Finding(uuid, "", Result.MISSING, reason=NOT_WRITTEN))
+        return [row for row in committed if row.copy.unique_identifiers and row.copy in about]
+
     async def _prove_at(self, page: _Page, server: KeyServer, host: str, rows: Sequence[Tracked]) -> None:
         """Prove copies at one address. When it fails, what was not answered by then is unreachable."""
-        left = list(rows)
-        for row in [row for row in rows if not row.copy.unique_identifiers]:
-            left.remove(row)
-            page.found[row.key.uuid].append(Finding(server.uuid, host, Result.UNSETTLED))
+        left = rows
         try:
-            if left:
-                async with visit(self._tools, self._places, server, host, fresh=True) as at:
-                    for some in list(slices(left, ASKED)):
-                        seen = await look_at_many(at, some)
-                        states = [await _state(at, each) for each in seen]
-                        self._note(page, server, at, list(zip(some, seen, states, strict=True)))
-                        left = left[len(some) :]
+            async with visit(self._tools, self._places, server, host, fresh=True) as at:
+                for some in slices(rows, ASKED):
+                    seen = await look_at_many(at, some)
+                    states = [await _state(at, each) for each in seen]
+                    self._note(page, server, at, list(zip(some, seen, states, strict=True)))
+                    left = left[len(some) :]
         except KeyServerFault as fault:
             for row in left:
                 page.found[row.key.uuid].append(Finding(server.uuid, host, Result.UNREACHABLE, reason=fault.reason))
@@ -107,11 +122,6 @@ class Proof:
         for server in self._places.servers:
             here = [change for change in stored if change[0].key_server == server.uuid]
             add_events(tx, different(tx, self._tools, self._places, server, here))
-
-
-def _is_kept(row: Tracked) -> bool:
-    """Whether a copy is one to prove: not one on its way, nor one that has come to its end."""
-    return row.attempt.state is AttemptState.COMMITTED and row.copy.presence is not Presence.DESTROYED
 
 
 async def _state(at: Visit, seen: Seen) -> str:

@@ -1,26 +1,42 @@
-"""Replication when it is asked for: the copies that key servers lack, now, as a job. The keeper does so by itself."""
+"""Replication when it is asked for: the copies that key servers lack, now, as a job. The keeper does so by itself.
+
+Whoever asks may have just seen to the servers. So none is left alone for having failed before: each address is asked
+once, which ends the pause of one that answers, and what it says is what the job says when copies could not be written.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.jobs import Outcome
+from keystead.core.keys.keeping import KEPT
+from keystead.service.attempt_work import NOT_REACHED
+from keystead.service.key_looking import UNUSABLE, places_of
+from keystead.service.key_ports import KeyServerFault
 from keystead.service.key_proving import Task
 from keystead.service.key_servers import require_key_manager
+from keystead.service.key_shortage import at_fault
 
 if TYPE_CHECKING:
-    from keystead.core.jobs import Outcome
+    from collections.abc import Mapping
+
     from keystead.service.context import Call
     from keystead.service.jobs import Progress
-    from keystead.service.key_keeping import KeyKeeping
+    from keystead.service.key_keeping import Filled, KeyKeeping
     from keystead.service.key_learning import KeyLearner
-    from keystead.service.ports import Store
+    from keystead.service.key_looking import Tools
+    from keystead.service.key_places import KeyPlaces
+    from keystead.service.key_ports import Reach
 
 
 class KeyReplicator:
     """Makes the job."""
 
-    def __init__(self, store: Store, learner: KeyLearner, keeping: KeyKeeping) -> None:
-        self._store = store
+    def __init__(self, tools: Tools, learner: KeyLearner, keeping: KeyKeeping) -> None:
+        self._tools = tools
         self._learner = learner
         self._keeping = keeping
 
@@ -29,10 +45,65 @@ class KeyReplicator:
 
         What new servers can do is learned first, as far as they answer.
         """
-        found = await self._store.glance(lambda tx: require_key_manager(tx, call, key_manager))
+        found = await self._tools.store.glance(lambda tx: require_key_manager(tx, call, key_manager))
 
         async def work(progress: Progress) -> Outcome | None:
-            await self._learner.ensure(key_manager)
-            return await self._keeping.replication(key_manager)(progress)
+            away = await self._ask(key_manager)
+            self._learner.retry(key_manager)
+            places = await self._learner.ensure(key_manager)
+            filled = await self._fill(key_manager, progress)
+            unlearned = dict.fromkeys(_unlearned(places), NOT_REACHED) if filled.tally.keys else {}
+            if not (filled.failed or unlearned):
+                return Outcome(message="1 copy written" if filled.copied == 1 else f"{filled.copied} copies written")
+            return _failure(call, places, {**unlearned, **self._learner.unlearned(key_manager), **away, **filled.down})
 
         return Task(work, found.svm)
+
+    async def _fill(self, key_manager: str, progress: Progress) -> Filled:
+        counts = await self._tools.store.read(lambda tx: tx.key_counts(key_manager))
+        total = sum(counts.get(state, 0) for state in KEPT)
+
+        async def said(done: int) -> None:
+            await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
+
+        self._keeping.try_again()
+        return await self._keeping.fill(key_manager, said)
+
+    async def _ask(self, key_manager: str) -> dict[str, str]:
+        """Ask every address of the key servers anew; return the servers (uuids) whose primary is away, and why."""
+        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
+        reaches = [] if places is None else self._reaches(places)
+        said = await asyncio.gather(*map(self._ask_one, reaches))
+        return {reach.key_server: why for reach, why in zip(reaches, said, strict=True) if why and not reach.host}
+
+    def _reaches(self, places: KeyPlaces) -> list[Reach]:
+        reacher = self._tools.reacher
+        try:
+            identity = reacher.identity(places)
+            return [reach for server in places.servers for reach in reacher.each(server, identity)]
+        except UNUSABLE:
+            return []  # nor can anything be written: the walk over the keys says so
+
+    async def _ask_one(self, reach: Reach) -> str:
+        """Why an address does not answer; empty when it does."""
+        try:
+            async with self._tools.objects.session(reach, timeout_s=reach.target.timeout_s, anew=True) as session:
+                await session.abilities()
+        except KeyServerFault as fault:
+            return fault.reason
+        return ""
+
+
+def _unlearned(places: KeyPlaces) -> list[str]:
+    """The servers (uuids) in whose domains nothing can be written: it is not known yet what any of them can do."""
+    known = {places.domain_of[uuid] for uuid in places.profiles}
+    return [server.uuid for server in places.servers if places.domain_of[server.uuid] not in known]
+
+
+def _failure(call: Call, places: KeyPlaces, reasons: Mapping[str, str]) -> Outcome:
+    """How the job fails. What it keeps is read by all who see it: an SVM's says which servers, and no reason."""
+    told = places.key_manager.svm is None
+    named = [server for server in places.servers if server.uuid in reasons]
+    said = [f"{server.address} ({reasons[server.uuid]})" if told else str(server.address) for server in named]
+    error = OntapError(errors.TOO_FEW_COPIES, arguments=at_fault(call, places, reasons))
+    return Outcome(error, detail=", ".join(said))

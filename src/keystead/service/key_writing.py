@@ -20,13 +20,16 @@ from keystead.core.keys.creating import LENGTH, CreateState, NewKey, halves_diff
 from keystead.core.keys.digests import agrees, digest
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
+from keystead.core.keys.reading import NOT_NEEDED
 from keystead.core.keys.writing import as_seen, is_open, lacking, proven_domains
 from keystead.core.query_where import Condition, Op
 from keystead.core.secret import Secret
 from keystead.service import key_attempts
 from keystead.service.attempt_work import COPYING_S, NOT_REACHED, AttemptWork, unusable
 from keystead.service.key_access import require_manager_of_keys, serving_key_manager
+from keystead.service.key_copying import OVERTAKEN
 from keystead.service.key_places import load_places
+from keystead.service.key_shortage import at_fault, beyond_domains
 from keystead.service.ports import Page, StoreError
 from keystead.service.svms import concerning
 
@@ -126,11 +129,12 @@ class KeyWriter:
                 return key
             self._learned.discard(key_manager)  # there is a new server, or another certificate
 
-    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> bool:
-        """Give one server a copy of a key that is kept, as an attempt of its own; whether it was proven and committed.
+    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> str:
+        """Give one server a copy of a key that is kept, as an attempt of its own; return what kept it from having one.
 
-        ``material`` is what other copies returned: ValueError when it is not the key's. Nothing is done where a copy
-        is, or may come to be. Raises as :class:`Reacher` does when the key manager's certificates cannot be used.
+        That is a fixed word, empty when the copy was proven and committed. ``material`` is what other copies returned:
+        ValueError when it is not the key's. Nothing is done where a copy is, or may come to be (:data:`NOT_NEEDED`).
+        Raises as :class:`Reacher` does when the key manager's certificates cannot be used.
         """
         if not agrees(self._reacher.digest_key(places), key.uuid, material, key.digest):
             raise ValueError(f"material is not that of key {key.uuid}")
@@ -250,17 +254,18 @@ class KeyWriter:
 
     # --- copy to one server ---
 
-    async def _copy_to(self, key: Key, server: KeyServer, material: Secret) -> bool:
+    async def _copy_to(self, key: Key, server: KeyServer, material: Secret) -> str:
         until = asyncio.get_running_loop().time() + COPYING_S
         writing = await self._store.write(lambda tx: self._intend_copy(tx, key, server, material))
         if writing is None:
-            return False
+            return NOT_NEEDED
         copying = self._work.copying(writing)
         await copying.write(until, 0.0, lambda: False, self._work.stopping)
         committed = await self._store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
-        if committed:
-            await self._work.finish(writing, copying)
-        return committed  # else the next round cleans up: a round that each failure called would fail in turn
+        if not committed:  # the next round cleans up: a round that each failure called would fail in turn
+            return copying.reasons.get(server.uuid, OVERTAKEN)
+        await self._work.finish(writing, copying)
+        return ""
 
     def _intend_copy(self, tx: Transaction, key: Key, server: KeyServer, material: Secret) -> Writing | None:
         """Store the attempt, unless the key is not kept any more, or the server has a copy or may get one."""
@@ -301,11 +306,6 @@ def _authentication_keys(tx: Transaction, key_manager: str) -> int:
 
 
 def _shortage(call: Call, places: KeyPlaces, reasons: Mapping[str, str], *, taken: bool) -> OntapError:
-    """Why a key could not be created. Who does not see the key manager hears of no server, an SVM of no reason."""
-    arguments: list[tuple[str, str]] = []
-    for server in places.servers if call.sees(places.key_manager.svm) else ():
-        if server.uuid in reasons:
-            arguments.append(("server", str(server.address)))
-            if call.caller.svm is None:
-                arguments.append(("reason", reasons[server.uuid]))
+    """Why a key could not be created: too much is asked for, or servers failed."""
+    arguments = [*beyond_domains(call, places), *at_fault(call, places, reasons)]
     return OntapError(errors.TOO_FEW_COPIES if taken else errors.NOT_PUSHED, arguments=arguments)

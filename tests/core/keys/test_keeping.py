@@ -19,7 +19,9 @@ from keystead.core.keys.keeping import (
     looked_at,
     object_names,
     taken,
+    to_be_proven,
     tolerated,
+    without_copy,
 )
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Lease, Presence, Purpose
 from keystead.core.keys.names import parse
@@ -214,6 +216,38 @@ def test_where_a_copy_is_lacking(
 ) -> None:
     """In domains without proof, on any server of theirs, and never where something of the key is open."""
     assert lacking(copies, ("a", "b", "c"), domain_of) == result
+
+
+# --- what a proof is about ---
+
+
+def known(presence: Presence, server: str = "a", number: int = 1) -> Copy:
+    """A copy that has an identifier."""
+    return replace(copy(presence, server, number), unique_identifiers=(f"{server}{number}",))
+
+
+@pytest.mark.parametrize(
+    ("copies", "domain_of", "asked", "without"),
+    [
+        ([known(PRESENT), copy(MISSING, "b"), known(PRESENT, "c")], ALONE, [0, 2], ["b"]),
+        ([known(PRESENT), copy(MISSING, "b"), known(PRESENT, "c"), known(PRESENT, "b", 2)], ALONE, [0, 2, 3], []),
+        ([known(PRESENT), copy(MISSING, "b"), known(PRESENT, "c")], {"a": "a", "b": "a", "c": "c"}, [0, 2], []),
+        ([known(PRESENT), known(MISSING, "b"), known(PRESENT, "c")], ALONE, [0, 2, 1], []),
+        ([known(PRESENT), known(MISSING, "b"), known(PRESENT, "b", 2)], ALONE, [0, 2], ["c"]),
+        ([known(PRESENT), known(MISSING, "b"), known(MISSING, "b", 2)], ALONE, [0, 2], ["c"]),
+        ([known(PRESENT), known(MISSING, "b")], {"a": "a", "b": "a", "c": "c"}, [0], ["c"]),
+        ([known(PRESENT), copy(SENT, "b"), copy(UNKNOWN, "c")], ALONE, [0, 1, 2], []),
+        ([known(PRESENT), known(DIFFERENT, "b"), known(DESTROYED, "c")], ALONE, [0, 1], ["c"]),
+        ([known(PRESENT, "removed"), copy(MISSING)], ALONE, [], ["a", "b", "c"]),
+    ],
+)
+def test_what_a_proof_is_about(
+    copies: list[Copy], domain_of: dict[str, str], asked: list[int], without: list[str]
+) -> None:
+    """What is there, or may be; what went missing only where its domain has nothing else."""
+    about = to_be_proven(copies, domain_of)
+    assert about == [copies[number] for number in asked]
+    assert without_copy(about, ("a", "b", "c"), domain_of) == without
 
 
 def test_a_tally_counts_keys_by_their_domains() -> None:

@@ -88,7 +88,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     kept.NOT_AN_AUTH_KEY: "Delete it as what it is, a volume's key.",
     kept.KEYS_IN_USE: "Retire the keys first, and wait for the end of their undo.",
     kept.KEYS_AT_CLUSTER: "Retire the SVM's keys in the cluster's key manager first.",
-    kept.TOO_FEW_COPIES: "Mend the key servers that the arguments name, then send the same call again.",
+    kept.TOO_FEW_COPIES: "Mend the key servers that the arguments name, or lower `min_copies` where they say that it is"
+    " more than there are replication domains; then send the same call again.",
     kept.NOT_A_KEY_MANAGER: "Take the uuid from `/api/security/key-managers`.",
     kept.ONLY_PRIMARIES: "Name its primary.",
     kept.NO_CLUSTER_KEY_MANAGER: "Create the cluster's key manager first.",

@@ -86,7 +86,8 @@ TOO_FEW_COPIES = row(
     400,
     "One or more key servers are unavailable.",
     "A key was to be created, and fewer replication domains than the key manager's policy asks for took it: there is no"
-    " such key. The arguments name each server that failed, and the reason.",
+    " such key; or copies were to be replicated, and a server did not take them. The arguments name each server that"
+    " failed, and the reason; and, where `min_copies` asks for more replication domains than there are, both numbers.",
 )
 NOT_A_KEY_MANAGER = row(
     65537125,

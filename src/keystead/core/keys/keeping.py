@@ -157,6 +157,32 @@ def lacking(
     return tuple(tuple(each) for each in found.values())
 
 
+# --- what a proof is about ---
+
+
+def to_be_proven(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> list[Copy]:
+    """Of a key's lasting copies, in order of their attempts, those that a proof asks its servers about.
+
+    What went missing is no copy. Only where it is the last that was known of a domain it is asked about, since it may
+    be there again. What was never sent has no identifier to ask for: see :func:`without_copy`.
+    """
+    known = [copy for copy in copies if copy.key_server in domain_of and copy.presence is not Presence.DESTROYED]
+    there = [copy for copy in known if copy.presence is not Presence.MISSING]
+    domains = {domain_of[copy.key_server] for copy in there}
+    gone = [copy for copy in known if copy.unique_identifiers and domain_of[copy.key_server] not in domains]
+    return there + list({copy.key_server: copy for copy in gone}.values())
+
+
+def without_copy(copies: Iterable[Copy], servers: Iterable[str], domain_of: Mapping[str, str]) -> list[str]:
+    """The first server of each domain in which a key has none of these copies: one is to be written there."""
+    domains = {domain_of[copy.key_server] for copy in copies if copy.key_server in domain_of}
+    found: dict[str, str] = {}
+    for server in servers:
+        if domain_of[server] not in domains:
+            found.setdefault(domain_of[server], server)
+    return list(found.values())
+
+
 @dataclass(slots=True)
 class Tally:
     """Keys and copies of a key manager, counted. ``sole`` are keys with a proven copy in one domain only."""

@@ -125,6 +125,7 @@ class Attempt:
 class Presence(StrEnum):
     """What is known of a copy. ``sent``: Register left, its answer did not come. ``present``: read back and proven.
 
+    ``missing``: looked for and not there, or never there, since nothing was sent or the server did not take it.
     ``different`` is never overwritten. ``destroyed`` has come to its end, with a receipt that says how.
     """
 

@@ -30,6 +30,9 @@ _MEMBERS: Final = frozenset({"report", "public_key", "signature"})
 MOST_LISTED: Final = 1000
 """How many failures a report lists; it counts all."""
 
+NOT_WRITTEN: Final = "not_written"
+"""The reason of a copy that is missing since nothing of it ever left, or was asked for."""
+
 KEPT: Final = 100
 """How many reports of a key manager are kept."""
 
@@ -46,7 +49,8 @@ class ReportKind(StrEnum):
 class Result(StrEnum):
     """What reading one copy said.
 
-    ``missing``: the server shows its canary, and not the copy. ``not_shown``: it does not show the copy, which says
+    ``missing``: the server shows its canary, and not the copy; or, for the reason :data:`NOT_WRITTEN`, none was
+    written yet in the server's replication domain. ``not_shown``: it does not show the copy, which says
     nothing without the canary. ``unreachable``: no answer came. ``unsettled``: which object it is, is not known yet.
     ``no_copy``: no copy of the key is known at all.
     """
