@@ -68,10 +68,10 @@ async def _rebuild(settings: Settings, key_manager: str | None) -> list[Rebuilt]
 def _lines(found: Rebuilt) -> Iterator[str]:
     owner = f"SVM {found.key_manager.svm.name}" if found.key_manager.svm else "the cluster"
     alone = ", compared in the one replication domain there is" if found.single_domain else ""
-    yield f"key manager {found.key_manager.uuid} of {owner}: {found.taken} keys taken{alone}"
+    yield f"key manager {found.key_manager.uuid} of {owner}: keys taken: {found.taken}{alone}"
     for address, reason in found.unread:
         yield f"  key server {address} was not read: {reason}"
     for doubt in sorted(set(found.doubts)):
-        yield f"  {found.doubts.count(doubt)} keys not taken: {doubt}"
+        yield f"  keys not taken: {found.doubts.count(doubt)}, {doubt}"
     if found.unclaimed:
-        yield f"  {found.unclaimed} objects are unclaimed: list and adopt them; they are never destroyed"
+        yield f"  unclaimed objects: {found.unclaimed}; list and adopt them, they are never destroyed"

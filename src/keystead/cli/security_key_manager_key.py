@@ -277,7 +277,7 @@ def show_auth(**flags: Any) -> None:
 @_key_id
 @yes
 def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
-    """Delete an authentication key; it is destroyed when the days of the setting key_recovery_days are over.
+    """Delete an authentication key; `recover` takes that back until the days of key_recovery_days are over.
 
     Example: keystead security key-manager key auth delete --key-id ID
     """
@@ -285,8 +285,23 @@ def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
         path = f"{key_manager_path(service, None, None)}/auth-keys"
         confirm(f"Delete authentication key {key_id}", yes=yes)
         service.call("DELETE", key_path(path, key_id))
-    said = f"deleted authentication key {key_id}: it is destroyed when the days of key_recovery_days are over"
+    said = f"deleted authentication key {key_id}: it can be recovered for the days of key_recovery_days"
     print_done({"key_id": key_id}, said, flags["output"])
+
+
+@auth.command("recover")
+@api_command
+@_key_id
+def recover_auth(key_id: str, **flags: Any) -> None:
+    """Take back that an authentication key was deleted.
+
+    Example: keystead security key-manager key auth recover --key-id ID
+    """
+    with api(flags) as service:
+        path = key_path(f"{key_manager_path(service, None, None)}/auth-keys", key_id)
+        service.call("PATCH", path, {"state": IN_USE})
+        record = service.call("GET", path)
+    print_done(record, f"recovered authentication key {key_id}", flags["output"])
 
 
 def _nodes(service: Api, key_manager: str) -> list[str]:

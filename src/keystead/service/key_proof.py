@@ -110,10 +110,10 @@ class Proof:
     def _note(self, page: _Page, server: KeyServer, at: Visit, looks: Sequence[tuple[Tracked, Seen, str]]) -> None:
         now = self._tools.clock.now()
         for row, seen, state in looks:
-            shown = Result.MISSING if at.canary else Result.NOT_SHOWN
+            shown = Result.MISSING if at.absence_counts else Result.NOT_SHOWN
             result = _RESULTS.get(seen.look, shown)
             page.found[row.key.uuid].append(Finding(server.uuid, row.copy.host, result, state))
-            after = looked_at(row.copy, seen.look, row.attempt, now, canary=at.canary)
+            after = looked_at(row.copy, seen.look, row.attempt, now, canary=at.absence_counts)
             now_seen = Seen(seen.look, seen.unique_identifiers, state)
             page.changes.append((row.copy, with_seen(after, now_seen)))
 

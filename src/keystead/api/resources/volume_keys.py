@@ -139,7 +139,8 @@ VOLUME_KEYS = Resource(
             "copies",
             "presence",
             one_of(*Presence),
-            "``present``: read back and proven; ``sent``: no answer came yet; ``different``: not the key's bytes.",
+            "``present``: read back and proven; ``missing``: looked for and not there, or never sent there; ``sent``:"
+            " no answer came yet; ``unknown``: the server did not say; ``different``: not the key's bytes.",
             attrgetter("of.presence.value"),
         ),
         _about(
