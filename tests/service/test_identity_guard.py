@@ -168,3 +168,32 @@ async def test_what_was_not_there_is_asked_for_again(key_world: KeyWorld, presen
     assert error.arguments[2:] == (("reason", "permission_denied"),)
     responder.store.forget(copies[0].unique_identifiers[0])
     await changing.renew()
+
+
+@on_sqlite
+async def test_a_server_that_moves_while_its_keys_are_read(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read again, where it is then."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0], name="somebody else")
+    key = await changing.node.create(changing.manager)
+    for id_, stored in servers[0].responder.objects.items():
+        servers[1].responder.store.put(id_, stored.copy())
+    servers[1].responder.profile = replace(PLAIN, others_objects=ResultReason.PERMISSION_DENIED)
+    (row,) = await key_world.servers(changing.manager)
+    canary = (await key_world.places(changing.manager)).profiles[row.uuid].canary
+    proved = IdentityGuard.prove
+    moves = [row]
+
+    async def and_move(*args: Any) -> None:
+        await proved(*args)
+        while moves:
+            await changing.modify(moves.pop(), port=servers[1].port)
+            for id_ in canary:
+                servers[1].responder.objects[id_].owner = "somebody else"  # which then sees that, and not the key
+
+    monkeypatch.setattr(IdentityGuard, "prove", and_move)
+    error = await changing.renewal_refused()
+    assert error.arguments[2:] == (("reason", "permission_denied"),)
+    assert await changing.fetch(key)

@@ -337,3 +337,24 @@ async def test_what_was_not_there_is_asked_for_where_a_server_moves(key_world: K
     assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
     servers[0].responder.store.forget(await identifier(changing, key, 0))
     assert (await changing.modify(row, port=servers[1].port)).address.port == servers[1].port
+
+
+@on_sqlite
+async def test_what_cannot_be_asked_for_as_before(key_world: KeyWorld) -> None:
+    """A copy in doubt on a secondary that comes with the move: nobody can say that it was lost."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    restored(servers[0], servers[1])
+    await key_world.start_secondary(servers[1])
+    key = await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    (copy,) = await key_world.copies(key.uuid)
+    elsewhere = replace(copy, host=SECONDARY, presence=Presence.DIFFERENT)
+
+    def only_there(tx: Transaction) -> None:
+        tx.put_copies([elsewhere], new=True)
+        tx.put_copies([replace(copy, presence=Presence.MISSING, unique_identifiers=())], new=False)
+
+    await key_world.store.write(only_there)
+    error = await changing.change_refused(row, port=servers[1].port, secondary_key_servers=(SECONDARY,))
+    assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))

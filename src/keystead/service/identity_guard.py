@@ -163,8 +163,9 @@ class IdentityGuard:
         tx.doubt_copies(server.uuid)
         now, keys = self._clock.now(), sorted({key for key, *_ in shown.read})
         for first in range(0, len(keys), PAGE):
-            read = [copy for copy in tx.copies(keys[first : first + PAGE]) if place(copy) in shown.read]
-            tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=now) for copy in read], new=False)
+            read = (copy for copy in tx.copies(keys[first : first + PAGE]) if place(copy) in shown.read)
+            there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
+            tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=now) for copy in there], new=False)
 
     def keeps(self, tx: Transaction, server: KeyServer) -> bool:
         """Whether a server has, or may have, objects of ours, of keys in any state: what is to be destroyed, too."""
@@ -200,7 +201,9 @@ class IdentityGuard:
             reaches = ways.before()
         except UNUSABLE:
             return []
-        found = await self._read(ways.places, reaches, copies, until)
+        known = {(reach.key_server, reach.host) for reach in reaches}
+        there = [(key, copy) for key, copy in copies if (copy.key_server, copy.host) in known]
+        found = await self._read(ways.places, reaches, there, until)
         return [place(copy) for _, copy, outcome in found if outcome.answered and not outcome.proven]
 
     async def _read(

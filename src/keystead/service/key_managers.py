@@ -169,10 +169,13 @@ class KeyManagers:
         ends = self._prover.deadline()
         keys_end = ends + PATIENCE_S if patient else ends
         readings = self._identity.begin()
+        servers: tuple[KeyServer, ...] = ()
         while True:
             check_left(keys_end)
             ends = self._prover.deadline() if patient else ends
             state, plan = await self._store.read(lambda tx: _planned_change(tx, call, uuid, change))
+            if state.servers != servers:  # what was read, was read where they were
+                readings, servers = self._identity.begin(), state.servers
             results: Sequence[ProbeResult] = ()
             with concerning(state.key_manager.svm):
                 if plan.proves and state.servers:

@@ -237,7 +237,10 @@ class KeyGuardRows(Protocol):
         ...
 
     def doubt_copies(self, key_server: str) -> None:
-        """Make what is present on a server unknown: it was seen where the server is no more. When, stays."""
+        """Make what is present on a server unknown: it was seen where the server is no more. When, stays.
+
+        Locks all keys that have, or had, a copy there.
+        """
         ...
 
     def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:

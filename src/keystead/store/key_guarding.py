@@ -86,9 +86,9 @@ _NOTE = (
     .values(proven=bindparam("time"))
 )
 _PRESENT_ON = (_copies.key_server == bindparam("s"), _copies.presence == Presence.PRESENT.value)
-_LOCK_PRESENT = (
+_LOCK_KEYS_ON = (
     select(_keys.uuid)
-    .where(_keys.uuid.in_(select(_copies.key).where(*_PRESENT_ON)))
+    .where(_keys.uuid.in_(select(_copies.key).where(_copies.key_server == bindparam("s"))))
     .order_by(_keys.uuid)
     .with_for_update()
 )
@@ -128,7 +128,7 @@ class KeyGuardRows(Statements):
 
     def doubt_copies(self, key_server: str) -> None:
         if self.row_locks:
-            self.all(_LOCK_PRESENT, {"s": key_server}, lambda row: str(row.uuid))
+            self.all(_LOCK_KEYS_ON, {"s": key_server}, lambda row: str(row.uuid))
         self.change(_DOUBT, {"s": key_server})
 
     def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:
