@@ -13,6 +13,7 @@ from keystead.core.keys.model import Presence
 from keystead.core.server_address import ServerAddress
 from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_guard import RemovalGuard
+from keystead.service.key_settling import KeySettling
 from tests.service.changing import changer, identifier
 from tests.service.keepers import Keeping
 from tests.service.keyworlds import SECONDARY, KeyWorld, on_sqlite
@@ -358,3 +359,30 @@ async def test_what_cannot_be_asked_for_as_before(key_world: KeyWorld) -> None:
     await key_world.store.write(only_there)
     error = await changing.change_refused(row, port=servers[1].port, secondary_key_servers=(SECONDARY,))
     assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+
+
+@on_sqlite
+async def test_what_was_seen_at_the_old_place_is_not_stored(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look was under way when the server moved: it says nothing of the new place."""
+    servers = await key_world.start(3)
+    changing = await changer(key_world, *servers[:2])
+    restored(servers[0], servers[2])
+    kept = Keeping(key_world, changing.node, changing.manager)
+    key = await changing.node.create(changing.manager)
+    row, _ = await key_world.servers(changing.manager)
+    copy = (await key_world.copies(key.uuid))[0]
+    await key_world.store.write(lambda tx: tx.put_copies([replace(copy, presence=Presence.UNKNOWN)], new=False))
+    settled = KeySettling._settled
+    moves = [row]
+
+    async def and_move(*args: Any) -> Any:
+        change = await settled(*args)
+        while moves:
+            await changing.modify(moves.pop(), port=servers[2].port)
+        return change
+
+    monkeypatch.setattr(KeySettling, "_settled", and_move)
+    await kept.settle()
+    assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]

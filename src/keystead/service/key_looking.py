@@ -242,21 +242,32 @@ Change = tuple["Copy", "Copy"]
 """A copy as it was when it was looked at, and as it is now."""
 
 
-def store_changes(tx: Transaction, holding: Holding, changes: Sequence[Change]) -> list[Change]:
+def store_changes(
+    tx: Transaction, holding: Holding, changes: Sequence[Change], *, seen_on: Iterable[KeyServer] = ()
+) -> list[Change]:
     """Store changes while the lease is held; see :func:`put_changes`."""
     holding.check(tx)
-    return put_changes(tx, changes)
+    return put_changes(tx, changes, seen_on=seen_on)
 
 
-def put_changes(tx: Transaction, changes: Sequence[Change]) -> list[Change]:
-    """Store copies that are in the database still as they were; return what was stored. Locks the keys."""
+def put_changes(tx: Transaction, changes: Sequence[Change], *, seen_on: Iterable[KeyServer] = ()) -> list[Change]:
+    """Store copies that are in the database still as they were; return what was stored. Locks the keys.
+
+    What was ``seen_on`` servers is stored only while they are where they were.
+    """
     uuids = sorted({before.key for before, _ in changes})
     for uuid in uuids:
         tx.lock_key(uuid)
-    now = set(tx.copies(uuids))
+    moved = {server.uuid for server in seen_on if not _stands(tx, server)}  # whoever moves it locks these keys, too
+    now = {copy for copy in tx.copies(uuids) if copy.key_server not in moved}
     stored = [(before, after) for before, after in changes if before in now and before != after]
     tx.put_copies([after for _, after in stored], new=False)
     return stored
+
+
+def _stands(tx: Transaction, server: KeyServer) -> bool:
+    now = tx.key_server(server.key_manager, server.address)
+    return now is not None and now.uuid == server.uuid
 
 
 def with_seen(copy: Copy, seen: Seen) -> Copy:
