@@ -15,6 +15,7 @@ from keystead.core.keys.model import (
     Attempt,
     AttemptState,
     Copy,
+    Detached,
     Key,
     KeyState,
     KeyType,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 NOON = datetime(2027, 1, 2, 12, tzinfo=UTC)
 SERVER = "22222222-2222-4222-8222-222222222222"
+REMOVED = "44444444-4444-4444-8444-444444444444"
 MANAGER = "33333333-3333-4333-8333-333333333333"
 
 
@@ -92,7 +94,10 @@ async def world(api: Api) -> World:
             tx.add_svm(svm)
         tx.put_account(Account("vsadmin1", Role.VSADMIN, admin.password_hash, svm=vs1))
         tx.add_key_manager(KeyManager(MANAGER, None, True, ABSENT, ()))
-        tx.add_key_servers([KeyServer(SERVER, MANAGER, 1, ServerAddress.parse("ks1.example.com"), 25, 10, "", ())])
+        server = KeyServer(SERVER, MANAGER, 1, ServerAddress.parse("ks1.example.com"), 25, 10, "", ())
+        removed = replace(server, uuid=REMOVED, address=ServerAddress.parse("gone.example.com"))
+        tx.add_key_servers([server])
+        tx.add_detached_key_server(Detached(removed, NOON))
         for each in (
             *keys,
             key("failed", vs1, state=KeyState.ABORTED),
@@ -105,6 +110,7 @@ async def world(api: Api) -> World:
         copies = [
             Copy(of_vs1.uuid, 1, SERVER, Presence.PRESENT, "", ("7",), "Active", written=NOON, proven=NOON),
             Copy(of_vs1.uuid, 1, SERVER, Presence.MISSING, "ks1b.example.com"),
+            Copy(of_vs1.uuid, 1, REMOVED, Presence.PRESENT, "", ("6",)),
             Copy(of_vs1.uuid, 2, SERVER, Presence.PRESENT, "", ("8",)),
         ]
         tx.put_copies(copies, new=True)
@@ -153,6 +159,13 @@ async def test_copies_and_receipts_are_shown_when_asked_for(world: World) -> Non
             "proven": noon,
         },
         {"server": address, "host": "ks1b.example.com", "attempt": 1, "presence": "missing"},
+        {
+            "server": "gone.example.com:5696",
+            "detached": True,
+            "attempt": 1,
+            "presence": "present",
+            "unique_identifiers": ["6"],
+        },
     ]
     assert shown["receipts"] == [{"attempt": 2, "unique_identifier": "9", "action": "destroyed", "time": noon}]
     found = await world.api.admin.get(f"{world.url}?copies.presence=missing", headers=PLAIN)

@@ -44,7 +44,7 @@ IN_USE = "committed"
 NOT_AUTHORIZED = "6"
 READERS_ONLY = "Reading keys takes an account with the role key-reader, which no other role includes."
 NODES_HIDDEN = "Accounts of SVMs do not see the nodes of the cluster's key manager: list its keys with `key show`."
-COPIES = ("server", "host", "attempt", "presence", "object_state", "proven")
+COPIES = ("server", "detached", "host", "attempt", "presence", "object_state", "proven")
 
 _key_id = click.option("--key-id", required=True, metavar="ID", callback=key_id_only, help="The key.")
 

@@ -31,10 +31,14 @@ ACKNOWLEDGED = (KeyState.COMMITTED,)
 
 @dataclass(frozen=True, slots=True)
 class CopyView:
-    """A copy, or a receipt for one, with the primary's address; ``server`` is empty once that is forgotten."""
+    """A copy, or a receipt for one, with the primary's address; ``server`` is empty once that is forgotten.
+
+    ``detached``: that server was removed.
+    """
 
     of: Copy | Receipt
     server: str
+    detached: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +205,10 @@ def views(
         return tuple(map(KeyView, keys))
     uuids = [key.uuid for key in keys]
     addresses = _addresses(tx, key_manager.uuid)
+    detached = {each.server.uuid for each in tx.detached_key_servers(key_manager.uuid)}
     standing = lasting(tx.copies(uuids), tx.attempts(uuids)) if "copies" in about else ()
-    copies = _by_key(standing, addresses)
-    receipts = _by_key(tx.receipts(uuids), addresses) if "receipts" in about else {}
+    copies = _by_key(standing, addresses, detached)
+    receipts = _by_key(tx.receipts(uuids), addresses, detached) if "receipts" in about else {}
     return tuple(KeyView(key, copies.get(key.uuid, ()), receipts.get(key.uuid, ())) for key in keys)
 
 
@@ -213,10 +218,13 @@ def _addresses(tx: Transaction, key_manager: str) -> dict[str, str]:
     return {server.uuid: str(server.address) for server in (*tx.key_servers(key_manager), *detached)}
 
 
-def _by_key(found: Iterable[Copy | Receipt], addresses: Mapping[str, str]) -> dict[str, tuple[CopyView, ...]]:
+def _by_key(
+    found: Iterable[Copy | Receipt], addresses: Mapping[str, str], detached: Collection[str]
+) -> dict[str, tuple[CopyView, ...]]:
     """Group by key, in the order of the servers."""
     by_key: dict[str, list[CopyView]] = {}
     places = {server: place for place, server in enumerate(addresses)}
     for each in sorted(found, key=lambda each: places.get(each.key_server, len(places))):
-        by_key.setdefault(each.key, []).append(CopyView(each, addresses.get(each.key_server, "")))
+        view = CopyView(each, addresses.get(each.key_server, ""), each.key_server in detached)
+        by_key.setdefault(each.key, []).append(view)
     return {key: tuple(copies) for key, copies in by_key.items()}

@@ -25,7 +25,7 @@ from keystead.api.resources.key_fields import (
     time_field,
 )
 from keystead.api.resources.owner import owner_fields
-from keystead.api.values import TEXT, TIME, integer, name, one_of
+from keystead.api.values import BOOLEAN, TEXT, TIME, integer, name, one_of
 from keystead.core import errors
 from keystead.core.keys.creating import NAME_LIMIT, NewKey
 from keystead.core.keys.model import KeyState, KeyType, Presence
@@ -63,6 +63,13 @@ def _place_fields(group: str) -> tuple[Field, ...]:
     """Where a copy is, or was."""
     return (
         _about(group, "server", TEXT, "The primary; left out once it is forgotten.", lambda each: each.server or None),
+        _about(
+            group,
+            "detached",
+            BOOLEAN,
+            "True for a server that was removed; left out for those that are configured.",
+            lambda each: each.detached or None,
+        ),
         _about(
             group,
             "host",
