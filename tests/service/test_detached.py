@@ -139,3 +139,18 @@ async def test_proofs_that_are_too_old_are_made_again(key_world: KeyWorld, monke
     monkeypatch.undo()
     await give_up(kept, servers[0], HeldUp)
     assert delays == []
+
+
+@on_sqlite
+async def test_a_removed_server_that_has_lost_its_keys_is_given_up(key_world: KeyWorld) -> None:
+    """It is asked, as before it was removed: nothing of a key that nobody has is there to be given up."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    await detach(kept, 0)
+    copies = [replace(copy, presence=Presence.MISSING) for copy in await key_world.copies(key.uuid)]
+    await key_world.store.write(lambda tx: tx.put_copies(copies, new=False))
+    assert (await refused(kept, servers[0])).kind is errors.SOLE_COPY
+    for identifier in {copy.unique_identifiers[0] for copy in copies} & set(servers[0].responder.objects):
+        servers[0].responder.store.forget(identifier)
+    await give_up(kept, servers[0])

@@ -197,13 +197,16 @@ async def test_who_was_learned_meanwhile_is_looked_for(key_world: KeyWorld) -> N
     await key_world.store.write(lambda tx: tx.delete_profile(row.uuid))
     then = await places(key_world, manager)
 
-    async def stored(*looked_for: str) -> bool | None:
+    async def stored(looked_for: dict[str, ServerProfile]) -> bool | None:
         profile = found.profiles[row.uuid]
         return await key_world.store.write(lambda tx: store_profile(tx, then, row, None, profile, looked_for))
 
-    assert await stored() is None
-    assert await places(key_world, manager) == then
-    assert await stored(found.servers[1].uuid)
+    uuid = found.servers[1].uuid
+    anew = replace(found.profiles[uuid], canary_name=name(found, found.servers[1], 2))
+    for looked_for in ({}, {uuid: anew}):
+        assert await stored(looked_for) is None
+        assert await places(key_world, manager) == then
+    assert await stored({uuid: found.profiles[uuid]})
     assert await places(key_world, manager) == found
 
 
@@ -261,7 +264,7 @@ async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
     async def stored(
         before: ServerProfile | None, *, at: KeyServer = row, then: KeyPlaces = found, new: ServerProfile = another
     ) -> bool | None:
-        return await key_world.store.write(lambda tx: store_profile(tx, then, at, before, new, ()))
+        return await key_world.store.write(lambda tx: store_profile(tx, then, at, before, new, {}))
 
     assert not await stored(None)
     assert not await stored(another)

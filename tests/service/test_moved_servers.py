@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.model import Presence
+from keystead.core.keys.model import Presence, Purpose
+from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
+from keystead.kmip.enums import Operation, ResultReason
+from keystead.kmip.testing import first
+from keystead.kmip.testing import held as answered_after
 from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_settling import KeySettling
 from tests.service.changing import changer, identifier
 from tests.service.keepers import Keeping
-from tests.service.keyworlds import SECONDARY, KeyWorld, on_sqlite
+from tests.service.keyworlds import SECONDARY, KeyWorld, on_sqlite, until
 
 if TYPE_CHECKING:
-    from keystead.core.keys.guarding import Shown
+    from collections.abc import Awaitable, Callable
+
+    from keystead.core.keys.guarding import Moving
     from keystead.core.keys.model import Key
     from keystead.kmip.testing import KeyServer as KmipServer
     from keystead.service.ports import Transaction
@@ -93,9 +102,9 @@ async def test_a_key_that_comes_to_a_server_while_it_moves(
     changing = await changer(key_world, servers[0])
     (row,) = await key_world.servers(changing.manager)
     proved = IdentityGuard.prove_moved
-    rounds: list[Shown | None] = []
+    rounds: list[Moving | None] = []
 
-    async def and_create(*args: Any) -> Shown | None:
+    async def and_create(*args: Any) -> Moving | None:
         rounds.append(await proved(*args))
         await changing.node.create(changing.manager)
         return rounds[-1]
@@ -212,7 +221,7 @@ async def test_the_other_server_is_removed_while_one_moves(
     proved = IdentityGuard.prove_moved
     removals = [one]
 
-    async def and_remove(*args: Any) -> Shown | None:
+    async def and_remove(*args: Any) -> Moving | None:
         shown = await proved(*args)
         while removals:
             await changing.remove(removals.pop())
@@ -265,7 +274,7 @@ async def test_a_key_that_comes_to_the_old_place_while_a_server_moves(
     proved = IdentityGuard.prove_moved
     late: list[Key] = []
 
-    async def and_create(*args: Any) -> Shown | None:
+    async def and_create(*args: Any) -> Moving | None:
         shown = await proved(*args)
         if not late:
             late.append(await changing.node.create(changing.manager, "a late key"))
@@ -386,3 +395,151 @@ async def test_what_was_seen_at_the_old_place_is_not_stored(
     monkeypatch.setattr(KeySettling, "_settled", and_move)
     await kept.settle()
     assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+
+
+# --- what others do meanwhile ---
+
+
+async def test_a_key_is_created_while_a_server_moves(key_world: KeyWorld) -> None:
+    """It was written to the old place: that is stored, and not relied on."""
+    servers = await key_world.start(4)
+    changing = await changer(key_world, *servers[:2], min_copies=1)
+    restored(servers[0], servers[2])
+    restored(servers[1], servers[3])
+    one, other = await key_world.servers(changing.manager)
+    node = await key_world.node(grace_s=20)
+    answer = asyncio.Event()
+    servers[1].faults[Operation.REGISTER] = first(1, answered_after(answer))
+    before = len(servers[0].responder.objects)
+    creating = asyncio.create_task(node.create(changing.manager))
+    await until(lambda: len(servers[0].responder.objects) > before)
+    await changing.modify(one, port=servers[2].port)
+    answer.set()
+    key = await creating
+    assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+    assert (await changing.removal_refused(other)).kind is errors.SOLE_COPY
+    assert (await changing.change_refused(other, port=servers[3].port)).kind is errors.NETWORK
+    assert await changing.fetch(key)
+
+
+@on_sqlite
+async def test_a_server_moves_under_load(key_world: KeyWorld) -> None:
+    """Keys are created all the time, on this server alone: they are caught up with."""
+    servers = await key_world.start(1)
+    (moved,) = await key_world.start(1, [servers[0].responder])
+    changing = await changer(key_world, servers[0])
+    for number in range(30):
+        await changing.node.create(changing.manager, f"old {number}")
+    (row,) = await key_world.servers(changing.manager)
+    done = asyncio.Event()
+
+    async def create() -> int:
+        number = 0
+        while not done.is_set():
+            number += 1
+            with contextlib.suppress(OntapError):  # the server has just moved
+                await changing.node.create(changing.manager, f"new {number}")
+        return number
+
+    creating = asyncio.create_task(create())
+    assert (await changing.modify(row, port=moved.port)).address.port == moved.port
+    done.set()
+    assert await creating > 1
+
+
+@on_sqlite
+async def test_another_server_that_was_proven_long_ago(key_world: KeyWorld) -> None:
+    """It is dead: nothing relies on it."""
+    servers = await key_world.start(3)
+    changing = await changer(key_world, *servers[:2])
+    restored(servers[0], servers[2])
+    key = await changing.node.create(changing.manager)
+    row = (await key_world.servers(changing.manager))[0]
+    await servers[1].__aexit__(None, None, None)
+    assert (await changing.change_refused(row, port=servers[2].port)).kind is errors.NETWORK
+    assert await changing.fetch(key)
+
+
+# --- who says that a copy is lost ---
+
+
+@on_sqlite
+@pytest.mark.parametrize("reason", [ResultReason.PERMISSION_DENIED, ResultReason.GENERAL_FAILURE, None])
+async def test_what_a_server_hides_is_not_lost(key_world: KeyWorld, reason: ResultReason | None) -> None:
+    """It refuses to show the key, or shows nothing at all, its canary neither."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    restored(servers[0], servers[1])
+    key = await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    await doubt(key_world, key, Presence.MISSING)
+    servers[0].responder.refusals[Operation.GET] = reason or ResultReason.ITEM_NOT_FOUND
+    assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY
+    assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.NETWORK
+
+
+@on_sqlite
+async def test_a_lost_key_does_not_hold_a_server_at_a_dead_address(key_world: KeyWorld) -> None:
+    """Nobody is there who could be asked, and the others are where it is now."""
+    servers = await key_world.start(1)
+    (moved,) = await key_world.start(1, [servers[0].responder])
+    changing = await changer(key_world, servers[0])
+    key = await changing.node.create(changing.manager, "a key")
+    lost = await changing.node.create(changing.manager, "a lost key")
+    (row,) = await key_world.servers(changing.manager)
+    servers[0].responder.store.forget(await identifier(changing, lost, 0))
+    await doubt(key_world, lost, Presence.MISSING)
+    await servers[0].__aexit__(None, None, None)
+    assert (await changing.modify(row, port=moved.port)).address.port == moved.port
+    assert await changing.fetch(key)
+
+
+@on_sqlite
+async def test_one_copy_that_was_read_is_enough(key_world: KeyWorld) -> None:
+    """What else of the key was in doubt there need not be asked for."""
+    servers = await key_world.start(1)
+    (moved,) = await key_world.start(1, [servers[0].responder])
+    changing = await changer(key_world, servers[0])
+    key = await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    (copy,) = await key_world.copies(key.uuid)
+    (attempt,) = await key_world.attempts(key.uuid)
+    old = replace(copy, attempt=2, presence=Presence.DIFFERENT, unique_identifiers=("gone",))
+
+    def in_doubt(tx: Transaction) -> None:
+        tx.add_attempt(replace(attempt, number=2, token="another", purpose=Purpose.COPY))
+        tx.put_copies([old], new=True)
+        tx.put_copies([replace(copy, presence=Presence.UNKNOWN)], new=False)
+
+    await key_world.store.write(in_doubt)
+    await servers[0].__aexit__(None, None, None)
+    assert (await changing.modify(row, port=moved.port)).address.port == moved.port
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.DIFFERENT]
+
+
+@on_sqlite
+async def test_a_look_as_somebody_else_is_not_stored(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was under way when the client certificate was renewed, or the user was changed."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, *servers)
+    kept = Keeping(key_world, changing.node, changing.manager)
+    key = await changing.node.create(changing.manager)
+    row = (await key_world.servers(changing.manager))[0]
+    copy = (await key_world.copies(key.uuid))[0]
+    await key_world.store.write(lambda tx: tx.put_copies([replace(copy, presence=Presence.UNKNOWN)], new=False))
+    settled = KeySettling._settled
+    as_user = partial(changing.modify, row, username="somebody", password=Secret("a password"))
+    changes: list[Callable[[], Awaitable[object]]] = [changing.renew, as_user]
+
+    async def and_change(*args: Any) -> Any:
+        change = await settled(*args)
+        await changes.pop()()
+        return change
+
+    monkeypatch.setattr(KeySettling, "_settled", and_change)
+    for _ in range(2):
+        await kept.settle()
+        assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+    monkeypatch.undo()
+    await kept.settle()
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.PRESENT]

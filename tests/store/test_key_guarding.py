@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.core.keys.guarding import EVER, fresh
+from keystead.core.keys.guarding import Period, fresh
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from tests.store import samples
 from tests.store.keys import attempt, copy, key
@@ -122,11 +122,12 @@ async def test_proofs_of_another_place(filled: SqlStore) -> None:
     assert await filled.read(lambda tx: tx.copies(["key-1"])) == doubted
 
 
-async def test_what_was_ever_proven_elsewhere(filled: SqlStore) -> None:
-    """Whenever that was."""
-    await store_key(filled, present("a"), present("b", 10**8))
+async def test_what_was_proven_elsewhere_in_a_longer_time(filled: SqlStore) -> None:
+    """As a move takes it."""
+    await store_key(filled, present("a"), present("b", 3600))
+    period = Period(NOON - timedelta(hours=2), NOON)
     for stay, found in (("b", ()), ("c", ("key-1",))):
-        assert await filled.read(lambda tx: tx.keys_at_stake("km-1", ["a"], [stay], EVER, "", 9)) == found  # noqa: B023
+        assert await filled.read(lambda tx: tx.keys_at_stake("km-1", ["a"], [stay], period, "", 9)) == found  # noqa: B023
 
 
 async def test_copies_that_are_proven(filled: SqlStore) -> None:

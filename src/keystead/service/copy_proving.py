@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from keystead.core.keys.digests import agrees
-from keystead.service.key_ports import KeyServerFault
+from keystead.service.key_ports import Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,11 +33,13 @@ SESSIONS: Final = 4
 class Outcome:
     """What came of one copy: ``reason`` is a fixed word, empty for a proven one.
 
-    ``answered``: the server itself said so; else it was not reached, or not in time.
+    ``answered``: the server itself said so; else it was not reached, or not in time. ``absent``: it said that there is
+    no such object, or another one.
     """
 
     reason: str = ""
     answered: bool = True
+    absent: bool = False
 
     @property
     def proven(self) -> bool:
@@ -46,7 +48,7 @@ class Outcome:
 
 
 PROVEN: Final = Outcome()
-DIFFERENT: Final = Outcome("different_material")
+DIFFERENT: Final = Outcome("different_material", absent=True)
 NOT_IN_TIME: Final = Outcome("not_proven_in_time", answered=False)
 
 
@@ -97,7 +99,7 @@ class CopyProver:
 
 
 def _failed(fault: KeyServerFault) -> Outcome:
-    return Outcome(fault.reason, fault.fault.answered)
+    return Outcome(fault.reason, fault.fault.answered, fault.fault is Fault.NOT_FOUND)
 
 
 def _outcome(wanted: Proving, answer: Secret | KeyServerFault, digest_key: Secret) -> Outcome:

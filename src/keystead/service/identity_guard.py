@@ -19,19 +19,30 @@ from typing import TYPE_CHECKING, Final
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_managers import CLIENT_CERTIFICATE
-from keystead.core.keys.guarding import EVER, Shown, may_be_there, only_there, place, present_on, to_be_read
+from keystead.core.keys.guarding import (
+    LATELY,
+    Moving,
+    Period,
+    Shown,
+    is_elsewhere,
+    may_be_there,
+    only_there,
+    place,
+    present_on,
+    to_be_read,
+)
 from keystead.core.keys.model import Presence
 from keystead.service import canaries
 from keystead.service.canaries import Sight
 from keystead.service.copy_proving import NOT_IN_TIME, CopyProver, Outcome, Proving
-from keystead.service.key_guard import PAGE, copies_on, kept, with_copies
+from keystead.service.key_guard import LOOKING_S, PAGE, copies_on, kept, with_copies
 from keystead.service.key_looking import UNUSABLE
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.probe_queue import RETRY_AFTER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
     from keystead.core.keys.guarding import Place
@@ -51,6 +62,8 @@ SKEW: Final = timedelta(minutes=1)
 
 CANARY: Final = Outcome("canary_not_seen")
 
+IN_DOUBT: Final = frozenset(Presence) - {Presence.PRESENT}
+
 SERVER: Final = "server"
 """The target of a refusal that is not about the client certificate."""
 
@@ -65,11 +78,16 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How servers are going to be reached, and how they are reached now."""
+    """How servers are going to be reached, and how they are reached now.
+
+    ``hopeless`` are the presences of copies that may pass unread where a server is silent as it is reached now: they
+    could not be read before either, and whoever changes it can change it back.
+    """
 
     places: KeyPlaces
     reaches: Sequence[Reach]
     before: Callable[[], Sequence[Reach]]
+    hopeless: Collection[Presence]
 
 
 class IdentityGuard:
@@ -104,7 +122,8 @@ class IdentityGuard:
             work = partial(_copies, key_manager=after, after=page)
             places, copies, page = await self._store.read(work)
             fresh = [(key, copy) for key, copy in copies if not readings.shown.covers(copy)]
-            ways = Ways(places, self._reaches(places, places.servers), partial(self._reaches, now, now.servers))
+            reaches, before = self._reaches(places, places.servers), partial(self._reaches, now, now.servers)
+            ways = Ways(places, reaches, before, IN_DOUBT)
             await self._show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
 
     def check(self, tx: Transaction, after: KeyManager, readings: Readings) -> bool:
@@ -125,47 +144,97 @@ class IdentityGuard:
     # --- a server that is somewhere else, or somebody else there ---
 
     async def prove_moved(
-        self, call: Call, key_manager: KeyManager, before: KeyServer, server: KeyServer, until: float
-    ) -> Shown | None:
+        self,
+        call: Call,
+        key_manager: KeyManager,
+        before: KeyServer,
+        server: KeyServer,
+        until: float,
+        earlier: Moving | None = None,
+    ) -> Moving | None:
         """See the canary of a server that has anything of ours at all the addresses that it will have; None if it has
         nothing.
 
-        Where its address is another one, of keys that no other domain has the copies are read there, too. Raises
-        66060341 where one is not: another server is there, or the same one for another user; or nothing is known that
-        it could be told by.
+        Where it is going to be elsewhere, of keys that no other domain has the copies are read there, too. What was
+        shown ``earlier`` in this call is not asked again, so that keys that come all the time are caught up with.
+        Raises 66060341 where one is not: another server is there, or the same one for another user; or nothing is known
+        that it could be told by.
         """
+        began = self._clock.now()
         places, keeps = await self._store.read(lambda tx: (load_places(tx, key_manager), self.keeps(tx, server)))
         if not keeps:
             return None
-        ways = Ways(places, self._reaches(places, [server]), partial(self._reaches, places, [before]))
+        reaches = self._reaches(places, [server])
+        ways = Ways(places, reaches, partial(self._reaches, places, [before]), {Presence.MISSING})
+        if earlier is not None and not is_elsewhere(earlier.server, server):
+            earlier.shown.gone.clear()  # that was as the server was reached then
+            come = await self._store.read(lambda tx: _come(tx, earlier))
+            await self._show(call, ways, come, earlier.shown, until, SERVER)
+            if not come:
+                await self._show_all(call, ways, earlier, until)
+            return earlier
         if not _has_canary(places, server):
-            _raise(call, [(ways.reaches[0], CANARY)], SERVER)
-        await self._see_canaries(call, places, [server] * len(ways.reaches), ways.reaches, until, SERVER)
-        shown = Shown()
-        page: str | None = "" if before.address != server.address else None
-        while page is not None:
-            copies, page = await self._store.read(partial(_only_there, places=places, server=server, after=page))
-            await self._show(call, ways, copies, shown, until, SERVER)
-        return shown
+            _raise(call, [(reaches[0], CANARY)], SERVER)
+        await self._see_canaries(call, places, [server] * len(reaches), reaches, until, SERVER)
+        if not is_elsewhere(before, server):
+            return Moving(server, frozenset(), began, began, Shown())
+        moving = Moving(server, await self._others(places, server, until), began - LATELY, began, Shown())
+        await self._show_all(call, ways, moving, until)
+        return moving
 
-    def check_moved(self, tx: Transaction, key_manager: KeyManager, server: KeyServer, shown: Shown) -> bool:
+    async def _show_all(self, call: Call, ways: Ways, moving: Moving, until: float) -> None:
+        """Read what a server must have where it is going to be, and was not read yet."""
+        page: str | None = ""
+        while page is not None:
+            work = partial(self._only_there, places=ways.places, moving=moving, after=page)
+            copies, page = await self._store.read(work)
+            unread = [(key, copy) for key, copy in copies if not moving.shown.covers(copy)]
+            await self._show(call, ways, unread, moving.shown, until, SERVER)
+
+    async def _others(self, places: KeyPlaces, server: KeyServer, until: float) -> frozenset[str]:
+        """The servers (uuids) of other domains that show their canary now."""
+        domain = places.domain_of.get(server.uuid)
+        others = [each for each in places.servers if places.domain_of.get(each.uuid) != domain]
+        known = [each for each in others if _has_canary(places, each)]
+        identity, digest_key = self._reacher.identity(places), self._reacher.digest_key(places)
+        ends = min(until, asyncio.get_running_loop().time() + LOOKING_S)
+        seen = await asyncio.gather(
+            *(
+                self._canary(self._reacher.primary(each, identity), places.profiles[each.uuid], digest_key, ends)
+                for each in known
+            )
+        )
+        return frozenset(each.uuid for each, outcome in zip(known, seen, strict=True) if outcome.proven)
+
+    def _only_there(
+        self, tx: Transaction, places: KeyPlaces, moving: Moving, after: str
+    ) -> tuple[list[tuple[Key, Copy]], str | None]:
+        """Some of the copies that a server that moves must have there; and where to go on."""
+        server, period = moving.server, Period(moving.since, self._clock.now())
+        others = {each.uuid: each for each in places.servers if each.uuid in moving.others}
+        uuids = tx.keys_at_stake(server.key_manager, [server.uuid], list(others), period, after, PAGE)
+        found = with_copies(tx, tx.keys(uuids))
+        copies = [(key, copy) for key, copies in found for copy in only_there(copies, server, others, period)]
+        return copies, uuids[-1] if len(uuids) == PAGE else None
+
+    def check_moved(self, tx: Transaction, key_manager: KeyManager, moving: Moving) -> bool:
         """Whether all that must be there now was shown, in the transaction that holds the key manager and moves."""
         places = load_places(tx, key_manager)
         page: str | None = ""
         while page is not None:
-            copies, page = _only_there(tx, places, server, page)
-            if not all(shown.covers(copy) for _, copy in copies):
+            copies, page = self._only_there(tx, places, moving, page)
+            if not all(moving.shown.covers(copy) for _, copy in copies):
                 return False
         return True
 
-    def note_moved(self, tx: Transaction, server: KeyServer, shown: Shown) -> None:
-        """From now on nobody relies on what was proven at another address: what was read here is present, no more."""
-        tx.doubt_copies(server.uuid)
-        now, keys = self._clock.now(), sorted({key for key, *_ in shown.read})
+    def note_moved(self, tx: Transaction, moving: Moving) -> None:
+        """From now on nobody relies on what was proven somewhere else: what was read here is present, and no more."""
+        tx.doubt_copies(moving.server.uuid)
+        shown, keys = moving.shown, sorted(moving.shown.keys)
         for first in range(0, len(keys), PAGE):
             read = (copy for copy in tx.copies(keys[first : first + PAGE]) if place(copy) in shown.read)
             there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
-            tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=now) for copy in there], new=False)
+            tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=moving.began) for copy in there], new=False)
 
     def keeps(self, tx: Transaction, server: KeyServer) -> bool:
         """Whether a server has, or may have, objects of ours, of keys in any state: what is to be destroyed, too."""
@@ -188,7 +257,9 @@ class IdentityGuard:
     ) -> None:
         """Read copies as they are going to be reached; raise what the first says that was not shown."""
         found = await self._read(ways.places, ways.reaches, copies, until)
-        shown.read.update(place(copy) for _, copy, outcome in found if outcome.proven)
+        for _, copy, outcome in found:
+            if outcome.proven:
+                shown.was_read(copy)
         hidden = [(key, copy) for key, copy in copies if not shown.covers(copy)]
         doubted = [(key, copy) for key, copy in hidden if copy.presence is not Presence.PRESENT]
         if doubted:
@@ -196,15 +267,31 @@ class IdentityGuard:
         _raise(call, [(reach, outcome) for reach, copy, outcome in found if not shown.covers(copy)], target)
 
     async def _lost_before(self, ways: Ways, copies: Sequence[tuple[Key, Copy]], until: float) -> list[Place]:
-        """Of copies that were in doubt, those of which the server says that it has them not, as it is reached now."""
+        """Of copies that were in doubt, those that cannot be read as their server is reached now.
+
+        It says that it has them not, and shows its canary; or it is silent.
+        """
         try:
-            reaches = ways.before()
+            reaches = {(reach.key_server, reach.host): reach for reach in ways.before()}
         except UNUSABLE:
-            return []
-        known = {(reach.key_server, reach.host) for reach in reaches}
-        there = [(key, copy) for key, copy in copies if (copy.key_server, copy.host) in known]
-        found = await self._read(ways.places, reaches, there, until)
-        return [place(copy) for _, copy, outcome in found if outcome.answered and not outcome.proven]
+            return [place(copy) for _, copy in copies if copy.presence in ways.hopeless]
+        digest_key, profiles = self._reacher.digest_key(ways.places), ways.places.profiles
+        canary = {
+            at: await self._canary(reach, profiles[at[0]], digest_key, until)
+            for at, reach in reaches.items()
+            if at[0] in profiles and any((copy.key_server, copy.host) == at for _, copy in copies)
+        }
+        asked = [(key, copy) for key, copy in copies if (copy.key_server, copy.host) in canary]
+        found = [
+            (copy, outcome, canary[copy.key_server, copy.host])
+            for _, copy, outcome in await self._read(ways.places, reaches.values(), asked, until)
+            if not outcome.proven
+        ]
+        return [
+            place(copy)
+            for copy, outcome, seen in found
+            if (outcome.absent and seen.proven) or (copy.presence in ways.hopeless and not seen.answered)
+        ]
 
     async def _read(
         self, places: KeyPlaces, reaches: Iterable[Reach], copies: Iterable[tuple[Key, Copy]], until: float
@@ -280,25 +367,18 @@ def _copies(
     return places, [(key, copy) for key, copies in keys for copy in to_be_read(copies, servers)], rest
 
 
+def _come(tx: Transaction, moving: Moving) -> list[tuple[Key, Copy]]:
+    """Copies that came to a server since it was shown first where it is going to be."""
+    come = tx.copies_proven(moving.server.key_manager, moving.began - SKEW)
+    copies = [copy for copy in come if copy.key_server == moving.server.uuid and not moving.shown.covers(copy)]
+    keys = {key.uuid: key for key in tx.keys([copy.key for copy in copies])}
+    return [(keys[copy.key], copy) for copy in copies]
+
+
 def _as_they_are(tx: Transaction, key_manager: KeyManager) -> KeyPlaces:
     """A key manager's places with the certificate that still counts."""
     now = tx.key_manager(key_manager.uuid)
     return load_places(tx, now or key_manager)
-
-
-def _only_there(
-    tx: Transaction, places: KeyPlaces, server: KeyServer, after: str
-) -> tuple[list[tuple[Key, Copy]], str | None]:
-    """Some of the copies that a server that moves must have there; and where to go on."""
-    domain = places.domain_of.get(server.uuid)
-    others = [each.uuid for each in places.servers if places.domain_of.get(each.uuid) != domain]
-    uuids = tx.keys_at_stake(server.key_manager, [server.uuid], others, EVER, after, PAGE)
-    found = [
-        (key, copy)
-        for key, copies in with_copies(tx, tx.keys(uuids))
-        for copy in only_there(copies, server, places.servers, places.domain_of)
-    ]
-    return found, uuids[-1] if len(uuids) == PAGE else None
 
 
 def _raise(call: Call, outcomes: Iterable[tuple[Reach, Outcome]], target: str) -> None:

@@ -88,8 +88,8 @@ class KeyDestroying:
         self._read: tuple[datetime, float] | None = None
         self._believed_from = 0.0
 
-    def _clock_is_believed(self) -> bool:
-        """Whether the clock has gone as time has (monotonic), since it was read last and for a while before."""
+    def _believed_now(self) -> datetime | None:
+        """The time, if the clock has gone as time has (monotonic), since it was read last and for a while before."""
         now, passed = self._tools.clock.now(), self._tools.clock.monotonic()
         if self._read is not None:
             jump_s = (now - self._read[0]).total_seconds() - (passed - self._read[1])
@@ -97,7 +97,7 @@ class KeyDestroying:
                 log.warning("the clock has jumped: no purge begins for an hour", seconds=round(jump_s))
                 self._believed_from = passed + REST_S
         self._read = now, passed
-        return passed >= self._believed_from
+        return now if passed >= self._believed_from else None
 
     async def end(self, holding: Holding, key_manager: str, fenced: AbstractSet[str]) -> None:
         """Go on with the end of a key manager's keys, and of what aborted attempts left. Raises StoreError, LeaseLost.
@@ -105,15 +105,14 @@ class KeyDestroying:
         Nothing happens while the incarnation may not destroy. A server that cannot be asked is left for the next round,
         and so is one that is not ``fenced`` (uuids): see :mod:`keystead.service.key_fencing`.
         """
-        store, now = self._tools.store, self._tools.clock.now()
+        store, now = self._tools.store, self._believed_now()
         places = await store.read(lambda tx: places_of(tx, key_manager))
         if places is None or not places.incarnation.destroys:
             return
         known = await store.read(lambda tx: sites_of(tx, places))
         sites = {uuid: site for uuid, site in known.items() if uuid in fenced}
-        retired = await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED))
-        for uuid in retired if self._clock_is_believed() else ():
-            await store.write(lambda tx: _begin_purge(tx, holding, uuid, now, known.keys() - fenced))  # noqa: B023 - awaited
+        if now is not None:
+            await self._begin_purges(holding, key_manager, now, known.keys() - fenced)
         silent: set[_Address] = set()
         for ending in (_aborted, _purging):
             await self._end_all(holding, places, sites, ending, silent)
@@ -121,6 +120,11 @@ class KeyDestroying:
             await store.write(lambda tx: _finish_purge(tx, holding, uuid))  # noqa: B023 - awaited
         for detached in await store.read(lambda tx: tx.detached_key_servers(key_manager)):
             await store.write(lambda tx: _forget_empty(tx, holding, detached.server.uuid))  # noqa: B023 - awaited
+
+    async def _begin_purges(self, holding: Holding, key_manager: str, now: datetime, unfenced: Collection[str]) -> None:
+        store = self._tools.store
+        for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
+            await store.write(lambda tx: _begin_purge(tx, holding, uuid, now, unfenced))  # noqa: B023 - awaited
 
     async def _end_all(
         self, holding: Holding, places: KeyPlaces, sites: Mapping[str, Site], ending: _Ending, silent: set[_Address]

@@ -261,7 +261,9 @@ class Fetcher:
         address = str(address_of(source.server, source.host))
 
         def mark(tx: Transaction) -> None:
-            if not _change_presence(tx, source.copy):
+            server = source.server
+            now = tx.key_server(server.key_manager, server.address)
+            if now is None or now.uuid != server.uuid or not _change_presence(tx, source.copy):
                 return
             vserver = key.svm.name if key.svm else cluster_name(tx)
             values = {"vserver": vserver, "address": address, "key_id": key.key_id}

@@ -84,7 +84,7 @@ class RemovalGuard:
         while page is not None:
             places, stakes, page = await self._stakes(removal, found, page)
             open_, reason = await self._prove(places, stakes, found.answering, until)
-            lost = await self._still_there(places, open_, found.gone, until)
+            lost = await self._still_there(removal.server, places, open_, found.gone, until)
             if lost:
                 raise sole_copy(lost, reason if call.caller.svm is None else "")
         return found
@@ -175,26 +175,25 @@ class RemovalGuard:
         return list(open_.values()), reason
 
     async def _still_there(
-        self, places: KeyPlaces, stakes: Sequence[Stake], gone: set[Place], until: float
+        self, server: KeyServer, places: KeyPlaces, stakes: Sequence[Stake], gone: set[Place], until: float
     ) -> list[Key]:
         """Of keys that have no other copy, those that the server which goes may have.
 
         Where all that it had is in doubt it is asked once more: what it says that it has not joins the ``gone``. One
-        that does not answer may have it.
+        that does not answer, or does not show its canary, may have it.
         """
         doubtful = [each for each in stakes if all(map(is_in_doubt, each.going))]
         asked: dict[At, list[tuple[Key, Copy]]] = defaultdict(list)
         for each in doubtful:
             for copy in each.going:
                 asked[copy.key_server, copy.host].append((each.key, copy))
+        profile = await self._store.read(lambda tx: next(iter(tx.profiles([server.uuid])), None)) if asked else None
         for at, wanted in asked.items():
-            reach, digest_key = self._reaches(places).get(at), self._reacher.digest_key(places)
+            reach, digest_key = self._reaches(places, server).get(at), self._reacher.digest_key(places)
+            if reach is None or profile is None or not await self._shows_canary(reach, profile, digest_key, until):
+                continue
             outcomes = await self._read(reach, digest_key, wanted, until)
-            gone.update(
-                place(copy)
-                for (_, copy), outcome in zip(wanted, outcomes, strict=True)
-                if outcome.answered and not outcome.proven
-            )
+            gone.update(place(copy) for (_, copy), outcome in zip(wanted, outcomes, strict=True) if outcome.absent)
         free = {each.key.uuid for each in doubtful if all(place(copy) in gone for copy in each.going)}
         return [each.key for each in stakes if each.key.uuid not in free]
 
@@ -217,15 +216,15 @@ class RemovalGuard:
         provings = [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
         return await self._prover.prove(reach, digest_key, provings, until)
 
-    def _reaches(self, places: KeyPlaces) -> dict[At, Reach]:
-        """How each address is reached; without those that cannot be."""
+    def _reaches(self, places: KeyPlaces, *removed: KeyServer) -> dict[At, Reach]:
+        """How each address is reached, of removed servers too; without those that cannot be."""
         try:
             identity = self._reacher.identity(places)
         except (SealError, KeyError, ValueError):
             return {}
         return {
             (reach.key_server, reach.host): reach
-            for server in places.servers
+            for server in (*removed, *places.servers)
             for reach in self._reacher.each(server, identity)
         }
 

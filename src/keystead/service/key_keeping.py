@@ -140,7 +140,7 @@ class KeyKeeping:
     def _store(
         self, tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, changes: Sequence[Change]
     ) -> None:
-        stored = store_changes(tx, holding, changes, seen_on=[server])
+        stored = store_changes(tx, holding, changes, seen_in=places)
         add_events(tx, different(tx, self._tools, places, server, stored))
 
     def _decide(
@@ -164,7 +164,7 @@ class KeyKeeping:
         else:
             lost = [replace(copy, presence=Presence.UNKNOWN) for copy in sweep.lost]
             gone = [(copy, replace(copy, presence=Presence.MISSING)) for copy in lost]
-            missing = store_changes(tx, holding, gone, seen_on=[server])
+            missing = store_changes(tx, holding, gone, seen_in=places)
             if missing:
                 count = str(len({copy.key for copy, _ in missing}))
                 found.append(of_server(tx, self._tools, events.KEYS_MISSING, places, server, count=count))

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from keystead.core.keys import digests
+from keystead.core.keys.guarding import is_elsewhere
 from keystead.core.keys.keeping import DESTROYED_STATES, Look, object_names
 from keystead.core.secret import Secret
 from keystead.service.canaries import Sight, sight
+from keystead.service.key_attempts import unchanged
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import Fault, KeyServerFault, ObjectFacts
 from keystead.service.ports import SealError
@@ -243,31 +245,37 @@ Change = tuple["Copy", "Copy"]
 
 
 def store_changes(
-    tx: Transaction, holding: Holding, changes: Sequence[Change], *, seen_on: Iterable[KeyServer] = ()
+    tx: Transaction, holding: Holding, changes: Sequence[Change], *, seen_in: KeyPlaces | None = None
 ) -> list[Change]:
     """Store changes while the lease is held; see :func:`put_changes`."""
     holding.check(tx)
-    return put_changes(tx, changes, seen_on=seen_on)
+    return put_changes(tx, changes, seen_in=seen_in)
 
 
-def put_changes(tx: Transaction, changes: Sequence[Change], *, seen_on: Iterable[KeyServer] = ()) -> list[Change]:
+def put_changes(tx: Transaction, changes: Sequence[Change], *, seen_in: KeyPlaces | None = None) -> list[Change]:
     """Store copies that are in the database still as they were; return what was stored. Locks the keys.
 
-    What was ``seen_on`` servers is stored only while they are where they were.
+    What was ``seen_in`` places is stored only while servers are where they were, and know us as who has seen it; that
+    locks the key manager before.
     """
+    standing = None if seen_in is None else _standing(tx, seen_in)
     uuids = sorted({before.key for before, _ in changes})
     for uuid in uuids:
         tx.lock_key(uuid)
-    moved = {server.uuid for server in seen_on if not _stands(tx, server)}  # whoever moves it locks these keys, too
-    now = {copy for copy in tx.copies(uuids) if copy.key_server not in moved}
+    now = {copy for copy in tx.copies(uuids) if standing is None or copy.key_server in standing}
     stored = [(before, after) for before, after in changes if before in now and before != after]
     tx.put_copies([after for _, after in stored], new=False)
     return stored
 
 
-def _stands(tx: Transaction, server: KeyServer) -> bool:
-    now = tx.key_server(server.key_manager, server.address)
-    return now is not None and now.uuid == server.uuid
+def _standing(tx: Transaction, then: KeyPlaces) -> set[str]:
+    """The servers (uuids) of which holds what was seen then."""
+    manager = tx.key_manager(then.key_manager.uuid, lock=True)
+    now = None if manager is None else load_places(tx, manager)
+    if now is None or not unchanged(then, now):
+        return set()
+    after = {server.uuid: server for server in now.servers}
+    return {each.uuid for each in then.servers if each.uuid in after and not is_elsewhere(each, after[each.uuid])}
 
 
 def with_seen(copy: Copy, seen: Seen) -> Copy:

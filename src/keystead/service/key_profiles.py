@@ -39,11 +39,11 @@ def store_profile(
     server: KeyServer,
     before: ServerProfile | None,
     profile: ServerProfile,
-    looked_for: Collection[str],
+    looked_for: Mapping[str, ServerProfile],
 ) -> bool | None:
     """Store what was learned of a server, unless that was another one, or somebody else has stored it before.
 
-    None, and nothing is stored, when a server has a profile by now whose canary was not ``looked_for`` there (uuids).
+    None, and nothing is stored, when a server has a canary by now that was not ``looked_for`` there (profiles by uuid).
     """
     now = _now(tx, places)
     found = None if now is None else now.server(server.uuid)
@@ -52,7 +52,8 @@ def store_profile(
     known = now.profiles.get(server.uuid)
     if known is not None and (before is None or not same_canary(known, before)):
         return False
-    if now.profiles.keys() - {server.uuid} - set(looked_for):
+    others = {uuid: other for uuid, other in now.profiles.items() if uuid != server.uuid}
+    if any(uuid not in looked_for or not same_canary(looked_for[uuid], other) for uuid, other in others.items()):
         return None
     if known is not None:
         forget(tx, now.servers, server.uuid)

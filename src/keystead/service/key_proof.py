@@ -118,7 +118,7 @@ class Proof:
             page.changes.append((row.copy, with_seen(after, now_seen)))
 
     def _store(self, tx: Transaction, page: _Page) -> None:
-        stored = put_changes(tx, page.changes, seen_on=self._places.servers)
+        stored = put_changes(tx, page.changes, seen_in=self._places)
         for server in self._places.servers:
             here = [change for change in stored if change[0].key_server == server.uuid]
             add_events(tx, different(tx, self._tools, self._places, server, here))

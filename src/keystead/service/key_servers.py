@@ -14,7 +14,7 @@ from uuid import uuid4
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, ServersState, plan_add, plan_modify, plan_remove
-from keystead.core.keys.guarding import Findings, Removal
+from keystead.core.keys.guarding import Findings, Removal, is_elsewhere
 from keystead.core.model import KeyServer
 from keystead.service.key_profiles import forget
 from keystead.service.ports import StoreError, Transaction
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
-    from keystead.core.keys.guarding import Shown
+    from keystead.core.keys.guarding import Moving
     from keystead.core.keys.model import Detached
     from keystead.core.model import Certificate, Cluster, KeyManager
     from keystead.core.probing import ProbeResult
@@ -62,7 +62,7 @@ class Proof:
     plan: Plan
     results: Sequence[ProbeResult] = ()
     probed: bool = False
-    same: Mapping[str, Shown] = field(default_factory=dict)
+    same: Mapping[str, Moving] = field(default_factory=dict)
     found: Mapping[str, Findings] = field(default_factory=dict)
 
     def holds_for(self, state: ServersState, plan: Plan) -> bool:
@@ -190,8 +190,9 @@ class KeyServers:
     async def _make(self, call: Call, state: ServersState, change: Change) -> Rows:
         """Prove and store. What was proved is what is stored: else it is proved again, as others left it, in time."""
         ends = self._prover.deadline()
+        proof: Proof | None = None
         while True:
-            proof = await self._prove(call, state, change, ends=ends)
+            proof = await self._prove(call, state, change, ends=ends, earlier=proof)
             raise_first_failure(change.request, proof.results)
             if not change.new:
                 proof = await self._prove_keys(call, proof, ends)
@@ -200,27 +201,37 @@ class KeyServers:
                 if proof.probed:
                     self._on_changed(state.key_manager.uuid)
                 return stored
+            check_left(ends)
             state = await self.state(call, state.key_manager.uuid)
 
     async def _prove(
-        self, call: Call, state: ServersState, change: Change, *, always: bool = False, ends: float | None = None
+        self,
+        call: Call,
+        state: ServersState,
+        change: Change,
+        *,
+        always: bool = False,
+        ends: float | None = None,
+        earlier: Proof | None = None,
     ) -> Proof:
-        """Plan, and probe what the plan says."""
+        """Plan, and probe what the plan says, but what was probed ``earlier`` in this call."""
         plan = change.plan(state)
         if not (plan.proves or always):
             return Proof(state, plan)
+        if earlier is not None and earlier.holds_for(state, plan):
+            return replace(earlier, state=state, plan=plan)
         results = await self._prover.probe(call, state.key_manager, state.certificates, plan.rows, ends)
         return Proof(state, plan, results, probed=True)
 
     async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> Proof:
         """Prove that keys are where a server is going to be, and not only where it is no more."""
-        same: dict[str, Shown] = {}
+        same: dict[str, Moving] = {}
         found: dict[str, Findings] = {}
         manager = proof.state.key_manager
         for before, row in _changes(proof.state, proof.plan):
             if proof.plan.proves:
-                shown = await self._identity.prove_moved(call, manager, before, row, ends)
-                same |= {} if shown is None else {row.uuid: shown}
+                moving = await self._identity.prove_moved(call, manager, before, row, ends, proof.same.get(row.uuid))
+                same |= {} if moving is None else {row.uuid: moving}
             if _loses_secondaries(before, row):
                 found[row.uuid] = await self._guard.prove(call, Removal(manager, before, row))
         return replace(proof, same=same, found=found)
@@ -238,10 +249,10 @@ class KeyServers:
 
     def _has_shown(self, tx: Transaction, state: ServersState, before: KeyServer, row: KeyServer, proof: Proof) -> bool:
         """Whether a server has nothing of ours, or has shown what it must have where it is going to be."""
-        shown = proof.same.get(row.uuid)
-        if shown is None:
+        moving = proof.same.get(row.uuid)
+        if moving is None:
             return not self._identity.keeps(tx, row)
-        return before.address == row.address or self._identity.check_moved(tx, state.key_manager, row, shown)
+        return not is_elsewhere(before, row) or self._identity.check_moved(tx, state.key_manager, moving)
 
     def _store_proved(self, tx: Transaction, call: Call, change: Change, proof: Proof) -> Rows | None:
         """Plan again and store, or None when others changed meanwhile what the proof is about."""
@@ -254,7 +265,7 @@ class KeyServers:
         change.store(tx, plan.rows)
         for moved in _moved(state.servers, plan.rows):
             if moved.uuid in proof.same:
-                self._identity.note_moved(tx, moved, proof.same[moved.uuid])
+                self._identity.note_moved(tx, proof.same[moved.uuid])
             else:
                 forget(tx, state.servers, moved.uuid)
         if plan.proves:
@@ -300,9 +311,9 @@ class KeyServers:
 
 
 def _moved(before: Iterable[KeyServer], after: Iterable[KeyServer]) -> list[KeyServer]:
-    """The servers that are at another address now: unless they were shown to be the same, nothing learned holds."""
-    addresses = {server.uuid: server.address for server in before}
-    return [server for server in after if addresses.get(server.uuid, server.address) != server.address]
+    """The servers that are elsewhere now: unless they were shown to be the same, nothing learned holds."""
+    known = {server.uuid: server for server in before}
+    return [server for server in after if is_elsewhere(known.get(server.uuid, server), server)]
 
 
 def _changes(state: ServersState, plan: Plan) -> Iterator[tuple[KeyServer, KeyServer]]:

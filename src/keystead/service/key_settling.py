@@ -157,7 +157,7 @@ class KeySettling:
     def _store(
         self, tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, changes: Sequence[Change]
     ) -> list[Change]:
-        stored = store_changes(tx, holding, changes, seen_on=[server])
+        stored = store_changes(tx, holding, changes, seen_in=places)
         add_events(tx, different(tx, self._tools, places, server, stored))
         return stored
 

@@ -21,7 +21,7 @@ from keystead.core.keys.digests import agrees, digest
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
 from keystead.core.keys.reading import NOT_NEEDED
-from keystead.core.keys.writing import as_seen, is_open, lacking, proven_domains
+from keystead.core.keys.writing import as_seen, as_they_stand, is_open, lacking, proven_domains
 from keystead.core.query_where import Condition, Op
 from keystead.core.secret import Secret
 from keystead.service import key_attempts
@@ -243,6 +243,7 @@ class KeyWriter:
         key = replace(writing.key, state=KeyState.ABORTED)
         if committed:
             key = replace(writing.key, state=KeyState.COMMITTED, committed=self._clock.now())
+        copies = as_they_stand(copies, writing.places.servers, places.servers)
         if not key_attempts.end(tx, writing.attempt, copies, committed=committed):
             return Ending.OVERTAKEN, writing.key
         if not tx.change_key(key, KeyState.PENDING):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,15 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.guarding import (
     FINAL,
+    LATELY,
     NAMED_KEYS,
     Going,
+    Period,
     Shown,
     check_no_keys,
     check_not_at_cluster,
     fresh,
+    is_elsewhere,
     lasting,
     only_there,
     place,
@@ -217,10 +221,20 @@ def test_what_a_new_certificate_must_read_where_nothing_is_known_to_be_there() -
 
 def test_what_was_shown() -> None:
     """What was read, and what was in doubt and is lost; what is present is not lost."""
-    shown = Shown({place(copy(A))}, {place(copy(B))})
-    assert [shown.covers(each) for each in (copy(A), copy(C), copy(B, Presence.MISSING), copy(B))] == [
-        *(True, False, True, False),
-    ]
+    shown = Shown(gone={place(copy(B))})
+    assert [shown.covers(each) for each in (copy(A), copy(B, Presence.MISSING), copy(B))] == [False, True, False]
+    shown.was_read(copy(A))
+    doubtful, others = copy(C, Presence.DIFFERENT), replace(copy(C, Presence.DIFFERENT), key="another key")
+    assert [shown.covers(each) for each in (copy(A), copy(C), doubtful, others)] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "elsewhere"),
+    [({"timeout": 7}, False), ({"address": server(B).address}, True), ({"username": "somebody"}, True)],
+)
+def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) -> None:
+    """At another address, or for another user."""
+    assert is_elsewhere(server(A), replace(server(A), **change)) is elsewhere
 
 
 @pytest.mark.parametrize(
@@ -229,13 +243,13 @@ def test_what_was_shown() -> None:
         ([copy(A), copy(A, Presence.UNKNOWN, attempt=2)], 1),
         ([copy(A), copy(B)], 0),
         ([copy(A), copy(B, Presence.UNKNOWN)], 1),
-        ([copy(A), copy(C)], 1),  # C replicates with A
+        ([copy(A), copy(B, age=7201)], 1),
+        ([copy(A), copy(C)], 1),  # C replicates with A, or does not answer
         ([copy(A), copy("d:5696")], 1),  # a server that is configured no more
         ([copy(A, host="gone")], 0),  # whether it can go is asked elsewhere
     ],
 )
 def test_what_a_server_must_have_where_it_moves(copies: list[Copy], read: int) -> None:
-    """What no other domain has."""
-    servers = [server(A), server(B), server(C)]
-    found = only_there(copies, servers[0], servers, {A: "a", B: "b", C: "a"})
+    """What no server of another domain has that answers, and was proven there lately."""
+    found = only_there(copies, server(A), {B: server(B)}, Period(NOON - LATELY, NOON))
     assert found == [copy(A)] * read

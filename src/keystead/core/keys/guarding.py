@@ -8,7 +8,7 @@ domain stays, or else no member of a replicated cluster could ever be replaced.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
@@ -17,6 +17,7 @@ from keystead.core.keys.model import AttemptState, Copy, Key, KeyState, Presence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from keystead.core.keys.model import Attempt
     from keystead.core.model import KeyManager, KeyServer
@@ -42,8 +43,8 @@ def fresh(now: datetime, left: timedelta = timedelta()) -> Period:
     return Period(now + left - FRESH, now)
 
 
-EVER: Final = Period(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
-"""Whenever it was."""
+LATELY: Final = timedelta(hours=2)
+"""How old a proof on another server may be that a move relies on: every copy is read once an hour."""
 
 NAMED_KEYS: Final = 10
 """Keys that a refusal names at most; it says how many there are."""
@@ -213,28 +214,58 @@ def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list
     return present_on(copies, servers) or [copy for copy in can if _is_configured(copy.key_server, copy.host, servers)]
 
 
-def only_there(
-    copies: Iterable[Copy], server: KeyServer, servers: Iterable[KeyServer], domain_of: Mapping[str, str]
-) -> list[Copy]:
-    """Of a key's lasting copies, those that a server must have where it is going to be: none if another domain has one.
+def is_elsewhere(before: KeyServer, after: KeyServer) -> bool:
+    """Whether what is known of a server's objects does not hold any more: it is elsewhere, or we are another user."""
+    return (before.address, before.username) != (after.address, after.username)
 
-    Its canary is there; but a server that was restored has the canary, and not the keys that came later.
+
+def only_there(
+    copies: Iterable[Copy], server: KeyServer, others: Mapping[str, KeyServer], period: Period
+) -> list[Copy]:
+    """Of a key's lasting copies, those that a server must have where it is going to be: none if another has one.
+
+    Its canary is there; but a server that was restored has the canary, and not the keys that came later. ``others`` are
+    servers of other domains which answer; what was proven there counts if it was in ``period``.
     """
     copies = tuple(copies)
-    others = {each.uuid: each for each in servers if domain_of.get(each.uuid) != domain_of.get(server.uuid)}
-    return [] if present_on(copies, others) else to_be_read(copies, {server.uuid: server})
+    proven = any(period.has(copy.proven) for copy in present_on(copies, others))
+    return [] if proven else to_be_read(copies, {server.uuid: server})
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a server has shown, or another certificate, and is added to meanwhile.
 
-    ``read`` was read; ``gone`` was in doubt, and could not be read before either.
+    ``read`` was read; ``gone`` was in doubt, and could not be read before either. ``keys`` (uuids) are those read.
     """
 
     read: set[Place] = field(default_factory=set)
     gone: set[Place] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+
+    def was_read(self, copy: Copy) -> None:
+        """Note that a copy was shown."""
+        self.read.add(place(copy))
+        self.keys.add(copy.key)
 
     def covers(self, copy: Copy) -> bool:
-        """Whether a copy that must be readable is, or was lost before. What is present now is not lost."""
-        return place(copy) in self.read or (copy.presence is not Presence.PRESENT and place(copy) in self.gone)
+        """Whether a copy that must be readable is, or need not be: what was in doubt and is lost, or has a better one.
+
+        What is present now is not lost.
+        """
+        spare = copy.presence is not Presence.PRESENT and (place(copy) in self.gone or copy.key in self.keys)
+        return spare or place(copy) in self.read
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A server as it will be, and what the call that moves it relies on.
+
+    ``others`` are the servers (uuids) that answer; ``since`` proofs on them count; ``began`` is when showing did.
+    """
+
+    server: KeyServer
+    others: frozenset[str]
+    since: datetime
+    began: datetime
+    shown: Shown

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from keystead.core.keys.domains import covered, wanted_copies
+from keystead.core.keys.guarding import is_elsewhere
 from keystead.core.keys.model import AttemptState, Copy, KeyForm, Presence
 
 if TYPE_CHECKING:
@@ -54,9 +55,21 @@ def still_counts(copy: Copy, then: Mapping[str, KeyServer], now: Mapping[str, Ke
     ``then`` are the servers as they were written to, ``now`` as they are, by uuid.
     """
     before, after = then.get(copy.key_server), now.get(copy.key_server)
-    if before is None or after is None or before.address != after.address:
+    if before is None or after is None or is_elsewhere(before, after):
         return False
     return not copy.host or copy.host in after.secondary_key_servers
+
+
+def as_they_stand(copies: Iterable[Copy], then: Sequence[KeyServer], now: Sequence[KeyServer]) -> list[Copy]:
+    """Copies as they are known when servers have moved since: what was proven somewhere else is unknown."""
+    before, after = ({server.uuid: server for server in servers} for servers in (then, now))
+    moved = {uuid for uuid in before.keys() & after.keys() if is_elsewhere(before[uuid], after[uuid])}
+    return [
+        replace(copy, presence=Presence.UNKNOWN)
+        if copy.presence is Presence.PRESENT and copy.key_server in moved
+        else copy
+        for copy in copies
+    ]
 
 
 def proven_domains(
