@@ -62,7 +62,7 @@ SKEW: Final = timedelta(minutes=1)
 
 CANARY: Final = Outcome("canary_not_seen")
 
-IN_DOUBT: Final = frozenset(Presence) - {Presence.PRESENT}
+NOT_PRESENT: Final = frozenset(Presence) - {Presence.PRESENT}
 
 SERVER: Final = "server"
 """The target of a refusal that is not about the client certificate."""
@@ -123,7 +123,7 @@ class IdentityGuard:
             places, copies, page = await self._store.read(work)
             fresh = [(key, copy) for key, copy in copies if not readings.shown.covers(copy)]
             reaches, before = self._reaches(places, places.servers), partial(self._reaches, now, now.servers)
-            ways = Ways(places, reaches, before, IN_DOUBT)
+            ways = Ways(places, reaches, before, NOT_PRESENT)
             await self._show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
 
     def check(self, tx: Transaction, after: KeyManager, readings: Readings) -> bool:
@@ -167,11 +167,8 @@ class IdentityGuard:
         reaches = self._reaches(places, [server])
         ways = Ways(places, reaches, partial(self._reaches, places, [before]), {Presence.MISSING})
         if earlier is not None and not is_elsewhere(earlier.server, server):
-            earlier.shown.gone.clear()  # that was as the server was reached then
-            come = await self._store.read(lambda tx: _come(tx, earlier))
-            await self._show(call, ways, come, earlier.shown, until, SERVER)
-            if not come:
-                await self._show_all(call, ways, earlier, until)
+            if is_elsewhere(before, server):
+                await self._show_more(call, ways, earlier, until)
             return earlier
         if not _has_canary(places, server):
             _raise(call, [(reaches[0], CANARY)], SERVER)
@@ -181,6 +178,14 @@ class IdentityGuard:
         moving = Moving(server, await self._others(places, server, until), began - LATELY, began, Shown())
         await self._show_all(call, ways, moving, until)
         return moving
+
+    async def _show_more(self, call: Call, ways: Ways, moving: Moving, until: float) -> None:
+        """Read what has come since; where nothing has, something else was changed, and all is looked at again."""
+        moving.shown.gone.clear()  # that was as the server was reached then
+        come = await self._store.read(lambda tx: _come(tx, moving))
+        await self._show(call, ways, come, moving.shown, until, SERVER)
+        if not come:
+            await self._show_all(call, ways, moving, until)
 
     async def _show_all(self, call: Call, ways: Ways, moving: Moving, until: float) -> None:
         """Read what a server must have where it is going to be, and was not read yet."""
