@@ -267,9 +267,9 @@ def test_a_port_in_use_is_one_clear_line(installation: Installation) -> None:
         ({"log_level": "loud"}, "log_level"),
     ],
 )
-def test_a_bad_setting_is_a_usage_error(initialised: Installation, settings: dict[str, str], named: str) -> None:
+def test_a_bad_setting_is_a_usage_error(installation: Installation, settings: dict[str, str], named: str) -> None:
     """Exit status 2 and the setting's name, before anything is served."""
-    bad = Installation(initialised.data, settings=settings)
+    bad = Installation(installation.data, settings=settings)
     done = bad.run("serve")
     assert done.returncode == 2, done.stderr
     assert named in done.stderr
