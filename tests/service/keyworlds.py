@@ -20,7 +20,7 @@ import pytest_asyncio
 from keystead.core.errors import OntapError
 from keystead.core.keys import digests
 from keystead.core.keys.creating import NewKey
-from keystead.core.keys.model import AttemptState, KeyForm, KeyState, ServerProfile
+from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Presence, ServerProfile
 from keystead.core.model import ONTAP_LEVEL, KeyManager, KeyServer, Node, Role, Svm
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -44,7 +44,7 @@ from tests.peers.certificates import server_context
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from keystead.core.keys.model import Attempt, Copy, Key, Presence
+    from keystead.core.keys.model import Attempt, Copy, Key
     from keystead.kmip.responder import Responder
     from keystead.service.ports import Clock, Sealer, Transaction
     from tests.peers.fixtures import Pki
@@ -285,6 +285,19 @@ class KeyWorld:
         order = [server.uuid for server in await self.servers(keys.key_manager)]
         places = {uuid: number for number, uuid in enumerate(order)}
         return tuple(sorted(found, key=lambda copy: (copy.attempt, places.get(copy.key_server, len(order)), copy.host)))
+
+    async def only_on_secondary(self, key: str, presence: Presence = Presence.PRESENT) -> Copy:
+        """Have a key's one copy be on a secondary, and never have been on its primary; return it as it was."""
+        (copy,) = await self.copies(key)
+        elsewhere = replace(copy, host=SECONDARY, presence=presence)
+        never_there = replace(copy, presence=Presence.MISSING, unique_identifiers=())
+
+        def work(tx: Transaction) -> None:
+            tx.put_copies([elsewhere], new=True)
+            tx.put_copies([never_there], new=False)
+
+        await self.store.write(work)
+        return copy
 
     async def presences(self, key: str) -> list[Presence]:
         """What is known of a key's copies, in their order."""

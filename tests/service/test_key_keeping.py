@@ -326,14 +326,7 @@ async def test_what_a_secondary_has_not_replicated_is_not_missing(key_world: Key
     kept = Keeping(key_world, await key_world.node(), manager)
     await kept.learner.ensure(manager)
     (key,) = await created(kept, 1)
-    (copy,) = await key_world.copies(key.uuid)
-    there = replace(copy, host=SECONDARY)
-
-    def only_there(tx: Transaction) -> None:
-        tx.put_copies([there], new=True)
-        tx.put_copies([replace(copy, presence=MISSING, unique_identifiers=())], new=False)
-
-    await key_world.store.write(only_there)
+    copy = await key_world.only_on_secondary(key.uuid)
     primary.responder.store.forget(copy.unique_identifiers[0])
     await secondary.__aexit__(None, None, None)
     sweep = None

@@ -144,15 +144,7 @@ async def test_a_secondary_with_the_only_copy_stays(key_world: KeyWorld) -> None
     changing = await changer(key_world, servers[0], secondary_key_servers=(SECONDARY,))
     (row,) = await key_world.servers(changing.manager)
     key = await changing.node.create(changing.manager)
-    (copy,) = await key_world.copies(key.uuid)
-    elsewhere = replace(copy, host=SECONDARY)
-    missing = replace(copy, presence=Presence.MISSING)
-
-    def only_there(tx: Transaction) -> None:
-        tx.put_copies([elsewhere], new=True)
-        tx.put_copies([missing], new=False)
-
-    await key_world.store.write(only_there)
+    copy = await key_world.only_on_secondary(key.uuid)
     error = await changing.change_refused(row, secondary_key_servers=())
     assert (error.kind, error.arguments[:2]) == (errors.SOLE_COPY, (("keys", "1"), ("key_id", key.key_id)))
     await key_world.store.write(lambda tx: tx.put_copies([copy], new=False))
@@ -319,15 +311,7 @@ async def test_a_secondary_is_asked_once_more_before_it_goes(key_world: KeyWorld
     changing = await changer(key_world, servers[0], secondary_key_servers=(SECONDARY,))
     (row,) = await key_world.servers(changing.manager)
     key = await changing.node.create(changing.manager)
-    (copy,) = await key_world.copies(key.uuid)
-    elsewhere = replace(copy, host=SECONDARY, presence=Presence.DIFFERENT)
-    lost = replace(copy, presence=Presence.MISSING, unique_identifiers=())
-
-    def only_there(tx: Transaction) -> None:
-        tx.put_copies([elsewhere], new=True)
-        tx.put_copies([lost], new=False)
-
-    await key_world.store.write(only_there)
+    copy = await key_world.only_on_secondary(key.uuid, Presence.DIFFERENT)
     assert (await changing.change_refused(row, secondary_key_servers=())).kind is errors.SOLE_COPY
     servers[0].responder.store.rot(copy.unique_identifiers[0])
     assert (await changing.modify(row, secondary_key_servers=())).secondary_key_servers == ()
@@ -358,14 +342,7 @@ async def test_what_cannot_be_asked_for_as_before(key_world: KeyWorld) -> None:
     await key_world.start_secondary(servers[1])
     key = await changing.node.create(changing.manager)
     (row,) = await key_world.servers(changing.manager)
-    (copy,) = await key_world.copies(key.uuid)
-    elsewhere = replace(copy, host=SECONDARY, presence=Presence.DIFFERENT)
-
-    def only_there(tx: Transaction) -> None:
-        tx.put_copies([elsewhere], new=True)
-        tx.put_copies([replace(copy, presence=Presence.MISSING, unique_identifiers=())], new=False)
-
-    await key_world.store.write(only_there)
+    await key_world.only_on_secondary(key.uuid, Presence.DIFFERENT)
     error = await changing.change_refused(row, port=servers[1].port, secondary_key_servers=(SECONDARY,))
     assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
 
@@ -543,3 +520,21 @@ async def test_a_look_as_somebody_else_is_not_stored(key_world: KeyWorld, monkey
     monkeypatch.undo()
     await kept.settle()
     assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.PRESENT]
+
+
+@on_sqlite
+async def test_a_server_that_has_numbered_its_objects_anew_has_lost_none(key_world: KeyWorld) -> None:
+    """Under the identifiers that are known it has nothing, its canary neither: the next look finds them by name."""
+    servers = await key_world.start(2)
+    changing = await changer(key_world, servers[0])
+    restored(servers[0], servers[1])
+    key = await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    for id_, stored in tuple(servers[0].responder.objects.items()):
+        servers[0].responder.store.forget(id_)
+        servers[0].responder.store.put(f"another {id_}", stored)
+    await doubt(key_world, key, Presence.MISSING)
+    assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY
+    assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.NETWORK
+    await Keeping(key_world, changing.node, changing.manager).sweep()
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT]

@@ -1,4 +1,5 @@
-"""Prove copies live: read them from one address, many at a time, and compare digests. It stores nothing.
+"""Prove copies live: read them from one address, many at a time, and compare digests; and look whether that address
+shows its server's canary. It stores nothing.
 
 Material is compared and dropped. What was not proven has a reason, a fixed word.
 """
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from keystead.core.keys.digests import agrees
+from keystead.service import canaries
 from keystead.service.key_ports import Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from keystead.core.keys.model import ServerProfile
     from keystead.core.secret import Secret
     from keystead.service.key_ports import KeyObjects, Reach
 
@@ -50,6 +53,7 @@ class Outcome:
 PROVEN: Final = Outcome()
 DIFFERENT: Final = Outcome("different_material", absent=True)
 NOT_IN_TIME: Final = Outcome("not_proven_in_time", answered=False)
+NO_CANARY: Final = Outcome("canary_not_seen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,30 @@ class CopyProver:
         except TimeoutError:
             log.warning("copies not proven in time", address=str(reach.server), left=found.count(NOT_IN_TIME))
         return found
+
+    async def see_canary(
+        self,
+        reach: Reach,
+        profile: ServerProfile,
+        digest_key: Secret,
+        until: float,
+        *,
+        renumbered: bool = False,
+        fresh: bool = False,
+    ) -> Outcome:
+        """Look for a server's canary at an address until then (loop time): under its identifier, or ``renumbered``."""
+        try:
+            async with (
+                asyncio.timeout_at(until),
+                self._objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh) as session,
+            ):
+                seen = await canaries.sight(session, profile, digest_key) is canaries.Sight.SEEN
+                seen = seen or (renumbered and await canaries.sees(session, profile, profile, digest_key))
+        except KeyServerFault as fault:
+            return _failed(fault)
+        except TimeoutError:
+            return NOT_IN_TIME
+        return PROVEN if seen else NO_CANARY
 
     async def _work(
         self, reach: Reach, digest_key: Secret, wanted: Sequence[Proving], batches: Iterator[int], found: list[Outcome]

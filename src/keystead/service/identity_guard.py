@@ -32,23 +32,19 @@ from keystead.core.keys.guarding import (
     to_be_read,
 )
 from keystead.core.keys.model import Presence
-from keystead.service import canaries
-from keystead.service.canaries import Sight
-from keystead.service.copy_proving import NOT_IN_TIME, CopyProver, Outcome, Proving
+from keystead.service.copy_proving import NO_CANARY, NOT_IN_TIME, CopyProver, Outcome, Proving
 from keystead.service.key_guard import LOOKING_S, PAGE, copies_on, kept, with_copies
-from keystead.service.key_looking import UNUSABLE
 from keystead.service.key_places import load_places
-from keystead.service.key_ports import KeyServerFault
 from keystead.service.probe_queue import RETRY_AFTER_S
+from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
     from keystead.core.keys.guarding import Place
-    from keystead.core.keys.model import Copy, Key, ServerProfile
+    from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyManager, KeyServer
-    from keystead.core.secret import Secret
     from keystead.service.context import Call
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects, Reach
@@ -59,8 +55,6 @@ STAGE: Final = "keys"
 
 SKEW: Final = timedelta(minutes=1)
 """By how much clocks of nodes differ at most: one too many is read again."""
-
-CANARY: Final = Outcome("canary_not_seen")
 
 NOT_PRESENT: Final = frozenset(Presence) - {Presence.PRESENT}
 
@@ -171,11 +165,11 @@ class IdentityGuard:
                 await self._show_more(call, ways, earlier, until)
             return earlier
         if not _has_canary(places, server):
-            _raise(call, [(reaches[0], CANARY)], SERVER)
+            _raise(call, [(reaches[0], NO_CANARY)], SERVER)
         await self._see_canaries(call, places, [server] * len(reaches), reaches, until, SERVER)
         if not is_elsewhere(before, server):
-            return Moving(server, frozenset(), began, began, Shown())
-        moving = Moving(server, await self._others(places, server, until), began - LATELY, began, Shown())
+            return Moving(server, frozenset(), began)
+        moving = Moving(server, await self._others(places, server, until), began)
         await self._show_all(call, ways, moving, until)
         return moving
 
@@ -205,7 +199,9 @@ class IdentityGuard:
         ends = min(until, asyncio.get_running_loop().time() + LOOKING_S)
         seen = await asyncio.gather(
             *(
-                self._canary(self._reacher.primary(each, identity), places.profiles[each.uuid], digest_key, ends)
+                self._prover.see_canary(
+                    self._reacher.primary(each, identity), places.profiles[each.uuid], digest_key, ends
+                )
                 for each in known
             )
         )
@@ -215,7 +211,7 @@ class IdentityGuard:
         self, tx: Transaction, places: KeyPlaces, moving: Moving, after: str
     ) -> tuple[list[tuple[Key, Copy]], str | None]:
         """Some of the copies that a server that moves must have there; and where to go on."""
-        server, period = moving.server, Period(moving.since, self._clock.now())
+        server, period = moving.server, Period(moving.began - LATELY, self._clock.now())
         others = {each.uuid: each for each in places.servers if each.uuid in moving.others}
         uuids = tx.keys_at_stake(server.key_manager, [server.uuid], list(others), period, after, PAGE)
         found = with_copies(tx, tx.keys(uuids))
@@ -235,9 +231,9 @@ class IdentityGuard:
     def note_moved(self, tx: Transaction, moving: Moving) -> None:
         """From now on nobody relies on what was proven somewhere else: what was read here is present, and no more."""
         tx.doubt_copies(moving.server.uuid)
-        shown, keys = moving.shown, sorted(moving.shown.keys)
+        shown, keys = moving.shown, sorted(moving.shown.read)
         for first in range(0, len(keys), PAGE):
-            read = (copy for copy in tx.copies(keys[first : first + PAGE]) if place(copy) in shown.read)
+            read = (copy for copy in tx.copies(keys[first : first + PAGE]) if place(copy) in shown.read[copy.key])
             there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
             tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=moving.began) for copy in there], new=False)
 
@@ -264,7 +260,7 @@ class IdentityGuard:
         found = await self._read(ways.places, ways.reaches, copies, until)
         for _, copy, outcome in found:
             if outcome.proven:
-                shown.was_read(copy)
+                shown.read[copy.key].add(place(copy))
         hidden = [(key, copy) for key, copy in copies if not shown.covers(copy)]
         doubted = [(key, copy) for key, copy in hidden if copy.presence is not Presence.PRESENT]
         if doubted:
@@ -278,11 +274,11 @@ class IdentityGuard:
         """
         try:
             reaches = {(reach.key_server, reach.host): reach for reach in ways.before()}
-        except UNUSABLE:
+        except NO_IDENTITY:
             return [place(copy) for _, copy in copies if copy.presence in ways.hopeless]
         digest_key, profiles = self._reacher.digest_key(ways.places), ways.places.profiles
         canary = {
-            at: await self._canary(reach, profiles[at[0]], digest_key, until)
+            at: await self._prover.see_canary(reach, profiles[at[0]], digest_key, until)
             for at, reach in reaches.items()
             if at[0] in profiles and any((copy.key_server, copy.host) == at for _, copy in copies)
         }
@@ -334,27 +330,11 @@ class IdentityGuard:
         digest_key = self._reacher.digest_key(places)
         outcomes = await asyncio.gather(
             *(
-                self._canary(reach, places.profiles[server.uuid], digest_key, until)
+                self._prover.see_canary(reach, places.profiles[server.uuid], digest_key, until, renumbered=True)
                 for server, reach in zip(servers, reaches, strict=True)
             )
         )
         _raise(call, list(zip(reaches, outcomes, strict=True)), target)
-
-    async def _canary(self, reach: Reach, profile: ServerProfile, digest_key: Secret, until: float) -> Outcome:
-        """Whether a server's canary is at an address, under whatever identifier."""
-        try:
-            async with (
-                asyncio.timeout_at(until),
-                self._objects.session(reach, timeout_s=reach.target.timeout_s) as session,
-            ):
-                seen = await canaries.sight(session, profile, digest_key) is Sight.SEEN or await canaries.sees(
-                    session, profile, profile, digest_key
-                )
-        except KeyServerFault as fault:
-            return Outcome(fault.reason, fault.fault.answered)
-        except TimeoutError:
-            return NOT_IN_TIME
-        return Outcome() if seen else CANARY
 
 
 def _has_canary(places: KeyPlaces, server: KeyServer) -> bool:

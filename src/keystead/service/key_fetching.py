@@ -34,7 +34,8 @@ from keystead.core.keys.reading import (
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.observing import add_events, cluster_name
-from keystead.service.ports import SealError, StoreError
+from keystead.service.ports import StoreError
+from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -143,7 +144,7 @@ class Fetcher:
                 for reach in self._reacher.each(server, identity)
             }
             return Shelf(places, reaches, self._reacher.digest_key(places))
-        except (SealError, KeyError, ValueError) as error:
+        except NO_IDENTITY as error:
             log.error("keys cannot be read", key_manager=places.key_manager.uuid, why=type(error).__name__)  # noqa: TRY400
             return None
 

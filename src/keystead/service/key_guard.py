@@ -29,18 +29,16 @@ from keystead.core.keys.guarding import (
 )
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
-from keystead.service import canaries
 from keystead.service.copy_proving import CopyProver, Outcome, Proving
 from keystead.service.key_places import load_places
-from keystead.service.key_ports import KeyServerFault
 from keystead.service.key_servers import require_key_manager
-from keystead.service.ports import SealError
+from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from keystead.core.keys.guarding import At, Place
-    from keystead.core.keys.model import Copy, Key, ServerProfile
+    from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.context import Call
@@ -129,22 +127,12 @@ class RemovalGuard:
         until = asyncio.get_running_loop().time() + LOOKING_S
         digest_key = self._reacher.digest_key(places)
         asked = {
-            at: self._shows_canary(reach, places.profiles[reach.key_server], digest_key, until)
+            at: self._prover.see_canary(reach, places.profiles[reach.key_server], digest_key, until, fresh=True)
             for at, reach in self._reaches(places).items()
             if going.leaves(*at) and reach.key_server in places.profiles
         }
         seen = await asyncio.gather(*asked.values())
-        return {at for at, shown in zip(asked, seen, strict=True) if shown}
-
-    async def _shows_canary(self, reach: Reach, profile: ServerProfile, digest_key: Secret, until: float) -> bool:
-        try:
-            async with (
-                asyncio.timeout_at(until),
-                self._objects.session(reach, timeout_s=LOOKING_S, fresh=True) as session,
-            ):
-                return await canaries.sight(session, profile, digest_key) is canaries.Sight.SEEN
-        except (KeyServerFault, TimeoutError):
-            return False
+        return {at for at, outcome in zip(asked, seen, strict=True) if outcome.proven}
 
     async def _prove(
         self, places: KeyPlaces, stakes: Sequence[Stake], answering: set[At], until: float
@@ -190,10 +178,11 @@ class RemovalGuard:
         profile = await self._store.read(lambda tx: next(iter(tx.profiles([server.uuid])), None)) if asked else None
         for at, wanted in asked.items():
             reach, digest_key = self._reaches(places, server).get(at), self._reacher.digest_key(places)
-            if reach is None or profile is None or not await self._shows_canary(reach, profile, digest_key, until):
+            if reach is None or profile is None:
                 continue
-            outcomes = await self._read(reach, digest_key, wanted, until)
-            gone.update(place(copy) for (_, copy), outcome in zip(wanted, outcomes, strict=True) if outcome.absent)
+            if (await self._prover.see_canary(reach, profile, digest_key, until, fresh=True)).proven:
+                outcomes = await self._read(reach, digest_key, wanted, until)
+                gone.update(place(copy) for (_, copy), outcome in zip(wanted, outcomes, strict=True) if outcome.absent)
         free = {each.key.uuid for each in doubtful if all(place(copy) in gone for copy in each.going)}
         return [each.key for each in stakes if each.key.uuid not in free]
 
@@ -220,7 +209,7 @@ class RemovalGuard:
         """How each address is reached, of removed servers too; without those that cannot be."""
         try:
             identity = self._reacher.identity(places)
-        except (SealError, KeyError, ValueError):
+        except NO_IDENTITY:
             return {}
         return {
             (reach.key_server, reach.host): reach

@@ -25,7 +25,6 @@ from keystead.service.copy_pauses import Pauses
 from keystead.service.key_announcing import different, of_server
 from keystead.service.key_looking import (
     BATCH,
-    UNUSABLE,
     by_host,
     look_at_many,
     places_of,
@@ -38,6 +37,7 @@ from keystead.service.key_looking import (
 )
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.observing import add_events
+from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -238,7 +238,7 @@ class KeyKeeping:
         """Write a copy; whether there is one now, or somebody else is about to write it."""
         try:
             why = await self._writer.copy_to(key, server, material, places)
-        except (OntapError, *UNUSABLE) as error:
+        except (OntapError, *NO_IDENTITY) as error:
             log.info("a copy is not written", address=str(server.address), why=type(error).__name__)
             return False
         if why in {"", NOT_NEEDED}:

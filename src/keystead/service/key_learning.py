@@ -26,6 +26,7 @@ from keystead.service.key_places import digest_key_place, load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.key_profiles import store_profile, store_seen
 from keystead.service.ports import SealError, StoreError
+from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,9 +53,6 @@ AT_ONCE: Final = 32
 
 REST_S: Final = 30.0
 """How long a server that could not be learned is left alone, unless something about it changes."""
-
-UNUSABLE: Final = (SealError, KeyError, ValueError)
-"""What :meth:`Reacher.identity` raises for certificates that are gone or cannot be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +241,7 @@ class KeyLearner:
     def _identity(self, places: KeyPlaces) -> TlsIdentity | None:
         try:
             return self._reacher.identity(places)
-        except UNUSABLE as failure:
+        except NO_IDENTITY as failure:
             log.warning("no identity", key_manager=places.key_manager.uuid, why=type(failure).__name__)
             return None
 

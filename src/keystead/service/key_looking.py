@@ -20,7 +20,7 @@ from keystead.service.canaries import Sight, sight
 from keystead.service.key_attempts import unchanged
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import Fault, KeyServerFault, ObjectFacts
-from keystead.service.ports import SealError
+from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -36,9 +36,6 @@ log = structlog.get_logger(__name__)
 
 BATCH: Final = 256
 """Copies that are read from the database at a time."""
-
-UNUSABLE: Final = (SealError, KeyError, ValueError)
-"""What :class:`Reacher` raises for certificates and secrets that are gone or cannot be opened."""
 
 _NO_FACTS: Final = ObjectFacts((), "", None)
 
@@ -133,7 +130,7 @@ async def visit(
         reach = reach_of(tools, places, server, "")
     try:
         digest_key = tools.reacher.digest_key(places)
-    except UNUSABLE:
+    except NO_IDENTITY:
         raise KeyServerFault(Fault.UNREACHABLE, "digest_key") from None
     async with tools.objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh) as session:
         known = profile if profile is not None and profile.canary else None
@@ -145,7 +142,7 @@ def reach_of(tools: Tools, places: KeyPlaces, server: KeyServer, host: str) -> R
     """How an address is reached. Raises KeyServerFault (``unreachable``) when our own certificate cannot be used."""
     try:
         found = {reach.host: reach for reach in tools.reacher.each(server, tools.reacher.identity(places))}
-    except UNUSABLE as error:
+    except NO_IDENTITY as error:
         log.error("a key server cannot be reached", address=str(server.address), why=type(error).__name__)  # noqa: TRY400
         raise KeyServerFault(Fault.UNREACHABLE, "identity") from None
     return found.get(host) or found[""]

@@ -14,11 +14,12 @@ from keystead.core.errors import OntapError
 from keystead.core.jobs import Outcome
 from keystead.core.keys.keeping import KEPT
 from keystead.service.attempt_work import NOT_REACHED
-from keystead.service.key_looking import UNUSABLE, places_of
+from keystead.service.key_looking import places_of
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.key_proving import Task
 from keystead.service.key_servers import require_key_manager
 from keystead.service.key_shortage import at_fault
+from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +82,7 @@ class KeyReplicator:
         try:
             identity = reacher.identity(places)
             return [reach for server in places.servers for reach in reacher.each(server, identity)]
-        except UNUSABLE:
+        except NO_IDENTITY:
             return []  # nor can anything be written: the walk over the keys says so
 
     async def _ask_one(self, reach: Reach) -> str:

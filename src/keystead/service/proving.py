@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import secondary_addresses
 from keystead.core.probing import ProbeTarget, TlsIdentity
-from keystead.service.ports import Place
+from keystead.service.ports import Place, SealError
 from keystead.service.probe_queue import check_left
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 COARSE_S = 1.0  # an SVM's account hears after whole seconds that a name does not lead to an address it may reach
 CUT = 0.1  # the part of a server's time by which it may come short, or end early, unnoticed
 IMMEDIATE_S = 1.0  # the probe of a server whose stored timeout is 0 ("fail at once")
+
+NO_IDENTITY = (SealError, KeyError, ValueError)
+"""What :meth:`Prover.identity` raises for certificates and secrets that are gone, or cannot be opened."""
 
 
 def private_key_place(certificate: str) -> Place:

@@ -22,7 +22,7 @@ from keystead.core.availability import (
 )
 from keystead.core.model import KeyServer
 from keystead.service.observing import add_events, cluster_name, places
-from keystead.service.ports import SealError
+from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -136,7 +136,7 @@ class Watching:
                 if manager.uuid not in identities:
                     identities[manager.uuid] = self._prover.identity(manager, certificates)
                 target = self._prover.target(each.server, limit_s)
-            except (SealError, KeyError, ValueError) as error:
+            except NO_IDENTITY as error:
                 log.error("a key server cannot be watched", address=str(each.address), why=type(error).__name__)  # noqa: TRY400
                 continue
             watch = self._gateway.watch(each.address, target, identities[manager.uuid])

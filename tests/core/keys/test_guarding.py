@@ -223,7 +223,7 @@ def test_what_was_shown() -> None:
     """What was read, and what was in doubt and is lost; what is present is not lost."""
     shown = Shown(gone={place(copy(B))})
     assert [shown.covers(each) for each in (copy(A), copy(B, Presence.MISSING), copy(B))] == [False, True, False]
-    shown.was_read(copy(A))
+    shown.read["key"].add(place(copy(A)))
     doubtful, others = copy(C, Presence.DIFFERENT), replace(copy(C, Presence.DIFFERENT), key="another key")
     assert [shown.covers(each) for each in (copy(A), copy(C), doubtful, others)] == [True, False, True, False]
 

@@ -7,8 +7,10 @@ domain stays, or else no member of a replicated cluster could ever be replaced.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
@@ -236,36 +238,29 @@ def only_there(
 class Shown:
     """What a server has shown, or another certificate, and is added to meanwhile.
 
-    ``read`` was read; ``gone`` was in doubt, and could not be read before either. ``keys`` (uuids) are those read.
+    ``read`` was read, by key (uuid); ``gone`` was in doubt, and could not be read before either.
     """
 
-    read: set[Place] = field(default_factory=set)
+    read: defaultdict[str, set[Place]] = field(default_factory=partial(defaultdict, set))
     gone: set[Place] = field(default_factory=set)
-    keys: set[str] = field(default_factory=set)
-
-    def was_read(self, copy: Copy) -> None:
-        """Note that a copy was shown."""
-        self.read.add(place(copy))
-        self.keys.add(copy.key)
 
     def covers(self, copy: Copy) -> bool:
         """Whether a copy that must be readable is, or need not be: what was in doubt and is lost, or has a better one.
 
         What is present now is not lost.
         """
-        spare = copy.presence is not Presence.PRESENT and (place(copy) in self.gone or copy.key in self.keys)
-        return spare or place(copy) in self.read
+        spare = copy.presence is not Presence.PRESENT and (place(copy) in self.gone or copy.key in self.read)
+        return spare or place(copy) in self.read.get(copy.key, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Moving:
     """A server as it will be, and what the call that moves it relies on.
 
-    ``others`` are the servers (uuids) that answer; ``since`` proofs on them count; ``began`` is when showing did.
+    ``others`` are the servers (uuids) that answer; ``began`` is when it was asked to show first what it has there.
     """
 
     server: KeyServer
     others: frozenset[str]
-    since: datetime
     began: datetime
-    shown: Shown
+    shown: Shown = field(default_factory=Shown)

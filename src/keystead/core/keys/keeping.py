@@ -149,12 +149,17 @@ def lacking(
     """
     gone = (Presence.MISSING, Presence.DESTROYED)
     open_at = {copy.key_server for copy in copies if copy.presence not in gone}
-    domains = covered(copies, domain_of)
+    free = (server for server in servers if server not in open_at)
+    return tuple(map(tuple, _in_others(covered(copies, domain_of), free, domain_of)))
+
+
+def _in_others(domains: Collection[str], servers: Iterable[str], domain_of: Mapping[str, str]) -> list[list[str]]:
+    """Servers in other domains than these, by domain."""
     found: dict[str, list[str]] = {}
     for server in servers:
-        if server not in open_at and domain_of[server] not in domains:
+        if domain_of[server] not in domains:
             found.setdefault(domain_of[server], []).append(server)
-    return tuple(tuple(each) for each in found.values())
+    return list(found.values())
 
 
 # --- what a proof is about ---
@@ -176,11 +181,7 @@ def to_be_proven(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> list[C
 def without_copy(copies: Iterable[Copy], servers: Iterable[str], domain_of: Mapping[str, str]) -> list[str]:
     """The first server of each domain in which a key has none of these copies: one is to be written there."""
     domains = {domain_of[copy.key_server] for copy in copies if copy.key_server in domain_of}
-    found: dict[str, str] = {}
-    for server in servers:
-        if domain_of[server] not in domains:
-            found.setdefault(domain_of[server], server)
-    return list(found.values())
+    return [first for first, *_ in _in_others(domains, servers, domain_of)]
 
 
 @dataclass(slots=True)
