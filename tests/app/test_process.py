@@ -274,6 +274,7 @@ def test_a_bad_setting_is_a_usage_error(installation: Installation, settings: di
     assert done.returncode == 2, done.stderr
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (installation.data / "incarnation.witness").exists()
 
 
 def test_a_directory_that_was_never_initialised_is_refused(tmp_path: Any) -> None:

@@ -103,13 +103,12 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def bind(listen: str) -> socket.socket:
-    """Open the listening socket; raises SettingsError, OSError when the address cannot be had."""
-    host, port = parse_listen(listen)
-    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+def bind(address: tuple[str, int]) -> socket.socket:
+    """Open the listening socket; raises OSError when the address cannot be had."""
+    opened = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind((host, port))
+        opened.bind(address)
         opened.listen(BACKLOG)
         opened.settimeout(0)  # for the loop
     except OSError:

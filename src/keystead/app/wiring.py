@@ -200,11 +200,12 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises CannotStart, SettingsError."""
     import uvloop
 
+    address = listener.parse_listen(settings.listen)  # what is refused is refused before the database is looked at
     logs.configure(settings)
     core_dumps.forbid()
     allow_open_files()
     with served_alone(settings.data):
-        uvloop.run(_serve(settings))
+        uvloop.run(_serve(settings, address))
 
 
 @contextmanager
@@ -235,14 +236,14 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, address: tuple[str, int]) -> None:
     from keystead.api.app import create_app
 
     async with running(settings) as open_:
         contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
         server = listener.server(create_app(open_.services), contexts, open_.stop)
         try:
-            socket = listener.bind(settings.listen)
+            socket = listener.bind(address)
         except OSError as error:
             raise CannotStart(f"cannot listen on {settings.listen}: {error.strerror}") from None
         open_.monitor.start()
