@@ -93,8 +93,8 @@ async def test_the_next_server_is_asked_when_one_fails(
 ) -> None:
     """At once. What one failed read says is no reason to change what is known of the copy."""
     servers = await key_world.start(2)
-    key = await node.create(await key_world.key_manager(*servers))
     servers[1].faults[GET] = delay(0.2)  # the second choice
+    key = await node.create(await key_world.key_manager(*servers))
     await fetched(node, key)
     if fault:
         servers[0].faults[GET] = fault
@@ -110,8 +110,8 @@ async def test_a_dead_server_is_asked_once_and_then_left_alone(
     """While it is waited for, and while its circuit is open, reads begin elsewhere."""
     monkeypatch.setattr(module, "LATE_S", 0.1)
     servers = await key_world.start(2)
+    servers[1].faults[GET] = delay(0.1)  # the second choice
     key = await node.create(await key_world.key_manager(*servers, timeout=1))
-    servers[1].faults[GET] = delay(0.1)
     await fetched(node, key)
     servers[0].request_faults[GET] = silence
     before = gets(servers[0])[0]
@@ -189,8 +189,8 @@ async def test_a_secondary_is_asked_when_its_primary_is_gone(key_world: KeyWorld
 async def test_a_server_that_lies_is_passed_over_marked_and_announced(key_world: KeyWorld, node: ReadingNode) -> None:
     """Once; nothing is written over there, and it is not asked for this key again while another has it."""
     servers = await key_world.start(2)
+    servers[1].faults[GET] = delay(0.2)  # the second choice
     key = await node.create(await key_world.key_manager(*servers, of_cluster=True))
-    servers[1].faults[GET] = delay(0.2)
     await fetched(node, key)
     (uid,) = servers[0].responder.objects
     servers[0].responder.store.rot(uid)

@@ -39,10 +39,10 @@ from keystead.service.probe_queue import RETRY_AFTER_S
 from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from keystead.core.keys.guarding import Place
+    from keystead.core.keys.guarding import At, Place
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyManager, KeyServer
     from keystead.service.context import Call
@@ -79,8 +79,8 @@ class Ways:
     """
 
     places: KeyPlaces
-    reaches: Sequence[Reach]
-    before: Callable[[], Sequence[Reach]]
+    reaches: Mapping[At, Reach]
+    before: Callable[[], Mapping[At, Reach]]
     hopeless: Collection[Presence]
 
 
@@ -116,7 +116,7 @@ class IdentityGuard:
             work = partial(_copies, key_manager=after, after=page)
             places, copies, page = await self._store.read(work)
             fresh = [(key, copy) for key, copy in copies if not readings.shown.covers(copy)]
-            reaches, before = self._reaches(places, places.servers), partial(self._reaches, now, now.servers)
+            reaches, before = self._reacher.addresses(places), partial(self._reacher.addresses, now)
             ways = Ways(places, reaches, before, NOT_PRESENT)
             await self._show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
 
@@ -133,7 +133,7 @@ class IdentityGuard:
         identity = self._reacher.identity(places)
         known = [server for server in places.servers if _has_canary(places, server)]
         reaches = [self._reacher.primary(server, identity) for server in known]
-        await self._see_canaries(call, places, known, reaches, until, CLIENT_CERTIFICATE)
+        await self._see_canaries(call, places, reaches, until, CLIENT_CERTIFICATE)
 
     # --- a server that is somewhere else, or somebody else there ---
 
@@ -158,15 +158,15 @@ class IdentityGuard:
         places, keeps = await self._store.read(lambda tx: (load_places(tx, key_manager), self.keeps(tx, server)))
         if not keeps:
             return None
-        reaches = self._reaches(places, [server])
-        ways = Ways(places, reaches, partial(self._reaches, places, [before]), {Presence.MISSING})
+        reaches = self._reacher.addresses(places, [server])
+        ways = Ways(places, reaches, partial(self._reacher.addresses, places, [before]), {Presence.MISSING})
         if earlier is not None and not is_elsewhere(earlier.server, server):
             if is_elsewhere(before, server):
                 await self._show_more(call, ways, earlier, until)
             return earlier
         if not _has_canary(places, server):
-            _raise(call, [(reaches[0], NO_CANARY)], SERVER)
-        await self._see_canaries(call, places, [server] * len(reaches), reaches, until, SERVER)
+            _raise(call, [(reaches[server.uuid, ""], NO_CANARY)], SERVER)
+        await self._see_canaries(call, places, [*reaches.values()], until, SERVER)
         if not is_elsewhere(before, server):
             return Moving(server, frozenset(), began)
         moving = Moving(server, await self._others(places, server, until), began)
@@ -243,10 +243,6 @@ class IdentityGuard:
 
     # --- both ---
 
-    def _reaches(self, places: KeyPlaces, servers: Iterable[KeyServer]) -> list[Reach]:
-        identity = self._reacher.identity(places)
-        return [reach for server in servers for reach in self._reacher.each(server, identity)]
-
     async def _show(
         self,
         call: Call,
@@ -273,7 +269,7 @@ class IdentityGuard:
         It says that it has them not, and shows its canary; or it is silent.
         """
         try:
-            reaches = {(reach.key_server, reach.host): reach for reach in ways.before()}
+            reaches = ways.before()
         except NO_IDENTITY:
             return [place(copy) for _, copy in copies if copy.presence in ways.hopeless]
         digest_key, profiles = self._reacher.digest_key(ways.places), ways.places.profiles
@@ -285,7 +281,7 @@ class IdentityGuard:
         asked = [(key, copy) for key, copy in copies if (copy.key_server, copy.host) in canary]
         found = [
             (copy, outcome, canary[copy.key_server, copy.host])
-            for _, copy, outcome in await self._read(ways.places, reaches.values(), asked, until)
+            for _, copy, outcome in await self._read(ways.places, reaches, asked, until)
             if not outcome.proven
         ]
         return [
@@ -295,16 +291,15 @@ class IdentityGuard:
         ]
 
     async def _read(
-        self, places: KeyPlaces, reaches: Iterable[Reach], copies: Iterable[tuple[Key, Copy]], until: float
+        self, places: KeyPlaces, at: Mapping[At, Reach], copies: Iterable[tuple[Key, Copy]], until: float
     ) -> list[tuple[Reach, Copy, Outcome]]:
         """Read copies at these addresses; what came of each."""
-        wanted: dict[tuple[str, str], list[tuple[Key, Copy]]] = defaultdict(list)
+        wanted: dict[At, list[tuple[Key, Copy]]] = defaultdict(list)
         for key, copy in copies:
             wanted[copy.key_server, copy.host].append((key, copy))
         if not wanted:
             return []
         digest_key = self._reacher.digest_key(places)
-        at = {(reach.key_server, reach.host): reach for reach in reaches}
         provings = {
             where: [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
             for where, each in wanted.items()
@@ -322,7 +317,6 @@ class IdentityGuard:
         self,
         call: Call,
         places: KeyPlaces,
-        servers: Sequence[KeyServer],
         reaches: Sequence[Reach],
         until: float,
         target: str,
@@ -330,8 +324,8 @@ class IdentityGuard:
         digest_key = self._reacher.digest_key(places)
         outcomes = await asyncio.gather(
             *(
-                self._prover.see_canary(reach, places.profiles[server.uuid], digest_key, until, renumbered=True)
-                for server, reach in zip(servers, reaches, strict=True)
+                self._prover.see_canary(reach, places.profiles[reach.key_server], digest_key, until, renumbered=True)
+                for reach in reaches
             )
         )
         _raise(call, list(zip(reaches, outcomes, strict=True)), target)

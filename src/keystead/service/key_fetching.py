@@ -137,13 +137,7 @@ class Fetcher:
     def shelf(self, places: KeyPlaces) -> Shelf | None:
         """What reading from a key manager's servers takes; None when it cannot be had."""
         try:
-            identity = self._reacher.identity(places)
-            reaches = {
-                (server.uuid, reach.host): reach
-                for server in places.servers
-                for reach in self._reacher.each(server, identity)
-            }
-            return Shelf(places, reaches, self._reacher.digest_key(places))
+            return Shelf(places, self._reacher.addresses(places), self._reacher.digest_key(places))
         except NO_IDENTITY as error:
             log.error("keys cannot be read", key_manager=places.key_manager.uuid, why=type(error).__name__)  # noqa: TRY400
             return None

@@ -208,14 +208,9 @@ class RemovalGuard:
     def _reaches(self, places: KeyPlaces, *removed: KeyServer) -> dict[At, Reach]:
         """How each address is reached, of removed servers too; without those that cannot be."""
         try:
-            identity = self._reacher.identity(places)
+            return self._reacher.addresses(places, (*removed, *places.servers))
         except NO_IDENTITY:
             return {}
-        return {
-            (reach.key_server, reach.host): reach
-            for server in (*removed, *places.servers)
-            for reach in self._reacher.each(server, identity)
-        }
 
 
 def kept(tx: Transaction, key_manager: str, after: str) -> tuple[list[tuple[Key, list[Copy]]], str | None]:

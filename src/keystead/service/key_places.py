@@ -15,7 +15,7 @@ from keystead.service.key_ports import Reach
 from keystead.service.ports import Place, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from keystead.core.keys.model import Incarnation, ServerProfile
     from keystead.core.model import Certificate, KeyManager, KeyServer
@@ -103,6 +103,11 @@ class Reacher:
         yield primary
         for host, address in zip(server.secondary_key_servers, secondary_addresses(server), strict=True):
             yield Reach(server.uuid, host, address, primary.target, identity)
+
+    def addresses(self, places: KeyPlaces, servers: Iterable[KeyServer] | None = None) -> dict[tuple[str, str], Reach]:
+        """Every address of a key manager's servers, or of these, by server (uuid) and host. Raises as ``identity``."""
+        identity, servers = self.identity(places), places.servers if servers is None else servers
+        return {(server.uuid, reach.host): reach for server in servers for reach in self.each(server, identity)}
 
     def digest_key(self, places: KeyPlaces) -> Secret:
         """The key of the key manager's digests. Raises SealError, ValueError when there is none yet."""

@@ -73,17 +73,12 @@ class KeyReplicator:
     async def _ask(self, key_manager: str) -> dict[str, str]:
         """Ask every address of the key servers anew; return the servers (uuids) whose primary is away, and why."""
         places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
-        reaches = [] if places is None else self._reaches(places)
+        try:
+            reaches = [] if places is None else [*self._tools.reacher.addresses(places).values()]
+        except NO_IDENTITY:
+            reaches = []  # nor can anything be written: the walk over the keys says so
         said = await asyncio.gather(*map(self._ask_one, reaches))
         return {reach.key_server: why for reach, why in zip(reaches, said, strict=True) if why and not reach.host}
-
-    def _reaches(self, places: KeyPlaces) -> list[Reach]:
-        reacher = self._tools.reacher
-        try:
-            identity = reacher.identity(places)
-            return [reach for server in places.servers for reach in reacher.each(server, identity)]
-        except NO_IDENTITY:
-            return []  # nor can anything be written: the walk over the keys says so
 
     async def _ask_one(self, reach: Reach) -> str:
         """Why an address does not answer; empty when it does."""
