@@ -13,7 +13,7 @@ from keystead.core import errors
 from keystead.core.accounts import AccountChange, check_can_go, check_name, check_password, plan_change, plan_create
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
-from keystead.service.key_servers import require_cluster
+from keystead.service.loading import require_cluster
 from keystead.service.logins import is_plausible
 from keystead.service.ports import Page
 from keystead.service.svms import concerning, named_svm

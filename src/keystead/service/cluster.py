@@ -9,7 +9,7 @@ from keystead.core import errors
 from keystead.core.availability import silent_nodes
 from keystead.core.errors import OntapError
 from keystead.core.model import Node
-from keystead.service.key_servers import made, require_cluster
+from keystead.service.loading import made, require_cluster
 from keystead.service.svms import check_free
 
 if TYPE_CHECKING:

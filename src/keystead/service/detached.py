@@ -16,7 +16,7 @@ from keystead.core.keys.destroying import ABANDONED
 from keystead.core.keys.guarding import Findings, Removal, sole_copy
 from keystead.core.keys.model import Receipt
 from keystead.service.key_places import incarnation_of
-from keystead.service.key_servers import require_key_manager
+from keystead.service.loading import require_key_manager
 from keystead.service.probe_queue import check_left
 from keystead.service.svms import concerning
 

@@ -31,7 +31,7 @@ from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
 from keystead.service.copy_proving import CopyProver, Outcome, Proving
 from keystead.service.key_places import load_places
-from keystead.service.key_servers import require_key_manager
+from keystead.service.loading import require_key_manager
 from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:

@@ -27,15 +27,8 @@ from keystead.core.key_servers import check_certificates
 from keystead.core.keys.guarding import FINAL, NOT_OVER
 from keystead.core.model import KeyManager, KeyServer
 from keystead.service.key_places import incarnation_of
-from keystead.service.key_servers import (
-    at_positions,
-    installed,
-    load_state,
-    named,
-    require_cluster,
-    require_key_manager,
-    sealed_rows,
-)
+from keystead.service.key_servers import at_positions, named, sealed_rows
+from keystead.service.loading import installed, load_state, require_cluster, require_key_manager
 from keystead.service.ports import StoreError
 from keystead.service.probe_queue import check_left
 from keystead.service.proving import first_failure, raise_first_failure

@@ -22,7 +22,7 @@ from keystead.service.key_fetching import UNUSABLE, Fetcher
 from keystead.service.key_looking import BATCH, Tools
 from keystead.service.key_places import load_places
 from keystead.service.key_proof import Proof
-from keystead.service.key_servers import require_key_manager
+from keystead.service.loading import require_key_manager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence

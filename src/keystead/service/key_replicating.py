@@ -17,8 +17,8 @@ from keystead.service.attempt_work import NOT_REACHED
 from keystead.service.key_looking import places_of
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.key_proving import Task
-from keystead.service.key_servers import require_key_manager
 from keystead.service.key_shortage import at_fault
+from keystead.service.loading import require_key_manager
 from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:

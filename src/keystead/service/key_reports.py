@@ -9,7 +9,7 @@ from uuid import uuid4
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.report import FORMAT, KEPT, About, KeyReport, canonical, report, written
-from keystead.service.key_servers import made, require_key_manager
+from keystead.service.loading import made, require_key_manager
 from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from keystead.core.key_servers import AddRequest, ServersState, plan_add, plan_m
 from keystead.core.keys.guarding import Findings, Removal, is_elsewhere
 from keystead.core.model import KeyServer
 from keystead.service.key_profiles import forget
+from keystead.service.loading import load_state, require_key_manager
 from keystead.service.ports import StoreError, Transaction
 from keystead.service.probe_queue import check_left
 from keystead.service.proving import password_place, raise_first_failure
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
     from keystead.core.keys.guarding import Moving
     from keystead.core.keys.model import Detached
-    from keystead.core.model import Certificate, Cluster, KeyManager
+    from keystead.core.model import KeyManager
     from keystead.core.probing import ProbeResult
     from keystead.core.query import Wanted
     from keystead.core.server_address import ServerAddress
@@ -333,53 +334,6 @@ def _views(
     if not any(name.startswith("connectivity") for name in wanted):
         return servers
     return tuple(with_connectivity(tx, servers, {key_manager.uuid} if key_manager.enabled else frozenset()))
-
-
-def require_key_manager(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
-    """Return the key manager, or raise 4 (404)."""
-    key_manager = tx.key_manager(uuid, within=call.within_svm, lock=lock)
-    if key_manager is None:
-        raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
-    return key_manager
-
-
-def load_state(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> ServersState:
-    """Read everything that decides; with ``lock``, nobody else changes servers of this key manager meanwhile."""
-    key_manager = require_key_manager(tx, call, uuid, lock=lock)
-    cluster, nodes = tx.cluster_and_nodes()
-    return ServersState(
-        key_manager=key_manager,
-        cluster=made(cluster),
-        nodes=nodes,
-        certificates=installed(tx, key_manager),
-        servers=read_key_servers(tx, uuid),
-    )
-
-
-def read_key_servers(tx: Transaction, key_manager: str) -> tuple[KeyServer, ...]:
-    """Read a key manager's servers; a database that cannot is 65536834."""
-    try:
-        return tx.key_servers(key_manager)
-    except StoreError as error:
-        raise OntapError(errors.KEY_SERVERS_UNREADABLE) from error
-
-
-def require_cluster(tx: Transaction) -> Cluster:
-    """Return the cluster, which ``keystead init`` made."""
-    return made(tx.cluster())
-
-
-def made(cluster: Cluster | None) -> Cluster:
-    """Return the cluster if there is one."""
-    if cluster is None:
-        raise StoreError("the database holds no cluster: run keystead init")
-    return cluster
-
-
-def installed(tx: Transaction, key_manager: KeyManager, *, lock: bool = False) -> dict[str, Certificate]:
-    """Read those of a key manager's certificates that are installed, by uuid."""
-    wanted = {key_manager.client_certificate, *key_manager.server_ca_certificates}
-    return {certificate.uuid: certificate for certificate in tx.certificates(wanted, lock=lock)}
 
 
 def sealed_rows(new: Iterable[NewKeyServer], key_manager: str, sealer: Sealer) -> tuple[KeyServer, ...]:

@@ -9,7 +9,7 @@ from keystead.core.errors import OntapError
 from keystead.core.key_servers import check_certificates
 from keystead.core.key_stores import check_discard, plan_enable
 from keystead.core.model import KeyManager
-from keystead.service.key_servers import installed, load_state, require_key_manager
+from keystead.service.loading import installed, load_state, require_key_manager
 from keystead.service.proving import first_failure
 from keystead.service.svms import concerning
 

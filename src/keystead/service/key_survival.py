@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from keystead.core.keys.survival import MOST_NAMED, survival
 from keystead.service.key_places import load_places
-from keystead.service.key_servers import require_key_manager
+from keystead.service.loading import require_key_manager
 
 if TYPE_CHECKING:
     from keystead.core.keys.survival import Survival

@@ -12,7 +12,7 @@ from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Receipt
 from keystead.core.query_where import Condition, Op
 from keystead.service.key_access import require_manager_of_keys
 from keystead.service.key_ids import KeyIdView, key_ids
-from keystead.service.key_servers import require_key_manager
+from keystead.service.loading import require_key_manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -13,32 +13,30 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.core.keys.descriptors import opened
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, Presence, Purpose, Unclaimed
-from keystead.core.keys.names import ObjectKind, object_name, parse
-from keystead.core.keys.rebuilding import Doubt, FoundCopy, FoundDescriptor, FoundObject, Known, inventory
+from keystead.core.keys.names import ObjectKind, object_name
+from keystead.core.keys.rebuilding import Doubt, FoundCopy, FoundObject, Known, inventory
 from keystead.core.model import Role, Svm
 from keystead.service.context import Call, Caller
-from keystead.service.copy_proving import BATCH, SESSIONS, CopyProver, Proving
 from keystead.service.key_attempts import count_still
 from keystead.service.key_places import incarnation_of, load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.ports import Page
+from keystead.service.server_contents import Contents, ContentsReader
 from keystead.service.unclaimed_scan import is_kept_elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from keystead.core.keys.descriptors import Descriptor
     from keystead.core.keys.rebuilding import Certain, Inventory
     from keystead.core.model import KeyManager
-    from keystead.core.secret import Secret
     from keystead.service.audit import AuditLog
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects, Reach
@@ -48,9 +46,6 @@ log = structlog.get_logger(__name__)
 
 KEYS_AT_ONCE: Final = 200
 """Keys that one transaction takes."""
-
-PROVING_S: Final = 3600.0
-"""How long the copies on one server may take to be read."""
 
 CALL: Final = Call(Caller("", Role.ADMIN, ""), "", "keystead key-manager rebuild")
 """Who does it, for the audit record: nobody logs in at a data directory."""
@@ -73,15 +68,6 @@ class Rebuilt:
         return not (self.doubts or self.unclaimed or self.unread)
 
 
-@dataclass
-class _Shelf:
-    """What one server holds under our names."""
-
-    reach: Reach
-    objects: list[FoundObject] = field(default_factory=list)
-    contents: dict[str, Secret] = field(default_factory=dict, repr=False)
-
-
 @dataclass(frozen=True)
 class _Left:
     """What came of a key manager so far, the objects that were looked at, and those that are none of its own keys'."""
@@ -99,9 +85,8 @@ class Rebuilder:
         self, store: Store, objects: KeyObjects, reacher: Reacher, audit: AuditLog, clock: Clock, node: str
     ) -> None:
         self._store = store
-        self._objects = objects
         self._reacher = reacher
-        self._prover = CopyProver(objects)
+        self._contents = ContentsReader(objects)
         self._audit = audit
         self._clock = clock
         self._node = node
@@ -118,15 +103,15 @@ class Rebuilder:
         places = await self._store.read(lambda tx: load_places(tx, key_manager))
         if places.sealed_digest_key is None:
             return _Left(places, Rebuilt(key_manager))
-        digest_key, shelves, unread = self._reacher.digest_key(places), [], []
+        digest_key, read, unread = self._reacher.digest_key(places), list[Contents](), list[tuple[str, str]]()
         for found in await asyncio.gather(*map(self._read, self._reaches(places))):
-            if isinstance(found, _Shelf):
-                shelves.append(found)
+            if isinstance(found, Contents):
+                read.append(found)
             else:
                 unread.append(found)
-        descriptors = [each for shelf in shelves for each in _descriptors(shelf, digest_key)]
-        copies = await asyncio.gather(*(self._copies(shelf, descriptors, digest_key) for shelf in shelves))
-        objects = [each for shelf in shelves for each in shelf.objects]
+        descriptors = [each for contents in read for each in contents.opened(digest_key)]
+        copies = await asyncio.gather(*(self._contents.copies(each, descriptors, digest_key) for each in read))
+        objects = [each for contents in read for each in contents.objects]
         known = await self._store.read(lambda tx: _known(tx, places))
         made = inventory(objects, descriptors, [copy for each in copies for copy in each], known)
         taken, doubts = await self._take(places, made, objects)
@@ -143,60 +128,12 @@ class Rebuilder:
         identity = self._reacher.identity(places)
         return [self._reacher.primary(server, identity) for server in places.servers]
 
-    # --- read a server ---
-
-    async def _read(self, reach: Reach) -> _Shelf | tuple[str, str]:
-        """Look at every object of a server, and read descriptors; or its address and the reason why not."""
-        shelf = _Shelf(reach)
+    async def _read(self, reach: Reach) -> Contents | tuple[str, str]:
+        """What a server holds, or its address and the reason why it was not read."""
         try:
-            async with self._objects.session(reach, timeout_s=reach.target.timeout_s) as session:
-                ids = iter(await session.locate_all())
-            looked = await asyncio.gather(*(self._look(shelf, ids) for _ in range(SESSIONS)), return_exceptions=True)
-            for failure in looked:
-                if failure is not None:
-                    raise failure
-            await self._read_descriptors(shelf)
+            return await self._contents.read(reach)
         except KeyServerFault as fault:
             return str(reach.server), fault.reason
-        return shelf
-
-    async def _look(self, shelf: _Shelf, ids: Iterator[str]) -> None:
-        """Ask for the names of objects that nobody has asked for."""
-        async with self._objects.session(shelf.reach, timeout_s=shelf.reach.target.timeout_s) as session:
-            for id_ in ids:
-                try:
-                    facts = await session.facts(id_)
-                except KeyServerFault as fault:
-                    if not fault.fault.answered:
-                        raise
-                    continue  # it is gone by now, or another client's
-                for name in filter(None, map(parse, facts.names)):
-                    shelf.objects.append(FoundObject(shelf.reach.key_server, id_, name, facts.state))
-
-    async def _read_descriptors(self, shelf: _Shelf) -> None:
-        wanted = [each for each in shelf.objects if each.name.kind is ObjectKind.DESCRIPTOR]
-        async with self._objects.session(shelf.reach, timeout_s=shelf.reach.target.timeout_s) as session:
-            for first in range(0, len(wanted), BATCH):
-                part = wanted[first : first + BATCH]
-                got = await session.get_many([(each.unique_identifier,) for each in part])
-                for each, content in zip(part, got, strict=True):
-                    if not isinstance(content, KeyServerFault):
-                        shelf.contents[each.unique_identifier] = content
-
-    async def _copies(
-        self, shelf: _Shelf, descriptors: Iterable[FoundDescriptor], digest_key: Secret
-    ) -> list[FoundCopy]:
-        """Read the copies that a server holds of described keys; return those that agree."""
-        described = {found.descriptor.written_by: found.descriptor for found in descriptors}
-        wanted = list(_candidates(shelf.objects, described))
-        until = asyncio.get_running_loop().time() + PROVING_S
-        provings = [Proving(found.uuid, ids, found.digest) for found, ids in wanted]
-        outcomes = await self._prover.prove(shelf.reach, digest_key, provings, until)
-        return [
-            FoundCopy(shelf.reach.key_server, ids, descriptor)
-            for (descriptor, ids), outcome in zip(wanted, outcomes, strict=True)
-            if outcome.proven
-        ]
 
     # --- store ---
 
@@ -309,34 +246,6 @@ class Rebuilder:
             began=now,
             expires=now,
         )
-
-
-def _descriptors(shelf: _Shelf, digest_key: Secret) -> Iterator[FoundDescriptor]:
-    """The descriptors of a server that are ours and stand under their own names."""
-    for found in shelf.objects:
-        content = shelf.contents.get(found.unique_identifier)
-        descriptor = None if content is None else opened(content.reveal(), digest_key)
-        if descriptor is not None and descriptor.is_named(found.name):
-            yield FoundDescriptor(found, descriptor)
-
-
-def _candidates(
-    objects: Iterable[FoundObject], described: dict[tuple[str, int, str], Descriptor]
-) -> Iterator[tuple[Descriptor, tuple[str, ...]]]:
-    """What may be copies: single objects, and pairs, under the names of attempts that are described."""
-    halves: dict[tuple[str, int, str], dict[int, str]] = defaultdict(dict)
-    for found in objects:
-        name = found.name
-        attempt = name.id, name.attempt, name.incarnation
-        if name.kind is not ObjectKind.KEY or attempt not in described:
-            continue
-        if name.part:
-            halves[attempt].setdefault(name.part, found.unique_identifier)
-        else:
-            yield described[attempt], (found.unique_identifier,)
-    for attempt, parts in halves.items():
-        if parts.keys() == {1, 2}:
-            yield described[attempt], (parts[1], parts[2])
 
 
 def _by_attempt(copies: Iterable[FoundCopy]) -> dict[int, list[FoundCopy]]:

@@ -9,7 +9,7 @@ from keystead.core import errors
 from keystead.core.access import CLUSTER_ROLES, PRIVILEGES, SVM_ROLES
 from keystead.core.errors import OntapError
 from keystead.core.model import Cluster, Role, Svm
-from keystead.service.key_servers import require_cluster
+from keystead.service.loading import require_cluster
 from keystead.service.ports import Page
 
 if TYPE_CHECKING:
