@@ -7,11 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import pytest
+
+from keystead.core.errors import OntapError
 from keystead.core.keys.model import Incarnation, KeyState
 from keystead.keyservers.forms import material_of
 from keystead.kmip.enums import ObjectType, Operation, ResultReason
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder
+from keystead.kmip.testing import close, first
+from keystead.service.believed_clock import BelievedClock
 from keystead.service.key_destroying import KeyDestroying, sites_of
 from keystead.service.key_ending import KeyEnding
 from keystead.service.key_fencing import KeyFencing
@@ -29,7 +34,6 @@ from tests.service.learning import learner
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from keystead.core.errors import OntapError
     from keystead.core.jobs import Outcome
     from keystead.core.keys.keeping import Sweep
     from keystead.core.keys.model import Key
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
     from keystead.service.key_keeping import Filled
     from keystead.service.leases import Holding
     from keystead.service.ports import Transaction
-    from tests.service.keyworlds import KeyNode, KeyWorld
+    from tests.service.keyworlds import KeyNode, KeyWorld, ShiftedClock
 
 WINDOW_S = 7 * 86_400
 PAIRS = "pairs of keys"
@@ -73,6 +77,13 @@ async def say_nothing(_: OntapError) -> None:
     """Progress that nobody reads."""
 
 
+def believed(clock: ShiftedClock, node: str) -> BelievedClock:
+    """The clock of a process that has been right for a while."""
+    made = BelievedClock(clock, node)
+    made._read = clock.now(), clock.monotonic()
+    return made
+
+
 class Keeping:
     """One process' keeper, part by part, on one key manager. What it does is done under the lease."""
 
@@ -86,7 +97,8 @@ class Keeping:
         self.replicator = KeyReplicator(self.tools, self.learner, self.keeping)
         self.cloned: list[str] = []
         self.fencing = KeyFencing(self.tools, self._hold)
-        self.destroying = KeyDestroying(self.tools)
+        self.clock = believed(world.clock, node.uuid)
+        self.destroying = KeyDestroying(self.tools, self.clock, self._hold)
         self.scanning = UnclaimedScan(self.tools)
         self.unclaimed = UnclaimedObjects(self.tools, node.audit)
         self.ending = KeyEnding(node.store, node.audit, world.clock)
@@ -179,6 +191,21 @@ async def retire_and_wait(kept: Keeping, key: Key) -> None:
     kept.world.clock.advance(WINDOW_S + 1)
 
 
+async def aborted(kept: Keeping, *servers: KmipServer) -> Key:
+    """Have a creation aborted whose objects lie on all servers, the first of which never told its identifier."""
+    servers[0].faults[Operation.REGISTER] = first(1, close)
+    servers[0].request_faults[Operation.LOCATE] = close
+    for server in servers[1:]:
+        server.responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
+    with pytest.raises(OntapError):
+        await kept.node.create(kept.manager)
+    servers[0].request_faults.clear()
+    for server in servers:
+        server.responder.refusals.clear()
+    found = await kept.world.stored_keys(kept.manager)
+    return await kept.world.key(found[-1][0])
+
+
 async def set_incarnation(world: KeyWorld, **values: object) -> Incarnation:
     """Begin another incarnation, or change what may be destroyed in this one."""
 
@@ -196,7 +223,7 @@ async def again(kept: Keeping, *, end: bool = True) -> None:
     """Reach servers as a process does that has just started: none of them is left alone because it failed lately."""
     node = await kept.world.node()
     kept.tools = replace(kept.tools, objects=node.objects, reacher=node.reacher)
-    kept.destroying = KeyDestroying(kept.tools)
+    kept.destroying = KeyDestroying(kept.tools, kept.clock, kept._hold)
     kept.settling = KeySettling(kept.tools)
     kept.keeping = KeyKeeping(kept.tools, node.writer)
     kept.scanning = UnclaimedScan(kept.tools)

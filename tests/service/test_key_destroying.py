@@ -21,6 +21,7 @@ from tests.service.keepers import (
     PAIRS,
     WINDOW_S,
     Keeping,
+    aborted,
     again,
     keeping,
     of_kind,
@@ -332,21 +333,6 @@ async def test_no_server_stands_in_for_another_at_the_end(key_world: KeyWorld, r
 
 
 # --- aborted attempts ---
-
-
-async def aborted(kept: Keeping, *servers: KmipServer) -> Key:
-    """Have a creation aborted whose objects lie on all servers, the first of which never told its identifier."""
-    servers[0].faults[Operation.REGISTER] = first(1, close)
-    servers[0].request_faults[Operation.LOCATE] = close
-    for server in servers[1:]:
-        server.responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
-    with pytest.raises(OntapError):
-        await kept.node.create(kept.manager)
-    servers[0].request_faults.clear()
-    for server in servers:
-        server.responder.refusals.clear()
-    found = await kept.world.stored_keys(kept.manager)
-    return await kept.world.key(found[-1][0])
 
 
 async def test_what_an_aborted_attempt_left_is_destroyed(key_world: KeyWorld) -> None:

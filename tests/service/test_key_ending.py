@@ -57,8 +57,8 @@ async def test_a_key_is_retired_and_recovered(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
-async def test_a_key_is_recovered_until_its_window_ends(key_world: KeyWorld) -> None:
-    """The window is a setting; afterwards the key is gone for callers."""
+async def test_a_key_is_recovered_until_its_end_begins(key_world: KeyWorld) -> None:
+    """That is when its window, a setting, has ended and the keeper comes; afterwards the key is gone for callers."""
     kept = await keeping(key_world, *await key_world.start(2))
     key = await kept.node.create(kept.manager)
     kept.ending = KeyEnding(kept.node.store, kept.node.audit, key_world.clock, timedelta(hours=1))
@@ -67,6 +67,10 @@ async def test_a_key_is_recovered_until_its_window_ends(key_world: KeyWorld) -> 
     await kept.ending.recover(CALL, kept.manager, key.key_id)
     await kept.ending.retire(CALL, kept.manager, key.key_id)
     key_world.clock.advance(3601)
+    await kept.ending.recover(CALL, kept.manager, key.key_id)
+    await kept.ending.retire(CALL, kept.manager, key.key_id)
+    key_world.clock.advance(3601)
+    await kept.end()
     with pytest.raises(OntapError) as raised:
         await kept.ending.recover(CALL, kept.manager, key.key_id)
     assert raised.value.kind is errors.ENTRY_NOT_FOUND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -43,6 +44,22 @@ async def test_it_ends_in_the_middle_of_its_work() -> None:
 
     repeated = Repeated(work, 0.01, "it was not done")
     await repeated.close()
+    repeated.start()
+    async with asyncio.timeout(10):
+        await begun.wait()
+        await repeated.close()
+
+
+async def test_it_ends_after_work_that_does_not_hear_that_it_is_cancelled() -> None:
+    """As a transaction that is being committed."""
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    repeated = Repeated(work, 0.01, "it was not done")
     repeated.start()
     async with asyncio.timeout(10):
         await begun.wait()

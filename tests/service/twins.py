@@ -15,11 +15,12 @@ from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.model import Event
 from keystead.service.audit import AuditLog
 from keystead.service.incarnations import Incarnations
+from keystead.service.key_destroying import KeyDestroying
 from keystead.service.key_fencing import KeyFencing
 from keystead.service.key_rounds import KeyRounds
 from keystead.service.ports import Page
 from keystead.store import open_store
-from tests.service.keepers import Keeping, keeping
+from tests.service.keepers import Keeping, believed, keeping
 from tests.service.keyworlds import CALL, KeyWorld, held, key_node
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ async def side(kept: Keeping, tools: Any = None) -> Side:
     incarnations = Incarnations(node.store, same, node.audit, clock, node.uuid)
     await incarnations.begin()
     fencing = KeyFencing(made, incarnations.cloned)
-    parts = replace(kept.rounds._parts, fencing=fencing)
+    destroying = KeyDestroying(made, believed(clock, node.uuid), incarnations.cloned, incarnations.check)
+    parts = replace(kept.rounds._parts, fencing=fencing, destroying=destroying)
     return Side(kept, incarnations, fencing, KeyRounds(made, kept.leases, parts, look=incarnations.look))
 
 

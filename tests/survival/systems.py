@@ -61,7 +61,7 @@ from keystead.service.read_audit import ReadAudit
 from keystead.service.read_spool import ReadSpool
 from keystead.service.unclaimed_scan import UnclaimedScan
 from keystead.store import open_store, tables
-from tests.service.keepers import WINDOW_S, at_once
+from tests.service.keepers import WINDOW_S, at_once, believed
 from tests.service.keyworlds import ShiftedClock, places_in
 from tests.survival.history import History, Kind, Operation, check, short, told
 from tests.survival.lives import Life, MortalObjects, MortalStore, note_tasks
@@ -124,10 +124,10 @@ class Process:
         self.ending = KeyEnding(store, self.audit, clock)
         tools = Tools(store, objects, reacher, clock, self.uuid, at_once)
         self.keeping = KeyKeeping(tools, self.writer)
-        fencing = KeyFencing(tools, self.incarnations.cloned)
-        parts = Parts(
-            KeySettling(tools), self.keeping, fencing, KeyDestroying(tools), UnclaimedScan(tools), self.learner
-        )
+        lives = self.incarnations
+        fencing = KeyFencing(tools, lives.cloned)
+        destroying = KeyDestroying(tools, believed(clock, self.uuid), lives.cloned, lives.check)
+        parts = Parts(KeySettling(tools), self.keeping, fencing, destroying, UnclaimedScan(tools), self.learner)
         self.rounds = KeyRounds(tools, Leases(store, clock, self.uuid), parts)
         self.reads = ReadAudit(store, self.audit, ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac), clock)
         fetcher = Fetcher(store, objects, reacher, clock, self.uuid)

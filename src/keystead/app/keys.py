@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from keystead.keyservers.objects import Objects
 from keystead.monitor.keeper import KEYS_PER_S, Keeper
 from keystead.monitor.schedule import Pace
+from keystead.service.believed_clock import BelievedClock
 from keystead.service.detached import DetachedKeyServers
 from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_cache import KeyCache
@@ -135,15 +136,17 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     describe = Describer(reacher)
     writer = KeyWriter(store, objects, reacher, learner, audit, clock, node, describe=describe, on_aborted=look_soon)
     keeping = KeyKeeping(tools, writer)
-    fencing = KeyFencing(tools, world.incarnations.cloned)
-    parts = Parts(KeySettling(tools, describe), keeping, fencing, KeyDestroying(tools), UnclaimedScan(tools), learner)
+    lives = world.incarnations
+    fencing = KeyFencing(tools, lives.cloned)
+    destroying = KeyDestroying(tools, BelievedClock(clock, node), lives.cloned, lives.check)
+    parts = Parts(KeySettling(tools, describe), keeping, fencing, destroying, UnclaimedScan(tools), learner)
     cache = KeyCache(settings.cached_keys)
     fetcher = Fetcher(store, objects, reacher, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
     reads = ReadAudit(store, audit, spool, clock, fail_closed=settings.fail_closed)
     reader = KeyReader(store, fetcher, cache, reads)
     reports = KeyReports(store, world.signer, clock, node)
-    rounds = KeyRounds(tools, Leases(store, clock, node), parts, look=world.incarnations.look)
+    rounds = KeyRounds(tools, Leases(store, clock, node), parts, look=lives.look)
     keeper = Keeper(rounds, world.metrics)
     guard = RemovalGuard(store, objects, reacher, clock)
     return KeyWork(
@@ -154,7 +157,14 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
         learner=learner,
         keys=Keys(store, reader.held, node),
         writer=writer,
-        ending=KeyEnding(store, audit, clock, timedelta(days=settings.key_recovery_days), on_retired=reader.forget),
+        ending=KeyEnding(
+            store,
+            audit,
+            clock,
+            timedelta(days=settings.key_recovery_days),
+            on_retired=reader.forget,
+            on_recovered=look_soon,
+        ),
         replicator=KeyReplicator(tools, learner, keeping),
         reads=reads,
         reader=reader,

@@ -18,6 +18,7 @@ from keystead.core import events
 from keystead.core.keys.incarnations import Reason, begun, plan_begin
 from keystead.service.key_places import incarnation_of
 from keystead.service.observing import add_events
+from keystead.service.ports import StoreError
 from keystead.service.repeated import Repeated
 
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ class Incarnations:
         epoch = await self._store.read(lambda tx: tx.node_epoch(self._node))
         if epoch < self._epoch or await self._remembered.storage() != self._storage:
             await self.begin()
+
+    def check(self, tx: Transaction) -> None:
+        """Raise StoreError in a transaction whose database is behind the one that was looked at last."""
+        if tx.node_epoch(self._node) < self._epoch:
+            raise StoreError("the database has gone back")
 
     async def cloned(self, incarnation: str) -> None:
         """Begin another incarnation than this one (a uuid), of which a twin was found. Raises StoreError."""

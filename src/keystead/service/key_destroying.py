@@ -3,8 +3,10 @@
 Before an object is destroyed, a transaction under the keeper's lease has read that it may be
 (:func:`keystead.core.keys.destroying.may_destroy`, whose answer is final); then its server was asked whether it is that
 object, by its name, else by its bytes; and each packet leaves only while no other process can hold the lease. What
-turns out to be another object is left alone. So is an adopted one: somebody else wrote it, and may need it. When the
-clock jumps nobody's time to undo is over before it has been right for an hour.
+turns out to be another object is left alone. So is an adopted one: somebody else wrote it, and may need it. An aborted
+attempt that was committed, by what its server shows, says that the database lacks what it had acknowledged: it is told
+as :class:`Cloned`, and nothing is destroyed. Nobody's time to undo is over by a clock that is not believed
+(:mod:`keystead.service.believed_clock`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from keystead.core.keys.destroying import (
     purging,
 )
 from keystead.core.keys.keeping import DESTROYED_STATES
-from keystead.core.keys.model import KeyState, Presence, Receipt
+from keystead.core.keys.model import AttemptState, KeyState, Presence, Receipt
 from keystead.core.keys.names import object_name
 from keystead.service.key_looking import (
     BATCH,
@@ -40,15 +42,16 @@ from keystead.service.key_looking import (
 )
 from keystead.service.key_places import incarnation_of
 from keystead.service.key_ports import KeyServerFault
-from keystead.service.object_ending import descriptors, end_object, facts_if_there, left_by, with_ids
+from keystead.service.object_ending import descriptors, end_object, facts_if_there, left_by, was_committed, with_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from keystead.core.keys.model import ServerProfile
     from keystead.core.model import KeyServer
+    from keystead.service.believed_clock import BelievedClock
     from keystead.service.key_looking import Tools, Tracked, Visit
     from keystead.service.key_places import KeyPlaces
     from keystead.service.leases import Holding
@@ -61,10 +64,6 @@ PATIENCE: Final = 3
 
 RECONNECT_S: Final = 1.1
 """How long an address that was silent once is left alone by :class:`~keystead.service.key_ports.KeyObjects`."""
-
-JUMP_S: Final = 600.0
-REST_S: Final = 3600.0
-"""By so much the clock may differ from the time that has passed; else it is not believed for so long."""
 
 _Address = tuple[str, str]
 """A primary's uuid, and the host of one of its secondaries or nothing."""
@@ -80,24 +79,28 @@ class Site:
     profile: ServerProfile | None
 
 
+class Cloned(Exception):  # noqa: N818 - what was found out
+    """Another database goes on from the same past, or went on: this one lacks what that one has acknowledged."""
+
+
 class KeyDestroying:
-    """Goes on with what has to end. The keeper calls it, and nobody else."""
+    """Goes on with what has to end. The keeper calls it, and nobody else.
 
-    def __init__(self, tools: Tools) -> None:
+    ``on_cloned`` begins a new incarnation after the one (uuid) that it is given. ``check`` raises StoreError in a
+    transaction whose database is not the one that was looked at before the round.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        clock: BelievedClock,
+        on_cloned: Callable[[str], Awaitable[None]],
+        check: Callable[[Transaction], None] = lambda _: None,
+    ) -> None:
         self._tools = tools
-        self._read: tuple[datetime, float] | None = None
-        self._believed_from = 0.0
-
-    def _believed_now(self) -> datetime | None:
-        """The time, if the clock has gone as time has (monotonic), since it was read last and for a while before."""
-        now, passed = self._tools.clock.now(), self._tools.clock.monotonic()
-        if self._read is not None:
-            jump_s = (now - self._read[0]).total_seconds() - (passed - self._read[1])
-            if abs(jump_s) > JUMP_S:
-                log.warning("the clock has jumped: no purge begins for an hour", seconds=round(jump_s))
-                self._believed_from = passed + REST_S
-        self._read = now, passed
-        return now if passed >= self._believed_from else None
+        self._clock = clock
+        self._on_cloned = on_cloned
+        self._check = check
 
     async def end(self, holding: Holding, key_manager: str, fenced: AbstractSet[str]) -> None:
         """Go on with the end of a key manager's keys, and of what aborted attempts left. Raises StoreError, LeaseLost.
@@ -105,10 +108,18 @@ class KeyDestroying:
         Nothing happens while the incarnation may not destroy. A server that cannot be asked is left for the next round,
         and so is one that is not ``fenced`` (uuids): see :mod:`keystead.service.key_fencing`.
         """
-        store, now = self._tools.store, self._believed_now()
-        places = await store.read(lambda tx: places_of(tx, key_manager))
+        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
         if places is None or not places.incarnation.destroys:
             return
+        try:
+            await self._end(holding, places, fenced)
+        except Cloned:
+            log.warning("an attempt that was aborted here was committed elsewhere", key_manager=key_manager)
+            await self._on_cloned(places.incarnation.uuid)
+
+    async def _end(self, holding: Holding, places: KeyPlaces, fenced: AbstractSet[str]) -> None:
+        store, key_manager = self._tools.store, places.key_manager.uuid
+        now = self._clock.now(holding, await store.read(lambda tx: tx.cluster_and_nodes()[1]))
         known = await store.read(lambda tx: sites_of(tx, places))
         sites = {uuid: site for uuid, site in known.items() if uuid in fenced}
         if now is not None:
@@ -124,7 +135,7 @@ class KeyDestroying:
     async def _begin_purges(self, holding: Holding, key_manager: str, now: datetime, unfenced: Collection[str]) -> None:
         store = self._tools.store
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
-            await store.write(lambda tx: _begin_purge(tx, holding, uuid, now, unfenced))  # noqa: B023 - awaited
+            await store.write(lambda tx: self._begin_purge(tx, holding, uuid, now, unfenced))  # noqa: B023 - awaited
 
     async def _end_all(
         self, holding: Holding, places: KeyPlaces, sites: Mapping[str, Site], ending: _Ending, silent: set[_Address]
@@ -177,25 +188,69 @@ class KeyDestroying:
 
     async def _end_copy(self, holding: Holding, at: Visit, row: Tracked) -> None:
         """End what an attempt has left on a server, if it may be; what was done is noted whatever comes after it."""
-        if not await self._tools.store.write(lambda tx: _permits(tx, holding, row)):
+        if not await self._tools.store.write(lambda tx: self._permits(tx, holding, row)):
             return
+        described = await descriptors(at.session, row)
         ids = row.copy.unique_identifiers or await left_by(at.session, row)
-        done: dict[str, list[str]] = {id_: [] for id_ in (*await descriptors(at.session, row), *ids)}
+        found = {id_: await facts_if_there(at.session, id_) for id_ in (*described, *ids)}
+        if row.attempt.state is AttemptState.ABORTED:
+            fence = await self._tools.store.read(lambda tx: tx.fence(at.key_server))
+            if await was_committed(at, row, described, found, fence):
+                raise Cloned
+        done: dict[str, list[str]] = {id_: [] for id_ in found}
         absent = is_absent(row.copy, row.attempt, self._tools.clock.now(), canary=at.canary)
         if not ids and absent:
             done[""] = [ABSENT]
         try:
-            for id_ in filter(None, done):
+            for id_, facts in found.items():
                 if row.attempt.adopted and id_ in ids:
                     done[id_].append(LEFT)
                     continue
-                facts = await facts_if_there(at.session, id_)
                 if facts is None or facts.state in DESTROYED_STATES:
                     done[id_] += [ABSENT] * (at.canary or facts is not None)
                 else:
                     await end_object(holding, at, with_ids(row, ids), id_, facts, done[id_])
         finally:
             await self._tools.store.write(lambda tx: self._note(tx, holding, row, ids, done))
+
+    def _permits(self, tx: Transaction, holding: Holding, row: Tracked) -> bool:
+        """Whether the objects of a copy may be destroyed: as its rows say now, and no copy that is kept is the same.
+
+        Nor may another key have adopted them.
+        """
+        self._check(tx)
+        holding.check(tx)
+        key = tx.key(row.key.uuid, lock=True)
+        if tx.keys_adopting(str(object_name(row.attempt))):
+            return False
+        rows = [] if key is None else tracked(tx, tx.copies([key.uuid]))
+        incarnation = incarnation_of(tx)
+        kept = {
+            id_
+            for each in rows
+            if each.copy.key_server == row.copy.key_server and not may_destroy(each.key, each.attempt, incarnation)
+            for id_ in each.copy.unique_identifiers
+        }
+        return any(
+            each.copy == row.copy and may_destroy(each.key, each.attempt, incarnation) for each in rows
+        ) and not kept & set(row.copy.unique_identifiers)
+
+    def _begin_purge(
+        self, tx: Transaction, holding: Holding, uuid: str, now: datetime, unfenced: Collection[str]
+    ) -> None:
+        """From here on, a key whose window has ended cannot be recovered; a twin of this database may have done so.
+
+        So it waits while every server that has a copy is one of the ``unfenced`` ones, which would tell.
+        """
+        self._check(tx)
+        holding.check(tx)
+        key = tx.key(uuid, lock=True)
+        incarnation = incarnation_of(tx)
+        if key is None or not incarnation.destroys or not is_due(key, incarnation, now):
+            return
+        on = _standing_on(tx, [uuid])
+        if not on or on - set(unfenced):
+            tx.change_key(purging(key), KeyState.RETIRED)
 
     def _note(
         self, tx: Transaction, holding: Holding, row: Tracked, ids: tuple[str, ...], done: dict[str, list[str]]
@@ -221,48 +276,11 @@ class KeyDestroying:
 # --- transactions ---
 
 
-def _permits(tx: Transaction, holding: Holding, row: Tracked) -> bool:
-    """Whether the objects of a copy may be destroyed: as its rows say now, and no copy that is kept is the same.
-
-    Nor may another key have adopted them.
-    """
-    holding.check(tx)
-    key = tx.key(row.key.uuid, lock=True)
-    if tx.keys_adopting(str(object_name(row.attempt))):
-        return False
-    rows = [] if key is None else tracked(tx, tx.copies([key.uuid]))
-    incarnation = incarnation_of(tx)
-    kept = {
-        id_
-        for each in rows
-        if each.copy.key_server == row.copy.key_server and not may_destroy(each.key, each.attempt, incarnation)
-        for id_ in each.copy.unique_identifiers
-    }
-    return any(
-        each.copy == row.copy and may_destroy(each.key, each.attempt, incarnation) for each in rows
-    ) and not kept & set(row.copy.unique_identifiers)
-
-
 def _keys_in(tx: Transaction, key_manager: str, state: KeyState) -> list[str]:
     found: list[str] = []
     while some := tx.keys_in(key_manager, (state,), found[-1] if found else "", BATCH):
         found += [key.uuid for key in some]
     return found
-
-
-def _begin_purge(tx: Transaction, holding: Holding, uuid: str, now: datetime, unfenced: Collection[str]) -> None:
-    """From here on, a key whose window has ended cannot be recovered; a twin of this database may have recovered it.
-
-    So it waits while every server that has a copy is one of the ``unfenced`` ones, which would tell.
-    """
-    holding.check(tx)
-    key = tx.key(uuid, lock=True)
-    incarnation = incarnation_of(tx)
-    if key is None or not incarnation.destroys or not is_due(key, incarnation, now):
-        return
-    on = _standing_on(tx, [uuid])
-    if not on or on - set(unfenced):
-        tx.change_key(purging(key), KeyState.RETIRED)
 
 
 def _finish_purge(tx: Transaction, holding: Holding, uuid: str) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keystead.core.keys.destroying import WINDOW, plan_recover, plan_retire
+from keystead.core.keys.model import KeyState
 from keystead.service.key_access import require_manager_of_keys
 from keystead.service.key_places import incarnation_of
 from keystead.service.svms import concerning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
-    from keystead.core.keys.model import Incarnation, Key
+    from keystead.core.keys.model import Key
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports import Clock, Store, Transaction
@@ -26,7 +27,7 @@ class KeyEnding:
     """Retires and recovers keys.
 
     ``window`` is how long a retired key can be recovered. ``on_retired`` is told of each: its material is to
-    be forgotten.
+    be forgotten. ``on_recovered`` is told of each: fences are to be moved on soon, before this database can be lost.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class KeyEnding:
         window: timedelta = WINDOW,
         *,
         on_retired: Callable[[Key], None] = lambda _: None,
+        on_recovered: Callable[[Key], None] = lambda _: None,
     ) -> None:
         self._on_retired = on_retired
+        self._on_recovered = on_recovered
         self._store = store
         self._audit = audit
         self._clock = clock
@@ -47,20 +50,28 @@ class KeyEnding:
     async def retire(self, call: Call, key_manager: str, key_id: str) -> Key:
         """Retire a key: it cannot be read any more, and can be recovered until its window ends. Raises 4 (404)."""
 
-        def plan(key: Key | None, incarnation: Incarnation) -> Key:
-            return plan_retire(key, incarnation, self._clock.now(), self._window)
+        def retire(tx: Transaction) -> Key:
+            now = self._now(tx)
 
-        key = await self._store.write(lambda tx: self._change(tx, call, key_manager, key_id, "retired", plan))
+            def plan(key: Key | None) -> Key:
+                return plan_retire(key, incarnation_of(tx), now, self._window)
+
+            return self._change(tx, call, key_manager, key_id, "retired", plan)
+
+        key = await self._store.write(retire)
         self._on_retired(key)
         return key
 
     async def recover(self, call: Call, key_manager: str, key_id: str) -> Key:
         """Take back that a key was retired. Raises 4 (404), also when its window has ended."""
+        key = await self._store.write(lambda tx: self._change(tx, call, key_manager, key_id, "recovered", plan_recover))
+        self._on_recovered(key)
+        return key
 
-        def plan(key: Key | None, incarnation: Incarnation) -> Key:
-            return plan_recover(key, incarnation, self._clock.now())
-
-        return await self._store.write(lambda tx: self._change(tx, call, key_manager, key_id, "recovered", plan))
+    def _now(self, tx: Transaction) -> datetime:
+        """The time, or what another node says it is: by its clock the window may have begun when ours says so."""
+        _, nodes = tx.cluster_and_nodes()
+        return max([self._clock.now(), *(node.heard_at for node in nodes if node.heard_at is not None)])
 
     def _change(
         self,
@@ -69,14 +80,16 @@ class KeyEnding:
         key_manager: str,
         key_id: str,
         done: str,
-        plan: Callable[[Key | None, Incarnation], Key],
+        plan: Callable[[Key | None], Key],
     ) -> Key:
         manager = require_manager_of_keys(tx, call, key_manager)
         with concerning(manager.svm or call.scope):
             key = tx.key_by_id(manager.uuid, key_id, within=call.within_svm, lock=True)
-            planned = plan(key, incarnation_of(tx))
+            planned = plan(key)
             if key is None or planned == key:
                 return planned
             tx.change_key(planned, key.state)
+            if planned.state is KeyState.COMMITTED:
+                tx.fences_fall_due(manager.uuid)  # so that an older copy of this database finds out that it is one
             self._audit.succeed(tx, call, f"{done} key {key.key_id}", svm=key.svm)
             return planned

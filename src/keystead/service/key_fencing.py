@@ -1,4 +1,5 @@
-"""Put the next fence on key servers: before anything is destroyed there, and now and then, so that a clone sees it.
+"""Put the next fence on key servers: before anything is destroyed there, and now and then, so that a clone sees it;
+soon after a key was recovered, which an older copy of this database would destroy.
 
 Under the keeper's lease, durable step by step; see :mod:`keystead.core.keys.fencing` for what is seen and what follows.
 A database that turns out to have a twin begins a new incarnation, in which nothing is destroyed. A server on which the
@@ -19,7 +20,7 @@ from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyForm
 from keystead.core.keys.names import fence_name
 from keystead.core.secret import Secret
-from keystead.service.key_destroying import ending_on, sites_of
+from keystead.service.key_destroying import Cloned, ending_on, sites_of
 from keystead.service.key_looking import places_of, visit
 from keystead.service.key_places import incarnation_of
 from keystead.service.key_ports import Fault, KeyServerFault
@@ -47,10 +48,6 @@ NOT_GONE: Final = "fence_not_gone"
 OTHER_BYTES: Final = "fence_different"
 
 
-class Cloned(Exception):  # noqa: N818 - what was found out
-    """Another database goes on from the same past."""
-
-
 class KeyFencing:
     """Advances fences. The keeper calls it. ``on_cloned`` begins a new incarnation after the one that it is given."""
 
@@ -69,13 +66,16 @@ class KeyFencing:
         if places is None:
             return frozenset()
         sites = await read(lambda tx: sites_of(tx, places))
-        wanted = await read(lambda tx: ending_on(tx, places, clock.now()))
+        fallen_due = await read(lambda tx: tx.due_fences(key_manager))
+        wanted = fallen_due | await read(lambda tx: ending_on(tx, places, clock.now()))
         passed: set[str] = set()
         for uuid, site in sites.items():
             if site.profile is not None and not site.profile.locate_by_name:
                 passed.add(uuid)
             elif uuid in wanted or self._due.get(uuid, 0.0) <= clock.monotonic():
                 try:
+                    if uuid in fallen_due:
+                        await self._tools.store.write(lambda tx: tx.fence_moves(uuid))  # noqa: B023 - awaited
                     await self._advance(holding, places, site)
                 except KeyServerFault as fault:
                     self._due[uuid] = clock.monotonic() + RETRY_S

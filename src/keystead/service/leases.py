@@ -38,11 +38,16 @@ class LeaseLost(Exception):  # noqa: N818 - named as what happened, like a Refus
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A lease as this process holds it. ``until`` is the :meth:`Clock.monotonic` time at which it may be another's."""
+    """A lease as this process holds it. ``until`` is the :meth:`Clock.monotonic` time at which it may be another's.
+
+    ``idle_s`` is how long nobody held it before it changed hands, by the clocks of this holder and the last; below zero
+    if it would not have run out yet.
+    """
 
     name: str
     token: int
     until: float
+    idle_s: float = 0.0
 
 
 class Holding:
@@ -51,6 +56,7 @@ class Holding:
     def __init__(self, leases: Leases, held: Held) -> None:
         self._leases = leases
         self.held = held
+        self.idle_s = held.idle_s
 
     def check(self, tx: Transaction) -> None:
         """See :meth:`Leases.check`."""
@@ -83,16 +89,18 @@ class Leases:
         """Take or renew a lease; None while another process holds it. Raises StoreError."""
         began = self._clock.monotonic()
 
-        def work(tx: Transaction) -> Lease | None:
-            found = tx.lease(name, lock=True)
+        def work(tx: Transaction) -> Held | None:
+            found, now = tx.lease(name, lock=True), self._clock.now()
             left = self._is_left(name, found)
-            lease = taken(found, name, self._holder, self._clock.now(), self._length, left=left)
-            if lease is not None:
-                tx.put_lease(lease)
-            return lease
+            lease = taken(found, name, self._holder, now, self._length, left=left)
+            if lease is None:
+                return None
+            tx.put_lease(lease)
+            changed_hands = found is not None and found.token != lease.token
+            idle_s = (now - found.expires).total_seconds() if found is not None and changed_hands else 0.0
+            return Held(name, lease.token, began + self._length.total_seconds(), idle_s)
 
-        lease = await self._store.write(work)
-        return None if lease is None else Held(name, lease.token, began + self._length.total_seconds())
+        return await self._store.write(work)
 
     def _is_left(self, name: str, lease: Lease | None) -> bool:
         """Whether a lease stands as it was for its length, by our clock: its holder's may be a year ahead."""

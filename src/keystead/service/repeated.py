@@ -26,19 +26,22 @@ class Repeated:
         self._period_s = period_s
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Begin."""
+        self._closed = False
         self._task = asyncio.get_running_loop().create_task(self._for_ever())
 
     async def close(self) -> None:
         """Stop, in the middle of the work if need be."""
+        self._closed = True  # work that is being committed does not hear that it is cancelled
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
     async def _for_ever(self) -> None:
-        while True:
+        while not self._closed:
             await asyncio.sleep(self._period_s)
             try:
                 await self._work()

@@ -7,7 +7,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, union, update
 
 from keystead.core.keys.fencing import Fence, FenceState
 from keystead.core.keys.model import (
@@ -41,6 +41,17 @@ _PUT_PROFILE = storing(tables.server_profiles, "key_server")
 _DELETE_PROFILE = delete(tables.server_profiles).where(_profiles.key_server == bindparam("s"))
 _FENCE = select(tables.fences).where(tables.fences.c.key_server == bindparam("s"))
 _PUT_FENCE = storing(tables.fences, "key_server")
+_OF_KEY_MANAGER = tables.fences.c.key_server.in_(
+    union(
+        *(
+            select(each.c.uuid).where(each.c.key_manager == bindparam("k"))
+            for each in (tables.key_servers, tables.detached_key_servers)
+        )
+    )
+)
+_FALL_DUE = update(tables.fences).where(_OF_KEY_MANAGER).values(due=1)
+_DUE_FENCES = select(tables.fences.c.key_server).where(_OF_KEY_MANAGER, tables.fences.c.due != 0)
+_NOT_DUE = update(tables.fences).where(tables.fences.c.key_server == bindparam("s")).values(due=0)
 _DELETE_FENCE = delete(tables.fences).where(tables.fences.c.key_server == bindparam("s"))
 
 _DIGEST_KEY = select(tables.digest_keys.c.sealed).where(tables.digest_keys.c.key_manager == bindparam("k"))
@@ -96,6 +107,15 @@ class KeepingRows(Statements):
         row = columns_of(tables.fences, fence)
         lists = {name: json.dumps(row[name]) for name in ("unique_identifiers", "behind")}
         self.store(_PUT_FENCE, row | lists | {"state": fence.state.value})
+
+    def fences_fall_due(self, key_manager: str) -> None:
+        self.change(_FALL_DUE, {"k": key_manager})
+
+    def due_fences(self, key_manager: str) -> frozenset[str]:
+        return frozenset(self.all(_DUE_FENCES, {"k": key_manager}, lambda row: str(row.key_server)))
+
+    def fence_moves(self, key_server: str) -> None:
+        self.change(_NOT_DUE, {"s": key_server})
 
     def digest_key(self, key_manager: str) -> bytes | None:
         return self.one(_DIGEST_KEY, {"k": key_manager}, lambda row: bytes(row.sealed))
@@ -186,7 +206,7 @@ def _items(text: str) -> tuple[Any, ...]:
 
 
 def _fence(row: Row[Any]) -> Fence:
-    values: Parameters = dict(row._mapping)
+    values: Parameters = {name: value for name, value in row._mapping.items() if name != "due"}
     lists = {name: tuple(json.loads(values[name])) for name in ("unique_identifiers", "behind")}
     return Fence(**values | lists | {"token": bytes(row.token), "state": FenceState(row.state)})
 

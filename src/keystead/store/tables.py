@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision in migrations/versions, kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
@@ -421,7 +421,7 @@ server_profiles = Table(
     _integer("activates"),
 )
 
-# `unique_identifiers` and `behind` are JSON arrays.
+# `unique_identifiers` and `behind` are JSON arrays; `due`: it is to be moved on, whether or not it is time.
 fences = Table(
     "fences",
     metadata,
@@ -432,6 +432,7 @@ fences = Table(
     _text("state"),
     _text("unique_identifiers"),
     _text("behind"),
+    _integer("due", server_default="0"),
 )
 
 digest_keys = Table(

@@ -87,7 +87,7 @@ NO_KEY = [None, *(key(state) for state in set(KeyState) - {COMMITTED, RETIRED})]
 def test_what_is_no_key_is_neither_retired_nor_recovered(found: Key | None) -> None:
     """Pending, aborted and purged keys, and those whose end has begun, do not exist for callers."""
     assert refused(lambda: plan_retire(found, HERE, NOW, WINDOW))
-    assert refused(lambda: plan_recover(found, HERE, NOW))
+    assert refused(lambda: plan_recover(found))
 
 
 def test_a_key_is_retired_once() -> None:
@@ -121,11 +121,11 @@ def test_when_a_key_is_due(found: Key, due: bool) -> None:
     assert is_due(found, HERE, NOW) is due
 
 
-def test_a_key_is_recovered_until_it_is_due() -> None:
-    """As another version; one in use as it is, one whose window has ended not at all."""
-    assert plan_recover(key(), HERE, NOW) == key()
-    assert plan_recover(key(RETIRED, NOW - DAY), HERE, NOW) == replace(key(), version=2)
-    assert refused(lambda: plan_recover(key(RETIRED, NOW - WINDOW), HERE, NOW))
+def test_a_key_is_recovered_until_its_end_begins() -> None:
+    """As another version, also when its window has ended by then; one in use as it is."""
+    assert plan_recover(key()) == key()
+    assert plan_recover(key(RETIRED, NOW - DAY)) == replace(key(), version=2)
+    assert plan_recover(key(RETIRED, NOW - WINDOW)) == replace(key(), version=2)
 
 
 def test_the_end_of_a_key_is_another_version() -> None:

@@ -134,7 +134,12 @@ VOLUME_KEYS = Resource(
         time_field("create_time", "When its creation began.", "key.created", column="created"),
         time_field("commit_time", "When it was acknowledged.", "key.committed", column="committed"),
         time_field("retire_time", "When it was deleted.", "key.retired", column="retired"),
-        time_field("purge_time", "When the undo of its deletion ends.", "key.purge_after", column="purge_after"),
+        time_field(
+            "purge_time",
+            "When its end begins: until then it can be recovered. Not by itself after a restore.",
+            "key.purge_after",
+            column="purge_after",
+        ),
         Group(
             name="copies",
             help="Its copies, one per key server and attempt; left out when there are none.",

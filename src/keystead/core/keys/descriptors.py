@@ -59,6 +59,10 @@ class Descriptor:
         """The attempt, as the names of its objects say it."""
         return _short(self.uuid, ID_DIGITS), self.attempt, _short(self.incarnation, INCARNATION_DIGITS)
 
+    def is_of(self, attempt: Attempt) -> bool:
+        """Whether it describes this attempt's copies."""
+        return (self.uuid, self.attempt, self.incarnation) == (attempt.key, attempt.number, attempt.incarnation)
+
     def is_named(self, name: ObjectName) -> bool:
         """Whether an object of this name belongs to the attempt that is described: a copy, or this descriptor."""
         return (name.id, name.attempt, name.incarnation) == self.written_by

@@ -32,6 +32,10 @@ LATE: Final = timedelta(hours=1)
 
 ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
 
+ACTIVE: Final = "Active"
+PRE_ACTIVE: Final = "Pre-Active"
+"""KMIP States of an object that was activated, and of one that was not yet."""
+
 REVOKED: Final = "revoked"
 DESTROYED: Final = "destroyed"
 ABSENT: Final = "absent"
@@ -62,9 +66,12 @@ def plan_retire(key: Key | None, incarnation: Incarnation, now: datetime, window
     )
 
 
-def plan_recover(key: Key | None, incarnation: Incarnation, now: datetime) -> Key:
-    """The key as it is once it is recovered; one in use, as it is. Raises 4 (404), too, when its window has ended."""
-    if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED) or is_due(key, incarnation, now):
+def plan_recover(key: Key | None) -> Key:
+    """The key as it is once it is recovered; one in use, as it is. Raises 4 (404) for one whose end has begun.
+
+    That is when its window has ended, or later: nobody's clock takes a key that is still there.
+    """
+    if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
     if key.state is KeyState.COMMITTED:
         return key
@@ -139,7 +146,7 @@ def steps(state: str) -> tuple[Step, ...]:
     """What ends an object in this State (the KMIP name; empty where the server has none); nothing when it has ended."""
     if state in DESTROYED_STATES:
         return ()
-    return (Step.REVOKE, Step.DESTROY) if state == "Active" else (Step.DESTROY,)
+    return (Step.REVOKE, Step.DESTROY) if state == ACTIVE else (Step.DESTROY,)
 
 
 # --- whose an object is ---

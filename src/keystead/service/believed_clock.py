@@ -1,0 +1,61 @@
+"""A clock that is believed before anybody's time to undo is over: it may have jumped, or be another than everybody's.
+
+It is not believed for an hour after it went otherwise than time does (monotonic), after a start before which nobody
+kept keys for minutes by it, and after another node of the cluster said that it is another time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from keystead.core.model import Node
+    from keystead.service.leases import Holding
+    from keystead.service.ports import Clock
+
+log = structlog.get_logger(__name__)
+
+JUMP_S: Final = 600.0
+REST_S: Final = 3600.0
+"""By so much a clock may differ; else it is not believed for so long."""
+
+
+class BelievedClock:
+    """The clock of one process, ``node``'s."""
+
+    def __init__(self, clock: Clock, node: str) -> None:
+        self._clock = clock
+        self._node = node
+        self._read: tuple[datetime, float] | None = None
+        self._heard: dict[str, datetime | None] = {}
+        self._believed_from = 0.0
+
+    def now(self, holding: Holding, nodes: Iterable[Node]) -> datetime | None:
+        """The time, if it is believed. ``holding`` is how this process keeps keys, ``nodes`` are all of the cluster."""
+        now, passed = self._clock.now(), self._clock.monotonic()
+        off_s = max(map(abs, [self._jumped_s(now, passed, holding), *self._differs_s(now, nodes)]))
+        if off_s > JUMP_S:
+            log.warning("the clock is not believed: no purge begins for an hour", seconds=round(off_s))
+            self._believed_from = passed + REST_S
+        self._read = now, passed
+        return now if passed >= self._believed_from else None
+
+    def _jumped_s(self, now: datetime, passed: float, holding: Holding) -> float:
+        """By how much it went otherwise than time since it was read last; at first, how long nobody kept keys by it."""
+        if self._read is None:
+            return holding.idle_s
+        return (now - self._read[0]).total_seconds() - (passed - self._read[1])
+
+    def _differs_s(self, now: datetime, nodes: Iterable[Node]) -> list[float]:
+        """How far it is from those of other nodes, that were heard of since the last time."""
+        before, self._heard = self._heard, {node.uuid: node.heard_at for node in nodes if node.uuid != self._node}
+        return [
+            (now - at).total_seconds()
+            for uuid, at in self._heard.items()
+            if at is not None and uuid in before and at != before[uuid]
+        ]
