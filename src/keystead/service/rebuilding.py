@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from keystead.core.keys.model import ServerProfile
+    from keystead.core.keys.rebuilding import FoundCopy, FoundDescriptor
     from keystead.core.model import KeyManager, KeyServer
     from keystead.core.secret import Secret
     from keystead.service.audit import AuditLog
@@ -97,9 +98,7 @@ class Rebuilder:
             read += found[0]
             unread += found[1]
         objects = [each for contents in read for each in contents.objects]
-        descriptors = [each for contents in read for each in contents.opened(digest_key)] if digest_key else []
-        proving = [self._contents.copies(each, descriptors, digest_key) for each in read] if digest_key else []
-        copies = [copy for of_server in await asyncio.gather(*proving) for copy in of_server]
+        descriptors, copies = await self._described(read, digest_key) if digest_key is not None else ([], [])
         known = await self._store.read(lambda tx: known_of(tx, places, self._clock.now()))
         made = inventory(objects, descriptors, copies, known)
         taken, completed, doubts = await self._taker.take(places, made, objects)
@@ -112,6 +111,14 @@ class Rebuilder:
             single_domain=bool(made.keys) and len(set(known.domain_of.values())) == 1,
         )
         return _Left(places, rebuilt, tuple(objects), made.unclaimed)
+
+    async def _described(
+        self, read: Sequence[Contents], digest_key: Secret
+    ) -> tuple[list[FoundDescriptor], list[FoundCopy]]:
+        """The descriptors that are authentic, whichever server shows them, and the copies that agree with them."""
+        descriptors = [each for contents in read for each in contents.opened(digest_key)]
+        copies = await asyncio.gather(*(self._contents.copies(each, descriptors, digest_key) for each in read))
+        return descriptors, [copy for of_server in copies for copy in of_server]
 
     def _digest_key(self, places: KeyPlaces) -> Secret | None:
         """What says whose descriptors and copies are; None when there is none, or it cannot be used."""
