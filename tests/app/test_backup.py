@@ -218,6 +218,17 @@ async def test_a_bundle_brings_the_configuration_back(home: Home, tmp_path: Path
         await asyncio.to_thread(restore, replace(settings, data=tmp_path / "other"), file, PASSPHRASE)
 
 
+async def test_a_bundle_that_was_made_too_early(home: Home, tmp_path: Path) -> None:
+    """It says so: there is no digest key yet, by which keys are found again."""
+    uuid, without = await home.key_manager("127.0.0.1:5696"), await home.key_manager()
+    settings = Settings(data=home.data, database=home.database)
+    lines = await asyncio.to_thread(backup, settings, tmp_path / "early", PASSPHRASE, bundle=True)
+    assert [uuid in line for line in lines] == [False, True]
+    assert not any(without in line for line in lines)
+    await home.store.write(lambda tx: tx.add_digest_key(uuid, b"sealed"))
+    assert len(await asyncio.to_thread(backup, settings, tmp_path / "later", PASSPHRASE, bundle=True)) == 1
+
+
 def test_a_bundle_for_postgresql(saved: Settings, postgres: PostgresServer, tmp_path: Path) -> None:
     """It fills a database that holds nothing yet; a backup of SQLite's database cannot."""
     backup(saved, tmp_path / "bundle", PASSPHRASE, bundle=True)

@@ -56,10 +56,14 @@ async def test_the_way_back(
     store = open_store(Settings(data=tmp_path / "restored").database_url)
     try:
         (again,) = await store.read(lambda tx: tx.keys([key.uuid]))
+        await store.write(lambda tx: tx.drop_attempt(key.uuid, 1))
     finally:
         await store.close()
     assert (again.name, again.digest) == (key.name, key.digest)
 
+    found = await keystead("key-manager", "rebuild", "--data", data)
+    for text in ("keys taken: 0", "keys that were there, with copies of which the database did not know: 1"):
+        assert (found.exit_code, text in found.output) == (0, True), found.output
     found = await keystead("key-manager", "rebuild", "--data", data, lost.manager)
     assert (found.exit_code, "keys taken: 0" in found.output) == (0, True)
     found = await keystead("key-manager", "rebuild", "--data", data, UNKNOWN)

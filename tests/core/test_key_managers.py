@@ -301,11 +301,12 @@ def test_what_is_blamed(asked: KeyManagerChange, of_ca: str, of_others: str) -> 
 
 
 def test_what_is_not_deleted() -> None:
-    """65536828 for one that is not enabled, 65536867 for one with keys, or with objects of such that ended."""
-    check_delete(key_manager(), {KeyState.PURGED: 2}, 0)
-    refused(errors.NOT_ENABLED, None, lambda: check_delete(key_manager(None, enabled=False), {}, 0))
-    refused(errors.KEYS_IN_USE, None, lambda: check_delete(key_manager(), {KeyState.RETIRED: 1}, 0))
-    refused(errors.KEYS_IN_USE, None, lambda: check_delete(key_manager(), {KeyState.PURGED: 2}, 1))
+    """65536828 for one that is not enabled, 65536867 for one with keys, be they not known, or objects of ended ones."""
+    check_delete(key_manager(), {KeyState.PURGED: 2}, 0, held=False)
+    refused(errors.NOT_ENABLED, None, lambda: check_delete(key_manager(None, enabled=False), {}, 0, held=False))
+    refused(errors.KEYS_IN_USE, None, lambda: check_delete(key_manager(), {KeyState.RETIRED: 1}, 0, held=False))
+    refused(errors.KEYS_IN_USE, None, lambda: check_delete(key_manager(), {KeyState.PURGED: 2}, 1, held=False))
+    refused(errors.KEYS_IN_USE, None, lambda: check_delete(key_manager(), {}, 0, held=True))
 
 
 def test_who_serves_an_svm() -> None:

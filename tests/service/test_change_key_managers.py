@@ -17,6 +17,7 @@ from keystead.core.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, KeyManagerChange, NewKeyManager
 from keystead.core.model import Certificate, KeyManager
 from keystead.core.secret import Secret
+from keystead.service.key_places import incarnation_of
 from keystead.service.ports import Page
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip
@@ -330,6 +331,16 @@ async def test_a_name_is_the_svms_before_the_clusters(world: World, servers: lis
 
 
 # --- delete ---
+
+
+async def test_none_is_deleted_while_destruction_is_held(world: World, servers: list[str]) -> None:
+    """The database was restored, say: keys that it lacks would have nobody any more who can tell whose they are."""
+    uuid = await world.key_manager(servers[0])
+    life = await world.store.read(incarnation_of)
+    await world.store.write(lambda tx: tx.put_incarnation(replace(life, destroys=False)))
+    assert (await refused(world.services.key_managers.delete(CALL, uuid))).kind is errors.KEYS_IN_USE
+    await world.store.write(lambda tx: tx.put_incarnation(life))
+    await world.services.key_managers.delete(CALL, uuid)
 
 
 async def test_a_deleted_key_manager_frees_its_certificates(world: World, servers: list[str]) -> None:

@@ -270,6 +270,21 @@ async def test_a_damaged_witness_stops_the_start(home_settings: Settings) -> Non
         await begun(home_settings)
 
 
+@on_sqlite
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_what_root_runs_leaves_files_to_their_owner(home_settings: Settings) -> None:
+    """`keystead key-manager rebuild` before the service's first start, or after: the service reads them."""
+    database = Path(str(home_settings.database_url).removeprefix("sqlite:///"))
+    for path in (home_settings.data, database):
+        os.chown(path, 4321, 4321)
+    place = database.with_name(f"{database.name}.place")
+    await asyncio.to_thread(place.unlink, missing_ok=True)
+    for _ in range(2):
+        await begun(home_settings)
+        for path in (home_settings.data / WITNESS_FILE, place):
+            assert (path.stat().st_uid, path.stat().st_gid) == (4321, 4321)
+
+
 def remember(data: Path) -> None:
     """Replace the witness again and again."""
     for epoch in range(200):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys.creating import AUTH_KEY_LIMIT
 from keystead.core.keys.model import AttemptState, Copy, KeyForm, KeyState, KeyType, Presence, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.model import Role
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
     from keystead.core.keys.model import Key
     from keystead.core.model import Svm
+    from keystead.service.ports import Transaction
 
 NAME = "keystead-99999999-k1234567890abcdef-1"
 MATERIAL = bytes(range(64))
@@ -355,6 +358,27 @@ async def test_what_cannot_be_adopted(key_world: KeyWorld) -> None:
         await kept.unclaimed.adopt(CALL, kept.manager, server.uuid, uid, "adopted")
     await kept.scan()
     assert await kept.unclaimed.list(CALL, kept.manager) == ()
+
+
+@on_sqlite
+async def test_of_authentication_keys_no_more_are_adopted_than_may_be(key_world: KeyWorld) -> None:
+    """128, as for those that are created."""
+    servers = await key_world.start(1)
+    manager = await key_world.key_manager(*servers, of_cluster=True, know=False)
+    kept = Keeping(key_world, await key_world.node(), manager)
+    await kept.learner.ensure(manager)
+    (uid,) = await leave(kept, 0, material=b"a" * 32)
+    await kept.scan()
+    key = await kept.node.create(manager, "", key_type=KeyType.NSE_AK)
+
+    def add(tx: Transaction) -> None:
+        for number in range(AUTH_KEY_LIMIT - 1):
+            tx.add_key(replace(key, uuid=str(uuid4()), key_id=f"id{number}", name=f"n{number}"))
+
+    await key_world.store.write(add)
+    assert await refusal(kept, 0, uid) is errors.AUTH_KEY_LIMIT
+    await key_world.store.write(lambda tx: tx.drop_key(key.uuid))
+    assert (await adopt(kept, 0, uid)).key_type is KeyType.NSE_AK
 
 
 def of(svm: Svm) -> Call:

@@ -453,6 +453,16 @@ async def test_a_dropped_key_takes_its_rows_along(filled: SqlStore) -> None:
     )  # fmt: skip
 
 
+async def test_a_dropped_attempt_takes_its_copies_along(filled: SqlStore) -> None:
+    """No other attempt's; one that is not there is none less."""
+    rows = [attempt(), attempt(number=2)], [copy(), copy(attempt=2)]
+    await filled.write(lambda tx: put(tx, [key()], *rows))
+    for number in (2, 3):
+        await filled.write(lambda tx: tx.drop_attempt("key-1", number))  # noqa: B023 - awaited
+    found = await filled.read(lambda tx: (tx.attempts(["key-1"]), tx.copies(["key-1"])))
+    assert found == ((attempt(),), (copy(),))
+
+
 async def test_keys_of_which_something_is_left_are_counted(filled: SqlStore) -> None:
     """Aborted and purged ones with a copy that is not destroyed, unless another incarnation's attempt left it."""
     states = dict.fromkeys("abcd", KeyState.ABORTED) | {"e": KeyState.PURGED, "f": KeyState.PURGING}

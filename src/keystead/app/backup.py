@@ -24,12 +24,13 @@ from keystead.app.clock import SystemClock
 from keystead.app.wiring import NODE_FILE, CannotStart, opened
 from keystead.core import events
 from keystead.core.keys.incarnations import Reason, begun
+from keystead.core.model import KeyManager
 from keystead.sealing import Keyring, read_root_key
 from keystead.sealing.passphrases import LONGEST_PART, read_sealed, write_sealed
 from keystead.service import audit
 from keystead.service.key_places import incarnation_of
 from keystead.service.observing import add_events
-from keystead.service.ports import SealError, StoreError
+from keystead.service.ports import Page, SealError, StoreError
 from keystead.store import copying, open_store
 from keystead.store.opening import open_database, parse
 
@@ -58,6 +59,7 @@ def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) 
     store = opened(settings)
     try:
         database = store.database
+        unlearned = asyncio.run(store.read(_unlearned)) if bundle else []
         if not bundle and database.writer.dialect.name != _SQLITE:
             raise CannotStart(
                 "the database is PostgreSQL's: back it up with pg_dump, and what opens it with"
@@ -80,7 +82,15 @@ def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) 
     finally:
         asyncio.run(store.close())
     what = "recovery bundle" if bundle else "backup"
-    return [f"{what} {file}, {file.stat().st_size} bytes: keep it apart from its passphrase"]
+    lines = [f"{what} {file}, {file.stat().st_size} bytes: keep it apart from its passphrase"]
+    why = "none of its key servers was learned yet: make another bundle then, this one cannot tell whose its keys are"
+    return lines + [f"key manager {uuid}: {why}" for uuid in unlearned]
+
+
+def _unlearned(tx: Transaction) -> list[str]:
+    """The key managers (uuids) whose keys a bundle cannot find again: they have no digest key yet."""
+    managers = [each.uuid for each in tx.page(KeyManager, Page(limit=2**31 - 1))]
+    return [uuid for uuid in managers if tx.key_servers(uuid) and tx.digest_key(uuid) is None]
 
 
 def _parts(manifest: dict[str, Any], database: Database, file: Path, *, bundle: bool) -> Iterator[bytes]:

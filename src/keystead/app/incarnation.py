@@ -1,6 +1,7 @@
 """What a data directory remembers of its database, in a file beside it, and where that database stands.
 
-The file holds no secret. It is replaced as a whole, and on disk before it counts.
+The file holds no secret. It is replaced as a whole, and on disk before it counts; whoever replaces it, it stays its
+owner's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from keystead.core.keys.incarnations import Storage, Witness
 from keystead.service.ports import StoreError
-from keystead.store.identity import place_of
+from keystead.store.identity import give_to_owner, place_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +60,7 @@ class DataDirectory:
         content = {"epoch": witness.epoch, "seen": witness.seen}
         temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")  # another process may write as well
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            give_to_owner(file.fileno(), self._file if self._file.exists() else self._data)
             json.dump(content, file)
             file.flush()
             os.fsync(file.fileno())

@@ -69,6 +69,8 @@ def _lines(found: Rebuilt) -> Iterator[str]:
     owner = f"SVM {found.key_manager.svm.name}" if found.key_manager.svm else "the cluster"
     alone = ", compared in the one replication domain there is" if found.single_domain else ""
     yield f"key manager {found.key_manager.uuid} of {owner}: keys taken: {found.taken}{alone}"
+    if found.completed:
+        yield f"  keys that were there, with copies of which the database did not know: {found.completed}"
     for address, reason in found.unread:
         yield f"  key server {address} was not read: {reason}"
     for doubt in sorted(set(found.doubts)):

@@ -91,9 +91,9 @@ def key_manager() -> None:
 @directory_options
 @click.argument("uuid", required=False)
 def rebuild(uuid: str | None, **flags: Any) -> None:
-    """Find the keys of all key managers, or of one, on their key servers; what is in the database stays as it is.
+    """Find the keys of all key managers, or of one, on their key servers, and copies that the database does not know.
 
-    Exit status 1 when a server could not be read or objects were found whose keys are not certain.
+    Exit status 1 when a server could not be read, or not all of it, or objects were found whose keys are not certain.
 
     Example: keystead key-manager rebuild --data keystead-data
     """

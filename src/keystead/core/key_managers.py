@@ -266,14 +266,17 @@ def _public_key(certificate: Certificate) -> bytes:
 # --- delete ---
 
 
-def check_delete(key_manager: KeyManager, keys: Mapping[KeyState, int], left: int) -> None:
+def check_delete(key_manager: KeyManager, keys: Mapping[KeyState, int], left: int, *, held: bool) -> None:
     """Raise 65536828 for one that is not enabled: that is deleted as a key store; 65536867 for one that has keys.
 
     ``keys`` are those of each state, counted; ``left`` those in final states of which objects are still to be ended.
+    While destruction is ``held``, the database may lack keys, and nobody else can tell whose those are.
     """
     if not key_manager.enabled:
         raise OntapError(errors.NOT_ENABLED)
     check_no_keys(keys, left)
+    if held:
+        raise OntapError(errors.KEYS_IN_USE, arguments=[("reason", "destruction_held")])
 
 
 # --- certificates that a body names ---

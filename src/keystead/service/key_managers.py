@@ -206,7 +206,9 @@ class KeyManagers:
         def delete(tx: Transaction) -> None:
             key_manager = require_key_manager(tx, call, uuid, lock=True)
             with concerning(key_manager.svm):
-                check_delete(key_manager, tx.key_counts(uuid), tx.keys_left(uuid, incarnation_of(tx).uuid))
+                life = incarnation_of(tx)
+                left = tx.keys_left(uuid, life.uuid)
+                check_delete(key_manager, tx.key_counts(uuid), left, held=not life.destroys)
                 tx.drop_keys(uuid, FINAL)
                 for server in tx.key_servers(uuid):
                     tx.delete_profile(server.uuid)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from keystead.core.keys.model import Copy
-    from keystead.core.model import KeyServer
+    from keystead.core.model import KeyServer, Svm
     from keystead.service.attempt_work import Describe
     from keystead.service.audit import AuditLog
     from keystead.service.context import Call
@@ -170,18 +170,7 @@ class KeyWriter:
         manager = require_manager_of_keys(tx, call, key_manager, lock=lock)
         with concerning(manager.svm or call.scope):
             places = load_places(tx, manager)
-            owner = owner_of(manager, call.scope, new)
-            serves = serving_key_manager(tx, owner) if owner else None
-            state = CreateState(
-                key_manager=manager,
-                certificates=places.certificates,
-                servers=places.servers,
-                scope=call.scope,
-                serving=serves.uuid if serves else None,
-                named=tx.key_named(key_manager, new.name),
-                authentication_keys=_authentication_keys(tx, key_manager) if new.key_type is KeyType.NSE_AK else 0,
-            )
-            return plan_create(state, new, uuid, self._clock.now()), places
+            return plan_create(create_state(tx, call.scope, places, new), new, uuid, self._clock.now()), places
 
     async def _create(self, request: _Request) -> Key | None:
         """Create a key; None, and nothing was stored, when a server was not learned and that was not tried yet."""
@@ -297,6 +286,22 @@ def made_material(key_type: KeyType) -> Secret:
         material = Secret(os.urandom(LENGTH[key_type]))
         if halves_differ(material):
             return material
+
+
+def create_state(tx: Transaction, scope: Svm | None, places: KeyPlaces, new: NewKey) -> CreateState:
+    """What decides about a new key, be it written or adopted; ``scope`` is the SVM that the call is confined to."""
+    manager = places.key_manager
+    owner = owner_of(manager, scope, new)
+    serves = serving_key_manager(tx, owner) if owner else None
+    return CreateState(
+        key_manager=manager,
+        certificates=places.certificates,
+        servers=places.servers,
+        scope=scope,
+        serving=serves.uuid if serves else None,
+        named=tx.key_named(manager.uuid, new.name),
+        authentication_keys=_authentication_keys(tx, manager.uuid) if new.key_type is KeyType.NSE_AK else 0,
+    )
 
 
 def _authentication_keys(tx: Transaction, key_manager: str) -> int:

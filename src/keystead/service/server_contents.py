@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.descriptors import opened
@@ -16,7 +16,8 @@ from keystead.service.key_ports import KeyServerFault
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from keystead.core.keys.descriptors import Descriptor
+    from keystead.core.keys.model import ServerProfile
+    from keystead.core.keys.names import ObjectName
     from keystead.core.secret import Secret
     from keystead.service.key_ports import KeyObjects, Reach
 
@@ -65,15 +66,34 @@ class ContentsReader:
     ) -> list[FoundCopy]:
         """Read the copies that a server holds of described keys; return those that agree."""
         described = {found.descriptor.written_by: found.descriptor for found in descriptors}
-        wanted = list(_candidates(contents.objects, described))
-        until = asyncio.get_running_loop().time() + PROVING_S
+        under = defaultdict(list)
+        for descriptor in described.values():
+            under[descriptor.copied_by].append(descriptor)
+        wanted = [
+            (descriptor, ids)
+            for name, ids in _wholes(contents.objects, ObjectKind.KEY)
+            for descriptor in under[name.id, name.attempt, name.incarnation]
+        ]
         provings = [Proving(found.uuid, ids, found.digest) for found, ids in wanted]
-        outcomes = await self._prover.prove(contents.reach, digest_key, provings, until)
+        proven = await self._proven(contents, digest_key, provings)
         return [
             FoundCopy(contents.reach.key_server, ids, descriptor)
-            for (descriptor, ids), outcome in zip(wanted, outcomes, strict=True)
-            if outcome.proven
+            for (descriptor, ids), agrees in zip(wanted, proven, strict=True)
+            if agrees
         ]
+
+    async def shows_canary(self, contents: Contents, profile: ServerProfile, digest_key: Secret) -> bool:
+        """Whether a server's canary is among what it showed: else it may hide anything, to us or for now."""
+        provings = [
+            Proving(profile.key_server, ids, profile.canary_digest)
+            for name, ids in _wholes(contents.objects, ObjectKind.CANARY)
+            if str(name) == profile.canary_name
+        ]
+        return any(await self._proven(contents, digest_key, provings))
+
+    async def _proven(self, contents: Contents, digest_key: Secret, wanted: list[Proving]) -> list[bool]:
+        until = asyncio.get_running_loop().time() + PROVING_S
+        return [each.proven for each in await self._prover.prove(contents.reach, digest_key, wanted, until)]
 
     async def _look(self, contents: Contents, ids: Iterator[str]) -> None:
         """Ask for the names of objects that nobody has asked for."""
@@ -85,11 +105,11 @@ class ContentsReader:
                     if not fault.fault.answered:
                         raise
                     continue  # it is gone by now, or another client's
-                for name in filter(None, map(parse, facts.names)):
+                for name in list(filter(None, map(parse, facts.names)))[:1]:  # what has two names is one object
                     contents.objects.append(FoundObject(contents.reach.key_server, id_, name, facts.state))
 
     async def _read_descriptors(self, contents: Contents) -> None:
-        wanted = [each for each in contents.objects if each.name.kind is ObjectKind.DESCRIPTOR]
+        wanted = [each for each in contents.objects if each.name.kind is ObjectKind.DESCRIPTOR and not each.ended]
         async with self._objects.session(contents.reach, timeout_s=contents.reach.target.timeout_s) as session:
             for first in range(0, len(wanted), BATCH):
                 part = wanted[first : first + BATCH]
@@ -99,20 +119,17 @@ class ContentsReader:
                         contents.descriptors[each.unique_identifier] = content
 
 
-def _candidates(
-    objects: Iterable[FoundObject], described: dict[tuple[str, int, str], Descriptor]
-) -> Iterator[tuple[Descriptor, tuple[str, ...]]]:
-    """What may be copies: single objects, and pairs, under the names of attempts that are described."""
-    halves: dict[tuple[str, int, str], dict[int, str]] = defaultdict(dict)
+def _wholes(objects: Iterable[FoundObject], kind: ObjectKind) -> Iterator[tuple[ObjectName, tuple[str, ...]]]:
+    """What is there of a kind, whole: single objects, and pairs that have both halves, by name without a part."""
+    halves: dict[ObjectName, dict[int, str]] = defaultdict(dict)
     for found in objects:
-        name = found.name
-        attempt = name.id, name.attempt, name.incarnation
-        if name.kind is not ObjectKind.KEY or attempt not in described:
+        if found.name.kind is not kind or found.ended:
             continue
-        if name.part:
-            halves[attempt].setdefault(name.part, found.unique_identifier)
+        name = replace(found.name, part=0)
+        if found.name.part:
+            halves[name].setdefault(found.name.part, found.unique_identifier)
         else:
-            yield described[attempt], (found.unique_identifier,)
-    for attempt, parts in halves.items():
+            yield name, (found.unique_identifier,)
+    for name, parts in halves.items():
         if parts.keys() == {1, 2}:
-            yield described[attempt], (parts[1], parts[2])
+            yield name, (parts[1], parts[2])

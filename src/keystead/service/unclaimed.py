@@ -16,15 +16,15 @@ from uuid import uuid4
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.creating import LENGTH, CreateState, NewKey, check_halves, owner_of, plan_create
+from keystead.core.keys.creating import LENGTH, NewKey, check_halves, plan_create
 from keystead.core.keys.digests import digest
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, Unclaimed
 from keystead.core.keys.names import ObjectKind, is_written_by, parse
-from keystead.service.key_access import serving_key_manager
 from keystead.service.key_attempts import count_still
 from keystead.service.key_looking import visit
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
+from keystead.service.key_writing import create_state
 from keystead.service.svms import concerning
 from keystead.service.unclaimed_scan import all_names, is_unclaimed, whole_name
 
@@ -126,7 +126,7 @@ class UnclaimedObjects:
             return None
         now, uuid = self._tools.clock.now(), str(uuid4())
         with concerning(manager.svm):
-            planned = plan_create(_state(tx, call, places, new), new, uuid, now)
+            planned = plan_create(create_state(tx, call.scope, places, new), new, uuid, now)
         key = replace(
             planned,
             state=KeyState.COMMITTED,
@@ -174,20 +174,6 @@ def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:
     if length not in AUTHENTICATION_LENGTHS:
         raise OntapError(errors.KEY_LENGTH, target="unique_identifier")
     return NewKey(name, svm=svm, key_type=KeyType.NSE_AK)
-
-
-def _state(tx: Transaction, call: Call, places: KeyPlaces, new: NewKey) -> CreateState:
-    manager = places.key_manager
-    owner = owner_of(manager, call.scope, new)
-    serves = serving_key_manager(tx, owner) if owner else None
-    return CreateState(
-        key_manager=manager,
-        certificates=places.certificates,
-        servers=places.servers,
-        scope=call.scope,
-        serving=serves.uuid if serves else None,
-        named=tx.key_named(manager.uuid, new.name),
-    )
 
 
 def _seen(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:

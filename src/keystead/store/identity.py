@@ -27,6 +27,7 @@ _PLACE = text(
 )
 _TIMELINE_DIGITS = 8
 PLACE_SUFFIX = ".place"
+ROOT = 0
 UNKNOWN = ("unknown", "")
 """A database that speaks PostgreSQL's protocol and does not tell where it stands."""
 
@@ -63,6 +64,7 @@ def _id_beside(path: Path) -> str:
         file.unlink(missing_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as new:
+        give_to_owner(new.fileno(), path)
         new.write(f"{uuid4()} {directory}\n")
     try:
         os.link(temporary, file)  # the first of two processes makes it, whole
@@ -71,6 +73,13 @@ def _id_beside(path: Path) -> str:
     finally:
         temporary.unlink()
     return file.read_text().partition(" ")[0]
+
+
+def give_to_owner(descriptor: int, of: Path) -> None:
+    """Have a new file belong to whom another one, or its directory, does: what root runs once, a service uses then."""
+    if os.geteuid() == ROOT:
+        owner = of.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _of_server(database: Database) -> tuple[str, str]:

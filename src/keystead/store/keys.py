@@ -107,6 +107,7 @@ _EXPIRED = (
     .order_by(_attempts.expires)
     .limit(bindparam("limit"))
 )
+_DROP_ATTEMPT = delete(tables.key_attempts).where(_attempts.key == bindparam("k"), _attempts.number == bindparam("n"))
 _END_ATTEMPT = (
     update(tables.key_attempts)
     .where(
@@ -290,6 +291,9 @@ class KeyRows(Statements):
     def add_attempt(self, attempt: Attempt) -> None:
         row = columns_of(tables.key_attempts, attempt)
         self.change(insert(tables.key_attempts), row | {"purpose": attempt.purpose.value, "state": attempt.state.value})
+
+    def drop_attempt(self, key: str, number: int) -> None:
+        self.change(_DROP_ATTEMPT, {"k": key, "n": number})
 
     def end_attempt(self, attempt: Attempt, state: AttemptState) -> bool:
         bound = {"k": attempt.key, "n": attempt.number, "t": attempt.token, "ended": state.value}

@@ -67,6 +67,17 @@ def test_it_is_read_as_it_was_written() -> None:
     assert opened(content, DIGEST_KEY) == DESCRIPTOR
     assert written(described(KEY, ATTEMPT), DIGEST_KEY) == content
     assert content.startswith(b"keystead descriptor 1\n")
+    assert b"adopted" not in content
+
+
+def test_what_was_adopted() -> None:
+    """Its copies bear the name of the object that was taken over, or of both its halves; the descriptor its own."""
+    name = "keystead-99999999-k1234567890abcdef-7"
+    adopting = described(KEY, replace(ATTEMPT, adopted=name))
+    assert opened(written(adopting, DIGEST_KEY), DIGEST_KEY) == adopting
+    assert (adopting.adopted, adopting.copied_by) == (name, ("1234567890abcdef", 7, "99999999"))
+    assert adopting.key == DESCRIPTOR.key
+    assert adopting.written_by == DESCRIPTOR.written_by == DESCRIPTOR.copied_by
 
 
 @pytest.mark.parametrize("position", [0, 21, 22, 53, 54, 100, -1])

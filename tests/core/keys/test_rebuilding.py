@@ -114,11 +114,32 @@ def test_a_name_in_another_key_manager() -> None:
     assert found.doubts == {OTHER: Doubt.ELSEWHERE}
 
 
-def test_what_the_database_has_is_left_alone() -> None:
-    """Its keys are its keeper's, and so are their objects."""
+def test_what_the_database_has() -> None:
+    """Its keys are its keeper's, and so are their objects; copies are named, be they in one domain."""
     known = replace(KNOWN, keys={UUID})
     objects = [thing("a"), thing("a", ObjectKind.DESCRIPTOR)]
-    assert inventory(objects, [said("a")], [copy("a"), copy("b")], known) == Inventory((), {}, ())
+    found = inventory(objects, [said("a")], [copy("a")], known)
+    assert found == Inventory((), {}, (), (Certain(KEY, (copy("a"),), 1),))
+
+
+def test_what_the_database_has_only_begun() -> None:
+    """Whoever described it has seen it committed: it is taken, when its time here is over. Its objects are its own."""
+    known = replace(KNOWN, keys={UUID})
+    objects, descriptors, copies = [thing("a"), thing("b")], [said("a")], [copy("a"), copy("b")]
+    found = inventory(objects, descriptors, copies, replace(known, over={UUID}))
+    assert found == Inventory((Certain(KEY, tuple(copies), 2),), {}, ())
+    found = inventory(objects, descriptors, copies[:1], replace(known, over={UUID}))
+    assert found == Inventory((), {UUID: Doubt.TOO_FEW_DOMAINS}, ())
+    found = inventory(objects, descriptors, copies, replace(known, under_way={UUID}))
+    assert found == Inventory((), {UUID: Doubt.UNDER_WAY}, ())
+
+
+def test_who_adopted_comes_first() -> None:
+    """Before the key that its object was, whatever their uuids: that one is not taken beside it."""
+    later = replace(KEY, uuid=OTHER, name="adopted", adopted=str(thing("a").name))
+    assert later.copied_by == KEY.copied_by
+    found = made([said("a"), said("a", later)], [copy(at, of) for at in "ab" for of in (KEY, later)])
+    assert [each.descriptor.uuid for each in found.keys] == [OTHER, UUID]
 
 
 def test_what_is_unclaimed() -> None:
@@ -126,9 +147,10 @@ def test_what_is_unclaimed() -> None:
     doubtful = replace(KEY, uuid=OTHER, name="another")
     mine = [thing(at, kind) for at in "ab" for kind in (ObjectKind.KEY, ObjectKind.DESCRIPTOR)]
     canary = thing("a", ObjectKind.CANARY, doubtful)
+    destroyed = replace(thing("a", of=doubtful, suffix=", destroyed"), state="Destroyed")
     others = [thing("a", of=doubtful), thing("b", suffix=", spoiled")]
     found = inventory(
-        [*mine, canary, thing("a", ObjectKind.DESCRIPTOR, doubtful), *others],
+        [*mine, canary, destroyed, thing("a", ObjectKind.DESCRIPTOR, doubtful), *others],
         [said("a"), said("a", doubtful)],
         [copy("a"), copy("b"), copy("a", doubtful)],
         KNOWN,

@@ -86,7 +86,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     kept.SOLE_COPY: "Bring the key's other servers back, or add one, and wait until it has its copy.",
     kept.VOLUME_KEY_NOT_RESTORED: "`key-survival` of the key manager shows which servers should have it.",
     kept.NOT_AN_AUTH_KEY: "Delete it as what it is, a volume's key.",
-    kept.KEYS_IN_USE: "Retire the keys first, and wait for the end of their undo.",
+    kept.KEYS_IN_USE: "Retire the keys first, and wait for the end of their undo; after a restore, run"
+    " `keystead key-manager rebuild`, and release destruction.",
     kept.KEYS_AT_CLUSTER: "Retire the SVM's keys in the cluster's key manager first.",
     kept.TOO_FEW_COPIES: "Mend the key servers that the arguments name, or lower `min_copies` where they say that it is"
     " more than there are replication domains; then send the same call again.",

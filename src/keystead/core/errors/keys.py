@@ -72,7 +72,7 @@ KEYS_IN_USE = row(
     400,
     "Encrypted volumes are found for the SVM.",
     "A key manager was to be deleted, and there are keys in it that are in use or retired, or objects of such that have"
-    " ended are still on key servers.",
+    " ended are still on key servers. Or destruction is held, as after a restore: some keys may not be known.",
 )
 KEYS_AT_CLUSTER = row(
     65536878,

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.model import KeyType
-from keystead.core.keys.names import ID_DIGITS, INCARNATION_DIGITS
+from keystead.core.keys.names import ID_DIGITS, INCARNATION_DIGITS, parse
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Key
@@ -32,7 +32,8 @@ LONGEST: Final = 64 * 1024
 class Descriptor:
     """What is said of a key. ``svm`` is its SVM's uuid, empty for the cluster's; ``digest`` is that of its material.
 
-    ``attempt`` and ``incarnation`` are those that wrote the copies which it stands beside.
+    ``attempt`` and ``incarnation`` are those that wrote the copies which it stands beside, or took another one's object
+    over instead: ``adopted`` is its name then.
     """
 
     uuid: str
@@ -47,12 +48,13 @@ class Descriptor:
     attempt: int
     incarnation: str
     digest: bytes = field(repr=False)
+    adopted: str = ""
 
     @property
     def key(self) -> tuple[object, ...]:
         """What all descriptors of a key agree on, whatever attempt wrote them."""
         values = asdict(self)
-        return tuple(value for name, value in values.items() if name not in {"attempt", "incarnation"})
+        return tuple(value for name, value in values.items() if name not in {"attempt", "incarnation", "adopted"})
 
     @property
     def written_by(self) -> tuple[str, int, str]:
@@ -63,8 +65,14 @@ class Descriptor:
         """Whether it describes this attempt's copies."""
         return (self.uuid, self.attempt, self.incarnation) == (attempt.key, attempt.number, attempt.incarnation)
 
+    @property
+    def copied_by(self) -> tuple[str, int, str]:
+        """The attempt whose name the copies bear, as :attr:`written_by`: that of an adopted object is another's."""
+        name = parse(self.adopted)
+        return self.written_by if name is None else (name.id, name.attempt, name.incarnation)
+
     def is_named(self, name: ObjectName) -> bool:
-        """Whether an object of this name belongs to the attempt that is described: a copy, or this descriptor."""
+        """Whether this descriptor belongs under a name: that of the attempt that is described."""
         return (name.id, name.attempt, name.incarnation) == self.written_by
 
 
@@ -83,16 +91,22 @@ def described(key: Key, attempt: Attempt) -> Descriptor:
         attempt=attempt.number,
         incarnation=attempt.incarnation,
         digest=key.digest,
+        adopted=attempt.adopted,
     )
 
 
 def written(descriptor: Descriptor, digest_key: Secret) -> bytes:
-    """A descriptor as it is stored on a key server: header, MAC, canonical JSON."""
+    """A descriptor as it is stored on a key server: header, MAC, canonical JSON.
+
+    Of most keys no object was adopted; their descriptors do not speak of it.
+    """
     values = asdict(descriptor) | {
         "key_type": descriptor.key_type.value,
         "created": descriptor.created.isoformat(),
         "digest": descriptor.digest.hex(),
     }
+    if not descriptor.adopted:
+        del values["adopted"]
     text = json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
     return _HEADER + _mac(digest_key, text) + text
 

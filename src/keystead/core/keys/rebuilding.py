@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.names import ID_DIGITS, ObjectKind
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ class FoundObject:
     unique_identifier: str
     name: ObjectName
     state: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was destroyed: there are servers that show it all the same."""
+        return self.state in DESTROYED_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class Doubt(StrEnum):
     NAME_TAKEN = "another key has its name"
     TOO_FEW_DOMAINS = "too few replication domains hold a copy that agrees"
     CHANGED = "servers, certificate or keys were changed while it was read: rebuild again"
+    UNDER_WAY = "the database has only its beginning, whose time is not over: rebuild again in some minutes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +79,32 @@ class Certain:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a database knows that keys are taken into. ``svms`` are the uuids of those there are, ``""`` for none."""
+    """What a database knows that keys are taken into. ``svms`` are the uuids of those there are, ``""`` for none.
+
+    ``keys`` are those (uuids) that it has. Of some it has only the beginning, of this life of it: ``under_way`` while
+    their time is not over, then ``over``. Whoever described them has seen them committed.
+    """
 
     key_manager: str
     domain_of: Mapping[str, str]
     svms: Collection[str]
     keys: Collection[str]
     names: Collection[str]
+    under_way: Collection[str] = frozenset()
+    over: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What comes of it: keys, doubts by key uuid, and the copies of keys that nothing accounts for."""
+    """What comes of it: keys, doubts by key uuid, and the copies of keys that nothing accounts for.
+
+    ``known`` are keys that the database has, with the copies that were found of them: it may not know of each.
+    """
 
     keys: tuple[Certain, ...]
     doubts: Mapping[str, Doubt]
     unclaimed: tuple[FoundObject, ...]
+    known: tuple[Certain, ...] = ()
 
 
 def inventory(
@@ -96,7 +113,10 @@ def inventory(
     copies: Iterable[FoundCopy],
     known: Known,
 ) -> Inventory:
-    """Make it. Objects of keys that the database has are its keeper's, and not looked at."""
+    """Make it. Of keys that the database has, only copies are looked at: all else is its keeper's.
+
+    Keys that adopted an object come first: the key that it was before is not taken beside them.
+    """
     described: dict[str, list[Descriptor]] = defaultdict(list)
     for found in descriptors:
         described[found.descriptor.uuid].append(found.descriptor)
@@ -104,18 +124,21 @@ def inventory(
     for copy in copies:
         held[copy.descriptor.uuid].append(copy)
     keys: list[Certain] = []
+    there: list[Certain] = []
+    begun = {*known.under_way, *known.over}
     doubts: dict[str, Doubt] = {}
     heirs = _heirs(each for of_key in described.values() for each in of_key)
-    for uuid, of_key in sorted(described.items()):
-        if uuid in known.keys:
-            continue
+    for uuid, of_key in sorted(described.items(), key=lambda each: (not any(of.adopted for of in each[1]), each[0])):
         certain = Certain(of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]}))
+        if uuid in known.keys and uuid not in begun:
+            there.append(certain)
+            continue
         doubt = _doubt(certain, of_key, known, heirs)
         if doubt is None:
             keys.append(certain)
         else:
             doubts[uuid] = doubt
-    return Inventory(tuple(keys), doubts, tuple(_unclaimed(objects, keys, known)))
+    return Inventory(tuple(keys), doubts, tuple(_unclaimed(objects, keys, known)), tuple(there))
 
 
 def _heirs(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str]:
@@ -129,6 +152,7 @@ def _doubt(
 ) -> Doubt | None:
     key = certain.descriptor
     rules = {
+        Doubt.UNDER_WAY: key.uuid in known.under_way,
         Doubt.CONTRADICTED: len({each.key for each in descriptors}) > 1,
         Doubt.ELSEWHERE: key.key_manager != known.key_manager,
         Doubt.NO_OWNER: key.svm not in known.svms,
@@ -146,6 +170,7 @@ def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[Certain], known: K
         found
         for found in objects
         if found.name.kind is ObjectKind.KEY
+        and not found.ended
         and found.name.id not in ids
         and (found.key_server, found.unique_identifier) not in claimed
     ]
