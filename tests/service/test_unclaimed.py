@@ -225,6 +225,45 @@ async def test_what_was_aborted_and_comes_late_is_ended(key_world: KeyWorld) -> 
     assert (0, late[0]) in await kept.scan()
 
 
+@on_sqlite
+async def test_what_comes_back_is_its_own_key_managers(key_world: KeyWorld) -> None:
+    """Two use a server: the scan of one finds the other's purged key there, and leaves its end to that one."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    other = await keeping(key_world, servers[0])
+    key = await kept.node.create(kept.manager)
+    before = dict(servers[0].responder.objects)
+    await retire_and_wait(kept, key)
+    await kept.end()
+    servers[0].responder.store.objects.update(before)
+    assert await other.scan() == []
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert await kept.scan() == []
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGING
+    await kept.end()
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert len(held(servers[0])) == 2  # both canaries
+
+
+@on_sqlite
+async def test_what_was_aborted_is_its_own_key_managers(key_world: KeyWorld) -> None:
+    """The scan of another comes before it is destroyed; the key manager whose attempt it was can go all the same."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    other = await keeping(key_world, servers[0])
+    servers[1].request_faults[Operation.REGISTER] = close
+    await kept.node.refused(kept.manager)
+    assert [state for *_, state in await key_world.stored_keys(kept.manager)] == ["aborted"]
+    assert len(held(servers[0])) == 3
+    assert await other.scan() == []
+    key_world.clock.advance(4000)
+    await again(kept)
+    assert len(held(servers[0])) == 2
+    current = await key_world.store.read(lambda tx: tx.incarnation())
+    assert current is not None
+    assert await key_world.store.read(lambda tx: tx.keys_left(kept.manager, current.uuid)) == 0
+
+
 # --- adoption ---
 
 

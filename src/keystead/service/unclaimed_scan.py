@@ -1,7 +1,8 @@
 """Look for objects under our names that no attempt of this incarnation accounts for, on all of a key manager's servers.
 
 What may be adopted is listed: copies of keys, not other lives' canaries and descriptors. One that ought to be gone
-(its attempt was aborted, its key purged) and is back is not unclaimed: its copy is opened again, and ends as others do.
+(its attempt was aborted, its key purged) and is back is not unclaimed: its copy is opened again, and ends as others do,
+if its key is this key manager's; another's, on a server that both use, is found by that one's scan.
 Nothing is destroyed here, and nothing is asked twice of what is another product's.
 """
 
@@ -183,7 +184,10 @@ def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Foun
     key = _key_of(tx, parsed) if parsed else None
     attempts = tx.attempts([key.uuid]) if key and parsed else ()
     attempt = next((each for each in attempts if parsed and each.number == parsed.attempt), None)
-    return _Found(id_, name, account(parsed, key, attempt, places.incarnation), attempt)
+    of = account(parsed, key, attempt, places.incarnation)
+    if of is Account.ENDED and key is not None and key.key_manager != places.key_manager.uuid:
+        of = Account.KNOWN  # on a server of this key manager nobody would ever end it
+    return _Found(id_, name, of, attempt)
 
 
 def _key_of(tx: Transaction, name: ObjectName) -> Key | None:
