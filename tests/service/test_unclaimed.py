@@ -16,7 +16,7 @@ from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.responder import cluster
 from keystead.kmip.testing import close
-from keystead.service import unclaimed
+from keystead.service import unclaimed, unclaimed_scan
 from keystead.service.context import Call, Caller
 from keystead.service.key_looking import reach_of
 from keystead.service.leases import LeaseLost
@@ -183,6 +183,27 @@ async def test_what_can_be_no_key_is_not_listed(key_world: KeyWorld) -> None:
     assert set(others) <= held(servers[0]).keys()
 
 
+@on_sqlite
+async def test_what_is_adopted_while_it_is_looked_for(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is not listed again; the others are, however many."""
+    monkeypatch.setattr(unclaimed_scan, "LISTED", 1)
+    kept = await keeping(key_world, *await key_world.start(1))
+    (uid,) = await leave(kept, 0)
+    await kept.scan()
+    others = [f"keystead-99999999-k000000000000000{number}-1" for number in (1, 2)]
+    for name in others:
+        await leave(kept, 0, name)
+    scanned = kept.scanning._scanned
+
+    async def then_adopt(*args: Any) -> Any:
+        found = await scanned(*args)
+        await adopt(kept, 0, uid)
+        return found
+
+    monkeypatch.setattr(kept.scanning, "_scanned", then_adopt)
+    assert await kept.scan() == [(0, name) for name in others]
+
+
 # --- what ought to be gone ---
 
 
@@ -200,6 +221,27 @@ async def test_what_comes_back_is_ended_again(key_world: KeyWorld) -> None:
     await kept.end()
     assert (await key_world.key(key.uuid)).state is KeyState.PURGED
     assert len(held(servers[0])) == 1
+
+
+@on_sqlite
+async def test_what_was_destroyed_is_not_back(key_world: KeyWorld) -> None:
+    """Servers that keep it show it, and say that it is destroyed; once it is not, it is ended again."""
+    (server,) = await key_world.start(1, [of_kind("destroyed objects are kept")])
+    kept = await keeping(key_world, server)
+    key = await kept.node.create(kept.manager)
+    (uid,) = (await key_world.copies(key.uuid))[0].unique_identifiers
+    before = server.responder.objects[uid].copy()
+    await retire_and_wait(kept, key)
+    await kept.end()
+    purged = await key_world.key(key.uuid)
+    for _ in range(2):
+        assert await kept.scan() == []
+    assert await key_world.key(key.uuid) == purged
+    server.responder.store.receive(uid, before)
+    await kept.scan()
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGING
+    await again(kept)
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
 
 
 @on_sqlite
