@@ -48,6 +48,7 @@ def test_a_switch_is_true_or_false(tmp_path: Path, text: str, expected: bool) ->
         ("probes_in_all = 0", "a positive whole number"),
         ("probes_in_all = true", "a positive whole number"),
         ('probes_in_all = "many"', "a positive whole number"),
+        ("key_recovery_days = 36501", "setting 'key_recovery_days': 36500 at most"),
         ("metrics_public = 1", "true or false is expected"),
         ('metrics_public = "perhaps"', "true or false is expected"),
         ("egress_allow = [1]", "a list of texts"),

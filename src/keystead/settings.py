@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX = "KEYSTEAD_"
 FILE_NAME = "keystead.toml"
 DEFAULT_DATA = Path("keystead-data")
+MOST_RECOVERY_DAYS = 36_500
+"""A hundred years: what comes so much later is still a time that databases have."""
 
 
 class SettingsError(Exception):
     """A setting cannot be used; the text names it and says where it came from."""
 
 
-def _setting(help_: str, default: Any, *, secret: bool = False, flag: bool = False) -> Any:
-    return field(default=default, metadata={"help": help_, "secret": secret, "flag": flag}, repr=not secret)
+def _setting(help_: str, default: Any, *, secret: bool = False, flag: bool = False, most: int | None = None) -> Any:
+    metadata = {"help": help_, "secret": secret, "flag": flag, "most": most}
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,11 @@ class Settings:
         " less than a minute before may then be read from memory, one that was retired through this node is not.",
         default=False,
     )
-    key_recovery_days: int = _setting("Days after its deletion in which a key can be recovered.", 7)
+    key_recovery_days: int = _setting(
+        f"Days after its deletion in which a key can be recovered, {MOST_RECOVERY_DAYS} at most.",
+        7,
+        most=MOST_RECOVERY_DAYS,
+    )
     metrics_public: bool = _setting("Whether `/metrics` can be read without a login (`true`, `false`).", default=False)
     log_level: str = _setting("`debug`, `info`, `warning` or `error`.", "info")
     log_format: str = _setting("`auto` (console on a terminal, else JSON), `json` or `console`.", "auto")
@@ -115,7 +122,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
     values: dict[str, Any] = {}
     for source, table in (("file", from_file), ("environment", from_environment), ("flag", given)):
         for name, value in table.items():
-            values[name] = _converted(name, known[name].default, value, source)
+            values[name] = _converted(name, known[name].default, value, source, known[name].metadata["most"])
     return Settings(**values)
 
 
@@ -152,7 +159,7 @@ def _has_password(database: object) -> bool:
     return ":" in user or "password=" in rest.partition("?")[2]
 
 
-def _converted(name: str, default: object, value: Any, source: str) -> Any:
+def _converted(name: str, default: object, value: Any, source: str, most: int | None) -> Any:
     """Give a raw value the type of the setting's default."""
     where = f"{ENVIRONMENT_PREFIX}{name.upper()}" if source == "environment" else f"{source} setting {name!r}"
     if isinstance(default, tuple):
@@ -167,6 +174,8 @@ def _converted(name: str, default: object, value: Any, source: str) -> Any:
     if isinstance(default, int):
         if isinstance(value, bool) or not str(value).isascii() or not str(value).isdecimal() or int(value) < 1:
             raise SettingsError(f"{where}: a positive whole number is expected")
+        if most is not None and int(value) > most:
+            raise SettingsError(f"{where}: {most} at most is expected")
         return int(value)
     if not isinstance(value, str | Path):
         raise SettingsError(f"{where}: a text is expected")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
-from keystead.app.backup import backup, restore
+from keystead.app import backup as backup_module
+from keystead.app.backup import _new_file, backup, restore
 from keystead.app.initialise import initialise
 from keystead.app.wiring import CannotStart, verify_audit
 from keystead.cli.main import cli
@@ -26,6 +29,7 @@ from keystead.store import copying, open_store
 from tests.peers.homes import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from keystead.core.keys.model import Incarnation
@@ -128,6 +132,47 @@ def test_nothing_is_written_over(saved: Settings, tmp_path: Path) -> None:
     (tmp_path / "same.key").chmod(0o400)
     (tmp_path / "new").mkdir()
     restore(Settings(data=tmp_path / "new", root_key=tmp_path / "same.key"), file, PASSPHRASE)
+
+
+def test_two_backups_to_one_file(saved: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cron began it twice: the one that ends first is whole, the other is told; neither touches what is not its own."""
+    file, sealing = tmp_path / "file.backup", passphrases.write_sealed
+
+    def meanwhile(target: IO[bytes], parts: Iterator[bytes], passphrase: Secret) -> None:
+        monkeypatch.setattr(backup_module, "write_sealed", sealing)
+        manifest, part = next(parts), next(parts)
+        backup(saved, file, PASSPHRASE, bundle=False)
+        sealing(target, chain([manifest, part], parts), passphrase)
+
+    monkeypatch.setattr(backup_module, "write_sealed", meanwhile)
+    with pytest.raises(CannotStart, match="not written over"):
+        backup(saved, file, PASSPHRASE, bundle=False)
+    restore(Settings(data=tmp_path / "restored"), file, PASSPHRASE)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file.backup", "restored", "saved"]
+
+
+def test_the_first_of_two_backups_ends_first(tmp_path: Path) -> None:
+    """The other has written a half by then."""
+    file = tmp_path / "file.backup"
+    with ExitStack() as other:
+        with _new_file(file) as first:
+            first.write(b"whole")
+            other.enter_context(pytest.raises(CannotStart, match="not written over"))
+            other.enter_context(_new_file(file)).write(b"ha")
+        assert file.read_bytes() == b"whole"
+    assert [each.name for each in tmp_path.iterdir()] == ["file.backup"]
+
+
+def test_what_a_killed_backup_leaves(saved: Settings, tmp_path: Path) -> None:
+    """Is removed by one to the same file a day later; what another may be writing is left alone."""
+    names = [("a.b", "1"), ("a.b", "2"), ("a+b", "1")]
+    old, young, others = [f".{name}.{digit * 32}.database" for name, digit in names]
+    for name in (old, young, others):
+        (tmp_path / name).write_bytes(b"half")
+    for name in (old, others):
+        os.utime(tmp_path / name, (0, 0))
+    backup(saved, tmp_path / "a.b", PASSPHRASE, bundle=True)
+    assert {each.name for each in tmp_path.iterdir()} == {young, others, "a.b", "saved"}
 
 
 @pytest.mark.parametrize("damage", ["passphrase", "altered", "cut off", "another file"])

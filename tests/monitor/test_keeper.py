@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,18 +16,20 @@ from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.server_address import ServerAddress
 from keystead.kmip.enums import Operation
-from keystead.kmip.testing import close
+from keystead.kmip.testing import close, delay
+from keystead.monitor import keeper as module
 from keystead.monitor.keeper import SOON_S, Keeper, Periods
 from keystead.monitor.metrics import Metrics
 from keystead.service.key_attempts import EXPIRES
 from keystead.service.key_rounds import KeyRounds
+from keystead.service.leases import LeaseLost
 from keystead.service.ports import StoreError
 from tests.service.keepers import WINDOW_S, Keeping, keeping
-from tests.service.keyworlds import CALL, KeyWorld, held
+from tests.service.keyworlds import CALL, KeyWorld, asked, held
 from tests.service.learning import on_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
     from keystead.core.keys.keeping import Tally
     from keystead.core.keys.model import Key
@@ -247,6 +250,155 @@ async def test_a_long_round_holds_up_no_name(key_world: KeyWorld) -> None:
 
 async def _ended(kept: Keeping, key: Key) -> bool:
     return (await kept.world.attempts(key.uuid))[-1].state is AttemptState.ABORTED
+
+
+@on_sqlite
+async def test_a_slow_server_holds_up_no_other_key_manager(key_world: KeyWorld) -> None:
+    """While each question to it takes its time, copies that other key managers' servers lack are written."""
+    servers = await key_world.start(3)
+    slow, other = await keeping(key_world, servers[0]), await keeping(key_world, *servers[1:])
+    doubted = [await slow.node.create(slow.manager, f"key {number}") for number in range(24)]
+    rows = [replace(copy, presence=Presence.UNKNOWN) for each in doubted for copy in await key_world.copies(each.uuid)]
+    await key_world.store.write(lambda tx: tx.put_copies(rows, new=False))
+    key = await other.node.create(other.manager)
+    servers[0].request_faults[Operation.GET_ATTRIBUTES] = delay(0.5)
+    looks = len(asked(servers[0], Operation.GET_ATTRIBUTES))
+    async with kept_by(other, replace(SELDOM, share_s=0.5)) as (keeper, _):
+        await eventually(lambda: _is(_more(servers[0], looks), True))
+        lost = replace((await key_world.copies(key.uuid))[1], presence=Presence.MISSING)
+        servers[2].responder.store.forget(*lost.unique_identifiers)
+        await key_world.store.write(lambda tx: tx.put_copies([lost], new=False))
+        keeper.kick(other.manager)
+        await eventually(lambda: _is(presences(other, key), [PRESENT, Presence.MISSING, PRESENT]))
+        assert await presences(slow, doubted[-1]) == [Presence.UNKNOWN]
+
+
+async def _more(server: KmipServer, looks: int) -> bool:
+    return len(asked(server, Operation.GET_ATTRIBUTES)) > looks
+
+
+class Slow(KeyRounds):
+    """Rounds of which those of some key managers take as long as a test says."""
+
+    def __init__(self, kept: Keeping, slow: Sequence[Keeping]) -> None:
+        super().__init__(kept.tools, kept.leases, kept.rounds._parts)
+        self.slow = tuple(each.manager for each in slow)
+        self.go_on = asyncio.Event()
+        self.began: Counter[str] = Counter()
+        self.kicked: Counter[str] = Counter()
+        self.failure: Exception | None = None
+
+    async def keep(
+        self,
+        holding: Holding,
+        key_manager: str,
+        sweep: Collection[str] = (),
+        *,
+        scan: bool = False,
+        changed: bool = False,
+    ) -> Tally | None:
+        """Count, and wait, where a key manager is slow."""
+        del holding, sweep, scan
+        self.began[key_manager] += 1
+        self.kicked[key_manager] += changed
+        if key_manager in self.slow:
+            await self.go_on.wait()
+            if self.failure is not None:
+                raise self.failure
+        return None
+
+
+async def slow_rounds(key_world: KeyWorld, count: int) -> tuple[Slow, Keeping]:
+    """Rounds of some key managers that are slow, and of one that is not."""
+    servers = await key_world.start(1)
+    *slow, quick = [await keeping(key_world, *servers) for _ in range(count + 1)]
+    quick.rounds = rounds = Slow(quick, slow)
+    return rounds, quick
+
+
+async def at_least(counts: Counter[str], key_manager: str, number: int) -> None:
+    """Wait until a key manager was kept so many times."""
+    await eventually(lambda: _is(_reached(counts, key_manager, number), True))
+
+
+async def _reached(counts: Counter[str], key_manager: str, number: int) -> bool:
+    return counts[key_manager] >= number
+
+
+@on_sqlite
+async def test_a_key_manager_that_takes_long_is_kept_once_at_a_time(key_world: KeyWorld) -> None:
+    """The others meanwhile again and again. A kick that comes for it is heeded when its round has ended."""
+    rounds, quick = await slow_rounds(key_world, 1)
+    (slow,) = rounds.slow
+    async with kept_by(quick, replace(SOON, round_s=0.05, share_s=0.05)) as (keeper, _):
+        await at_least(rounds.began, slow, 1)
+        keeper.kick(slow)
+        await at_least(rounds.began, quick.manager, 4)
+        assert rounds.began[slow] == 1
+        rounds.go_on.set()
+        await at_least(rounds.kicked, slow, 1)
+
+
+@on_sqlite
+async def test_a_key_manager_that_takes_long_rests(key_world: KeyWorld) -> None:
+    """Nine times as long, as everything does after a long round; after one that was kicked, kicks wait as well."""
+    rounds, quick = await slow_rounds(key_world, 1)
+    (slow,) = rounds.slow
+    async with kept_by(quick, replace(SOON, round_s=0.05, share_s=0.05)) as (keeper, _):
+        await at_least(rounds.began, quick.manager, 4)
+        rounds.go_on.set()
+        await at_least(rounds.began, quick.manager, 8)
+        assert rounds.began[slow] == 1
+        rounds.go_on.clear()
+        keeper.kick(slow)
+        await at_least(rounds.kicked, slow, 1)
+        await at_least(rounds.began, quick.manager, 12)
+        keeper.kick(slow)
+        rounds.go_on.set()
+        await at_least(rounds.began, quick.manager, 16)
+        assert rounds.began[slow] == 2
+
+
+@on_sqlite
+async def test_how_many_key_managers_may_take_long_at_a_time(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those of which it is known; each has its turn."""
+    monkeypatch.setattr(module, "BESIDE", 1)
+    monkeypatch.setattr(module, "BETWEEN", 0.0)
+    rounds, quick = await slow_rounds(key_world, 2)
+    async with kept_by(quick, replace(SOON, round_s=0.05, share_s=0.05)):
+        for each in rounds.slow:
+            await at_least(rounds.began, each, 1)
+        rounds.go_on.set()
+        await asyncio.sleep(0)
+        rounds.go_on.clear()
+        await at_least(rounds.began, quick.manager, rounds.began[quick.manager] + 4)
+        assert sorted(rounds.began[each] for each in rounds.slow) == [1, 2]
+        rounds.go_on.set()
+        await asyncio.sleep(0)
+        rounds.go_on.clear()
+        await at_least(rounds.began, quick.manager, rounds.began[quick.manager] + 4)
+        assert [rounds.began[each] for each in rounds.slow] == [2, 2]
+
+
+@on_sqlite
+async def test_the_lease_is_held_while_anything_is_kept(key_world: KeyWorld) -> None:
+    """A round that went on beside others has ended before the lease is given back, whatever ends them."""
+    rounds, quick = await slow_rounds(key_world, 1)
+    (slow,) = rounds.slow
+    other = Keeping(key_world, await key_world.node(), slow)
+    async with kept_by(quick, replace(SOON, round_s=0.05, share_s=0.05)) as (keeper, metrics):
+        await at_least(rounds.began, quick.manager, 2)
+        assert not await _taken(other)
+        rounds.failure = LeaseLost("keeper")
+        rounds.go_on.set()
+        await at_least(rounds.began, slow, 2)  # the lease was taken anew
+        rounds.failure = None
+        rounds.go_on.clear()
+        await eventually(lambda: _says(metrics, shown("keystead_keeper", 1.0)))
+    assert not keeper._under_way
+    assert await _taken(other)
 
 
 class Deaf(KeyRounds):

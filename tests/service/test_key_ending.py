@@ -14,6 +14,7 @@ from keystead.core.keys.model import Key, KeyState, KeyType
 from keystead.core.model import Role
 from keystead.service.context import Call, Caller
 from keystead.service.key_ending import KeyEnding
+from keystead.settings import MOST_RECOVERY_DAYS, load
 from tests.service.keepers import WINDOW_S, Keeping, keeping, set_incarnation
 from tests.service.keyworlds import CALL, KeyWorld
 from tests.service.learning import on_sqlite
@@ -74,6 +75,20 @@ async def test_a_key_is_recovered_until_its_end_begins(key_world: KeyWorld) -> N
     with pytest.raises(OntapError) as raised:
         await kept.ending.recover(CALL, kept.manager, key.key_id)
     assert raised.value.kind is errors.ENTRY_NOT_FOUND
+
+
+async def test_the_longest_window(key_world: KeyWorld) -> None:
+    """Who wants nothing destroyed can have that, and retire and recover keys all the same."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    key = await kept.node.create(kept.manager)
+    window = timedelta(days=load({}, {"KEYSTEAD_KEY_RECOVERY_DAYS": str(MOST_RECOVERY_DAYS)}).key_recovery_days)
+    kept.ending = KeyEnding(kept.node.store, kept.node.audit, key_world.clock, window)
+    retired = await kept.ending.retire(CALL, kept.manager, key.key_id)
+    assert retired.retired is not None
+    assert retired.purge_after == retired.retired + window
+    assert await key_world.key(key.uuid) == retired
+    await kept.end()
+    assert (await kept.ending.recover(CALL, kept.manager, key.key_id)).state is KeyState.COMMITTED
 
 
 @on_sqlite

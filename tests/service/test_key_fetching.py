@@ -18,10 +18,12 @@ from keystead.kmip.enums import Operation
 from keystead.kmip.responder import Responder
 from keystead.kmip.testing import KeyServer, close, delay, held, silence
 from keystead.service import key_fetching as module
+from keystead.service.events import Events
 from keystead.service.key_fetching import Hedges
+from keystead.service.observing import cluster_name
 from keystead.service.ports import Page
 from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked
-from tests.service.readingworlds import MATERIAL, ReadingNode, reading
+from tests.service.readingworlds import MATERIAL, ReadingNode, reader_of, reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -206,6 +208,24 @@ async def test_a_server_that_lies_is_passed_over_marked_and_announced(key_world:
     events = await key_world.store.read(lambda tx: tx.page(Event, Page()))
     assert [(event.name, dict(event.parameters)["key_id"]) for event in events] == [("km.key.different", key.key_id)]
     assert not {"REGISTER", "DESTROY"} & set(asked(servers[0])[asked(servers[0]).index("ACTIVATE") :])
+
+
+async def test_who_is_told_of_a_server_that_lies(key_world: KeyWorld, node: ReadingNode) -> None:
+    """Those who see it: an SVM whose key is on the cluster's servers is not told where they are."""
+    svm = await key_world.home.svm()
+    (server,) = await key_world.start(1)
+    key = await node.create(await key_world.key_manager(server, of_cluster=True), svm=svm)
+    server.responder.lying = True
+    node.cache.close()
+    with pytest.raises(OntapError):
+        await node.read(key, reader_of(svm))
+    await node.fetcher.close()
+    cluster = await key_world.store.read(cluster_name)
+    told = await Events(key_world.store).page(CALL, Page())
+    assert [dict(event.parameters) for event in told] == [
+        {"vserver": cluster, "address": f"127.0.0.1:{server.port}", "key_id": key.key_id}
+    ]
+    assert await Events(key_world.store).page(reader_of(svm), Page()) == ()
 
 
 async def test_a_secondary_that_lies_says_nothing_about_its_primary(key_world: KeyWorld, node: ReadingNode) -> None:

@@ -13,6 +13,7 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import AttemptState, Key, KeyState, Presence
+from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation
 from keystead.kmip.testing import first
 from keystead.kmip.testing import held as held_up
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PRESENT, MISSING, SENT = Presence.PRESENT, Presence.MISSING, Presence.SENT
 REGISTER = Operation.REGISTER
+MATERIAL = Secret(bytes(range(64)))
 
 
 class HeldUp:
@@ -288,3 +290,29 @@ async def test_more_than_a_node_can_do_at_once(
     assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
     assert await key_world.named(creation.manager, "another") is None
     assert isinstance(await creation.ended(), Key)
+
+
+async def test_nobody_has_all_places(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key manager's servers are slow: it takes as many places as it leaves; copies have places of their own."""
+    monkeypatch.setattr(attempt_work, "UNDER_WAY", 8)
+    slow, fast, empty = await key_world.start(3)
+    manager, others = [await key_world.key_manager(server, timeout=10) for server in (slow, fast)]
+    node = await key_world.node()
+    answer = asyncio.Event()
+    slow.faults[REGISTER] = held_up(answer)
+    creating = [asyncio.create_task(node.create(manager, f"key {number}")) for number in range(4)]
+    await until(lambda: len(slow.responder.objects) == 4)
+    error = await node.refused(manager, "one more")
+    assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
+    await asyncio.gather(*(node.create(others, f"key {number}") for number in range(2)))
+    key = await node.create(others, material=MATERIAL)
+    (server,) = await key_world.servers(others)
+    added = replace(server, uuid=str(uuid4()), position=2, address=replace(server.address, port=empty.port))
+    await key_world.store.write(lambda tx: tx.add_key_servers([added]))
+    places = await node.learner.ensure(others)
+    monkeypatch.setattr(attempt_work, "UNDER_WAY", 4)
+    assert (await node.refused(others, "one more")).kind is errors.TOO_BUSY
+    assert await node.writer.copy_to(key, added, MATERIAL, places) == ""
+    answer.set()
+    assert len(await asyncio.gather(*creating)) == 4
+    await node.create(manager, "one more")

@@ -18,7 +18,7 @@ from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.responder import cluster
 from keystead.kmip.testing import close
-from keystead.service import unclaimed
+from keystead.service import unclaimed, unclaimed_scan
 from keystead.service.context import Call, Caller
 from keystead.service.key_looking import reach_of
 from keystead.service.leases import LeaseLost
@@ -186,6 +186,27 @@ async def test_what_can_be_no_key_is_not_listed(key_world: KeyWorld) -> None:
     assert set(others) <= held(servers[0]).keys()
 
 
+@on_sqlite
+async def test_what_is_adopted_while_it_is_looked_for(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is not listed again; the others are, however many."""
+    monkeypatch.setattr(unclaimed_scan, "LISTED", 1)
+    kept = await keeping(key_world, *await key_world.start(1))
+    (uid,) = await leave(kept, 0)
+    await kept.scan()
+    others = [f"keystead-99999999-k000000000000000{number}-1" for number in (1, 2)]
+    for name in others:
+        await leave(kept, 0, name)
+    scanned = kept.scanning._scanned
+
+    async def then_adopt(*args: Any) -> Any:
+        found = await scanned(*args)
+        await adopt(kept, 0, uid)
+        return found
+
+    monkeypatch.setattr(kept.scanning, "_scanned", then_adopt)
+    assert await kept.scan() == [(0, name) for name in others]
+
+
 # --- what ought to be gone ---
 
 
@@ -203,6 +224,27 @@ async def test_what_comes_back_is_ended_again(key_world: KeyWorld) -> None:
     await kept.end()
     assert (await key_world.key(key.uuid)).state is KeyState.PURGED
     assert len(held(servers[0])) == 1
+
+
+@on_sqlite
+async def test_what_was_destroyed_is_not_back(key_world: KeyWorld) -> None:
+    """Servers that keep it show it, and say that it is destroyed; once it is not, it is ended again."""
+    (server,) = await key_world.start(1, [of_kind("destroyed objects are kept")])
+    kept = await keeping(key_world, server)
+    key = await kept.node.create(kept.manager)
+    (uid,) = (await key_world.copies(key.uuid))[0].unique_identifiers
+    before = server.responder.objects[uid].copy()
+    await retire_and_wait(kept, key)
+    await kept.end()
+    purged = await key_world.key(key.uuid)
+    for _ in range(2):
+        assert await kept.scan() == []
+    assert await key_world.key(key.uuid) == purged
+    server.responder.store.receive(uid, before)
+    await kept.scan()
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGING
+    await again(kept)
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
 
 
 @on_sqlite
@@ -226,6 +268,45 @@ async def test_what_was_aborted_and_comes_late_is_ended(key_world: KeyWorld) -> 
     await set_incarnation(key_world, uuid="another", number=2)
     await leave(kept, 0, late[0])
     assert (0, late[0]) in await kept.scan()
+
+
+@on_sqlite
+async def test_what_comes_back_is_its_own_key_managers(key_world: KeyWorld) -> None:
+    """Two use a server: the scan of one finds the other's purged key there, and leaves its end to that one."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    other = await keeping(key_world, servers[0])
+    key = await kept.node.create(kept.manager)
+    before = dict(servers[0].responder.objects)
+    await retire_and_wait(kept, key)
+    await kept.end()
+    servers[0].responder.store.objects.update(before)
+    assert await other.scan() == []
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert await kept.scan() == []
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGING
+    await kept.end()
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert len(held(servers[0])) == 2  # both canaries
+
+
+@on_sqlite
+async def test_what_was_aborted_is_its_own_key_managers(key_world: KeyWorld) -> None:
+    """The scan of another comes before it is destroyed; the key manager whose attempt it was can go all the same."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    other = await keeping(key_world, servers[0])
+    servers[1].request_faults[Operation.REGISTER] = close
+    await kept.node.refused(kept.manager)
+    assert [state for *_, state in await key_world.stored_keys(kept.manager)] == ["aborted"]
+    assert len(held(servers[0])) == 3
+    assert await other.scan() == []
+    key_world.clock.advance(4000)
+    await again(kept)
+    assert len(held(servers[0])) == 2
+    current = await key_world.store.read(lambda tx: tx.incarnation())
+    assert current is not None
+    assert await key_world.store.read(lambda tx: tx.keys_left(kept.manager, current.uuid)) == 0
 
 
 # --- adoption ---

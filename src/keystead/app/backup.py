@@ -12,7 +12,9 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +49,9 @@ _FILES: Final = {NODE_FILE: 0o444, tls.CERTIFICATE_FILE: 0o444, tls.KEY_FILE: 0o
 _SQLITE: Final = "sqlite"
 
 BUILDING: Final = ".restoring"
+KILLED_S: Final = 86_400.0
+"""So long after anything was written to it, what a backup has left is nobody's any more."""
+
 _EMPTY: Final = {BUILDING, "lost+found"}
 """What an empty data directory may hold: what a restore that was killed has left, and what file systems make."""
 
@@ -101,8 +106,7 @@ def _parts(manifest: dict[str, Any], database: Database, file: Path, *, bundle: 
         for start in range(0, len(content), LONGEST_PART):
             yield content[start : start + LONGEST_PART]
         return
-    copy = file.with_name(f".{file.name}.database")
-    copy.unlink(missing_ok=True)  # a backup was killed here
+    copy = _beside(file, "database")
     try:
         copying.copy_file(database, copy)
         with copy.open("rb") as whole:
@@ -115,18 +119,35 @@ def _parts(manifest: dict[str, Any], database: Database, file: Path, *, bundle: 
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
     """A file (0600) that is under its name when it is whole and on disk; one that is there is not replaced."""
+    exists = CannotStart(f"{path} exists: it is not written over")
     if os.path.lexists(path):  # a link that leads nowhere, too
-        raise CannotStart(f"{path} exists: it is not written over")
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
+        raise exists
+    _forget_killed(path)
+    temporary = _beside(path, "new")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         path.hardlink_to(temporary)
+    except FileExistsError:
+        raise exists from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _beside(file: Path, what: str) -> Path:
+    """A new name beside a file: another backup to the same file may be under way."""
+    return file.with_name(f".{file.name}.{uuid4().hex}.{what}")
+
+
+def _forget_killed(file: Path) -> None:
+    """Remove what backups to a file have left that were killed; what may be under way is younger."""
+    left = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{32}}\.(new|database)")
+    with suppress(OSError):
+        for each in file.parent.iterdir():
+            if left.fullmatch(each.name) and time.time() - each.stat().st_mtime > KILLED_S:
+                each.unlink()
 
 
 # --- restore ---

@@ -1,8 +1,9 @@
 """The keeper of a node: makes rounds over all key managers while this process holds the lease, and waits while not.
 
-A round is made once in a period, and soon after a kick for the key managers that it names. Sweeps over all copies, and
-looks at everything that servers hold, are made seldom. Attempts whose time is over are aborted beside the rounds: they
-take names, and a round may be long. It decides nothing about keys.
+A round is made once in a period, and soon after a kick for the key managers that it names. They are kept one after the
+other; one that takes long (its servers are slow, or its keys many) is kept beside the others. Sweeps over all copies,
+and looks at everything that servers hold, are made seldom. Attempts whose time is over are aborted beside the rounds:
+they take names, and a round may be long. It decides nothing about keys.
 """
 
 from __future__ import annotations
@@ -39,15 +40,22 @@ KEYS_PER_S: Final = 200.0
 SOON_S: Final = 0.25
 """How long after a kick a round begins: who kicked answers its caller first, and many kicks are one round."""
 
+BESIDE: Final = 8
+"""Key managers that are kept at a time of those that took long before: nobody waits for them."""
+
 CLOSING_S: Final = 1.0
 """How long a stop waits for what is under way."""
+
+AGAIN_S: Final = 5.0
+"""How long after what is under way was cancelled it is cancelled again: it may not have heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Periods:
     """Seconds between two rounds, two sweeps of a server, two looks at all of its objects, and two tries to begin.
 
-    ``abort_s`` is between two looks for attempts whose time is over.
+    ``abort_s`` is between two looks for attempts whose time is over, ``share_s`` how long the others wait for the round
+    of one key manager.
     """
 
     round_s: float = 30.0
@@ -55,6 +63,7 @@ class Periods:
     sweep_s: float = 3600.0
     scan_s: float = 86_400.0
     take_s: float = 15.0
+    share_s: float = 10.0
 
 
 class Keeper:
@@ -66,7 +75,8 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._kicked: set[str] = set()
-        self._due: dict[tuple[str, str], float] = {}  # when to sweep a server, or to scan a key manager's servers
+        self._under_way: dict[str, asyncio.Task[None]] = {}  # rounds, by key manager
+        self._due: dict[tuple[str, str], float] = {}  # when to sweep a server; to scan, or keep again, a key manager's
         self._tallies: dict[str, tuple[Kept, Tally]] = {}
         self._announced: dict[str, tuple[bool, bool]] = {}
         self._holds = False
@@ -104,7 +114,8 @@ class Keeper:
                 log.warning("keys are not kept", why=str(failure))
             except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
                 log.error("the keeper broke", why=type(error).__name__)  # noqa: TRY400
-            await self._wait(self._periods.take_s)
+            if not self._stopped:
+                await self._wait(self._periods.take_s)
 
     async def _keep(self) -> None:
         """Make rounds for as long as this process holds the lease."""
@@ -120,8 +131,8 @@ class Keeper:
                 log.warning("another process keeps keys now")
             finally:
                 self._holds = False
-                aborting.cancel()
-                await asyncio.wait([aborting])
+                await _end([aborting, *self._under_way.values()])
+                self._under_way.clear()
                 self._tallies.clear()
                 self._announced.clear()
 
@@ -136,7 +147,6 @@ class Keeper:
         """Make a round of everything, then of what is kicked, until the next one is due."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        self._kicked.clear()
         holding.check_time()
         await self._round_of(holding, await self._rounds.kept(), began)
         until = clock() + max(self._periods.round_s, _rest_s(clock() - began))
@@ -150,15 +160,58 @@ class Keeper:
                 await asyncio.sleep(_rest_s(clock() - began))
 
     async def _round_of(self, holding: Holding, kept: Sequence[Kept], now: float | None) -> None:
-        for each in kept:
+        """Keep key managers, one after the other; those whose rounds take long come last, and nobody waits for them.
+
+        Raises LeaseLost, StoreError: also when that ended a round which went on beside others.
+        """
+        for each in sorted(kept, key=lambda each: self._due.get(("round", each.key_manager.uuid), 0.0)):
             uuid = each.key_manager.uuid
-            sweep = [server.uuid for server in each.servers if self._is_due("sweep", server.uuid, now)]
-            scan = self._is_due("scan", uuid, now)
-            tally = await self._rounds.keep(holding, uuid, sweep, scan=scan, changed=now is None)
-            if tally is not None:
-                await self._count(holding, each, tally)
+            self._forget_ended()
+            if self._may_begin(uuid, now):
+                self._kicked.discard(uuid)
+                patience_s = 0.0 if ("round", uuid) in self._due else self._periods.share_s
+                task = self._under_way[uuid] = asyncio.create_task(self._keep_one(holding, each, now))
+                task.add_done_callback(self._wake)
+                await asyncio.wait([task], timeout=patience_s)
+            elif now is None:
+                self._kicked.add(uuid)
+        self._forget_ended()
         if now is not None:
             self._forget_gone(kept)
+
+    def _may_begin(self, uuid: str, now: float | None) -> bool:
+        """Whether a key manager may be kept now: not twice at a time; one that takes long rests as long rounds do."""
+        if uuid in self._under_way:
+            return False
+        what = "kick" if now is None else "round"
+        rests = asyncio.get_running_loop().time() < self._due.get((what, uuid), 0.0)
+        return ("round", uuid) not in self._due or (len(self._under_way) < BESIDE and not rests)
+
+    async def _keep_one(self, holding: Holding, kept: Kept, now: float | None) -> None:
+        uuid, clock = kept.key_manager.uuid, asyncio.get_running_loop().time
+        began = clock()
+        sweep = [server.uuid for server in kept.servers if self._is_due("sweep", server.uuid, now)]
+        scan = self._is_due("scan", uuid, now)
+        tally = await self._rounds.keep(holding, uuid, sweep, scan=scan, changed=now is None)
+        if tally is not None:
+            await self._count(holding, kept, tally)
+        took_s = clock() - began
+        for what in ("round", "kick") if now is None else ("round",):  # a kick after a long round is heeded at once
+            self._due.pop((what, uuid), None)
+            if took_s > self._periods.share_s:
+                self._due[what, uuid] = clock() + _rest_s(took_s)
+
+    def _wake(self, _: object) -> None:
+        """Look at the kicks again: one may have come for a key manager that was under way, or found no place."""
+        if self._kicked:
+            self._woken.set()
+
+    def _forget_ended(self) -> None:
+        """Forget rounds that have ended. Raises what ended one."""
+        for uuid, task in [*self._under_way.items()]:
+            if task.done():
+                del self._under_way[uuid]
+                task.result()
 
     def _is_due(self, what: str, uuid: str, now: float | None) -> bool:
         """Whether it is time for something, which is done then; never in a round that was kicked (None)."""
@@ -168,7 +221,10 @@ class Keeper:
         return True
 
     def _take_kicked(self) -> set[str]:
-        kicked, self._kicked = self._kicked, set()
+        """The key managers that were kicked and may be kept now; the others wait."""
+        self._forget_ended()
+        kicked = {uuid for uuid in self._kicked if self._may_begin(uuid, None)}
+        self._kicked -= kicked
         return kicked
 
     async def _wait(self, seconds: float) -> None:
@@ -226,6 +282,21 @@ class Keeper:
             ],
         )
         yield ("keystead_keeper", "Whether this node keeps keys: 1 or 0.", (), [((), float(self._holds))])
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: a transaction that is being committed does not hear it.
+
+    Who is cancelled meanwhile ends them all the same: what they do is done under a lease that is given back next.
+    """
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait(left, timeout=AGAIN_S)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # what ended one that is ended anyway is nobody's concern
 
 
 def _rest_s(took_s: float) -> float:

@@ -7,12 +7,15 @@ servers, not the work. It decides nothing about keys: that is :mod:`keystead.ser
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import structlog
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys.model import Purpose
 from keystead.core.keys.writing import fits
 from keystead.service import key_attempts
 from keystead.service.key_copying import Copying, Target, Writing, limit_s
@@ -21,7 +24,7 @@ from keystead.service.ports import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from keystead.core.keys.model import Attempt, Copy, Key, Purpose
+    from keystead.core.keys.model import Attempt, Copy, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.key_places import KeyPlaces, Reacher
@@ -40,7 +43,7 @@ FINISHING_S: Final = 3.0
 """How long activation may hold up an answer; the keeper does what was not done."""
 
 UNDER_WAY: Final = 256
-"""Attempts at once, on this node."""
+"""Attempts of a purpose at once, on this node: creations take no place of the keeper's copies."""
 
 RETRY_AFTER_S: Final = 5
 
@@ -62,22 +65,31 @@ class AttemptWork:
         self._node = node
         self._describe = describe
         self._under_way: set[asyncio.Task[object]] = set()
+        self._places: dict[Purpose, Counter[str]] = {purpose: Counter() for purpose in Purpose}  # by key manager
         self.stopping = asyncio.Event()
 
     # --- as tasks ---
 
-    async def run(self, work: Coroutine[object, object, T]) -> T:
-        """Do work to its end, whether or not the caller waits for it. Raises 262145 (503) when there is no place."""
-        if self.stopping.is_set() or len(self._under_way) >= UNDER_WAY:
+    async def run(self, work: Coroutine[object, object, T], purpose: Purpose, key_manager: str) -> T:
+        """Do work to its end, whether or not the caller waits for it. Raises 262145 (503) when there is no place.
+
+        A key manager has at most as many places as it leaves free: one whose servers are slow leaves others some.
+        """
+        taken = self._places[purpose]
+        if self.stopping.is_set() or taken[key_manager] >= UNDER_WAY - taken.total():
             work.close()
             raise self.unavailable()
         task = asyncio.get_running_loop().create_task(work)
         self._under_way.add(cast("asyncio.Task[object]", task))
-        task.add_done_callback(self._ended)
+        taken[key_manager] += 1
+        task.add_done_callback(partial(self._ended, taken, key_manager))
         return await asyncio.shield(task)
 
-    def _ended(self, task: asyncio.Task[T]) -> None:
+    def _ended(self, taken: Counter[str], key_manager: str, task: asyncio.Task[T]) -> None:
         self._under_way.discard(cast("asyncio.Task[object]", task))
+        taken[key_manager] -= 1
+        if not taken[key_manager]:
+            del taken[key_manager]
         failure = None if task.cancelled() else task.exception()
         if failure is not None and not isinstance(failure, OntapError):  # a caller that went away does not hear of it
             log.warning("an attempt is left to be settled", why=type(failure).__name__)

@@ -244,7 +244,7 @@ class Fetcher:
     # --- a server that lies ---
 
     def report_different(self, key: Key, source: Source) -> None:
-        """Mark a copy that is not the key's, and announce it, in the background."""
+        """Mark a copy that is not the key's, and announce it, in the background: to those who see the key server."""
         server = str(source.server.address)
         log.error("key server returned other material", address=server, host=source.host, key=key.key_id)
         if source.host == source.copy.host and source.copy.presence is not Presence.DIFFERENT:
@@ -258,11 +258,12 @@ class Fetcher:
         def mark(tx: Transaction) -> None:
             server = source.server
             now = tx.key_server(server.key_manager, server.address)
-            if now is None or now.uuid != server.uuid or not _change_presence(tx, source.copy):
+            manager = tx.key_manager(server.key_manager)
+            if now is None or now.uuid != server.uuid or manager is None or not _change_presence(tx, source.copy):
                 return
-            vserver = key.svm.name if key.svm else cluster_name(tx)
+            vserver = manager.svm.name if manager.svm else cluster_name(tx)
             values = {"vserver": vserver, "address": address, "key_id": key.key_id}
-            add_events(tx, [events.KEY_DIFFERENT.happened(self._node, self._clock.now(), key.svm, values)])
+            add_events(tx, [events.KEY_DIFFERENT.happened(self._node, self._clock.now(), manager.svm, values)])
 
         try:
             await self._store.write(mark)

@@ -124,7 +124,7 @@ class KeyWriter:
         while True:
             if key_manager not in self._learned:
                 request = await self._after_learning(request)
-            key = await self._work.run(self._create(request))
+            key = await self._work.run(self._create(request), Purpose.CREATE, key_manager)
             if key is not None:
                 return key
             self._learned.discard(key_manager)  # there is a new server, or another certificate
@@ -138,7 +138,7 @@ class KeyWriter:
         """
         if not agrees(self._reacher.digest_key(places), key.uuid, material, key.digest):
             raise ValueError(f"material is not that of key {key.uuid}")
-        return await self._work.run(self._copy_to(key, server, material))
+        return await self._work.run(self._copy_to(key, server, material), Purpose.COPY, key.key_manager)
 
     def stop(self) -> None:
         """End the waiting for servers: what is under way is committed or aborted now."""

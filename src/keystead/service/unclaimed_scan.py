@@ -1,7 +1,8 @@
 """Look for objects under our names that no attempt of this incarnation accounts for, on all of a key manager's servers.
 
 What may be adopted is listed: copies of keys, not other lives' canaries and descriptors. One that ought to be gone
-(its attempt was aborted, its key purged) and is back is not unclaimed: its copy is opened again, and ends as others do.
+(its attempt was aborted, its key purged) and is back is not unclaimed: its copy is opened again, and ends as others do,
+if its key is this key manager's; another's, on a server that both use, is found by that one's scan.
 Nothing is destroyed here, and nothing is asked twice of what is another product's.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from keystead.core.keys.destroying import Account, account, purging
+from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Presence, Unclaimed
 from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.query_where import Condition, Op, Order
@@ -35,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 REMEMBERED: Final = 100_000
 """Objects of other products that are remembered, so that their attributes are asked for once."""
+
+LISTED: Final = 1024
+"""Objects that are listed in one transaction: each is accounted for once more."""
 
 _HYPHENS: Final = (0, 8, 12, 16)
 """Where a uuid's hyphens are, in the digits that a name has of it."""
@@ -73,7 +78,7 @@ class UnclaimedScan:
                 log.info("objects are not listed", address=str(server.address), why=fault.reason)
                 continue
             if found is not None:
-                await self._tools.store.write(lambda tx: self._store(tx, holding, places, server, found))  # noqa: B023
+                await self._note(holding, places, server, found)
 
     async def _scanned(self, places: KeyPlaces, server: KeyServer) -> list[_Found] | None:
         """The objects of ours that are not listed; None when the server does not show what must be there."""
@@ -98,24 +103,22 @@ class UnclaimedScan:
         ours = [(id_, name) for name in facts.names if parse(name) is not None]
         if not ours and len(self._foreign) < REMEMBERED:
             self._foreign.add((at.key_server, id_))
-        return ours[:1]
+        return [] if facts.state in DESTROYED_STATES else ours[:1]  # a server that is restored brings it back
 
-    def _store(
-        self, tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, found: Sequence[_Found]
-    ) -> None:
+    async def _note(self, holding: Holding, places: KeyPlaces, server: KeyServer, found: Sequence[_Found]) -> None:
         """List what is unclaimed, forget what is so no more, and open again what is back."""
-        holding.check(tx)
-        manager, now = places.key_manager.uuid, self._tools.clock.now()
         unclaimed = [each for each in found if each.account is Account.UNCLAIMED and _may_be_key(each.name)]
         ids = {each.unique_identifier for each in unclaimed}
-        listed = {each.unique_identifier for each in tx.unclaimed(manager) if each.key_server == server.uuid}
-        if listed - ids:
-            tx.delete_unclaimed(server.uuid, listed - ids)
-        rows = [Unclaimed(manager, server.uuid, each.unique_identifier, each.name, now) for each in unclaimed]
-        tx.put_unclaimed(rows)
-        for each in found:
-            if each.account is Account.ENDED and each.attempt is not None:
-                _open_again(tx, each.attempt, server, each)
+        listed = await self._tools.store.write(lambda tx: _forget_others(tx, holding, places, server, ids))
+        now = self._tools.clock.now()
+        rows = [
+            Unclaimed(places.key_manager.uuid, server.uuid, each.unique_identifier, each.name, now)
+            for each in unclaimed
+            if each.unique_identifier not in listed
+        ]
+        for start in range(0, len(rows), LISTED):
+            await self._tools.store.write(lambda tx: _list(tx, holding, places, rows[start : start + LISTED]))  # noqa: B023
+        await self._tools.store.write(lambda tx: _open_all_again(tx, holding, server, found))
 
 
 def _listed(tx: Transaction, places: KeyPlaces, server: KeyServer) -> set[str]:
@@ -141,6 +144,30 @@ def _forget_removed(tx: Transaction, holding: Holding, places: KeyPlaces) -> Non
     for each in tx.unclaimed(places.key_manager.uuid):
         if places.server(each.key_server) is None:
             tx.delete_unclaimed(each.key_server, [each.unique_identifier])
+
+
+def _forget_others(tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, ids: set[str]) -> set[str]:
+    """Take from a server's list all but these identifiers; return those that are listed."""
+    holding.check(tx)
+    here = [each for each in tx.unclaimed(places.key_manager.uuid) if each.key_server == server.uuid]
+    listed = {each.unique_identifier for each in here}
+    if listed - ids:
+        tx.delete_unclaimed(server.uuid, listed - ids)
+    return listed & ids
+
+
+def _list(tx: Transaction, holding: Holding, places: KeyPlaces, rows: Sequence[Unclaimed]) -> None:
+    """List objects, but for those that something accounts for by now: one may have been adopted meanwhile."""
+    holding.check(tx)
+    tx.cluster(lock=True)  # nobody adopts one before it is listed
+    tx.put_unclaimed([row for row in rows if is_unclaimed(tx, places, row)])
+
+
+def _open_all_again(tx: Transaction, holding: Holding, server: KeyServer, found: Sequence[_Found]) -> None:
+    holding.check(tx)
+    for each in found:
+        if each.account is Account.ENDED and each.attempt is not None:
+            _open_again(tx, each.attempt, server, each)
 
 
 def is_unclaimed(tx: Transaction, places: KeyPlaces, found: Unclaimed) -> bool:
@@ -183,7 +210,10 @@ def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Foun
     key = _key_of(tx, parsed) if parsed else None
     attempts = tx.attempts([key.uuid]) if key and parsed else ()
     attempt = next((each for each in attempts if parsed and each.number == parsed.attempt), None)
-    return _Found(id_, name, account(parsed, key, attempt, places.incarnation), attempt)
+    of = account(parsed, key, attempt, places.incarnation)
+    if of is Account.ENDED and key is not None and key.key_manager != places.key_manager.uuid:
+        of = Account.KNOWN  # on a server of this key manager nobody would ever end it
+    return _Found(id_, name, of, attempt)
 
 
 def _key_of(tx: Transaction, name: ObjectName) -> Key | None:
