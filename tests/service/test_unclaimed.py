@@ -412,6 +412,25 @@ async def test_of_two_that_adopt_an_object_one_does(key_world: KeyWorld) -> None
 
 
 @on_sqlite
+async def test_a_copy_of_another_owners_key_is_not_adopted(key_world: KeyWorld) -> None:
+    """By its name, whatever attempt wrote it, while that key is in use; its own key manager may adopt it, beside it."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    other = await keeping(key_world, servers[0])
+    key = await kept.node.create(kept.manager)
+    (attempt,) = await key_world.attempts(key.uuid)
+    (uid,) = await leave(kept, 0, str(object_name(replace(attempt, number=7))))
+    await kept.scan()
+    await other.scan()
+    with pytest.raises(OntapError) as raised:
+        await adopt(other, 0, uid)
+    assert (raised.value.kind, raised.value.target) == (errors.DUPLICATE_ENTRY, "unique_identifier")
+    assert [*raised.value.arguments] == [("key_id", key.key_id)]
+    assert await other.unclaimed.list(CALL, other.manager)
+    assert (await adopt(kept, 0, uid)).key_manager == kept.manager
+
+
+@on_sqlite
 async def test_what_cannot_be_adopted(key_world: KeyWorld) -> None:
     """What is not listed, no copy of a key, of no key's length, unreadable; under a name that is taken or is none."""
     servers = await key_world.start(2)

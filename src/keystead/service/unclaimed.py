@@ -3,8 +3,8 @@
 They come from other lives of the database, or were written by what was forgotten. One that was adopted is not destroyed
 either: it may be somebody else's key as well, so that its purge ends with a receipt that it was ``left``. Its name says
 which object it is: it is one key's at a time, whatever key manager's, and on however many servers it lies. It does not
-say whose key it was, and key managers of several SVMs may use one server with one certificate: so they are for calls
-of the whole cluster only. Who looks for them: :mod:`keystead.service.unclaimed_scan`.
+say whose key it was, unless that key is here, and key managers of several SVMs may use one server with one certificate:
+so they are for calls of the whole cluster only. Who looks for them: :mod:`keystead.service.unclaimed_scan`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,18 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.creating import LENGTH, NewKey, check_halves, plan_create
 from keystead.core.keys.digests import digest
-from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, Unclaimed
+from keystead.core.keys.model import (
+    IN_USE,
+    Attempt,
+    AttemptState,
+    Copy,
+    Key,
+    KeyState,
+    KeyType,
+    Presence,
+    Purpose,
+    Unclaimed,
+)
 from keystead.core.keys.names import ObjectKind, is_written_by, parse
 from keystead.service.key_attempts import count_still
 from keystead.service.key_looking import visit
@@ -26,7 +37,7 @@ from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.key_writing import create_state
 from keystead.service.svms import concerning
-from keystead.service.unclaimed_scan import all_names, is_unclaimed, whole_name
+from keystead.service.unclaimed_scan import all_names, is_unclaimed, key_of, whole_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +92,8 @@ class UnclaimedObjects:
 
         ``key_server`` is the server's uuid, ``svm`` whose key it will be, as for a new key. 64 bytes are a volume's
         key, 20 to 32 an authentication key. Raises 4 (404) for what is not unclaimed (any more), 65536076 when it
-        cannot be read, and what creating a key raises. Of a pair, either part stands for both. A purge leaves it.
+        cannot be read, 1 (409) for a copy of a key that another owner has in use, and what creating a key raises. Of a
+        pair, either part stands for both. A purge leaves it.
         """
         while True:
             key = await self._try(call, key_manager, key_server, unique_identifier, name, svm)
@@ -127,6 +139,7 @@ class UnclaimedObjects:
         now, uuid = self._tools.clock.now(), str(uuid4())
         with concerning(manager.svm):
             planned = plan_create(create_state(tx, call.scope, places, new), new, uuid, now)
+        _check_owner(tx, parts[0], planned)
         key = replace(
             planned,
             state=KeyState.COMMITTED,
@@ -163,6 +176,15 @@ async def _check_names(at: Visit, parts: Sequence[Unclaimed]) -> None:
     for part in parts:
         if part.name not in (await at.session.facts(part.unique_identifier)).names:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
+
+
+def _check_owner(tx: Transaction, found: Unclaimed, new: Key) -> None:
+    """Raise 1 (409) for what is, by its name, a copy of somebody else's key that is in use here."""
+    name = parse(found.name)
+    key = key_of(tx, name) if name else None
+    if key is None or key.state not in IN_USE or (key.key_manager, key.svm) == (new.key_manager, new.svm):
+        return
+    raise OntapError(errors.DUPLICATE_ENTRY, target="unique_identifier", arguments=[("key_id", key.key_id)])
 
 
 def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:

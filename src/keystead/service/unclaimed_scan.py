@@ -180,7 +180,7 @@ def is_kept_elsewhere(tx: Transaction, places: KeyPlaces, name: str) -> bool:
     if tx.keys_adopting(whole_name(name)):
         return True
     parsed = parse(name)
-    key = _key_of(tx, parsed) if parsed else None
+    key = key_of(tx, parsed) if parsed else None
     anothers = key is not None and key.key_manager != places.key_manager.uuid
     return anothers and _accounted(tx, places, "", name).account is not Account.UNCLAIMED
 
@@ -207,7 +207,7 @@ def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Foun
     if tx.keys_adopting(whole_name(name)):
         return _Found(id_, name, Account.KNOWN)
     parsed = parse(name)
-    key = _key_of(tx, parsed) if parsed else None
+    key = key_of(tx, parsed) if parsed else None
     attempts = tx.attempts([key.uuid]) if key and parsed else ()
     attempt = next((each for each in attempts if parsed and each.number == parsed.attempt), None)
     of = account(parsed, key, attempt, places.incarnation)
@@ -216,7 +216,7 @@ def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Foun
     return _Found(id_, name, of, attempt)
 
 
-def _key_of(tx: Transaction, name: ObjectName) -> Key | None:
+def key_of(tx: Transaction, name: ObjectName) -> Key | None:
     """The key whose uuid begins as a name says."""
     prefix = "-".join(name.id[one:other] for one, other in pairwise(_HYPHENS))
     where = ((Condition("uuid", Op.AT_LEAST, prefix),),)
