@@ -542,6 +542,52 @@ async def test_a_server_that_has_numbered_its_objects_anew_has_lost_none(key_wor
     assert await key_world.presences(key.uuid) == [Presence.PRESENT]
 
 
+def renumbered(old: KmipServer, new: KmipServer) -> None:
+    """From now on the new server has what the old one has, and nothing else, under other identifiers."""
+    objects = dict(old.responder.objects)
+    new.responder.store.forget_all()
+    for id_, stored in objects.items():
+        new.responder.store.put(f"another {id_}", stored.copy())
+
+
+async def round_of(kept: Keeping) -> None:
+    """A round of the keeper, some time later, in which all is looked at."""
+    kept.world.clock.advance(3601)
+    servers = [server.uuid for server in await kept.world.servers(kept.manager)]
+    async with kept.lease() as holding:
+        await kept.rounds.keep(holding, kept.manager, servers, changed=True)
+
+
+@on_sqlite
+@pytest.mark.parametrize("in_place", [False, True])
+async def test_a_server_that_has_numbered_its_objects_anew_is_kept_as_before(
+    key_world: KeyWorld, in_place: bool
+) -> None:
+    """Its canary is seen again: what it loses from then on is missing, and is written again, and others rely on it."""
+    a, b, moved, elsewhere = await key_world.start(4)
+    changing = await changer(key_world, a, b)
+    keys = [await changing.node.create(changing.manager, f"key {number}") for number in range(2)]
+    one, other = await key_world.servers(changing.manager)
+    there = a if in_place else moved
+    renumbered(a, there)
+    if not in_place:
+        await changing.modify(one, port=moved.port)
+    kept = Keeping(key_world, changing.node, changing.manager)
+    await round_of(kept)
+    assert await key_world.presences(keys[0].uuid) == [Presence.PRESENT, Presence.PRESENT]
+    canary = (await key_world.places(changing.manager)).profiles[one.uuid].canary
+    assert all(id_.startswith("another ") for id_ in canary)
+    restored(b, elsewhere)
+    elsewhere.responder.store.forget(await identifier(changing, keys[1], 1))
+    await changing.modify(other, port=elsewhere.port)  # the first server has the key
+    there.responder.store.forget(await identifier(changing, keys[0], 0))
+    await round_of(kept)
+    assert await key_world.presences(keys[0].uuid) == [Presence.MISSING, Presence.PRESENT, Presence.PRESENT]
+    await elsewhere.__aexit__(None, None, None)
+    for key in keys:
+        assert not await is_lost(changing, key)
+
+
 # --- what a secondary was given, and its primary has ---
 
 

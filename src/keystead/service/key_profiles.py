@@ -6,8 +6,10 @@ that are configured and known by then, or is left out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from keystead.core.keys.guarding import is_elsewhere
 from keystead.core.keys.learning import same_canary, seeing, without
 from keystead.service.key_places import load_places
 
@@ -72,6 +74,20 @@ def store_seen(tx: Transaction, places: KeyPlaces, seen: Mapping[str, Collection
         found = same.intersection(others)
         if key_server in same and found - set(after[key_server].sees):
             tx.put_profile(seeing(after[key_server], found))
+
+
+def store_renumbered(tx: Transaction, places: KeyPlaces, found: Mapping[str, tuple[str, ...]]) -> None:
+    """Store under which identifiers servers' own canaries were found by name, as far as nothing has changed there."""
+    now = _now(tx, places)
+    if now is None:
+        return
+    for key_server, ids in found.items():
+        before, after = places.server(key_server), now.server(key_server)
+        known = now.profiles.get(key_server)
+        if before is None or after is None or is_elsewhere(before, after) or known is None:
+            continue
+        if same_canary(known, places.profiles[key_server]):
+            tx.put_profile(replace(known, canary=ids))
 
 
 def _now(tx: Transaction, places: KeyPlaces) -> KeyPlaces | None:
