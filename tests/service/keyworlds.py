@@ -145,9 +145,11 @@ class KeyWorld:
         given = [*responders, *([None] * (count - len(responders)))]
         return [await self._stack.enter_async_context(KmipServer(self._context(), each)) for each in given]
 
-    async def start_secondary(self, primary: KmipServer, responder: Responder | None = None) -> KmipServer:
-        """Start a secondary of a server (:data:`SECONDARY`), which keeps what that keeps unless it has its own."""
-        made = KmipServer(self._context(), responder or primary.responder, host=SECONDARY, port=primary.port)
+    async def start_secondary(
+        self, primary: KmipServer, responder: Responder | None = None, host: str = SECONDARY
+    ) -> KmipServer:
+        """Start a secondary of a server, or another on its port; it keeps what that keeps unless it has its own."""
+        made = KmipServer(self._context(), responder or primary.responder, host=host, port=primary.port)
         return await self._stack.enter_async_context(made)
 
     async def node(self, database: str | None = None, **options: Any) -> KeyNode:

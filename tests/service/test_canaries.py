@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keystead.core.keys.learning import LOST_LOOKS, LOST_S, TRIALS
-from keystead.core.keys.model import KeyForm
+from keystead.core.keys.model import KeyForm, Presence
 from keystead.core.secret import Secret
+from keystead.core.server_address import ServerAddress
 from keystead.kmip.enums import Operation, ResultReason, State
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder, cluster
 from keystead.kmip.testing import first, reset, silence
 from keystead.kmip.versions import V1_2
+from keystead.service import canaries
 from keystead.service.key_learning import REST_S
+from tests.service.keepers import Keeping
 from tests.service.keyworlds import KeyWorld, asked, held
 from tests.service.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, places
 
@@ -290,7 +293,10 @@ async def test_a_canary_that_comes_back(key_world: KeyWorld) -> None:
 @on_sqlite
 @pytest.mark.parametrize("given_out", [True, False])
 async def test_a_canary_whose_identifier_is_anothers(key_world: KeyWorld, given_out: bool) -> None:
-    """The server was wiped, filled again and numbers its objects anew: lost, unless it is found under its name."""
+    """The server was wiped, filled again and numbers its objects anew: lost, unless it is found under its name.
+
+    Where its bytes agree there, that is its identifier from then on; where they are not given out it is unclear.
+    """
     (server,) = await key_world.start(1)
     learning, manager, found = await learned(key_world, server)
     node = await key_world.node()
@@ -306,7 +312,8 @@ async def test_a_canary_whose_identifier_is_anothers(key_world: KeyWorld, given_
     for _ in range(LOST_LOOKS):
         await learning.look_for_canaries(manager)
         key_world.clock.advance(LOST_S)
-    assert await places(key_world, manager) == found
+    known = replace(found.profiles[found.servers[0].uuid], canary=("renumbered",) if given_out else (canary,))
+    assert (await places(key_world, manager)).profiles == {found.servers[0].uuid: known}
     store.forget("renumbered")
     for _ in range(LOST_LOOKS):
         await learning.look_for_canaries(manager)
@@ -315,6 +322,52 @@ async def test_a_canary_whose_identifier_is_anothers(key_world: KeyWorld, given_
     await learning.look_for_canaries(manager)
     anew = await places(key_world, manager)
     assert anew.profiles[found.servers[0].uuid].canary_name == name(found, found.servers[0], 1 + WAYS)
+
+
+@on_sqlite
+async def test_what_bears_a_canarys_name_is_none_unless_its_bytes_agree(key_world: KeyWorld) -> None:
+    """Another server in its place has an object of that name: nothing is stored of it, and no absence counts there."""
+    (server,) = await key_world.start(1)
+    learning, manager, found = await learned(key_world, server)
+    node = await key_world.node()
+    key = await node.create(manager)
+    (profile,) = found.profiles.values()
+    server.responder.store.forget_all()
+    reach = node.reacher.primary(found.servers[0], node.reacher.identity(found))
+    async with node.objects.session(reach, timeout_s=5) as session:
+        material = Secret(bytes(64))
+        await session.register(profile.canary_name, material, KeyForm.SECRET_DATA, application_information=None)
+    kept = Keeping(key_world, node, manager)
+    for _ in range(LOST_LOOKS + 1):
+        await learning.look_for_canaries(manager)
+        await kept.sweep()
+        key_world.clock.advance(LOST_S)
+    assert (await places(key_world, manager)).profiles == found.profiles
+    assert await key_world.presences(key.uuid) == [Presence.UNKNOWN]
+
+
+@on_sqlite
+async def test_a_canary_that_was_found_where_the_server_is_no_more(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It moved while it was looked at: what was found under the canary's name there is not stored."""
+    (server,) = await key_world.start(1)
+    learning, manager, found = await learned(key_world, server)
+    for identifier, stored in dict(server.responder.objects).items():
+        server.responder.store.forget(identifier)
+        server.responder.store.put("renumbered", stored)
+    (row,) = found.servers
+    look = canaries.found_under
+
+    async def and_move(*args: Any) -> tuple[str, ...]:
+        ids = await look(*args)
+        moved = replace(row, address=ServerAddress("127.0.0.1", 1))
+        await key_world.store.write(lambda tx: tx.change_key_server(moved))
+        return ids
+
+    monkeypatch.setattr(canaries, "found_under", and_move)
+    await learning.look_for_canaries(manager)
+    assert (await places(key_world, manager)).profiles == found.profiles
 
 
 @on_sqlite

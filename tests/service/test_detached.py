@@ -14,7 +14,8 @@ from keystead.core.server_address import ServerAddress
 from keystead.service import detached as giving_up
 from keystead.service.detached import DetachedKeyServers
 from keystead.service.key_guard import RemovalGuard
-from tests.service.keepers import Keeping, again, keeping, retire_and_wait
+from tests.service.changing import changer
+from tests.service.keepers import WINDOW_S, Keeping, again, keeping, retire_and_wait, set_incarnation
 from tests.service.keyworlds import CALL, KeyWorld, nothing_was_ended
 from tests.service.learning import on_sqlite
 from tests.service.test_key_destroying import detach
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Key
     from keystead.kmip.testing import KeyServer as KmipServer
     from keystead.service.context import Call
+
+
+HOUR_S = 3601
 
 
 async def give_up(kept: Keeping, server: KmipServer, guard: type[RemovalGuard] = RemovalGuard) -> None:
@@ -93,7 +97,45 @@ async def test_no_key_in_use_is_given_up(key_world: KeyWorld) -> None:
     assert error.kind is errors.SOLE_COPY
     assert ("key_id", key.key_id) in error.arguments
     await retire_and_wait(kept, key)
-    assert (await refused(kept, servers[0])).kind is errors.SOLE_COPY
+    assert (await refused(kept, servers[0])).kind is errors.SOLE_COPY  # another node's clock may be behind
+    key_world.clock.advance(HOUR_S)
+    await set_incarnation(key_world, destroys=False)
+    assert (await refused(kept, servers[0])).kind is errors.SOLE_COPY  # until it is released
+    await set_incarnation(key_world, destroys=True)
+    await give_up(kept, servers[0])
+
+
+@on_sqlite
+async def test_a_dead_server_goes_when_its_keys_were_deleted_long_ago(key_world: KeyWorld) -> None:
+    """Their purge waits for a fence on it: it can be removed and given up, and then they end, and the key manager."""
+    (server,) = await key_world.start(1)
+    changing = await changer(key_world, server)
+    kept = Keeping(key_world, changing.node, changing.manager)
+    key = await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    await server.__aexit__(None, None, None)  # for good
+    await kept.ending.retire(CALL, kept.manager, key.key_id)
+    assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY  # it can be recovered
+    key_world.clock.advance(WINDOW_S + HOUR_S)
+    await a_round(kept)
+    assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
+    await changing.remove(row)
+    await a_round(kept)
+    assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
+    with pytest.raises(OntapError) as raised:
+        await changing.managers.delete(CALL, changing.manager)
+    assert raised.value.kind is errors.KEYS_IN_USE
+    await give_up(kept, server)
+    await a_round(kept)
+    assert (await key_world.key(key.uuid)).state is KeyState.PURGED
+    assert await actions(kept, key, row.uuid) == ["abandoned"]
+    await changing.managers.delete(CALL, changing.manager)
+
+
+async def a_round(kept: Keeping) -> None:
+    """A round of the keeper."""
+    async with kept.lease() as holding:
+        await kept.rounds.keep(holding, kept.manager, changed=True)
 
 
 @on_sqlite

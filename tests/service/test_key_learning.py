@@ -19,9 +19,11 @@ from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.forms import material_of
 from keystead.keyservers.gateway import Gateway
 from keystead.kmip.enums import ObjectType, Operation, ResultReason, State
-from keystead.kmip.profiles import PROFILES
+from keystead.kmip.profiles import PLAIN, PROFILES
 from keystead.kmip.responder import Responder, cluster
+from keystead.kmip.testing import held as answered_after
 from keystead.kmip.testing import silence
+from keystead.service.canaries import Sight, sight
 from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_managers import KeyManagers
@@ -29,7 +31,7 @@ from keystead.service.key_profiles import forget, store_profile, store_seen
 from keystead.service.key_servers import KeyServers
 from keystead.service.observing import Observing
 from keystead.service.probe_queue import ProbeQueue
-from keystead.service.proving import Prover
+from keystead.service.proving import Prover, password_place
 from tests.service.keyworlds import CALL, KeyWorld, asked, held
 from tests.service.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, places
 
@@ -254,7 +256,7 @@ async def test_many_callers_learn_once(key_world: KeyWorld) -> None:
 
 
 async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
-    """A server that moved or went, another's profile, life or certificate, a key manager that is gone."""
+    """A server that moved or went, another's profile, life, user or certificate, a key manager that is gone."""
     (server,) = await key_world.start(1)
     _, manager, found = await learned(key_world, server)
     (row,) = found.servers
@@ -269,6 +271,7 @@ async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
     assert not await stored(None)
     assert not await stored(another)
     assert not await stored(profile, at=replace(row, address=replace(row.address, port=1)))
+    assert not await stored(profile, at=replace(row, username="another"))
     assert not await stored(profile, at=replace(row, uuid="removed"))
     life = Incarnation("another", found.incarnation.number + 1, key_world.clock.now(), "cloned", "", destroys=False)
     assert not await stored(profile, then=replace(found, incarnation=life))
@@ -276,10 +279,46 @@ async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
     for other in (replace(was, uuid="gone"), replace(was, client_certificate="another")):
         assert not await stored(profile, then=replace(found, key_manager=other))
     await key_world.store.write(lambda tx: store_seen(tx, replace(found, incarnation=life), {row.uuid: [row.uuid]}))
+    as_another = replace(found, servers=(replace(row, username="another"),))
+    await key_world.store.write(lambda tx: store_seen(tx, as_another, {row.uuid: [row.uuid]}))
     assert await places(key_world, manager) == found
     assert await stored(profile)
     await key_world.store.write(lambda tx: store_seen(tx, found, {row.uuid: [row.uuid]}))
     assert (await places(key_world, manager)).profiles[row.uuid] == another
+
+
+class OfUsers(Responder):
+    """A server on which objects are their user's, who alone may look at them."""
+
+    def respond(self, request: RequestMessage, client: str | None = None) -> ResponseMessage:
+        authentication: Any = request.request_header.authentication
+        users = [each.credential_value.username for each in authentication.credential] if authentication else []
+        return super().respond(request, users[0] if users else client)
+
+
+@on_sqlite
+async def test_what_was_learned_as_another_user_is_not_stored(key_world: KeyWorld) -> None:
+    """The user was changed meanwhile, who would never see that canary; it is learned as that one."""
+    profile = replace(PLAIN, others_objects=ResultReason.PERMISSION_DENIED)
+    (server,) = await key_world.start(1, [OfUsers(profile=profile)])
+    manager = await key_world.key_manager(server, know=False)
+    (row,) = await key_world.servers(manager)
+    node = await key_world.node()
+    learning = learner(key_world, node, wait_s=0.1)
+    may_answer = asyncio.Event()
+    server.faults[Operation.QUERY] = answered_after(may_answer)
+    assert not (await learning.ensure(manager)).profiles
+    server.faults.clear()
+    sealed = key_world.home.keyring.seal(Secret("a password"), password_place(row.uuid))
+    await key_world.store.write(lambda tx: tx.change_key_server(replace(row, username="two", sealed_password=sealed)))
+    may_answer.set()
+    while not (profiles := (await learning.ensure(manager)).profiles):
+        pass
+    assert profiles[row.uuid].canary != tuple(server.responder.objects)[:1]
+    found = await places(key_world, manager)
+    reach = node.reacher.primary(found.servers[0], node.reacher.identity(found))
+    async with node.objects.session(reach, timeout_s=5) as session:
+        assert await sight(session, profiles[row.uuid], node.reacher.digest_key(found)) is Sight.SEEN
 
 
 async def test_a_server_that_moved_is_forgotten(key_world: KeyWorld) -> None:

@@ -11,7 +11,7 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import Attempt, AttemptState, Copy, KeyForm, KeyState, Presence, Purpose
-from keystead.core.keys.report import KEPT
+from keystead.core.keys.report import KEPT, Result
 from keystead.core.model import Event, JobState
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -19,9 +19,11 @@ from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.testing import KeyServer, silence
 from keystead.service import key_looking, key_proof
 from keystead.service.context import Call
+from keystead.service.key_proof import Proof
 from keystead.service.key_reports import KeyReports
 from keystead.service.ports import Page, StoreError
-from tests.service.keyworlds import CALL, KeyWorld, on_sqlite
+from tests.service.keepers import Keeping
+from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, on_sqlite
 from tests.service.learning import learner
 from tests.service.provingworlds import ProvingNode, failures, proving, results
 
@@ -398,3 +400,50 @@ async def test_a_node_without_a_row_makes_no_report(key_world: KeyWorld) -> None
     reports = KeyReports(node.of.store, node.signer, key_world.clock, "absent")
     with pytest.raises(StoreError, match="run keystead init"):
         await key_world.store.read(reports.maker)
+
+
+# --- what a secondary was given ---
+
+
+@on_sqlite
+async def test_a_dead_secondary_is_not_proven_by_its_primary(key_world: KeyWorld) -> None:
+    """However often it is asked: what the primary has is the primary's, and a proof asks that one when a sweep has."""
+    (primary,) = await key_world.start(1)
+    secondary = await key_world.start_secondary(primary)  # one store: they replicate
+    node = await key_world.node()
+    manager = await key_world.key_manager(primary, know=False, secondary_key_servers=(SECONDARY,))
+    kept = Keeping(key_world, node, manager)
+    await kept.learner.ensure(manager)
+    key = await node.create(manager)
+    copy = await key_world.only_on_secondary(key.uuid)
+    (row,) = await key_world.servers(manager)
+
+    async def found() -> list[tuple[str, Result]]:
+        proof = Proof(kept.tools, await key_world.places(manager))
+        return sorted((each.host, each.result) for each in (await proof.prove([key]))[key.uuid])
+
+    assert await found() == [(SECONDARY, Result.PROVEN)]
+    await secondary.__aexit__(None, None, None)
+    for _ in range(4):  # its circuit opens meanwhile
+        assert await found() == [(SECONDARY, Result.UNREACHABLE)]
+    await kept.sweep()
+    assert await found() == [("", Result.PROVEN), (SECONDARY, Result.UNREACHABLE)]
+    await key_world.store.write(lambda tx: tx.change_key_server(replace(row, secondary_key_servers=())))
+    assert await found() == [("", Result.PROVEN)]  # once: it is one object
+    (there, _) = await key_world.copies(key.uuid)
+    assert (there.presence, there.unique_identifiers) == (PRESENT, copy.unique_identifiers)
+
+
+@on_sqlite
+async def test_a_former_secondary_is_proven_by_its_primary(key_world: KeyWorld) -> None:
+    """It is asked no more; what was given to it is looked for on the primary, and known to be there."""
+    (primary,) = await key_world.start(1)
+    node = await proving(key_world)
+    manager = await learned(key_world, node, primary)
+    key = await node.of.create(manager)
+    copy = await key_world.only_on_secondary(key.uuid)
+    for _ in range(2):
+        said = await node.prove(manager)
+        assert (results(said), said["failures"]["total"]) == ([{"proven": 1}], 0)
+        (there, _) = await key_world.copies(key.uuid)
+        assert (there.presence, there.unique_identifiers) == (PRESENT, copy.unique_identifiers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Key
     from keystead.kmip.testing import KeyServer as KmipServer
     from keystead.service.ports import Transaction
+    from tests.service.changing import Changer
 
 
 async def test_a_server_moves_when_its_canary_is_there(key_world: KeyWorld) -> None:
@@ -538,3 +540,146 @@ async def test_a_server_that_has_numbered_its_objects_anew_has_lost_none(key_wor
     assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.NETWORK
     await Keeping(key_world, changing.node, changing.manager).sweep()
     assert await key_world.presences(key.uuid) == [Presence.PRESENT]
+
+
+def renumbered(old: KmipServer, new: KmipServer) -> None:
+    """From now on the new server has what the old one has, and nothing else, under other identifiers."""
+    objects = dict(old.responder.objects)
+    new.responder.store.forget_all()
+    for id_, stored in objects.items():
+        new.responder.store.put(f"another {id_}", stored.copy())
+
+
+async def round_of(kept: Keeping) -> None:
+    """A round of the keeper, some time later, in which all is looked at."""
+    kept.world.clock.advance(3601)
+    servers = [server.uuid for server in await kept.world.servers(kept.manager)]
+    async with kept.lease() as holding:
+        await kept.rounds.keep(holding, kept.manager, servers, changed=True)
+
+
+@on_sqlite
+@pytest.mark.parametrize("in_place", [False, True])
+async def test_a_server_that_has_numbered_its_objects_anew_is_kept_as_before(
+    key_world: KeyWorld, in_place: bool
+) -> None:
+    """Its canary is seen again: what it loses from then on is missing, and is written again, and others rely on it."""
+    a, b, moved, elsewhere = await key_world.start(4)
+    changing = await changer(key_world, a, b)
+    keys = [await changing.node.create(changing.manager, f"key {number}") for number in range(2)]
+    one, other = await key_world.servers(changing.manager)
+    there = a if in_place else moved
+    renumbered(a, there)
+    if not in_place:
+        await changing.modify(one, port=moved.port)
+    kept = Keeping(key_world, changing.node, changing.manager)
+    await round_of(kept)
+    assert await key_world.presences(keys[0].uuid) == [Presence.PRESENT, Presence.PRESENT]
+    canary = (await key_world.places(changing.manager)).profiles[one.uuid].canary
+    assert all(id_.startswith("another ") for id_ in canary)
+    restored(b, elsewhere)
+    elsewhere.responder.store.forget(await identifier(changing, keys[1], 1))
+    await changing.modify(other, port=elsewhere.port)  # the first server has the key
+    there.responder.store.forget(await identifier(changing, keys[0], 0))
+    await round_of(kept)
+    assert await key_world.presences(keys[0].uuid) == [Presence.MISSING, Presence.PRESENT, Presence.PRESENT]
+    await elsewhere.__aexit__(None, None, None)
+    for key in keys:
+        assert not await is_lost(changing, key)
+
+
+# --- what a secondary was given, and its primary has ---
+
+
+async def stood_in(world: KeyWorld, a: KmipServer, *others: KmipServer) -> tuple[Changer, Key, KmipServer]:
+    """A key that came to A's secondary while A's primary was away; that has it, too, now that it is back."""
+    secondary = await world.start_secondary(a)  # one store: they replicate
+    changing = await changer(world, a, *others, each={0: {"secondary_key_servers": (SECONDARY,)}})
+    await a.__aexit__(None, None, None)
+    node = await world.node(grace_s=20)
+    key = await node.create(changing.manager)
+    await a.__aenter__()
+    assert await places_of(world, key) == [("", Presence.MISSING), (SECONDARY, Presence.PRESENT)]
+    return changing, key, secondary
+
+
+async def places_of(world: KeyWorld, key: Key) -> list[tuple[str, Presence]]:
+    """The hosts and presences of a key's copies on the first server."""
+    copies = await world.copies(key.uuid)
+    return [(copy.host, copy.presence) for copy in copies if copy.key_server == copies[0].key_server]
+
+
+async def is_lost(changing: Changer, key: Key) -> bool:
+    """Whether no configured server gives a key."""
+    try:
+        await changing.fetch(key)
+    except OntapError:
+        return True
+    return False
+
+
+@on_sqlite
+async def test_a_server_must_have_what_its_former_secondary_was_given(key_world: KeyWorld) -> None:
+    """A sweep has read it on the primary, which alone has it: it moves to no backup without it."""
+    a, b, moved = await key_world.start(3)
+    changing, key, _ = await stood_in(key_world, a, b)
+    (row, _) = await key_world.servers(changing.manager)
+    await changing.modify(row, secondary_key_servers=())  # B has the key
+    await Keeping(key_world, changing.node, changing.manager).sweep()
+    assert await places_of(key_world, key) == [("", Presence.PRESENT), (SECONDARY, Presence.PRESENT)]
+    restored(a, moved)
+    moved.responder.store.forget((await key_world.copies(key.uuid))[0].unique_identifiers[0])
+    await b.__aexit__(None, None, None)  # for good
+    (row, _) = await key_world.servers(changing.manager)
+    assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY
+    assert (await changing.change_refused(row, port=moved.port)).kind is errors.NETWORK
+    assert not await is_lost(changing, key)
+
+
+@on_sqlite
+async def test_what_a_former_secondary_was_given_lets_the_other_server_go(key_world: KeyWorld) -> None:
+    """The primary has it, as a sweep has found: nothing is written, and the other server is not needed."""
+    a, b = await key_world.start(2)
+    changing, key, _ = await stood_in(key_world, a, b)
+    (row, _) = await key_world.servers(changing.manager)
+    await changing.modify(row, secondary_key_servers=())
+    kept = Keeping(key_world, changing.node, changing.manager)
+    await kept.sweep()
+    assert (await kept.replicate()).message == "0 copies written"
+    await changing.remove((await key_world.servers(changing.manager))[1])
+    assert not await is_lost(changing, key)
+
+
+@on_sqlite
+async def test_a_dead_secondary_goes_whose_primary_has_all_that_it_had(key_world: KeyWorld) -> None:
+    """One sweep finds that, though the secondary fails in it; from then on nothing is known of that one's copy."""
+    (primary,) = await key_world.start(1)
+    changing, key, secondary = await stood_in(key_world, primary)
+    (row,) = await key_world.servers(changing.manager)
+    (_, before) = await key_world.copies(key.uuid)
+    await secondary.__aexit__(None, None, None)
+    key_world.clock.advance(3600)
+    assert await Keeping(key_world, changing.node, changing.manager).sweep() is not None
+    (there, on_secondary) = await key_world.copies(key.uuid)
+    assert (there.presence, there.unique_identifiers) == (Presence.PRESENT, before.unique_identifiers)
+    assert there.proven is not None
+    assert there.proven > key_world.clock.now() - timedelta(minutes=1)
+    assert on_secondary == before
+    assert (await changing.renewal_refused()).kind is errors.NETWORK  # while it is configured it is asked
+    await changing.modify(row, secondary_key_servers=())
+    await changing.renew()
+    assert not await is_lost(changing, key)
+
+
+@on_sqlite
+async def test_a_secondary_stays_that_has_what_its_primary_has_not(key_world: KeyWorld) -> None:
+    """They have not replicated: that the secondary is away lets nobody take its copy."""
+    (primary,) = await key_world.start(1)
+    changing, key, secondary = await stood_in(key_world, primary)
+    (row,) = await key_world.servers(changing.manager)
+    (_, copy) = await key_world.copies(key.uuid)
+    primary.responder.store.forget(copy.unique_identifiers[0])
+    await secondary.__aexit__(None, None, None)
+    await Keeping(key_world, changing.node, changing.manager).sweep()
+    assert await places_of(key_world, key) == [("", Presence.MISSING), (SECONDARY, Presence.UNKNOWN)]
+    assert (await changing.change_refused(row, secondary_key_servers=())).kind is errors.SOLE_COPY

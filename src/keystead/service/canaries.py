@@ -113,15 +113,22 @@ async def sight(session: ObjectSession, profile: ServerProfile, digest_key: Secr
 
 
 async def sees(session: ObjectSession, here: ServerProfile, other: ServerProfile, digest_key: Secret) -> bool:
-    """Whether another server's canary is here too: under its identifier, or under its name; its bytes decide."""
+    """Whether another server's canary is here too."""
+    return bool(await found_under(session, here, other, digest_key))
+
+
+async def found_under(
+    session: ObjectSession, here: ServerProfile, other: ServerProfile, digest_key: Secret
+) -> tuple[str, ...]:
+    """The identifiers under which a server's canary is here: its own, or what bears its name; its bytes decide."""
     candidates = [other.canary]
     if here.locate_by_name:  # else each look would ask for the attributes of every object
         candidates.append(await _located(session, other))
     for ids in candidates:
         material = await _answered(session.get(ids)) if ids else None
         if material is not None and agrees(digest_key, other.key_server, material, other.canary_digest):
-            return True
-    return False
+            return ids
+    return ()
 
 
 # --- have one there ---

@@ -17,7 +17,7 @@ from keystead.core import events
 from keystead.core.errors import OntapError
 from keystead.core.keys import digests
 from keystead.core.keys.guarding import lasting
-from keystead.core.keys.keeping import KEPT, Sweep, Tally, lacking, looked_at
+from keystead.core.keys.keeping import KEPT, Look, Sweep, Tally, lacking
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.reading import NOT_NEEDED
 from keystead.core.keys.writing import fits
@@ -26,6 +26,7 @@ from keystead.service.key_announcing import different, of_server
 from keystead.service.key_looking import (
     BATCH,
     by_host,
+    changes_of,
     look_at_many,
     places_of,
     reach_of,
@@ -33,7 +34,6 @@ from keystead.service.key_looking import (
     store_changes,
     tracked,
     visit,
-    with_seen,
 )
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.observing import add_events
@@ -41,11 +41,12 @@ from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from datetime import datetime
 
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
-    from keystead.service.key_looking import Change, Tools, Tracked, Visit
+    from keystead.service.key_looking import Change, Seen, Tools, Tracked, Visit
     from keystead.service.key_places import KeyPlaces
     from keystead.service.leases import Holding
     from keystead.service.ports import Transaction
@@ -120,22 +121,29 @@ class KeyKeeping:
         changes: list[Change] = []
         canary = True
         for host, some in by_host(rows).items():
-            async with visit(self._tools, places, server, host) as at:
-                for batch in slices(some, ASKED):
-                    await self._tools.turn()
-                    looks = await self._looks(at, batch, sweep)
-                    changes += looks
-                    canary = canary and (at.canary or all(after.presence is Presence.PRESENT for _, after in looks))
+            at, looks = await self._look_at(places, server, host, some)
+            for row, seen, now in looks:
+                sweep.note(row.copy, seen.look, canary=at.absence_counts)
+                changes += changes_of(at, row, seen, now)
+            canary = canary and (at.canary or all(seen.look is Look.AGREES for _, seen, _ in looks))
         return changes, canary
 
-    async def _looks(self, at: Visit, rows: Sequence[Tracked], sweep: Sweep) -> list[Change]:
-        now = self._tools.clock.now()
-        changes = []
-        for row, seen in zip(rows, await look_at_many(at, rows), strict=True):
-            sweep.note(row.copy, seen.look, canary=at.absence_counts)
-            after = looked_at(row.copy, seen.look, row.attempt, now, canary=at.absence_counts)
-            changes.append((row.copy, with_seen(after, seen)))
-        return changes
+    async def _look_at(
+        self, places: KeyPlaces, server: KeyServer, host: str, rows: Sequence[Tracked], *, failed: bool = False
+    ) -> tuple[Visit, list[tuple[Tracked, Seen, datetime]]]:
+        """Look at copies at one address, and when; at those of a secondary that ``failed``, on its primary."""
+        looks: list[tuple[Tracked, Seen, datetime]] = []
+        try:
+            async with visit(self._tools, places, server, host, failed=failed) as at:
+                for batch in slices(rows, ASKED):
+                    await self._tools.turn()
+                    now = self._tools.clock.now()
+                    looks += [(row, seen, now) for row, seen in zip(batch, await look_at_many(at, batch), strict=True)]
+        except KeyServerFault:
+            if failed or not host:
+                raise
+            return await self._look_at(places, server, host, rows, failed=True)
+        return at, looks
 
     def _store(
         self, tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, changes: Sequence[Change]

@@ -24,7 +24,7 @@ from keystead.service import canaries
 from keystead.service.canaries import Sight, Subject
 from keystead.service.key_places import digest_key_place, load_places
 from keystead.service.key_ports import KeyServerFault
-from keystead.service.key_profiles import store_profile, store_seen
+from keystead.service.key_profiles import store_profile, store_renumbered, store_seen
 from keystead.service.ports import SealError, StoreError
 from keystead.service.proving import NO_IDENTITY
 
@@ -57,10 +57,14 @@ REST_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found on one server: its own canary or not, and those of which others that it was not known to see."""
+    """What was found on one server: its own canary or not, and those of which others that it was not known to see.
+
+    ``canary``: the identifiers under which its own is there, if not those that are known.
+    """
 
     own: Sight
     sees: tuple[str, ...]
+    canary: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -128,8 +132,9 @@ class KeyLearner:
     async def look_for_canaries(self, key_manager: str) -> None:
         """Look on each server for its own canary and for those of the others, and store what follows.
 
-        Another's canary makes the two one replication domain. A server whose own is lost for good is learned anew. To
-        be repeated: replication takes its time. Raises StoreError.
+        Another's canary makes the two one replication domain. A server whose own is lost for good is learned anew; one
+        that has it under its name, and has numbered its objects anew, is the same. To be repeated: replication takes
+        its time. Raises StoreError.
         """
         places = await self._places(key_manager)
         identity = self._identity(places)
@@ -141,6 +146,10 @@ class KeyLearner:
         seen = {server.uuid: look.sees for server, look in found if look.sees}
         if seen:
             await self._store.write(lambda tx: store_seen(tx, places, seen))
+        renumbered = {server.uuid: look.canary for server, look in found if look.canary}
+        if renumbered:
+            log.warning("key servers have numbered their objects anew", key_manager=key_manager, count=len(renumbered))
+            await self._store.write(lambda tx: store_renumbered(tx, places, renumbered))
         lost_on = [server for server, look in found if self._is_lost(server, look.own)]
         anew = [await self._learn_anew(places, identity, server) for server in lost_on]
         if any(anew):  # with what was forgotten they count as independent until they are seen again
@@ -297,15 +306,18 @@ class KeyLearner:
         """Look on one server; None when it does not answer."""
         profile = places.profiles[server.uuid]
         others = [other for other in places.profiles.values() if other.key_server not in {server.uuid, *profile.sees}]
+        canary: tuple[str, ...] = ()
         try:
             digest_key, reach = self._reacher.digest_key(places), self._reacher.primary(server, identity)
             async with self._turns, asyncio.timeout(SERVER_S), self._session(reach) as session:
                 own = await canaries.sight(session, profile, digest_key)
+                if own is not Sight.SEEN:
+                    canary = await canaries.found_under(session, profile, profile, digest_key)
                 found = [each.key_server for each in others if await canaries.sees(session, profile, each, digest_key)]
         except (KeyServerFault, TimeoutError, SealError) as failure:
             log.info("no look at a key server", address=str(server.address), why=_why(failure))
             return None
-        return Look(own, tuple(found))
+        return Look(Sight.SEEN if canary else own, tuple(found), canary)
 
     def _session(self, reach: Reach) -> AbstractAsyncContextManager[ObjectSession]:
         return self._objects.session(reach, timeout_s=min(reach.target.timeout_s, OPERATION_S))

@@ -14,7 +14,8 @@ import structlog
 
 from keystead.core.keys import digests
 from keystead.core.keys.guarding import is_elsewhere
-from keystead.core.keys.keeping import DESTROYED_STATES, Look, object_names
+from keystead.core.keys.keeping import DESTROYED_STATES, Look, looked_at, object_names
+from keystead.core.keys.model import Presence
 from keystead.core.secret import Secret
 from keystead.service.canaries import Sight, sight
 from keystead.service.key_attempts import unchanged
@@ -24,6 +25,7 @@ from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from keystead.core.keys.model import Attempt, Copy, Key, ServerProfile
     from keystead.core.model import KeyServer
@@ -54,11 +56,15 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """A copy, the attempt that wrote it, and its key."""
+    """A copy, the attempt that wrote it, and its key.
+
+    ``primary`` is what the same attempt left on the server itself, if both rows were read.
+    """
 
     copy: Copy
     attempt: Attempt
     key: Key
+    primary: Copy | None = None
 
 
 def places_of(tx: Transaction, key_manager: str) -> KeyPlaces | None:
@@ -72,7 +78,16 @@ def tracked(tx: Transaction, copies: Sequence[Copy]) -> list[Tracked]:
     uuids = {copy.key for copy in copies}
     keys = {key.uuid: key for key in tx.keys(uuids)}
     attempts = {(attempt.key, attempt.number): attempt for attempt in tx.attempts(uuids)}
-    return [Tracked(copy, attempts[copy.key, copy.attempt], keys[copy.key]) for copy in copies]
+    primaries = {(copy.key, copy.attempt, copy.key_server): copy for copy in copies if not copy.host}
+    return [
+        Tracked(
+            copy,
+            attempts[copy.key, copy.attempt],
+            keys[copy.key],
+            primaries.get((copy.key, copy.attempt, copy.key_server)),
+        )
+        for copy in copies
+    ]
 
 
 def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
@@ -87,7 +102,7 @@ def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
 class Visit:
     """A session on one address of a key server (uuid). ``canary``: the server shows what must be there.
 
-    ``stands_in``: it is the primary, looked at for a secondary that failed lately.
+    ``stands_in``: it is the primary, looked at for a secondary that failed lately. ``host`` is empty for the primary.
     """
 
     session: ObjectSession
@@ -97,6 +112,7 @@ class Visit:
     canary: bool
     digest_key: Secret = field(repr=False)
     stands_in: bool = False
+    host: str = ""
 
     @property
     def absence_counts(self) -> bool:
@@ -114,18 +130,19 @@ async def visit(
     *,
     fresh: bool = False,
     exact: bool = False,
+    failed: bool = False,
 ) -> AsyncIterator[Visit]:
     """Have a session on a server, or on one of its secondaries, its canary looked for first. Raises KeyServerFault.
 
-    A secondary that is none any more, or that failed lately, is looked at through its primary: they are one domain.
-    With ``exact`` it is not: what one of them does not show, the other may still hold where they do not replicate.
-    ``profile`` is that of a detached server.
+    A secondary that is none any more, or that ``failed`` just now or lately, is looked at through its primary: they are
+    one domain. With ``exact`` it is not: what one of them does not show, the other may still hold where they do not
+    replicate. ``profile`` is that of a detached server.
     """
     profile = profile or places.profiles.get(server.uuid)
     if exact and host not in server.secondary_key_servers:
         server = replace(server, secondary_key_servers=(host,) * bool(host))
     reach = reach_of(tools, places, server, host)
-    stands_in = bool(reach.host) and not exact and tools.objects.slow_or_dead(reach)
+    stands_in = bool(reach.host) and not exact and (failed or tools.objects.slow_or_dead(reach))
     if stands_in:
         reach = reach_of(tools, places, server, "")
     try:
@@ -135,7 +152,7 @@ async def visit(
     async with tools.objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh) as session:
         known = profile if profile is not None and profile.canary else None
         seen = known is not None and await sight(session, known, digest_key) is Sight.SEEN
-        yield Visit(session, server.uuid, str(reach.server), profile, seen, digest_key, stands_in)
+        yield Visit(session, server.uuid, str(reach.server), profile, seen, digest_key, stands_in, reach.host)
 
 
 def reach_of(tools: Tools, places: KeyPlaces, server: KeyServer, host: str) -> Reach:
@@ -239,6 +256,21 @@ async def look_at_many(at: Visit, rows: Sequence[Tracked]) -> list[Seen]:
 
 Change = tuple["Copy", "Copy"]
 """A copy as it was when it was looked at, and as it is now."""
+
+
+def changes_of(at: Visit, row: Tracked, seen: Seen, now: datetime) -> list[Change]:
+    """What a look at a copy changes.
+
+    What is read on the primary is there: where the primary's row names no object, it is that one from now on. Of a
+    secondary for which the primary stands in that says nothing.
+    """
+    after = with_seen(looked_at(row.copy, seen.look, row.attempt, now, canary=at.absence_counts), seen)
+    primary = row.primary
+    if seen.look is not Look.AGREES or at.host == row.copy.host or primary is None:
+        return [(row.copy, after)]
+    none_there = primary.presence is Presence.MISSING and not primary.unique_identifiers
+    there = [(primary, replace(after, host=primary.host))] if none_there else []
+    return there if at.stands_in else [(row.copy, after), *there]
 
 
 def store_changes(

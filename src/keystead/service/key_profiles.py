@@ -6,8 +6,10 @@ that are configured and known by then, or is left out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from keystead.core.keys.guarding import is_elsewhere
 from keystead.core.keys.learning import same_canary, seeing, without
 from keystead.service.key_places import load_places
 
@@ -41,13 +43,13 @@ def store_profile(
     profile: ServerProfile,
     looked_for: Mapping[str, ServerProfile],
 ) -> bool | None:
-    """Store what was learned of a server, unless that was another one, or somebody else has stored it before.
+    """Store what was learned of a server, unless it was another one, or we another user, or it was stored before.
 
     None, and nothing is stored, when a server has a canary by now that was not ``looked_for`` there (profiles by uuid).
     """
     now = _now(tx, places)
     found = None if now is None else now.server(server.uuid)
-    if now is None or found is None or found.address != server.address:
+    if now is None or found is None or is_elsewhere(server, found):
         return False
     known = now.profiles.get(server.uuid)
     if known is not None and (before is None or not same_canary(known, before)):
@@ -70,8 +72,25 @@ def store_seen(tx: Transaction, places: KeyPlaces, seen: Mapping[str, Collection
     same = {uuid for uuid in before if uuid in after and same_canary(before[uuid], after[uuid])}
     for key_server, others in seen.items():
         found = same.intersection(others)
-        if key_server in same and found - set(after[key_server].sees):
+        if key_server in same and _stands(places, now, key_server) and found - set(after[key_server].sees):
             tx.put_profile(seeing(after[key_server], found))
+
+
+def store_renumbered(tx: Transaction, places: KeyPlaces, found: Mapping[str, tuple[str, ...]]) -> None:
+    """Store under which identifiers servers' own canaries were found by name, as far as nothing has changed there."""
+    now = _now(tx, places)
+    if now is None:
+        return
+    for key_server, ids in found.items():
+        known = now.profiles.get(key_server)
+        if known is not None and same_canary(known, places.profiles[key_server]) and _stands(places, now, key_server):
+            tx.put_profile(replace(known, canary=ids))
+
+
+def _stands(then: KeyPlaces, now: KeyPlaces, key_server: str) -> bool:
+    """Whether a server is where it was then, and we are the same user there."""
+    before, after = then.server(key_server), now.server(key_server)
+    return before is not None and after is not None and not is_elsewhere(before, after)
 
 
 def _now(tx: Transaction, places: KeyPlaces) -> KeyPlaces | None:

@@ -10,8 +10,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.keeping import Look, looked_at, to_be_proven, without_copy
-from keystead.core.keys.model import AttemptState
+from keystead.core.keys.keeping import Look, to_be_proven, without_copy
+from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.report import NOT_WRITTEN, Finding, Result
 from keystead.service.attempt_work import NOT_TAKEN, unusable
 from keystead.service.key_announcing import different
@@ -19,13 +19,13 @@ from keystead.service.key_looking import (
     Seen,
     Tracked,
     by_host,
+    changes_of,
     facts_of,
     look_at_many,
     put_changes,
     slices,
     tracked,
     visit,
-    with_seen,
 )
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.observing import add_events
@@ -81,6 +81,7 @@ class Proof:
     def _asked(self, page: _Page, key: Key, rows: Sequence[Tracked]) -> list[Tracked]:
         """The copies of a key that servers are asked about; what is known without asking is noted at once."""
         places, found = self._places, page.found[key.uuid]
+        rows = [row for row in rows if not self._is_primarys(row)]
         committed = [row for row in rows if row.attempt.state is AttemptState.COMMITTED]
         about = to_be_proven([row.copy for row in committed], places.domain_of)
         coming = [row.copy for row in rows if row.attempt.state is AttemptState.PENDING]
@@ -93,11 +94,21 @@ class Proof:
             found.append(Finding(uuid, "", Result.MISSING, reason=NOT_WRITTEN))
         return [row for row in committed if row.copy.unique_identifiers and row.copy in about]
 
+    def _is_primarys(self, row: Tracked) -> bool:
+        """Whether a copy that a secondary was given which is none any more is the one that its primary has."""
+        server, primary = self._places.server(row.copy.key_server), row.primary
+        if server is None or primary is None or row.copy.host in ("", *server.secondary_key_servers):
+            return False
+        return (primary.presence, primary.unique_identifiers) == (Presence.PRESENT, row.copy.unique_identifiers)
+
     async def _prove_at(self, page: _Page, server: KeyServer, host: str, rows: Sequence[Tracked]) -> None:
-        """Prove copies at one address. When it fails, what was not answered by then is unreachable."""
-        left = rows
+        """Prove copies at one address; at those of a secondary that is none any more, on its primary.
+
+        When it fails, what was not answered by then is unreachable: the one does not stand in for the other.
+        """
+        left, host = rows, host if host in server.secondary_key_servers else ""
         try:
-            async with visit(self._tools, self._places, server, host, fresh=True) as at:
+            async with visit(self._tools, self._places, server, host, fresh=True, exact=True) as at:
                 for some in slices(rows, ASKED):
                     seen = await look_at_many(at, some)
                     states = [await _state(at, each) for each in seen]
@@ -112,10 +123,8 @@ class Proof:
         for row, seen, state in looks:
             shown = Result.MISSING if at.absence_counts else Result.NOT_SHOWN
             result = _RESULTS.get(seen.look, shown)
-            page.found[row.key.uuid].append(Finding(server.uuid, row.copy.host, result, state))
-            after = looked_at(row.copy, seen.look, row.attempt, now, canary=at.absence_counts)
-            now_seen = Seen(seen.look, seen.unique_identifiers, state)
-            page.changes.append((row.copy, with_seen(after, now_seen)))
+            page.found[row.key.uuid].append(Finding(server.uuid, at.host, result, state))
+            page.changes += changes_of(at, row, Seen(seen.look, seen.unique_identifiers, state), now)
 
     def _store(self, tx: Transaction, page: _Page) -> None:
         stored = put_changes(tx, page.changes, seen_in=self._places)

@@ -11,6 +11,7 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import (
+    BEHIND,
     LATE,
     WINDOW,
     Account,
@@ -18,6 +19,7 @@ from keystead.core.keys.destroying import (
     account,
     is_absent,
     is_due,
+    is_forsaken,
     is_over,
     may_destroy,
     plan_recover,
@@ -119,6 +121,21 @@ def test_what_an_earlier_incarnation_retired_is_retired_anew() -> None:
 def test_when_a_key_is_due(found: Key, due: bool) -> None:
     """When its window has ended, of those that this incarnation retired."""
     assert is_due(found, HERE, NOW) is due
+
+
+@pytest.mark.parametrize(
+    ("found", "incarnation", "holds_none"),
+    [
+        (key(RETIRED, NOW - WINDOW - BEHIND), HERE, True),
+        (key(RETIRED, NOW - WINDOW), HERE, False),
+        (key(RETIRED, NOW - 9 * DAY), replace(HERE, destroys=False), False),
+        (key(RETIRED, NOW - 9 * DAY, EARLIER), HERE, False),
+        (key(), HERE, False),
+    ],
+)
+def test_when_a_key_holds_no_server(found: Key, incarnation: Incarnation, holds_none: bool) -> None:
+    """When its undo has ended, whatever a node's clock says, and it may be destroyed."""
+    assert is_forsaken(found, incarnation, NOW) is holds_none
 
 
 def test_a_key_is_recovered_until_its_end_begins() -> None:

@@ -53,6 +53,33 @@ def test_who_is_one_domain(profiles: dict[str, ServerProfile], declared: dict[st
     assert domains(servers, profiles) == {each.uuid: f"{of}:5696" for each, of in zip(SERVERS, expected, strict=True)}
 
 
+SHARED: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, int], str]] = {
+    "one secondary of two": ({"b": ("x",), "d": ("y", "x")}, {}, "abcb"),
+    "however it is spelled": ({"b": ("x.example",), "c": ("X.EXAMPLE",)}, {}, "abbd"),
+    "another's primary": ({"d": ("a",)}, {}, "abca"),
+    "each other": ({"a": ("b",), "b": ("a",)}, {}, "aacd"),
+    "two chains": ({"a": ("x",), "b": ("x", "y"), "c": ("y",)}, {}, "aaad"),
+    "secondaries of their own": ({"a": ("w",), "b": ("x",), "c": ("y",)}, {}, "abcd"),
+    "another server of one machine": ({"a": ("x",), "b": ("x",)}, {"b": 5697}, "abcd"),
+}
+
+
+@pytest.mark.parametrize(("secondaries", "ports", "expected"), SHARED.values(), ids=SHARED)
+def test_servers_that_share_an_address_are_one_domain(
+    secondaries: dict[str, tuple[str, ...]], ports: dict[str, int], expected: str
+) -> None:
+    """A secondary is in its primary's domain, whoever else's primary or secondary it is; it has its primary's port."""
+    servers = [
+        replace(
+            each,
+            secondary_key_servers=secondaries.get(each.address.host, ()),
+            address=replace(each.address, port=ports.get(each.address.host, 5696)),
+        )
+        for each in SERVERS
+    ]
+    assert domains(servers, {}) == {each.uuid: f"{of}:5696" for each, of in zip(SERVERS, expected, strict=True)}
+
+
 @pytest.mark.parametrize(("count", "wanted"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 3)])
 def test_a_majority_is_wanted(count: int, wanted: int) -> None:
     """And so two where there are two; without servers no key can be made."""

@@ -30,6 +30,9 @@ WINDOW: Final = timedelta(days=7)
 LATE: Final = timedelta(hours=1)
 """How long after an attempt's time its Register may still arrive: until then, what is not found is not absent."""
 
+BEHIND: Final = timedelta(hours=1)
+"""By how much the clock of a node may be behind, which still recovers a key."""
+
 ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
 
 ACTIVE: Final = "Active"
@@ -84,6 +87,14 @@ def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
     """Whether a key that this incarnation retired can be recovered no more."""
     due = key.purge_after is not None and key.purge_after <= now
     return key.state is KeyState.RETIRED and due and _retired_in(key, incarnation)
+
+
+def is_forsaken(key: Key, incarnation: Incarnation, now: datetime) -> bool:
+    """Whether a key that is to be purged holds no key server any more, though that has not begun.
+
+    Its undo has ended, by the clock of a node that is behind, too; and this incarnation may destroy it.
+    """
+    return incarnation.destroys and is_due(key, incarnation, now - BEHIND)
 
 
 def _retired_in(key: Key, incarnation: Incarnation) -> bool:

@@ -1,13 +1,15 @@
 """Replication domains: which key servers fail, or forget, together, and how many copies are enough.
 
 "k proven copies in k domains survive the loss of any k-1 domains." Two primaries are in one domain when a canary that
-was written to one was found on the other, or when an operator declares it; secondaries are in their primary's.
+was written to one was found on the other, or when an operator declares it; secondaries are in their primary's, so that
+two primaries with one secondary are in one domain, too.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from keystead.core.key_servers import secondary_addresses
 from keystead.core.keys.model import Presence
 
 if TYPE_CHECKING:
@@ -15,13 +17,17 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Copy, ServerProfile
     from keystead.core.model import KeyServer
+    from keystead.core.server_address import ServerAddress
 
 
 def domains(servers: Sequence[KeyServer], profiles: Mapping[str, ServerProfile]) -> dict[str, str]:
     """The domain of each server, by uuid. A domain is named by its first server's uuid, in the order of creation."""
     group = {server.uuid: server.uuid for server in servers}
     declared: dict[str, str] = {}
+    at: dict[ServerAddress, str] = {}
     for server in servers:
+        for address in (server.address, *secondary_addresses(server)):
+            _join(group, server.uuid, at.setdefault(address, server.uuid))
         if server.replication_domain:
             _join(group, server.uuid, declared.setdefault(server.replication_domain, server.uuid))
         for seen in profiles[server.uuid].sees if server.uuid in profiles else ():
