@@ -105,3 +105,25 @@ async def test_servers_that_could_not_be_learned_are_tried_again(key_world: KeyW
     await servers[1].__aenter__()
     assert (await kept.replicate()).message == "1 copy written"
     assert await key_world.presences(key.uuid) == [PRESENT, PRESENT]
+
+
+async def test_a_server_that_shows_nothing_of_ours(key_world: KeyWorld) -> None:
+    """It was wiped, or takes us for another: nobody can say that nothing is lacking there."""
+    servers = await key_world.start(3)
+    kept = await keeping(key_world, *servers)
+    await kept.node.create(kept.manager)
+    servers[2].responder.store.forget_all()
+    address = f"127.0.0.1:{servers[2].port}"
+    assert await _failed(kept, CALL) == (
+        [("server", address), ("reason", "canary_not_seen")],
+        f"One or more key servers are unavailable. {address}",
+    )
+
+
+async def test_copies_of_which_nothing_is_known(key_world: KeyWorld) -> None:
+    """They are not written again, and counted."""
+    kept = await keeping(key_world, *await key_world.start(2))
+    key = await kept.node.create(kept.manager)
+    (copy, _) = await key_world.copies(key.uuid)
+    await key_world.store.write(lambda tx: tx.put_copies([replace(copy, presence=Presence.UNKNOWN)], new=False))
+    assert (await kept.replicate()).message == "0 copies written, 1 unknown"

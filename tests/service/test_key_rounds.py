@@ -158,3 +158,21 @@ async def test_nothing_is_ended_before_a_look_at_the_database(key_world: KeyWorl
             await rounds.keep(holding, kept.manager)
             assert ended == expected
     assert looks == []
+
+
+async def test_a_server_that_was_wiped_is_noticed_in_the_next_round(key_world: KeyWorld) -> None:
+    """What it had is unknown, and that is announced once; when it shows it again it is present at once."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    before = dict(servers[0].responder.store.objects)
+    async with kept.lease() as holding:
+        await kept.rounds.keep(holding, kept.manager)
+        servers[0].responder.store.forget_all()
+        for _ in range(2):
+            await kept.rounds.keep(holding, kept.manager)
+            assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+        assert [name for name, _ in await kept.events()] == ["km.canary.notvisible"]
+        servers[0].responder.store.objects.update(before)
+        await kept.rounds.keep(holding, kept.manager)
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.PRESENT]

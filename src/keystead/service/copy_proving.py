@@ -32,6 +32,10 @@ SESSIONS: Final = 4
 """Connections to one address that are used at once."""
 
 
+CANARY_NOT_SEEN: Final = "canary_not_seen"
+"""The reason of a server that answers, and does not show the canary that was left there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one copy: ``reason`` is a fixed word, empty for a proven one.
@@ -53,7 +57,7 @@ class Outcome:
 PROVEN: Final = Outcome()
 DIFFERENT: Final = Outcome("different_material", absent=True)
 NOT_IN_TIME: Final = Outcome("not_proven_in_time", answered=False)
-NO_CANARY: Final = Outcome("canary_not_seen")
+NO_CANARY: Final = Outcome(CANARY_NOT_SEEN)
 
 
 @dataclass(frozen=True, slots=True)

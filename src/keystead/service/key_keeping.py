@@ -111,6 +111,22 @@ class KeyKeeping:
         await self._tools.store.write(lambda tx: self._decide(tx, holding, places, server, sweep, hidden=hidden))
         return sweep
 
+    async def showing(self, key_manager: str) -> dict[str, bool]:
+        """Whether each server (uuid) that answers shows its canary now. Raises StoreError."""
+        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
+        if places is None:
+            return {}
+        known = [server for server in places.servers if server.uuid in places.profiles]
+        said = await asyncio.gather(*(self._shows(places, server) for server in known))
+        return {server.uuid: shows for server, shows in zip(known, said, strict=True) if shows is not None}
+
+    async def _shows(self, places: KeyPlaces, server: KeyServer) -> bool | None:
+        try:
+            async with visit(self._tools, places, server) as at:
+                return at.canary
+        except KeyServerFault:
+            return None
+
     async def _rows(self, key_server: str, after: str) -> list[Tracked]:
         return await self._tools.store.read(lambda tx: tracked(tx, tx.copies_on(key_server, after, BATCH)))
 

@@ -13,7 +13,10 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.jobs import Outcome
 from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.model import Presence
 from keystead.service.attempt_work import NOT_REACHED
+from keystead.service.canaries import Sight, sight
+from keystead.service.copy_proving import CANARY_NOT_SEEN
 from keystead.service.key_looking import places_of
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.key_proving import Task
@@ -54,8 +57,9 @@ class KeyReplicator:
             places = await self._learner.ensure(key_manager)
             filled = await self._fill(key_manager, progress)
             unlearned = dict.fromkeys(_unlearned(places), NOT_REACHED) if filled.tally.keys else {}
-            if not (filled.failed or unlearned):
-                return Outcome(message="1 copy written" if filled.copied == 1 else f"{filled.copied} copies written")
+            hides = filled.tally.keys and CANARY_NOT_SEEN in away.values()
+            if not (filled.failed or unlearned or hides):
+                return Outcome(message=_said(filled))
             return _failure(call, places, {**unlearned, **self._learner.unlearned(key_manager), **away, **filled.down})
 
         return Task(work, found.svm)
@@ -71,23 +75,39 @@ class KeyReplicator:
         return await self._keeping.fill(key_manager, said)
 
     async def _ask(self, key_manager: str) -> dict[str, str]:
-        """Ask every address of the key servers anew; return the servers (uuids) whose primary is away, and why."""
+        """Ask every address of the key servers anew; return the servers (uuids) whose primary is away, and why.
+
+        So is one that answers, and shows nothing of ours: what it had is not known to be lacking, nor to be there.
+        """
         places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
+        if places is None:
+            return {}
         try:
-            reaches = [] if places is None else [*self._tools.reacher.addresses(places).values()]
+            reaches = [*self._tools.reacher.addresses(places).values()]
         except NO_IDENTITY:
-            reaches = []  # nor can anything be written: the walk over the keys says so
-        said = await asyncio.gather(*map(self._ask_one, reaches))
+            return {}  # nor can anything be written: the walk over the keys says so
+        said = await asyncio.gather(*(self._ask_one(reach, places) for reach in reaches))
         return {reach.key_server: why for reach, why in zip(reaches, said, strict=True) if why and not reach.host}
 
-    async def _ask_one(self, reach: Reach) -> str:
-        """Why an address does not answer; empty when it does."""
+    async def _ask_one(self, reach: Reach, places: KeyPlaces) -> str:
+        """Why an address does not answer, or what it does not show; empty when it does."""
+        profile = places.profiles.get(reach.key_server)
         try:
             async with self._tools.objects.session(reach, timeout_s=reach.target.timeout_s, anew=True) as session:
                 await session.abilities()
+                if profile is None or not profile.canary:
+                    return ""
+                seen = await sight(session, profile, self._tools.reacher.digest_key(places))
+                return "" if seen is Sight.SEEN else CANARY_NOT_SEEN
         except KeyServerFault as fault:
             return fault.reason
-        return ""
+
+
+def _said(filled: Filled) -> str:
+    """What came of it; copies that are unknown are not lacking, and not there either before their server shows them."""
+    unknown = sum(count for (_, presence), count in filled.tally.copies.items() if presence is Presence.UNKNOWN)
+    written = "1 copy written" if filled.copied == 1 else f"{filled.copied} copies written"
+    return f"{written}, {unknown} unknown" if unknown else written
 
 
 def _unlearned(places: KeyPlaces) -> list[str]:

@@ -86,6 +86,7 @@ class KeyRounds:
         self._leases = leases
         self._parts = parts
         self._look = look
+        self._shows: dict[str, bool] = {}  # by server: whether it showed its canary when it was asked last
 
     def holding(self) -> AbstractAsyncContextManager[Holding | None]:
         """Hold the keeper's lease; None while another process does. Raises StoreError."""
@@ -123,7 +124,7 @@ class KeyRounds:
         if sweep or changed or (places is not None and self._is_young(places)):
             await _minded("canaries", key_manager, parts.learner.look_for_canaries(key_manager))
         await _minded("settling", key_manager, parts.settling.settle(holding, key_manager))
-        for key_server in sweep:
+        for key_server in dict.fromkeys([*sweep, *await self._turned(key_manager)]):
             await _minded("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
         if scan:
             await _minded("listing", key_manager, parts.scan.scan(holding, key_manager))
@@ -131,6 +132,13 @@ class KeyRounds:
         holding.check_time()
         filled = await _minded("copying", key_manager, parts.keeping.fill(key_manager))
         return None if filled is None else filled.tally
+
+    async def _turned(self, key_manager: str) -> list[str]:
+        """The servers (uuids) that hide what they showed, or show it again: what they have is seen to at once."""
+        showing = await _minded("looking", key_manager, self._parts.keeping.showing(key_manager)) or {}
+        turned = [uuid for uuid, shows in showing.items() if shows is not self._shows.get(uuid, True)]
+        self._shows |= showing
+        return turned
 
     async def _end(self, holding: Holding, key_manager: str) -> None:
         """End what has to end, where a fence says that no twin of this database goes on."""

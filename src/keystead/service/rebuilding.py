@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.model import Unclaimed
 from keystead.core.keys.rebuilding import FoundObject, inventory
+from keystead.service.copy_proving import CANARY_NOT_SEEN
 from keystead.service.key_places import load_places
 from keystead.service.key_ports import KeyServerFault
 from keystead.service.proving import NO_IDENTITY
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 NO_IDENTITY_OF_OURS: Final = "identity"
 NO_DIGEST_KEY: Final = "no_digest_key"
-CANARY_NOT_SEEN: Final = "canary_not_seen"
 NOTHING_SEEN: Final = "nothing_seen"
 """Why a server cannot be asked, what it shows cannot be told apart, or may not be all that it holds."""
 
