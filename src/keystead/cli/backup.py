@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.commands import Command, Group
 from keystead.cli.login import hidden, secret_bytes
 from keystead.cli.server import directory_options, refusals
 from keystead.settings import load
@@ -47,7 +48,7 @@ def _in_a_folder(_: click.Context, __: click.Parameter, file: Path) -> Path:
     return file
 
 
-@click.command()
+@click.command(cls=Command)
 @directory_options
 @_PASSPHRASE
 @click.option("--bundle", is_flag=True, help="Only what it takes to log in at the key servers again.")
@@ -65,7 +66,7 @@ def backup(file: Path, passphrase_file: Path | None, *, bundle: bool, **flags: A
             click.echo(line)
 
 
-@click.command()
+@click.command(cls=Command)
 @directory_options
 @_PASSPHRASE
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -82,7 +83,7 @@ def restore(file: Path, passphrase_file: Path | None, **flags: Any) -> None:
             click.echo(line)
 
 
-@click.group(name="key-manager")
+@click.group("key-manager", cls=Group)
 def key_manager() -> None:
     """Key managers, on the data directory itself."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from keystead.cli.commands import Group
 from keystead.cli.login import kmip_password
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def _server_name(_: click.Context, __: click.Parameter, value: str) -> str:
         raise click.BadParameter(str(error)) from None
 
 
-@click.group()
+@click.group(cls=Group)
 def kmip() -> None:
     """Look at KMIP key servers."""
 

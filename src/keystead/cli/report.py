@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.commands import Group
 from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER, run_job
 from keystead.cli.output import counted, print_records, printable
 from keystead.cli.rest import api, api_command, owner, progress, scope_of
@@ -29,7 +30,7 @@ COLUMNS = ("time", "kind", "keys", "unreadable", "failures", "uuid")
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 
 
-@click.group()
+@click.group(cls=Group)
 def report() -> None:
     """Signed reports of key proofs and reboot drills."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from keystead.cli.commands import Group
 from keystead.cli.output import print_records
 from keystead.cli.rest import (
     FILE,
@@ -37,7 +38,7 @@ COLUMNS = ["name", "type", "common_name", "expiry_time", "uuid"]
 _new_file = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
+@click.group(cls=Group)
 def certificate() -> None:
     """Certificates."""
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.commands import MayBeEmpty
 from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER
 from keystead.cli.lazy import LazyGroup
 from keystead.cli.login import kmip_password
@@ -214,11 +215,17 @@ def remove_servers(
 @click.option("--key-server", required=True, metavar="HOST[:PORT]", help="The primary key server.")
 @click.option("--timeout", type=_seconds, help="Seconds to wait for an answer; 0 fails at once, -1 waits for ever.")
 @click.option("--create-remove-timeout", type=_seconds, help="As --timeout, for making and removing keys.")
-@click.option("--username", help="KMIP user name, empty for none; its password is in KEYSTEAD_KMIP_PASSWORD or asked.")
+@click.option(
+    "--username",
+    cls=MayBeEmpty,
+    help="KMIP user name, empty for none; its password is in KEYSTEAD_KMIP_PASSWORD or asked.",
+)
 @click.option("--password-file", type=FILE, help="Read that password from this file (one trailing newline is ignored).")
 @click.option("--secondary-key-servers", metavar="HOST,...", help='Up to three, in the order of access; "-" for none.')
 @click.option("--port", type=click.IntRange(1, 65535), help="The server's new port, its secondaries' too.")
-@click.option("--tls-server-name", metavar="NAME", help="The name in its certificate; empty for the host's.")
+@click.option(
+    "--tls-server-name", cls=MayBeEmpty, metavar="NAME", help="The name in its certificate; empty for the host's."
+)
 def modify_server(
     vserver: str | None,
     key_server: str,
@@ -237,8 +244,8 @@ def modify_server(
         if flags[name] is not None
     }
     if secondary_key_servers is not None:
-        listed = "" if secondary_key_servers == NONE else secondary_key_servers
-        changes["secondary_key_servers"] = [host.strip() for host in listed.split(",")] if listed else []
+        listed = [] if secondary_key_servers == NONE else secondary_key_servers.split(",")
+        changes["secondary_key_servers"] = [host.strip() for host in listed]
     password = kmip_password(username or "", password_file)
     if username is not None:
         changes |= {"username": username, "password": password or ""}

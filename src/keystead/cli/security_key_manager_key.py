@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from keystead.cli.client import Refused, advising
+from keystead.cli.commands import Group
 from keystead.cli.key_managers import key_manager_path, keys_path, of_keys, of_new_key, run_job
 from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
 from keystead.cli.login import secret_bytes, secret_text
@@ -55,7 +56,7 @@ def _one_key(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--name", help="The key's name.")(command)
 
 
-@click.group()
+@click.group(cls=Group)
 def key() -> None:
     """Keys: of volumes, and authentication keys."""
 

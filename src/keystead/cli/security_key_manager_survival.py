@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.commands import Command
 from keystead.cli.key_managers import key_manager, key_manager_path
 from keystead.cli.output import counted, print_records
 from keystead.cli.rest import api, api_command
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-@click.command()
+@click.command(cls=Command)
 @api_command
 @key_manager
 def survival(vserver: str | None, manager: str | None, **flags: Any) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.commands import Group
 from keystead.cli.output import print_records
 from keystead.cli.rest import api, api_command, confirm, named, yes
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _vserver = click.option("--vserver", required=True, metavar="SVM", help="The SVM.")
 
 
-@click.group()
+@click.group(cls=Group)
 def vserver() -> None:
     """SVMs: the tenants of the cluster."""
 
