@@ -188,7 +188,11 @@ def svm(service: Service, pki: Pki, pykmip_group: Group) -> str:
 
 def keystead(environment: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command of ``keystead report``."""
-    command = [sys.executable, "-m", "keystead", "report", *words]
+    return ended([sys.executable, "-m", "keystead", "report", *words], environment, folder)
+
+
+def ended(command: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run any command."""
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -221,6 +225,12 @@ def test_a_proof_is_made_saved_and_verified(
         verified = keystead({}, folder, "verify", words[-1], "--public-key", key)
         assert verified.returncode == 0, verified.stderr
         assert json.loads((folder / words[-1]).read_text())["report"]["uuid"] == uuid
+    no_file_may_grow = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh"]
+    save = [sys.executable, "-m", "keystead", "report", "save", "--vserver", svm]
+    full = ended([*no_file_may_grow, *save, "full.json"], environment, folder)
+    assert (full.returncode, full.stderr) == (1, "Error: full.json: File too large\n")
+    assert not (folder / "full.json").exists()
+    assert ended([*save, "-"], environment, folder).stdout == (folder / "newest.json").read_text()
     again = keystead(environment, folder, "save", "--vserver", svm, "newest.json")
     assert (again.returncode, again.stderr.splitlines()[-1]) == (
         2, "Error: newest.json exists: it is not overwritten",

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import click
 
 from keystead.cli.commands import Group
+from keystead.cli.files import PUBLIC, new_file
 from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER, run_job
 from keystead.cli.output import counted, print_records, printable
 from keystead.cli.rest import api, api_command, owner, progress, scope_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FAILED = 1
 MOST_SHOWN = 20
+STANDARD_OUTPUT = "-"
 NO_REPORT = "there is no report yet: `keystead report prove` makes one"
 PROVEN, NO_COPY = "proven", "no_copy"
 COLUMNS = ("time", "kind", "keys", "unreadable", "failures", "uuid")
@@ -95,11 +97,11 @@ def save(vserver: str | None, uuid: str | None, kind: str | None, file: Path, **
         path = f"{_key_manager_path(service, vserver)}/key-reports"
         wanted = quote(uuid, safe="") if uuid else _newest(service, path, kind)["uuid"]
         document = service.call("GET", f"{path}/{wanted}")["document"]
-    try:
-        with click.open_file(str(file), "x") as opened:
-            opened.write(document)
-    except FileExistsError:
-        raise click.UsageError(f"{file} exists: it is not overwritten") from None
+    if str(file) == STANDARD_OUTPUT:
+        click.echo(document, nl=False)
+        return
+    with new_file(file, PUBLIC) as opened:
+        opened.write(document.encode())
 
 
 @report.command()
