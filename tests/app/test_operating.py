@@ -1,0 +1,38 @@
+"""What ``docs/how-to/operate.md`` says of files and of the database's driver is so."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.service.ports import StoreError
+from keystead.store.opening import DRIVER, open_database
+
+if TYPE_CHECKING:
+    from tests.peers.keystead import Installation
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "operate.md").read_text()
+OF_SQLITE = ("-wal", "-shm")
+
+
+def test_every_file_of_the_data_directory_is_listed(installation: Installation) -> None:
+    """Those of a node that serves, and those that it leaves."""
+    with installation.serving():
+        there = {each.name for each in installation.data.iterdir()}
+    there |= {each.name for each in installation.data.iterdir()}
+    listed = set(re.findall(r"`([a-z.]+)`", "".join(re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE))))
+    assert {"incarnation.witness", "keystead.db.place", "serve.lock"} <= there
+    assert {name for name in there if not name.endswith(OF_SQLITE)} <= listed
+
+
+def test_the_driver_is_named_as_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the checkout; the page has the same command."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError) as refused:
+        open_database("postgresql+psycopg://keystead@127.0.0.1/keystead")
+    assert str(refused.value) == f"PostgreSQL needs its driver: in the checkout, {DRIVER}"
+    assert f"$ {DRIVER}\n" in PAGE
