@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from keystead.cli.server import directory_options, refusals
 from keystead.settings import load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from keystead.core.secret import Secret
 
 
@@ -48,6 +51,19 @@ def _in_a_folder(_: click.Context, __: click.Parameter, file: Path) -> Path:
     return file
 
 
+@contextlib.contextmanager
+def _without_new_parents(data: Path) -> Iterator[None]:
+    """Take away again, when the block fails, the directories that it made above a data directory."""
+    missing = [each for each in data.parents if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in missing:  # the innermost first; what somebody else has filled by now stays
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise
+
+
 @click.command(cls=Command)
 @directory_options
 @_PASSPHRASE
@@ -79,7 +95,9 @@ def restore(file: Path, passphrase_file: Path | None, **flags: Any) -> None:
         from keystead.app.backup import restore as restore_
 
         settings = load(flags)
-        for line in restore_(settings, file, _passphrase(passphrase_file, new=False)):
+        with _without_new_parents(settings.data):
+            lines = restore_(settings, file, _passphrase(passphrase_file, new=False))
+        for line in lines:
             click.echo(line)
 
 

@@ -156,7 +156,7 @@ def sign(
     """
     body = {"signing_request": pem(csr_file)} | ({"expiry_time": f"P{expire_days}D"} if expire_days else {})
     with api(flags) as service:
-        uuid = _named(service, vserver, ca_name, type="root_ca")
+        uuid = _named(service, vserver, ca_name, wanted="root_ca")
         with new_file(cert_file, PUBLIC) as file:
             signed = service.call("POST", f"/security/certificates/{uuid}/sign", body)
             file.write(signed["public_certificate"].encode())
@@ -195,8 +195,11 @@ def delete(vserver: str | None, name: str, yes: bool, **flags: Any) -> None:  # 
         service.call("DELETE", f"/security/certificates/{_named(service, vserver, name)}")
 
 
-def _named(service: Api, vserver: str | None, name: str, **more: str) -> str:
-    record = named(service, "/security/certificates", name, **scope_of(vserver), **more)
+def _named(service: Api, vserver: str | None, name: str, wanted: str | None = None) -> str:
+    """The uuid of a certificate, of the type that is ``wanted``, if any."""
+    record = named(service, "/security/certificates", name, fields="name,type", **scope_of(vserver))
     if record is None:
         raise click.ClickException(f"{f'SVM {vserver}' if vserver else 'the cluster'} has no certificate {name}")
+    if wanted not in {None, record["type"]}:
+        raise click.ClickException(f"certificate {name} is of type {record['type']}, not {wanted}")
     return str(record["uuid"])
