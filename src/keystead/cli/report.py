@@ -14,7 +14,7 @@ from keystead.cli.commands import Group
 from keystead.cli.files import PUBLIC, new_file
 from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER, run_job
 from keystead.cli.output import counted, print_records, printable
-from keystead.cli.rest import api, api_command, owner, progress, scope_of
+from keystead.cli.rest import api, api_command, check_svm, owner, progress, scope_of
 from keystead.cli.server import directory_options, refusals
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ def _newest(service: Api, path: str, kind: str | None = None) -> dict[str, Any]:
 def _key_manager_path(service: Api, vserver: str | None) -> str:
     records = service.records("/security/key-managers", **scope_of(vserver))
     if not records:
+        check_svm(service, vserver)
         none = f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER
         raise click.ClickException(none)
     return f"/security/key-managers/{records[0]['uuid']}"

@@ -14,6 +14,7 @@ from keystead.cli.rest import (
     FILE,
     api,
     api_command,
+    check_svm,
     confirm,
     in_svm,
     named,
@@ -25,6 +26,7 @@ from keystead.cli.rest import (
     progress,
     scope_of,
     svm_name,
+    whose,
     yes,
 )
 
@@ -190,16 +192,18 @@ def delete(vserver: str | None, name: str, yes: bool, **flags: Any) -> None:  # 
 
     Example: keystead security certificate delete --vserver vs0 --name kmip-ca-2024
     """
-    confirm(f"Delete certificate {name} of {f'SVM {vserver}' if vserver else 'the cluster'}", yes=yes)
+    confirm(f"Delete certificate {name} of {whose(vserver)}", yes=yes)
     with api(flags) as service:
         service.call("DELETE", f"/security/certificates/{_named(service, vserver, name)}")
+    click.echo(f"deleted certificate {name}", err=True)
 
 
 def _named(service: Api, vserver: str | None, name: str, wanted: str | None = None) -> str:
     """The uuid of a certificate, of the type that is ``wanted``, if any."""
     record = named(service, "/security/certificates", name, fields="name,type", **scope_of(vserver))
     if record is None:
-        raise click.ClickException(f"{f'SVM {vserver}' if vserver else 'the cluster'} has no certificate {name}")
+        check_svm(service, vserver)
+        raise click.ClickException(f"{whose(vserver)} has no certificate {name}")
     if wanted not in {None, record["type"]}:
         raise click.ClickException(f"certificate {name} is of type {record['type']}, not {wanted}")
     return str(record["uuid"])

@@ -54,6 +54,7 @@ def create(name: str, vserver: str | None, role: str | None, password_file: Path
         body["password"] = new_password(name, password_file)
     with api(flags) as service:
         service.call("POST", "/security/accounts", body)
+    click.echo(f"created account {name}, role {body['role']['name']}", err=True)
 
 
 @login.command()
@@ -68,6 +69,7 @@ def password(name: str, password_file: Path | None, **flags: Any) -> None:
     body = {"name": name, "password": new_password(name, password_file)}
     with api(flags) as service:
         service.call("POST", "/security/authentication/password", body)
+    click.echo(f"changed the password of {name}", err=True)
 
 
 @login.command()
@@ -85,6 +87,7 @@ def delete(name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
         if record is None:
             raise click.ClickException(f"there is no account {name}")
         service.call("DELETE", f"/security/accounts/{record['owner']['uuid']}/{quote(name, safe='')}")
+    click.echo(f"deleted account {name}", err=True)
 
 
 @login.command()

@@ -57,6 +57,7 @@ def rename(vserver: str, newname: str, **flags: Any) -> None:
     """
     with api(flags) as service:
         service.call("PATCH", _path(service, vserver), {"name": newname})
+    click.echo(f"renamed SVM {vserver} to {newname}", err=True)
 
 
 @vserver.command()
@@ -71,6 +72,7 @@ def delete(vserver: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     confirm(f"Delete SVM {vserver}", yes=yes)
     with api(flags) as service:
         service.call("DELETE", _path(service, vserver))
+    click.echo(f"deleted SVM {vserver}", err=True)
 
 
 def _path(service: Api, vserver: str) -> str:
