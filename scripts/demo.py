@@ -277,8 +277,10 @@ def invite(login: Login, folder: Path, servers: Servers) -> None:
         "keystead security key-manager external survival --vserver vs0",
     ]
     print(*read, sep="\n", flush=True)
-    view.say("\nFor docs/quickstart.md, in a fresh terminal (this folder is deleted when the demo ends);")
-    view.say("its key servers are three that the lines above do not kill:\n")
+    view.say(
+        "\nFor docs/quickstart.md, in a fresh terminal (this folder is deleted when the demo ends), with key servers"
+        " that the lines above do not kill:\n"
+    )
     files = {"CLIENT_CERT": "client.pem", "CLIENT_KEY": "client.key", "KMIP_CA": "kmip-ca.pem"}
     values = {
         "KEYSTEAD_EGRESS_ALLOW": LOOPBACK["KEYSTEAD_EGRESS_ALLOW"],
