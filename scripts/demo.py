@@ -1,4 +1,4 @@
-"""``./dev demo``: four real KMIP servers, Keystead, servers added and refused, and a key that outlives one of them.
+"""``./dev demo``: five real KMIP servers, Keystead, servers added and refused, and a key that outlives one of them.
 
 Everything is real and on loopback: PyKMIP's servers, mutual TLS, the REST API. It stays up until Ctrl-C (``--once``
 exits), in a temporary folder that it removes; whatever ends it, nothing that it started is left.
@@ -45,13 +45,15 @@ LOSS_S = 15  # the longest that it waits for a loss to be known
 
 @dataclass(frozen=True)
 class Servers:
-    """The addresses of four sound key servers, of one with a foreign certificate, of one that does not know ours.
+    """The addresses of five sound key servers, of one with a foreign certificate, of one that does not know ours.
 
-    ``groups`` are the process groups of the sound ones; ``kill`` kills the first of them.
+    ``kill`` kills the first of the sound ones; the last, ``spare``, takes its place. ``groups`` are the process groups
+    of those that are left, the spare one last.
     """
 
     good: tuple[str, ...]
-    groups: tuple[int, ...]
+    spare: str
+    groups: dict[str, int]
     foreign: str
     strict: str
     kill: Callable[[], None]
@@ -164,6 +166,7 @@ def tell(demo: Demo, reader: Demo, servers: Servers, pki: Pki, folder: Path) -> 
     if after["material"] != before["material"]:
         raise SystemExit("the key changed")
     demo.call("Remove it", "DELETE", f"{path}/{quote(servers.good[0], safe='')}")
+    demo.call("Another takes its place, and its copies are written there", "POST", path, {"server": servers.spare})
 
 
 def lose(demo: Demo, servers: Servers, path: str) -> None:
@@ -198,7 +201,7 @@ def probe(servers: Sequence[str], folder: Path) -> list[dict[str, Any]]:
 def key_servers(folder: Path, pki: Pki) -> Iterator[Servers]:
     """Run the key servers, started side by side; they are ready when the block begins."""
     sound = pki.server_ca.issue()
-    kinds = [*[(sound, pki.client_ca)] * 4, (pki.other_ca.issue(), pki.client_ca), (sound, pki.other_ca)]
+    kinds = [*[(sound, pki.client_ca)] * 5, (pki.other_ca.issue(), pki.client_ca), (sound, pki.other_ca)]
     with contextlib.ExitStack() as stack:
         programs = []
         for number, (credentials, client_ca) in enumerate(kinds, 1):
@@ -206,10 +209,11 @@ def key_servers(folder: Path, pki: Pki) -> Iterator[Servers]:
             stack.callback(programs[-1].stop)
         for program in programs:
             program.wait_until_ready()
-        *sound_ones, foreign, strict = programs
+        *good, spare, foreign, strict = programs
         yield Servers(
-            good=tuple(program.address for program in sound_ones),
-            groups=tuple(program.pid for program in sound_ones),
+            good=tuple(program.address for program in good),
+            spare=spare.address,
+            groups={program.address: program.pid for program in (*good[1:], spare)},
             foreign=foreign.address,
             strict=strict.address,
             kill=programs[0].stop,
@@ -263,17 +267,20 @@ def invite(login: Login, folder: Path, servers: Servers) -> None:
     ]
     print(*lines, sep="\n", flush=True)  # by print, so that no line is folded where it would not paste
     view.say("\nIts key servers are these process groups; kill one, and read a key that is not in memory:\n")
-    for server, group in list(zip(servers.good, servers.groups, strict=True))[1:]:
+    for server, group in servers.groups.items():
         view.say(f"    {server}  {group}")
     read = [
         "\nkeystead security key-manager key create --vserver vs0 --name vol2",
-        f"kill -9 -- -{servers.groups[1]}",
+        f"kill -9 -- -{servers.groups[servers.spare]}",
         "keystead security key-manager key retrieve --user storage --vserver vs0 \\",
         "    --name vol2 --explain --stdout | sha256sum",
         "keystead security key-manager external survival --vserver vs0",
     ]
     print(*read, sep="\n", flush=True)
-    view.say("\nFor docs/quickstart.md, in a fresh terminal (this folder is deleted when the demo ends):\n")
+    view.say(
+        "\nFor docs/quickstart.md, in a fresh terminal (this folder is deleted when the demo ends), with key servers"
+        " that the lines above do not kill:\n"
+    )
     files = {"CLIENT_CERT": "client.pem", "CLIENT_KEY": "client.key", "KMIP_CA": "kmip-ca.pem"}
     values = {
         "KEYSTEAD_EGRESS_ALLOW": LOOPBACK["KEYSTEAD_EGRESS_ALLOW"],
@@ -292,7 +299,7 @@ def run(*, once: bool) -> None:
         pki = Pki(Authority("Key Server CA"), client_ca, Authority("Another CA"), client(client_ca))
         pki.write(folder)
         view.rule("Keystead demo")
-        view.say("Starting four PyKMIP servers, two that are set up wrongly, and Keystead ...")
+        view.say("Starting five PyKMIP servers, two that are set up wrongly, and Keystead ...")
         servers = stack.enter_context(key_servers(folder, pki))
         login = stack.enter_context(keystead(folder))
         with Api(login) as api, Api(replace(login, user="storage")) as reading:

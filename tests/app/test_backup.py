@@ -310,6 +310,8 @@ def test_the_commands(saved: Settings, tmp_path: Path) -> None:
     assert (done.exit_code, file in done.output) == (0, True)
     done = runner.invoke(cli, ["backup", *data, file], input="a passphrase of the tests\n" * 2)
     assert (done.exit_code, "not written over" in done.output) == (1, True)
+    done = runner.invoke(cli, ["restore", "--data", str(tmp_path / "a" / "b"), file], input="another passphrase\n")
+    assert (done.exit_code, (tmp_path / "a").exists()) == (1, False)
     new = ["--data", str(tmp_path / "new")]
     done = runner.invoke(cli, ["restore", *new, file], input="another passphrase\n")
     assert (done.exit_code, "passphrase" in done.output) == (1, True)

@@ -258,6 +258,16 @@ def test_serve_says_in_one_line_why_it_cannot_start(installation: Installation) 
     assert done.stderr == f"Error: {refusal(Settings(data=installation.data))}\n"
 
 
+def test_a_key_that_is_gone_is_named(installation: Installation) -> None:
+    """It is no usage error: a new pair is made by init."""
+    (installation.data / "tls.key").unlink()
+    done = installation.run("serve", "--listen", "127.0.0.1:0")
+    said = (
+        f"there is no {installation.data}/tls.key: put it back, or let `keystead init` make a new certificate and key"
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (1, [f"Error: {said}"])
+
+
 def test_db_upgrade_makes_and_checks_the_schema_on_postgresql(postgres: PostgresServer, tmp_path: Path) -> None:
     """A database without tables is refused with the command, then upgraded; the next upgrade finds it current."""
     with postgres.database() as url:

@@ -13,9 +13,8 @@ from cryptography import x509
 
 from keystead.app import tls
 from keystead.app.listener import make_certificate
-from keystead.app.tls import CERTIFICATE_FILE, KEY_FILE, TlsContexts
+from keystead.app.tls import CERTIFICATE_FILE, KEY_FILE, TlsContexts, UnusableFilesError
 from keystead.service.ports import StoreError
-from keystead.settings import SettingsError
 from tests.peers.certificates import Authority
 
 if TYPE_CHECKING:
@@ -162,11 +161,18 @@ async def test_nobody_waits_again_while_the_database_hangs(
 
 
 async def test_files_that_break_while_it_runs(data: Path, authorities: Authorities) -> None:
-    """The old context goes on; at the start they are an error of the settings."""
+    """The old context goes on; at the start it is said which file, and what is wrong with it."""
     contexts = TlsContexts(data, authorities)
     before = await contexts.newest()
     (data / KEY_FILE).write_text("no key")
     authorities.now = (CA,)
     assert await contexts.newest() is before
-    with pytest.raises(SettingsError, match=CERTIFICATE_FILE):
+    with pytest.raises(UnusableFilesError, match=f"{CERTIFICATE_FILE}, {KEY_FILE}: a certificate and its key"):
         TlsContexts(data, authorities)
+    (data / KEY_FILE).write_bytes(make_certificate("127.0.0.1", datetime.now(UTC))[1])
+    with pytest.raises(UnusableFilesError, match="the key is not the certificate's"):
+        TlsContexts(data, authorities)
+    for name in (KEY_FILE, CERTIFICATE_FILE):
+        (data / name).unlink()
+        with pytest.raises(UnusableFilesError, match=f"there is no {data / name}: put it back, or let `keystead init`"):
+            TlsContexts(data, authorities)

@@ -149,7 +149,7 @@ def test_an_encrypted_key_is_opened_with_its_passphrase(probe: Any, server: faul
         ("host", ["--client-key", "ca.pem"], {}, "--client-key"),
         ("host", ["--client-key", "missing.pem"], {}, "missing.pem"),
         ("host", ["--password-file", "ca.pem"], {}, "--username"),
-        ("host", [], {"KEYSTEAD_EGRESS_ALLOW": "everything"}, "everything"),
+        ("host", [], {"KEYSTEAD_EGRESS_ALLOW": "everything"}, "KEYSTEAD_EGRESS_ONLY: 'everything' does not"),
     ],
 )
 def test_usage(probe: Any, tmp_path: Path, where: str, options: list[str], environment: Any, named: str) -> None:

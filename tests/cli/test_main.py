@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 HEAVY = {"sqlalchemy", "alembic", "starlette", "uvicorn", "uvloop", "cryptography", "argon2", "structlog", "rich"}
 
+MAY_BE_EMPTY = {"modify-server username", "modify-server tls_server_name", "create comment"}
+
 
 def commands(
     command: click.Command = cli, path: tuple[str, ...] = ()
@@ -77,6 +79,22 @@ def test_every_command_shows_an_example(path: tuple[str, ...], command: click.Co
         assert words[: len(path) + 1] == ["keystead", *path]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [(path, command) for path, command in commands() if not isinstance(command, click.Group)],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_nothing_is_meant_by_an_empty_text(path: tuple[str, ...], command: click.Command) -> None:
+    """A script's variable that is not set selects nothing: no SVM, no file, no key; but for what may be empty."""
+    for parameter in command.params:
+        may_be = f"{path[-1]} {parameter.name}" in MAY_BE_EMPTY
+        if may_be or getattr(parameter, "is_flag", False):
+            continue
+        words = ["--", ""] if isinstance(parameter, click.Argument) else [parameter.opts[-1], ""]
+        with pytest.raises(click.UsageError, match=r"^(--)?[^ ]+ is empty: is a variable not set\?$"):
+            command.make_context(" ".join(path), words)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keystead.cli.output import counted, print_records
+from keystead.cli.output import counted, folded, print_records
 
 RECORDS: list[dict[str, Any]] = [
     {"name": "a", "size": 5, "enabled": True, "list": ["x", "y"], "empty": ""},
@@ -42,6 +42,12 @@ def test_times(capsys: pytest.CaptureFixture[str]) -> None:
 def test_counted(number: int, text: str) -> None:
     """One is one."""
     assert counted(number, "key") == text
+
+
+def test_folded() -> None:
+    """Between words, under the line's own beginning; a word that is too long stays whole."""
+    assert folded("  the-first-word of it", 12) == "  the-first-word\n  of it"
+    assert folded("as it is", 80) == "as it is"
 
 
 def test_nothing_to_show(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def test_quickstart(tmp_path: Path, pki: Pki, pykmip_group: Group) -> None:
     finally:
         os.killpg(shell.pid, signal.SIGKILL)  # serve is in its session
         shell.wait()
-    assert (shell.returncode, err) == (0, "no records\n")
+    assert (shell.returncode, err) == (0, "no records\ncreated account storage, role key-reader\n")
     assert "account admin made, with the password given" in out
     assert f"127.0.0.1:{servers[2]} 25" in out.splitlines()
     assert re.search(rf"^keystead-01 +vs0 +127.0.0.1:{servers[1]} +available$", out, re.MULTILINE)

@@ -1,4 +1,7 @@
-"""How refusals are printed: what belongs to a key server stands on its line, everything else on a line of its own."""
+"""How refusals are printed: what belongs to a key server stands on its line, everything else on a line of its own.
+
+What is to be done about a reason stands beneath it, once.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,22 @@ if TYPE_CHECKING:
             ["  ks1: stage tls, reason silent", "  ks2: stage connect"],
         ),
         (
-            [("keys", "2"), ("key_id", "00"), ("key_id", "01"), ("reason", "not_readable")],
-            ["  keys: 2", "  key_id: 00", "  key_id: 01", "  reason: not_readable"],
+            [
+                *(("server", "ks1"), ("stage", "connect"), ("reason", "unreachable")),
+                *(("server", "ks2"), ("stage", "connect"), ("reason", "unreachable")),
+                *(("server", "ks3"), ("stage", "keys"), ("reason", "not_proven_in_time")),
+            ],
+            [
+                "  ks1: stage connect, reason unreachable",
+                "    There is no route to the address: check the network, VLAN and gateway of the Keystead host.",
+                "  ks2: stage connect, reason unreachable",
+                "  ks3: stage keys, reason not_proven_in_time",
+                "    Send the same call again.",
+            ],
+        ),
+        (
+            [("keys", "2"), ("key_id", "00"), ("key_id", "01"), ("reason", "unheard")],
+            ["  keys: 2", "  key_id: 00", "  key_id: 01", "  reason: unheard"],
         ),
         ([("reason", "busy"), ("server", "ks1")], ["  reason: busy", "  ks1"]),
     ],

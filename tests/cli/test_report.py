@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -188,7 +190,11 @@ def svm(service: Service, pki: Pki, pykmip_group: Group) -> str:
 
 def keystead(environment: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command of ``keystead report``."""
-    command = [sys.executable, "-m", "keystead", "report", *words]
+    return ended([sys.executable, "-m", "keystead", "report", *words], environment, folder)
+
+
+def ended(command: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run any command."""
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -221,10 +227,36 @@ def test_a_proof_is_made_saved_and_verified(
         verified = keystead({}, folder, "verify", words[-1], "--public-key", key)
         assert verified.returncode == 0, verified.stderr
         assert json.loads((folder / words[-1]).read_text())["report"]["uuid"] == uuid
+    no_file_may_grow = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh"]
+    save = [sys.executable, "-m", "keystead", "report", "save", "--vserver", svm]
+    full = ended([*no_file_may_grow, *save, "full.json"], environment, folder)
+    assert (full.returncode, full.stderr) == (1, "Error: full.json: File too large\n")
+    assert not (folder / "full.json").exists()
+    assert ended([*save, "-"], environment, folder).stdout == (folder / "newest.json").read_text()
     again = keystead(environment, folder, "save", "--vserver", svm, "newest.json")
     assert (again.returncode, again.stderr.splitlines()[-1]) == (
         2, "Error: newest.json exists: it is not overwritten",
     )  # fmt: skip
+
+
+def test_whoever_does_not_wait_is_told_that_the_job_goes_on(
+    svm: str, environment: dict[str, str], folder: Path, service: Service, pykmip_group: Group
+) -> None:
+    """By Ctrl-C, while a key server is silent."""
+    command = [sys.executable, "-m", "keystead", "report", "prove", "--vserver", svm]
+    pykmip_group.primaries[0].pause()
+    try:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.PIPE, text=True)
+        with service.client() as call:
+            while not (running := call.get("/cluster/jobs?state=running")["records"]):
+                time.sleep(0.05)
+        time.sleep(0.5)  # the command has its job's uuid by now
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        pykmip_group.primaries[0].resume()
+    assert said == f"job {running[0]['uuid']} goes on: `keystead job show` tells how it ends\n"
+    assert process.returncode == 130
 
 
 def test_a_proof_without_keys(
@@ -242,7 +274,7 @@ def test_a_proof_without_keys(
 def test_what_there_is_no_report_of(environment: dict[str, str], folder: Path, svm: str) -> None:
     """An SVM without a key manager, a key manager without a report, a report that is none, a file that is none."""
     said = {
-        ("show", "--vserver", "nobody"): (1, "Error: SVM nobody has no key manager"),
+        ("show", "--vserver", "nobody"): (1, "Error: there is no SVM nobody"),
         ("prove",): (1, "Error: the cluster has no key manager"),
         ("save", "--vserver", svm, "-"): (1, "Error: there is no report yet: `keystead report prove` makes one"),
         ("save", "--vserver", svm, "--kind", "proof", "-"): (1, "Error: there is no proof yet"),

@@ -42,6 +42,7 @@ def survival(covers: Sequence[str]) -> dict[str, Any]:
         (["ab"], ["ks2"], 0),
         (["ab"], ["ks2", "ks3"], 1),
         (["a"], [], 1),
+        (["a"], ["192.0.2.1"], 0),
         ([], ["ks1"], 0),
         (["ab"], ["no address:"], 0),
     ],

@@ -49,6 +49,7 @@ def test_demo(folder: Path) -> None:
     assert re.search(r"^vs0 +vol2 +committed ", tried.stdout, re.MULTILINE), tried
     assert re.search(r"^127.0.0.1:[0-9]+: read, ", tried.stderr, re.MULTILINE), tried.stderr
     assert re.search(r"^[0-9a-f]{64}  -$", tried.stdout, re.MULTILINE), tried.stdout
+    assert _killed(screen) not in re.findall(r"^export KS[123]=(.*)$", screen.replace("\r", ""), re.MULTILINE)
     assert list(folder.iterdir()) == []
     assert _processes_in(folder) == []
 
@@ -63,6 +64,15 @@ def _tried(screen: str) -> subprocess.CompletedProcess[str]:
     assert read
     bash = ["bash", "-O", "expand_aliases"]  # as a person's shell does
     return subprocess.run(bash, input=exports[0] + read[0], capture_output=True, text=True, timeout=60, check=False)
+
+
+def _killed(screen: str) -> str:
+    """The key server that the demo invites to kill: the quickstart that it prints below needs others."""
+    group = re.search(r"^kill -9 -- -([0-9]+)", screen, re.MULTILINE)
+    assert group
+    server = re.search(rf"^    (127.0.0.1:[0-9]+)  {group[1]}\b", screen, re.MULTILINE)
+    assert server
+    return server[1]
 
 
 def _processes_in(folder: Path) -> list[str]:

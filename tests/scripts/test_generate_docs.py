@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from keystead.core.errors import ADVICE, NOT_RAISED, TABLE
-from keystead.keyservers import failures
+from keystead.core.keys import reading
+from keystead.keyservers import failures, lines
+from keystead.keyservers.key_reasons import WORDS
+from keystead.service import attempt_work, copy_proving, identity_guard, key_copying, key_fetching, key_guard
 from keystead.settings import Settings
 from scripts.generate_docs import PAGES, REFERENCE, cli_page, errors_page, reasons_page, settings_page
 
@@ -33,6 +36,21 @@ def test_every_reason_has_its_advice() -> None:
     for row in failures.TABLE:
         assert f"| `{row.reason}` | {row.error.code} | " in page
     assert {row.reason for row in failures.TABLE} <= failures.ADVICE.keys()
+
+
+def test_every_reason_about_keys_is_listed() -> None:
+    """Those that the use cases say, by their own names; none stands in both tables."""
+    said = {
+        *(outcome.reason for outcome in (copy_proving.DIFFERENT, copy_proving.NOT_IN_TIME, copy_proving.NO_CANARY)),
+        *(key_guard.UNREAD.reason, key_fetching.UNUSABLE, reading.AVOIDED, lines.BUSY),
+        *(attempt_work.NOT_REACHED, attempt_work.NOT_TAKEN, key_copying.EXPIRED, key_copying.OVERTAKEN),
+    }
+    assert said <= WORDS.keys()
+    assert not WORDS.keys() & failures.ADVICE.keys()
+    page = reasons_page()
+    assert f" stage `{identity_guard.STAGE}` " in page
+    for reason, word in WORDS.items():
+        assert f"\n| `{reason}` | {word.meaning} | {word.advice} |\n" in page
 
 
 def test_every_setting_and_command_is_listed() -> None:

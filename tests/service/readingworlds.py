@@ -68,6 +68,10 @@ class ReadingNode:
         """Restore keys; return what is said of each."""
         return (await self._restore(key_manager, call)).restored
 
+    async def held(self, key_manager: str, **filters: Any) -> int:
+        """Restore keys; return how many of those that were meant had been in memory."""
+        return (await self._restore(key_manager, CALL, **filters)).held
+
     async def _restore(self, key_manager: str, call: Call, **filters: Any) -> Restoration:
         async def progress(said: OntapError) -> None:
             self.progress.append(said.message)

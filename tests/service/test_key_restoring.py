@@ -93,6 +93,8 @@ async def test_filters(key_world: KeyWorld, node: ReadingNode) -> None:
     assert await node.restore(manager, key_tag="tag-c") == (["c"], [])
     assert await node.restore(manager, key_tag="tag-c", key_id=keys[3].key_id) == ([], [])
     assert await node.restore(manager, node_uuid=node.of.uuid) == (["a", "d", "e"], [])
+    counted = [await node.held(manager, **filters) for filters in ({}, {"key_tag": "tag-c"}, {"key_tag": "none"})]
+    assert counted == [5, 1, 0]
 
 
 @on_sqlite
@@ -102,12 +104,16 @@ async def test_only_keys_that_may_be_read_are_restored(key_world: KeyWorld, node
     manager = await key_world.key_manager(server, of_cluster=True)
     svm = await key_world.home.svm()
     await node.create(manager, "of the SVM", svm=svm)
-    retired = await node.create(manager, "of the cluster")
+    retired, other = [await node.create(manager, name) for name in ("of the cluster", "another")]
     assert await node.restore(manager, reader_of(svm)) == (["of the SVM"], [])
     with key_world.store.database.writer.begin() as connection:
         connection.exec_driver_sql("UPDATE keys SET state = 'retired' WHERE name = 'of the cluster'")
     assert (await key_world.key(retired.uuid)).state is KeyState.RETIRED
-    assert await node.restore(manager) == ([], [])
+    assert await node.restore(manager) == (["another"], [])
+    for call, key_id in ((CALL, retired.key_id), (reader_of(svm), other.key_id)):
+        with pytest.raises(OntapError) as refused:
+            await node.restore(manager, call, key_id=key_id)
+        assert (refused.value.kind, refused.value.target) == (errors.ENTRY_NOT_FOUND, "key_id")
 
 
 @on_sqlite
@@ -149,8 +155,9 @@ async def test_from_one_server(key_world: KeyWorld, node: ReadingNode) -> None:
         ({"node_uuid": "nobody"}, errors.INVALID_VALUE, "node.uuid"),
         ({"node_name": "nobody"}, errors.INVALID_VALUE, "node.name"),
         ({"node_name": "another"}, errors.INVALID_VALUE, "node.name"),
+        ({"key_id": "f" * 64 + "0" * 16}, errors.ENTRY_NOT_FOUND, "key_id"),
     ],
-    ids=["a secondary", "an unknown server", "no node's uuid", "no node's name", "another node"],
+    ids=["a secondary", "an unknown server", "no node's uuid", "no node's name", "another node", "no key's id"],
 )
 @on_sqlite
 async def test_what_cannot_be_restored_is_said_before_a_job_is_made(

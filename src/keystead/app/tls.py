@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from keystead.service.ports import StoreError
-from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,11 +28,15 @@ PATIENCE_S = 1.0
 do all others at once until the database has answered."""
 
 
+class UnusableFilesError(Exception):
+    """The listener's certificate or key cannot be used; the text says which, and why."""
+
+
 class TlsContexts:
     """Makes contexts; ``authorities`` returns the CAs (PEM), the same object until they change."""
 
     def __init__(self, data: Path, authorities: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
-        """Raises SettingsError when the listener's own files cannot be used."""
+        """Raises UnusableFilesError for the listener's own files."""
         self._data = data
         self._read = authorities
         self._authorities: tuple[str, ...] = ()
@@ -70,19 +73,34 @@ class TlsContexts:
     def _renew(self, authorities: tuple[str, ...]) -> None:
         try:
             self._context, self._authorities = server_context(self._data, authorities), authorities
-        except (SettingsError, ssl.SSLError) as error:
+        except (UnusableFilesError, ssl.SSLError) as error:
             log.error("the TLS context is the old one", why=str(error))  # noqa: TRY400 - the text says it
 
 
+def _why(data: Path, error: OSError | ssl.SSLError) -> str:
+    """What is wrong with the files: which of them cannot be read, else what OpenSSL does not like of both."""
+    for file in (data / CERTIFICATE_FILE, data / KEY_FILE):
+        try:
+            file.open("rb").close()
+        except FileNotFoundError:
+            return f"there is no {file}: put it back, or let `keystead init` make a new certificate and key"
+        except OSError as unread:
+            return f"{file}: {unread.strerror}"
+    both = f"{data / CERTIFICATE_FILE}, {KEY_FILE}"
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return f"{both}: the key is not the certificate's"
+    return f"{both}: a certificate and its key are expected, PEM, the key not encrypted"
+
+
 def server_context(data: Path, authorities: tuple[str, ...]) -> ssl.SSLContext:
-    """Make a context that believes these CAs; raises SettingsError when the listener's own files cannot be used."""
+    """Make a context that believes these CAs; raises UnusableFilesError for the listener's own files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     try:
         context.load_cert_chain(data / CERTIFICATE_FILE, data / KEY_FILE, password=lambda: b"")
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"{data / CERTIFICATE_FILE}, {KEY_FILE}: cannot be used ({type(error).__name__})") from None
+        raise UnusableFilesError(_why(data, error)) from None
     if authorities:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0

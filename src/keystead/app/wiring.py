@@ -18,7 +18,7 @@ from keystead.app.clock import SystemClock
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import World, key_work
 from keystead.app.signing import signer
-from keystead.app.tls import TlsContexts
+from keystead.app.tls import TlsContexts, UnusableFilesError
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
 from keystead.monitor.loop import Monitor
@@ -240,7 +240,10 @@ async def _serve(settings: Settings, address: tuple[str, int]) -> None:
     from keystead.api.app import create_app
 
     async with running(settings) as open_:
-        contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
+        try:
+            contexts = TlsContexts(settings.data, open_.services.certificate_logins.authorities)
+        except UnusableFilesError as error:
+            raise CannotStart(str(error)) from None
         server = listener.server(create_app(open_.services), contexts, open_.stop)
         try:
             socket = listener.bind(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.commands import Command, Group
 from keystead.cli.login import hidden, secret_bytes
 from keystead.cli.server import directory_options, refusals
 from keystead.settings import load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from keystead.core.secret import Secret
 
 
@@ -47,7 +51,20 @@ def _in_a_folder(_: click.Context, __: click.Parameter, file: Path) -> Path:
     return file
 
 
-@click.command()
+@contextlib.contextmanager
+def _without_new_parents(data: Path) -> Iterator[None]:
+    """Take away again, when the block fails, the directories that it made above a data directory."""
+    missing = [each for each in data.parents if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in missing:  # the innermost first; what somebody else has filled by now stays
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise
+
+
+@click.command(cls=Command)
 @directory_options
 @_PASSPHRASE
 @click.option("--bundle", is_flag=True, help="Only what it takes to log in at the key servers again.")
@@ -65,7 +82,7 @@ def backup(file: Path, passphrase_file: Path | None, *, bundle: bool, **flags: A
             click.echo(line)
 
 
-@click.command()
+@click.command(cls=Command)
 @directory_options
 @_PASSPHRASE
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -78,11 +95,13 @@ def restore(file: Path, passphrase_file: Path | None, **flags: Any) -> None:
         from keystead.app.backup import restore as restore_
 
         settings = load(flags)
-        for line in restore_(settings, file, _passphrase(passphrase_file, new=False)):
+        with _without_new_parents(settings.data):
+            lines = restore_(settings, file, _passphrase(passphrase_file, new=False))
+        for line in lines:
             click.echo(line)
 
 
-@click.group(name="key-manager")
+@click.group("key-manager", cls=Group)
 def key_manager() -> None:
     """Key managers, on the data directory itself."""
 

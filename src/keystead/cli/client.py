@@ -10,15 +10,17 @@ import contextlib
 import http.client
 import json
 import re
+import shutil
 import socket
 import ssl
+import sys
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 import click
 
 from keystead.cli.login import Login, ask_password
-from keystead.cli.output import printable
+from keystead.cli.output import folded, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,6 +50,7 @@ class Refused(click.ClickException):
         target, arguments = self.error.get("target"), self.error.get("arguments", ())
         field = f" (field {target})" if target and not arguments and target not in self.message else ""
         lines = [f"Error {self.error.get('code')}: {self.message}{field}"]
+        advised: set[str] = set()
         of_server = False  # whether the last line is a server's, which ends with what went wrong there
         for argument in arguments:
             name, text = argument.get("code"), argument.get("message")
@@ -56,9 +59,15 @@ class Refused(click.ClickException):
                 lines[-1] += f"{',' if name == 'reason' else ':'} {name} {text}"
             else:
                 lines.append(f"  {text}" if name == "server" else f"  {name}: {text}")
+            if name == "reason" and text not in advised:
+                advised.add(text)
+                lines += [f"    {each}" for each in _advice_about(text)]
         advice = self.advice or _advice(self.error.get("code"))
         lines += [f"  {advice}"] if advice else []
-        click.echo("\n".join(map(printable, lines)), file=file, err=True)
+        lines = [printable(line) for line in lines]
+        if sys.stderr.isatty():
+            lines = [folded(line, shutil.get_terminal_size().columns) for line in lines]
+        click.echo("\n".join(lines), file=file, err=True)
 
 
 def _advice(code: Any) -> str | None:
@@ -68,6 +77,15 @@ def _advice(code: Any) -> str | None:
     found = {advice for kind, advice in ADVICE.items() if str(kind.code) == code}
     plain = [advice for advice in found if not _OF_THE_API.search(advice)]
     return plain[0] if len(found) == len(plain) == 1 else None
+
+
+def _advice_about(reason: str) -> list[str]:
+    """What is to be done about a fixed word for what went wrong at a key server, if it is one."""
+    from keystead.keyservers.failures import ADVICE
+    from keystead.keyservers.key_reasons import WORDS
+
+    word = WORDS.get(reason)
+    return [word.advice] if word else [ADVICE[reason]] if reason in ADVICE else []
 
 
 @contextlib.contextmanager

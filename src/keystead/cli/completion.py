@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from keystead.cli.commands import Command
+
 PROGRAM = "keystead"
 VARIABLE = "_KEYSTEAD_COMPLETE"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a shell's completion script.

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from keystead.cli.commands import Group
 from keystead.cli.output import print_records
 from keystead.cli.rest import api, api_command
 
 
-@click.group()
+@click.group(cls=Group)
 def job() -> None:
     """Jobs."""
 

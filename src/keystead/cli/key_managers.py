@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
-from keystead.cli.rest import scope_of
+from keystead.cli.main import INTERRUPTED
+from keystead.cli.rest import check_svm, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,7 @@ def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str,
         records = service.records(_PATH, **scope)
         if records:
             return f"{_PATH}/{records[0]['uuid']}", own
+    check_svm(service, vserver)
     if vserver:
         text = (
             f"neither SVM {vserver} nor the cluster has a key manager that this account sees: --key-manager names one"
@@ -68,11 +70,27 @@ def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str,
     raise click.ClickException(text)
 
 
+class GoesOn(click.ClickException):
+    """A job was left running by Ctrl-C: what is printed is no error."""
+
+    exit_code = INTERRUPTED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it."""
+        click.echo(self.message, file=file, err=True)
+
+
 def run_job(service: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Begin a job, wait for its end, and return it; raises Refused for one that fails."""
+    """Begin a job, wait for its end, and return it; raises Refused for one that fails.
+
+    Raises GoesOn for one that is not waited for.
+    """
     uuid = service.call("POST", path, body)["job"]["uuid"]
-    while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] in RUNNING:
-        time.sleep(POLL_S)
+    try:
+        while (job := service.call("GET", f"/cluster/jobs/{uuid}"))["state"] in RUNNING:
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        raise GoesOn(f"job {uuid} goes on: `keystead job show` tells how it ends") from None
     if job["state"] != "success":
         raise service.refusal(job["error"])
     return job

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from keystead.cli.login import kmip_password
+from keystead.cli.commands import Group
+from keystead.cli.login import hidden, kmip_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def _server_name(_: click.Context, __: click.Parameter, value: str) -> str:
         raise click.BadParameter(str(error)) from None
 
 
-@click.group()
+@click.group(cls=Group)
 def kmip() -> None:
     """Look at KMIP key servers."""
 
@@ -103,8 +104,10 @@ def _probe(target: ProbeTarget, identity: TlsIdentity) -> ProbeResult:
     try:
         settings = load({})
         rules = EgressRules.parse(settings.egress_allow, settings.egress_only)
-    except (SettingsError, ValueError) as error:
+    except SettingsError as error:
         raise click.UsageError(str(error)) from None
+    except ValueError as error:
+        raise click.UsageError(f"KEYSTEAD_EGRESS_ALLOW, KEYSTEAD_EGRESS_ONLY: {error}") from None
     (result,) = asyncio.run(Gateway(rules).probe_all([target], identity, target.timeout_s))
     return result
 
@@ -153,7 +156,8 @@ def _private_key(path: Path) -> Secret:
         try:
             key = load_pem_private_key(content, None)
         except TypeError:  # it is encrypted
-            passphrase: str = click.prompt(f"Passphrase of {path}", hide_input=True, err=True)
+            with hidden("passphrase", f"{path} is encrypted: give a key that is not, or use a terminal"):
+                passphrase: str = click.prompt(f"Passphrase of {path}", hide_input=True, err=True)
             key = load_pem_private_key(content, passphrase.encode())
     except ValueError:
         raise click.BadParameter(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
+from keystead.cli.commands import Group
+
+if TYPE_CHECKING:
+    import click
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that knows its commands by ``module:attribute``."""
 
     def __init__(self, *args: Any, lazy: dict[str, str], **kwargs: Any) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,6 +58,19 @@ def print_done(record: dict[str, Any], said: str, form: str) -> None:
 def printable(text: str) -> str:
     """A text on one line that cannot steer a terminal: what is not printable becomes an escape."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def folded(line: str, columns: int) -> str:
+    """A line as lines of so many columns, broken between words and indented as it is; words are not broken."""
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line.lstrip(),
+        columns,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def counted(number: int, thing: str) -> str:

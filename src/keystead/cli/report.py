@@ -10,9 +10,11 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.commands import Group
+from keystead.cli.files import PUBLIC, new_file
 from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER, run_job
 from keystead.cli.output import counted, print_records, printable
-from keystead.cli.rest import api, api_command, owner, progress, scope_of
+from keystead.cli.rest import api, api_command, check_svm, owner, progress, scope_of
 from keystead.cli.server import directory_options, refusals
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 FAILED = 1
 MOST_SHOWN = 20
+STANDARD_OUTPUT = "-"
 NO_REPORT = "there is no report yet: `keystead report prove` makes one"
 PROVEN, NO_COPY = "proven", "no_copy"
 COLUMNS = ("time", "kind", "keys", "unreadable", "failures", "uuid")
@@ -29,7 +32,7 @@ COLUMNS = ("time", "kind", "keys", "unreadable", "failures", "uuid")
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 
 
-@click.group()
+@click.group(cls=Group)
 def report() -> None:
     """Signed reports of key proofs and reboot drills."""
 
@@ -94,11 +97,11 @@ def save(vserver: str | None, uuid: str | None, kind: str | None, file: Path, **
         path = f"{_key_manager_path(service, vserver)}/key-reports"
         wanted = quote(uuid, safe="") if uuid else _newest(service, path, kind)["uuid"]
         document = service.call("GET", f"{path}/{wanted}")["document"]
-    try:
-        with click.open_file(str(file), "x") as opened:
-            opened.write(document)
-    except FileExistsError:
-        raise click.UsageError(f"{file} exists: it is not overwritten") from None
+    if str(file) == STANDARD_OUTPUT:
+        click.echo(document, nl=False)
+        return
+    with new_file(file, PUBLIC) as opened:
+        opened.write(document.encode())
 
 
 @report.command()
@@ -194,6 +197,7 @@ def _newest(service: Api, path: str, kind: str | None = None) -> dict[str, Any]:
 def _key_manager_path(service: Api, vserver: str | None) -> str:
     records = service.records("/security/key-managers", **scope_of(vserver))
     if not records:
+        check_svm(service, vserver)
         none = f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER
         raise click.ClickException(none)
     return f"/security/key-managers/{records[0]['uuid']}"

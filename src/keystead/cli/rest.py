@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keystead.cli.client import Api
+from keystead.cli.client import Api, Refused
 from keystead.cli.login import read_login
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ def svm_name(record: dict[str, Any]) -> str:
     return str(record.get("svm", {}).get("name", CLUSTER))
 
 
+def whose(vserver: str | None) -> str:
+    """An SVM, or the cluster, in words."""
+    return f"SVM {vserver}" if vserver else "the cluster"
+
+
 def in_svm(vserver: str | None) -> dict[str, Any]:
     """What a body says about whose a new thing is."""
     return {"svm": {"name": vserver}} if vserver else {}
@@ -88,6 +93,18 @@ def named(service: Api, path: str, name: str, *, fields: str = "name", **query: 
     """
     found = service.records(path, fields=fields, name=exactly(name), **query)
     return next((record for record in found if record.get("name") == name), None)
+
+
+def check_svm(service: Api, vserver: str | None) -> None:
+    """Raise click.ClickException for an SVM that is not there, which says more than what it lacks."""
+    if vserver is None:
+        return
+    try:
+        found = named(service, "/svm/svms", vserver)
+    except Refused:  # whoever may not list them
+        return
+    if found is None:
+        raise click.ClickException(f"there is no SVM {vserver}")
 
 
 def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.commands import Group
+from keystead.cli.files import PRIVATE, PUBLIC, new_file
 from keystead.cli.output import print_records
 from keystead.cli.rest import (
     FILE,
     api,
     api_command,
+    check_svm,
     confirm,
     in_svm,
     named,
@@ -24,6 +26,7 @@ from keystead.cli.rest import (
     progress,
     scope_of,
     svm_name,
+    whose,
     yes,
 )
 
@@ -37,7 +40,7 @@ COLUMNS = ["name", "type", "common_name", "expiry_time", "uuid"]
 _new_file = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
+@click.group(cls=Group)
 def certificate() -> None:
     """Certificates."""
 
@@ -131,10 +134,11 @@ def generate_csr(
     body: dict[str, Any] = {"subject_name": subject or f"CN={common_name}"}
     body |= {name: flags[name] for name in ("algorithm", "hash_function") if flags[name]}
     body |= {"subject_alternatives": alternatives} if alternatives else {}
-    with api(flags) as service, _NewFile(key_file, 0o600) as key, _NewFile(csr_file, 0o644) as csr:
+    with api(flags) as service, new_file(key_file, PRIVATE) as key, new_file(csr_file, PUBLIC) as csr:
         answer = service.call("POST", "/security/certificate-signing-request", body)
-        key.write(answer["generated_private_key"])
-        csr.write(answer["csr"])
+        for file, content in ((key, answer["generated_private_key"]), (csr, answer["csr"])):
+            file.write(content.encode())
+            file.flush()  # here, where neither stays without the other
     print_records([{"csr_file": str(csr_file), "key_file": str(key_file)}], ["csr_file", "key_file"], flags["output"])
 
 
@@ -154,9 +158,10 @@ def sign(
     """
     body = {"signing_request": pem(csr_file)} | ({"expiry_time": f"P{expire_days}D"} if expire_days else {})
     with api(flags) as service:
-        uuid = _named(service, vserver, ca_name, type="root_ca")
-        with _NewFile(cert_file, 0o644) as file:
-            file.write(service.call("POST", f"/security/certificates/{uuid}/sign", body)["public_certificate"])
+        uuid = _named(service, vserver, ca_name, wanted="root_ca")
+        with new_file(cert_file, PUBLIC) as file:
+            signed = service.call("POST", f"/security/certificates/{uuid}/sign", body)
+            file.write(signed["public_certificate"].encode())
     print_records([{"cert_file": str(cert_file)}], ["cert_file"], flags["output"])
 
 
@@ -187,38 +192,18 @@ def delete(vserver: str | None, name: str, yes: bool, **flags: Any) -> None:  # 
 
     Example: keystead security certificate delete --vserver vs0 --name kmip-ca-2024
     """
-    confirm(f"Delete certificate {name} of {f'SVM {vserver}' if vserver else 'the cluster'}", yes=yes)
+    confirm(f"Delete certificate {name} of {whose(vserver)}", yes=yes)
     with api(flags) as service:
         service.call("DELETE", f"/security/certificates/{_named(service, vserver, name)}")
+    click.echo(f"deleted certificate {name}", err=True)
 
 
-def _named(service: Api, vserver: str | None, name: str, **more: str) -> str:
-    record = named(service, "/security/certificates", name, **scope_of(vserver), **more)
+def _named(service: Api, vserver: str | None, name: str, wanted: str | None = None) -> str:
+    """The uuid of a certificate, of the type that is ``wanted``, if any."""
+    record = named(service, "/security/certificates", name, fields="name,type", **scope_of(vserver))
     if record is None:
-        raise click.ClickException(f"{f'SVM {vserver}' if vserver else 'the cluster'} has no certificate {name}")
+        check_svm(service, vserver)
+        raise click.ClickException(f"{whose(vserver)} has no certificate {name}")
+    if wanted not in {None, record["type"]}:
+        raise click.ClickException(f"certificate {name} is of type {record['type']}, not {wanted}")
     return str(record["uuid"])
-
-
-class _NewFile:
-    """A new file, made before anything is asked of the service; removed again when that fails."""
-
-    def __init__(self, path: Path, mode: int) -> None:
-        self._path = path
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except OSError as error:
-            raise click.UsageError(f"{path}: {error.strerror}") from None
-        os.fchmod(descriptor, mode)
-        self._file = os.fdopen(descriptor, "w")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def write(self, text: str) -> None:
-        """Write the whole content."""
-        self._file.write(text)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._file.close()
-        if kind is not None:
-            self._path.unlink()

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.commands import MayBeEmpty
 from keystead.cli.key_managers import NO_CLUSTER_KEY_MANAGER
 from keystead.cli.lazy import LazyGroup
 from keystead.cli.login import kmip_password
@@ -17,6 +18,7 @@ from keystead.cli.rest import (
     api,
     api_command,
     by_name_or_uuid,
+    check_svm,
     confirm,
     in_svm,
     names,
@@ -26,6 +28,7 @@ from keystead.cli.rest import (
     progress,
     scope_of,
     svm_name,
+    whose,
     yes,
 )
 
@@ -122,9 +125,10 @@ def disable(vserver: str | None, yes: bool, **flags: Any) -> None:  # noqa: FBT0
     """
     with api(flags) as service:
         uuid = _key_manager_uuid(service, vserver)
-        whose = f"SVM {vserver}" if vserver else "the cluster (SVMs without their own use it)"
-        confirm(f"Delete the key manager of {whose}", yes=yes)
+        others = "" if vserver else " (SVMs without their own use it)"
+        confirm(f"Delete the key manager of {whose(vserver)}{others}", yes=yes)
         service.call("DELETE", f"/security/key-managers/{uuid}")
+    click.echo(f"deleted the key manager of {whose(vserver)}", err=True)
 
 
 @external.command()
@@ -148,6 +152,7 @@ def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[
     with api(flags) as service, progress("proving the key servers with the new certificates"):
         path = f"/security/key-managers/{_key_manager_uuid(service, vserver)}"
         service.call("PATCH", path, {"external": changes})
+    click.echo(f"changed the certificates of the key manager of {whose(vserver)}", err=True)
 
 
 @external.command("add-servers")
@@ -201,8 +206,7 @@ def remove_servers(
     with api(flags) as service:
         manager = _key_manager_uuid(service, vserver)
         _warn_of_sole_copies(service.call("GET", f"/security/key-managers/{manager}/key-survival"), key_servers)
-        whose = f"SVM {vserver}" if vserver else "the cluster"
-        confirm(f"Remove {', '.join(key_servers)} from the key servers of {whose}", yes=yes)
+        confirm(f"Remove {', '.join(key_servers)} from the key servers of {whose(vserver)}", yes=yes)
         for server in key_servers:
             service.call("DELETE", _server_path(manager, server), **query)
             click.echo(f"removed {server}", err=True)
@@ -214,11 +218,17 @@ def remove_servers(
 @click.option("--key-server", required=True, metavar="HOST[:PORT]", help="The primary key server.")
 @click.option("--timeout", type=_seconds, help="Seconds to wait for an answer; 0 fails at once, -1 waits for ever.")
 @click.option("--create-remove-timeout", type=_seconds, help="As --timeout, for making and removing keys.")
-@click.option("--username", help="KMIP user name, empty for none; its password is in KEYSTEAD_KMIP_PASSWORD or asked.")
+@click.option(
+    "--username",
+    cls=MayBeEmpty,
+    help="KMIP user name, empty for none; its password is in KEYSTEAD_KMIP_PASSWORD or asked.",
+)
 @click.option("--password-file", type=FILE, help="Read that password from this file (one trailing newline is ignored).")
 @click.option("--secondary-key-servers", metavar="HOST,...", help='Up to three, in the order of access; "-" for none.')
 @click.option("--port", type=click.IntRange(1, 65535), help="The server's new port, its secondaries' too.")
-@click.option("--tls-server-name", metavar="NAME", help="The name in its certificate; empty for the host's.")
+@click.option(
+    "--tls-server-name", cls=MayBeEmpty, metavar="NAME", help="The name in its certificate; empty for the host's."
+)
 def modify_server(
     vserver: str | None,
     key_server: str,
@@ -237,13 +247,14 @@ def modify_server(
         if flags[name] is not None
     }
     if secondary_key_servers is not None:
-        listed = "" if secondary_key_servers == NONE else secondary_key_servers
-        changes["secondary_key_servers"] = [host.strip() for host in listed.split(",")] if listed else []
+        listed = [] if secondary_key_servers == NONE else secondary_key_servers.split(",")
+        changes["secondary_key_servers"] = [host.strip() for host in listed]
     password = kmip_password(username or "", password_file)
     if username is not None:
         changes |= {"username": username, "password": password or ""}
     with api(flags) as service, progress(f"proving {key_server}"):
         service.call("PATCH", _server_path(_key_manager_uuid(service, vserver), key_server), changes)
+    click.echo(f"changed {key_server}", err=True)
 
 
 @external.command("show")
@@ -272,8 +283,9 @@ def show_status(vserver: str | None, **flags: Any) -> None:
     query |= of_svm(vserver)
     with api(flags) as service:
         records = service.records("/security/key-managers", **query)
-    if vserver and not records:
-        raise click.ClickException(f"SVM {vserver} has no key manager")
+        if vserver and not records:
+            check_svm(service, vserver)
+            raise click.ClickException(f"SVM {vserver} has no key manager")
     rows = [
         {
             "node": state["node"]["name"],
@@ -326,6 +338,7 @@ def _failed_stage(record: dict[str, Any]) -> str | None:
 def _key_manager_uuid(service: Api, vserver: str | None) -> str:
     records = service.records("/security/key-managers", **scope_of(vserver))
     if not records:
+        check_svm(service, vserver)
         raise click.ClickException(f"SVM {vserver} has no key manager" if vserver else NO_CLUSTER_KEY_MANAGER)
     return str(records[0]["uuid"])
 

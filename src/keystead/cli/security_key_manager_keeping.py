@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.commands import Command, Group
 from keystead.cli.key_managers import key_manager, key_manager_path, run_job
 from keystead.cli.output import print_done, print_records
 from keystead.cli.rest import api, api_command, confirm, exactly, in_svm, progress, yes
@@ -14,7 +15,7 @@ from keystead.cli.rest import api, api_command, confirm, exactly, in_svm, progre
 INCARNATION = "/security/key-manager-incarnation"
 
 
-@click.command()
+@click.command(cls=Command)
 @api_command
 @key_manager
 def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
@@ -27,7 +28,7 @@ def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
     print_done(done, done["message"], flags["output"])
 
 
-@click.group()
+@click.group(cls=Group)
 def detached() -> None:
     """Key servers that were removed while copies of keys are on them."""
 
@@ -62,7 +63,7 @@ def give_up(vserver: str | None, manager: str | None, key_server: str, yes: bool
     click.echo(f"gave up {key_server}", err=True)
 
 
-@click.group()
+@click.group(cls=Group)
 def unclaimed() -> None:
     """Objects on key servers that another life of the database wrote."""
 
@@ -120,7 +121,7 @@ def _origin(object_name: str) -> str:
     return f"{object_name} of incarnation {incarnation} (an earlier life of this database, or another installation)"
 
 
-@click.group()
+@click.group(cls=Group)
 def incarnation() -> None:
     """Which life of its database the cluster leads, and whether it destroys objects on key servers."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -15,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from keystead.cli.client import Refused, advising
+from keystead.cli.commands import Group
+from keystead.cli.files import PRIVATE, new_file
 from keystead.cli.key_managers import key_manager_path, keys_path, of_keys, of_new_key, run_job
 from keystead.cli.key_naming import key_id_only, key_id_or_name, key_path, one_key_path
 from keystead.cli.login import secret_bytes, secret_text
@@ -55,7 +56,7 @@ def _one_key(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--name", help="The key's name.")(command)
 
 
-@click.group()
+@click.group(cls=Group)
 def key() -> None:
     """Keys: of volumes, and authentication keys."""
 
@@ -355,15 +356,5 @@ def _sink(file: Path | None) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()  # here, where it is said when it fails
         return
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise click.UsageError(f"{file} exists: it is not overwritten") from None
-    except OSError as error:
-        raise click.UsageError(f"{file}: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            yield opened
-    except BaseException:
-        file.unlink()
-        raise
+    with new_file(file, PRIVATE) as opened:
+        yield opened

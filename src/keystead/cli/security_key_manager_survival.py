@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.commands import Command
 from keystead.cli.key_managers import key_manager, key_manager_path
 from keystead.cli.output import counted, print_records
 from keystead.cli.rest import api, api_command
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-@click.command()
+@click.command(cls=Command)
 @api_command
 @key_manager
 def survival(vserver: str | None, manager: str | None, **flags: Any) -> None:
@@ -78,8 +79,14 @@ def draw(found: Mapping[str, Any], down: set[str]) -> None:
 
 
 def left_sole(found: Mapping[str, Any], servers: Sequence[str]) -> int:
-    """How many keys have proven copies in one domain only, once these key servers (as typed) are removed."""
+    """How many keys have proven copies in one domain only, once these key servers (as typed) are removed.
+
+    None for servers that there are not: nothing is removed then.
+    """
     removed = set(map(_address, servers))
+    there = {_address(server) for domain in found.get("domains", ()) for server in domain["servers"]}
+    if removed and removed.isdisjoint(there):
+        return 0
     uuids = [domain["uuid"] for domain in found.get("domains", ())]
     gone = frozenset(
         domain["uuid"] for domain in found.get("domains", ()) if removed.issuperset(map(_address, domain["servers"]))

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from keystead.cli.commands import Group, MayBeEmpty
 from keystead.cli.login import new_password
 from keystead.cli.output import print_records
 from keystead.cli.rest import FILE, api, api_command, confirm, exactly, named, one_svm, svm_name, yes
@@ -23,7 +24,7 @@ _password_file = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def login() -> None:
     """Accounts."""
 
@@ -35,7 +36,7 @@ def login() -> None:
 @click.option("--role", type=click.Choice(ROLES), help="admin when absent, vsadmin with --vserver.")
 @click.option("--authentication-method", type=click.Choice(list(METHODS)), default="password", show_default=True)
 @_password_file
-@click.option("--comment", help="What it is for.")
+@click.option("--comment", cls=MayBeEmpty, help="What it is for.")
 def create(name: str, vserver: str | None, role: str | None, password_file: Path | None, **flags: Any) -> None:
     """Create an account; its password is asked for. With cert, a client certificate of this common name logs in.
 
@@ -53,6 +54,7 @@ def create(name: str, vserver: str | None, role: str | None, password_file: Path
         body["password"] = new_password(name, password_file)
     with api(flags) as service:
         service.call("POST", "/security/accounts", body)
+    click.echo(f"created account {name}, role {body['role']['name']}", err=True)
 
 
 @login.command()
@@ -67,6 +69,7 @@ def password(name: str, password_file: Path | None, **flags: Any) -> None:
     body = {"name": name, "password": new_password(name, password_file)}
     with api(flags) as service:
         service.call("POST", "/security/authentication/password", body)
+    click.echo(f"changed the password of {name}", err=True)
 
 
 @login.command()
@@ -84,6 +87,7 @@ def delete(name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
         if record is None:
             raise click.ClickException(f"there is no account {name}")
         service.call("DELETE", f"/security/accounts/{record['owner']['uuid']}/{quote(name, safe='')}")
+    click.echo(f"deleted account {name}", err=True)
 
 
 @login.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.commands import Command, Group
 from keystead.cli.login import secret_bytes
 from keystead.settings import Settings, SettingsError, load
 
@@ -42,7 +43,7 @@ def refusals() -> Iterator[None]:
         raise click.ClickException(str(error)) from None
 
 
-@click.command()
+@click.command(cls=Command)
 @directory_options
 @click.option(
     "--admin-password-file",
@@ -62,7 +63,7 @@ def init(admin_password_file: Path | None, **flags: Any) -> None:
             click.echo(line)
 
 
-@click.command()
+@click.command(cls=Command)
 @directory_options
 @click.option("--listen", metavar="HOST:PORT", help=Settings.help("listen"))
 def serve(**flags: Any) -> None:
@@ -76,7 +77,7 @@ def serve(**flags: Any) -> None:
         serve_(load(flags))
 
 
-@click.group()
+@click.group(cls=Group)
 def db() -> None:
     """The database."""
 
@@ -94,7 +95,7 @@ def upgrade(**flags: Any) -> None:
         click.echo(upgrade_(load(flags)))
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """The audit records."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keystead.cli.commands import Group
 from keystead.cli.output import print_records
 from keystead.cli.rest import api, api_command, confirm, named, yes
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _vserver = click.option("--vserver", required=True, metavar="SVM", help="The SVM.")
 
 
-@click.group()
+@click.group(cls=Group)
 def vserver() -> None:
     """SVMs: the tenants of the cluster."""
 
@@ -56,6 +57,7 @@ def rename(vserver: str, newname: str, **flags: Any) -> None:
     """
     with api(flags) as service:
         service.call("PATCH", _path(service, vserver), {"name": newname})
+    click.echo(f"renamed SVM {vserver} to {newname}", err=True)
 
 
 @vserver.command()
@@ -70,6 +72,7 @@ def delete(vserver: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     confirm(f"Delete SVM {vserver}", yes=yes)
     with api(flags) as service:
         service.call("DELETE", _path(service, vserver))
+    click.echo(f"deleted SVM {vserver}", err=True)
 
 
 def _path(service: Api, vserver: str) -> str:

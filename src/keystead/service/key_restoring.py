@@ -80,10 +80,14 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """What came of it. ``error`` is that of the first key that no server returned, None when all are restored."""
+    """What came of it. ``error`` is that of the first key that no server returned, None when all are restored.
+
+    ``held`` counts the keys that were meant, and in memory before.
+    """
 
     restored: tuple[Restored, ...]
     failed: tuple[Key, ...]
+    held: int
 
     @property
     def error(self) -> OntapError | None:
@@ -155,7 +159,8 @@ class KeyRestorer:
     async def plan(self, call: Call, key_manager: str, filters: Filters) -> Plan:
         """See whether a restore is possible, before a job is made of it.
 
-        Raises 4 (404) without such a key manager, 65536843 and 65538500 for the key server, 262185 for the node.
+        Raises 4 (404) without such a key manager, or a key of this id that may be read; 65536843 and 65538500 for the
+        key server, 262185 for the node.
         """
         return await self._store.read(lambda tx: self._plan(tx, call, key_manager, filters))
 
@@ -165,9 +170,11 @@ class KeyRestorer:
         shelf = self._fetcher.shelf(places)
         restored: list[Restored] = []
         failed: list[Key] = []
-        done, after = 0, ""
+        done, held, after = 0, 0, ""
         while keys := await self._store.read(lambda tx: _page(tx, plan, after)):  # noqa: B023 - run before the next turn
-            wanted = [key for key in keys if _is_wanted(plan, key) and not self._cache.holds(key)]
+            meant = [key for key in keys if _is_wanted(plan, key)]
+            wanted = [key for key in meant if not self._cache.holds(key)]
+            held += len(meant) - len(wanted)
             if shelf is None:
                 failed += wanted
             elif wanted:
@@ -178,11 +185,12 @@ class KeyRestorer:
             await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
         message = f"restored {len(restored)} keys into memory"
         await self._store.write(lambda tx: self._audit.succeed(tx, plan.call, message, svm=plan.svm))
-        return Restoration(tuple(restored), tuple(failed))
+        return Restoration(tuple(restored), tuple(failed), held)
 
     def _plan(self, tx: Transaction, call: Call, key_manager: str, filters: Filters) -> Plan:
         manager = require_manager_of_keys(tx, call, key_manager)
         self._check_node(tx, filters)
+        _check_key(tx, call, key_manager, filters.key_id)
         address = filters.key_server
         # who does not see the key manager's servers learns nothing of their addresses
         servers = tx.key_servers(key_manager) if call.sees(manager.svm) else ()
@@ -265,6 +273,15 @@ class KeyRestorer:
                     work.restored.append(Restored(key, None))
 
         await asyncio.gather(*(fetch() for _ in range(SINGLY)))
+
+
+def _check_key(tx: Transaction, call: Call, key_manager: str, key_id: str | None) -> None:
+    """Raise 4 (404) for an id of no key that may be read: whoever names one key expects it in memory afterwards."""
+    if key_id is None:
+        return
+    key = tx.key_by_id(key_manager, key_id, within=call.within_svm)
+    if key is None or key.state is not KeyState.COMMITTED:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
 
 
 def _begin(tx: Transaction, plan: Plan) -> tuple[KeyPlaces, int]:

@@ -13,6 +13,9 @@ from keystead.store.engine import Database, SqlStore
 from keystead.store.schema import check_schema
 
 MALFORMED = "the database URL is malformed (in a user and a password, / ? : @ % are written %2F %3F %3A %40 %25)"
+DRIVER = "pip install '.[postgres]'"
+"""Not by the project's name: a package index would be asked for that."""
+
 _ENGINES = {"sqlite": sqlite.open_database, "postgresql": postgres.open_database}
 
 
@@ -46,7 +49,7 @@ def open_database(url: str | Path | URL) -> Database:
     try:
         return make(parsed)
     except ModuleNotFoundError:
-        raise StoreError("PostgreSQL needs the driver: install keystead[postgres]") from None
+        raise StoreError(f"PostgreSQL needs its driver: in the checkout, {DRIVER}") from None
     except ArgumentError:
         raise StoreError(MALFORMED) from None
 

@@ -41,7 +41,10 @@ _VERSION = "PRAGMA data_version"
 _BEGIN_WRITE = "BEGIN IMMEDIATE"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _STORAGE = {sqlite3.SQLITE_FULL: DISK_FULL, sqlite3.SQLITE_IOERR: DISK_FAILS}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PRIMARY_CODE = 0xFF
+
+RESTORE = "move the data directory away, and `keystead restore` a backup"
 
 
 def open_database(url: URL) -> Database:
@@ -77,6 +80,8 @@ def classify(error: SQLAlchemyError) -> Failure:
         return RunAgain(StoreError("the database is locked by another process"), runs=BUSY_RUNS)
     if isinstance(cause, sqlite3.Error):
         text = f"the database failed: {getattr(cause, 'sqlite_errorname', type(cause).__name__)}: {cause}"
+        if _primary_code(cause) in _DAMAGED:
+            text += f"; {RESTORE}"
         reason = _STORAGE.get(_primary_code(cause))
         return StorageError(text, reason) if reason else StoreError(text)
     return StoreError(f"the database failed: {type(cause or error).__name__}")

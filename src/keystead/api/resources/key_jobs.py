@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.model import Node
     from keystead.service.jobs import Progress
-    from keystead.service.key_restoring import Restored
+    from keystead.service.key_restoring import Restoration, Restored
 
 DONE = 201
 """What a job's call answers when the job ends in time, as ONTAP's ``restore``."""
@@ -117,8 +117,7 @@ async def _restore(request: Request, values: dict[str, Any], query: WriteQuery) 
     async def work(progress: Progress) -> Outcome | None:
         done = await restorer.restore(plan, progress)
         restored.extend(done.restored)
-        number = len(done.restored)
-        return Outcome(done.error, message="1 key restored" if number == 1 else f"{number} keys restored")
+        return Outcome(done.error, message=_said(done, filters))
 
     ran = await jobs.run(call, work, svm=plan.svm, return_timeout=query.patience)
     reply = job_reply(ran, done=DONE)
@@ -127,6 +126,15 @@ async def _restore(request: Request, values: dict[str, Any], query: WriteQuery) 
     node_of_job = await request.services.cluster.node(call, ran.job.node)
     records = [render(RESTORES, _SHOWN, _RestoredKey(each, node_of_job), hal=request.hal) for each in restored]
     return Reply(DONE, {**reply.body, "num_records": len(records), "records": records})
+
+
+def _said(done: Restoration, filters: Filters) -> str:
+    """What a job says that has failed for no key."""
+    restored, held = len(done.restored), done.held
+    if not restored and not held:
+        return "no key has this tag" if filters.key_tag else "there are no keys to restore"
+    in_memory = f"{held} in memory already"
+    return ", ".join([f"{restored} {'key' if restored == 1 else 'keys'} restored"] + [in_memory] * bool(held))
 
 
 async def _replicate(request: Request, _: dict[str, Any], query: WriteQuery) -> Reply:

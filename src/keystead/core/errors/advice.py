@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PROBE = "`error.arguments` names the server, the stage and the reason: see [the reasons](reasons.md)."
 _RELEASE = "Bring all nodes to the release that the text names."
+_TAG = "A key tag has at most 32 characters, all of them printable and none a blank."
 _AGAIN = "Send the same call again, after the seconds of `Retry-After` where there are any."
 
 ADVICE: Final[Mapping[ErrorKind, str]] = {
@@ -63,6 +64,7 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     keys.EXTERNAL_INCOMPLETE: "Give `external.client_certificate`, `server_ca_certificates` and `servers` together.",
     keys.KMIP_COMMAND: _PROBE,
     keys.SERVERS_UNAVAILABLE: _PROBE,
+    keys.SECONDARY_MALFORMED: "Give hosts or addresses alone: secondaries listen on their primary's port.",
     keys.PORT_RELEASE: _RELEASE,
     keys.POLLING_RELEASE: _RELEASE,
     keys.NO_EXTERNAL_MANAGEMENT: "Create a key manager first.",
@@ -79,6 +81,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     keys.CLIENT_CERTIFICATE_REFUSED: _PROBE,
     keys.TLS_ENGINE: _PROBE,
     keys.NETWORK: _PROBE,
+    kept.KEY_TAG_INVALID: _TAG,
+    kept.KEY_TAG_BLANKS: _TAG,
     kept.AUTH_KEY_LIMIT: "Delete authentication keys that nothing needs.",
     kept.NO_KEY_SERVERS: "Add key servers first.",
     kept.NOT_PUSHED: "Mend the key servers that the arguments name, then send the same call again.",
@@ -95,7 +99,7 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     kept.ONLY_PRIMARIES: "Name its primary.",
     kept.NO_CLUSTER_KEY_MANAGER: "Create the cluster's key manager first.",
     kept.NOT_CLUSTERS_KEY_MANAGER: "Take the uuid of the key manager whose scope is the cluster.",
-    kept.KEY_LENGTH: "Leave the material out to have it made.",
+    kept.KEY_LENGTH: "Give 64 bytes, or leave the material out to have it made.",
     certificates.NO_COMMON_NAME: "Give `common_name` in the body.",
     certificates.CERTIFICATE_TYPE: "Use `client`, `server`, `client_ca` or `server_ca`; a `root_ca` is made without"
     " `public_certificate`.",
@@ -107,7 +111,10 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     certificates.CERTIFICATE_NOT_YET_VALID: "Wait, or check the clock of the Keystead host.",
     certificates.CERTIFICATE_EXPIRED: "Have it renewed.",
     certificates.CERTIFICATE_MALFORMED: "Send one PEM block; those above it belong into `intermediate_certificates`.",
-    certificates.KEY_MALFORMED: "Decrypt the key, and write it as PEM: `openssl pkey -in KEY`.",
+    certificates.KEY_MALFORMED: "Give it in PEM, not encrypted: openssl pkey -in KEY -out NEW decrypts it.",
+    administration.NAME_LENGTH: "A name has 3 to 64 characters.",
+    administration.PASSWORD_TOO_SHORT: "A password has 8 to 128 characters, letters and digits among them.",
+    administration.PASSWORD_TOO_LONG: "A password has 8 to 128 characters, letters and digits among them.",
     administration.JOB_INTERRUPTED: "Look at what was done, and send what is missing again.",
     administration.LAST_ADMIN: "Give another account the role `admin` and the method `password` first.",
 }
