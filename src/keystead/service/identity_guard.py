@@ -24,6 +24,7 @@ from keystead.core.keys.guarding import (
     Moving,
     Period,
     Shown,
+    is_configured,
     is_elsewhere,
     may_be_there,
     only_there,
@@ -190,30 +191,30 @@ class IdentityGuard:
             unread = [(key, copy) for key, copy in copies if not moving.shown.covers(copy)]
             await self._show(call, ways, unread, moving.shown, until, SERVER)
 
-    async def _others(self, places: KeyPlaces, server: KeyServer, until: float) -> frozenset[str]:
-        """The servers (uuids) of other domains that show their canary now."""
+    async def _others(self, places: KeyPlaces, server: KeyServer, until: float) -> frozenset[At]:
+        """The addresses of servers of other domains that show their canary now."""
         domain = places.domain_of.get(server.uuid)
         others = [each for each in places.servers if places.domain_of.get(each.uuid) != domain]
         known = [each for each in others if _has_canary(places, each)]
-        identity, digest_key = self._reacher.identity(places), self._reacher.digest_key(places)
+        reaches, digest_key = self._reacher.addresses(places, known), self._reacher.digest_key(places)
         ends = min(until, asyncio.get_running_loop().time() + LOOKING_S)
         seen = await asyncio.gather(
             *(
-                self._prover.see_canary(
-                    self._reacher.primary(each, identity), places.profiles[each.uuid], digest_key, ends
-                )
-                for each in known
+                self._prover.see_canary(reach, places.profiles[uuid], digest_key, ends)
+                for (uuid, _), reach in reaches.items()
             )
         )
-        return frozenset(each.uuid for each, outcome in zip(known, seen, strict=True) if outcome.proven)
+        return frozenset(at for at, outcome in zip(reaches, seen, strict=True) if outcome.proven)
 
     def _only_there(
         self, tx: Transaction, places: KeyPlaces, moving: Moving, after: str
     ) -> tuple[list[tuple[Key, Copy]], str | None]:
         """Some of the copies that a server that moves must have there; and where to go on."""
         server, period = moving.server, Period(moving.began - LATELY, self._clock.now())
-        others = {each.uuid: each for each in places.servers if each.uuid in moving.others}
-        uuids = tx.keys_at_stake(server.key_manager, [server.uuid], list(others), period, after, PAGE)
+        servers = {each.uuid: each for each in places.servers}
+        others = {at for at in moving.others if is_configured(*at, servers)}
+        primaries = {uuid for uuid, host in others if not host}
+        uuids = tx.keys_at_stake(server.key_manager, [server.uuid], primaries, period, after, PAGE)
         found = with_copies(tx, tx.keys(uuids))
         copies = [(key, copy) for key, copies in found for copy in only_there(copies, server, others, period)]
         return copies, uuids[-1] if len(uuids) == PAGE else None
@@ -349,7 +350,8 @@ def _copies(
 def _come(tx: Transaction, moving: Moving) -> list[tuple[Key, Copy]]:
     """Copies that came to a server since it was shown first where it is going to be."""
     come = tx.copies_proven(moving.server.key_manager, moving.began - SKEW)
-    copies = [copy for copy in come if copy.key_server == moving.server.uuid and not moving.shown.covers(copy)]
+    there = present_on(come, {moving.server.uuid: moving.server})
+    copies = [copy for copy in there if not moving.shown.covers(copy)]
     keys = {key.uuid: key for key in tx.keys([copy.key for copy in copies])}
     return [(keys[copy.key], copy) for copy in copies]
 

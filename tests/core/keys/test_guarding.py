@@ -230,10 +230,15 @@ def test_what_was_shown() -> None:
 
 @pytest.mark.parametrize(
     ("change", "elsewhere"),
-    [({"timeout": 7}, False), ({"address": server(B).address}, True), ({"username": "somebody"}, True)],
+    [
+        ({"timeout": 7}, False),
+        ({"address": server(B).address}, True),
+        ({"username": "somebody"}, True),
+        ({"tls_server_name": "kms"}, True),
+    ],
 )
 def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) -> None:
-    """At another address, or for another user."""
+    """At another address, under another name, or for another user."""
     assert is_elsewhere(server(A), replace(server(A), **change)) is elsewhere
 
 
@@ -244,12 +249,13 @@ def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) 
         ([copy(A), copy(B)], 0),
         ([copy(A), copy(B, Presence.UNKNOWN)], 1),
         ([copy(A), copy(B, age=7201)], 1),
-        ([copy(A), copy(C)], 1),  # C replicates with A, or does not answer
-        ([copy(A), copy("d:5696")], 1),  # a server that is configured no more
+        ([copy(A), copy(C)], 1),  # C replicates with A, or its primary does not answer
+        ([copy(A), copy(C, host="c2")], 0),
+        ([copy(A), copy(B, host="b2")], 1),  # that address does not answer
         ([copy(A, host="gone")], 0),  # whether it can go is asked elsewhere
     ],
 )
 def test_what_a_server_must_have_where_it_moves(copies: list[Copy], read: int) -> None:
     """What no server of another domain has that answers, and was proven there lately."""
-    found = only_there(copies, server(A), {B: server(B)}, Period(NOON - LATELY, NOON))
+    found = only_there(copies, server(A), {(B, ""), (C, "c2")}, Period(NOON - LATELY, NOON))
     assert found == [copy(A)] * read

@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
@@ -50,6 +51,8 @@ LATELY: Final = timedelta(hours=2)
 
 NAMED_KEYS: Final = 10
 """Keys that a refusal names at most; it says how many there are."""
+
+_who = attrgetter("address", "tls_server_name", "username")
 
 _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
 
@@ -128,7 +131,7 @@ class Going:
 
     def leaves(self, key_server: str, host: str) -> bool:
         """Whether an address stays: of a configured server, the primary or a secondary that is configured."""
-        return _is_configured(key_server, host, self.stay)
+        return is_configured(key_server, host, self.stay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,8 @@ def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
     return OntapError(errors.SOLE_COPY, target="server", arguments=arguments)
 
 
-def _is_configured(key_server: str, host: str, servers: Mapping[str, KeyServer]) -> bool:
+def is_configured(key_server: str, host: str, servers: Mapping[str, KeyServer]) -> bool:
+    """Whether an address is one of these servers (by uuid): the primary, or a secondary that is configured."""
     server = servers.get(key_server)
     return server is not None and (not host or host in server.secondary_key_servers)
 
@@ -203,7 +207,7 @@ def check_not_at_cluster(keys: int) -> None:
 def present_on(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
     """Of lasting copies, those that are present on these servers."""
     present = (copy for copy in copies if copy.presence is Presence.PRESENT)
-    return [copy for copy in present if _is_configured(copy.key_server, copy.host, servers)]
+    return [copy for copy in present if is_configured(copy.key_server, copy.host, servers)]
 
 
 def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
@@ -213,24 +217,26 @@ def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list
     """
     copies = tuple(copies)
     can = [copy for copy in copies if copy.unique_identifiers and may_be_there(copy)]
-    return present_on(copies, servers) or [copy for copy in can if _is_configured(copy.key_server, copy.host, servers)]
+    return present_on(copies, servers) or [copy for copy in can if is_configured(copy.key_server, copy.host, servers)]
 
 
 def is_elsewhere(before: KeyServer, after: KeyServer) -> bool:
-    """Whether what is known of a server's objects does not hold any more: it is elsewhere, or we are another user."""
-    return (before.address, before.username) != (after.address, after.username)
+    """Whether what is known of a server's objects does not hold any more: it is elsewhere, or we are another user.
+
+    Behind one address each name may lead to another server.
+    """
+    return _who(before) != _who(after)
 
 
-def only_there(
-    copies: Iterable[Copy], server: KeyServer, others: Mapping[str, KeyServer], period: Period
-) -> list[Copy]:
+def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[At], period: Period) -> list[Copy]:
     """Of a key's lasting copies, those that a server must have where it is going to be: none if another has one.
 
     Its canary is there; but a server that was restored has the canary, and not the keys that came later. ``others`` are
-    servers of other domains which answer; what was proven there counts if it was in ``period``.
+    addresses of servers of other domains which answer; what was proven at one of them counts if it was in ``period``.
     """
     copies = tuple(copies)
-    proven = any(period.has(copy.proven) for copy in present_on(copies, others))
+    there = (copy for copy in copies if (copy.key_server, copy.host) in others and copy.presence is Presence.PRESENT)
+    proven = any(period.has(copy.proven) for copy in there)
     return [] if proven else to_be_read(copies, {server.uuid: server})
 
 
@@ -257,10 +263,10 @@ class Shown:
 class Moving:
     """A server as it will be, and what the call that moves it relies on.
 
-    ``others`` are the servers (uuids) that answer; ``began`` is when it was asked to show first what it has there.
+    ``others`` are the addresses that answer; ``began`` is when it was asked to show first what it has there.
     """
 
     server: KeyServer
-    others: frozenset[str]
+    others: frozenset[At]
     began: datetime
     shown: Shown = field(default_factory=Shown)
