@@ -53,6 +53,8 @@ class Outcome:
 PROVEN: Final = Outcome()
 DIFFERENT: Final = Outcome("different_material", absent=True)
 NOT_IN_TIME: Final = Outcome("not_proven_in_time", answered=False)
+UNSETTLED: Final = Outcome("unsettled")
+"""What comes of a copy of which nobody knows whether it was taken, and under which identifier."""
 NO_CANARY: Final = Outcome("canary_not_seen")
 
 

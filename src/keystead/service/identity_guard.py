@@ -3,8 +3,9 @@
 Key servers bind what they keep to the client certificate: a new one must read the canary and every copy before it takes
 the old one's place. A server that is said to be elsewhere must show the canary there, and the copies that no other
 domain has; what it has not shown there is unknown from then on, until it is settled. What was not there, or differed,
-at the last look is read as well where a key has nothing better: it may pass only if it cannot be read as before either.
-Proofs count for their call, and what is stored is checked against them under the key manager's lock.
+at the last look is read as well where a key has nothing better: it may pass only if no address of its server gives it,
+as it is reached now. Proofs count for their call, and what is stored is checked against them under the key manager's
+lock.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from keystead.core.keys.guarding import (
     to_be_read,
 )
 from keystead.core.keys.model import Presence
-from keystead.service.copy_proving import NO_CANARY, NOT_IN_TIME, CopyProver, Outcome, Proving
+from keystead.service.copy_doubts import CopyDoubts
+from keystead.service.copy_proving import NO_CANARY, NOT_IN_TIME, UNSETTLED, CopyProver, Outcome, Proving
 from keystead.service.key_guard import LOOKING_S, PAGE, copies_on, kept, with_copies
 from keystead.service.key_places import load_places
 from keystead.service.probe_queue import RETRY_AFTER_S
@@ -76,13 +78,14 @@ class Ways:
     """How servers are going to be reached, and how they are reached now.
 
     ``hopeless`` are the presences of copies that may pass unread where a server is silent as it is reached now: they
-    could not be read before either, and whoever changes it can change it back.
+    could not be read before either, and whoever changes it can change it back. ``silent`` is who was found so.
     """
 
     places: KeyPlaces
     reaches: Mapping[At, Reach]
     before: Callable[[], Mapping[At, Reach]]
     hopeless: Collection[Presence]
+    silent: set[At] = field(default_factory=set)
 
 
 class IdentityGuard:
@@ -92,6 +95,7 @@ class IdentityGuard:
         self._store = store
         self._objects = objects
         self._prover = CopyProver(objects)
+        self._doubts = CopyDoubts(store, objects, reacher, clock)
         self._reacher = reacher
         self._clock = clock
 
@@ -176,7 +180,7 @@ class IdentityGuard:
 
     async def _show_more(self, call: Call, ways: Ways, moving: Moving, until: float) -> None:
         """Read what has come since; where nothing has, something else was changed, and all is looked at again."""
-        moving.shown.gone.clear()  # that was as the server was reached then
+        moving.shown.spared.clear()  # that was as the server was reached then
         come = await self._store.read(lambda tx: _come(tx, moving))
         await self._show(call, ways, come, moving.shown, until, SERVER)
         if not come:
@@ -258,48 +262,45 @@ class IdentityGuard:
         for _, copy, outcome in found:
             if outcome.proven:
                 shown.read[copy.key].add(place(copy))
-        hidden = [(key, copy) for key, copy in copies if not shown.covers(copy)]
-        doubted = [(key, copy) for key, copy in hidden if copy.presence is not Presence.PRESENT]
+        hidden = (copy for _, copy in copies if not shown.covers(copy))
+        doubted = [copy for copy in hidden if copy.presence is not Presence.PRESENT]
         if doubted:
-            shown.gone.update(await self._lost_before(ways, doubted, until))
+            shown.spared.update(await self._spared(ways, doubted, until, target))
         _raise(call, [(reach, outcome) for reach, copy, outcome in found if not shown.covers(copy)], target)
 
-    async def _lost_before(self, ways: Ways, copies: Sequence[tuple[Key, Copy]], until: float) -> list[Place]:
-        """Of copies that were in doubt, those that cannot be read as their server is reached now.
+    async def _spared(self, ways: Ways, copies: Sequence[Copy], until: float, target: str) -> set[Place]:
+        """Of copies that were in doubt, and not read, those that hold nothing up.
 
-        It says that it has them not, and shows its canary; or it is silent.
+        They are found after all as their server is going to be reached; or no address gives them as it is reached now:
+        it says that it has them not, and shows its canary, or, of what is hopeless, is silent. Raises 262145 (503) when
+        it is for our own want of time that nobody knows.
         """
+        there = await self._doubts.there(ways.places, ways.reaches, copies, until)
+        left = [copy for copy in copies if place(copy) not in there.copies]
+        if not left:
+            return there.copies
         try:
-            reaches = ways.before()
+            before = ways.before()
         except NO_IDENTITY:
-            return [place(copy) for _, copy in copies if copy.presence in ways.hopeless]
-        digest_key, profiles = self._reacher.digest_key(ways.places), ways.places.profiles
-        canary = {
-            at: await self._prover.see_canary(reach, profiles[at[0]], digest_key, until)
-            for at, reach in reaches.items()
-            if at[0] in profiles and any((copy.key_server, copy.host) == at for _, copy in copies)
-        }
-        asked = [(key, copy) for key, copy in copies if (copy.key_server, copy.host) in canary]
-        found = [
-            (copy, outcome, canary[copy.key_server, copy.host])
-            for _, copy, outcome in await self._read(ways.places, reaches, asked, until)
-            if not outcome.proven
-        ]
-        return [
-            place(copy)
-            for copy, outcome, seen in found
-            if (outcome.absent and seen.proven) or (copy.presence in ways.hopeless and not seen.answered)
-        ]
+            return there.copies | {place(copy) for copy in left if copy.presence in ways.hopeless}
+        gone = await self._doubts.gone(ways.places, before, left, until, hopeless=ways.hopeless, silent=ways.silent)
+        if (there.late or gone.late) and len(gone.copies) < len(left):
+            raise _no_time(target)
+        return there.copies | gone.copies
 
     async def _read(
         self, places: KeyPlaces, at: Mapping[At, Reach], copies: Iterable[tuple[Key, Copy]], until: float
     ) -> list[tuple[Reach, Copy, Outcome]]:
-        """Read copies at these addresses; what came of each."""
+        """Read copies at these addresses; what came of each. What has no identifier yet is not asked for."""
         wanted: dict[At, list[tuple[Key, Copy]]] = defaultdict(list)
+        unsettled = []
         for key, copy in copies:
-            wanted[copy.key_server, copy.host].append((key, copy))
+            if copy.unique_identifiers:
+                wanted[copy.key_server, copy.host].append((key, copy))
+            else:
+                unsettled.append((at[copy.key_server, copy.host], copy, UNSETTLED))
         if not wanted:
-            return []
+            return unsettled
         digest_key = self._reacher.digest_key(places)
         provings = {
             where: [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
@@ -308,7 +309,7 @@ class IdentityGuard:
         found = await asyncio.gather(
             *(self._prover.prove(at[where], digest_key, each, until) for where, each in provings.items())
         )
-        return [
+        return unsettled + [
             (at[where], copy, outcome)
             for where, outcomes in zip(wanted, found, strict=True)
             for (_, copy), outcome in zip(wanted[where], outcomes, strict=True)
@@ -362,13 +363,17 @@ def _as_they_are(tx: Transaction, key_manager: KeyManager) -> KeyPlaces:
     return load_places(tx, now or key_manager)
 
 
+def _no_time(target: str) -> OntapError:
+    return OntapError(errors.TOO_BUSY, target=target, retry_after=RETRY_AFTER_S)
+
+
 def _raise(call: Call, outcomes: Iterable[tuple[Reach, Outcome]], target: str) -> None:
     """Raise what the first failure says, if there is one; accounts of SVMs hear the stage, not why."""
     failed = [(reach, outcome) for reach, outcome in outcomes if not outcome.proven]
     if not failed:
         return
     if any(outcome is NOT_IN_TIME for _, outcome in failed):
-        raise OntapError(errors.TOO_BUSY, target=target, retry_after=RETRY_AFTER_S)
+        raise _no_time(target)
     reach, outcome = failed[0]
     answered = errors.CLIENT_CERTIFICATE_REFUSED if target == CLIENT_CERTIFICATE else errors.NETWORK
     arguments = [("server", str(reach.server)), ("stage", STAGE)]

@@ -238,9 +238,13 @@ class KeyServers:
         return replace(proof, same=same, found=found)
 
     def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan, proof: Proof) -> bool:
-        """Whether no secondary goes that alone has a copy that is proven, and no server has anything that it hid."""
+        """Whether no secondary goes that alone has a copy that is proven, and no server has anything that it hid.
+
+        What was proved was asked of the servers as they were: they still are.
+        """
         return all(
-            (not plan.proves or self._has_shown(tx, state, before, row, proof))
+            before in proof.state.servers
+            and (not plan.proves or self._has_shown(tx, state, before, row, proof))
             and (
                 not _loses_secondaries(before, row)
                 or self._guard.check(tx, Removal(state.key_manager, before, row), proof.found.get(row.uuid, Findings()))

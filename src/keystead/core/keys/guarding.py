@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys.keeping import is_expired
 from keystead.core.keys.model import AttemptState, Copy, Key, KeyState, Presence
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ def is_in_doubt(copy: Copy) -> bool:
     return copy.presence in _IN_DOUBT and bool(copy.unique_identifiers)
 
 
+def is_on_its_way(copy: Copy, attempt: Attempt, now: datetime) -> bool:
+    """Whether a copy that was never proven may still arrive: that it is not there yet says nothing."""
+    return copy.proven is None and not is_expired(attempt, now)
+
+
 def lasting(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
     """The copies that count: what an aborted attempt wrote is no copy."""
     aborted = {(each.key, each.number) for each in attempts if each.state is AttemptState.ABORTED}
@@ -116,7 +122,7 @@ class Stake:
 class Going:
     """What goes: a server, or some of its secondaries (``hosts``); and the servers that stay.
 
-    ``gone`` is what was in doubt there and has been looked at again since: the server has it no more.
+    ``gone`` is what was asked for since at each address that goes: it is not there.
     """
 
     servers: Collection[str]
@@ -125,9 +131,23 @@ class Going:
     gone: Collection[Place] = ()
 
     def takes(self, copy: Copy) -> bool:
-        """Whether a copy that is there, or may be, goes with it."""
-        goes = copy.key_server in self.servers and (self.hosts is None or copy.host in self.hosts)
-        return goes and may_be_there(copy) and not (is_in_doubt(copy) and place(copy) in self.gone)
+        """Whether a copy that is there, or may be, goes with it.
+
+        So may one that is not known to be where it was written: a secondary that goes may be the last to have it.
+        """
+        if copy.key_server not in self.servers or not may_be_there(copy):
+            return False
+        goes = self.goes(copy.key_server, copy.host) or copy.presence is not Presence.PRESENT
+        return goes and not (self.frees(copy) and place(copy) in self.gone)
+
+    def goes(self, key_server: str, host: str) -> bool:
+        """Whether an address goes."""
+        return key_server in self.servers and (self.hosts is None or host in self.hosts)
+
+    def frees(self, copy: Copy) -> bool:
+        """Whether a copy does not hold what goes, once it was asked for there in vain."""
+        here = self.goes(copy.key_server, copy.host)
+        return is_in_doubt(copy) if here else copy.presence is not Presence.PRESENT
 
     def leaves(self, key_server: str, host: str) -> bool:
         """Whether an address stays: of a configured server, the primary or a secondary that is configured."""
@@ -138,7 +158,7 @@ class Going:
 class Findings:
     """What was found out for one removal, and is added to meanwhile.
 
-    ``answering`` are addresses that answered; ``gone`` are copies in doubt that the server which goes has no more.
+    ``answering`` are addresses that answered; ``gone`` are copies in doubt that are at no address that goes.
     """
 
     answering: set[At] = field(default_factory=set)
@@ -213,11 +233,11 @@ def present_on(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list
 def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
     """Of a key's lasting copies, those on these servers that must be read: by a new client certificate, for one.
 
-    Those that are present; where none is, those that may be there, as far as they can be looked at.
+    Those that are present; where none is, those that may be there: what was sent and not answered, too.
     """
     copies = tuple(copies)
-    can = [copy for copy in copies if copy.unique_identifiers and may_be_there(copy)]
-    return present_on(copies, servers) or [copy for copy in can if is_configured(copy.key_server, copy.host, servers)]
+    maybe = filter(may_be_there, copies)
+    return present_on(copies, servers) or [copy for copy in maybe if is_configured(copy.key_server, copy.host, servers)]
 
 
 def is_elsewhere(before: KeyServer, after: KeyServer) -> bool:
@@ -244,18 +264,19 @@ def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[At]
 class Shown:
     """What a server has shown, or another certificate, and is added to meanwhile.
 
-    ``read`` was read, by key (uuid); ``gone`` was in doubt, and could not be read before either.
+    ``read`` was read, by key (uuid); ``spared`` was in doubt, and is there under another identifier, or could not be
+    read before either.
     """
 
     read: defaultdict[str, set[Place]] = field(default_factory=partial(defaultdict, set))
-    gone: set[Place] = field(default_factory=set)
+    spared: set[Place] = field(default_factory=set)
 
     def covers(self, copy: Copy) -> bool:
         """Whether a copy that must be readable is, or need not be: what was in doubt and is lost, or has a better one.
 
         What is present now is not lost.
         """
-        spare = copy.presence is not Presence.PRESENT and (place(copy) in self.gone or copy.key in self.read)
+        spare = copy.presence is not Presence.PRESENT and (place(copy) in self.spared or copy.key in self.read)
         return spare or place(copy) in self.read.get(copy.key, ())
 
 
