@@ -36,6 +36,7 @@ from keystead.core.keys.guarding import (
 from keystead.core.keys.model import Presence
 from keystead.service.copy_doubts import CopyDoubts
 from keystead.service.copy_proving import NO_CANARY, NOT_IN_TIME, UNSETTLED, CopyProver, Outcome, Proving
+from keystead.service.key_attempts import EXPIRES
 from keystead.service.key_guard import LOOKING_S, PAGE, copies_on, kept, with_copies
 from keystead.service.key_places import load_places
 from keystead.service.probe_queue import RETRY_AFTER_S
@@ -59,6 +60,9 @@ STAGE: Final = "keys"
 SKEW: Final = timedelta(minutes=1)
 """By how much clocks of nodes differ at most: one too many is read again."""
 
+COMING: Final = EXPIRES + SKEW
+"""How long before its commit a copy may have been proven: what was committed since then has no older proof."""
+
 NOT_PRESENT: Final = frozenset(Presence) - {Presence.PRESENT}
 
 SERVER: Final = "server"
@@ -67,7 +71,7 @@ SERVER: Final = "server"
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What was shown with another certificate, since ``began``."""
+    """What was shown with another certificate; ``began`` is before any proof of what was committed since."""
 
     began: datetime
     shown: Shown = field(default_factory=Shown)
@@ -103,27 +107,35 @@ class IdentityGuard:
 
     def begin(self) -> Readings:
         """Nothing is read yet."""
-        return Readings(self._clock.now() - SKEW)
+        return Readings(self._clock.now() - COMING)
 
-    async def prove(self, call: Call, after: KeyManager, readings: Readings, until: float) -> None:
+    async def prove(
+        self, call: Call, after: KeyManager, servers: Sequence[KeyServer], readings: Readings, until: float
+    ) -> bool:
         """Prove canaries and copies with the certificate of ``after``, those that are not in ``readings`` yet.
 
+        False when the key manager's servers are not these any more: what is read elsewhere proves nothing here.
         Raises 66060339 for what it cannot read, 66060341 for a server that cannot be reached, and 262145 (503) when
         time is over (loop time): with ``validate_certificates`` there is more of it. ``readings`` has what was proven,
         then too.
         """
         places, now = await self._store.read(lambda tx: (load_places(tx, after), _as_they_are(tx, after)))
+        if places.servers != servers:
+            return False
         if places.sealed_digest_key is None:
-            return
+            return True
         await self._prove_canaries(call, places, until)
         page: str | None = ""
         while page is not None:
             work = partial(_copies, key_manager=after, after=page)
             places, copies, page = await self._store.read(work)
+            if places.servers != servers:
+                return False
             fresh = [(key, copy) for key, copy in copies if not readings.shown.covers(copy)]
             reaches, before = self._reacher.addresses(places), partial(self._reacher.addresses, now)
             ways = Ways(places, reaches, before, NOT_PRESENT)
             await self._show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
+        return True
 
     def check(self, tx: Transaction, after: KeyManager, readings: Readings) -> bool:
         """Whether all copies that are known now were read, in the transaction that holds the key manager.
@@ -350,7 +362,7 @@ def _copies(
 
 def _come(tx: Transaction, moving: Moving) -> list[tuple[Key, Copy]]:
     """Copies that came to a server since it was shown first where it is going to be."""
-    come = tx.copies_proven(moving.server.key_manager, moving.began - SKEW)
+    come = tx.copies_proven(moving.server.key_manager, moving.began - COMING)
     there = present_on(come, {moving.server.uuid: moving.server})
     copies = [copy for copy in there if not moving.shown.covers(copy)]
     keys = {key.uuid: key for key in tx.keys([copy.key for copy in copies])}

@@ -174,8 +174,10 @@ class KeyManagers:
                 if plan.proves and state.servers:
                     results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers, ends)
                     _raise_refusal(change, results)
-                if _is_somebody_else(state, plan):
-                    await self._identity.prove(call, plan.key_manager, readings, keys_end)
+                if _is_somebody_else(state, plan) and not await self._identity.prove(
+                    call, plan.key_manager, state.servers, readings, keys_end
+                ):
+                    continue
                 proved = Proved(state, plan, results, readings)
                 if await self._store.write(lambda tx: self._change(tx, call, change, proved)):  # noqa: B023
                     if plan.proves:
