@@ -33,6 +33,7 @@ from keystead.service.copy_doubts import CopyDoubts
 from keystead.service.copy_proving import CopyProver, Outcome, Proving
 from keystead.service.key_places import load_places
 from keystead.service.loading import require_key_manager
+from keystead.service.probe_queue import check_left
 from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
@@ -71,21 +72,23 @@ class RemovalGuard:
         self._reacher = reacher
         self._clock = clock
 
-    async def prove(self, call: Call, removal: Removal) -> Findings:
+    async def prove(self, call: Call, removal: Removal, ends: float) -> Findings:
         """Prove elsewhere what is at stake, and return what was found out. Raises 65536700 for what cannot be proven,
-        with the reason for accounts of the cluster: those of an SVM choose the addresses.
+        with the reason for accounts of the cluster: those of an SVM choose the addresses; 262145 (503) when the call
+        ``ends`` (loop time) before.
         """
-        until = asyncio.get_running_loop().time() + PROVING_S
+        until = min(asyncio.get_running_loop().time() + PROVING_S, ends)
         found = Findings()
         places, stakes, page = await self._stakes(removal, found, "")
         if stakes:
-            found.answering.update(await self._answering(places, _going(places, removal, found)))
+            found.answering.update(await self._answering(places, _going(places, removal, found), until))
             page = ""
         while page is not None:
             places, stakes, page = await self._stakes(removal, found, page)
             open_, reason = await self._prove(places, stakes, found.answering, until)
             lost = await self._still_there(removal, places, open_, found, until)
             if lost:
+                check_left(ends)
                 raise sole_copy(lost, reason if call.caller.svm is None else "")
         return found
 
@@ -124,9 +127,9 @@ class RemovalGuard:
         lasts = fresh(self._clock.now(), timedelta(seconds=PROVING_S))
         return await self._store.read(partial(_stakes, removal=removal, period=lasts, found=found, after=after))
 
-    async def _answering(self, places: KeyPlaces, going: Going) -> set[At]:
+    async def _answering(self, places: KeyPlaces, going: Going, until: float) -> set[At]:
         """The addresses that stay and show their server's canary now, on connections that are made now."""
-        until = asyncio.get_running_loop().time() + LOOKING_S
+        until = min(asyncio.get_running_loop().time() + LOOKING_S, until)
         digest_key = self._reacher.digest_key(places)
         asked = {
             at: self._prover.see_canary(reach, places.profiles[reach.key_server], digest_key, until, fresh=True)
