@@ -19,7 +19,7 @@ from keystead.kmip.enums import Operation
 from keystead.kmip.responder import Responder
 from keystead.kmip.testing import delay
 from keystead.service.context import Call, Caller
-from keystead.service.copy_doubts import NO_FREE_CONNECTION
+from keystead.service.copy_proving import NO_FREE_CONNECTION
 from tests.service.changing import Changer, changer, identifier
 from tests.service.keepers import Keeping
 from tests.service.keyworlds import SECONDARY, KeyWorld, on_sqlite

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from keystead.core.keys.guarding import is_on_its_way, place
 from keystead.core.keys.keeping import Look
 from keystead.service.canaries import Sight, sight
+from keystead.service.copy_proving import NO_FREE_CONNECTION
 from keystead.service.key_looking import Visit, look, tracked
 from keystead.service.key_ports import KeyServerFault
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects, Reach
     from keystead.service.ports import Clock, Store, Transaction
-
-NO_FREE_CONNECTION: Final = "no_free_connection"
-"""The reason of a fault that is ours: all connections to an address are in use."""
 
 
 @dataclass(slots=True)

@@ -11,14 +11,11 @@ lock.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from keystead.core import errors
-from keystead.core.errors import OntapError
 from keystead.core.key_managers import CLIENT_CERTIFICATE
 from keystead.core.keys.guarding import (
     LATELY,
@@ -34,28 +31,24 @@ from keystead.core.keys.guarding import (
     to_be_read,
 )
 from keystead.core.keys.model import Presence
-from keystead.service.copy_doubts import CopyDoubts
-from keystead.service.copy_proving import NO_CANARY, NOT_IN_TIME, UNSETTLED, CopyProver, Outcome, Proving
+from keystead.service.copy_proving import NO_CANARY, CopyProver
+from keystead.service.copy_showing import SERVER, CopyShowing, Ways, raise_first
 from keystead.service.key_attempts import EXPIRES
 from keystead.service.key_guard import LOOKING_S, PAGE, copies_on, kept, with_copies
-from keystead.service.key_places import load_places
-from keystead.service.probe_queue import RETRY_AFTER_S
+from keystead.service.key_places import PRIMARY, load_places
 from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from keystead.core.keys.guarding import At, Place
+    from keystead.core.keys.guarding import At
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyManager, KeyServer
     from keystead.service.context import Call
     from keystead.service.key_places import KeyPlaces, Reacher
-    from keystead.service.key_ports import KeyObjects, Reach
+    from keystead.service.key_ports import KeyObjects
     from keystead.service.ports import Clock, Store, Transaction
-
-STAGE: Final = "keys"
-"""The stage of a refusal, after those of the probe."""
 
 SKEW: Final = timedelta(minutes=1)
 """By how much clocks of nodes differ at most: one too many is read again."""
@@ -65,9 +58,6 @@ COMING: Final = EXPIRES + SKEW
 
 NOT_PRESENT: Final = frozenset(Presence) - {Presence.PRESENT}
 
-SERVER: Final = "server"
-"""The target of a refusal that is not about the client certificate."""
-
 
 @dataclass(frozen=True, slots=True)
 class Readings:
@@ -76,20 +66,9 @@ class Readings:
     began: datetime
     shown: Shown = field(default_factory=Shown)
 
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """How servers are going to be reached, and how they are reached now.
-
-    ``hopeless`` are the presences of copies that may pass unread where a server is silent as it is reached now: they
-    could not be read before either, and whoever changes it can change it back. ``silent`` is who was found so.
-    """
-
-    places: KeyPlaces
-    reaches: Mapping[At, Reach]
-    before: Callable[[], Mapping[At, Reach]]
-    hopeless: Collection[Presence]
-    silent: set[At] = field(default_factory=set)
+    def without(self, unreached: Collection[At]) -> Readings:
+        """The same, where these addresses are silent."""
+        return replace(self, shown=replace(self.shown, unreached=unreached))
 
 
 class IdentityGuard:
@@ -99,7 +78,7 @@ class IdentityGuard:
         self._store = store
         self._objects = objects
         self._prover = CopyProver(objects)
-        self._doubts = CopyDoubts(store, objects, reacher, clock)
+        self._showing = CopyShowing(store, objects, reacher, clock)
         self._reacher = reacher
         self._clock = clock
 
@@ -108,6 +87,27 @@ class IdentityGuard:
     def begin(self) -> Readings:
         """Nothing is read yet."""
         return Readings(self._clock.now() - COMING)
+
+    async def is_worn_out(
+        self, key_manager: KeyManager, servers: Sequence[KeyServer], unreached: Collection[At], until: float
+    ) -> bool:
+        """Whether a key manager's client certificate leads no more to all that a new one leads to; ``unreached`` are
+        those of its servers' addresses to which neither does.
+
+        Then no server can be removed by what the others show with it: a new one has to be taken while one is silent.
+        Raises 262145 (503) when time is over (loop time).
+        """
+        places = await self._store.read(lambda tx: load_places(tx, key_manager))
+        known = [server for server in servers if _has_canary(places, server)]
+        if places.sealed_digest_key is None or places.servers != servers:
+            return False
+        try:
+            reaches = self._reacher.addresses(places, known)
+        except NO_IDENTITY:
+            return True
+        answers = await self._showing.answering(places, reaches, until)
+        silent = {at for at, answered in answers.items() if not answered}
+        return bool(silent - set(unreached)) and not (reaches.keys() & set(unreached)) - silent
 
     async def prove(
         self, call: Call, after: KeyManager, servers: Sequence[KeyServer], readings: Readings, until: float
@@ -124,7 +124,7 @@ class IdentityGuard:
             return False
         if places.sealed_digest_key is None:
             return True
-        await self._prove_canaries(call, places, until)
+        await self._prove_canaries(call, places, readings.shown.unreached, until)
         page: str | None = ""
         while page is not None:
             work = partial(_copies, key_manager=after, after=page)
@@ -133,8 +133,8 @@ class IdentityGuard:
                 return False
             fresh = [(key, copy) for key, copy in copies if not readings.shown.covers(copy)]
             reaches, before = self._reacher.addresses(places), partial(self._reacher.addresses, now)
-            ways = Ways(places, reaches, before, NOT_PRESENT)
-            await self._show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
+            ways = Ways(places, reaches, before, NOT_PRESENT, set(readings.shown.unreached))
+            await self._showing.show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
         return True
 
     def check(self, tx: Transaction, after: KeyManager, readings: Readings) -> bool:
@@ -146,11 +146,17 @@ class IdentityGuard:
         come = present_on(tx.copies_proven(after.uuid, readings.began), servers)
         return all(map(readings.shown.covers, come))
 
-    async def _prove_canaries(self, call: Call, places: KeyPlaces, until: float) -> None:
+    def note_unreached(self, tx: Transaction, readings: Readings) -> None:
+        """From now on nobody relies on servers that were not reached, but for what was read there with the new one."""
+        for key_server in sorted({uuid for uuid, _ in readings.shown.unreached}):
+            _doubt(tx, key_server, readings.shown, readings.began)
+
+    async def _prove_canaries(self, call: Call, places: KeyPlaces, unreached: Collection[At], until: float) -> None:
         identity = self._reacher.identity(places)
-        known = [server for server in places.servers if _has_canary(places, server)]
+        reached = [server for server in places.servers if (server.uuid, PRIMARY) not in unreached]
+        known = [server for server in reached if _has_canary(places, server)]
         reaches = [self._reacher.primary(server, identity) for server in known]
-        await self._see_canaries(call, places, reaches, until, CLIENT_CERTIFICATE)
+        await self._showing.see_canaries(call, places, reaches, until, CLIENT_CERTIFICATE)
 
     # --- a server that is somewhere else, or somebody else there ---
 
@@ -182,8 +188,8 @@ class IdentityGuard:
                 await self._show_more(call, ways, earlier, until)
             return earlier
         if not _has_canary(places, server):
-            _raise(call, [(reaches[server.uuid, ""], NO_CANARY)], SERVER)
-        await self._see_canaries(call, places, [*reaches.values()], until, SERVER)
+            raise_first(call, [(reaches[server.uuid, ""], NO_CANARY)], SERVER)
+        await self._showing.see_canaries(call, places, [*reaches.values()], until, SERVER)
         if not is_elsewhere(before, server):
             return Moving(server, frozenset(), began)
         moving = Moving(server, await self._others(places, server, until), began)
@@ -194,7 +200,7 @@ class IdentityGuard:
         """Read what has come since; where nothing has, something else was changed, and all is looked at again."""
         moving.shown.spared.clear()  # that was as the server was reached then
         come = await self._store.read(lambda tx: _come(tx, moving))
-        await self._show(call, ways, come, moving.shown, until, SERVER)
+        await self._showing.show(call, ways, come, moving.shown, until, SERVER)
         if not come:
             await self._show_all(call, ways, moving, until)
 
@@ -205,7 +211,7 @@ class IdentityGuard:
             work = partial(self._only_there, places=ways.places, moving=moving, after=page)
             copies, page = await self._store.read(work)
             unread = [(key, copy) for key, copy in copies if not moving.shown.covers(copy)]
-            await self._show(call, ways, unread, moving.shown, until, SERVER)
+            await self._showing.show(call, ways, unread, moving.shown, until, SERVER)
 
     async def _others(self, places: KeyPlaces, server: KeyServer, until: float) -> frozenset[At]:
         """The addresses of servers of other domains that show their canary now."""
@@ -247,102 +253,11 @@ class IdentityGuard:
 
     def note_moved(self, tx: Transaction, moving: Moving) -> None:
         """From now on nobody relies on what was proven somewhere else: what was read here is present, and no more."""
-        tx.doubt_copies(moving.server.uuid)
-        shown, keys = moving.shown, sorted(moving.shown.read)
-        for first in range(0, len(keys), PAGE):
-            read = (copy for copy in tx.copies(keys[first : first + PAGE]) if place(copy) in shown.read[copy.key])
-            there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
-            tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=moving.began) for copy in there], new=False)
+        _doubt(tx, moving.server.uuid, moving.shown, moving.began)
 
     def keeps(self, tx: Transaction, server: KeyServer) -> bool:
         """Whether a server has, or may have, objects of ours, of keys in any state: what is to be destroyed, too."""
         return any(map(may_be_there, copies_on(tx, server)))
-
-    # --- both ---
-
-    async def _show(
-        self,
-        call: Call,
-        ways: Ways,
-        copies: Sequence[tuple[Key, Copy]],
-        shown: Shown,
-        until: float,
-        target: str,
-    ) -> None:
-        """Read copies as they are going to be reached; raise what the first says that was not shown."""
-        found = await self._read(ways.places, ways.reaches, copies, until)
-        for _, copy, outcome in found:
-            if outcome.proven:
-                shown.read[copy.key].add(place(copy))
-        hidden = (copy for _, copy in copies if not shown.covers(copy))
-        doubted = [copy for copy in hidden if copy.presence is not Presence.PRESENT]
-        if doubted:
-            shown.spared.update(await self._spared(ways, doubted, until, target))
-        _raise(call, [(reach, outcome) for reach, copy, outcome in found if not shown.covers(copy)], target)
-
-    async def _spared(self, ways: Ways, copies: Sequence[Copy], until: float, target: str) -> set[Place]:
-        """Of copies that were in doubt, and not read, those that hold nothing up.
-
-        They are found after all as their server is going to be reached; or no address gives them as it is reached now:
-        it says that it has them not, and shows its canary, or, of what is hopeless, is silent. Raises 262145 (503) when
-        it is for our own want of time that nobody knows.
-        """
-        there = await self._doubts.there(ways.places, ways.reaches, copies, until)
-        left = [copy for copy in copies if place(copy) not in there.copies]
-        if not left:
-            return there.copies
-        try:
-            before = ways.before()
-        except NO_IDENTITY:
-            return there.copies | {place(copy) for copy in left if copy.presence in ways.hopeless}
-        gone = await self._doubts.gone(ways.places, before, left, until, hopeless=ways.hopeless, silent=ways.silent)
-        if (there.late or gone.late) and len(gone.copies) < len(left):
-            raise _no_time(target)
-        return there.copies | gone.copies
-
-    async def _read(
-        self, places: KeyPlaces, at: Mapping[At, Reach], copies: Iterable[tuple[Key, Copy]], until: float
-    ) -> list[tuple[Reach, Copy, Outcome]]:
-        """Read copies at these addresses; what came of each. What has no identifier yet is not asked for."""
-        wanted: dict[At, list[tuple[Key, Copy]]] = defaultdict(list)
-        unsettled = []
-        for key, copy in copies:
-            if copy.unique_identifiers:
-                wanted[copy.key_server, copy.host].append((key, copy))
-            else:
-                unsettled.append((at[copy.key_server, copy.host], copy, UNSETTLED))
-        if not wanted:
-            return unsettled
-        digest_key = self._reacher.digest_key(places)
-        provings = {
-            where: [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
-            for where, each in wanted.items()
-        }
-        found = await asyncio.gather(
-            *(self._prover.prove(at[where], digest_key, each, until) for where, each in provings.items())
-        )
-        return unsettled + [
-            (at[where], copy, outcome)
-            for where, outcomes in zip(wanted, found, strict=True)
-            for (_, copy), outcome in zip(wanted[where], outcomes, strict=True)
-        ]
-
-    async def _see_canaries(
-        self,
-        call: Call,
-        places: KeyPlaces,
-        reaches: Sequence[Reach],
-        until: float,
-        target: str,
-    ) -> None:
-        digest_key = self._reacher.digest_key(places)
-        outcomes = await asyncio.gather(
-            *(
-                self._prover.see_canary(reach, places.profiles[reach.key_server], digest_key, until, renumbered=True)
-                for reach in reaches
-            )
-        )
-        _raise(call, list(zip(reaches, outcomes, strict=True)), target)
 
 
 def _has_canary(places: KeyPlaces, server: KeyServer) -> bool:
@@ -369,25 +284,18 @@ def _come(tx: Transaction, moving: Moving) -> list[tuple[Key, Copy]]:
     return [(keys[copy.key], copy) for copy in copies]
 
 
+def _doubt(tx: Transaction, key_server: str, shown: Shown, began: datetime) -> None:
+    """Make what a server has unknown, but for what it has shown since it was asked first."""
+    tx.doubt_copies(key_server)
+    keys = sorted(shown.read)
+    for first in range(0, len(keys), PAGE):
+        copies = (copy for copy in tx.copies(keys[first : first + PAGE]) if copy.key_server == key_server)
+        read = (copy for copy in copies if place(copy) in shown.read[copy.key])
+        there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
+        tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=began) for copy in there], new=False)
+
+
 def _as_they_are(tx: Transaction, key_manager: KeyManager) -> KeyPlaces:
     """A key manager's places with the certificate that still counts."""
     now = tx.key_manager(key_manager.uuid)
     return load_places(tx, now or key_manager)
-
-
-def _no_time(target: str) -> OntapError:
-    return OntapError(errors.TOO_BUSY, target=target, retry_after=RETRY_AFTER_S)
-
-
-def _raise(call: Call, outcomes: Iterable[tuple[Reach, Outcome]], target: str) -> None:
-    """Raise what the first failure says, if there is one; accounts of SVMs hear the stage, not why."""
-    failed = [(reach, outcome) for reach, outcome in outcomes if not outcome.proven]
-    if not failed:
-        return
-    if any(outcome is NOT_IN_TIME for _, outcome in failed):
-        raise _no_time(target)
-    reach, outcome = failed[0]
-    answered = errors.CLIENT_CERTIFICATE_REFUSED if target == CLIENT_CERTIFICATE else errors.NETWORK
-    arguments = [("server", str(reach.server)), ("stage", STAGE)]
-    arguments += [] if call.caller.svm else [("reason", outcome.reason)]
-    raise OntapError(answered if outcome.answered else errors.NETWORK, target=target, arguments=arguments)

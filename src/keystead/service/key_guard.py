@@ -30,7 +30,7 @@ from keystead.core.keys.guarding import (
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
 from keystead.service.copy_doubts import CopyDoubts
-from keystead.service.copy_proving import CopyProver, Outcome, Proving
+from keystead.service.copy_proving import UNREAD, CopyProver, Proving
 from keystead.service.key_places import load_places
 from keystead.service.loading import require_key_manager
 from keystead.service.probe_queue import check_left
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.context import Call
+    from keystead.service.copy_proving import Outcome
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects, Reach
     from keystead.service.ports import Clock, Store, Transaction
@@ -56,9 +57,6 @@ PROVING_S: Final = 25.0
 
 LOOKING_S: Final = 3.0
 """How long the canaries of all servers that stay may take: what is not seen by then does not answer."""
-
-UNREAD: Final = Outcome("not_readable", answered=False)
-"""What comes of a copy on a server that cannot be asked: a certificate or a password is missing."""
 
 
 class RemovalGuard:

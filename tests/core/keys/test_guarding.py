@@ -249,6 +249,9 @@ def test_what_was_shown() -> None:
     shown.read["key"].add(place(copy(A)))
     doubtful, others = copy(C, Presence.DIFFERENT), replace(copy(C, Presence.DIFFERENT), key="another key")
     assert [shown.covers(each) for each in (copy(A), copy(C), doubtful, others)] == [True, False, True, False]
+    shown = replace(shown, unreached={(C, "")})
+    elsewhere = replace(copy(C), key="another key")
+    assert [shown.covers(each) for each in (copy(C), copy(C, host="c2"), elsewhere)] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -265,19 +265,21 @@ class Shown:
     """What a server has shown, or another certificate, and is added to meanwhile.
 
     ``read`` was read, by key (uuid); ``spared`` was in doubt, and is there under another identifier, or could not be
-    read before either.
+    read before either. ``unreached`` are addresses that are silent, now and then: what each has, another has shown.
     """
 
     read: defaultdict[str, set[Place]] = field(default_factory=partial(defaultdict, set))
     spared: set[Place] = field(default_factory=set)
+    unreached: Collection[At] = ()
 
     def covers(self, copy: Copy) -> bool:
         """Whether a copy that must be readable is, or need not be: what was in doubt and is lost, or has a better one.
 
         What is present now is not lost.
         """
-        spare = copy.presence is not Presence.PRESENT and (place(copy) in self.spared or copy.key in self.read)
-        return spare or place(copy) in self.read.get(copy.key, ())
+        needed = copy.presence is Presence.PRESENT and (copy.key_server, copy.host) not in self.unreached
+        spare = copy.presence is not Presence.PRESENT and place(copy) in self.spared
+        return spare or (not needed and copy.key in self.read) or place(copy) in self.read.get(copy.key, ())
 
 
 @dataclass(frozen=True, slots=True)
