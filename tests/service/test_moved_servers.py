@@ -475,6 +475,32 @@ async def test_a_copy_on_a_former_secondary_that_was_just_read(
     assert not await changing.lost(late[0])
 
 
+@on_sqlite
+async def test_a_late_key_that_another_server_has(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not be where the server moves, as little as older ones."""
+    a, b, moved = await key_world.start(3)
+    changing = await changer(key_world, a, b, min_copies=1)
+    restored(a, moved)
+    row = (await key_world.servers(changing.manager))[0]
+    await changing.node.create(changing.manager, "an old key")
+    proved = IdentityGuard.prove_moved
+    late: list[Key] = []
+
+    async def and_create(*args: Any) -> Moving | None:
+        shown = await proved(*args)
+        if not late:
+            late.append(await changing.node.create(changing.manager, "on both"))
+            full(b)
+            late.append(await changing.node.create(changing.manager, "on a alone"))
+            id_ = await identifier(changing, late[1], 0)
+            moved.responder.store.put(id_, a.responder.objects[id_].copy())
+        return shown
+
+    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    assert (await changing.modify(row, port=moved.port)).address.port == moved.port
+    assert [await changing.lost(key) for key in late] == [False, False]
+
+
 # --- what others do meanwhile ---
 
 

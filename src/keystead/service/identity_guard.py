@@ -199,7 +199,7 @@ class IdentityGuard:
     async def _show_more(self, call: Call, ways: Ways, moving: Moving, until: float) -> None:
         """Read what has come since; where nothing has, something else was changed, and all is looked at again."""
         moving.shown.spared.clear()  # that was as the server was reached then
-        come = await self._store.read(lambda tx: _come(tx, moving))
+        come = await self._store.read(lambda tx: self._come(tx, ways.places, moving))
         await self._showing.show(call, ways, come, moving.shown, until, SERVER)
         if not come:
             await self._show_all(call, ways, moving, until)
@@ -232,14 +232,29 @@ class IdentityGuard:
         self, tx: Transaction, places: KeyPlaces, moving: Moving, after: str
     ) -> tuple[list[tuple[Key, Copy]], str | None]:
         """Some of the copies that a server that moves must have there; and where to go on."""
-        server, period = moving.server, Period(moving.began - LATELY, self._clock.now())
-        servers = {each.uuid: each for each in places.servers}
-        others = {at for at in moving.others if is_configured(*at, servers)}
+        server, others = moving.server, _standing(places, moving)
         primaries = {uuid for uuid, host in others if not host}
-        uuids = tx.keys_at_stake(server.key_manager, [server.uuid], primaries, period, after, PAGE)
+        uuids = tx.keys_at_stake(server.key_manager, [server.uuid], primaries, self._lately(moving), after, PAGE)
+        return self._of_keys(tx, places, moving, uuids), uuids[-1] if len(uuids) == PAGE else None
+
+    def _come(self, tx: Transaction, places: KeyPlaces, moving: Moving) -> list[tuple[Key, Copy]]:
+        """Those of them that came since it was shown first what the server has where it is going to be."""
+        proven = tx.copies_proven(moving.server.key_manager, moving.began - COMING)
+        uuids = sorted({copy.key for copy in present_on(proven, {moving.server.uuid: moving.server})})
+        pages = (uuids[first : first + PAGE] for first in range(0, len(uuids), PAGE))
+        come = [found for page in pages for found in self._of_keys(tx, places, moving, page)]
+        return [(key, copy) for key, copy in come if not moving.shown.covers(copy)]
+
+    def _of_keys(
+        self, tx: Transaction, places: KeyPlaces, moving: Moving, uuids: Sequence[str]
+    ) -> list[tuple[Key, Copy]]:
+        """The copies of these keys that a server that moves must have there."""
+        server, others, period = moving.server, _standing(places, moving), self._lately(moving)
         found = with_copies(tx, tx.keys(uuids))
-        copies = [(key, copy) for key, copies in found for copy in only_there(copies, server, others, period)]
-        return copies, uuids[-1] if len(uuids) == PAGE else None
+        return [(key, copy) for key, copies in found for copy in only_there(copies, server, others, period)]
+
+    def _lately(self, moving: Moving) -> Period:
+        return Period(moving.began - LATELY, self._clock.now())
 
     def check_moved(self, tx: Transaction, key_manager: KeyManager, moving: Moving) -> bool:
         """Whether all that must be there now was shown, in the transaction that holds the key manager and moves."""
@@ -275,13 +290,10 @@ def _copies(
     return places, [(key, copy) for key, copies in keys for copy in to_be_read(copies, servers)], rest
 
 
-def _come(tx: Transaction, moving: Moving) -> list[tuple[Key, Copy]]:
-    """Copies that came to a server since it was shown first where it is going to be."""
-    come = tx.copies_proven(moving.server.key_manager, moving.began - COMING)
-    there = present_on(come, {moving.server.uuid: moving.server})
-    copies = [copy for copy in there if not moving.shown.covers(copy)]
-    keys = {key.uuid: key for key in tx.keys([copy.key for copy in copies])}
-    return [(keys[copy.key], copy) for copy in copies]
+def _standing(places: KeyPlaces, moving: Moving) -> set[At]:
+    """Of the addresses that a move relies on, those that are configured still."""
+    servers = {each.uuid: each for each in places.servers}
+    return {at for at in moving.others if is_configured(*at, servers)}
 
 
 def _doubt(tx: Transaction, key_server: str, shown: Shown, began: datetime) -> None:
