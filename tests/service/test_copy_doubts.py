@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,12 +20,14 @@ from keystead.kmip.responder import Responder
 from keystead.kmip.testing import delay
 from keystead.service.context import Call, Caller
 from keystead.service.copy_proving import NO_FREE_CONNECTION
+from keystead.service.identity_guard import IdentityGuard
 from tests.service.changing import Changer, changer, identifier
 from tests.service.keepers import Keeping
 from tests.service.keyworlds import SECONDARY, KeyWorld, on_sqlite
 from tests.service.test_moved_servers import doubt, restored
 
 if TYPE_CHECKING:
+    from keystead.core.keys.guarding import Moving
     from keystead.core.keys.model import Key
     from keystead.core.model import KeyServer
     from keystead.kmip.testing import KeyServer as KmipServer
@@ -252,6 +254,30 @@ async def test_a_server_that_was_silent_before(key_world: KeyWorld) -> None:
         error = await changing.change_refused(row, port=servers[1].port)
         assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
         assert not await changing.lost(key)
+
+
+async def test_a_server_that_was_asked_at_fewer_addresses(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another call has given it a secondary, which has the key: that is asked, too."""
+    changing, key, servers = await one_server(key_world, Presence.MISSING)
+    replica = await key_world.start_secondary(servers[0], Responder())
+    await key_world.start_secondary(servers[1])
+    restored(servers[0], replica)
+    servers[0].responder.store.forget(await identifier(changing, key, 0))
+    (row,) = await key_world.servers(changing.manager)
+    proved = IdentityGuard.prove_moved
+    changes = [row]
+
+    async def and_change(*args: Any) -> Moving | None:
+        shown = await proved(*args)
+        while changes:
+            await changing.modify(changes.pop(), secondary_key_servers=(SECONDARY,))
+        return shown
+
+    monkeypatch.setattr(IdentityGuard, "prove_moved", and_change)
+    with pytest.raises(OntapError) as raised:
+        await changing.modify(row, port=servers[1].port, secondary_key_servers=(SECONDARY,))
+    assert (raised.value.kind, raised.value.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+    assert not await changing.lost(key)
 
 
 async def test_a_server_to_which_all_connections_are_in_use(key_world: KeyWorld) -> None:
