@@ -89,6 +89,14 @@ class Changer:
         finally:
             await fetcher.close()
 
+    async def lost(self, key: Key) -> bool:
+        """Whether no configured server gives a key to a node that has just started."""
+        try:
+            await self.fetch(key)
+        except OntapError:
+            return True
+        return False
+
     async def change_refused(self, server: KeyServer, **fields: Any) -> OntapError:
         """The error of that, which changes nothing."""
         before = await self.world.servers(self.manager)
@@ -98,7 +106,7 @@ class Changer:
         return raised.value
 
 
-async def changer(world: KeyWorld, *servers: KmipServer, name: str = "keystead", **fields: Any) -> Changer:
+async def changer(world: KeyWorld, *servers: KmipServer | str, name: str = "keystead", **fields: Any) -> Changer:
     """A key manager with learned servers, and a renewed client certificate with this common name."""
     manager = await world.key_manager(*servers, know=False, **fields)
     node = await world.node()

@@ -167,8 +167,8 @@ async def test_proofs_that_are_too_old_are_made_again(key_world: KeyWorld, monke
     class HeldUp(RemovalGuard):
         """Its process is held up after the first proof."""
 
-        async def prove(self, call: Call, removal: Removal) -> Findings:
-            found = await super().prove(call, removal)
+        async def prove(self, call: Call, removal: Removal, ends: float) -> Findings:
+            found = await super().prove(call, removal, ends)
             key_world.clock.advance(delays.pop())
             return found
 

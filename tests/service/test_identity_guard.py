@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keystead.core import errors
+from keystead.core.certificates import NewCertificate
+from keystead.core.errors import OntapError
 from keystead.core.keys.model import Presence
 from keystead.core.model import Role
+from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.profiles import PLAIN
 from keystead.kmip.testing import delay
 from keystead.service import identity_guard, key_guard
 from keystead.service.context import Call, Caller
 from keystead.service.identity_guard import IdentityGuard
-from tests.service.changing import changer, identifier
-from tests.service.keyworlds import KeyWorld, asked, on_sqlite
+from keystead.service.key_copying import Copying
+from tests.peers.adding import opened
+from tests.service.changing import Changer, changer, identifier
+from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked, on_sqlite
+
+if TYPE_CHECKING:
+    from keystead.core.keys.model import Key
+    from keystead.kmip.messages import RequestMessage, ResponseMessage
+    from keystead.kmip.testing import KeyServer as KmipServer
+    from keystead.service.ports import Transaction
 
 CERTIFICATE = "external.client_certificate"
 
@@ -122,11 +134,12 @@ async def test_keys_that_come_meanwhile_are_read_as_well(key_world: KeyWorld, mo
     proved = IdentityGuard.prove
     rounds = []
 
-    async def and_create(guard: IdentityGuard, *args: Any) -> None:
+    async def and_create(guard: IdentityGuard, *args: Any) -> bool:
         rounds.append(len(asked(servers[0], Operation.GET)))
-        await proved(guard, *args)
+        whole = await proved(guard, *args)
         if len(rounds) == 1:
             await changing.node.create(changing.manager, "a late key")
+        return whole
 
     monkeypatch.setattr(IdentityGuard, "prove", and_create)
     await changing.renew()
@@ -187,14 +200,184 @@ async def test_a_server_that_moves_while_its_keys_are_read(
     proved = IdentityGuard.prove
     moves = [row]
 
-    async def and_move(*args: Any) -> None:
-        await proved(*args)
+    async def and_move(*args: Any) -> bool:
+        whole = await proved(*args)
         while moves:
             await changing.modify(moves.pop(), port=servers[1].port)
             for id_ in canary:
                 servers[1].responder.objects[id_].owner = "somebody else"  # which then sees that, and not the key
+        return whole
 
     monkeypatch.setattr(IdentityGuard, "prove", and_move)
     error = await changing.renewal_refused()
     assert error.arguments[2:] == (("reason", "permission_denied"),)
     assert await changing.fetch(key)
+
+
+def hiding(server: KmipServer, id_: str, name: str) -> None:
+    """From now on a server hides this object, and nothing else, from the client of this name."""
+    respond = server.responder.respond
+
+    def answer(request: RequestMessage, client: str | None = None) -> ResponseMessage:
+        ids = {getattr(item.request_payload, "unique_identifier", None) for item in request.batch_item}
+        if client != name or id_ not in ids:
+            return respond(request, client)
+        server.responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
+        try:
+            return respond(request, client)
+        finally:
+            del server.responder.refusals[Operation.GET]
+
+    server.responder.respond = answer  # type: ignore[method-assign]
+
+
+@on_sqlite
+async def test_a_server_that_moves_away_and_back(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read where it was in between says nothing."""
+    a, moved = await key_world.start(2)
+    changing = await changer(key_world, a, name="renewed")
+    (row,) = await key_world.servers(changing.manager)
+    key = await changing.node.create(changing.manager)
+    for id_, stored in a.responder.objects.items():
+        moved.responder.store.put(id_, stored.copy())
+    hiding(a, await identifier(changing, key, 0), "renewed")
+    prove_canaries, prove = IdentityGuard._prove_canaries, IdentityGuard.prove
+    moves = [row]
+
+    async def and_move(*args: Any) -> None:
+        await prove_canaries(*args)
+        while moves:
+            await changing.modify(moves.pop(), port=moved.port)
+
+    async def and_back(*args: Any) -> bool:
+        whole = await prove(*args)
+        (there,) = await key_world.servers(changing.manager)
+        if there != row:
+            await changing.modify(there, port=a.port)
+        return whole
+
+    monkeypatch.setattr(IdentityGuard, "_prove_canaries", and_move)
+    monkeypatch.setattr(IdentityGuard, "prove", and_back)
+    error = await changing.renewal_refused()
+    assert error.arguments[2:] == (("reason", "permission_denied"),)
+    assert await key_world.servers(changing.manager) == (row,)
+    assert not await changing.lost(key)
+
+
+@on_sqlite
+async def test_a_key_that_was_committed_long_after_it_was_read_back(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process was held up in between, and its proof is older than the certificate's: it is read all the same."""
+    (a,) = await key_world.start(1)
+    changing = await changer(key_world, a)
+    await changing.node.create(changing.manager, "an old key")
+    wake, asleep = asyncio.Event(), asyncio.Event()
+    write, prove = Copying.write, IdentityGuard.prove
+
+    async def and_sleep(*args: Any) -> None:
+        await write(*args)
+        asleep.set()
+        await wake.wait()
+
+    async def and_wake(*args: Any) -> bool:
+        whole = await prove(*args)
+        if not wake.is_set():
+            wake.set()
+            late = await creating
+            a.responder.store.forget(await identifier(changing, late, 0))  # as if that were hidden from it
+        return whole
+
+    monkeypatch.setattr(Copying, "write", and_sleep)
+    creating = asyncio.create_task(changing.node.create(changing.manager, "a late key"))
+    await asleep.wait()
+    key_world.clock.advance(100)
+    monkeypatch.setattr(IdentityGuard, "prove", and_wake)
+    assert (await changing.renewal_refused()).arguments[2:] == (("reason", "item_not_found"),)
+
+
+# --- a certificate that is worn out, and a server that is dead ---
+
+
+async def worn_out(world: KeyWorld, *servers: KmipServer, dead: KmipServer, **fields: Any) -> tuple[Changer, Key]:
+    """A key on servers, one of which is dead, and a client certificate that has expired since."""
+    lasts = timedelta(seconds=3)
+    made = world.pki.client_ca.issue((), common_name="keystead", purpose="client", key=world.pki.client.key, ends=lasts)
+    new = NewCertificate("client", made.certificate_pem, name="short", private_key=Secret(world.pki.client.key_pem))
+    async with opened(str(world.home.data), world.home.database) as services:
+        short = (await services.certificates.install(CALL, new)).uuid
+    changing = await changer(world, *servers, **fields)
+    key = await changing.node.create(changing.manager)
+    assert set(await world.presences(key.uuid)) == {Presence.PRESENT}
+    await dead.__aexit__(None, None, None)
+
+    def use(tx: Transaction) -> None:
+        found = tx.key_manager(changing.manager, lock=True)
+        assert found is not None
+        tx.change_key_manager(replace(found, client_certificate=short))
+
+    await world.store.write(use)
+    await asyncio.sleep(lasts.total_seconds() + 1)
+    world.clock.advance(60)
+    return changing, key
+
+
+@on_sqlite
+async def test_an_expired_certificate_and_a_dead_server(key_world: KeyWorld) -> None:
+    """The one cannot be removed before the other is renewed, which the servers that live show their keys to."""
+    a, b = await key_world.start(2)
+    changing, key = await worn_out(key_world, a, b, dead=b)
+    _, other = await key_world.servers(changing.manager)
+    assert (await changing.removal_refused(other)).arguments[2:] == (("reason", "client_certificate_expired"),)
+    assert await changing.lost(key)
+    await changing.renew()
+    assert await changing.certificate() == changing.renewed
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.UNKNOWN]
+    assert not await changing.lost(key)
+    await changing.remove(other)
+
+
+@on_sqlite
+async def test_an_expired_certificate_and_a_dead_server_that_alone_has_a_key(key_world: KeyWorld) -> None:
+    """The others do not show it with the new one: the old one stays, until the server is back."""
+    a, b = await key_world.start(2)
+    changing, key = await worn_out(key_world, a, b, dead=b)
+    _, other = await key_world.servers(changing.manager)
+    a.responder.store.forget(await identifier(changing, key, 0))
+    missing = replace((await key_world.copies(key.uuid))[0], presence=Presence.MISSING)
+    await key_world.store.write(lambda tx: tx.put_copies([missing], new=False))
+    with pytest.raises(OntapError) as raised:
+        await changing.renew()
+    assert (raised.value.kind, raised.value.arguments[0]) == (errors.NETWORK, ("server", str(other.address)))
+    async with b:
+        await asyncio.sleep(1.5)
+        await changing.renew()
+        assert not await changing.lost(key)
+
+
+@on_sqlite
+async def test_an_expired_certificate_and_a_dead_secondary(key_world: KeyWorld) -> None:
+    """What it has its primary has shown: that stays present."""
+    (a,) = await key_world.start(1)
+    second = await key_world.start_secondary(a)
+    changing, key = await worn_out(key_world, a, dead=second, secondary_key_servers=(SECONDARY,))
+    (row,) = await key_world.servers(changing.manager)
+    await changing.renew()
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT]
+    assert not await changing.lost(key)
+    assert (await changing.modify(row, secondary_key_servers=())).secondary_key_servers == ()
+
+
+@on_sqlite
+async def test_a_dead_server_holds_a_certificate_that_works(key_world: KeyWorld) -> None:
+    """It can be removed first."""
+    a, b = await key_world.start(2)
+    changing = await changer(key_world, a, b)
+    key = await changing.node.create(changing.manager)
+    _, other = await key_world.servers(changing.manager)
+    await b.__aexit__(None, None, None)
+    error = await changing.renewal_refused()
+    assert (error.kind, error.arguments[0]) == (errors.NETWORK, ("server", str(other.address)))
+    await changing.remove(other)
+    await changing.renew()
+    assert not await changing.lost(key)

@@ -285,7 +285,7 @@ async def test_what_changes_while_it_is_proved_is_proved_again(key_world: KeyWor
     key_world.clock.advance(LONG_AGO_S)
     state = await removing.servers.state(CALL, manager)
     removal = Removal(state.key_manager, state.servers[0])
-    found = await removing.guard.prove(CALL, removal)
+    found = await removing.guard.prove(CALL, removal, removing.servers._prover.deadline())
 
     async def check() -> bool:
         return await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, found))
@@ -335,6 +335,21 @@ async def test_what_cannot_be_proved_in_time(key_world: KeyWorld, monkeypatch: p
     key_world.clock.advance(LONG_AGO_S)
     servers[1].faults[Operation.GET] = delay(2)
     assert ("reason", "not_proven_in_time") in (await removing.refused(manager, servers[0])).arguments
+
+
+@on_sqlite
+async def test_a_call_that_ends_before(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503, by then: it says nothing of the copies."""
+    servers = await key_world.start(2)
+    manager = await key_world.key_manager(*servers)
+    removing = await remover(key_world)
+    await removing.node.create(manager)
+    key_world.clock.advance(LONG_AGO_S)
+    servers[1].faults[Operation.GET] = delay(4)
+    monkeypatch.setattr(removing.servers._prover, "deadline", lambda: asyncio.get_running_loop().time() + 0.3)
+    async with asyncio.timeout(2):
+        error = await removing.refused(manager, servers[0])
+    assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
 
 
 @on_sqlite

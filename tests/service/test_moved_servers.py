@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -17,6 +18,7 @@ from keystead.core.keys.model import Presence, Purpose
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.kmip.enums import Operation, ResultReason
+from keystead.kmip.responder import Responder
 from keystead.kmip.testing import first
 from keystead.kmip.testing import held as answered_after
 from keystead.service.identity_guard import IdentityGuard
@@ -24,10 +26,10 @@ from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_settling import KeySettling
 from tests.service.changing import changer, identifier
 from tests.service.keepers import Keeping
-from tests.service.keyworlds import SECONDARY, KeyWorld, on_sqlite, until
+from tests.service.keyworlds import SECONDARY, KeyWorld, full, on_sqlite, until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from keystead.core.keys.guarding import Moving
     from keystead.core.keys.model import Key
@@ -374,6 +376,131 @@ async def test_what_was_seen_at_the_old_place_is_not_stored(
     monkeypatch.setattr(KeySettling, "_settled", and_move)
     await kept.settle()
     assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+
+
+@asynccontextmanager
+async def routed(name: str, there: KmipServer, other: KmipServer) -> AsyncIterator[int]:
+    """The port of a router by SNI, as load balancers are: this name leads there, any other one to the other server."""
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = await reader.read(65536)
+        port = there.port if name.encode() in hello else other.port
+        up, down = await asyncio.open_connection("127.0.0.1", port)
+        down.write(hello)
+        await asyncio.gather(pump(reader, down), pump(up, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@on_sqlite
+async def test_another_name_is_another_place(key_world: KeyWorld) -> None:
+    """Behind one address it leads to a server that was restored without the key: nobody relies on that."""
+    a, b, elsewhere, moved = await key_world.start(4)
+    async with routed("localhost", elsewhere, a) as port:
+        changing = await changer(key_world, f"127.0.0.1:{port}", b)
+        restored(a, elsewhere)
+        restored(b, moved)
+        key = await changing.node.create(changing.manager)
+        one, other = await key_world.servers(changing.manager)
+        await changing.modify(one, tls_server_name="localhost")
+        assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+        key_world.clock.advance(600)
+        error = await changing.change_refused(other, port=moved.port)
+        assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+        assert not await changing.lost(key)
+        error = await changing.change_refused(other, tls_server_name="127.0.0.1", port=moved.port)
+        assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+
+
+@on_sqlite
+async def test_another_server_is_asked_at_each_of_its_addresses(key_world: KeyWorld) -> None:
+    """Its secondary, which alone has its copy, is dead: that its primary shows the canary says nothing of it."""
+    a, b, moved = await key_world.start(3)
+    second = await key_world.start_secondary(b, Responder())
+    changing = await changer(key_world, a, b, each={1: {"secondary_key_servers": (SECONDARY,)}})
+    restored(a, moved)
+    restored(b, second)  # from now on they do not replicate
+    await b.__aexit__(None, None, None)  # away while the key is made
+    key = await (await key_world.node(grace_s=20)).create(changing.manager)
+    places = [(copy.host, copy.presence) for copy in await key_world.copies(key.uuid)]
+    assert places == [("", Presence.PRESENT), ("", Presence.MISSING), (SECONDARY, Presence.PRESENT)]
+    async with b:
+        one, _ = await key_world.servers(changing.manager)
+        await second.__aexit__(None, None, None)
+        await asyncio.sleep(1.5)  # b's circuit closes
+        error = await changing.change_refused(one, port=moved.port)
+        assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+        async with second:
+            await asyncio.sleep(1.5)
+            assert (await changing.modify(one, port=moved.port)).address.port == moved.port
+            assert not await changing.lost(key)
+
+
+@on_sqlite
+async def test_a_copy_on_a_former_secondary_that_was_just_read(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late key has the move look again: what stands at no address of the server is not asked for at any."""
+    a, b = await key_world.start(2)
+    (moved,) = await key_world.start(1, [a.responder])
+    changing = await changer(key_world, a, b, min_copies=1)
+    old = await changing.node.create(changing.manager, "on a former secondary, and on b")
+    row = (await key_world.servers(changing.manager))[0]
+    (attempt,) = await key_world.attempts(old.uuid)
+    copy = replace((await key_world.copies(old.uuid))[0], host=SECONDARY, attempt=2)
+
+    def on_secondary(tx: Transaction) -> None:
+        tx.add_attempt(replace(attempt, number=2, token="another", purpose=Purpose.COPY))
+        tx.put_copies([copy], new=True)
+
+    await key_world.store.write(on_secondary)
+    proved = IdentityGuard.prove_moved
+    late: list[Key] = []
+
+    async def and_create(*args: Any) -> Moving | None:
+        shown = await proved(*args)
+        if not late:
+            full(b)
+            late.append(await changing.node.create(changing.manager, "a late key, on a alone"))
+        return shown
+
+    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    assert (await changing.modify(row, port=moved.port)).address.port == moved.port
+    assert not await changing.lost(late[0])
+
+
+@on_sqlite
+async def test_a_late_key_that_another_server_has(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not be where the server moves, as little as older ones."""
+    a, b, moved = await key_world.start(3)
+    changing = await changer(key_world, a, b, min_copies=1)
+    restored(a, moved)
+    row = (await key_world.servers(changing.manager))[0]
+    await changing.node.create(changing.manager, "an old key")
+    proved = IdentityGuard.prove_moved
+    late: list[Key] = []
+
+    async def and_create(*args: Any) -> Moving | None:
+        shown = await proved(*args)
+        if not late:
+            late.append(await changing.node.create(changing.manager, "on both"))
+            full(b)
+            late.append(await changing.node.create(changing.manager, "on a alone"))
+            id_ = await identifier(changing, late[1], 0)
+            moved.responder.store.put(id_, a.responder.objects[id_].copy())
+        return shown
+
+    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    assert (await changing.modify(row, port=moved.port)).address.port == moved.port
+    assert [await changing.lost(key) for key in late] == [False, False]
 
 
 # --- what others do meanwhile ---

@@ -56,7 +56,13 @@ class Outcome:
 
 PROVEN: Final = Outcome()
 DIFFERENT: Final = Outcome("different_material", absent=True)
+NO_FREE_CONNECTION: Final = "no_free_connection"
+"""The reason of a fault that is ours: all connections to an address are in use."""
 NOT_IN_TIME: Final = Outcome("not_proven_in_time", answered=False)
+UNREAD: Final = Outcome("not_readable", answered=False)
+"""What comes of a copy on a server that cannot be asked: a certificate or a password is missing, or it is silent."""
+UNSETTLED: Final = Outcome("unsettled")
+"""What comes of a copy of which nobody knows whether it was taken, and under which identifier."""
 NO_CANARY: Final = Outcome(CANARY_NOT_SEEN)
 
 
@@ -97,12 +103,13 @@ class CopyProver:
         *,
         renumbered: bool = False,
         fresh: bool = False,
+        anew: bool = False,
     ) -> Outcome:
         """Look for a server's canary at an address until then (loop time): under its identifier, or ``renumbered``."""
         try:
             async with (
                 asyncio.timeout_at(until),
-                self._objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh) as session,
+                self._objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh, anew=anew) as session,
             ):
                 seen = await canaries.sight(session, profile, digest_key) is canaries.Sight.SEEN
                 seen = seen or (renumbered and await canaries.sees(session, profile, profile, digest_key))
@@ -131,6 +138,8 @@ class CopyProver:
 
 
 def _failed(fault: KeyServerFault) -> Outcome:
+    if fault.reason == NO_FREE_CONNECTION:
+        return NOT_IN_TIME
     return Outcome(fault.reason, fault.fault.answered, fault.fault is Fault.NOT_FOUND)
 
 

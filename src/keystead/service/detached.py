@@ -53,7 +53,7 @@ class DetachedKeyServers:
         while True:
             manager, servers = await self._tools.store.read(lambda tx: _detached(tx, call, key_manager, address))
             with concerning(manager.svm):
-                found = {each.uuid: await self._guard.prove(call, Removal(manager, each)) for each in servers}
+                found = {each.uuid: await self._guard.prove(call, Removal(manager, each), ends) for each in servers}
                 work = partial(self._give_up, call=call, key_manager=key_manager, address=address, found=found)
                 if await self._tools.store.write(work):
                     return

@@ -3,27 +3,26 @@
 Key servers bind what they keep to the client certificate: a new one must read the canary and every copy before it takes
 the old one's place. A server that is said to be elsewhere must show the canary there, and the copies that no other
 domain has; what it has not shown there is unknown from then on, until it is settled. What was not there, or differed,
-at the last look is read as well where a key has nothing better: it may pass only if it cannot be read as before either.
-Proofs count for their call, and what is stored is checked against them under the key manager's lock.
+at the last look is read as well where a key has nothing better: it may pass only if no address of its server gives it,
+as it is reached now. Proofs count for their call, and what is stored is checked against them under the key manager's
+lock.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from keystead.core import errors
-from keystead.core.errors import OntapError
 from keystead.core.key_managers import CLIENT_CERTIFICATE
 from keystead.core.keys.guarding import (
     LATELY,
     Moving,
     Period,
     Shown,
+    is_configured,
     is_elsewhere,
     may_be_there,
     only_there,
@@ -32,56 +31,44 @@ from keystead.core.keys.guarding import (
     to_be_read,
 )
 from keystead.core.keys.model import Presence
-from keystead.service.copy_proving import NO_CANARY, NOT_IN_TIME, CopyProver, Outcome, Proving
+from keystead.service.copy_proving import NO_CANARY, CopyProver
+from keystead.service.copy_showing import SERVER, CopyShowing, Ways, raise_first
+from keystead.service.key_attempts import EXPIRES
 from keystead.service.key_guard import LOOKING_S, PAGE, copies_on, kept, with_copies
-from keystead.service.key_places import load_places
-from keystead.service.probe_queue import RETRY_AFTER_S
+from keystead.service.key_places import PRIMARY, load_places
 from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from keystead.core.keys.guarding import At, Place
+    from keystead.core.keys.guarding import At
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyManager, KeyServer
     from keystead.service.context import Call
     from keystead.service.key_places import KeyPlaces, Reacher
-    from keystead.service.key_ports import KeyObjects, Reach
+    from keystead.service.key_ports import KeyObjects
     from keystead.service.ports import Clock, Store, Transaction
-
-STAGE: Final = "keys"
-"""The stage of a refusal, after those of the probe."""
 
 SKEW: Final = timedelta(minutes=1)
 """By how much clocks of nodes differ at most: one too many is read again."""
 
-NOT_PRESENT: Final = frozenset(Presence) - {Presence.PRESENT}
+COMING: Final = EXPIRES + SKEW
+"""How long before its commit a copy may have been proven: what was committed since then has no older proof."""
 
-SERVER: Final = "server"
-"""The target of a refusal that is not about the client certificate."""
+NOT_PRESENT: Final = frozenset(Presence) - {Presence.PRESENT}
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What was shown with another certificate, since ``began``."""
+    """What was shown with another certificate; ``began`` is before any proof of what was committed since."""
 
     began: datetime
     shown: Shown = field(default_factory=Shown)
 
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """How servers are going to be reached, and how they are reached now.
-
-    ``hopeless`` are the presences of copies that may pass unread where a server is silent as it is reached now: they
-    could not be read before either, and whoever changes it can change it back.
-    """
-
-    places: KeyPlaces
-    reaches: Mapping[At, Reach]
-    before: Callable[[], Mapping[At, Reach]]
-    hopeless: Collection[Presence]
+    def without(self, unreached: Collection[At]) -> Readings:
+        """The same, where these addresses are silent."""
+        return replace(self, shown=replace(self.shown, unreached=unreached))
 
 
 class IdentityGuard:
@@ -91,6 +78,7 @@ class IdentityGuard:
         self._store = store
         self._objects = objects
         self._prover = CopyProver(objects)
+        self._showing = CopyShowing(store, objects, reacher, clock)
         self._reacher = reacher
         self._clock = clock
 
@@ -98,27 +86,56 @@ class IdentityGuard:
 
     def begin(self) -> Readings:
         """Nothing is read yet."""
-        return Readings(self._clock.now() - SKEW)
+        return Readings(self._clock.now() - COMING)
 
-    async def prove(self, call: Call, after: KeyManager, readings: Readings, until: float) -> None:
+    async def is_worn_out(
+        self, key_manager: KeyManager, servers: Sequence[KeyServer], unreached: Collection[At], until: float
+    ) -> bool:
+        """Whether a key manager's client certificate leads no more to all that a new one leads to; ``unreached`` are
+        those of its servers' addresses to which neither does.
+
+        Then no server can be removed by what the others show with it: a new one has to be taken while one is silent.
+        Raises 262145 (503) when time is over (loop time).
+        """
+        places = await self._store.read(lambda tx: load_places(tx, key_manager))
+        known = [server for server in servers if _has_canary(places, server)]
+        if places.sealed_digest_key is None or places.servers != servers:
+            return False
+        try:
+            reaches = self._reacher.addresses(places, known)
+        except NO_IDENTITY:
+            return True
+        answers = await self._showing.answering(places, reaches, until)
+        silent = {at for at, answered in answers.items() if not answered}
+        return bool(silent - set(unreached)) and not (reaches.keys() & set(unreached)) - silent
+
+    async def prove(
+        self, call: Call, after: KeyManager, servers: Sequence[KeyServer], readings: Readings, until: float
+    ) -> bool:
         """Prove canaries and copies with the certificate of ``after``, those that are not in ``readings`` yet.
 
+        False when the key manager's servers are not these any more: what is read elsewhere proves nothing here.
         Raises 66060339 for what it cannot read, 66060341 for a server that cannot be reached, and 262145 (503) when
         time is over (loop time): with ``validate_certificates`` there is more of it. ``readings`` has what was proven,
         then too.
         """
         places, now = await self._store.read(lambda tx: (load_places(tx, after), _as_they_are(tx, after)))
+        if places.servers != servers:
+            return False
         if places.sealed_digest_key is None:
-            return
-        await self._prove_canaries(call, places, until)
+            return True
+        await self._prove_canaries(call, places, readings.shown.unreached, until)
         page: str | None = ""
         while page is not None:
             work = partial(_copies, key_manager=after, after=page)
             places, copies, page = await self._store.read(work)
+            if places.servers != servers:
+                return False
             fresh = [(key, copy) for key, copy in copies if not readings.shown.covers(copy)]
             reaches, before = self._reacher.addresses(places), partial(self._reacher.addresses, now)
-            ways = Ways(places, reaches, before, NOT_PRESENT)
-            await self._show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
+            ways = Ways(places, reaches, before, NOT_PRESENT, set(readings.shown.unreached))
+            await self._showing.show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
+        return True
 
     def check(self, tx: Transaction, after: KeyManager, readings: Readings) -> bool:
         """Whether all copies that are known now were read, in the transaction that holds the key manager.
@@ -129,11 +146,17 @@ class IdentityGuard:
         come = present_on(tx.copies_proven(after.uuid, readings.began), servers)
         return all(map(readings.shown.covers, come))
 
-    async def _prove_canaries(self, call: Call, places: KeyPlaces, until: float) -> None:
+    def note_unreached(self, tx: Transaction, readings: Readings) -> None:
+        """From now on nobody relies on servers that were not reached, but for what was read there with the new one."""
+        for key_server in sorted({uuid for uuid, _ in readings.shown.unreached}):
+            _doubt(tx, key_server, readings.shown, readings.began)
+
+    async def _prove_canaries(self, call: Call, places: KeyPlaces, unreached: Collection[At], until: float) -> None:
         identity = self._reacher.identity(places)
-        known = [server for server in places.servers if _has_canary(places, server)]
+        reached = [server for server in places.servers if (server.uuid, PRIMARY) not in unreached]
+        known = [server for server in reached if _has_canary(places, server)]
         reaches = [self._reacher.primary(server, identity) for server in known]
-        await self._see_canaries(call, places, reaches, until, CLIENT_CERTIFICATE)
+        await self._showing.see_canaries(call, places, reaches, until, CLIENT_CERTIFICATE)
 
     # --- a server that is somewhere else, or somebody else there ---
 
@@ -165,8 +188,8 @@ class IdentityGuard:
                 await self._show_more(call, ways, earlier, until)
             return earlier
         if not _has_canary(places, server):
-            _raise(call, [(reaches[server.uuid, ""], NO_CANARY)], SERVER)
-        await self._see_canaries(call, places, [*reaches.values()], until, SERVER)
+            raise_first(call, [(reaches[server.uuid, ""], NO_CANARY)], SERVER)
+        await self._showing.see_canaries(call, places, [*reaches.values()], until, SERVER)
         if not is_elsewhere(before, server):
             return Moving(server, frozenset(), began)
         moving = Moving(server, await self._others(places, server, until), began)
@@ -175,9 +198,9 @@ class IdentityGuard:
 
     async def _show_more(self, call: Call, ways: Ways, moving: Moving, until: float) -> None:
         """Read what has come since; where nothing has, something else was changed, and all is looked at again."""
-        moving.shown.gone.clear()  # that was as the server was reached then
-        come = await self._store.read(lambda tx: _come(tx, moving))
-        await self._show(call, ways, come, moving.shown, until, SERVER)
+        moving.shown.spared.clear()  # that was as the server was reached then
+        come = await self._store.read(lambda tx: self._come(tx, ways.places, moving))
+        await self._showing.show(call, ways, come, moving.shown, until, SERVER)
         if not come:
             await self._show_all(call, ways, moving, until)
 
@@ -188,35 +211,50 @@ class IdentityGuard:
             work = partial(self._only_there, places=ways.places, moving=moving, after=page)
             copies, page = await self._store.read(work)
             unread = [(key, copy) for key, copy in copies if not moving.shown.covers(copy)]
-            await self._show(call, ways, unread, moving.shown, until, SERVER)
+            await self._showing.show(call, ways, unread, moving.shown, until, SERVER)
 
-    async def _others(self, places: KeyPlaces, server: KeyServer, until: float) -> frozenset[str]:
-        """The servers (uuids) of other domains that show their canary now."""
+    async def _others(self, places: KeyPlaces, server: KeyServer, until: float) -> frozenset[At]:
+        """The addresses of servers of other domains that show their canary now."""
         domain = places.domain_of.get(server.uuid)
         others = [each for each in places.servers if places.domain_of.get(each.uuid) != domain]
         known = [each for each in others if _has_canary(places, each)]
-        identity, digest_key = self._reacher.identity(places), self._reacher.digest_key(places)
+        reaches, digest_key = self._reacher.addresses(places, known), self._reacher.digest_key(places)
         ends = min(until, asyncio.get_running_loop().time() + LOOKING_S)
         seen = await asyncio.gather(
             *(
-                self._prover.see_canary(
-                    self._reacher.primary(each, identity), places.profiles[each.uuid], digest_key, ends
-                )
-                for each in known
+                self._prover.see_canary(reach, places.profiles[uuid], digest_key, ends)
+                for (uuid, _), reach in reaches.items()
             )
         )
-        return frozenset(each.uuid for each, outcome in zip(known, seen, strict=True) if outcome.proven)
+        return frozenset(at for at, outcome in zip(reaches, seen, strict=True) if outcome.proven)
 
     def _only_there(
         self, tx: Transaction, places: KeyPlaces, moving: Moving, after: str
     ) -> tuple[list[tuple[Key, Copy]], str | None]:
         """Some of the copies that a server that moves must have there; and where to go on."""
-        server, period = moving.server, Period(moving.began - LATELY, self._clock.now())
-        others = {each.uuid: each for each in places.servers if each.uuid in moving.others}
-        uuids = tx.keys_at_stake(server.key_manager, [server.uuid], list(others), period, after, PAGE)
+        server, others = moving.server, _standing(places, moving)
+        primaries = {uuid for uuid, host in others if not host}
+        uuids = tx.keys_at_stake(server.key_manager, [server.uuid], primaries, self._lately(moving), after, PAGE)
+        return self._of_keys(tx, places, moving, uuids), uuids[-1] if len(uuids) == PAGE else None
+
+    def _come(self, tx: Transaction, places: KeyPlaces, moving: Moving) -> list[tuple[Key, Copy]]:
+        """Those of them that came since it was shown first what the server has where it is going to be."""
+        proven = tx.copies_proven(moving.server.key_manager, moving.began - COMING)
+        uuids = sorted({copy.key for copy in present_on(proven, {moving.server.uuid: moving.server})})
+        pages = (uuids[first : first + PAGE] for first in range(0, len(uuids), PAGE))
+        come = [found for page in pages for found in self._of_keys(tx, places, moving, page)]
+        return [(key, copy) for key, copy in come if not moving.shown.covers(copy)]
+
+    def _of_keys(
+        self, tx: Transaction, places: KeyPlaces, moving: Moving, uuids: Sequence[str]
+    ) -> list[tuple[Key, Copy]]:
+        """The copies of these keys that a server that moves must have there."""
+        server, others, period = moving.server, _standing(places, moving), self._lately(moving)
         found = with_copies(tx, tx.keys(uuids))
-        copies = [(key, copy) for key, copies in found for copy in only_there(copies, server, others, period)]
-        return copies, uuids[-1] if len(uuids) == PAGE else None
+        return [(key, copy) for key, copies in found for copy in only_there(copies, server, others, period)]
+
+    def _lately(self, moving: Moving) -> Period:
+        return Period(moving.began - LATELY, self._clock.now())
 
     def check_moved(self, tx: Transaction, key_manager: KeyManager, moving: Moving) -> bool:
         """Whether all that must be there now was shown, in the transaction that holds the key manager and moves."""
@@ -230,105 +268,11 @@ class IdentityGuard:
 
     def note_moved(self, tx: Transaction, moving: Moving) -> None:
         """From now on nobody relies on what was proven somewhere else: what was read here is present, and no more."""
-        tx.doubt_copies(moving.server.uuid)
-        shown, keys = moving.shown, sorted(moving.shown.read)
-        for first in range(0, len(keys), PAGE):
-            read = (copy for copy in tx.copies(keys[first : first + PAGE]) if place(copy) in shown.read[copy.key])
-            there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
-            tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=moving.began) for copy in there], new=False)
+        _doubt(tx, moving.server.uuid, moving.shown, moving.began)
 
     def keeps(self, tx: Transaction, server: KeyServer) -> bool:
         """Whether a server has, or may have, objects of ours, of keys in any state: what is to be destroyed, too."""
         return any(map(may_be_there, copies_on(tx, server)))
-
-    # --- both ---
-
-    async def _show(
-        self,
-        call: Call,
-        ways: Ways,
-        copies: Sequence[tuple[Key, Copy]],
-        shown: Shown,
-        until: float,
-        target: str,
-    ) -> None:
-        """Read copies as they are going to be reached; raise what the first says that was not shown."""
-        found = await self._read(ways.places, ways.reaches, copies, until)
-        for _, copy, outcome in found:
-            if outcome.proven:
-                shown.read[copy.key].add(place(copy))
-        hidden = [(key, copy) for key, copy in copies if not shown.covers(copy)]
-        doubted = [(key, copy) for key, copy in hidden if copy.presence is not Presence.PRESENT]
-        if doubted:
-            shown.gone.update(await self._lost_before(ways, doubted, until))
-        _raise(call, [(reach, outcome) for reach, copy, outcome in found if not shown.covers(copy)], target)
-
-    async def _lost_before(self, ways: Ways, copies: Sequence[tuple[Key, Copy]], until: float) -> list[Place]:
-        """Of copies that were in doubt, those that cannot be read as their server is reached now.
-
-        It says that it has them not, and shows its canary; or it is silent.
-        """
-        try:
-            reaches = ways.before()
-        except NO_IDENTITY:
-            return [place(copy) for _, copy in copies if copy.presence in ways.hopeless]
-        digest_key, profiles = self._reacher.digest_key(ways.places), ways.places.profiles
-        canary = {
-            at: await self._prover.see_canary(reach, profiles[at[0]], digest_key, until)
-            for at, reach in reaches.items()
-            if at[0] in profiles and any((copy.key_server, copy.host) == at for _, copy in copies)
-        }
-        asked = [(key, copy) for key, copy in copies if (copy.key_server, copy.host) in canary]
-        found = [
-            (copy, outcome, canary[copy.key_server, copy.host])
-            for _, copy, outcome in await self._read(ways.places, reaches, asked, until)
-            if not outcome.proven
-        ]
-        return [
-            place(copy)
-            for copy, outcome, seen in found
-            if (outcome.absent and seen.proven) or (copy.presence in ways.hopeless and not seen.answered)
-        ]
-
-    async def _read(
-        self, places: KeyPlaces, at: Mapping[At, Reach], copies: Iterable[tuple[Key, Copy]], until: float
-    ) -> list[tuple[Reach, Copy, Outcome]]:
-        """Read copies at these addresses; what came of each."""
-        wanted: dict[At, list[tuple[Key, Copy]]] = defaultdict(list)
-        for key, copy in copies:
-            wanted[copy.key_server, copy.host].append((key, copy))
-        if not wanted:
-            return []
-        digest_key = self._reacher.digest_key(places)
-        provings = {
-            where: [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
-            for where, each in wanted.items()
-        }
-        found = await asyncio.gather(
-            *(self._prover.prove(at[where], digest_key, each, until) for where, each in provings.items())
-        )
-        return [
-            (at[where], copy, outcome)
-            for where, outcomes in zip(wanted, found, strict=True)
-            for (_, copy), outcome in zip(wanted[where], outcomes, strict=True)
-        ]
-
-    async def _see_canaries(
-        self,
-        call: Call,
-        places: KeyPlaces,
-        reaches: Sequence[Reach],
-        until: float,
-        target: str,
-    ) -> None:
-        digest_key = self._reacher.digest_key(places)
-        outcomes = await asyncio.gather(
-            *(
-                self._prover.see_canary(reach, places.profiles[reach.key_server], digest_key, until, renumbered=True)
-                for reach in reaches
-            )
-        )
-        _raise(call, list(zip(reaches, outcomes, strict=True)), target)
 
 
 def _has_canary(places: KeyPlaces, server: KeyServer) -> bool:
@@ -346,29 +290,24 @@ def _copies(
     return places, [(key, copy) for key, copies in keys for copy in to_be_read(copies, servers)], rest
 
 
-def _come(tx: Transaction, moving: Moving) -> list[tuple[Key, Copy]]:
-    """Copies that came to a server since it was shown first where it is going to be."""
-    come = tx.copies_proven(moving.server.key_manager, moving.began - SKEW)
-    copies = [copy for copy in come if copy.key_server == moving.server.uuid and not moving.shown.covers(copy)]
-    keys = {key.uuid: key for key in tx.keys([copy.key for copy in copies])}
-    return [(keys[copy.key], copy) for copy in copies]
+def _standing(places: KeyPlaces, moving: Moving) -> set[At]:
+    """Of the addresses that a move relies on, those that are configured still."""
+    servers = {each.uuid: each for each in places.servers}
+    return {at for at in moving.others if is_configured(*at, servers)}
+
+
+def _doubt(tx: Transaction, key_server: str, shown: Shown, began: datetime) -> None:
+    """Make what a server has unknown, but for what it has shown since it was asked first."""
+    tx.doubt_copies(key_server)
+    keys = sorted(shown.read)
+    for first in range(0, len(keys), PAGE):
+        copies = (copy for copy in tx.copies(keys[first : first + PAGE]) if copy.key_server == key_server)
+        read = (copy for copy in copies if place(copy) in shown.read[copy.key])
+        there = [copy for copy in read if copy.presence is not Presence.DESTROYED]
+        tx.put_copies([replace(copy, presence=Presence.PRESENT, proven=began) for copy in there], new=False)
 
 
 def _as_they_are(tx: Transaction, key_manager: KeyManager) -> KeyPlaces:
     """A key manager's places with the certificate that still counts."""
     now = tx.key_manager(key_manager.uuid)
     return load_places(tx, now or key_manager)
-
-
-def _raise(call: Call, outcomes: Iterable[tuple[Reach, Outcome]], target: str) -> None:
-    """Raise what the first failure says, if there is one; accounts of SVMs hear the stage, not why."""
-    failed = [(reach, outcome) for reach, outcome in outcomes if not outcome.proven]
-    if not failed:
-        return
-    if any(outcome is NOT_IN_TIME for _, outcome in failed):
-        raise OntapError(errors.TOO_BUSY, target=target, retry_after=RETRY_AFTER_S)
-    reach, outcome = failed[0]
-    answered = errors.CLIENT_CERTIFICATE_REFUSED if target == CLIENT_CERTIFICATE else errors.NETWORK
-    arguments = [("server", str(reach.server)), ("stage", STAGE)]
-    arguments += [] if call.caller.svm else [("reason", outcome.reason)]
-    raise OntapError(answered if outcome.answered else errors.NETWORK, target=target, arguments=arguments)

@@ -3,7 +3,8 @@
 Proofs are made outside of any transaction, noted with the copies, and counted again under the key manager's lock in the
 transaction that removes: two removals at once cannot rely on each other's server. One that was noted before counts only
 at an address that has shown, in this very call, that it still answers: its server's canary, or a copy that was read.
-That a copy was not there, or differed, when it was looked at last frees nothing: a server that goes is asked once more.
+That a copy was not there, or differed, when it was looked at last frees nothing: each address that goes is asked once
+more.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from keystead.core.keys.guarding import (
     Removal,
     Stake,
     fresh,
-    is_in_doubt,
     lasting,
     place,
     sole_copy,
@@ -30,19 +30,22 @@ from keystead.core.keys.guarding import (
 )
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
-from keystead.service.copy_proving import CopyProver, Outcome, Proving
+from keystead.service.copy_doubts import CopyDoubts
+from keystead.service.copy_proving import UNREAD, CopyProver, Proving
 from keystead.service.key_places import load_places
 from keystead.service.loading import require_key_manager
+from keystead.service.probe_queue import check_left
 from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from keystead.core.keys.guarding import At, Place
+    from keystead.core.keys.guarding import At
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.context import Call
+    from keystead.service.copy_proving import Outcome
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects, Reach
     from keystead.service.ports import Clock, Store, Transaction
@@ -56,9 +59,6 @@ PROVING_S: Final = 25.0
 LOOKING_S: Final = 3.0
 """How long the canaries of all servers that stay may take: what is not seen by then does not answer."""
 
-UNREAD: Final = Outcome("not_readable", answered=False)
-"""What comes of a copy on a server that cannot be asked: a certificate or a password is missing."""
-
 
 class RemovalGuard:
     """Asked before a key server is removed, and again while it is."""
@@ -67,24 +67,27 @@ class RemovalGuard:
         self._store = store
         self._objects = objects
         self._prover = CopyProver(objects)
+        self._doubts = CopyDoubts(store, objects, reacher, clock)
         self._reacher = reacher
         self._clock = clock
 
-    async def prove(self, call: Call, removal: Removal) -> Findings:
+    async def prove(self, call: Call, removal: Removal, ends: float) -> Findings:
         """Prove elsewhere what is at stake, and return what was found out. Raises 65536700 for what cannot be proven,
-        with the reason for accounts of the cluster: those of an SVM choose the addresses.
+        with the reason for accounts of the cluster: those of an SVM choose the addresses; 262145 (503) when the call
+        ``ends`` (loop time) before.
         """
-        until = asyncio.get_running_loop().time() + PROVING_S
+        until = min(asyncio.get_running_loop().time() + PROVING_S, ends)
         found = Findings()
         places, stakes, page = await self._stakes(removal, found, "")
         if stakes:
-            found.answering.update(await self._answering(places, _going(places, removal, found)))
+            found.answering.update(await self._answering(places, _going(places, removal, found), until))
             page = ""
         while page is not None:
             places, stakes, page = await self._stakes(removal, found, page)
             open_, reason = await self._prove(places, stakes, found.answering, until)
-            lost = await self._still_there(removal.server, places, open_, found.gone, until)
+            lost = await self._still_there(removal, places, open_, found, until)
             if lost:
+                check_left(ends)
                 raise sole_copy(lost, reason if call.caller.svm is None else "")
         return found
 
@@ -123,9 +126,9 @@ class RemovalGuard:
         lasts = fresh(self._clock.now(), timedelta(seconds=PROVING_S))
         return await self._store.read(partial(_stakes, removal=removal, period=lasts, found=found, after=after))
 
-    async def _answering(self, places: KeyPlaces, going: Going) -> set[At]:
+    async def _answering(self, places: KeyPlaces, going: Going, until: float) -> set[At]:
         """The addresses that stay and show their server's canary now, on connections that are made now."""
-        until = asyncio.get_running_loop().time() + LOOKING_S
+        until = min(asyncio.get_running_loop().time() + LOOKING_S, until)
         digest_key = self._reacher.digest_key(places)
         asked = {
             at: self._prover.see_canary(reach, places.profiles[reach.key_server], digest_key, until, fresh=True)
@@ -164,27 +167,19 @@ class RemovalGuard:
         return list(open_.values()), reason
 
     async def _still_there(
-        self, server: KeyServer, places: KeyPlaces, stakes: Sequence[Stake], gone: set[Place], until: float
+        self, removal: Removal, places: KeyPlaces, stakes: Sequence[Stake], found: Findings, until: float
     ) -> list[Key]:
-        """Of keys that have no other copy, those that the server which goes may have.
+        """Of keys that have no other copy, those that may be at an address that goes.
 
-        Where all that it had is in doubt it is asked once more: what it says that it has not joins the ``gone``. One
-        that does not answer, or does not show its canary, may have it.
+        Where all that is known of them is in doubt they are asked for once more: what is not there joins the ``gone``.
         """
-        doubtful = [each for each in stakes if all(map(is_in_doubt, each.going))]
-        asked: dict[At, list[tuple[Key, Copy]]] = defaultdict(list)
-        for each in doubtful:
-            for copy in each.going:
-                asked[copy.key_server, copy.host].append((each.key, copy))
-        profile = await self._store.read(lambda tx: next(iter(tx.profiles([server.uuid])), None)) if asked else None
-        for at, wanted in asked.items():
-            reach, digest_key = self._reaches(places, server).get(at), self._reacher.digest_key(places)
-            if reach is None or profile is None:
-                continue
-            if (await self._prover.see_canary(reach, profile, digest_key, until, fresh=True)).proven:
-                outcomes = await self._read(reach, digest_key, wanted, until)
-                gone.update(place(copy) for (_, copy), outcome in zip(wanted, outcomes, strict=True) if outcome.absent)
-        free = {each.key.uuid for each in doubtful if all(place(copy) in gone for copy in each.going)}
+        going = _going(places, removal, found)
+        doubtful = [each for each in stakes if all(map(going.frees, each.going))]
+        if doubtful:
+            reaches = {at: reach for at, reach in self._reaches(places, removal.server).items() if going.goes(*at)}
+            copies = [copy for each in doubtful for copy in each.going]
+            found.gone.update((await self._doubts.gone(places, reaches, copies, until)).copies)
+        free = {each.key.uuid for each in doubtful if all(place(copy) in found.gone for copy in each.going)}
         return [each.key for each in stakes if each.key.uuid not in free]
 
     async def _prove_at(

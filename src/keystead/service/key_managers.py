@@ -26,7 +26,7 @@ from keystead.core.key_managers import (
 from keystead.core.key_servers import check_certificates
 from keystead.core.keys.guarding import FINAL, NOT_OVER
 from keystead.core.model import KeyManager, KeyServer
-from keystead.service.key_places import incarnation_of
+from keystead.service.key_places import PRIMARY, incarnation_of
 from keystead.service.key_servers import at_positions, named, sealed_rows
 from keystead.service.loading import installed, load_state, require_cluster, require_key_manager
 from keystead.service.ports import StoreError
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from keystead.core.key_managers import CertificateName, Found, KeyManagerChange, NewKeyManager, Plan
     from keystead.core.key_servers import ServersState
+    from keystead.core.keys.guarding import At
     from keystead.core.model import Certificate, Svm
     from keystead.core.probing import ProbeResult
     from keystead.core.query import Wanted
@@ -156,8 +157,9 @@ class KeyManagers:
     async def change(self, call: Call, uuid: str, change: KeyManagerChange, *, patient: bool = False) -> None:
         """Prove every server with the new certificates, then store them, or raise one OntapError.
 
-        A new client certificate must read every key before. ``patient``: nobody waits for the answer, so that this may
-        take as long as there are keys, not only what a call may take.
+        A new client certificate must read every key before. A server that is silent may be left out only where the old
+        one is worn out, and another one has shown what it has. ``patient``: nobody waits for the answer, so that this
+        may take as long as there are keys, not only what a call may take.
         """
         ends = self._prover.deadline()
         keys_end = ends + PATIENCE_S if patient else ends
@@ -173,14 +175,31 @@ class KeyManagers:
             with concerning(state.key_manager.svm):
                 if plan.proves and state.servers:
                     results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers, ends)
-                    _raise_refusal(change, results)
-                if _is_somebody_else(state, plan):
-                    await self._identity.prove(call, plan.key_manager, readings, keys_end)
+                    unreached = await self._unreached(state, plan, results, keys_end)
+                    if not unreached:
+                        _raise_refusal(change, results)
+                    readings = readings.without(unreached)
+                if _is_somebody_else(state, plan) and not await self._identity.prove(
+                    call, plan.key_manager, state.servers, readings, keys_end
+                ):
+                    continue
                 proved = Proved(state, plan, results, readings)
                 if await self._store.write(lambda tx: self._change(tx, call, change, proved)):  # noqa: B023
                     if plan.proves:
                         self._on_changed(uuid)
                     return
+
+    async def _unreached(
+        self, state: ServersState, plan: Plan, results: Sequence[ProbeResult], until: float
+    ) -> frozenset[At]:
+        """The addresses that do not answer and may be left out, since else neither they nor the certificate could ever
+        be replaced; none where anything else is the matter.
+        """
+        found = _not_reached(state.servers, results)
+        if not found or not _is_somebody_else(state, plan):
+            return frozenset()
+        worn_out = await self._identity.is_worn_out(state.key_manager, state.servers, found, until)
+        return found if worn_out else frozenset()
 
     def _change(self, tx: Transaction, call: Call, change: KeyManagerChange, proved: Proved) -> bool:
         """Store a change; False when it is about other certificates, servers or keys than those that were proved."""
@@ -194,6 +213,7 @@ class KeyManagers:
             check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
         tx.change_key_manager(plan.key_manager)
         if plan.proves:
+            self._identity.note_unreached(tx, proved.readings)
             self._prover.accepted(tx, state.key_manager.svm, state.servers, proved.results)
         self._audit.succeed(tx, call, f"changed key manager {uuid}", svm=state.key_manager.svm)
         return True
@@ -285,6 +305,17 @@ def _serving(call: Call, manager: KeyManager) -> Serving:
 def _is_somebody_else(state: ServersState, plan: Plan) -> bool:
     """Whether key servers, which know whose their keys are by it, will see another client certificate."""
     return plan.key_manager.client_certificate != state.key_manager.client_certificate
+
+
+def _not_reached(servers: Sequence[KeyServer], results: Sequence[ProbeResult]) -> frozenset[At]:
+    """The addresses of servers that did not answer their probes, if that is all that failed."""
+    failed = {
+        (server.uuid, host): each.error
+        for server, result in zip(servers, results, strict=True)
+        for host, each in zip((PRIMARY, *server.secondary_key_servers), result.each, strict=True)
+        if each.error is not None
+    }
+    return frozenset(failed) if all(error is errors.NETWORK for error in failed.values()) else frozenset()
 
 
 def _raise_refusal(change: KeyManagerChange, results: Sequence[ProbeResult]) -> None:

@@ -124,7 +124,7 @@ class KeyServers:
         ends = self._prover.deadline()
         while True:
             server = plan_remove(state, address)
-            found = await self._guard.prove(call, Removal(state.key_manager, server))
+            found = await self._guard.prove(call, Removal(state.key_manager, server), ends)
             if await self._store.write(partial(self._remove, call=call, server=server, found=found)):
                 return
             check_left(ends)
@@ -234,13 +234,17 @@ class KeyServers:
                 moving = await self._identity.prove_moved(call, manager, before, row, ends, proof.same.get(row.uuid))
                 same |= {} if moving is None else {row.uuid: moving}
             if _loses_secondaries(before, row):
-                found[row.uuid] = await self._guard.prove(call, Removal(manager, before, row))
+                found[row.uuid] = await self._guard.prove(call, Removal(manager, before, row), ends)
         return replace(proof, same=same, found=found)
 
     def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan, proof: Proof) -> bool:
-        """Whether no secondary goes that alone has a copy that is proven, and no server has anything that it hid."""
+        """Whether no secondary goes that alone has a copy that is proven, and no server has anything that it hid.
+
+        What was proved was asked of the servers as they were: they still are.
+        """
         return all(
-            (not plan.proves or self._has_shown(tx, state, before, row, proof))
+            before in proof.state.servers
+            and (not plan.proves or self._has_shown(tx, state, before, row, proof))
             and (
                 not _loses_secondaries(before, row)
                 or self._guard.check(tx, Removal(state.key_manager, before, row), proof.found.get(row.uuid, Findings()))

@@ -21,6 +21,7 @@ from keystead.core.keys.guarding import (
     check_not_at_cluster,
     fresh,
     is_elsewhere,
+    is_on_its_way,
     lasting,
     only_there,
     place,
@@ -147,6 +148,26 @@ def test_a_secondary_goes() -> None:
     assert kept.is_safe(fresh(NOON), ALL)
 
 
+@pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.MISSING, Presence.DIFFERENT])
+def test_a_secondary_goes_that_may_have_what_its_primary_lacks(presence: Presence) -> None:
+    """Until it was asked: what is not known to be on its primary may be there."""
+    going = Going({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
+    doubtful, there = copy(C, presence), copy(C, presence, host="c1")
+    for each in (doubtful, copy(C, presence, host="c2")):
+        assert stake(KEY, [each], going) is not None
+        assert stake(KEY, [each], replace(going, gone={place(each)})) is None
+    freed = stake(KEY, [there], replace(going, gone={place(there)})) is None
+    assert freed is (presence is not Presence.UNKNOWN)  # what it may have itself has to be settled
+
+
+def test_what_may_still_arrive() -> None:
+    """Its attempt is not over; what was proven once has arrived."""
+    sent, began = replace(copy(A, Presence.SENT), proven=None), attempt(1, AttemptState.COMMITTED)
+    late = replace(began, expires=NOON + timedelta(minutes=1))
+    assert [is_on_its_way(sent, each, NOON) for each in (began, late)] == [False, True]
+    assert not is_on_its_way(copy(A, Presence.UNKNOWN), late, NOON)
+
+
 def test_the_copy_proven_last_is_asked_first() -> None:
     """One without a time comes last."""
     copies = [copy(B, age=9), replace(copy(C), proven=None), copy(C, age=1, host="c2"), copy(A)]
@@ -213,27 +234,37 @@ def test_what_a_new_certificate_must_read() -> None:
 
 
 def test_what_a_new_certificate_must_read_where_nothing_is_known_to_be_there() -> None:
-    """What may be there all the same, and can be looked at."""
+    """What may be there all the same, under whatever identifier."""
     doubtful = [copy(B, each) for each in (Presence.MISSING, Presence.DIFFERENT, Presence.UNKNOWN)]
-    others = [copy(A), replace(copy(B, Presence.SENT), unique_identifiers=()), copy(B, Presence.DESTROYED)]
+    doubtful += [replace(copy(B, each), unique_identifiers=()) for each in (Presence.SENT, Presence.UNKNOWN)]
+    never_there = replace(copy(B, Presence.MISSING), unique_identifiers=())
+    others = [copy(A), never_there, copy(B, Presence.DESTROYED)]
     assert to_be_read([*doubtful, *others], OTHERS) == doubtful
 
 
 def test_what_was_shown() -> None:
     """What was read, and what was in doubt and is lost; what is present is not lost."""
-    shown = Shown(gone={place(copy(B))})
+    shown = Shown(spared={place(copy(B))})
     assert [shown.covers(each) for each in (copy(A), copy(B, Presence.MISSING), copy(B))] == [False, True, False]
     shown.read["key"].add(place(copy(A)))
     doubtful, others = copy(C, Presence.DIFFERENT), replace(copy(C, Presence.DIFFERENT), key="another key")
     assert [shown.covers(each) for each in (copy(A), copy(C), doubtful, others)] == [True, False, True, False]
+    shown = replace(shown, unreached={(C, "")})
+    elsewhere = replace(copy(C), key="another key")
+    assert [shown.covers(each) for each in (copy(C), copy(C, host="c2"), elsewhere)] == [True, False, False]
 
 
 @pytest.mark.parametrize(
     ("change", "elsewhere"),
-    [({"timeout": 7}, False), ({"address": server(B).address}, True), ({"username": "somebody"}, True)],
+    [
+        ({"timeout": 7}, False),
+        ({"address": server(B).address}, True),
+        ({"username": "somebody"}, True),
+        ({"tls_server_name": "kms"}, True),
+    ],
 )
 def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) -> None:
-    """At another address, or for another user."""
+    """At another address, under another name, or for another user."""
     assert is_elsewhere(server(A), replace(server(A), **change)) is elsewhere
 
 
@@ -244,12 +275,13 @@ def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) 
         ([copy(A), copy(B)], 0),
         ([copy(A), copy(B, Presence.UNKNOWN)], 1),
         ([copy(A), copy(B, age=7201)], 1),
-        ([copy(A), copy(C)], 1),  # C replicates with A, or does not answer
-        ([copy(A), copy("d:5696")], 1),  # a server that is configured no more
+        ([copy(A), copy(C)], 1),  # C replicates with A, or its primary does not answer
+        ([copy(A), copy(C, host="c2")], 0),
+        ([copy(A), copy(B, host="b2")], 1),  # that address does not answer
         ([copy(A, host="gone")], 0),  # whether it can go is asked elsewhere
     ],
 )
 def test_what_a_server_must_have_where_it_moves(copies: list[Copy], read: int) -> None:
     """What no server of another domain has that answers, and was proven there lately."""
-    found = only_there(copies, server(A), {B: server(B)}, Period(NOON - LATELY, NOON))
+    found = only_there(copies, server(A), {(B, ""), (C, "c2")}, Period(NOON - LATELY, NOON))
     assert found == [copy(A)] * read

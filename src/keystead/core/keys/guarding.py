@@ -11,10 +11,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
+from keystead.core.keys.keeping import is_expired
 from keystead.core.keys.model import AttemptState, Copy, Key, KeyState, Presence
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ LATELY: Final = timedelta(hours=2)
 NAMED_KEYS: Final = 10
 """Keys that a refusal names at most; it says how many there are."""
 
+_who = attrgetter("address", "tls_server_name", "username")
+
 _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
 
 _IN_DOUBT = frozenset({Presence.MISSING, Presence.DIFFERENT})
@@ -76,6 +80,11 @@ def may_be_there(copy: Copy) -> bool:
 def is_in_doubt(copy: Copy) -> bool:
     """Whether a copy was not what it must be at the last look, and another look can be had at its objects."""
     return copy.presence in _IN_DOUBT and bool(copy.unique_identifiers)
+
+
+def is_on_its_way(copy: Copy, attempt: Attempt, now: datetime) -> bool:
+    """Whether a copy that was never proven may still arrive: that it is not there yet says nothing."""
+    return copy.proven is None and not is_expired(attempt, now)
 
 
 def lasting(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
@@ -113,7 +122,7 @@ class Stake:
 class Going:
     """What goes: a server, or some of its secondaries (``hosts``); and the servers that stay.
 
-    ``gone`` is what was in doubt there and has been looked at again since: the server has it no more.
+    ``gone`` is what was asked for since at each address that goes: it is not there.
     """
 
     servers: Collection[str]
@@ -122,20 +131,34 @@ class Going:
     gone: Collection[Place] = ()
 
     def takes(self, copy: Copy) -> bool:
-        """Whether a copy that is there, or may be, goes with it."""
-        goes = copy.key_server in self.servers and (self.hosts is None or copy.host in self.hosts)
-        return goes and may_be_there(copy) and not (is_in_doubt(copy) and place(copy) in self.gone)
+        """Whether a copy that is there, or may be, goes with it.
+
+        So may one that is not known to be where it was written: a secondary that goes may be the last to have it.
+        """
+        if copy.key_server not in self.servers or not may_be_there(copy):
+            return False
+        goes = self.goes(copy.key_server, copy.host) or copy.presence is not Presence.PRESENT
+        return goes and not (self.frees(copy) and place(copy) in self.gone)
+
+    def goes(self, key_server: str, host: str) -> bool:
+        """Whether an address goes."""
+        return key_server in self.servers and (self.hosts is None or host in self.hosts)
+
+    def frees(self, copy: Copy) -> bool:
+        """Whether a copy does not hold what goes, once it was asked for there in vain."""
+        here = self.goes(copy.key_server, copy.host)
+        return is_in_doubt(copy) if here else copy.presence is not Presence.PRESENT
 
     def leaves(self, key_server: str, host: str) -> bool:
         """Whether an address stays: of a configured server, the primary or a secondary that is configured."""
-        return _is_configured(key_server, host, self.stay)
+        return is_configured(key_server, host, self.stay)
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What was found out for one removal, and is added to meanwhile.
 
-    ``answering`` are addresses that answered; ``gone`` are copies in doubt that the server which goes has no more.
+    ``answering`` are addresses that answered; ``gone`` are copies in doubt that are at no address that goes.
     """
 
     answering: set[At] = field(default_factory=set)
@@ -166,7 +189,8 @@ def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
     return OntapError(errors.SOLE_COPY, target="server", arguments=arguments)
 
 
-def _is_configured(key_server: str, host: str, servers: Mapping[str, KeyServer]) -> bool:
+def is_configured(key_server: str, host: str, servers: Mapping[str, KeyServer]) -> bool:
+    """Whether an address is one of these servers (by uuid): the primary, or a secondary that is configured."""
     server = servers.get(key_server)
     return server is not None and (not host or host in server.secondary_key_servers)
 
@@ -203,34 +227,36 @@ def check_not_at_cluster(keys: int) -> None:
 def present_on(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
     """Of lasting copies, those that are present on these servers."""
     present = (copy for copy in copies if copy.presence is Presence.PRESENT)
-    return [copy for copy in present if _is_configured(copy.key_server, copy.host, servers)]
+    return [copy for copy in present if is_configured(copy.key_server, copy.host, servers)]
 
 
 def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
     """Of a key's lasting copies, those on these servers that must be read: by a new client certificate, for one.
 
-    Those that are present; where none is, those that may be there, as far as they can be looked at.
+    Those that are present; where none is, those that may be there: what was sent and not answered, too.
     """
     copies = tuple(copies)
-    can = [copy for copy in copies if copy.unique_identifiers and may_be_there(copy)]
-    return present_on(copies, servers) or [copy for copy in can if _is_configured(copy.key_server, copy.host, servers)]
+    maybe = filter(may_be_there, copies)
+    return present_on(copies, servers) or [copy for copy in maybe if is_configured(copy.key_server, copy.host, servers)]
 
 
 def is_elsewhere(before: KeyServer, after: KeyServer) -> bool:
-    """Whether what is known of a server's objects does not hold any more: it is elsewhere, or we are another user."""
-    return (before.address, before.username) != (after.address, after.username)
+    """Whether what is known of a server's objects does not hold any more: it is elsewhere, or we are another user.
+
+    Behind one address each name may lead to another server.
+    """
+    return _who(before) != _who(after)
 
 
-def only_there(
-    copies: Iterable[Copy], server: KeyServer, others: Mapping[str, KeyServer], period: Period
-) -> list[Copy]:
+def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[At], period: Period) -> list[Copy]:
     """Of a key's lasting copies, those that a server must have where it is going to be: none if another has one.
 
     Its canary is there; but a server that was restored has the canary, and not the keys that came later. ``others`` are
-    servers of other domains which answer; what was proven there counts if it was in ``period``.
+    addresses of servers of other domains which answer; what was proven at one of them counts if it was in ``period``.
     """
     copies = tuple(copies)
-    proven = any(period.has(copy.proven) for copy in present_on(copies, others))
+    there = (copy for copy in copies if (copy.key_server, copy.host) in others and copy.presence is Presence.PRESENT)
+    proven = any(period.has(copy.proven) for copy in there)
     return [] if proven else to_be_read(copies, {server.uuid: server})
 
 
@@ -238,29 +264,32 @@ def only_there(
 class Shown:
     """What a server has shown, or another certificate, and is added to meanwhile.
 
-    ``read`` was read, by key (uuid); ``gone`` was in doubt, and could not be read before either.
+    ``read`` was read, by key (uuid); ``spared`` was in doubt, and is there under another identifier, or could not be
+    read before either. ``unreached`` are addresses that are silent, now and then: what each has, another has shown.
     """
 
     read: defaultdict[str, set[Place]] = field(default_factory=partial(defaultdict, set))
-    gone: set[Place] = field(default_factory=set)
+    spared: set[Place] = field(default_factory=set)
+    unreached: Collection[At] = ()
 
     def covers(self, copy: Copy) -> bool:
         """Whether a copy that must be readable is, or need not be: what was in doubt and is lost, or has a better one.
 
         What is present now is not lost.
         """
-        spare = copy.presence is not Presence.PRESENT and (place(copy) in self.gone or copy.key in self.read)
-        return spare or place(copy) in self.read.get(copy.key, ())
+        needed = copy.presence is Presence.PRESENT and (copy.key_server, copy.host) not in self.unreached
+        spare = copy.presence is not Presence.PRESENT and place(copy) in self.spared
+        return spare or (not needed and copy.key in self.read) or place(copy) in self.read.get(copy.key, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Moving:
     """A server as it will be, and what the call that moves it relies on.
 
-    ``others`` are the servers (uuids) that answer; ``began`` is when it was asked to show first what it has there.
+    ``others`` are the addresses that answer; ``began`` is when it was asked to show first what it has there.
     """
 
     server: KeyServer
-    others: frozenset[str]
+    others: frozenset[At]
     began: datetime
     shown: Shown = field(default_factory=Shown)
