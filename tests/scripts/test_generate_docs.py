@@ -10,9 +10,9 @@ import pytest
 
 from keystead.core.errors import ADVICE, NOT_RAISED, TABLE
 from keystead.core.keys import reading
-from keystead.keyservers import failures, lines
+from keystead.keyservers import failures
 from keystead.keyservers.key_reasons import WORDS
-from keystead.service import attempt_work, copy_proving, identity_guard, key_copying, key_fetching, key_guard
+from keystead.service import attempt_work, copy_proving, copy_showing, key_copying, key_fetching, key_ports
 from keystead.settings import Settings
 from scripts.generate_docs import PAGES, REFERENCE, cli_page, errors_page, reasons_page, settings_page
 
@@ -42,13 +42,14 @@ def test_every_reason_about_keys_is_listed() -> None:
     """Those that the use cases say, by their own names; none stands in both tables."""
     said = {
         *(outcome.reason for outcome in (copy_proving.DIFFERENT, copy_proving.NOT_IN_TIME, copy_proving.NO_CANARY)),
-        *(key_guard.UNREAD.reason, key_fetching.UNUSABLE, reading.AVOIDED, lines.BUSY),
+        *(outcome.reason for outcome in (copy_proving.UNREAD, copy_proving.UNSETTLED)),
+        *(key_fetching.UNUSABLE, reading.AVOIDED, key_ports.NO_FREE_CONNECTION),
         *(attempt_work.NOT_REACHED, attempt_work.NOT_TAKEN, key_copying.EXPIRED, key_copying.OVERTAKEN),
     }
     assert said <= WORDS.keys()
     assert not WORDS.keys() & failures.ADVICE.keys()
     page = reasons_page()
-    assert f" stage `{identity_guard.STAGE}` " in page
+    assert f" stage `{copy_showing.STAGE}` " in page
     for reason, word in WORDS.items():
         assert f"\n| `{reason}` | {word.meaning} | {word.advice} |\n" in page
 

@@ -19,7 +19,6 @@ from keystead.kmip.enums import Operation
 from keystead.kmip.responder import Responder
 from keystead.kmip.testing import delay
 from keystead.service.context import Call, Caller
-from keystead.service.copy_proving import NO_FREE_CONNECTION
 from keystead.service.identity_guard import IdentityGuard
 from tests.service.changing import Changer, changer, identifier
 from tests.service.keepers import Keeping
@@ -282,7 +281,6 @@ async def test_a_server_that_was_asked_at_fewer_addresses(key_world: KeyWorld, m
 
 async def test_a_server_to_which_all_connections_are_in_use(key_world: KeyWorld) -> None:
     """That is not its silence."""
-    assert NO_FREE_CONNECTION == lines.BUSY
     changing, _, servers = await one_server(key_world, Presence.MISSING)
     (row,) = await key_world.servers(changing.manager)
     row = await changing.modify(row, timeout=1)

@@ -810,3 +810,22 @@ async def test_a_secondary_stays_that_has_what_its_primary_has_not(key_world: Ke
     await Keeping(key_world, changing.node, changing.manager).sweep()
     assert await places_of(key_world, key) == [("", Presence.MISSING), (SECONDARY, Presence.UNKNOWN)]
     assert (await changing.change_refused(row, secondary_key_servers=())).kind is errors.SOLE_COPY
+
+
+@on_sqlite
+async def test_a_server_must_have_what_its_secondary_was_given_that_was_just_dropped(key_world: KeyWorld) -> None:
+    """No sweep has been since: it is asked for on the primary, as a sweep would."""
+    a, b, moved = await key_world.start(3)
+    changing, key, _ = await stood_in(key_world, a, b)
+    (row, _) = await key_world.servers(changing.manager)
+    (_, copy, _) = await key_world.copies(key.uuid)
+    await changing.modify(row, secondary_key_servers=())  # B has the key
+    restored(a, moved)
+    stored = moved.responder.objects[copy.unique_identifiers[0]]
+    moved.responder.store.forget(copy.unique_identifiers[0])
+    await b.__aexit__(None, None, None)  # for good
+    (row, _) = await key_world.servers(changing.manager)
+    assert (await changing.change_refused(row, port=moved.port)).kind is errors.NETWORK
+    moved.responder.store.put(copy.unique_identifiers[0], stored)
+    await changing.modify(row, port=moved.port)
+    assert not await is_lost(changing, key)

@@ -40,7 +40,13 @@ WORDS: Final[Mapping[str, Word]] = {
         " A server that was replaced or wiped is removed, and added anew.",
     ),
     "different_material": Word("the server returned other bytes than the key's", _MATERIAL),
-    "not_readable": Word("the copy could not be asked for: a certificate or a password is missing", _IDENTITY),
+    "not_readable": Word(
+        "the copy could not be asked for: a certificate or a password is missing, or the server is silent", _IDENTITY
+    ),
+    "unsettled": Word(
+        "nobody knows yet whether the server took the copy, and it does not find it under its name",
+        "Wait for the next round of the keeper (half a minute), and send the same call again.",
+    ),
     "not_proven_in_time": Word("the copy was not read in the time that the call has", _AGAIN),
     "not_reached": Word(
         "nothing was sent: what the server can do is not known yet",

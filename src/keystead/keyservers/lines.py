@@ -23,6 +23,7 @@ from keystead.kmip.errors import KMIPError, LocalProtocolError, OperationFailed,
 from keystead.kmip.pool import Pool
 from keystead.kmip.tls import TLSError
 from keystead.kmip.ttlv import DEFAULT_LIMITS
+from keystead.service.key_ports import NO_FREE_CONNECTION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,7 +48,6 @@ SINGLY_S: Final = 600.0
 """How long a server that did badly with several operations in one message is sent one at a time."""
 
 CLOSED: Final = "connection_closed"
-BUSY: Final = "no_free_connection"
 
 _FIRST_OPERATION: Final = "DiscoverVersions"
 """What a new connection is for, before it is anybody's."""
@@ -260,7 +260,7 @@ class Line:
             symptom = refused.symptom
         except TransportError as error:
             if not self._stage:
-                raise unreachable(BUSY) from error
+                raise unreachable(NO_FREE_CONNECTION) from error
             symptom = Symptom(self._stage, Event.TIMED_OUT, operation=_FIRST_OPERATION)
         else:
             self._unheard = not self._stage

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from keystead.core.keys.guarding import is_on_its_way, place
 from keystead.core.keys.keeping import Look
 from keystead.service.canaries import Sight, sight
-from keystead.service.copy_proving import NO_FREE_CONNECTION
 from keystead.service.key_looking import Visit, look, tracked
-from keystead.service.key_ports import KeyServerFault
+from keystead.service.key_ports import NO_FREE_CONNECTION, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -14,7 +14,7 @@ import structlog
 
 from keystead.core.keys.digests import agrees
 from keystead.service import canaries
-from keystead.service.key_ports import Fault, KeyServerFault
+from keystead.service.key_ports import NO_FREE_CONNECTION, Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,8 +56,6 @@ class Outcome:
 
 PROVEN: Final = Outcome()
 DIFFERENT: Final = Outcome("different_material", absent=True)
-NO_FREE_CONNECTION: Final = "no_free_connection"
-"""The reason of a fault that is ours: all connections to an address are in use."""
 NOT_IN_TIME: Final = Outcome("not_proven_in_time", answered=False)
 UNREAD: Final = Outcome("not_readable", answered=False)
 """What comes of a copy on a server that cannot be asked: a certificate or a password is missing, or it is silent."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -293,6 +293,10 @@ class Signer(Protocol):
     def sign(self, purpose: str, message: bytes) -> bytes:
         """Return the signature of a message; one for another purpose never passes for it."""
         ...
+
+
+NO_FREE_CONNECTION: Final = "no_free_connection"
+"""The reason of a fault that is ours: all connections to an address are in use."""
 
 
 class Fault(StrEnum):

@@ -278,7 +278,7 @@ def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) 
         ([copy(A), copy(C)], 1),  # C replicates with A, or its primary does not answer
         ([copy(A), copy(C, host="c2")], 0),
         ([copy(A), copy(B, host="b2")], 1),  # that address does not answer
-        ([copy(A, host="gone")], 0),  # whether it can go is asked elsewhere
+        ([copy(A, host="gone")], 1),  # a secondary that is none any more: its primary must have it
     ],
 )
 def test_what_a_server_must_have_where_it_moves(copies: list[Copy], read: int) -> None:

@@ -8,7 +8,7 @@ domain stays, or else no member of a replicated cluster could ever be replaced.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from operator import attrgetter
@@ -233,11 +233,14 @@ def present_on(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list
 def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
     """Of a key's lasting copies, those on these servers that must be read: by a new client certificate, for one.
 
-    Those that are present; where none is, those that may be there: what was sent and not answered, too.
+    Those that are present; where none is, those that may be there: what was sent and not answered, too, and on the
+    primary what a secondary was given that is none any more.
     """
     copies = tuple(copies)
-    maybe = filter(may_be_there, copies)
-    return present_on(copies, servers) or [copy for copy in maybe if is_configured(copy.key_server, copy.host, servers)]
+    maybe = (copy for copy in copies if copy.key_server in servers and may_be_there(copy))
+    return present_on(copies, servers) or [
+        copy if is_configured(copy.key_server, copy.host, servers) else replace(copy, host="") for copy in maybe
+    ]
 
 
 def is_elsewhere(before: KeyServer, after: KeyServer) -> bool:
