@@ -183,6 +183,18 @@ async def test_a_server_stays_whose_secondary_has_a_key(replicated: Replicated) 
     await changing.remove(replicated.row)
 
 
+async def test_the_keeper_gives_a_primary_back_what_its_secondary_has(replicated: Replicated) -> None:
+    """As an attempt of its own; then the secondary may go."""
+    changing, world = replicated.changing, replicated.changing.world
+    await doubt(world, replicated.key, Presence.MISSING)
+    kept = Keeping(world, changing.node, changing.manager)
+    assert (await kept.fill()).copied == 1
+    assert (await kept.fill()).copied == 0
+    assert await world.presences(replicated.key.uuid) == [Presence.MISSING, Presence.PRESENT]
+    await changing.modify(replicated.row, secondary_key_servers=())
+    assert not await changing.lost(replicated.key)
+
+
 async def test_a_server_stays_whose_secondary_is_silent(replicated: Replicated) -> None:
     """It may have the key."""
     await replicated.replica.__aexit__(None, None, None)

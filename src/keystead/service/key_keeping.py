@@ -19,7 +19,7 @@ from keystead.core.keys import digests
 from keystead.core.keys.guarding import lasting
 from keystead.core.keys.keeping import KEPT, Look, Sweep, Tally, lacking
 from keystead.core.keys.model import AttemptState, Presence
-from keystead.core.keys.reading import NOT_NEEDED
+from keystead.core.keys.reading import NOT_NEEDED, sources
 from keystead.core.keys.writing import fits
 from keystead.service.copy_pauses import Pauses
 from keystead.service.key_announcing import different, of_server
@@ -273,17 +273,21 @@ class KeyKeeping:
         return False
 
     async def material(self, places: KeyPlaces, key: Key, copies: Iterable[Copy]) -> Secret | None:
-        """Read a key from a proven copy whose bytes agree now; None when there is none that can be read."""
-        for copy in copies:
-            server = places.server(copy.key_server)
-            if copy.presence is not Presence.PRESENT or server is None or self._is_down(places, server, copy.host):
+        """Read a key from a copy whose bytes agree now; None when there is none that can be read.
+
+        Where no copy is proven, a secondary may still have what its primary has lost.
+        """
+        found = sources(copies, places.servers)
+        proven = [source for source in found if source.copy.presence is Presence.PRESENT]
+        for source in proven or [source for source in found if source.host]:
+            if self._is_down(places, source.server, source.host):
                 continue
             try:
-                reach = reach_of(self._tools, places, server, copy.host)
+                reach = reach_of(self._tools, places, source.server, source.host)
                 async with self._tools.objects.session(reach, timeout_s=reach.target.timeout_s) as session:
-                    material = await session.get(copy.unique_identifiers)
+                    material = await session.get(source.copy.unique_identifiers)
             except KeyServerFault as fault:
-                log.info("a copy cannot be read", address=str(server.address), why=fault.reason)
+                log.info("a copy cannot be read", address=str(source.server.address), why=fault.reason)
                 continue
             if digests.agrees(self._tools.reacher.digest_key(places), key.uuid, material, key.digest):
                 return material
