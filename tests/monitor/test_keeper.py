@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.keeping import Tally
     from keystead.core.keys.model import Key
+    from keystead.core.model import KeyManager
     from keystead.kmip.testing import KeyServer as KmipServer
     from keystead.service.key_rounds import Kept
     from keystead.service.leases import Holding
@@ -399,6 +400,46 @@ async def test_the_lease_is_held_while_anything_is_kept(key_world: KeyWorld) -> 
         await eventually(lambda: _says(metrics, shown("keystead_keeper", 1.0)))
     assert not keeper._under_way
     assert await _taken(other)
+
+
+@on_sqlite
+async def test_a_lease_that_is_lost_beside_the_others_is_taken_anew_at_once(key_world: KeyWorld) -> None:
+    """Not when the next round is due, or a kick comes."""
+    rounds, other = await slow_rounds(key_world, 1)
+    (slow,) = rounds.slow
+    rounds.failure = LeaseLost("keeper")
+    async with kept_by(other, replace(SELDOM, round_s=3600, share_s=0.05)):
+        await at_least(rounds.began, slow, 1)
+        await at_least(rounds.began, other.manager, 1)
+        await asyncio.sleep(0.2)  # the round is over but for the slow one
+        rounds.go_on.set()
+        await at_least(rounds.began, slow, 2)
+
+
+class Unannounced(KeyRounds):
+    """Rounds after which a sole copy cannot be announced."""
+
+    announced = 0
+
+    async def announce(self, holding: Holding, key_manager: KeyManager, tally: Tally) -> None:
+        """Fail."""
+        del holding, key_manager, tally
+        self.announced += 1
+        raise StoreError("the database is away")
+
+
+@on_sqlite
+async def test_what_cannot_be_announced_ends_no_keeper(key_world: KeyWorld) -> None:
+    """It is announced by the next round."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    await kept.node.create(kept.manager)
+    kept.rounds = rounds = Unannounced(kept.tools, kept.leases, kept.rounds._parts)
+    async with kept_by(kept, Periods(round_s=0.05, take_s=3600)):
+        await eventually(lambda: _is(_thrice(rounds), True))
+
+
+async def _thrice(rounds: Unannounced) -> bool:
+    return rounds.announced > 2
 
 
 class Deaf(KeyRounds):

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from keystead.service.jobs import Progress
     from keystead.service.key_keeping import Filled
     from keystead.service.leases import Holding
-    from keystead.service.ports import Transaction
+    from keystead.service.ports import Store, Transaction
     from tests.service.keyworlds import KeyNode, KeyWorld, ShiftedClock
 
 WINDOW_S = 7 * 86_400
@@ -77,9 +77,9 @@ async def say_nothing(_: OntapError) -> None:
     """Progress that nobody reads."""
 
 
-def believed(clock: ShiftedClock, node: str) -> BelievedClock:
+def believed(store: Store, clock: ShiftedClock, node: str) -> BelievedClock:
     """The clock of a process that has been right for a while."""
-    made = BelievedClock(clock, node)
+    made = BelievedClock(store, clock, node)
     made._read = clock.now(), clock.monotonic()
     return made
 
@@ -97,7 +97,7 @@ class Keeping:
         self.replicator = KeyReplicator(self.tools, self.learner, self.keeping)
         self.cloned: list[str] = []
         self.fencing = KeyFencing(self.tools, self._hold)
-        self.clock = believed(world.clock, node.uuid)
+        self.clock = believed(node.store, world.clock, node.uuid)
         self.destroying = KeyDestroying(self.tools, self.clock, self._hold)
         self.scanning = UnclaimedScan(self.tools)
         self.unclaimed = UnclaimedObjects(self.tools, node.audit)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from keystead.core.keys.model import KeyState
-from keystead.core.model import ONTAP_LEVEL, Node
 from keystead.service.believed_clock import JUMP_S, REST_S, BelievedClock
 from keystead.service.key_destroying import KeyDestroying
 from keystead.service.key_ending import KeyEnding
@@ -17,7 +16,7 @@ from tests.service.keepers import WINDOW_S, keeping
 from tests.service.keyworlds import CALL, KeyWorld, ShiftedClock
 from tests.service.learning import on_sqlite
 
-HERE = "here"
+pytestmark = on_sqlite
 
 
 def holding(idle_s: float = 0.0) -> Holding:
@@ -26,62 +25,84 @@ def holding(idle_s: float = 0.0) -> Holding:
     return Holding(leases, Held("keeper", 1, 0.0, idle_s))
 
 
-def heard(clock: ShiftedClock, seconds: float = 0.0, uuid: str = "there") -> Node:
-    """A node that was heard of now, by a clock that is so far ahead."""
-    return Node(uuid, uuid, ONTAP_LEVEL, clock.now() + timedelta(seconds=seconds))
+async def clock_of(world: KeyWorld) -> tuple[BelievedClock, str]:
+    """The clock of a process that has just started, and its node."""
+    node = await world.node()
+    return BelievedClock(node.store, world.clock, node.uuid), node.uuid
+
+
+async def heard(world: KeyWorld, node: str, seconds: float) -> None:
+    """Have a node be heard of, by a clock that is so far ahead."""
+    at = world.clock.now() + timedelta(seconds=seconds)
+    await world.store.write(lambda tx: tx.hear_node(node, at))
 
 
 # --- one clock ---
 
 
 @pytest.mark.parametrize("seconds", [JUMP_S + 1, -JUMP_S - 1])
-def test_a_clock_that_jumped_rests_for_an_hour(seconds: float) -> None:
+async def test_a_clock_that_jumped_rests_for_an_hour(key_world: KeyWorld, seconds: float) -> None:
     """Also when it jumps back."""
-    clock = ShiftedClock()
-    believed = BelievedClock(clock, HERE)
-    assert believed.now(holding(), []) is not None
-    clock.set(seconds)
-    assert believed.now(holding(), []) is None
-    clock.advance(REST_S - 1)
-    assert believed.now(holding(), []) is None
-    clock.advance(2)
-    assert believed.now(holding(), []) is not None
+    believed, _ = await clock_of(key_world)
+    assert await believed.now(holding()) is not None
+    key_world.clock.set(seconds)
+    assert await believed.now(holding()) is None
+    key_world.clock.advance(REST_S - 1)
+    assert await believed.now(holding()) is None
+    key_world.clock.advance(2)
+    assert await believed.now(holding()) is not None
 
 
 @pytest.mark.parametrize(("idle_s", "there"), [(JUMP_S - 1, True), (JUMP_S + 1, False), (-JUMP_S - 1, False)])
-def test_a_process_that_starts_long_after_keys_were_kept_last(idle_s: float, there: bool) -> None:
+async def test_a_process_that_starts_long_after_keys_were_kept_last(
+    key_world: KeyWorld, idle_s: float, there: bool
+) -> None:
     """By its clock, which may be wrong, or by the one that was there before."""
-    believed = BelievedClock(ShiftedClock(), HERE)
-    assert (believed.now(holding(idle_s), []) is not None) is there
+    believed, _ = await clock_of(key_world)
+    assert (await believed.now(holding(idle_s)) is not None) is there
 
 
-def test_a_process_that_has_gone_on_need_not_rest() -> None:
+async def test_a_process_that_has_gone_on_need_not_rest(key_world: KeyWorld) -> None:
     """However long another process, or nobody, had the lease."""
-    clock = ShiftedClock()
-    believed = BelievedClock(clock, HERE)
-    believed.now(holding(), [])
-    clock.advance(86_400)
-    assert believed.now(holding(86_400), []) is not None
+    believed, _ = await clock_of(key_world)
+    await believed.now(holding())
+    key_world.clock.advance(86_400)
+    assert await believed.now(holding(86_400)) is not None
+
+
+async def test_a_clock_is_doubted_beyond_a_restart(key_world: KeyWorld) -> None:
+    """The process after this one rests, too, however often; once it has been right for an hour, no more."""
+    believed, node = await clock_of(key_world)
+    assert await believed.now(holding(JUMP_S + 1)) is None
+    key_world.clock.advance(REST_S - 1)
+    for _ in range(2):
+        believed = BelievedClock(key_world.store, key_world.clock, node)
+        assert await believed.now(holding()) is None
+    key_world.clock.advance(REST_S + 1)
+    assert await believed.now(holding()) is not None
+    assert await BelievedClock(key_world.store, key_world.clock, node).now(holding()) is not None
 
 
 # --- those of others ---
 
 
-def test_a_node_that_says_another_time() -> None:
+async def test_a_node_that_says_another_time(key_world: KeyWorld) -> None:
     """It counts when it was heard of since; one that is silent does not, nor does this node's own last word."""
-    clock = ShiftedClock()
-    believed = BelievedClock(clock, HERE)
-    old, own = heard(clock, -86_400), heard(clock, -86_400, HERE)
-    assert believed.now(holding(), [old, own]) is not None
-    assert believed.now(holding(), [old, heard(clock, -9_000, HERE)]) is not None
-    clock.advance(10)
-    assert believed.now(holding(), [heard(clock, -86_400)]) is None
+    believed, node = await clock_of(key_world)
+    other = (await key_world.node()).uuid
+    await heard(key_world, other, -86_400)
+    await heard(key_world, node, -86_400)
+    assert await believed.now(holding()) is not None
+    await heard(key_world, node, -9_000)
+    assert await believed.now(holding()) is not None
+    key_world.clock.advance(10)
+    await heard(key_world, other, -86_400)
+    assert await believed.now(holding()) is None
 
 
 # --- what comes of it ---
 
 
-@on_sqlite
 async def test_a_process_that_starts_with_a_wrong_clock(key_world: KeyWorld) -> None:
     """A machine boots days ahead: a key that was deleted a minute ago is not destroyed, and can be recovered."""
     kept = await keeping(key_world, *await key_world.start(1))
@@ -90,13 +111,18 @@ async def test_a_process_that_starts_with_a_wrong_clock(key_world: KeyWorld) -> 
     await kept.end()
     key_world.clock.advance(60)
     key_world.clock.set(WINDOW_S + 86_400)
-    kept.destroying = KeyDestroying(kept.tools, BelievedClock(key_world.clock, kept.node.uuid), kept._hold)
+    kept.destroying = KeyDestroying(
+        kept.tools, BelievedClock(key_world.store, key_world.clock, kept.node.uuid), kept._hold
+    )
     await kept.end()
+    kept.destroying = KeyDestroying(
+        kept.tools, BelievedClock(key_world.store, key_world.clock, kept.node.uuid), kept._hold
+    )
+    await kept.end()  # it was started again
     assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
     await kept.ending.recover(CALL, kept.manager, key.key_id)
 
 
-@on_sqlite
 async def test_a_node_with_a_wrong_clock_takes_the_lease(key_world: KeyWorld) -> None:
     """From the keeper that holds it: it purges nothing, then and while others say that it is another time."""
     kept = await keeping(key_world, *await key_world.start(1))
@@ -106,7 +132,7 @@ async def test_a_node_with_a_wrong_clock_takes_the_lease(key_world: KeyWorld) ->
     ahead = ShiftedClock()
     ahead.set(WINDOW_S + 86_400)
     leases = Leases(other.store, ahead, other.uuid)
-    destroying = KeyDestroying(kept.tools, BelievedClock(ahead, other.uuid), kept._hold)
+    destroying = KeyDestroying(kept.tools, BelievedClock(other.store, ahead, other.uuid), kept._hold)
     async with kept.lease(), leases.holding("keeper") as taken:
         assert taken is not None
         for _ in range(round(1.5 * REST_S / 50)):
@@ -118,7 +144,6 @@ async def test_a_node_with_a_wrong_clock_takes_the_lease(key_world: KeyWorld) ->
     assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
 
 
-@on_sqlite
 async def test_a_node_whose_clock_is_behind_retires(key_world: KeyWorld) -> None:
     """The window begins when it is by the clocks of all: else it would have ended before."""
     kept = await keeping(key_world, *await key_world.start(1))

@@ -297,3 +297,13 @@ async def test_two_processes_remember(tmp_path: Path) -> None:
         list(pool.map(remember, [tmp_path, tmp_path]))
     assert await DataDirectory(tmp_path, None).read() == Witness(199, ("an incarnation",))  # type: ignore[arg-type]
     assert os.listdir(tmp_path) == [WITNESS_FILE]  # noqa: PTH208 - an async test
+
+
+async def test_a_witness_is_not_written_through_a_link(home_settings: Settings, tmp_path: Path) -> None:
+    """Whoever owns the data directory could have root write elsewhere, and give that away."""
+    async with served(home_settings) as each:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.write_text("another's")
+        (home_settings.data / f".{WITNESS_FILE}.{os.getpid()}").symlink_to(elsewhere)
+        await each.incarnations.begin()
+        assert elsewhere.read_text() == "another's"

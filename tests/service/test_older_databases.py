@@ -16,18 +16,22 @@ from keystead.core.keys.incarnations import Storage, Witness
 from keystead.core.keys.model import KeyState
 from keystead.core.keys.names import object_name
 from keystead.kmip.enums import Operation
+from keystead.kmip.profiles import PROFILES
+from keystead.kmip.responder import Responder
 from keystead.kmip.testing import close
 from keystead.service.incarnations import Incarnations
 from keystead.service.key_describing import Describer
 from keystead.service.key_destroying import KeyDestroying
 from keystead.service.key_ending import KeyEnding
 from keystead.service.key_fencing import RETRY_S, KeyFencing
+from keystead.service.key_looking import reach_of
 from keystead.service.key_rounds import KeyRounds
+from keystead.service.ports import StoreError
 from keystead.store import copying
 from tests.service.keepers import WINDOW_S, Keeping, aborted, again, believed, keeping, of_kind
 from tests.service.keyworlds import CALL, KeyWorld, held
 from tests.service.learning import on_sqlite
-from tests.service.twins import GOES_ON, HELD, keys_on, side, twin_of, with_retired_key
+from tests.service.twins import GOES_ON, HELD, Side, keys_on, side, twin_of, with_retired_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,7 +69,9 @@ class Served:
         self.kept, node, clock = kept, kept.node, kept.world.clock
         self.lives = Incarnations(node.store, Remembered(), node.audit, clock, node.uuid)
         self.fencing = KeyFencing(kept.tools, self.lives.cloned)
-        destroying = KeyDestroying(kept.tools, believed(clock, node.uuid), self.lives.cloned, self.lives.check)
+        destroying = KeyDestroying(
+            kept.tools, believed(node.store, clock, node.uuid), self.lives.cloned, self.lives.check
+        )
         self.parts = replace(kept.rounds._parts, fencing=self.fencing, destroying=destroying)
         self.rounds = KeyRounds(kept.tools, kept.leases, self.parts, look=self.lives.look)
         self.file = make_url(kept.world.home.database).database or ""
@@ -87,6 +93,25 @@ def while_registered(server: KmipServer, work: Callable[[], Awaitable[object]]) 
     server.request_faults[Operation.REGISTER] = answer
 
 
+async def goes_on(one: Side) -> None:
+    """Have a database be kept that has only a key's intent."""
+    for _ in range(2):
+        async with one.rounds.holding() as holding:
+            assert holding is not None
+            await one.rounds.abort_expired(holding)
+            await one.rounds.keep(holding, one.kept.manager)
+        one.kept.world.clock.advance(130)
+
+
+async def listed(one: Side) -> list[str]:
+    """The names of objects that are unclaimed, by a scan."""
+    async with one.rounds.holding() as holding:
+        assert holding is not None
+        await one.rounds._parts.scan.scan(holding, one.kept.manager)
+    found = await one.kept.node.store.read(lambda tx: tx.unclaimed(one.kept.manager))
+    return [each.name for each in found]
+
+
 async def stands(world: KeyWorld, key: Key, *servers: KmipServer) -> list[bool]:
     """On which servers a key's first copies are."""
     (attempt,) = await world.attempts(key.uuid)
@@ -98,7 +123,10 @@ async def stands(world: KeyWorld, key: Key, *servers: KmipServer) -> list[bool]:
 
 @pytest.mark.parametrize("described", [False, True])
 async def test_a_disk_that_is_minutes_old(key_world: KeyWorld, tmp_path: Path, described: bool) -> None:
-    """It has a key's intent, not its commit. No fence moved since; but what is Active, or described, was committed."""
+    """It has a key's intent, not its commit; no fence moved since. What is described was committed: it is a clone.
+
+    What is Active may have been: it is unclaimed, and can be adopted.
+    """
     servers = await key_world.start(2, [of_kind("no states") for _ in range(2)] if described else ())
     manager = await key_world.key_manager(*servers, know=False)
     describe = Describer((await key_world.node()).reacher)
@@ -116,14 +144,82 @@ async def test_a_disk_that_is_minutes_old(key_world: KeyWorld, tmp_path: Path, d
     assert key.state is KeyState.COMMITTED
     key_world.clock.advance(300)
     (replica,) = replicas
-    for _ in range(2):
-        async with replica.rounds.holding() as holding:
-            assert holding is not None
-            await replica.rounds.abort_expired(holding)
-            await replica.rounds.keep(holding, manager)
-        key_world.clock.advance(130)
-    assert (await replica.stands(), await replica.state(key)) == (HELD, KeyState.ABORTED)
+    await goes_on(replica)
+    assert (await replica.stands(), await replica.state(key)) == (HELD if described else GOES_ON, KeyState.ABORTED)
     assert await stands(key_world, key, *servers) == [True, True]
+    assert len(await listed(replica)) == 2
+
+
+@pytest.mark.parametrize("kind", ["active at once", "no states"])
+async def test_a_disk_that_is_minutes_old_and_servers_that_tell_nothing(
+    key_world: KeyWorld, tmp_path: Path, kind: str
+) -> None:
+    """They take no descriptor, and their State says nothing: what was aborted for its time alone is unclaimed."""
+    profile = replace(PROFILES[kind], object_types=PROFILES["symmetric keys only"].object_types)
+    servers = await key_world.start(2, [Responder(profile=profile) for _ in range(2)])
+    kept = await keeping(key_world, *servers)
+    original, replicas = await side(kept), []
+    await original.round()
+
+    async def replicate() -> None:
+        replicas.append(await twin_of(original, tmp_path / "replica"))
+
+    while_registered(servers[0], replicate)
+    key = await kept.node.create(kept.manager)
+    key_world.clock.advance(300)
+    (replica,) = replicas
+    await goes_on(replica)
+    assert await replica.stands() == GOES_ON
+    assert await stands(key_world, key, *servers) == [True, True]
+    assert len(await listed(replica)) == 2
+
+
+async def test_no_copy_goes_before_every_server_was_asked(key_world: KeyWorld, tmp_path: Path) -> None:
+    """One fell silent once the copies were proven: what is Active on the other saves both; while that is away, too."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    original, replicas = await side(kept), []
+    await original.round()
+    rows = await key_world.servers(kept.manager)
+    low, high = sorted(servers, key=lambda each: rows[servers.index(each)].uuid)
+
+    async def replicate() -> None:
+        replicas.append(await twin_of(original, tmp_path / "replica"))
+        low.request_faults[Operation.ACTIVATE] = close
+
+    while_registered(low, replicate)
+    key = await kept.node.create(kept.manager)
+    low.request_faults.clear()
+    key_world.clock.advance(300)
+    (replica,) = replicas
+    await high.__aexit__(None, None, None)
+    await goes_on(replica)
+    assert await stands(key_world, key, low) == [True]
+    await high.__aenter__()
+    await again(replica.kept, end=False)
+    await goes_on(await side(replica.kept))
+    assert await stands(key_world, key, *servers) == [True, True]
+    (attempt,) = await replica.kept.node.store.read(lambda tx: tx.attempts([key.uuid]))
+    assert attempt.incarnation == ""
+
+
+async def test_what_an_administrator_activates_holds_nobody_elses_destruction(key_world: KeyWorld) -> None:
+    """Or a policy that activates later: an attempt that was aborted by its coordinator is ended, whatever is shown."""
+    (server,) = await key_world.start(1)
+    kept = await keeping(key_world, server)
+    one = await side(kept)
+    await one.round()
+    key = await aborted(kept, server)
+    assert keys_on(server) == 1
+    (attempt,) = await key_world.attempts(key.uuid)
+    node, places = await key_world.node(), await key_world.places(kept.manager)
+    async with node.objects.session(reach_of(kept.tools, places, places.servers[0], ""), timeout_s=5) as session:
+        for id_ in await session.locate(str(object_name(attempt))):
+            await session.activate(id_)
+    await again(kept, end=False)
+    key_world.clock.advance(300)
+    await (await side(kept)).round()
+    assert (await one.stands(), keys_on(server)) == (GOES_ON, 0)
 
 
 @pytest.mark.parametrize("kind", ["active at once", "no states", "plain"])
@@ -153,6 +249,7 @@ async def test_a_database_that_loses_its_last_seconds(key_world: KeyWorld, tmp_p
         await served.rounds.keep(holding, kept.manager)
         while_registered(servers[0], lambda: asyncio.to_thread(copying.copy_file, kept.node.store.database, lost))
         key = await kept.node.create(kept.manager)
+        (attempt,) = await key_world.attempts(key.uuid)
         served.put_back(lost)
         for _ in range(4):
             key_world.clock.advance(40)
@@ -160,10 +257,7 @@ async def test_a_database_that_loses_its_last_seconds(key_world: KeyWorld, tmp_p
             await served.lives.begin()
             await served.rounds.abort_expired(holding)
             await served.rounds.keep(holding, kept.manager)
-    incarnation = await key_world.store.read(lambda tx: tx.incarnation())
-    assert incarnation is not None
-    assert (incarnation.reason, incarnation.destroys) == ("cloned", False)
-    assert await stands(key_world, key, *servers) == [True, True]
+    assert [str(object_name(attempt)) in held(server) for server in servers] == [True, True]
 
 
 # --- keys that it has retired, and that were recovered ---
@@ -199,6 +293,27 @@ async def test_a_fence_that_is_due_moves_when_its_server_is_back(key_world: KeyW
     server.request_faults.clear()
     await again(original.kept, end=False)
     key_world.clock.advance(RETRY_S + 1)
+    await original.round()
+    (after,) = await original.fences()
+    assert before is not None
+    assert after is not None
+    assert after.number > before.number
+
+
+async def test_a_fence_that_is_due_moves_when_the_database_is_back(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the next round, not in an hour."""
+    original, key = await with_retired_key(key_world, *await key_world.start(1))
+    await original.kept.ending.recover(CALL, original.kept.manager, key.key_id)
+    (before,) = await original.fences()
+
+    async def away(*_: object) -> None:
+        raise StoreError("the database is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(original.fencing, "_store", away)
+        await original.round()
     await original.round()
     (after,) = await original.fences()
     assert before is not None

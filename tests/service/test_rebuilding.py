@@ -632,6 +632,30 @@ async def test_what_is_said_of_a_key(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
+async def test_an_object_that_two_lives_adopted_is_one_key(key_world: KeyWorld, new_store: SqlStore) -> None:
+    """The second life adopts it before it rebuilds: the key that the first one made of it is not taken beside that."""
+    servers = await key_world.start(2)
+    lost = await keeping(key_world, new_store, servers)
+    kept = Keeping(key_world, lost.node, lost.manager)
+    kept.settling = KeySettling(kept.tools, Describer(lost.node.reacher))
+    before = await lost.node.create(lost.manager)
+    (uid,) = (await key_world.copies(before.uuid))[0].unique_identifiers
+    await key_world.store.write(lambda tx: tx.drop_key(before.uuid))
+    await kept.scan()
+    one = await adopt(kept, 0, uid, "one")
+    assert (await kept.fill()).copied == 1
+    await kept.settle()
+    await key_world.store.write(lambda tx: tx.drop_key(one.uuid))  # the second life begins, and knows nothing of it
+    await kept.scan()
+    await adopt(kept, 0, uid, "other")
+    await kept.settle()
+    rebuilt = await replace(lost, store=key_world.store).rebuild()
+    assert rebuilt.taken == 0
+    found = await key_world.store.read(lambda tx: tx.keys_in(lost.manager, tuple(KeyState), "", 9))
+    assert [key.name for key in found] == ["other"]
+
+
+@on_sqlite
 async def test_an_adopted_object_is_its_new_keys(key_world: KeyWorld, new_store: SqlStore) -> None:
     """The key that it was before is not taken beside that, and both would go with one purge."""
     servers = await key_world.start(1)

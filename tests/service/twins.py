@@ -102,7 +102,7 @@ async def side(kept: Keeping, tools: Any = None) -> Side:
     incarnations = Incarnations(node.store, same, node.audit, clock, node.uuid)
     await incarnations.begin()
     fencing = KeyFencing(made, incarnations.cloned)
-    destroying = KeyDestroying(made, believed(clock, node.uuid), incarnations.cloned, incarnations.check)
+    destroying = KeyDestroying(made, believed(node.store, clock, node.uuid), incarnations.cloned, incarnations.check)
     parts = replace(kept.rounds._parts, fencing=fencing, destroying=destroying)
     return Side(kept, incarnations, fencing, KeyRounds(made, kept.leases, parts, look=incarnations.look))
 

@@ -126,7 +126,7 @@ class Process:
         self.keeping = KeyKeeping(tools, self.writer)
         lives = self.incarnations
         fencing = KeyFencing(tools, lives.cloned)
-        destroying = KeyDestroying(tools, believed(clock, self.uuid), lives.cloned, lives.check)
+        destroying = KeyDestroying(tools, believed(store, clock, self.uuid), lives.cloned, lives.check)
         parts = Parts(KeySettling(tools), self.keeping, fencing, destroying, UnclaimedScan(tools), self.learner)
         self.rounds = KeyRounds(tools, Leases(store, clock, self.uuid), parts)
         self.reads = ReadAudit(store, self.audit, ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac), clock)

@@ -59,7 +59,8 @@ class DataDirectory:
     def _write(self, witness: Witness) -> None:
         content = {"epoch": witness.epoch, "seen": witness.seen}
         temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")  # another process may write as well
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             give_to_owner(file.fileno(), self._file if self._file.exists() else self._data)
             json.dump(content, file)
             file.flush()

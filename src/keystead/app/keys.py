@@ -138,7 +138,7 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
     keeping = KeyKeeping(tools, writer)
     lives = world.incarnations
     fencing = KeyFencing(tools, lives.cloned)
-    destroying = KeyDestroying(tools, BelievedClock(clock, node), lives.cloned, lives.check)
+    destroying = KeyDestroying(tools, BelievedClock(store, clock, node), lives.cloned, lives.check)
     parts = Parts(KeySettling(tools, describe), keeping, fencing, destroying, UnclaimedScan(tools), learner)
     cache = KeyCache(settings.cached_keys)
     fetcher = Fetcher(store, objects, reacher, clock, node)

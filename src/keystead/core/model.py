@@ -45,7 +45,7 @@ class Cluster:
 class Node:
     """One process home (a data directory) that serves this database; ``heard_at`` is when its process last said so.
 
-    ``up`` is what the other nodes make of that.
+    ``up`` is what the other nodes make of that. ``clock_doubted``: its clock was not believed when it was read last.
     """
 
     uuid: str
@@ -53,6 +53,7 @@ class Node:
     release: Release
     heard_at: datetime | None = field(default=None, compare=False)
     up: bool = field(default=True, compare=False)
+    clock_doubted: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,17 +193,23 @@ class Keeper:
         sweep = [server.uuid for server in kept.servers if self._is_due("sweep", server.uuid, now)]
         scan = self._is_due("scan", uuid, now)
         tally = await self._rounds.keep(holding, uuid, sweep, scan=scan, changed=now is None)
-        if tally is not None:
-            await self._count(holding, kept, tally)
+        try:
+            if tally is not None:
+                await self._count(holding, kept, tally)
+        except StoreError as failure:  # it holds up no other, and is announced by the next round
+            log.warning("how keys stand is not announced yet", key_manager=uuid, why=str(failure))
         took_s = clock() - began
         for what in ("round", "kick") if now is None else ("round",):  # a kick after a long round is heeded at once
             self._due.pop((what, uuid), None)
             if took_s > self._periods.share_s:
                 self._due[what, uuid] = clock() + _rest_s(took_s)
 
-    def _wake(self, _: object) -> None:
-        """Look at the kicks again: one may have come for a key manager that was under way, or found no place."""
-        if self._kicked:
+    def _wake(self, task: asyncio.Task[None]) -> None:
+        """Look at the kicks again: one may have come for a key manager that was under way, or found no place.
+
+        Or what ended the round ends them all: the lease is another's.
+        """
+        if self._kicked or (not task.cancelled() and task.exception() is not None):
             self._woken.set()
 
     def _forget_ended(self) -> None:

@@ -1,7 +1,8 @@
 """A clock that is believed before anybody's time to undo is over: it may have jumped, or be another than everybody's.
 
 It is not believed for an hour after it went otherwise than time does (monotonic), after a start before which nobody
-kept keys for minutes by it, and after another node of the cluster said that it is another time.
+kept keys for minutes by it, and after another node of the cluster said that it is another time; nor for an hour after
+the start of a process before which this node's clock was not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Node
     from keystead.service.leases import Holding
-    from keystead.service.ports import Clock
+    from keystead.service.ports import Clock, Store
 
 log = structlog.get_logger(__name__)
 
@@ -26,24 +27,35 @@ REST_S: Final = 3600.0
 
 
 class BelievedClock:
-    """The clock of one process, ``node``'s."""
+    """The clock of one process, ``node``'s. That it is not believed is stored, for the process after this one."""
 
-    def __init__(self, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store, clock: Clock, node: str) -> None:
+        self._store = store
         self._clock = clock
         self._node = node
         self._read: tuple[datetime, float] | None = None
         self._heard: dict[str, datetime | None] = {}
         self._believed_from = 0.0
+        self._doubted = False
 
-    def now(self, holding: Holding, nodes: Iterable[Node]) -> datetime | None:
-        """The time, if it is believed. ``holding`` is how this process keeps keys, ``nodes`` are all of the cluster."""
+    async def now(self, holding: Holding) -> datetime | None:
+        """The time, if it is believed. ``holding`` is how this process keeps keys. Raises StoreError."""
+        nodes = await self._store.read(lambda tx: tx.cluster_and_nodes()[1])
         now, passed = self._clock.now(), self._clock.monotonic()
         off_s = max(map(abs, [self._jumped_s(now, passed, holding), *self._differs_s(now, nodes)]))
-        if off_s > JUMP_S:
+        if self._read is None:
+            self._doubted = any(node.clock_doubted for node in nodes if node.uuid == self._node)
+        if off_s > JUMP_S or (self._read is None and self._doubted):
             log.warning("the clock is not believed: no purge begins for an hour", seconds=round(off_s))
             self._believed_from = passed + REST_S
         self._read = now, passed
-        return now if passed >= self._believed_from else None
+        await self._note(doubted=passed < self._believed_from)
+        return None if self._doubted else now
+
+    async def _note(self, *, doubted: bool) -> None:
+        if doubted is not self._doubted:
+            await self._store.write(lambda tx: tx.doubt_clock(self._node, doubted=doubted))
+            self._doubted = doubted
 
     def _jumped_s(self, now: datetime, passed: float, holding: Holding) -> float:
         """By how much it went otherwise than time since it was read last; at first, how long nobody kept keys by it."""

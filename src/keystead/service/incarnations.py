@@ -36,6 +36,10 @@ BEAT_S: Final = 60.0
 """How often the epoch grows: a backup that is older than this is noticed when it is restored."""
 
 
+class Cloned(Exception):  # noqa: N818 - what was found out
+    """Another database goes on from the same past, or went on: this one lacks what that one has acknowledged."""
+
+
 class Remembered(Protocol):
     """What a data directory remembers, and where its database stands."""
 

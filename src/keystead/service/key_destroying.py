@@ -3,10 +3,9 @@
 Before an object is destroyed, a transaction under the keeper's lease has read that it may be
 (:func:`keystead.core.keys.destroying.may_destroy`, whose answer is final); then its server was asked whether it is that
 object, by its name, else by its bytes; and each packet leaves only while no other process can hold the lease. What
-turns out to be another object is left alone. So is an adopted one: somebody else wrote it, and may need it. An aborted
-attempt that was committed, by what its server shows, says that the database lacks what it had acknowledged: it is told
-as :class:`Cloned`, and nothing is destroyed. Nobody's time to undo is over by a clock that is not believed
-(:mod:`keystead.service.believed_clock`).
+turns out to be another object is left alone. So is an adopted one: somebody else wrote it, and may need it. Of attempts
+that were aborted for their time alone see :mod:`keystead.service.expired_attempts`. Nobody's time to undo is over by a
+clock that is not believed (:mod:`keystead.service.believed_clock`).
 """
 
 from __future__ import annotations
@@ -31,8 +30,10 @@ from keystead.core.keys.destroying import (
     purging,
 )
 from keystead.core.keys.keeping import DESTROYED_STATES
-from keystead.core.keys.model import AttemptState, KeyState, Presence, Receipt
+from keystead.core.keys.model import KeyState, Presence, Receipt
 from keystead.core.keys.names import object_name
+from keystead.service.expired_attempts import ExpiredAttempts
+from keystead.service.incarnations import Cloned
 from keystead.service.key_looking import (
     BATCH,
     places_of,
@@ -42,7 +43,7 @@ from keystead.service.key_looking import (
 )
 from keystead.service.key_places import incarnation_of
 from keystead.service.key_ports import KeyServerFault
-from keystead.service.object_ending import descriptors, end_object, facts_if_there, left_by, was_committed, with_ids
+from keystead.service.object_ending import descriptors, end_object, facts_if_there, left_by, with_ids
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
@@ -79,10 +80,6 @@ class Site:
     profile: ServerProfile | None
 
 
-class Cloned(Exception):  # noqa: N818 - what was found out
-    """Another database goes on from the same past, or went on: this one lacks what that one has acknowledged."""
-
-
 class KeyDestroying:
     """Goes on with what has to end. The keeper calls it, and nobody else.
 
@@ -101,6 +98,7 @@ class KeyDestroying:
         self._clock = clock
         self._on_cloned = on_cloned
         self._check = check
+        self._expired = ExpiredAttempts(tools, check)
 
     async def end(self, holding: Holding, key_manager: str, fenced: AbstractSet[str]) -> None:
         """Go on with the end of a key manager's keys, and of what aborted attempts left. Raises StoreError, LeaseLost.
@@ -119,7 +117,7 @@ class KeyDestroying:
 
     async def _end(self, holding: Holding, places: KeyPlaces, fenced: AbstractSet[str]) -> None:
         store, key_manager = self._tools.store, places.key_manager.uuid
-        now = self._clock.now(holding, await store.read(lambda tx: tx.cluster_and_nodes()[1]))
+        now = await self._clock.now(holding)
         known = await store.read(lambda tx: sites_of(tx, places))
         sites = {uuid: site for uuid, site in known.items() if uuid in fenced}
         if now is not None:
@@ -145,7 +143,7 @@ class KeyDestroying:
         while after is not None:
             after, rows = await self._tools.store.read(lambda tx: ending(tx, places, after or ""))  # noqa: B023 - awaited
             by_address: dict[_Address, list[Tracked]] = {}
-            for row in rows:
+            for row in await self._expired.may_end(holding, places, sites, rows):
                 by_address.setdefault((row.copy.key_server, row.copy.host), []).append(row)
             for address, some in by_address.items():
                 site = sites.get(address[0])
@@ -190,22 +188,17 @@ class KeyDestroying:
         """End what an attempt has left on a server, if it may be; what was done is noted whatever comes after it."""
         if not await self._tools.store.write(lambda tx: self._permits(tx, holding, row)):
             return
-        described = await descriptors(at.session, row)
         ids = row.copy.unique_identifiers or await left_by(at.session, row)
-        found = {id_: await facts_if_there(at.session, id_) for id_ in (*described, *ids)}
-        if row.attempt.state is AttemptState.ABORTED:
-            fence = await self._tools.store.read(lambda tx: tx.fence(at.key_server))
-            if await was_committed(at, row, described, found, fence):
-                raise Cloned
-        done: dict[str, list[str]] = {id_: [] for id_ in found}
+        done: dict[str, list[str]] = {id_: [] for id_ in (*await descriptors(at.session, row), *ids)}
         absent = is_absent(row.copy, row.attempt, self._tools.clock.now(), canary=at.canary)
         if not ids and absent:
             done[""] = [ABSENT]
         try:
-            for id_, facts in found.items():
+            for id_ in filter(None, done):
                 if row.attempt.adopted and id_ in ids:
                     done[id_].append(LEFT)
                     continue
+                facts = await facts_if_there(at.session, id_)
                 if facts is None or facts.state in DESTROYED_STATES:
                     done[id_] += [ABSENT] * (at.canary or facts is not None)
                 else:
@@ -251,6 +244,8 @@ class KeyDestroying:
         on = _standing_on(tx, [uuid])
         if not on or on - set(unfenced):
             tx.change_key(purging(key), KeyState.RETIRED)
+        elif not key.overdue:
+            tx.change_key(replace(key, overdue=True), KeyState.RETIRED)
 
     def _note(
         self, tx: Transaction, holding: Holding, row: Tracked, ids: tuple[str, ...], done: dict[str, list[str]]

@@ -63,8 +63,15 @@ class KeyEnding:
         return key
 
     async def recover(self, call: Call, key_manager: str, key_id: str) -> Key:
-        """Take back that a key was retired. Raises 4 (404), also when its window has ended."""
-        key = await self._store.write(lambda tx: self._change(tx, call, key_manager, key_id, "recovered", plan_recover))
+        """Take back that a key was retired. Raises 4 (404), also when its end has begun."""
+
+        def recover(tx: Transaction) -> Key:
+            def plan(key: Key | None) -> Key:
+                return plan_recover(key, incarnation_of(tx))
+
+            return self._change(tx, call, key_manager, key_id, "recovered", plan)
+
+        key = await self._store.write(recover)
         self._on_recovered(key)
         return key
 

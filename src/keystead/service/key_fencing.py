@@ -20,7 +20,8 @@ from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyForm
 from keystead.core.keys.names import fence_name
 from keystead.core.secret import Secret
-from keystead.service.key_destroying import Cloned, ending_on, sites_of
+from keystead.service.incarnations import Cloned
+from keystead.service.key_destroying import ending_on, sites_of
 from keystead.service.key_looking import places_of, visit
 from keystead.service.key_places import incarnation_of
 from keystead.service.key_ports import Fault, KeyServerFault
@@ -73,6 +74,7 @@ class KeyFencing:
             if site.profile is not None and not site.profile.locate_by_name:
                 passed.add(uuid)
             elif uuid in wanted or self._due.get(uuid, 0.0) <= clock.monotonic():
+                self._due.pop(uuid, None)  # whatever comes of it, it is moved on in the next round unless it is now
                 try:
                     if uuid in fallen_due:
                         await self._tools.store.write(lambda tx: tx.fence_moves(uuid))  # noqa: B023 - awaited

@@ -235,7 +235,7 @@ def _stakes(
     # What stays there with a primary that loses secondaries is found out below.
     stay = {server for server, host in found.answering if not host} & (going.stay.keys() - going.servers)
     uuids = tx.keys_at_stake(removal.key_manager.uuid, going.servers, stay, period, after, PAGE)
-    keys = [key for key in tx.keys(uuids) if not is_forsaken(key, places.incarnation, period.until)]
+    keys = [key for key in tx.keys(uuids) if not is_forsaken(key, places.incarnation)]
     stakes = (stake(key, copies, going) for key, copies in with_copies(tx, keys))
     unsafe = [each for each in stakes if each is not None and not each.is_safe(period, found.answering)]
     return places, unsafe, uuids[-1] if len(uuids) == PAGE else None

@@ -119,8 +119,15 @@ class KeyRows(Protocol):
         """Delete an attempt, whatever its state, with its copies, if it is there."""
         ...
 
-    def end_attempt(self, attempt: Attempt, state: AttemptState) -> bool:
-        """Give a pending attempt with this token its end; return whether it was pending. Compare-and-set."""
+    def disown_attempt(self, key: str, number: int) -> None:
+        """Make an attempt that of no incarnation: what it wrote is unclaimed, and never destroyed for having failed."""
+        ...
+
+    def end_attempt(self, attempt: Attempt, state: AttemptState, *, expired: bool = False) -> bool:
+        """Give a pending attempt with this token its end; return whether it was pending. Compare-and-set.
+
+        ``expired``: for its time alone.
+        """
         ...
 
     def aborted_copies(self, key_manager: str, incarnation: str, after: str, limit: int) -> tuple[Copy, ...]:

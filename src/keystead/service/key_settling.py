@@ -170,7 +170,7 @@ def _abort(tx: Transaction, holding: Holding, attempt: Attempt) -> bool:
         return False
     tx.key_manager(key.key_manager, lock=True)
     key = tx.key(attempt.key, lock=True)
-    if key is None or not tx.end_attempt(attempt, AttemptState.ABORTED):
+    if key is None or not tx.end_attempt(attempt, AttemptState.ABORTED, expired=True):
         return False
     if attempt.purpose is Purpose.CREATE:
         tx.change_key(replace(key, state=KeyState.ABORTED), KeyState.PENDING)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.core.keys.descriptors import opened
-from keystead.core.keys.destroying import ABSENT, ACTIVE, DESTROYED, PRE_ACTIVE, REVOKED, Step, steps
+from keystead.core.keys.destroying import ABSENT, DESTROYED, REVOKED, Step, steps
 from keystead.core.keys.keeping import object_names
 from keystead.core.keys.model import IN_USE
 from keystead.core.keys.names import ObjectKind, object_name
@@ -19,9 +18,6 @@ from keystead.service.key_looking import agrees, facts_of, is_named
 from keystead.service.key_ports import Fault, KeyServerFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from keystead.core.keys.fencing import Fence
     from keystead.service.key_looking import Tracked, Visit
     from keystead.service.key_ports import ObjectFacts, ObjectSession
     from keystead.service.leases import Holding
@@ -80,37 +76,6 @@ async def facts_if_there(session: ObjectSession, id_: str) -> ObjectFacts | None
         if fault.fault is not Fault.NOT_FOUND:
             raise
         return None
-
-
-async def was_committed(
-    at: Visit, row: Tracked, described: Iterable[str], found: Mapping[str, ObjectFacts | None], fence: Fence | None
-) -> bool:
-    """Whether a server shows that an attempt was committed, by a database that went on from this one's past.
-
-    Nothing is activated, or described, before. ``found`` are the facts of ``described`` and of the objects; the
-    ``fence``, which is never activated, says whether what is Active here was.
-    """
-    ours = [each for each in found.values() if each is not None and is_named(each, row.attempt)]
-    if any(each.state == ACTIVE for each in ours) and await _is_inactive(at, fence):
-        return True
-    return any([await _describes(at, row, id_) for id_ in described if found[id_] is not None])
-
-
-async def _is_inactive(at: Visit, fence: Fence | None) -> bool:
-    ids = () if fence is None else fence.unique_identifiers
-    facts = [await facts_if_there(at.session, id_) for id_ in ids]
-    return any(each is not None and each.state == PRE_ACTIVE for each in facts)
-
-
-async def _describes(at: Visit, row: Tracked, id_: str) -> bool:
-    """Whether an object is the descriptor of an attempt, and of our making. Raises KeyServerFault without an answer."""
-    try:
-        descriptor = opened((await at.session.get((id_,))).reveal(), at.digest_key)
-    except KeyServerFault as fault:
-        if not fault.fault.answered:
-            raise
-        return False
-    return descriptor is not None and descriptor.is_of(row.attempt)
 
 
 async def _is_ours(at: Visit, row: Tracked, id_: str, facts: ObjectFacts) -> bool | None:

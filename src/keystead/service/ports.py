@@ -100,6 +100,10 @@ class Transaction(KeyRows, KeepingRows, KeyGuardRows, KeyProofRows, Protocol):
         """Store a node; when it was heard of stays as it is."""
         ...
 
+    def doubt_clock(self, node: str, *, doubted: bool) -> None:
+        """Note whether a node's clock is believed."""
+        ...
+
     def hear_node(self, uuid: str, time: datetime) -> None:
         """Note that a node's process runs."""
         ...

@@ -133,7 +133,7 @@ class KeyTaker:
         if not _only_begun(tx, [holder], self._clock.now()).over:
             return False
         for attempt in tx.attempts([holder.uuid]):
-            tx.end_attempt(attempt, AttemptState.ABORTED)
+            tx.end_attempt(attempt, AttemptState.ABORTED, expired=True)
         return tx.change_key(replace(holder, state=KeyState.ABORTED), KeyState.PENDING)
 
     def _complete(
@@ -272,8 +272,9 @@ def _is_only_begun(known: Attempt | None, found: Attempt) -> bool:
 
 
 def _is_adopted(tx: Transaction, attempt: Attempt) -> bool:
-    """Whether what an attempt wrote is another key's by now."""
-    return bool(tx.keys_adopting(str(object_name(attempt))))
+    """Whether what an attempt wrote, or adopted itself, is another key's by now."""
+    names = filter(None, (str(object_name(attempt)), attempt.adopted))
+    return any(key.uuid != attempt.key for name in names for key in tx.keys_adopting(name))
 
 
 def _put_attempt(tx: Transaction, attempt: Attempt, found: Sequence[Copy]) -> None:

@@ -34,6 +34,9 @@ _CLUSTER_AND_NODES = (
 _LOCK_CLUSTER = select(tables.cluster.c.id).with_for_update()
 _PUT_CLUSTER = storing(tables.cluster, "id")
 _PUT_NODE = storing(tables.nodes, "uuid")
+_DOUBT_CLOCK = (
+    update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(clock_doubted=bindparam("doubted"))
+)
 _HEAR_NODE = update(tables.nodes).where(tables.nodes.c.uuid == bindparam("u")).values(heard_at=bindparam("t"))
 _ACCOUNT = ACCOUNT.where(name="n")
 _ACCOUNT_ALIKE = ACCOUNT.everything.where(func.lower(tables.accounts.c.name) == bindparam("n"))
@@ -81,6 +84,9 @@ class AdministrationRows(Statements):
 
     def put_node(self, node: Node) -> None:
         self.store(_PUT_NODE, {"uuid": node.uuid, "name": node.name} | asdict(node.release))
+
+    def doubt_clock(self, node: str, *, doubted: bool) -> None:
+        self.change(_DOUBT_CLOCK, {"u": node, "doubted": int(doubted)})
 
     def hear_node(self, uuid: str, time: datetime) -> None:
         self.change(_HEAR_NODE, {"u": uuid, "t": time})

@@ -82,7 +82,7 @@ _ADOPTERS = (
 )
 _CHANGED = (
     *("name", "key_tag", "state", "length", "digest", "version"),
-    *("committed", "retired", "purge_after", "retired_in"),
+    *("committed", "retired", "purge_after", "retired_in", "overdue"),
 )
 _CHANGE_KEY = (
     update(tables.keys)
@@ -116,7 +116,12 @@ _END_ATTEMPT = (
         _attempts.token == bindparam("t"),
         _attempts.state == AttemptState.PENDING.value,
     )
-    .values(state=bindparam("ended"))
+    .values(state=bindparam("ended"), expired=bindparam("late"))
+)
+_DISOWN_ATTEMPT = (
+    update(tables.key_attempts)
+    .where(_attempts.key == bindparam("k"), _attempts.number == bindparam("n"))
+    .values(incarnation="")
 )
 
 _IN_ORDER = (_copies.key, _copies.attempt, _copies.key_server, _copies.host)
@@ -290,13 +295,17 @@ class KeyRows(Statements):
 
     def add_attempt(self, attempt: Attempt) -> None:
         row = columns_of(tables.key_attempts, attempt)
-        self.change(insert(tables.key_attempts), row | {"purpose": attempt.purpose.value, "state": attempt.state.value})
+        known = {"purpose": attempt.purpose.value, "state": attempt.state.value, "expired": int(attempt.expired)}
+        self.change(insert(tables.key_attempts), row | known)
 
     def drop_attempt(self, key: str, number: int) -> None:
         self.change(_DROP_ATTEMPT, {"k": key, "n": number})
 
-    def end_attempt(self, attempt: Attempt, state: AttemptState) -> bool:
-        bound = {"k": attempt.key, "n": attempt.number, "t": attempt.token, "ended": state.value}
+    def disown_attempt(self, key: str, number: int) -> None:
+        self.change(_DISOWN_ATTEMPT, {"k": key, "n": number})
+
+    def end_attempt(self, attempt: Attempt, state: AttemptState, *, expired: bool = False) -> bool:
+        bound = {"k": attempt.key, "n": attempt.number, "t": attempt.token, "ended": state.value, "late": int(expired)}
         return self.change(_END_ATTEMPT, bound) == 1
 
     def aborted_copies(self, key_manager: str, incarnation: str, after: str, limit: int) -> tuple[Copy, ...]:
@@ -348,12 +357,13 @@ def _values(states: Collection[KeyState]) -> list[str]:
 
 
 def _as_text(key: Key) -> Parameters:
-    return {"key_type": key.key_type.value, "state": key.state.value}
+    return {"key_type": key.key_type.value, "state": key.state.value, "overdue": int(key.overdue)}
 
 
 def _attempt(row: Row[Any]) -> Attempt:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-    return Attempt(**values | {"purpose": Purpose(row.purpose), "state": AttemptState(row.state)})
+    known = {"purpose": Purpose(row.purpose), "state": AttemptState(row.state), "expired": bool(row.expired)}
+    return Attempt(**values | known)
 
 
 def copy_of(row: Row[Any]) -> Copy:

@@ -128,7 +128,8 @@ def _svm_of(row: Row[Any]) -> Svm | None:
 
 def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
     """The node whose columns a row holds."""
-    return Node(row.uuid, row.name, Release(row.generation, row.major, row.minor), row.heard_at)
+    release, doubted = Release(row.generation, row.major, row.minor), bool(row.clock_doubted)
+    return Node(row.uuid, row.name, release, row.heard_at, clock_doubted=doubted)
 
 
 def _svm(row: Row[Any], _: tuple[str, ...]) -> Svm:
@@ -246,6 +247,7 @@ def _key(row: Row[Any], _: tuple[str, ...]) -> Key:
         retired=row.retired,
         purge_after=row.purge_after,
         retired_in=row.retired_in,
+        overdue=bool(row.overdue),
     )
 
 

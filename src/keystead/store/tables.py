@@ -120,6 +120,7 @@ nodes = Table(
     _integer("minor"),
     Column("heard_at", UtcTimestamp, nullable=True),
     _integer("epoch", server_default="0"),
+    _integer("clock_doubted", server_default="0"),
 )
 
 svms = Table(
@@ -340,6 +341,7 @@ keys = Table(
     Column("retired", UtcTimestamp, nullable=True),
     Column("purge_after", UtcTimestamp, nullable=True),
     _text("retired_in", server_default=text("''")),
+    _integer("overdue", server_default="0"),
 )
 
 Index(
@@ -364,6 +366,7 @@ key_attempts = Table(
     Column("began", UtcTimestamp, nullable=False),
     Column("expires", UtcTimestamp, nullable=False),
     _text("adopted"),
+    _integer("expired", server_default="0"),
 )
 
 Index(

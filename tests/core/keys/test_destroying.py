@@ -11,7 +11,6 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import (
-    BEHIND,
     LATE,
     WINDOW,
     Account,
@@ -89,7 +88,7 @@ NO_KEY = [None, *(key(state) for state in set(KeyState) - {COMMITTED, RETIRED})]
 def test_what_is_no_key_is_neither_retired_nor_recovered(found: Key | None) -> None:
     """Pending, aborted and purged keys, and those whose end has begun, do not exist for callers."""
     assert refused(lambda: plan_retire(found, HERE, NOW, WINDOW))
-    assert refused(lambda: plan_recover(found))
+    assert refused(lambda: plan_recover(found, HERE))
 
 
 def test_a_key_is_retired_once() -> None:
@@ -126,23 +125,25 @@ def test_when_a_key_is_due(found: Key, due: bool) -> None:
 @pytest.mark.parametrize(
     ("found", "incarnation", "holds_none"),
     [
-        (key(RETIRED, NOW - WINDOW - BEHIND), HERE, True),
-        (key(RETIRED, NOW - WINDOW), HERE, False),
-        (key(RETIRED, NOW - 9 * DAY), replace(HERE, destroys=False), False),
-        (key(RETIRED, NOW - 9 * DAY, EARLIER), HERE, False),
+        (replace(key(RETIRED, NOW), overdue=True), HERE, True),
+        (key(RETIRED, NOW - 9 * DAY), HERE, False),
+        (replace(key(RETIRED, NOW), overdue=True), replace(HERE, destroys=False), False),
+        (replace(key(RETIRED, NOW, EARLIER), overdue=True), HERE, False),
         (key(), HERE, False),
     ],
 )
 def test_when_a_key_holds_no_server(found: Key, incarnation: Incarnation, holds_none: bool) -> None:
-    """When its undo has ended, whatever a node's clock says, and it may be destroyed."""
-    assert is_forsaken(found, incarnation, NOW) is holds_none
+    """When the keeper has found that its undo has ended, and it may be destroyed."""
+    assert is_forsaken(found, incarnation) is holds_none
 
 
 def test_a_key_is_recovered_until_its_end_begins() -> None:
-    """As another version, also when its window has ended by then; one in use as it is."""
-    assert plan_recover(key()) == key()
-    assert plan_recover(key(RETIRED, NOW - DAY)) == replace(key(), version=2)
-    assert plan_recover(key(RETIRED, NOW - WINDOW)) == replace(key(), version=2)
+    """As another version, also when its window has ended, until the keeper has found that; one in use as it is."""
+    assert plan_recover(key(), HERE) == key()
+    assert plan_recover(key(RETIRED, NOW - DAY), HERE) == replace(key(), version=2)
+    assert plan_recover(key(RETIRED, NOW - WINDOW), HERE) == replace(key(), version=2)
+    assert refused(lambda: plan_recover(replace(key(RETIRED, NOW - WINDOW), overdue=True), HERE))
+    assert plan_recover(replace(key(RETIRED, NOW, EARLIER), overdue=True), HERE) == replace(key(), version=2)
 
 
 def test_the_end_of_a_key_is_another_version() -> None:

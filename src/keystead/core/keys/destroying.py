@@ -30,9 +30,6 @@ WINDOW: Final = timedelta(days=7)
 LATE: Final = timedelta(hours=1)
 """How long after an attempt's time its Register may still arrive: until then, what is not found is not absent."""
 
-BEHIND: Final = timedelta(hours=1)
-"""By how much the clock of a node may be behind, which still recovers a key."""
-
 ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
 
 ACTIVE: Final = "Active"
@@ -66,20 +63,27 @@ def plan_retire(key: Key | None, incarnation: Incarnation, now: datetime, window
         retired=now,
         purge_after=now + window,
         retired_in=incarnation.uuid,
+        overdue=False,
     )
 
 
-def plan_recover(key: Key | None) -> Key:
+def plan_recover(key: Key | None, incarnation: Incarnation) -> Key:
     """The key as it is once it is recovered; one in use, as it is. Raises 4 (404) for one whose end has begun.
 
-    That is when its window has ended, or later: nobody's clock takes a key that is still there.
+    That is once the keeper has found that its window has ended, by a clock that it believes: no other clock takes it.
     """
-    if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED):
+    if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED) or _is_overdue(key, incarnation):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
     if key.state is KeyState.COMMITTED:
         return key
     return replace(
-        key, state=KeyState.COMMITTED, version=key.version + 1, retired=None, purge_after=None, retired_in=""
+        key,
+        state=KeyState.COMMITTED,
+        version=key.version + 1,
+        retired=None,
+        purge_after=None,
+        retired_in="",
+        overdue=False,
     )
 
 
@@ -89,12 +93,16 @@ def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
     return key.state is KeyState.RETIRED and due and _retired_in(key, incarnation)
 
 
-def is_forsaken(key: Key, incarnation: Incarnation, now: datetime) -> bool:
+def is_forsaken(key: Key, incarnation: Incarnation) -> bool:
     """Whether a key that is to be purged holds no key server any more, though that has not begun.
 
-    Its undo has ended, by the clock of a node that is behind, too; and this incarnation may destroy it.
+    Its undo has ended by a clock that is believed, and this incarnation may destroy it.
     """
-    return incarnation.destroys and is_due(key, incarnation, now - BEHIND)
+    return incarnation.destroys and key.state is KeyState.RETIRED and _is_overdue(key, incarnation)
+
+
+def _is_overdue(key: Key, incarnation: Incarnation) -> bool:
+    return key.overdue and _retired_in(key, incarnation)
 
 
 def _retired_in(key: Key, incarnation: Incarnation) -> bool:

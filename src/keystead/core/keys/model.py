@@ -53,7 +53,8 @@ class Key:
     ``svm`` is whose key it is: the key manager's SVM, or on the cluster's key manager any SVM or None, the cluster
     itself. ``length`` is that of the material in bytes, ``digest`` its keyed digest. ``version`` grows with every
     change that makes cached material stale. ``purge_after`` is when a retired key's undo ends, ``retired_in`` the
-    incarnation (uuid) in which it was retired.
+    incarnation (uuid) in which it was retired. ``overdue``: its undo has ended, by a clock that was believed, and its
+    end waits for key servers.
     """
 
     uuid: str
@@ -72,6 +73,7 @@ class Key:
     retired: datetime | None = None
     purge_after: datetime | None = None
     retired_in: str = ""
+    overdue: bool = False
 
     @property
     def standing(self) -> Standing:
@@ -108,6 +110,7 @@ class Attempt:
 
     ``token`` fences: who does not hold it can end nothing. After ``expires`` others may abort it. ``adopted`` is the
     name of the object that it took over instead (of a pair: without a part): another wrote it: it is never destroyed.
+    ``expired``: it was aborted for its time alone, so that it may have been committed in what a database has lost.
     """
 
     key: str
@@ -120,6 +123,7 @@ class Attempt:
     began: datetime
     expires: datetime
     adopted: str = ""
+    expired: bool = False
 
 
 class Presence(StrEnum):
