@@ -214,9 +214,10 @@ class KeyKeeping:
             after = keys[-1][0].uuid
             wanted = []
             for key, copies in keys:
-                filled.tally.count(copies, places.domain_of)
+                filled.tally.count(copies, places.domain_of, places.servers)
                 fit = [uuid for uuid, profile in places.profiles.items() if fits(profile.form, key.length)]
-                wanted += [(key, copies, servers) for servers in lacking(copies, fit, places.domain_of)]
+                there = lacking(copies, fit, places.domain_of, places.servers)
+                wanted += [(key, copies, servers) for servers in there]
             for start in range(0, len(wanted), WRITTEN):
                 some = wanted[start : start + WRITTEN]
                 await asyncio.gather(*(self._give(places, *each, filled) for each in some))
