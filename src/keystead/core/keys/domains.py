@@ -15,6 +15,7 @@ from keystead.core.server_address import ServerAddress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from keystead.core.keys.guarding import At
     from keystead.core.keys.model import Copy, ServerProfile
     from keystead.core.model import KeyServer
 
@@ -49,7 +50,13 @@ def wanted_copies(min_copies: int, domain_count: int) -> int:
 
 
 def covered(copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
-    """The domains that hold a proven copy, of ``servers``, each of which ``domain_of`` knows.
+    """The domains that hold a proven copy, of ``servers``, each of which ``domain_of`` knows."""
+    present = ((copy.key_server, copy.host) for copy in copies if copy.presence is Presence.PRESENT)
+    return covered_at(present, domain_of, servers)
+
+
+def covered_at(places: Iterable[At], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
+    """The domains that hold a copy which was proven at these places.
 
     A primary counts for its own domain. A secondary counts for one that has no other copy, whoever's it is: what it
     was given for two primaries is on one machine. Where it is itself a primary here, it is that one.
@@ -57,9 +64,9 @@ def covered(copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Itera
     here = {server.uuid: server for server in servers}
     primaries = {server.address: domain_of[uuid] for uuid, server in here.items()}
     held: dict[ServerAddress, set[str]] = {}
-    for copy in copies:
-        if copy.presence is Presence.PRESENT and copy.key_server in here:
-            held.setdefault(_address(here[copy.key_server], copy.host), set()).add(domain_of[copy.key_server])
+    for uuid, host in places:
+        if uuid in here:
+            held.setdefault(_address(here[uuid], host), set()).add(domain_of[uuid])
     found = {primaries[address] for address in held if address in primaries}
     for address in sorted(held.keys() - primaries.keys(), key=lambda each: (len(held[each]), str(each))):
         found.update([domain for domain in primaries.values() if domain in held[address] - found][:1])
