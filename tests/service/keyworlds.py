@@ -11,7 +11,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import pytest
@@ -29,6 +29,7 @@ from keystead.keyservers.forms import material_of
 from keystead.keyservers.gateway import Gateway
 from keystead.keyservers.objects import Objects
 from keystead.kmip.enums import Operation
+from keystead.kmip.responder import Responder
 from keystead.kmip.testing import KeyServer as KmipServer
 from keystead.service.audit import AuditLog, begin
 from keystead.service.context import Call, Caller
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from keystead.core.keys.model import Attempt, Copy, Key
-    from keystead.kmip.responder import Responder
     from keystead.service.ports import Clock, Sealer, Transaction
     from tests.peers.fixtures import Pki
     from tests.peers.homes import Home
@@ -57,6 +57,10 @@ SECONDARY = "::1"
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For tests of what depends on key servers only: one engine is enough."""
+
+
+STANDBY: Final[Mapping[str, Any]] = {"secondary_key_servers": (SECONDARY,), "tls_server_name": "localhost"}
+"""What key servers have whose secondary is the one of :meth:`KeyWorld.start_with_standby`."""
 
 
 class ShiftedClock:
@@ -151,6 +155,16 @@ class KeyWorld:
         """Start a secondary of a server, or another on its port; it keeps what that keeps unless it has its own."""
         made = KmipServer(self._context(), responder or primary.responder, host=host, port=primary.port)
         return await self._stack.enter_async_context(made)
+
+    async def start_with_standby(self) -> tuple[list[KmipServer], list[str]]:
+        """Start two servers and one on their port, a secondary of both (:data:`STANDBY`) that replicates with neither.
+
+        Also returns the addresses of the two.
+        """
+        (first,) = await self.start(1)
+        second = await self.start_secondary(first, Responder(), "127.0.0.2")
+        standby = await self.start_secondary(first, Responder())
+        return [first, second, standby], [f"127.0.0.1:{first.port}", f"127.0.0.2:{first.port}"]
 
     async def node(self, database: str | None = None, **options: Any) -> KeyNode:
         """Open one more process' services; ``options`` are the writer's, ``database`` another way to the same one."""

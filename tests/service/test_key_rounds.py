@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keystead.core.keys.model import Presence
-from keystead.service.key_rounds import LEASE, YOUNG, KeyRounds
+from keystead.kmip.enums import Operation
+from keystead.kmip.testing import delay
+from keystead.service import key_keeping
+from keystead.service.key_rounds import HIDING_S, LEASE, LOOK_S, YOUNG, KeyRounds
 from keystead.service.leases import LeaseLost
 from keystead.service.ports import StoreError
 from tests.service.keepers import keeping
 from tests.service.learning import on_sqlite
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from keystead.core.keys.keeping import Sweep
     from keystead.service.key_learning import KeyLearner
     from keystead.service.key_places import KeyPlaces
+    from keystead.service.leases import Holding
     from keystead.service.ports import Transaction
+    from tests.service.keepers import Keeping
     from tests.service.keyworlds import KeyWorld
 
 
@@ -160,19 +169,97 @@ async def test_nothing_is_ended_before_a_look_at_the_database(key_world: KeyWorl
     assert looks == []
 
 
-async def test_a_server_that_was_wiped_is_noticed_in_the_next_round(key_world: KeyWorld) -> None:
-    """What it had is unknown, and that is announced once; when it shows it again it is present at once."""
+async def round_after(kept: Keeping, seconds: float, sweep: Collection[str] = ()) -> None:
+    """Make a round when so much time has passed."""
+    kept.world.clock.advance(seconds)
+    async with kept.lease() as holding:
+        await kept.rounds.keep(holding, kept.manager, sweep)
+
+
+async def test_a_server_that_was_wiped_is_noticed_within_five_minutes(key_world: KeyWorld) -> None:
+    """What it had is unknown, and that is announced once; when it shows it again, settling finds it."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)
     before = dict(servers[0].responder.store.objects)
-    async with kept.lease() as holding:
-        await kept.rounds.keep(holding, kept.manager)
-        servers[0].responder.store.forget_all()
-        for _ in range(2):
-            await kept.rounds.keep(holding, kept.manager)
-            assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
-        assert [name for name, _ in await kept.events()] == ["km.canary.notvisible"]
-        servers[0].responder.store.objects.update(before)
-        await kept.rounds.keep(holding, kept.manager)
+    await round_after(kept, 0)
+    servers[0].responder.store.forget_all()
+    await round_after(kept, LOOK_S / 2)
     assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.PRESENT]
+    for _ in range(2):
+        await round_after(kept, LOOK_S)
+        assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+    assert [name for name, _ in await kept.events()] == ["km.canary.notvisible"]
+    servers[0].responder.store.objects.update(before)
+    for _ in range(2):  # what one round leaves unknown is not the first that the next one asks for
+        await round_after(kept, 1)
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.PRESENT]
+
+
+@on_sqlite
+async def test_a_change_has_canaries_asked_for_at_once(key_world: KeyWorld) -> None:
+    """Something may be other than it was."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    await round_after(kept, 0)
+    servers[0].responder.store.forget_all()
+    async with kept.lease() as holding:
+        await kept.rounds.keep(holding, kept.manager, changed=True)
+    assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+
+
+@on_sqlite
+async def test_a_canary_that_comes_and_goes_hides_no_loss(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its server swept once an hour, and no more: each sweep tolerates that some copies are gone."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    keys = [await kept.node.create(kept.manager, f"key {number}") for number in range(20)]
+    (row, _) = await key_world.servers(kept.manager)
+    store = servers[0].responder.store
+    hidden = (await key_world.places(kept.manager)).profiles[row.uuid].canary[0]
+    canary = store.objects[hidden]
+    swept: list[str] = []
+    ends = [False, True, True, True]
+    sweep = kept.keeping.sweep
+
+    async def counted(holding: Holding, key_manager: str, key_server: str) -> Sweep | None:
+        swept.append(key_server)
+        return await sweep(holding, key_manager, key_server) if ends.pop(0) else None
+
+    monkeypatch.setattr(kept.keeping, "sweep", counted)
+    await round_after(kept, 0)
+    store.forget(hidden)
+    await round_after(kept, LOOK_S)  # this sweep does not come to its end
+    for key in keys[:3]:
+        await round_after(kept, LOOK_S)
+        store.put(hidden, canary)
+        store.forget((await key_world.copies(key.uuid))[0].unique_identifiers[0])
+        await round_after(kept, LOOK_S)
+        store.forget(hidden)
+    assert swept == [row.uuid] * 2
+    store.put(hidden, canary)
+    await round_after(kept, HIDING_S, [row.uuid])
+    assert [name for name, _ in await kept.events()][-1] == "km.keys.masslost"
+    assert Presence.MISSING not in [(await key_world.copies(key.uuid))[0].presence for key in keys]
+    store.forget(hidden)
+    await round_after(kept, LOOK_S)
+    assert swept == [row.uuid] * 4
+
+
+@on_sqlite
+async def test_who_does_not_answer_soon_is_not_waited_for(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it shows its canary is not known then; who did not answer lately either is not asked at all."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (one, other) = await key_world.servers(kept.manager)
+    monkeypatch.setattr(key_keeping, "SHOWN_S", 0.5)
+    for operation in Operation:
+        servers[1].faults[operation] = delay(60)
+    began = time.monotonic()
+    assert await kept.keeping.showing(kept.manager) == {one.uuid: True}
+    assert time.monotonic() - began < 3
+    servers[1].faults.clear()
+    assert await kept.keeping.showing(kept.manager) == {one.uuid: True, other.uuid: True}
+    monkeypatch.setattr(kept.node.objects, "slow_or_dead", lambda reach: reach.key_server == one.uuid)
+    assert await kept.keeping.showing(kept.manager) == {other.uuid: True}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import Presence
-from keystead.kmip.responder import Responder
 from keystead.service.context import Call
 from keystead.service.key_survival import KeySurvival
-from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, full, on_sqlite
+from tests.service.keyworlds import CALL, SECONDARY, STANDBY, KeyWorld, full, on_sqlite
 
 if TYPE_CHECKING:
     from keystead.core.keys.survival import Survival
@@ -58,28 +57,27 @@ async def test_servers_that_replicate_are_lost_together(key_world: KeyWorld) -> 
 
 @on_sqlite
 @pytest.mark.allow_hosts(["127.0.0.1", "127.0.0.2", "::1"])
-async def test_servers_with_one_secondary_are_lost_together(key_world: KeyWorld) -> None:
-    """While both are away it has all there is: that is one copy, and never two."""
-    (a,) = await key_world.start(1)
-    b = await key_world.start_secondary(a, Responder(), "127.0.0.2")
-    await key_world.start_secondary(a, Responder())
-    addresses = [f"127.0.0.1:{a.port}", f"127.0.0.2:{a.port}"]
-    shared: dict[str, Any] = {"secondary_key_servers": (SECONDARY,), "tls_server_name": "localhost"}
-    manager = await key_world.key_manager(*addresses, min_copies=2, know=False, **shared)
+async def test_what_one_secondary_has_for_two_servers_is_one_copy(key_world: KeyWorld) -> None:
+    """While both are away it has all there is: too little for two, and lost with it; those who are there count."""
+    servers, addresses = await key_world.start_with_standby()
+    manager = await key_world.key_manager(*addresses, know=False, **STANDBY)
     node = await key_world.node(grace_s=20)
     assert len((await node.learner.ensure(manager)).profiles) == len(addresses)
-    await a.__aexit__(None, None, None)
-    await b.__aexit__(None, None, None)
+    on_both = await node.create(manager, "on both")
+    for server in servers[:2]:
+        await server.__aexit__(None, None, None)
     error = await node.refused(manager)
     assert error.kind is errors.TOO_FEW_COPIES
-    assert list(error.arguments) == [("min_copies", "2"), ("replication_domains", "1")]
     found = (await key_world.places(manager)).key_manager
-    await key_world.store.write(lambda tx: tx.change_key_manager(replace(found, min_copies=0)))
-    key = await node.create(manager)
-    assert {copy.host for copy in await key_world.copies(key.uuid) if copy.presence is Presence.PRESENT} == {SECONDARY}
+    await key_world.store.write(lambda tx: tx.change_key_manager(replace(found, min_copies=1)))
+    key = await node.create(manager, "on the secondary")
+    there = [copy.host for copy in await key_world.copies(key.uuid) if copy.presence is Presence.PRESENT]
+    assert there == [SECONDARY, SECONDARY]
     said = await KeySurvival(key_world.store).survival(CALL, manager)
-    assert [domain.servers for domain in said.domains] == [tuple(addresses)]
-    assert (said.sole, said.survives, lost(said)) == (1, 0, {"0": 1})
+    assert [domain.servers for domain in said.domains] == [(address,) for address in addresses]
+    assert (said.keys, said.sole, said.survives, lost(said)) == (2, 1, 0, {"0": 1, "01": 2})
+    assert said.losses[0].key_ids == (key.key_id,)
+    assert said.now.oldest_proof == min(copy.proven for copy in await key_world.copies(on_both.uuid) if copy.proven)
 
 
 @on_sqlite

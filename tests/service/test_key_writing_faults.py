@@ -16,12 +16,12 @@ from keystead.kmip.testing import close, delay, garbage, reset, silence
 from keystead.service import key_writing
 from keystead.service.key_copying import limit_s
 from tests.core import factories
-from tests.service.keyworlds import asked, full, lying, nothing_was_ended, on_sqlite
+from tests.service.keyworlds import SECONDARY, STANDBY, asked, full, lying, nothing_was_ended, on_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keystead.kmip.testing import KeyServer
+    from keystead.kmip.testing import Exchange, KeyServer
     from tests.service.keyworlds import KeyWorld
 
 PRESENT, MISSING, SENT, DIFFERENT, UNKNOWN = (
@@ -169,3 +169,24 @@ def test_the_time_of_one_server() -> None:
     """Its ``create_remove_timeout``; 0 is a second, and -1 all the time that there is."""
     for stored, seconds in ((0, 1.0), (10, 10.0), (60, 34.0), (-1, 34.0)):
         assert limit_s(replace(factories.server("a:5696"), create_remove_timeout=stored), 34.0) == seconds
+
+
+async def stalls(exchange: Exchange) -> None:
+    """Take longer than a creation waits, and then do nothing."""
+    await asyncio.sleep(2)
+    await close(exchange)
+
+
+@on_sqlite
+@pytest.mark.allow_hosts(["127.0.0.1", "127.0.0.2", "::1"])
+@pytest.mark.parametrize("min_copies", [0, 2])
+async def test_servers_with_one_standby_are_two_domains(key_world: KeyWorld, min_copies: int) -> None:
+    """Two copies are wanted, and waited for: where the one is too slow, its standby has the second."""
+    servers, addresses = await key_world.start_with_standby()
+    manager = await key_world.key_manager(*addresses, know=False, min_copies=min_copies, **STANDBY)
+    node = await key_world.node()
+    assert len((await node.learner.ensure(manager)).profiles) == len(addresses)
+    servers[1].request_faults[Operation.REGISTER] = stalls
+    key = await node.create(manager)
+    there = [copy.host for copy in await key_world.copies(key.uuid) if copy.presence is Presence.PRESENT]
+    assert there == ["", SECONDARY]

@@ -60,6 +60,10 @@ WRITTEN: Final = 8
 """Copies that are written at a time."""
 
 
+SHOWN_S: Final = 3.0
+"""How long a server may take to show its canary in a round."""
+
+
 class CopyWriter(Protocol):
     """Gives one server its copy; see :class:`keystead.service.key_writing.KeyWriter`."""
 
@@ -112,19 +116,20 @@ class KeyKeeping:
         return sweep
 
     async def showing(self, key_manager: str) -> dict[str, bool]:
-        """Whether each server (uuid) that answers shows its canary now. Raises StoreError."""
+        """Whether each server (uuid) that answers soon shows its canary now. Raises StoreError."""
         places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
         if places is None:
             return {}
         known = [server for server in places.servers if server.uuid in places.profiles]
+        known = [server for server in known if not self._is_down(places, server)]
         said = await asyncio.gather(*(self._shows(places, server) for server in known))
         return {server.uuid: shows for server, shows in zip(known, said, strict=True) if shows is not None}
 
     async def _shows(self, places: KeyPlaces, server: KeyServer) -> bool | None:
         try:
-            async with visit(self._tools, places, server) as at:
+            async with asyncio.timeout(SHOWN_S), visit(self._tools, places, server) as at:
                 return at.canary
-        except KeyServerFault:
+        except (KeyServerFault, TimeoutError):
             return None
 
     async def _rows(self, key_server: str, after: str) -> list[Tracked]:
@@ -214,9 +219,10 @@ class KeyKeeping:
             after = keys[-1][0].uuid
             wanted = []
             for key, copies in keys:
-                filled.tally.count(copies, places.domain_of)
+                filled.tally.count(copies, places.domain_of, places.servers)
                 fit = [uuid for uuid, profile in places.profiles.items() if fits(profile.form, key.length)]
-                wanted += [(key, copies, servers) for servers in lacking(copies, fit, places.domain_of)]
+                there = lacking(copies, fit, places.domain_of, places.servers)
+                wanted += [(key, copies, servers) for servers in there]
             for start in range(0, len(wanted), WRITTEN):
                 some = wanted[start : start + WRITTEN]
                 await asyncio.gather(*(self._give(places, *each, filled) for each in some))

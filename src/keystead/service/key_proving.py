@@ -83,7 +83,7 @@ class KeyProver:
         begun = await self._begin(call, key_manager, KEPT)
 
         async def work(progress: Progress) -> Outcome | None:
-            findings = Findings(ReportKind.PROOF, begun.places.domain_of)
+            findings = Findings(ReportKind.PROOF, begun.places.domain_of, begun.places.servers)
             async with self._connected() as objects:
                 tools = Tools(self._store, objects, self._reacher, self._clock, self._node, _at_once)
                 proof = Proof(tools, begun.places)
@@ -101,7 +101,7 @@ class KeyProver:
         begun = await self._begin(call, key_manager, in_use)
 
         async def work(progress: Progress) -> Outcome | None:
-            findings = Findings(ReportKind.REBOOT_DRILL, begun.places.domain_of)
+            findings = Findings(ReportKind.REBOOT_DRILL, begun.places.domain_of, begun.places.servers)
             async with self._connected() as objects:
                 fetcher = Fetcher(self._store, objects, self._reacher, self._clock, self._node)
                 shelf = fetcher.shelf(begun.places)

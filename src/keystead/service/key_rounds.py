@@ -44,6 +44,12 @@ LEASE: Final = "keeper"
 YOUNG: Final = timedelta(hours=1)
 """For so long canaries of a server that was learned are looked for in each round: replication takes its time."""
 
+LOOK_S: Final = 300.0
+"""So often each server is asked for its canary, but for rounds in which something changed."""
+
+HIDING_S: Final = 3600.0
+"""So often a server is swept, at most, because it hides its canary: a sweep tolerates some losses, many would all."""
+
 
 class Learner(Protocol):
     """Learns what servers can do, and looks for canaries; see :mod:`keystead.service.key_learning`."""
@@ -86,7 +92,8 @@ class KeyRounds:
         self._leases = leases
         self._parts = parts
         self._look = look
-        self._shows: dict[str, bool] = {}  # by server: whether it showed its canary when it was asked last
+        self._looked: dict[str, float] = {}  # by key manager: when its servers were asked for their canaries
+        self._hiding: dict[str, float] = {}  # by server: when it was swept because it hid its canary
 
     def holding(self) -> AbstractAsyncContextManager[Holding | None]:
         """Hold the keeper's lease; None while another process does. Raises StoreError."""
@@ -124,8 +131,11 @@ class KeyRounds:
         if sweep or changed or (places is not None and self._is_young(places)):
             await _minded("canaries", key_manager, parts.learner.look_for_canaries(key_manager))
         await _minded("settling", key_manager, parts.settling.settle(holding, key_manager))
-        for key_server in dict.fromkeys([*sweep, *await self._turned(key_manager)]):
-            await _minded("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
+        hiding = await self._turned(key_manager, changed=changed)
+        for key_server in dict.fromkeys([*sweep, *hiding]):
+            swept = await _minded("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
+            if swept is not None and key_server in hiding:
+                self._hiding[key_server] = self._tools.clock.monotonic()
         if scan:
             await _minded("listing", key_manager, parts.scan.scan(holding, key_manager))
         await _minded("ending", key_manager, self._ending(partial(self._end, holding, key_manager)))
@@ -133,12 +143,20 @@ class KeyRounds:
         filled = await _minded("copying", key_manager, parts.keeping.fill(key_manager))
         return None if filled is None else filled.tally
 
-    async def _turned(self, key_manager: str) -> list[str]:
-        """The servers (uuids) that hide what they showed, or show it again: what they have is seen to at once."""
+    async def _turned(self, key_manager: str, *, changed: bool) -> list[str]:
+        """The servers (uuids) that hide what they showed, and were not swept for that yet, nor lately.
+
+        What is unknown is settled without a sweep once a server shows its canary again.
+        """
+        now = self._tools.clock.monotonic()
+        if not changed and now < self._looked.get(key_manager, now - LOOK_S) + LOOK_S:
+            return []
+        self._looked[key_manager] = now
         showing = await _minded("looking", key_manager, self._parts.keeping.showing(key_manager)) or {}
-        turned = [uuid for uuid, shows in showing.items() if shows is not self._shows.get(uuid, True)]
-        self._shows |= showing
-        return turned
+        for uuid, shows in showing.items():
+            if shows and self._hiding.get(uuid, now) + HIDING_S <= now:
+                del self._hiding[uuid]
+        return [uuid for uuid, shows in showing.items() if not shows and uuid not in self._hiding]
 
     async def _end(self, holding: Holding, key_manager: str) -> None:
         """End what has to end, where a fence says that no twin of this database goes on."""

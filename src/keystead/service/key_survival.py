@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.survival import MOST_NAMED, survival
+from keystead.core.keys.guarding import lasting
+from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.survival import MOST_NAMED, Counted, share_addresses, survival
 from keystead.service.key_places import load_places
 from keystead.service.loading import require_key_manager
 
 if TYPE_CHECKING:
-    from keystead.core.keys.survival import Survival
+    from collections.abc import Sequence
+
+    from keystead.core.keys.model import Copy
+    from keystead.core.keys.survival import Cover, Survival
     from keystead.service.context import Call
+    from keystead.service.key_places import KeyPlaces
     from keystead.service.ports import Store, Transaction
+
+BATCH: Final = 256
+"""Keys that are counted at a time, where the store cannot count them."""
 
 
 class KeySurvival:
@@ -25,7 +34,26 @@ class KeySurvival:
 
         def work(tx: Transaction) -> Survival:
             places = load_places(tx, require_key_manager(tx, call, key_manager))
-            covers = tx.covers(key_manager, [server.uuid for server in places.servers], MOST_NAMED)
-            return survival(places.servers, places.domain_of, covers)
+            return survival(places.servers, places.domain_of, _covers(tx, places))
 
         return await self._store.read(work)
+
+
+def _covers(tx: Transaction, places: KeyPlaces) -> Sequence[Cover]:
+    """Which servers hold which keys: counted by the store, unless it matters at which of their addresses."""
+    if share_addresses(places.servers):
+        return _counted(tx, places).covers
+    return tx.covers(places.key_manager.uuid, [server.uuid for server in places.servers], MOST_NAMED)
+
+
+def _counted(tx: Transaction, places: KeyPlaces) -> Counted:
+    counted, after = Counted(), ""
+    while keys := tx.keys_in(places.key_manager.uuid, KEPT, after, BATCH):
+        after = keys[-1].uuid
+        uuids = [key.uuid for key in keys]
+        copies: dict[str, list[Copy]] = {uuid: [] for uuid in uuids}
+        for copy in lasting(tx.copies(uuids), tx.attempts(uuids)):
+            copies[copy.key].append(copy)
+        for key in keys:
+            counted.count(key.key_id, copies[key.uuid], places.domain_of, places.servers)
+    return counted

@@ -53,31 +53,10 @@ def test_who_is_one_domain(profiles: dict[str, ServerProfile], declared: dict[st
     assert domains(servers, profiles) == {each.uuid: f"{of}:5696" for each, of in zip(SERVERS, expected, strict=True)}
 
 
-SHARED: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, int], str]] = {
-    "one secondary of two": ({"b": ("x",), "d": ("y", "x")}, {}, "abcb"),
-    "however it is spelled": ({"b": ("x.example",), "c": ("X.EXAMPLE",)}, {}, "abbd"),
-    "another's primary": ({"d": ("a",)}, {}, "abca"),
-    "each other": ({"a": ("b",), "b": ("a",)}, {}, "aacd"),
-    "two chains": ({"a": ("x",), "b": ("x", "y"), "c": ("y",)}, {}, "aaad"),
-    "secondaries of their own": ({"a": ("w",), "b": ("x",), "c": ("y",)}, {}, "abcd"),
-    "another server of one machine": ({"a": ("x",), "b": ("x",)}, {"b": 5697}, "abcd"),
-}
-
-
-@pytest.mark.parametrize(("secondaries", "ports", "expected"), SHARED.values(), ids=SHARED)
-def test_servers_that_share_an_address_are_one_domain(
-    secondaries: dict[str, tuple[str, ...]], ports: dict[str, int], expected: str
-) -> None:
-    """A secondary is in its primary's domain, whoever else's primary or secondary it is; it has its primary's port."""
-    servers = [
-        replace(
-            each,
-            secondary_key_servers=secondaries.get(each.address.host, ()),
-            address=replace(each.address, port=ports.get(each.address.host, 5696)),
-        )
-        for each in SERVERS
-    ]
-    assert domains(servers, {}) == {each.uuid: f"{of}:5696" for each, of in zip(SERVERS, expected, strict=True)}
+def test_a_secondary_of_two_joins_nobody() -> None:
+    """What both have is on two machines; whose secondary is another's primary is a server of its own, too."""
+    servers = [replace(A, secondary_key_servers=("x",)), replace(B, secondary_key_servers=("x", "a")), C]
+    assert domains(servers, {}) == {each.uuid: each.uuid for each in servers}
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 3)])
@@ -92,10 +71,47 @@ def test_only_proven_copies_on_known_servers_count() -> None:
     """Two of one domain are one; a copy on a server that was removed is none."""
     domain_of = {A.uuid: A.uuid, B.uuid: A.uuid, C.uuid: C.uuid}
     for presence in Presence:
-        found = covered([Copy("k", 1, C.uuid, presence)], domain_of)
+        found = covered([Copy("k", 1, C.uuid, presence)], domain_of, (A, B, C))
         assert found == ({C.uuid} if presence is Presence.PRESENT else set())
     copies = [Copy("k", 1, uuid, Presence.PRESENT) for uuid in (A.uuid, B.uuid, "removed")]
-    assert covered(copies, domain_of) == {A.uuid}
+    assert covered(copies, domain_of, (A, B, C)) == {A.uuid}
+
+
+SHARED: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, int], str, str]] = {
+    "one secondary of two": ({"a": ("x",), "b": ("x",)}, {}, "a:x b:x", "a"),
+    "and a primary": ({"a": ("x",), "b": ("x",)}, {}, "a: b:x", "ab"),
+    "of that, too": ({"a": ("x",), "b": ("x",)}, {}, "a:x b:x a:", "ab"),
+    "both primaries": ({"a": ("x",), "b": ("x",)}, {}, "a: b: a:x b:x", "ab"),
+    "however it is spelled": ({"b": ("x.example",), "c": ("X.EXAMPLE",)}, {}, "c:X.EXAMPLE b:x.example", "b"),
+    "another's primary": ({"d": ("a",)}, {}, "d:a a:", "a"),
+    "another's primary alone": ({"d": ("a",)}, {}, "d:a", "a"),
+    "each other": ({"a": ("b",), "b": ("a",)}, {}, "a:b b:a", "ab"),
+    "on the one of them": ({"a": ("b",), "b": ("a",)}, {}, "a:b b:", "b"),
+    "two secondaries": ({"a": ("x", "y"), "b": ("x", "y")}, {}, "a:x b:x a:y b:y", "ab"),
+    "one of them of one": ({"a": ("x", "y"), "b": ("x",)}, {}, "a:x b:x a:y", "ab"),
+    "secondaries of their own": ({"a": ("w",), "b": ("x",)}, {}, "a:w b:x", "ab"),
+    "another server of one machine": ({"a": ("x",), "b": ("x",)}, {"b": 5697}, "a:x b:x", "ab"),
+    "in the order of the servers": ({"a": ("x",), "b": ("x",)}, {}, "b:x a:x", "a"),
+    "one that is no secondary now": ({"a": ("x",)}, {}, "a:x b:x", "a"),
+}
+
+
+@pytest.mark.parametrize(("secondaries", "ports", "held", "expected"), SHARED.values(), ids=SHARED)
+def test_what_one_address_holds_is_one_copy(
+    secondaries: dict[str, tuple[str, ...]], ports: dict[str, int], held: str, expected: str
+) -> None:
+    """Whoever's secondary it is, and were it a primary besides; a secondary has its primary's port."""
+    servers = [
+        replace(
+            each,
+            secondary_key_servers=secondaries.get(each.address.host, ()),
+            address=replace(each.address, port=ports.get(each.address.host, 5696)),
+        )
+        for each in SERVERS
+    ]
+    rows = [each.split(":") for each in held.split()]
+    copies = [Copy("k", 1, f"{of}:5696", Presence.PRESENT, host=host) for of, host in rows]
+    assert covered(copies, domains(servers, {}), servers) == {f"{of}:5696" for of in expected}
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(0, 4), st.integers(0, 15))
@@ -105,7 +121,7 @@ def test_as_many_domains_may_fail_as_there_are_copies_but_one(of: list[int], pol
     domain_of = domains(servers, {})
     copies = [Copy("k", 1, each.uuid, Presence.PRESENT) for bit, each in enumerate(servers) if written >> bit & 1]
     wanted = wanted_copies(policy, len(set(domain_of.values())))
-    if len(covered(copies, domain_of)) < wanted:
+    if len(covered(copies, domain_of, servers)) < wanted:
         return  # the key is not acknowledged
     every = sorted(set(domain_of.values()))
     for lost in combinations(every, min(wanted - 1, len(every))):

@@ -25,6 +25,7 @@ from keystead.core.keys.keeping import (
 )
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Lease, Presence, Purpose
 from keystead.core.keys.names import parse
+from tests.core.factories import server
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -195,6 +196,7 @@ def test_fifty_is_the_limit() -> None:
 
 ALONE = {"a": "a", "b": "b", "c": "c"}
 PAIRED = {"a": "a", "b": "a", "c": "c"}
+SERVERS = [replace(server(f"{name}.example"), uuid=name, secondary_key_servers=("x",)) for name in ALONE]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +206,7 @@ PAIRED = {"a": "a", "b": "a", "c": "c"}
         ([copy(PRESENT)], PAIRED, (("c",),)),
         ([copy(PRESENT, "c")], PAIRED, (("a", "b"),)),
         ([copy(PRESENT, "c"), copy(SENT, "a")], PAIRED, (("b",),)),
+        ([copy(PRESENT), replace(copy(PRESENT, "b"), host="x")], ALONE, (("c",),)),
         ([copy(PRESENT), copy(MISSING, "b"), copy(DESTROYED, "c")], ALONE, (("b",), ("c",))),
         ([copy(PRESENT), copy(SENT, "b"), copy(UNKNOWN, "c")], ALONE, ()),
         ([copy(PRESENT), copy(DIFFERENT, "b"), copy(PRESENT, "c")], ALONE, ()),
@@ -215,7 +218,7 @@ def test_where_a_copy_is_lacking(
     copies: list[Copy], domain_of: dict[str, str], result: tuple[tuple[str, ...], ...]
 ) -> None:
     """In domains without proof, on any server of theirs, and never where something of the key is open."""
-    assert lacking(copies, ("a", "b", "c"), domain_of) == result
+    assert lacking(copies, ("a", "b", "c"), domain_of, SERVERS) == result
 
 
 # --- what a proof is about ---
@@ -253,9 +256,9 @@ def test_what_a_proof_is_about(
 def test_a_tally_counts_keys_by_their_domains() -> None:
     """Sole: proven in one domain, be it on two servers; unproven: in none. A server counts once for a key."""
     tally = Tally()
-    tally.count([copy(PRESENT), copy(PRESENT, "c")], PAIRED)
-    tally.count([copy(PRESENT), copy(PRESENT, "b"), copy(MISSING, "c"), copy(MISSING, "c", 2)], PAIRED)
-    tally.count([copy(UNKNOWN)], PAIRED)
+    tally.count([copy(PRESENT), copy(PRESENT, "c")], PAIRED, SERVERS)
+    tally.count([copy(PRESENT), copy(PRESENT, "b"), copy(MISSING, "c"), copy(MISSING, "c", 2)], PAIRED, SERVERS)
+    tally.count([copy(UNKNOWN)], PAIRED, SERVERS)
     assert (tally.keys, tally.sole, tally.unproven) == (3, 1, 1)
     assert tally.copies == {
         ("a", PRESENT): 2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def about(**changes: Any) -> About:
 
 def found(kind: ReportKind, *keys: Sequence[Finding]) -> Findings:
     """Count keys."""
-    made = Findings(kind, DOMAIN_OF)
+    made = Findings(kind, DOMAIN_OF, SERVERS)
     for number, each in enumerate(keys):
         made.add(key(number), each)
     return made
@@ -98,6 +99,15 @@ def test_a_proof_counts_copies_and_domains_and_lists_what_is_not_proven() -> Non
         (2, "c.example:5696", "unreachable"),
         (3, "", "no_copy"),
     ]
+
+
+def test_a_proof_counts_what_one_secondary_has_once() -> None:
+    """Whoever's it is there; a copy on a primary is another one."""
+    shared = [replace(each, secondary_key_servers=("x",)) for each in SERVERS]
+    made = Findings(ReportKind.PROOF, DOMAIN_OF, shared)
+    made.add(key(1), [finding(f"{A}/x"), finding(f"{C}/x")])
+    made.add(key(2), [finding(A), finding(f"{A}/x"), finding(f"{C}/x")])
+    assert made.by_domains == {1: 1, 2: 1}
 
 
 def test_a_drill_lists_the_keys_that_were_not_read_with_what_was_found_on_the_way() -> None:

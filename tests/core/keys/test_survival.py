@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 
 import pytest
 
-from keystead.core.keys.survival import MOST_NAMED, Cover, Domain, Loss, survival
+from keystead.core.keys.model import Copy, Presence
+from keystead.core.keys.survival import MOST_NAMED, Counted, Cover, Domain, Loss, share_addresses, survival
 from keystead.core.model import KeyServer
 from keystead.core.server_address import ServerAddress
 
@@ -106,3 +108,49 @@ def test_without_servers_nothing_survives_and_nothing_can_fail() -> None:
     """Keys whose servers are all gone are lost now."""
     found = survival([], {}, [cover("", 3)])
     assert (found.domains, found.losses, found.now.keys, found.survives) == ((), (), 3, 0)
+
+
+def with_secondaries(**secondaries: tuple[str, ...]) -> list[KeyServer]:
+    """Servers a, b and c, with these secondaries."""
+    return [replace(each, secondary_key_servers=secondaries.get(each.uuid, ())) for each in servers("abc")]
+
+
+@pytest.mark.parametrize(
+    ("secondaries", "share"),
+    [
+        ({}, False),
+        ({"a": ("x", "y"), "b": ("z",)}, False),
+        ({"a": ("x",), "b": ("y", "X")}, True),
+        ({"a": ("c.example",)}, True),
+    ],
+)
+def test_servers_that_share_an_address(secondaries: dict[str, tuple[str, ...]], share: bool) -> None:
+    """By a secondary of both, or one that is the other."""
+    assert share_addresses(with_secondaries(**secondaries)) is share
+
+
+def proven(server: str, host: str = "", when: datetime = NEW) -> Copy:
+    """A copy that is there."""
+    return Copy("k", 1, server, Presence.PRESENT, host=host, proven=when)
+
+
+def test_keys_that_are_counted_one_by_one() -> None:
+    """By their domains, ids in order; what one address has for two is a copy of one, and so is its proof."""
+    known = with_secondaries(a=("x",), b=("x",))
+    counted = Counted()
+    for key_id, copies in {
+        "2": [proven("a", "x"), proven("b", "x", OLD)],
+        "1": [proven("a", when=OLD)],
+        "3": [proven("a"), proven("a", "x", OLD), proven("b", "x")],
+        "4": [replace(proven("a"), presence=Presence.UNKNOWN), replace(proven("c"), key_server="removed")],
+        "5": [replace(proven("c"), proven=None)],
+    }.items():
+        counted.count(key_id, copies, EACH_ALONE, known)
+    assert counted.covers == [
+        Cover(frozenset(), 1, {}, ("4",)),
+        Cover(frozenset("a"), 2, {"a": OLD}, ("1", "2")),
+        Cover(frozenset("ab"), 1, {"a": NEW, "b": NEW}, ("3",)),
+        Cover(frozenset("c"), 1, {}, ("5",)),
+    ]
+    found = survival(known, {name: name for name in "abc"}, counted.covers)
+    assert (found.keys, found.sole, found.now.keys, found.survives) == (5, 3, 1, 0)

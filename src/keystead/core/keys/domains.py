@@ -1,33 +1,30 @@
 """Replication domains: which key servers fail, or forget, together, and how many copies are enough.
 
 "k proven copies in k domains survive the loss of any k-1 domains." Two primaries are in one domain when a canary that
-was written to one was found on the other, or when an operator declares it; secondaries are in their primary's, so that
-two primaries with one secondary are in one domain, too.
+was written to one was found on the other, or when an operator declares it; secondaries are in their primary's. One
+address may be a secondary of several: what it holds counts for one of their domains only.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keystead.core.key_servers import secondary_addresses
 from keystead.core.keys.model import Presence
+from keystead.core.server_address import ServerAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from keystead.core.keys.guarding import At
     from keystead.core.keys.model import Copy, ServerProfile
     from keystead.core.model import KeyServer
-    from keystead.core.server_address import ServerAddress
 
 
 def domains(servers: Sequence[KeyServer], profiles: Mapping[str, ServerProfile]) -> dict[str, str]:
     """The domain of each server, by uuid. A domain is named by its first server's uuid, in the order of creation."""
     group = {server.uuid: server.uuid for server in servers}
     declared: dict[str, str] = {}
-    at: dict[ServerAddress, str] = {}
     for server in servers:
-        for address in (server.address, *secondary_addresses(server)):
-            _join(group, server.uuid, at.setdefault(address, server.uuid))
         if server.replication_domain:
             _join(group, server.uuid, declared.setdefault(server.replication_domain, server.uuid))
         for seen in profiles[server.uuid].sees if server.uuid in profiles else ():
@@ -52,10 +49,30 @@ def wanted_copies(min_copies: int, domain_count: int) -> int:
     return min_copies or domain_count // 2 + 1
 
 
-def covered(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> set[str]:
-    """The domains that hold a proven copy, of the servers that ``domain_of`` knows."""
-    return {
-        domain_of[copy.key_server]
-        for copy in copies
-        if copy.presence is Presence.PRESENT and copy.key_server in domain_of
-    }
+def covered(copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
+    """The domains that hold a proven copy, of ``servers``, each of which ``domain_of`` knows."""
+    present = ((copy.key_server, copy.host) for copy in copies if copy.presence is Presence.PRESENT)
+    return covered_at(present, domain_of, servers)
+
+
+def covered_at(places: Iterable[At], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
+    """The domains that hold a copy which was proven at these places.
+
+    A primary counts for its own domain. A secondary counts for one that has no other copy, whoever's it is: what it
+    was given for two primaries is on one machine. Where it is itself a primary here, it is that one.
+    """
+    here = {server.uuid: server for server in servers}
+    primaries = {server.address: domain_of[uuid] for uuid, server in here.items()}
+    held: dict[ServerAddress, set[str]] = {}
+    for uuid, host in places:
+        if uuid in here:
+            held.setdefault(_address(here[uuid], host), set()).add(domain_of[uuid])
+    found = {primaries[address] for address in held if address in primaries}
+    for address in sorted(held.keys() - primaries.keys(), key=lambda each: (len(held[each]), str(each))):
+        found.update([domain for domain in primaries.values() if domain in held[address] - found][:1])
+    return found
+
+
+def _address(server: KeyServer, host: str) -> ServerAddress:
+    """Where a server, or a secondary of it (``host``), is: it has its primary's port."""
+    return ServerAddress.parse_host(host, server.address.port) if host else server.address

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.keys.model import Attempt, Copy
+    from keystead.core.model import KeyServer
 
 KEPT: Final = (KeyState.COMMITTED, KeyState.RETIRED)
 """States of keys whose copies are kept: a retired key may be recovered."""
@@ -139,18 +140,18 @@ class Sweep:
 
 
 def lacking(
-    copies: Sequence[Copy], servers: Iterable[str], domain_of: Mapping[str, str]
+    copies: Sequence[Copy], able: Iterable[str], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
 ) -> tuple[tuple[str, ...], ...]:
     """The servers to which a key may be copied, by domain: that holds no proof, and nothing of the key is open there.
 
-    A copy on one server of each domain is enough. ``servers`` are those that can keep the key.
+    A copy on one server of each domain is enough. ``able`` are those of the ``servers`` (uuids) that can keep the key.
     ``copies`` are its lasting ones: those of aborted attempts left out. What was sent, is unknown or differs is left
     alone until it is settled.
     """
     gone = (Presence.MISSING, Presence.DESTROYED)
     open_at = {copy.key_server for copy in copies if copy.presence not in gone}
-    free = (server for server in servers if server not in open_at)
-    return tuple(map(tuple, _in_others(covered(copies, domain_of), free, domain_of)))
+    free = (server for server in able if server not in open_at)
+    return tuple(map(tuple, _in_others(covered(copies, domain_of, servers), free, domain_of)))
 
 
 def _in_others(domains: Collection[str], servers: Iterable[str], domain_of: Mapping[str, str]) -> list[list[str]]:
@@ -193,9 +194,9 @@ class Tally:
     unproven: int = 0
     copies: Counter[tuple[str, Presence]] = field(default_factory=Counter)
 
-    def count(self, copies: Collection[Copy], domain_of: Mapping[str, str]) -> None:
+    def count(self, copies: Collection[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]) -> None:
         """Count a key by its lasting copies: once for each server and presence."""
-        domains = len(covered(copies, domain_of))
+        domains = len(covered(copies, domain_of, servers))
         self.keys += 1
         self.sole += domains == 1
         self.unproven += domains == 0

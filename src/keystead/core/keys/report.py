@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from keystead.core.keys.domains import covered_at
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -85,6 +87,7 @@ class Findings:
 
     kind: ReportKind
     domain_of: Mapping[str, str]
+    servers: Sequence[KeyServer]
     keys: int = 0
     failed: int = 0
     by_domains: Counter[int] = field(default_factory=Counter)
@@ -105,7 +108,8 @@ class Findings:
         """
         proven = [each for each in found if each.result is Result.PROVEN]
         self.keys += 1
-        self.by_domains[len({self.domain_of[each.key_server] for each in proven})] += 1
+        at = [(each.key_server, each.host) for each in proven]
+        self.by_domains[len(covered_at(at, self.domain_of, self.servers))] += 1
         self.results.update((each.key_server, each.result.value) for each in found)
         self.states.update((each.key_server, each.state) for each in proven if each.state)
         if self.kind is ReportKind.REBOOT_DRILL:

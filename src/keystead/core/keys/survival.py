@@ -1,19 +1,26 @@
 """Which keys would survive the loss of which replication domains. Pure: what is proven is counted by the store.
 
 Every set of domains could fail together; with at most four there are fifteen. A key is unreadable when all domains
-that hold a proven copy of it are in the set.
+that hold a proven copy of it are in the set. Where servers share an address, what it holds counts for one of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.key_servers import secondary_addresses
+from keystead.core.keys.domains import covered
+from keystead.core.keys.model import Presence
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from keystead.core.keys.model import Copy
     from keystead.core.model import KeyServer
 
 MOST_NAMED: Final = 100
@@ -31,6 +38,49 @@ class Cover:
     keys: int
     oldest: Mapping[str, datetime]
     key_ids: tuple[str, ...]
+
+
+def share_addresses(servers: Iterable[KeyServer]) -> bool:
+    """Whether a secondary is another's secondary, too, or a primary: which servers hold a key does not say enough."""
+    addresses = [address for server in servers for address in (server.address, *secondary_addresses(server))]
+    return len(set(addresses)) < len(addresses)
+
+
+@dataclass(slots=True)
+class Counted:
+    """Keys, counted one by one by the domains that hold them; of each group, their ids and its oldest proofs."""
+
+    ids: defaultdict[frozenset[str], list[str]] = field(default_factory=partial(defaultdict, list))
+    oldest: defaultdict[frozenset[str], dict[str, datetime]] = field(default_factory=partial(defaultdict, dict))
+
+    def count(
+        self, key_id: str, copies: Collection[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
+    ) -> None:
+        """Count a key by its lasting copies."""
+        holders = frozenset(covered(copies, domain_of, servers))
+        self.ids[holders].append(key_id)
+        oldest = self.oldest[holders]
+        for domain, proven in _proven(copies, domain_of).items():
+            if domain in holders:
+                oldest[domain] = min(proven, oldest.get(domain, proven))
+
+    @property
+    def covers(self) -> list[Cover]:
+        """The groups; for each domain stands the server that it is named by."""
+        groups = sorted(self.ids.items(), key=lambda group: sorted(group[0]))
+        return [
+            Cover(holders, len(ids), self.oldest[holders], tuple(sorted(ids)[:MOST_NAMED])) for holders, ids in groups
+        ]
+
+
+def _proven(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> dict[str, datetime]:
+    """When each domain's copy of a key was proven last."""
+    found: dict[str, datetime] = {}
+    for copy in copies:
+        if copy.presence is Presence.PRESENT and copy.proven is not None and copy.key_server in domain_of:
+            domain = domain_of[copy.key_server]
+            found[domain] = max(copy.proven, found.get(domain, copy.proven))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

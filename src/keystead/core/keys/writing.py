@@ -77,7 +77,7 @@ def proven_domains(
 ) -> set[str]:
     """The replication domains that hold a proven copy, of servers that are still configured as they were."""
     before, after = ({server.uuid: server for server in servers} for servers in (then, now))
-    return covered((copy for copy in copies if still_counts(copy, before, after)), domain_of)
+    return covered((copy for copy in copies if still_counts(copy, before, after)), domain_of, now)
 
 
 def as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], had: Iterable[str]) -> dict[str, str]:
