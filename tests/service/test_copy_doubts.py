@@ -15,7 +15,7 @@ from keystead.core.key_servers import ModifyRequest
 from keystead.core.keys.model import Presence
 from keystead.core.model import Role
 from keystead.keyservers import lines
-from keystead.kmip.enums import Operation
+from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.responder import Responder
 from keystead.kmip.testing import delay
 from keystead.service.context import Call, Caller
@@ -84,6 +84,47 @@ async def test_a_server_does_not_move_away_from_a_key_under_another_identifier(
     await Keeping(key_world, changing.node, changing.manager).settle()
     await Keeping(key_world, changing.node, changing.manager).sweep()
     assert not await changing.lost(key)
+
+
+async def beside(changing: Changer, key: Key, server: KmipServer, *, first_differs: bool) -> None:
+    """One of two objects under a key's name is that of another key, which is gone since; the other one is right."""
+    id_, responder = await identifier(changing, key, 0), server.responder
+    other = await changing.node.create(changing.manager, "other")
+    right = responder.objects[id_]
+    theirs = responder.objects[await identifier(changing, other, 0)].managed_object
+    responder.store.forget(id_)
+    responder.store.put(id_ if first_differs else "a wrong one", replace(right.copy(), managed_object=theirs))
+    responder.store.put("imported again", right)
+    await changing.world.store.write(lambda tx: tx.drop_key(other.uuid))
+
+
+@pytest.mark.parametrize("first_differs", [True, False])
+async def test_a_server_stays_that_has_a_key_beside_one_that_differs(
+    key_world: KeyWorld, *, first_differs: bool
+) -> None:
+    """Its object was damaged, and the right one imported again beside it: a sweep finds that."""
+    presence = Presence.DIFFERENT if first_differs else Presence.MISSING
+    changing, key, servers = await one_server(key_world, presence)
+    (row,) = await key_world.servers(changing.manager)
+    await beside(changing, key, servers[0], first_differs=first_differs)
+    assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY
+    await Keeping(key_world, changing.node, changing.manager).sweep()
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT]
+    assert not await changing.lost(key)
+
+
+async def test_a_server_stays_that_does_not_say_what_is_beside_one_that_differs(key_world: KeyWorld) -> None:
+    """It takes no Locate now: the copy may be there. That what it gives differs is known all the same."""
+    changing, key, servers = await one_server(key_world, Presence.MISSING)
+    (row,) = await key_world.servers(changing.manager)
+    await beside(changing, key, servers[0], first_differs=True)
+    servers[0].responder.refusals[Operation.LOCATE] = ResultReason.PERMISSION_DENIED
+    assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY
+    await Keeping(key_world, changing.node, changing.manager).sweep()
+    assert await key_world.presences(key.uuid) == [Presence.DIFFERENT]
+    servers[0].responder.refusals.clear()
+    servers[0].responder.store.forget("imported again")
+    await changing.remove(row)
 
 
 # --- whether it was taken is not known ---

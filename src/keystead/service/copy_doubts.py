@@ -1,8 +1,9 @@
 """Copies in doubt, asked for at every address of their server: what is not where it should be may be beside it.
 
 One look at which a copy was not there, or differed, may have been wrong; a secondary may have what its primary has
-lost; and what was imported again has its name, and another identifier. So a copy is gone only when each address, asked
-by identifier and by name on a connection that is made now, says that it has it not, and shows the canary.
+lost; and what was imported again has its name, and another identifier, beside what differs, too. So a copy is gone only
+when each address, asked by identifier and for all under its name on a connection that is made now, says that it has it
+not, and shows the canary.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.guarding import At, Place
     from keystead.core.keys.model import Copy, Presence, ServerProfile
     from keystead.core.secret import Secret
-    from keystead.service.key_looking import Tracked
+    from keystead.service.key_looking import Seen, Tracked
     from keystead.service.key_places import KeyPlaces, Reacher
     from keystead.service.key_ports import KeyObjects, Reach
     from keystead.service.ports import Clock, Store, Transaction
@@ -142,7 +143,7 @@ class CopyDoubts:
                 heard = True
                 at = Visit(session, reach.key_server, str(reach.server), profile, canary, digest_key)
                 for row in rows:
-                    self._note(answer, row, (await look(at, row)).look, canary=canary)
+                    self._note(answer, row, await look(at, row), canary=canary)
         except KeyServerFault as fault:
             answer.late = fault.reason == NO_FREE_CONNECTION
             answer.silent = not (heard or answer.late or fault.fault.answered)
@@ -150,8 +151,9 @@ class CopyDoubts:
             answer.late = True
         return answer
 
-    def _note(self, answer: Answer, row: Tracked, seen: Look, *, canary: bool) -> None:
-        if seen is Look.AGREES:
+    def _note(self, answer: Answer, row: Tracked, seen: Seen, *, canary: bool) -> None:
+        coming = is_on_its_way(row.copy, row.attempt, self._clock.now())
+        if seen.look is Look.AGREES:
             answer.there.add(place(row.copy))
-        elif seen is not Look.REFUSED and canary and not is_on_its_way(row.copy, row.attempt, self._clock.now()):
+        elif seen.whole and seen.look is not Look.REFUSED and canary and not coming:
             answer.absent.add(place(row.copy))

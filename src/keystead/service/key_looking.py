@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -167,31 +168,43 @@ def reach_of(tools: Tools, places: KeyPlaces, server: KeyServer, host: str) -> R
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen of a copy: which objects it is made of, and the State of the first."""
+    """What was seen of a copy: which objects it is made of, and the State of the first.
+
+    ``whole``: each object that may be the copy said something; else it may be one that did not.
+    """
 
     look: Look
     unique_identifiers: tuple[str, ...] = ()
     state: str = ""
+    whole: bool = True
+
+
+_TELLING: Final = (Look.AGREES, Look.DIFFERS, Look.REFUSED, Look.ABSENT)
+"""Which of several looks at a copy counts: the first of these."""
 
 
 async def look(at: Visit, row: Tracked) -> Seen:
     """Look at a copy: its attributes, then its bytes; under its identifiers, else under its attempt's name.
 
-    Raises KeyServerFault when the server does not answer.
+    There each object is looked at until one agrees. Raises KeyServerFault when the server does not answer.
     """
     known = row.copy.unique_identifiers
-    seen = await _look(at, row, known) if known else Seen(Look.ABSENT)
-    if seen.look is not Look.ABSENT:
-        return seen
-    if known and at.profile is not None and not at.profile.locate_by_name:
-        return seen  # each such look would ask for the attributes of every object
+    seen = [await _look(at, row, known) if known else Seen(Look.ABSENT)]
+    by_name = not known or at.profile is None or at.profile.locate_by_name  # else each is asked for its attributes
+    if seen[0].look in {Look.AGREES, Look.REFUSED} or not by_name:
+        return seen[0]
     try:
-        found = await located(at.session, row.attempt)
+        async for ids in located(at.session, row.attempt):
+            if ids != known:
+                seen.append(await _look(at, row, ids))
+            if seen[-1].look is Look.AGREES:
+                break
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
-        return Seen(Look.REFUSED, known)
-    return await _look(at, row, found) if found and found != known else seen
+        seen.append(Seen(Look.REFUSED, known))
+    best = min(seen, key=lambda each: _TELLING.index(each.look))
+    return replace(best, whole=all(each.look is not Look.REFUSED for each in seen))
 
 
 async def _look(at: Visit, row: Tracked, ids: tuple[str, ...]) -> Seen:
@@ -231,13 +244,12 @@ def is_named(facts: ObjectFacts, attempt: Attempt) -> bool:
     return any(name in facts.names for names in object_names(attempt) for name in names)
 
 
-async def located(session: ObjectSession, attempt: Attempt) -> tuple[str, ...]:
-    """The objects under an attempt's names: a whole, or both parts of a pair; nothing of an incomplete pair."""
+async def located(session: ObjectSession, attempt: Attempt) -> AsyncIterator[tuple[str, ...]]:
+    """What may be the copy under an attempt's names: each whole, then each pair that its parts make."""
     for names in object_names(attempt):
         found = [await session.locate(name) for name in names]
-        if all(found):
-            return tuple(ids[0] for ids in found)
-    return ()
+        for ids in product(*found):
+            yield ids
 
 
 async def look_at_many(at: Visit, rows: Sequence[Tracked]) -> list[Seen]:
