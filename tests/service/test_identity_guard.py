@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -24,9 +25,12 @@ from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_copying import Copying
 from tests.peers.adding import opened
 from tests.service.changing import Changer, changer, identifier
+from tests.service.keepers import Keeping, retire_and_wait
 from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked, on_sqlite
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from keystead.core.keys.model import Key
     from keystead.kmip.messages import RequestMessage, ResponseMessage
     from keystead.kmip.testing import KeyServer as KmipServer
@@ -296,6 +300,31 @@ async def test_a_key_that_was_committed_long_after_it_was_read_back(
     assert (await changing.renewal_refused()).arguments[2:] == (("reason", "item_not_found"),)
 
 
+# --- deleted keys ---
+
+
+async def end_begins(world: KeyWorld, changing: Changer, key: Key) -> None:
+    """A key is deleted, cannot be recovered any more, and waits for a server that takes a fence."""
+    kept = Keeping(world, changing.node, changing.manager)
+    await retire_and_wait(kept, key)
+    async with kept.lease() as held:
+        await kept.destroying.end(held, changing.manager, set())
+
+
+@on_sqlite
+async def test_a_deleted_key_is_not_read(key_world: KeyWorld) -> None:
+    """It can be recovered no more: a certificate need not read it, even where it was proven a moment ago."""
+    (a,) = await key_world.start(1)
+    changing = await changer(key_world, a)
+    key = await changing.node.create(changing.manager)
+    a.responder.store.forget(await identifier(changing, key, 0))
+    assert (await changing.renewal_refused()).arguments[2:] == (("reason", "item_not_found"),)
+    await end_begins(key_world, changing, key)
+    proven = [replace(copy, proven=key_world.clock.now()) for copy in await key_world.copies(key.uuid)]
+    await key_world.store.write(lambda tx: tx.put_copies(proven, new=False))
+    await changing.renew()
+
+
 # --- a certificate that is worn out, and a server that is dead ---
 
 
@@ -320,6 +349,13 @@ async def worn_out(world: KeyWorld, *servers: KmipServer, dead: KmipServer, **fi
     await asyncio.sleep(lasts.total_seconds() + 1)
     world.clock.advance(60)
     return changing, key
+
+
+async def raised_by(work: Awaitable[None]) -> OntapError:
+    """What a change raises."""
+    with pytest.raises(OntapError) as raised:
+        await work
+    return raised.value
 
 
 @on_sqlite
@@ -353,6 +389,29 @@ async def test_an_expired_certificate_and_a_dead_server_that_alone_has_a_key(key
         await asyncio.sleep(1.5)
         await changing.renew()
         assert not await changing.lost(key)
+
+
+@on_sqlite
+async def test_an_expired_certificate_and_a_dead_server_that_alone_has_a_deleted_key(key_world: KeyWorld) -> None:
+    """That holds neither, once it cannot be recovered."""
+    a, b = await key_world.start(2)
+    changing, key = await worn_out(key_world, a, b, dead=b)
+    _, other = await key_world.servers(changing.manager)
+    deleted = replace(key, uuid=str(uuid4()), key_id=f"{key.key_id[:-8]}deadbeef", name="deleted")
+    (attempt,) = await key_world.attempts(key.uuid)
+    copies = [replace(copy, key=deleted.uuid) for copy in await key_world.copies(key.uuid)]
+
+    def only_on_the_dead_one(tx: Transaction) -> None:
+        tx.add_key(deleted)
+        tx.add_attempt(replace(attempt, key=deleted.uuid, token="x" * 32))
+        tx.put_copies(copies[1:], new=True)
+
+    await key_world.store.write(only_on_the_dead_one)
+    assert (await raised_by(changing.renew())).kind is errors.NETWORK
+    await end_begins(key_world, changing, deleted)
+    await changing.renew()
+    assert not await changing.lost(key)
+    await changing.remove(other)
 
 
 @on_sqlite

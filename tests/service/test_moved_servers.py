@@ -25,7 +25,7 @@ from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_guard import RemovalGuard
 from keystead.service.key_settling import KeySettling
 from tests.service.changing import changer, identifier
-from tests.service.keepers import Keeping
+from tests.service.keepers import Keeping, retire_and_wait
 from tests.service.keyworlds import SECONDARY, KeyWorld, full, on_sqlite, until
 
 if TYPE_CHECKING:
@@ -335,6 +335,23 @@ async def test_what_was_not_there_is_asked_for_where_a_server_moves(key_world: K
     assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
     servers[0].responder.store.forget(await identifier(changing, key, 0))
     assert (await changing.modify(row, port=servers[1].port)).address.port == servers[1].port
+
+
+@on_sqlite
+async def test_a_server_moves_without_a_deleted_key(key_world: KeyWorld) -> None:
+    """Once that cannot be recovered, it need not be where the server is going to be."""
+    a, moved = await key_world.start(2)
+    changing = await changer(key_world, a)
+    restored(a, moved)
+    key = await changing.node.create(changing.manager)
+    (row,) = await key_world.servers(changing.manager)
+    kept = Keeping(key_world, changing.node, changing.manager)
+    await retire_and_wait(kept, key)
+    error = await changing.change_refused(row, port=moved.port)
+    assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
+    async with kept.lease() as held:
+        await kept.destroying.end(held, changing.manager, set())  # its purge waits for a fence
+    assert (await changing.modify(row, port=moved.port)).address.port == moved.port
 
 
 @on_sqlite

@@ -34,8 +34,8 @@ from keystead.core.keys.model import Presence
 from keystead.service.copy_proving import NO_CANARY, CopyProver
 from keystead.service.copy_showing import SERVER, CopyShowing, Ways, raise_first
 from keystead.service.key_attempts import EXPIRES
-from keystead.service.key_guard import LOOKING_S, PAGE, copies_on, kept, with_copies
-from keystead.service.key_places import PRIMARY, load_places
+from keystead.service.key_guard import LOOKING_S, PAGE, copies_on, holding, kept, with_copies
+from keystead.service.key_places import PRIMARY, incarnation_of, load_places
 from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ class IdentityGuard:
         """
         servers = {server.uuid: server for server in tx.key_servers(after.uuid)}
         come = present_on(tx.copies_proven(after.uuid, readings.began), servers)
-        return all(map(readings.shown.covers, come))
+        unread = {copy.key for copy in come if not readings.shown.covers(copy)}
+        return not holding(tx.keys(unread), incarnation_of(tx))
 
     def note_unreached(self, tx: Transaction, readings: Readings) -> None:
         """From now on nobody relies on servers that were not reached, but for what was read there with the new one."""
@@ -250,7 +251,7 @@ class IdentityGuard:
     ) -> list[tuple[Key, Copy]]:
         """The copies of these keys that a server that moves must have there."""
         server, others, period = moving.server, _standing(places, moving), self._lately(moving)
-        found = with_copies(tx, tx.keys(uuids))
+        found = with_copies(tx, tx.keys(uuids), places.incarnation)
         return [(key, copy) for key, copies in found for copy in only_there(copies, server, others, period)]
 
     def _lately(self, moving: Moving) -> Period:
@@ -286,7 +287,7 @@ def _copies(
     """Some of the copies that a key manager must be able to read; and where to go on."""
     places = load_places(tx, key_manager)
     servers = {server.uuid: server for server in places.servers}
-    keys, rest = kept(tx, key_manager.uuid, after)
+    keys, rest = kept(tx, key_manager.uuid, places.incarnation, after)
     return places, [(key, copy) for key, copies in keys for copy in to_be_read(copies, servers)], rest
 
 

@@ -38,10 +38,10 @@ from keystead.service.probe_queue import check_left
 from keystead.service.proving import NO_IDENTITY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from keystead.core.keys.guarding import At
-    from keystead.core.keys.model import Copy, Key
+    from keystead.core.keys.model import Copy, Incarnation, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.context import Call
@@ -209,19 +209,29 @@ class RemovalGuard:
             return {}
 
 
-def kept(tx: Transaction, key_manager: str, after: str) -> tuple[list[tuple[Key, list[Copy]]], str | None]:
-    """Some of a key manager's keys that are kept, with their lasting copies; and where to go on, None at the end."""
+def kept(
+    tx: Transaction, key_manager: str, incarnation: Incarnation, after: str
+) -> tuple[list[tuple[Key, list[Copy]]], str | None]:
+    """Some of a key manager's keys that hold its servers, with their lasting copies; and where to go on, None at the
+    end.
+    """
     keys = tx.keys_in(key_manager, KEPT, after, PAGE)
-    return with_copies(tx, keys), keys[-1].uuid if len(keys) == PAGE else None
+    return with_copies(tx, keys, incarnation), keys[-1].uuid if len(keys) == PAGE else None
 
 
-def with_copies(tx: Transaction, keys: Sequence[Key]) -> list[tuple[Key, list[Copy]]]:
-    """Keys with their lasting copies."""
+def with_copies(tx: Transaction, keys: Sequence[Key], incarnation: Incarnation) -> list[tuple[Key, list[Copy]]]:
+    """Those of keys that hold servers, with their lasting copies."""
+    keys = holding(keys, incarnation)
     uuids = [key.uuid for key in keys]
     copies: dict[str, list[Copy]] = defaultdict(list)
     for copy in lasting(tx.copies(uuids), tx.attempts(uuids)):
         copies[copy.key].append(copy)
     return [(key, copies[key.uuid]) for key in keys]
+
+
+def holding(keys: Iterable[Key], incarnation: Incarnation) -> list[Key]:
+    """Those of keys that hold servers: not what was deleted, cannot be recovered, and only waits for its purge."""
+    return [key for key in keys if not is_forsaken(key, incarnation)]
 
 
 def _stakes(
@@ -235,8 +245,7 @@ def _stakes(
     # What stays there with a primary that loses secondaries is found out below.
     stay = {server for server, host in found.answering if not host} & (going.stay.keys() - going.servers)
     uuids = tx.keys_at_stake(removal.key_manager.uuid, going.servers, stay, period, after, PAGE)
-    keys = [key for key in tx.keys(uuids) if not is_forsaken(key, places.incarnation)]
-    stakes = (stake(key, copies, going) for key, copies in with_copies(tx, keys))
+    stakes = (stake(key, copies, going) for key, copies in with_copies(tx, tx.keys(uuids), places.incarnation))
     unsafe = [each for each in stakes if each is not None and not each.is_safe(period, found.answering)]
     return places, unsafe, uuids[-1] if len(uuids) == PAGE else None
 
