@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,22 +19,24 @@ from keystead.core.model import Role
 from keystead.core.secret import Secret
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.profiles import PLAIN
+from keystead.kmip.responder import Responder
+from keystead.kmip.testing import KeyServer as KmipServer
 from keystead.kmip.testing import delay
 from keystead.service import identity_guard, key_guard
 from keystead.service.context import Call, Caller
 from keystead.service.identity_guard import IdentityGuard
 from keystead.service.key_copying import Copying
 from tests.peers.adding import opened
+from tests.peers.certificates import Authority, server_context
 from tests.service.changing import Changer, changer, identifier
 from tests.service.keepers import Keeping, retire_and_wait
 from tests.service.keyworlds import CALL, SECONDARY, KeyWorld, asked, on_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import AsyncIterator, Awaitable
 
     from keystead.core.keys.model import Key
     from keystead.kmip.messages import RequestMessage, ResponseMessage
-    from keystead.kmip.testing import KeyServer as KmipServer
     from keystead.service.ports import Transaction
 
 CERTIFICATE = "external.client_certificate"
@@ -351,6 +354,19 @@ async def worn_out(world: KeyWorld, *servers: KmipServer, dead: KmipServer, **fi
     return changing, key
 
 
+@asynccontextmanager
+async def chatty(port: int) -> AsyncIterator[None]:
+    """Whoever speaks no TLS, as a mail server does."""
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", port):
+        yield
+
+
 async def raised_by(work: Awaitable[None]) -> OntapError:
     """What a change raises."""
     with pytest.raises(OntapError) as raised:
@@ -371,6 +387,22 @@ async def test_an_expired_certificate_and_a_dead_server(key_world: KeyWorld) -> 
     assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.UNKNOWN]
     assert not await changing.lost(key)
     await changing.remove(other)
+
+
+@on_sqlite
+@pytest.mark.parametrize("tls", [True, False])
+async def test_an_expired_certificate_and_an_address_that_is_anothers_now(key_world: KeyWorld, *, tls: bool) -> None:
+    """A server was scrapped, and some other host has its address, with TLS of its own or none: that is not it."""
+    a, b = await key_world.start(2)
+    changing, key = await worn_out(key_world, a, b, dead=b)
+    _, other = await key_world.servers(changing.manager)
+    context = server_context(Authority("Elsewhere").issue(), client_ca=key_world.pki.client_ca)
+    async with KmipServer(context, Responder(), port=b.port) if tls else chatty(b.port):
+        await asyncio.sleep(1.5)
+        await changing.renew()
+        assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.UNKNOWN]
+        assert not await changing.lost(key)
+        await changing.remove(other)
 
 
 @on_sqlite

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 PATIENCE_S = 3600.0
 """How much longer than a call the proof of keys may take that nobody waits for."""
 
+_STRANGERS = (errors.SERVER_CA_REFUSED, errors.TLS_ENGINE)
+"""What probes say of those whose TLS fails for reasons of their own."""
+
 _SERVERS = "external.servers"
 _CONNECTIVITY = "external.servers.connectivity"
 _CLIENT_CERTIFICATE_NAME = f"{CLIENT_CERTIFICATE}.name"
@@ -308,14 +311,21 @@ def _is_somebody_else(state: ServersState, plan: Plan) -> bool:
 
 
 def _not_reached(servers: Sequence[KeyServer], results: Sequence[ProbeResult]) -> frozenset[At]:
-    """The addresses of servers that did not answer their probes, if that is all that failed."""
+    """The addresses at which no server of ours answered its probe, if that is all that failed.
+
+    Nobody did, or somebody whose TLS is not for us: an address may be another's by now.
+    """
     failed = {
-        (server.uuid, host): each.error
+        (server.uuid, host): each
         for server, result in zip(servers, results, strict=True)
         for host, each in zip((PRIMARY, *server.secondary_key_servers), result.each, strict=True)
         if each.error is not None
     }
-    return frozenset(failed) if all(error is errors.NETWORK for error in failed.values()) else frozenset()
+    return frozenset(failed) if all(map(_is_nobody, failed.values())) else frozenset()
+
+
+def _is_nobody(result: ProbeResult) -> bool:
+    return result.error is errors.NETWORK or (result.stage == "tls" and result.error in _STRANGERS)
 
 
 def _raise_refusal(change: KeyManagerChange, results: Sequence[ProbeResult]) -> None:
