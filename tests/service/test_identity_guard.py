@@ -14,6 +14,7 @@ import pytest
 from keystead.core import errors
 from keystead.core.certificates import NewCertificate
 from keystead.core.errors import OntapError
+from keystead.core.key_managers import CertificateName, KeyManagerChange
 from keystead.core.keys.model import Presence
 from keystead.core.model import Role
 from keystead.core.secret import Secret
@@ -471,4 +472,69 @@ async def test_a_dead_server_holds_a_certificate_that_works(key_world: KeyWorld)
     assert (error.kind, error.arguments[0]) == (errors.NETWORK, ("server", str(other.address)))
     await changing.remove(other)
     await changing.renew()
+    assert not await changing.lost(key)
+
+
+# --- server CAs that are worn out, and a server that is dead ---
+
+
+async def other_ca(world: KeyWorld, server: KmipServer) -> KeyManagerChange:
+    """A server's certificate is another CA's from now on; the change that installs that CA beside the old one."""
+    await server.__aexit__(None, None, None)
+    ca = Authority("Next Key Server CA")
+    again = KmipServer(server_context(ca.issue(), client_ca=world.pki.client_ca), server.responder, port=server.port)
+    await world._stack.enter_async_context(again)
+    async with opened(str(world.home.data), world.home.database) as services:
+        new = (await services.certificates.install(CALL, NewCertificate("server_ca", ca.pem))).uuid
+    await asyncio.sleep(1.5)
+    return KeyManagerChange(server_ca_certificates=(CertificateName(new), CertificateName(world.home.server_ca)))
+
+
+@on_sqlite
+async def test_another_server_ca_and_a_dead_server(key_world: KeyWorld) -> None:
+    """The one cannot be removed before the other's CA is known."""
+    a, b = await key_world.start(2)
+    changing = await changer(key_world, a, b)
+    key = await changing.node.create(changing.manager)
+    _, other = await key_world.servers(changing.manager)
+    await b.__aexit__(None, None, None)
+    change = await other_ca(key_world, a)
+    error = await changing.removal_refused(other)
+    assert error.arguments[2:] == (("reason", "server_certificate_issuer_not_found"),)
+    assert await changing.lost(key)
+    await changing.managers.change(CALL, changing.manager, change)
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.UNKNOWN]
+    assert not await changing.lost(key)
+    await changing.remove(other)
+
+
+@on_sqlite
+async def test_another_server_ca_and_a_dead_server_that_alone_has_a_key(key_world: KeyWorld) -> None:
+    """It is waited for, as with another client certificate."""
+    a, b = await key_world.start(2)
+    changing = await changer(key_world, a, b)
+    key = await changing.node.create(changing.manager)
+    _, other = await key_world.servers(changing.manager)
+    a.responder.store.forget(await identifier(changing, key, 0))
+    missing = replace((await key_world.copies(key.uuid))[0], presence=Presence.MISSING)
+    await key_world.store.write(lambda tx: tx.put_copies([missing], new=False))
+    await b.__aexit__(None, None, None)
+    change = await other_ca(key_world, a)
+    error = await raised_by(changing.managers.change(CALL, changing.manager, change))
+    assert (error.kind, error.target) == (errors.NETWORK, "external.server_ca_certificates")
+    assert error.arguments[:2] == (("server", str(other.address)), ("stage", "keys"))
+
+
+@on_sqlite
+async def test_a_server_that_another_ca_alone_would_shut_out(key_world: KeyWorld) -> None:
+    """The old one leads there: it is not silent."""
+    a, b = await key_world.start(2)
+    changing = await changer(key_world, a, b)
+    key = await changing.node.create(changing.manager)
+    change = await other_ca(key_world, a)
+    alone = replace(change, server_ca_certificates=(change.server_ca_certificates or ())[:1])
+    error = await raised_by(changing.managers.change(CALL, changing.manager, alone))
+    assert (error.kind, error.target) == (errors.SERVER_CA_REFUSED, "external.server_ca_certificates")
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.PRESENT]
+    await changing.managers.change(CALL, changing.manager, change)
     assert not await changing.lost(key)

@@ -147,7 +147,9 @@ class CopyShowing:
         )
         raise_first(call, list(zip(reaches, outcomes, strict=True)), target)
 
-    async def answering(self, places: KeyPlaces, reaches: Mapping[At, Reach], until: float) -> dict[At, bool]:
+    async def answering(
+        self, places: KeyPlaces, reaches: Mapping[At, Reach], until: float, target: str
+    ) -> dict[At, bool]:
         """Whether each of these addresses answers now. Raises 262145 (503) when time is over (loop time)."""
         digest_key = self._reacher.digest_key(places)
         asked = (
@@ -156,7 +158,7 @@ class CopyShowing:
         )
         outcomes = await asyncio.gather(*asked)
         if NOT_IN_TIME in outcomes:
-            raise _no_time(CLIENT_CERTIFICATE)
+            raise _no_time(target)
         return {at: outcome.answered for at, outcome in zip(reaches, outcomes, strict=True)}
 
 

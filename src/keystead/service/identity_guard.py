@@ -16,7 +16,6 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.key_managers import CLIENT_CERTIFICATE
 from keystead.core.keys.guarding import (
     LATELY,
     Moving,
@@ -61,7 +60,7 @@ NOT_PRESENT: Final = frozenset(Presence) - {Presence.PRESENT}
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What was shown with another certificate; ``began`` is before any proof of what was committed since."""
+    """What was shown with other certificates; ``began`` is before any proof of what was committed since."""
 
     began: datetime
     shown: Shown = field(default_factory=Shown)
@@ -72,7 +71,7 @@ class Readings:
 
 
 class IdentityGuard:
-    """Asked before a client certificate, or the address of a key server, is replaced."""
+    """Asked before a certificate, or the address of a key server, is replaced."""
 
     def __init__(self, store: Store, objects: KeyObjects, reacher: Reacher, clock: Clock) -> None:
         self._store = store
@@ -89,12 +88,17 @@ class IdentityGuard:
         return Readings(self._clock.now() - COMING)
 
     async def is_worn_out(
-        self, key_manager: KeyManager, servers: Sequence[KeyServer], unreached: Collection[At], until: float
+        self,
+        key_manager: KeyManager,
+        servers: Sequence[KeyServer],
+        unreached: Collection[At],
+        until: float,
+        target: str,
     ) -> bool:
-        """Whether a key manager's client certificate leads no more to all that a new one leads to; ``unreached`` are
-        those of its servers' addresses to which neither does.
+        """Whether a key manager's certificates, its own or the server CAs, lead no more to all that the new ones lead
+        to; ``unreached`` are those of its servers' addresses to which neither do.
 
-        Then no server can be removed by what the others show with it: a new one has to be taken while one is silent.
+        Then no server can be removed by what the others show with them: new ones have to be taken while one is silent.
         Raises 262145 (503) when time is over (loop time).
         """
         places = await self._store.read(lambda tx: load_places(tx, key_manager))
@@ -105,26 +109,32 @@ class IdentityGuard:
             reaches = self._reacher.addresses(places, known)
         except NO_IDENTITY:
             return True
-        answers = await self._showing.answering(places, reaches, until)
+        answers = await self._showing.answering(places, reaches, until, target)
         silent = {at for at, answered in answers.items() if not answered}
         return bool(silent - set(unreached)) and not (reaches.keys() & set(unreached)) - silent
 
     async def prove(
-        self, call: Call, after: KeyManager, servers: Sequence[KeyServer], readings: Readings, until: float
+        self,
+        call: Call,
+        after: KeyManager,
+        servers: Sequence[KeyServer],
+        readings: Readings,
+        until: float,
+        target: str,
     ) -> bool:
-        """Prove canaries and copies with the certificate of ``after``, those that are not in ``readings`` yet.
+        """Prove canaries and copies with the certificates of ``after``, those that are not in ``readings`` yet.
 
         False when the key manager's servers are not these any more: what is read elsewhere proves nothing here.
-        Raises 66060339 for what it cannot read, 66060341 for a server that cannot be reached, and 262145 (503) when
-        time is over (loop time): with ``validate_certificates`` there is more of it. ``readings`` has what was proven,
-        then too.
+        Raises 66060339 for what another client certificate cannot read, 66060341 for a server that cannot be reached,
+        and 262145 (503) when time is over (loop time): with ``validate_certificates`` there is more of it. ``readings``
+        has what was proven, then too.
         """
         places, now = await self._store.read(lambda tx: (load_places(tx, after), _as_they_are(tx, after)))
         if places.servers != servers:
             return False
         if places.sealed_digest_key is None:
             return True
-        await self._prove_canaries(call, places, readings.shown.unreached, until)
+        await self._prove_canaries(call, places, readings.shown.unreached, until, target)
         page: str | None = ""
         while page is not None:
             work = partial(_copies, key_manager=after, after=page)
@@ -134,7 +144,7 @@ class IdentityGuard:
             fresh = [(key, copy) for key, copy in copies if not readings.shown.covers(copy)]
             reaches, before = self._reacher.addresses(places), partial(self._reacher.addresses, now)
             ways = Ways(places, reaches, before, NOT_PRESENT, set(readings.shown.unreached))
-            await self._showing.show(call, ways, fresh, readings.shown, until, CLIENT_CERTIFICATE)
+            await self._showing.show(call, ways, fresh, readings.shown, until, target)
         return True
 
     def check(self, tx: Transaction, after: KeyManager, readings: Readings) -> bool:
@@ -152,12 +162,14 @@ class IdentityGuard:
         for key_server in sorted({uuid for uuid, _ in readings.shown.unreached}):
             _doubt(tx, key_server, readings.shown, readings.began)
 
-    async def _prove_canaries(self, call: Call, places: KeyPlaces, unreached: Collection[At], until: float) -> None:
+    async def _prove_canaries(
+        self, call: Call, places: KeyPlaces, unreached: Collection[At], until: float, target: str
+    ) -> None:
         identity = self._reacher.identity(places)
         reached = [server for server in places.servers if (server.uuid, PRIMARY) not in unreached]
         known = [server for server in reached if _has_canary(places, server)]
         reaches = [self._reacher.primary(server, identity) for server in known]
-        await self._showing.see_canaries(call, places, reaches, until, CLIENT_CERTIFICATE)
+        await self._showing.see_canaries(call, places, reaches, until, target)
 
     # --- a server that is somewhere else, or somebody else there ---
 

@@ -56,6 +56,9 @@ PATIENCE_S = 3600.0
 _STRANGERS = (errors.SERVER_CA_REFUSED, errors.TLS_ENGINE)
 """What probes say of those whose TLS fails for reasons of their own."""
 
+_leads = attrgetter("client_certificate", "server_ca_certificates")
+"""The certificates that lead to key servers."""
+
 _SERVERS = "external.servers"
 _CONNECTIVITY = "external.servers.connectivity"
 _CLIENT_CERTIFICATE_NAME = f"{CLIENT_CERTIFICATE}.name"
@@ -161,8 +164,8 @@ class KeyManagers:
         """Prove every server with the new certificates, then store them, or raise one OntapError.
 
         A new client certificate must read every key before. A server that is silent may be left out only where the old
-        one is worn out, and another one has shown what it has. ``patient``: nobody waits for the answer, so that this
-        may take as long as there are keys, not only what a call may take.
+        certificates are worn out, and another one has shown what it has. ``patient``: nobody waits for the answer, so
+        that this may take as long as there are keys, not only what a call may take.
         """
         ends = self._prover.deadline()
         keys_end = ends + PATIENCE_S if patient else ends
@@ -178,12 +181,12 @@ class KeyManagers:
             with concerning(state.key_manager.svm):
                 if plan.proves and state.servers:
                     results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers, ends)
-                    unreached = await self._unreached(state, plan, results, keys_end)
+                    unreached = await self._unreached(state, plan, change, results, keys_end)
                     if not unreached:
                         _raise_refusal(change, results)
                     readings = readings.without(unreached)
-                if _is_somebody_else(state, plan) and not await self._identity.prove(
-                    call, plan.key_manager, state.servers, readings, keys_end
+                if _needs_keys(state, plan, readings) and not await self._identity.prove(
+                    call, plan.key_manager, state.servers, readings, keys_end, change.blamed(errors.NETWORK)
                 ):
                     continue
                 proved = Proved(state, plan, results, readings)
@@ -193,15 +196,16 @@ class KeyManagers:
                     return
 
     async def _unreached(
-        self, state: ServersState, plan: Plan, results: Sequence[ProbeResult], until: float
+        self, state: ServersState, plan: Plan, change: KeyManagerChange, results: Sequence[ProbeResult], until: float
     ) -> frozenset[At]:
-        """The addresses that do not answer and may be left out, since else neither they nor the certificate could ever
-        be replaced; none where anything else is the matter.
+        """The addresses that do not answer and may be left out, since else neither they nor what the change replaces
+        could ever be replaced; none where anything else is the matter.
         """
         found = _not_reached(state.servers, results)
-        if not found or not _is_somebody_else(state, plan):
+        if not found or _leads(state.key_manager) == _leads(plan.key_manager):
             return frozenset()
-        worn_out = await self._identity.is_worn_out(state.key_manager, state.servers, found, until)
+        target = change.blamed(errors.NETWORK)
+        worn_out = await self._identity.is_worn_out(state.key_manager, state.servers, found, until, target)
         return found if worn_out else frozenset()
 
     def _change(self, tx: Transaction, call: Call, change: KeyManagerChange, proved: Proved) -> bool:
@@ -211,7 +215,8 @@ class KeyManagers:
         if plan.proves:
             if (plan.key_manager, state.servers) != (proved.plan.key_manager, proved.state.servers):
                 return False
-            if _is_somebody_else(state, plan) and not self._identity.check(tx, plan.key_manager, proved.readings):
+            needs_keys = _needs_keys(state, plan, proved.readings)
+            if needs_keys and not self._identity.check(tx, plan.key_manager, proved.readings):
                 return False
             check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
         tx.change_key_manager(plan.key_manager)
@@ -305,9 +310,12 @@ def _serving(call: Call, manager: KeyManager) -> Serving:
     return Serving(manager.uuid if call.sees(manager.svm) else None, "svm" if manager.svm else "cluster")
 
 
-def _is_somebody_else(state: ServersState, plan: Plan) -> bool:
-    """Whether key servers, which know whose their keys are by it, will see another client certificate."""
-    return plan.key_manager.client_certificate != state.key_manager.client_certificate
+def _needs_keys(state: ServersState, plan: Plan, readings: Readings) -> bool:
+    """Whether keys must be read before: servers, which know whose theirs are by it, will see another client
+    certificate, or one of them is left out.
+    """
+    other = plan.key_manager.client_certificate != state.key_manager.client_certificate
+    return other or bool(readings.shown.unreached)
 
 
 def _not_reached(servers: Sequence[KeyServer], results: Sequence[ProbeResult]) -> frozenset[At]:
