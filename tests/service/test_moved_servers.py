@@ -438,6 +438,19 @@ async def test_another_name_is_another_place(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
+async def test_the_name_that_is_used_anyway_is_the_same_place(key_world: KeyWorld) -> None:
+    """To say the host's own, or to say it no more, changes nothing: what was proven counts."""
+    a, b = await key_world.start(2)
+    changing = await changer(key_world, a, b)
+    key = await changing.node.create(changing.manager)
+    one, other = await key_world.servers(changing.manager)
+    for name in ("127.0.0.1", ""):
+        assert (await changing.modify(one, tls_server_name=name)).tls_server_name == name
+        assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.PRESENT]
+    await changing.remove(other)
+
+
+@on_sqlite
 async def test_another_server_is_asked_at_each_of_its_addresses(key_world: KeyWorld) -> None:
     """Its secondary, which alone has its copy, is dead: that its primary shows the canary says nothing of it."""
     a, b, moved = await key_world.start(3)

@@ -261,10 +261,13 @@ def test_what_was_shown() -> None:
         ({"address": server(B).address}, True),
         ({"username": "somebody"}, True),
         ({"tls_server_name": "kms"}, True),
+        ({"tls_server_name": f"{server(A).address.host.upper()}."}, False),
+        ({"secondary_key_servers": ("other",)}, False),
+        ({"secondary_key_servers": ("other",), "tls_server_name": server(A).address.host}, True),
     ],
 )
 def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) -> None:
-    """At another address, under another name, or for another user."""
+    """At another address, under another name at one of its hosts, or for another user."""
     assert is_elsewhere(server(A), replace(server(A), **change)) is elsewhere
 
 

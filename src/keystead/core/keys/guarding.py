@@ -53,7 +53,7 @@ LATELY: Final = timedelta(hours=2)
 NAMED_KEYS: Final = 10
 """Keys that a refusal names at most; it says how many there are."""
 
-_who = attrgetter("address", "tls_server_name", "username")
+_who = attrgetter("address", "username")
 
 _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
 
@@ -246,9 +246,15 @@ def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list
 def is_elsewhere(before: KeyServer, after: KeyServer) -> bool:
     """Whether what is known of a server's objects does not hold any more: it is elsewhere, or we are another user.
 
-    Behind one address each name may lead to another server.
+    Behind one address each name may lead to another server; the name that is used anyway is no other one.
     """
-    return _who(before) != _who(after)
+    hosts = [after.address.host, *before.secondary_key_servers, *after.secondary_key_servers]
+    return _who(before) != _who(after) or _names(before, hosts) != _names(after, hosts)
+
+
+def _names(server: KeyServer, hosts: Iterable[str]) -> list[str]:
+    """Under which name a server is reached at each of these hosts: the one that it was given, or the host itself."""
+    return [(server.tls_server_name or host).removesuffix(".").lower() for host in hosts]
 
 
 def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[At], period: Period) -> list[Copy]:
