@@ -18,6 +18,7 @@ from keystead.keyservers import lines
 from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.responder import Responder
 from keystead.kmip.testing import delay
+from keystead.service import key_guard
 from keystead.service.context import Call, Caller
 from keystead.service.identity_guard import IdentityGuard
 from tests.service.changing import Changer, changer, identifier
@@ -343,7 +344,34 @@ async def test_a_server_to_which_all_connections_are_in_use(key_world: KeyWorld)
         for _ in range(lines.CONNECTIONS):
             await stack.enter_async_context(changing.node.objects.session(reach, timeout_s=1, exclusive=True))
         assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.TOO_BUSY
-        assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY
+        assert (await changing.removal_refused(row)).kind is errors.TOO_BUSY
+
+
+async def test_a_server_that_does_not_answer_before_it_would_go(
+    key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would say that it has not the key: 503, and not that it alone has it."""
+    monkeypatch.setattr(key_guard, "PROVING_S", 1.0)
+    changing, key, servers = await one_server(key_world, Presence.MISSING)
+    (row,) = await key_world.servers(changing.manager)
+    servers[0].responder.store.forget(await identifier(changing, key, 0))
+    servers[0].faults[Operation.GET] = delay(1.5)
+    error = await changing.removal_refused(row)
+    assert (error.kind, error.target, error.retry_after) == (errors.TOO_BUSY, "server", 5)
+    await doubt(key_world, key, Presence.PRESENT)
+    assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY  # that needs no look
+    await doubt(key_world, key, Presence.MISSING)
+    servers[0].faults.clear()
+    await changing.remove(row)
+
+
+async def test_a_server_that_does_not_answer_whose_secondary_has_a_key(
+    replicated: Replicated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is known in time."""
+    monkeypatch.setattr(key_guard, "PROVING_S", 1.0)
+    replicated.primary.faults[Operation.GET] = delay(1.5)
+    assert (await replicated.changing.removal_refused(replicated.row)).kind is errors.SOLE_COPY
 
 
 async def test_an_svm_hears_no_reason(key_world: KeyWorld) -> None:

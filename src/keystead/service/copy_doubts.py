@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What came of copies in doubt. ``late``: of the others, nobody knows, for want of time."""
+    """What came of copies in doubt. ``late``: of others nobody knows, for want of time."""
 
     copies: set[Place]
     late: bool
@@ -88,13 +88,11 @@ class CopyDoubts:
         not asked again, and is added to.
         """
         answers = await self._answers(places, reaches, copies, until, set() if silent is None else silent)
-        found = {
-            place(copy)
-            for copy in copies
-            for some in [answers.get(copy.key_server)]
-            if some and all(answer.frees(copy, hopeless) for answer in some)
-        }
-        return Found(found, any(answer.late for some in answers.values() for answer in some))
+        asked = [(copy, answers.get(copy.key_server, [])) for copy in copies]
+        found = {place(copy) for copy, some in asked if some and all(answer.frees(copy, hopeless) for answer in some)}
+        known = found.union(*(answer.there for some in answers.values() for answer in some))
+        late = any(answer.late for copy, some in asked if place(copy) not in known for answer in some)
+        return Found(found, late)
 
     async def _answers(
         self, places: KeyPlaces, reaches: Mapping[At, Reach], copies: Sequence[Copy], until: float, silent: set[At]

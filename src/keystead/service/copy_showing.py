@@ -100,7 +100,7 @@ class CopyShowing:
             return there.copies | {place(copy) for copy in left if copy.presence in ways.hopeless}
         gone = await self._doubts.gone(ways.places, before, left, until, hopeless=ways.hopeless, silent=ways.silent)
         if (there.late or gone.late) and len(gone.copies) < len(left):
-            raise _no_time(target)
+            raise no_time(target)
         return there.copies | gone.copies
 
     async def _read(
@@ -158,11 +158,12 @@ class CopyShowing:
         )
         outcomes = await asyncio.gather(*asked)
         if NOT_IN_TIME in outcomes:
-            raise _no_time(target)
+            raise no_time(target)
         return {at: outcome.answered for at, outcome in zip(reaches, outcomes, strict=True)}
 
 
-def _no_time(target: str) -> OntapError:
+def no_time(target: str) -> OntapError:
+    """The refusal of what could not be found out in time."""
     return OntapError(errors.TOO_BUSY, target=target, retry_after=RETRY_AFTER_S)
 
 
@@ -172,7 +173,7 @@ def raise_first(call: Call, outcomes: Iterable[tuple[Reach, Outcome]], target: s
     if not failed:
         return
     if any(outcome is NOT_IN_TIME for _, outcome in failed):
-        raise _no_time(target)
+        raise no_time(target)
     reach, outcome = failed[0]
     answered = errors.CLIENT_CERTIFICATE_REFUSED if target == CLIENT_CERTIFICATE else errors.NETWORK
     arguments = [("server", str(reach.server)), ("stage", STAGE)]

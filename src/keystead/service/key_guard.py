@@ -32,6 +32,7 @@ from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Detached, Presence
 from keystead.service.copy_doubts import CopyDoubts
 from keystead.service.copy_proving import UNREAD, CopyProver, Proving
+from keystead.service.copy_showing import SERVER, no_time
 from keystead.service.key_places import load_places
 from keystead.service.loading import require_key_manager
 from keystead.service.probe_queue import check_left
@@ -172,14 +173,20 @@ class RemovalGuard:
         """Of keys that have no other copy, those that may be at an address that goes.
 
         Where all that is known of them is in doubt they are asked for once more: what is not there joins the ``gone``.
+        Raises 262145 (503) when it is for our own want of time that nobody knows of any of them.
         """
         going = _going(places, removal, found)
         doubtful = [each for each in stakes if all(map(going.frees, each.going))]
+        late = False
         if doubtful:
             reaches = {at: reach for at, reach in self._reaches(places, removal.server).items() if going.goes(*at)}
             copies = [copy for each in doubtful for copy in each.going]
-            found.gone.update((await self._doubts.gone(places, reaches, copies, until)).copies)
+            answer = await self._doubts.gone(places, reaches, copies, until)
+            found.gone.update(answer.copies)
+            late = answer.late
         free = {each.key.uuid for each in doubtful if all(place(copy) in found.gone for copy in each.going)}
+        if late and len(doubtful) == len(stakes) > len(free):
+            raise no_time(SERVER)
         return [each.key for each in stakes if each.key.uuid not in free]
 
     async def _prove_at(
