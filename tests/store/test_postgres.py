@@ -88,7 +88,7 @@ async def test_a_deadlock_is_run_again(store: SqlStore, postgres: PostgresServer
         return lock
 
     await asyncio.gather(other.write(work("cert-1", "cert-2")), other.write(work("cert-2", "cert-1")))
-    assert len(runs) == 3
+    assert len(runs) > 2  # where the machine is busy both may be chosen to give way
     assert await store.read(lambda tx: (tx.svm_named("cert-1"), tx.svm_named("cert-2"))) == (
         Svm("of cert-1", "cert-1"),
         Svm("of cert-2", "cert-2"),

@@ -60,7 +60,8 @@ def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str,
         records = service.records(_PATH, **scope)
         if records:
             return f"{_PATH}/{records[0]['uuid']}", own
-    check_svm(service, vserver)
+        if own:
+            check_svm(service, vserver)
     if vserver:
         text = (
             f"neither SVM {vserver} nor the cluster has a key manager that this account sees: --key-manager names one"
