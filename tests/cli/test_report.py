@@ -227,7 +227,7 @@ def test_a_proof_is_made_saved_and_verified(
         verified = keystead({}, folder, "verify", words[-1], "--public-key", key)
         assert verified.returncode == 0, verified.stderr
         assert json.loads((folder / words[-1]).read_text())["report"]["uuid"] == uuid
-    no_file_may_grow = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh"]
+    no_file_may_grow = ["sh", "-c", 'unset COVERAGE_PROCESS_CONFIG; ulimit -f 0; exec "$@"', "sh"]
     save = [sys.executable, "-m", "keystead", "report", "save", "--vserver", svm]
     full = ended([*no_file_may_grow, *save, "full.json"], environment, folder)
     assert (full.returncode, full.stderr) == (1, "Error: full.json: File too large\n")
