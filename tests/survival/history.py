@@ -222,17 +222,6 @@ def _unreadable_while_retired(facts: _Facts) -> Iterator[str]:
             yield f"a retired key was read: {read} after {retire}"
 
 
-def _recovered_in_time(facts: _Facts) -> Iterator[str]:
-    windows = facts.of(Kind.WINDOW)
-    for recover in facts.of(Kind.RECOVER):
-        if recover.outcome is not Outcome.OK:
-            continue
-        for window in windows:
-            began = Operation(Kind.RECOVER, recover.name, window.began, recover.key)
-            if window.ended < recover.began and facts.retired_by(began, until=recover.began) is not None:
-                yield f"a key was recovered after its window: {recover} after {window}"
-
-
 def _purged_for_good(facts: _Facts) -> Iterator[str]:
     for purged in facts.of(Kind.PURGED):
         for each in facts.of(Kind.READ, Kind.RECOVER, Kind.RETIRE, key=purged.key):
@@ -248,7 +237,6 @@ RULES: Final[Sequence[Callable[[_Facts], Iterable[str]]]] = (
     _made_by_a_creation,
     _one_key_per_name,
     _unreadable_while_retired,
-    _recovered_in_time,
     _purged_for_good,
 )
 

@@ -57,6 +57,7 @@ SOUND: dict[str, list[Did]] = {
     "a purged key": [CREATE, RETIRE, WINDOW, PURGED, LOST, did(Kind.RECOVER, FAILED)],
     "a purged key's name": [CREATE, RETIRE, WINDOW, ANOTHER, did(Kind.READ, key="l", material=b"o")],
     "a recovery before the window": [CREATE, RETIRE, RECOVER, WINDOW, READ],
+    "a recovery before its end has begun": [CREATE, RETIRE, WINDOW, RECOVER, READ],
     "a recovery of another retirement": [CREATE, RETIRE, RECOVER, WINDOW, RETIRE, RECOVER, READ],
     "a recovery that overlaps the window": [CREATE, RETIRE, did(Kind.RECOVER, ended=45), WINDOW, READ],
     "a creation of unknown outcome that made no key": [UNSURE, did(Kind.CREATE), READ],
@@ -109,11 +110,6 @@ BROKEN: dict[str, tuple[str, list[Did]]] = {
     "a key whose recovery was refused is read": (
         "unreadable_while_retired",
         [CREATE, RETIRE, did(Kind.RECOVER, FAILED), READ],
-    ),
-    "a recovery after the window": ("recovered_in_time", [CREATE, RETIRE, WINDOW, RECOVER]),
-    "a recovery after the window of a second retirement": (
-        "recovered_in_time",
-        [CREATE, RETIRE, RECOVER, RETIRE, WINDOW, RECOVER],
     ),
     "a purged key is read": ("purged_for_good", [CREATE, RETIRE, WINDOW, PURGED, READ]),
     "a purged key is recovered": ("purged_for_good", [CREATE, RETIRE, WINDOW, PURGED, RECOVER]),
