@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from keystead.core.keys import digests, names
+from keystead.core.keys.destroying import ACTIVE
 from keystead.core.keys.model import Copy, KeyForm, Presence
 from keystead.core.keys.writing import SETTLED, UNSETTLED
 from keystead.core.secret import Secret
@@ -39,7 +40,6 @@ IMMEDIATE_S = 1.0
 """How long an address has whose ``create_remove_timeout`` is 0 ("fail at once")."""
 
 DIFFERENT, EXPIRED, NO_ANSWER, OVERTAKEN = "different_material", "attempt_expired", "no_answer", "attempt_ended"
-_ACTIVE = "Active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +261,7 @@ class Copying:
     async def _activate(self, session: ObjectSession, reach: Reach) -> None:
         for id_ in self._copies[reach.key_server, reach.host].unique_identifiers:
             await session.activate(id_)
-        self._note(reach, object_state=_ACTIVE)
+        self._note(reach, object_state=ACTIVE)
 
     async def _describe(self, descriptor: Secret, session: ObjectSession, reach: Reach) -> None:
         """Write the descriptor beside a copy."""

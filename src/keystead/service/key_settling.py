@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from keystead.core.keys.destroying import ACTIVE, PRE_ACTIVE
 from keystead.core.keys.keeping import AHEAD, Look, looked_at
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
@@ -39,8 +40,7 @@ AT_ONCE: Final = 256
 UNDESCRIBED_S: Final = 3600.0
 """How long a server that refused a descriptor is asked to take none."""
 
-_ACTIVE = "Active"
-_NOT_YET = ("", "Pre-Active")
+_NOT_YET = ("", PRE_ACTIVE)
 
 
 class KeySettling:
@@ -187,4 +187,4 @@ async def _activated(at: Visit, ids: Sequence[str], state: str) -> str:
             raise
         log.warning("a copy is not activated", address=at.address, why=fault.reason)
         return state
-    return _ACTIVE
+    return ACTIVE
