@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.keys.destroying import ACTIVE
 from keystead.core.keys.digests import agrees, digest
 from keystead.core.keys.model import KeyForm
 from keystead.core.keys.names import parse
@@ -31,7 +32,6 @@ LOST_S: Final = 3600.0
 """A canary is lost for good when so many looks in a row, over at least so long, did not find it."""
 
 _ACTIVATE: Final = 18  # KMIP's number of the operation
-_ACTIVE: Final = "Active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def activates(*, accepted: bool, state: str, operations: Iterable[int]) -> bool:
 
     ``state`` is the canary's before. On servers whose objects are Active at once there is nothing to activate.
     """
-    return accepted or (state == _ACTIVE and _ACTIVATE in operations)
+    return accepted or (state == ACTIVE and _ACTIVATE in operations)
 
 
 def lost(looks: int, absent_s: float) -> bool:
