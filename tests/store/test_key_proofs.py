@@ -35,8 +35,13 @@ def kept(tx: Transaction, uuid: str, *copies: tuple[str, datetime], state: KeySt
 
 def by_servers(covers: tuple[Cover, ...]) -> dict[str, Cover]:
     """The groups, by the servers that hold them."""
-    assert len({cover.servers for cover in covers}) == len(covers)
-    return {"".join(sorted(cover.servers)): cover for cover in covers}
+    assert len({cover.places for cover in covers}) == len(covers)
+    return {"".join(sorted(frozenset().union(*cover.places))): cover for cover in covers}
+
+
+def each(**oldest: datetime) -> dict[frozenset[str], datetime]:
+    """Servers (uuids), each a place of its own, and when a copy there was proven."""
+    return {frozenset({server}): when for server, when in oldest.items()}
 
 
 async def test_keys_are_counted_by_the_servers_that_hold_them(filled: SqlStore) -> None:
@@ -52,14 +57,14 @@ async def test_keys_are_counted_by_the_servers_that_hold_them(filled: SqlStore) 
     await filled.write(fill)
     found = by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a", "b", "c", "d"], 2)))
     assert found == {
-        "ab": Cover(frozenset("ab"), 3, {"a": NOON, "b": EARLIER}, ("id of k1", "id of k2")),
-        "c": Cover(frozenset("c"), 1, {"c": EARLIER}, ("id of k4",)),
+        "ab": Cover(frozenset(each(a=NOON, b=NOON)), 3, each(a=NOON, b=EARLIER), ("id of k1", "id of k2")),
+        "c": Cover(frozenset(each(c=NOON)), 1, each(c=EARLIER), ("id of k4",)),
         "": Cover(frozenset(), 1, {}, ("id of k5",)),
     }
     fewer = by_servers(await filled.read(lambda tx: tx.covers("km-1", ["a"], 10)))
     assert {holders: cover.keys for holders, cover in fewer.items()} == {"a": 3, "": 2}
     (none,) = await filled.read(lambda tx: tx.covers("km-1", [], 10))
-    assert (none.servers, none.keys, len(none.key_ids)) == (frozenset(), 5, 5)
+    assert (none.places, none.keys, len(none.key_ids)) == (frozenset(), 5, 5)
     assert await filled.read(lambda tx: tx.covers("km-2", ["a"], 10)) == ()
 
 
@@ -105,7 +110,7 @@ async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: 
 
     await filled.write(fill)
     (found,) = await filled.read(lambda tx: tx.covers("km-1", ["a", "b"], 10))
-    assert found == Cover(frozenset("ab"), 1, {"a": NOON}, ("id of k1",))
+    assert found == Cover(frozenset(each(a=NOON, b=NOON)), 1, each(a=NOON), ("id of k1",))
 
 
 def made(number: int, manager: str = "km-1") -> KeyReport:

@@ -106,9 +106,9 @@ def _cover(servers: Sequence[str], holders: int, rows: Sequence[Row[Any]]) -> Co
     first = rows[0]._mapping
     oldest = {uuid: first[f"oldest{number}"] for number, uuid in enumerate(servers)}
     return Cover(
-        servers=frozenset(uuid for number, uuid in enumerate(servers) if holders >> number & 1),
+        places=frozenset(frozenset({uuid}) for number, uuid in enumerate(servers) if holders >> number & 1),
         keys=int(first["keys"]),
-        oldest={uuid: time for uuid, time in oldest.items() if time is not None},
+        oldest={frozenset({uuid}): time for uuid, time in oldest.items() if time is not None},
         key_ids=tuple(row.key_id for row in rows),
     )
 

@@ -79,16 +79,19 @@ def test_only_proven_copies_on_known_servers_count() -> None:
 
 SHARED: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, int], str, str]] = {
     "one secondary of two": ({"a": ("x",), "b": ("x",)}, {}, "a:x b:x", "a"),
-    "and a primary": ({"a": ("x",), "b": ("x",)}, {}, "a: b:x", "ab"),
-    "of that, too": ({"a": ("x",), "b": ("x",)}, {}, "a:x b:x a:", "ab"),
+    "and a primary": ({"a": ("x",), "b": ("x",)}, {}, "a: b:x", "a"),
+    "of that, too": ({"a": ("x",), "b": ("x",)}, {}, "a:x b:x a:", "a"),
     "both primaries": ({"a": ("x",), "b": ("x",)}, {}, "a: b: a:x b:x", "ab"),
     "however it is spelled": ({"b": ("x.example",), "c": ("X.EXAMPLE",)}, {}, "c:X.EXAMPLE b:x.example", "b"),
+    "and a primary that shares none": ({"a": ("x",), "b": ("x",)}, {}, "c: b:x", "ac"),
+    "each with another": ({"a": ("x", "y"), "b": ("x",), "c": ("y",)}, {}, "b:x c:y", "a"),
+    "one that was given to one": ({"a": ("x",), "b": ("x",)}, {}, "b: a:x", "b"),
     "another's primary": ({"d": ("a",)}, {}, "d:a a:", "a"),
     "another's primary alone": ({"d": ("a",)}, {}, "d:a", "a"),
     "each other": ({"a": ("b",), "b": ("a",)}, {}, "a:b b:a", "ab"),
     "on the one of them": ({"a": ("b",), "b": ("a",)}, {}, "a:b b:", "b"),
-    "two secondaries": ({"a": ("x", "y"), "b": ("x", "y")}, {}, "a:x b:x a:y b:y", "ab"),
-    "one of them of one": ({"a": ("x", "y"), "b": ("x",)}, {}, "a:x b:x a:y", "ab"),
+    "two secondaries": ({"a": ("x", "y"), "b": ("x", "y")}, {}, "a:x b:x a:y b:y", "a"),
+    "one of them of one": ({"a": ("x", "y"), "b": ("x",)}, {}, "a:x b:x a:y", "a"),
     "secondaries of their own": ({"a": ("w",), "b": ("x",)}, {}, "a:w b:x", "ab"),
     "another server of one machine": ({"a": ("x",), "b": ("x",)}, {"b": 5697}, "a:x b:x", "ab"),
     "in the order of the servers": ({"a": ("x",), "b": ("x",)}, {}, "b:x a:x", "a"),
@@ -97,10 +100,10 @@ SHARED: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, int], str, str]] =
 
 
 @pytest.mark.parametrize(("secondaries", "ports", "held", "expected"), SHARED.values(), ids=SHARED)
-def test_what_one_address_holds_is_one_copy(
+def test_what_an_address_holds_is_lost_with_any_of_its_domains(
     secondaries: dict[str, tuple[str, ...]], ports: dict[str, int], held: str, expected: str
 ) -> None:
-    """Whoever's secondary it is, and were it a primary besides; a secondary has its primary's port."""
+    """Whoever's secondary it is; were it a primary besides, with that. A secondary has its primary's port."""
     servers = [
         replace(
             each,

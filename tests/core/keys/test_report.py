@@ -101,13 +101,14 @@ def test_a_proof_counts_copies_and_domains_and_lists_what_is_not_proven() -> Non
     ]
 
 
-def test_a_proof_counts_what_one_secondary_has_once() -> None:
-    """Whoever's it is there; a copy on a primary is another one."""
-    shared = [replace(each, secondary_key_servers=("x",)) for each in SERVERS]
-    made = Findings(ReportKind.PROOF, DOMAIN_OF, shared)
-    made.add(key(1), [finding(f"{A}/x"), finding(f"{C}/x")])
-    made.add(key(2), [finding(A), finding(f"{A}/x"), finding(f"{C}/x")])
-    assert made.by_domains == {1: 1, 2: 1}
+def test_a_proof_counts_what_a_shared_secondary_has_as_lost_with_either() -> None:
+    """So it adds nothing to a copy on one of its primaries; to one on another server it does."""
+    shared = [replace(each, secondary_key_servers=("x",)) for each in SERVERS[1:]]
+    made = Findings(ReportKind.PROOF, {each: each for each in DOMAIN_OF}, [SERVERS[0], *shared])
+    made.add(key(1), [finding(f"{B}/x"), finding(f"{C}/x")])
+    made.add(key(2), [finding(B), finding(f"{B}/x"), finding(f"{C}/x")])
+    made.add(key(3), [finding(A), finding(f"{B}/x"), finding(f"{C}/x")])
+    assert made.by_domains == {1: 2, 2: 1}
 
 
 def test_a_drill_lists_the_keys_that_were_not_read_with_what_was_found_on_the_way() -> None:

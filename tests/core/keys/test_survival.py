@@ -27,8 +27,9 @@ def servers(names: str) -> list[KeyServer]:
 
 def cover(holders: str, keys: int, **oldest: datetime) -> Cover:
     """Keys that these servers hold."""
-    times = {server: oldest.get(server, NEW) for server in holders}
-    return Cover(frozenset(holders), keys, times, tuple(f"{holders}{number}" for number in range(min(keys, 150))))
+    times = {frozenset(server): oldest.get(server, NEW) for server in holders}
+    ids = tuple(f"{holders}{number}" for number in range(min(keys, 150)))
+    return Cover(frozenset(times), keys, times, ids)
 
 
 EACH_ALONE = {name: name for name in "abcd"}
@@ -135,22 +136,32 @@ def proven(server: str, host: str = "", when: datetime = NEW) -> Copy:
 
 
 def test_keys_that_are_counted_one_by_one() -> None:
-    """By their domains, ids in order; what one address has for two is a copy of one, and so is its proof."""
+    """By their places, ids in order; what one address has for two is one copy, and lost with either."""
     known = with_secondaries(a=("x",), b=("x",))
     counted = Counted()
     for key_id, copies in {
         "2": [proven("a", "x"), proven("b", "x", OLD)],
-        "1": [proven("a", when=OLD)],
-        "3": [proven("a"), proven("a", "x", OLD), proven("b", "x")],
+        "1": [proven("a", when=OLD), proven("a")],
+        "3": [proven("b"), proven("a", "x", OLD)],
         "4": [replace(proven("a"), presence=Presence.UNKNOWN), replace(proven("c"), key_server="removed")],
         "5": [replace(proven("c"), proven=None)],
+        "6": [proven("c"), proven("a", "x")],
     }.items():
         counted.count(key_id, copies, EACH_ALONE, known)
+    a, b, c, x = map(frozenset, ("a", "b", "c", "ab"))
     assert counted.covers == [
         Cover(frozenset(), 1, {}, ("4",)),
-        Cover(frozenset("a"), 2, {"a": OLD}, ("1", "2")),
-        Cover(frozenset("ab"), 1, {"a": NEW, "b": NEW}, ("3",)),
-        Cover(frozenset("c"), 1, {}, ("5",)),
+        Cover(frozenset({a}), 1, {a: NEW}, ("1",)),
+        Cover(frozenset({x}), 1, {x: NEW}, ("2",)),
+        Cover(frozenset({x, b}), 1, {x: OLD, b: NEW}, ("3",)),
+        Cover(frozenset({x, c}), 1, {x: NEW, c: NEW}, ("6",)),
+        Cover(frozenset({c}), 1, {}, ("5",)),
     ]
-    found = survival(known, {name: name for name in "abc"}, counted.covers)
-    assert (found.keys, found.sole, found.now.keys, found.survives) == (5, 3, 1, 0)
+    found = survival(known, EACH_ALONE, counted.covers)
+    assert (found.keys, found.sole, found.now.keys, found.survives) == (6, 4, 1, 0)
+    assert {"".join(loss.domains): "".join(sorted(loss.key_ids)) for loss in found.losses} == {
+        "a": "124", "b": "234", "c": "45", "ab": "1234", "ac": "12456", "bc": "23456", "abc": "123456",
+    }  # fmt: skip
+    assert {"".join(loss.domains): loss.oldest_proof for loss in found.losses if len(loss.domains) == 1} == {
+        "a": NEW, "b": NEW, "c": OLD,
+    }  # fmt: skip

@@ -2,13 +2,15 @@
 
 "k proven copies in k domains survive the loss of any k-1 domains." Two primaries are in one domain when a canary that
 was written to one was found on the other, or when an operator declares it; secondaries are in their primary's. One
-address may be a secondary of several: what it holds counts for one of their domains only.
+address may be a secondary of several: it is in the domain of each, and what it holds is lost with any of them.
 """
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
+from keystead.core.key_servers import secondary_addresses
 from keystead.core.keys.model import Presence
 from keystead.core.server_address import ServerAddress
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from keystead.core.keys.guarding import At
     from keystead.core.keys.model import Copy, ServerProfile
     from keystead.core.model import KeyServer
+
+Domains = frozenset[str]
+"""To which domains something belongs, any of which takes it along when it fails."""
 
 
 def domains(servers: Sequence[KeyServer], profiles: Mapping[str, ServerProfile]) -> dict[str, str]:
@@ -50,29 +55,43 @@ def wanted_copies(min_copies: int, domain_count: int) -> int:
 
 
 def covered(copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
-    """The domains that hold a proven copy, of ``servers``, each of which ``domain_of`` knows."""
+    """The domains that hold a proven copy, of ``servers``, each of which ``domain_of`` knows; see :func:`fewest`."""
     present = ((copy.key_server, copy.host) for copy in copies if copy.presence is Presence.PRESENT)
     return covered_at(present, domain_of, servers)
 
 
 def covered_at(places: Iterable[At], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
-    """The domains that hold a copy which was proven at these places.
+    """The domains that hold a copy which was proven at these places."""
+    return fewest(owners(places, domain_of, servers).values())
 
-    A primary counts for its own domain. A secondary counts for one that has no other copy, whoever's it is: what it
-    was given for two primaries is on one machine. Where it is itself a primary here, it is that one.
+
+def fewest(copies: Iterable[Domains]) -> set[str]:
+    """The fewest domains, of those to which copies belong, whose failure takes all copies: so many must fail."""
+    copies = set(copies)
+    found = {domain for of in copies if len(of) == 1 for domain in of}
+    rest = [of for of in copies if not of & found]
+    several = sorted(set().union(*rest))
+    every = (some for number in range(len(several) + 1) for some in combinations(several, number))
+    return found.union(next(some for some in every if all(of.intersection(some) for of in rest)))
+
+
+def owners(places: Iterable[At], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> dict[At, Domains]:
+    """To which domains each place of a copy belongs, any of which takes it along: those of all primaries that share it.
+
+    Where a secondary is itself a primary here, it is in that one's domain only. Places of other servers are left out.
     """
     here = {server.uuid: server for server in servers}
-    primaries = {server.address: domain_of[uuid] for uuid, server in here.items()}
-    held: dict[ServerAddress, set[str]] = {}
+    found: dict[At, Domains] = {}
     for uuid, host in places:
         if uuid in here:
-            held.setdefault(_address(here[uuid], host), set()).add(domain_of[uuid])
-    found = {primaries[address] for address in held if address in primaries}
-    for address in sorted(held.keys() - primaries.keys(), key=lambda each: (len(held[each]), str(each))):
-        found.update([domain for domain in primaries.values() if domain in held[address] - found][:1])
+            found[uuid, host] = _owners(here, uuid, host, domain_of) if host else frozenset({domain_of[uuid]})
     return found
 
 
-def _address(server: KeyServer, host: str) -> ServerAddress:
-    """Where a server, or a secondary of it (``host``), is: it has its primary's port."""
-    return ServerAddress.parse_host(host, server.address.port) if host else server.address
+def _owners(here: Mapping[str, KeyServer], uuid: str, host: str, domain_of: Mapping[str, str]) -> Domains:
+    address = ServerAddress.parse_host(host, here[uuid].address.port)
+    primary = next((other for other, server in here.items() if server.address == address), None)
+    if primary is not None:
+        return frozenset({domain_of[primary]})
+    share = {other for other, server in here.items() if address in secondary_addresses(server)}
+    return frozenset(domain_of[other] for other in share | {uuid})

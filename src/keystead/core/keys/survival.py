@@ -1,7 +1,7 @@
 """Which keys would survive the loss of which replication domains. Pure: what is proven is counted by the store.
 
-Every set of domains could fail together; with at most four there are fifteen. A key is unreadable when all domains
-that hold a proven copy of it are in the set. Where servers share an address, what it holds counts for one of them.
+Every set of domains could fail together; with at most four there are fifteen. A key is unreadable when the set takes
+every proven copy of it. What an address has that several servers share is lost with any of them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.key_servers import secondary_addresses
-from keystead.core.keys.domains import covered
+from keystead.core.keys.domains import fewest, owners
 from keystead.core.keys.model import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from keystead.core.keys.domains import Domains
     from keystead.core.keys.model import Copy
     from keystead.core.model import KeyServer
 
@@ -27,16 +28,20 @@ MOST_NAMED: Final = 100
 """How many keys are named of those that a set of domains would take along; all are counted."""
 
 
+Place = frozenset[str]
+"""The servers (uuids) with which a copy is lost, if any of them is: one; or all that share the address that has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """The keys of which exactly the same servers (uuids) hold a proven copy, counted.
+    """The keys of which proven copies are at exactly the same places, counted.
 
-    ``oldest`` is, by server, when the copy there was proven whose proof is the oldest; ``key_ids`` are the first.
+    ``oldest`` is, by place, when the copy there was proven whose proof is the oldest; ``key_ids`` are the first.
     """
 
-    servers: frozenset[str]
+    places: frozenset[Place]
     keys: int
-    oldest: Mapping[str, datetime]
+    oldest: Mapping[Place, datetime]
     key_ids: tuple[str, ...]
 
 
@@ -48,39 +53,37 @@ def share_addresses(servers: Iterable[KeyServer]) -> bool:
 
 @dataclass(slots=True)
 class Counted:
-    """Keys, counted one by one by the domains that hold them; of each group, their ids and its oldest proofs."""
+    """Keys, counted one by one by the places that hold them; of each group, their ids and its oldest proofs.
 
-    ids: defaultdict[frozenset[str], list[str]] = field(default_factory=partial(defaultdict, list))
-    oldest: defaultdict[frozenset[str], dict[str, datetime]] = field(default_factory=partial(defaultdict, dict))
+    For each domain stands the server that it is named by.
+    """
+
+    ids: defaultdict[frozenset[Place], list[str]] = field(default_factory=partial(defaultdict, list))
+    oldest: defaultdict[frozenset[Place], dict[Place, datetime]] = field(default_factory=partial(defaultdict, dict))
 
     def count(
-        self, key_id: str, copies: Collection[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
+        self, key_id: str, copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
     ) -> None:
         """Count a key by its lasting copies."""
-        holders = frozenset(covered(copies, domain_of, servers))
+        proven = [((each.key_server, each.host), each.proven) for each in copies if each.presence is Presence.PRESENT]
+        places = owners((at for at, _ in proven), domain_of, servers)
+        latest: dict[Place, datetime | None] = {}
+        for place, when in ((places[at], when) for at, when in proven if at in places):
+            latest[place] = max(filter(None, (when, latest.get(place))), default=None)
+        holders = frozenset(latest)
         self.ids[holders].append(key_id)
         oldest = self.oldest[holders]
-        for domain, proven in _proven(copies, domain_of).items():
-            if domain in holders:
-                oldest[domain] = min(proven, oldest.get(domain, proven))
+        for place, when in latest.items():
+            if when is not None:
+                oldest[place] = min(when, oldest.get(place, when))
 
     @property
     def covers(self) -> list[Cover]:
-        """The groups; for each domain stands the server that it is named by."""
-        groups = sorted(self.ids.items(), key=lambda group: sorted(group[0]))
+        """The groups."""
+        groups = sorted(self.ids.items(), key=lambda group: sorted(map(sorted, group[0])))
         return [
             Cover(holders, len(ids), self.oldest[holders], tuple(sorted(ids)[:MOST_NAMED])) for holders, ids in groups
         ]
-
-
-def _proven(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> dict[str, datetime]:
-    """When each domain's copy of a key was proven last."""
-    found: dict[str, datetime] = {}
-    for copy in copies:
-        if copy.presence is Presence.PRESENT and copy.proven is not None and copy.key_server in domain_of:
-            domain = domain_of[copy.key_server]
-            found[domain] = max(copy.proven, found.get(domain, copy.proven))
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +125,11 @@ class Survival:
 
 
 def survival(servers: Sequence[KeyServer], domain_of: Mapping[str, str], covers: Collection[Cover]) -> Survival:
-    """Work out what would survive. ``covers`` have no two groups of the same servers, in a fixed order."""
+    """Work out what would survive. ``covers`` have no two groups of the same places, in a fixed order."""
     members: dict[str, list[str]] = {}
     for server in servers:
         members.setdefault(domain_of[server.uuid], []).append(str(server.address))
-    held = [(frozenset(domain_of[server] for server in cover.servers), cover) for cover in covers]
+    held = [({_in_domains(place, domain_of) for place in cover.places}, cover) for cover in covers]
     losses = [
         _loss(failed, held, domain_of) for number in range(len(members) + 1) for failed in combinations(members, number)
     ]
@@ -134,7 +137,7 @@ def survival(servers: Sequence[KeyServer], domain_of: Mapping[str, str], covers:
         domains=tuple(Domain(uuid, tuple(addresses)) for uuid, addresses in members.items()),
         keys=sum(cover.keys for cover in covers),
         now=losses[0],
-        sole=sum(cover.keys for domains, cover in held if len(domains) == 1),
+        sole=sum(cover.keys for copies, cover in held if len(fewest(copies)) == 1),
         losses=tuple(losses[1:]),
         survives=_survives(losses),
     )
@@ -146,9 +149,18 @@ def _survives(losses: Sequence[Loss]) -> int:
     return len(losses[-1].domains) if first is None else max(len(first.domains) - 1, 0)
 
 
-def _loss(failed: tuple[str, ...], held: Sequence[tuple[frozenset[str], Cover]], domain_of: Mapping[str, str]) -> Loss:
-    lost = [cover for domains, cover in held if domains.issubset(failed)]
-    proofs = [time for _, cover in held for server, time in cover.oldest.items() if domain_of[server] not in failed]
+def _in_domains(place: Place, domain_of: Mapping[str, str]) -> Domains:
+    return frozenset(domain_of[server] for server in place)
+
+
+def _loss(failed: tuple[str, ...], held: Sequence[tuple[set[Domains], Cover]], domain_of: Mapping[str, str]) -> Loss:
+    lost = [cover for copies, cover in held if all(of.intersection(failed) for of in copies)]
+    proofs = [
+        time
+        for _, cover in held
+        for place, time in cover.oldest.items()
+        if not _in_domains(place, domain_of).intersection(failed)
+    ]
     return Loss(
         domains=failed,
         keys=sum(cover.keys for cover in lost),
