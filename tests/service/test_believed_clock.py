@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -11,18 +10,12 @@ from keystead.core.keys.model import KeyState
 from keystead.service.believed_clock import JUMP_S, REST_S, BelievedClock
 from keystead.service.key_destroying import KeyDestroying
 from keystead.service.key_ending import KeyEnding
-from keystead.service.leases import Held, Holding, Leases
+from keystead.service.leases import LENGTH, Leases
 from tests.service.keepers import WINDOW_S, keeping
 from tests.service.keyworlds import CALL, KeyWorld, ShiftedClock
 from tests.service.learning import on_sqlite
 
 pytestmark = on_sqlite
-
-
-def holding(idle_s: float = 0.0) -> Holding:
-    """A lease that nobody held for so long."""
-    leases: Any = None
-    return Holding(leases, Held("keeper", 1, 0.0, idle_s))
 
 
 async def clock_of(world: KeyWorld) -> tuple[BelievedClock, str]:
@@ -44,43 +37,71 @@ async def heard(world: KeyWorld, node: str, seconds: float) -> None:
 async def test_a_clock_that_jumped_rests_for_an_hour(key_world: KeyWorld, seconds: float) -> None:
     """Also when it jumps back."""
     believed, _ = await clock_of(key_world)
-    assert await believed.now(holding()) is not None
+    assert await believed.now() is not None
     key_world.clock.set(seconds)
-    assert await believed.now(holding()) is None
+    assert await believed.now() is None
     key_world.clock.advance(REST_S - 1)
-    assert await believed.now(holding()) is None
+    assert await believed.now() is None
     key_world.clock.advance(2)
-    assert await believed.now(holding()) is not None
+    assert await believed.now() is not None
 
 
-@pytest.mark.parametrize(("idle_s", "there"), [(JUMP_S - 1, True), (JUMP_S + 1, False), (-JUMP_S - 1, False)])
+async def taken(world: KeyWorld, node: str) -> None:
+    """Have a process that has just started take the lease, at once or when it stood still for its length, and end."""
+    leases = Leases(world.store, world.clock, node)
+    if await leases.take("keeper") is None:
+        world.clock.advance(LENGTH.total_seconds())
+    async with leases.holding("keeper") as holding:
+        assert holding is not None
+
+
+@pytest.mark.parametrize(("idle_s", "there"), [(JUMP_S - 1, True), (JUMP_S + 1, False), (-2 * JUMP_S, False)])
 async def test_a_process_that_starts_long_after_keys_were_kept_last(
     key_world: KeyWorld, idle_s: float, there: bool
 ) -> None:
-    """By its clock, which may be wrong, or by the one that was there before."""
-    believed, _ = await clock_of(key_world)
-    assert (await believed.now(holding(idle_s)) is not None) is there
+    """By its clock, which may be wrong, or by the one that was there before; however often the lease is taken."""
+    believed, node = await clock_of(key_world)
+    await taken(key_world, node)
+    key_world.clock.set(idle_s)
+    await taken(key_world, node)
+    await taken(key_world, node)
+    assert (await believed.now() is not None) is there
 
 
 async def test_a_process_that_has_gone_on_need_not_rest(key_world: KeyWorld) -> None:
-    """However long another process, or nobody, had the lease."""
-    believed, _ = await clock_of(key_world)
-    await believed.now(holding())
+    """However long another process, or nobody, had the lease; nor does the one after it."""
+    believed, node = await clock_of(key_world)
+    await taken(key_world, node)
+    await believed.now()
     key_world.clock.advance(86_400)
-    assert await believed.now(holding(86_400)) is not None
+    await taken(key_world, node)
+    assert await believed.now() is not None
+    assert await BelievedClock(key_world.store, key_world.clock, node).now() is not None
+
+
+async def test_a_process_that_ended_before_it_read_its_clock(key_world: KeyWorld) -> None:
+    """That took the lease with a wrong clock: the next one rests, and so does another node's, which may have the same."""
+    node, other = (await key_world.node()).uuid, (await key_world.node()).uuid
+    await taken(key_world, node)
+    key_world.clock.set(86_400)
+    await taken(key_world, node)
+    for each in (node, other):
+        assert await BelievedClock(key_world.store, key_world.clock, each).now() is None
 
 
 async def test_a_clock_is_doubted_beyond_a_restart(key_world: KeyWorld) -> None:
     """The process after this one rests, too, however often; once it has been right for an hour, no more."""
     believed, node = await clock_of(key_world)
-    assert await believed.now(holding(JUMP_S + 1)) is None
+    await believed.now()
+    key_world.clock.set(JUMP_S + 1)
+    assert await believed.now() is None
     key_world.clock.advance(REST_S - 1)
     for _ in range(2):
         believed = BelievedClock(key_world.store, key_world.clock, node)
-        assert await believed.now(holding()) is None
+        assert await believed.now() is None
     key_world.clock.advance(REST_S + 1)
-    assert await believed.now(holding()) is not None
-    assert await BelievedClock(key_world.store, key_world.clock, node).now(holding()) is not None
+    assert await believed.now() is not None
+    assert await BelievedClock(key_world.store, key_world.clock, node).now() is not None
 
 
 # --- those of others ---
@@ -92,12 +113,12 @@ async def test_a_node_that_says_another_time(key_world: KeyWorld) -> None:
     other = (await key_world.node()).uuid
     await heard(key_world, other, -86_400)
     await heard(key_world, node, -86_400)
-    assert await believed.now(holding()) is not None
+    assert await believed.now() is not None
     await heard(key_world, node, -9_000)
-    assert await believed.now(holding()) is not None
+    assert await believed.now() is not None
     key_world.clock.advance(10)
     await heard(key_world, other, -86_400)
-    assert await believed.now(holding()) is None
+    assert await believed.now() is None
 
 
 # --- what comes of it ---

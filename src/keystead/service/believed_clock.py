@@ -1,8 +1,9 @@
 """A clock that is believed before anybody's time to undo is over: it may have jumped, or be another than everybody's.
 
-It is not believed for an hour after it went otherwise than time does (monotonic), after a start before which nobody
-kept keys for minutes by it, and after another node of the cluster said that it is another time; nor for an hour after
-the start of a process before which this node's clock was not.
+It is not believed for an hour after it went otherwise than time does (monotonic), and after another node of the cluster
+said that it is another time; nor after the start of a process by which nobody kept keys for minutes, or before which
+any node's clock was doubted: it may have the same time. That is stored when the lease is taken, see
+:meth:`keystead.service.leases.Leases.take`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.model import Node
-    from keystead.service.leases import Holding
     from keystead.service.ports import Clock, Store
 
 log = structlog.get_logger(__name__)
@@ -36,31 +36,25 @@ class BelievedClock:
         self._read: tuple[datetime, float] | None = None
         self._heard: dict[str, datetime | None] = {}
         self._believed_from = 0.0
-        self._doubted = False
 
-    async def now(self, holding: Holding) -> datetime | None:
-        """The time, if it is believed. ``holding`` is how this process keeps keys. Raises StoreError."""
+    async def now(self) -> datetime | None:
+        """The time, if it is believed. Raises StoreError."""
         nodes = await self._store.read(lambda tx: tx.cluster_and_nodes()[1])
         now, passed = self._clock.now(), self._clock.monotonic()
-        off_s = max(map(abs, [self._jumped_s(now, passed, holding), *self._differs_s(now, nodes)]))
-        if self._read is None:
-            self._doubted = any(node.clock_doubted for node in nodes if node.uuid == self._node)
-        if off_s > JUMP_S or (self._read is None and self._doubted):
+        off_s = max(map(abs, [self._jumped_s(now, passed), *self._differs_s(now, nodes)]))
+        if off_s > JUMP_S or (self._read is None and any(node.clock_doubted for node in nodes)):
             log.warning("the clock is not believed: no purge begins for an hour", seconds=round(off_s))
             self._believed_from = passed + REST_S
         self._read = now, passed
-        await self._note(doubted=passed < self._believed_from)
-        return None if self._doubted else now
-
-    async def _note(self, *, doubted: bool) -> None:
-        if doubted is not self._doubted:
+        doubted = passed < self._believed_from
+        if doubted is not any(node.clock_doubted for node in nodes if node.uuid == self._node):
             await self._store.write(lambda tx: tx.doubt_clock(self._node, doubted=doubted))
-            self._doubted = doubted
+        return None if doubted else now
 
-    def _jumped_s(self, now: datetime, passed: float, holding: Holding) -> float:
-        """By how much it went otherwise than time since it was read last; at first, how long nobody kept keys by it."""
+    def _jumped_s(self, now: datetime, passed: float) -> float:
+        """By how much it went otherwise than time since it was read last."""
         if self._read is None:
-            return holding.idle_s
+            return 0.0
         return (now - self._read[0]).total_seconds() - (passed - self._read[1])
 
     def _differs_s(self, now: datetime, nodes: Iterable[Node]) -> list[float]:

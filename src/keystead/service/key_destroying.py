@@ -117,7 +117,7 @@ class KeyDestroying:
 
     async def _end(self, holding: Holding, places: KeyPlaces, fenced: AbstractSet[str]) -> None:
         store, key_manager = self._tools.store, places.key_manager.uuid
-        now = await self._clock.now(holding)
+        now = await self._clock.now()
         known = await store.read(lambda tx: sites_of(tx, places))
         sites = {uuid: site for uuid, site in known.items() if uuid in fenced}
         if now is not None:

@@ -17,6 +17,7 @@ from uuid import uuid4
 import structlog
 
 from keystead.core.keys.keeping import holds, taken
+from keystead.service.believed_clock import JUMP_S
 from keystead.service.ports import StoreError
 
 if TYPE_CHECKING:
@@ -38,16 +39,11 @@ class LeaseLost(Exception):  # noqa: N818 - named as what happened, like a Refus
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A lease as this process holds it. ``until`` is the :meth:`Clock.monotonic` time at which it may be another's.
-
-    ``idle_s`` is how long nobody held it before it changed hands, by the clocks of this holder and the last; below zero
-    if it would not have run out yet.
-    """
+    """A lease as this process holds it. ``until`` is the :meth:`Clock.monotonic` time at which it may be another's."""
 
     name: str
     token: int
     until: float
-    idle_s: float = 0.0
 
 
 class Holding:
@@ -56,7 +52,6 @@ class Holding:
     def __init__(self, leases: Leases, held: Held) -> None:
         self._leases = leases
         self.held = held
-        self.idle_s = held.idle_s
 
     def check(self, tx: Transaction) -> None:
         """See :meth:`Leases.check`."""
@@ -82,11 +77,15 @@ class Leases:
         self._store = store
         self._clock = clock
         self._length = length
+        self._node = node
         self._holder = f"{node}/{uuid4().hex[:8]}"
         self._seen: dict[str, tuple[Lease | None, float]] = {}  # as it was read last, and since when (monotonic)
 
     async def take(self, name: str) -> Held | None:
-        """Take or renew a lease; None while another process holds it. Raises StoreError."""
+        """Take or renew a lease; None while another process holds it. Raises StoreError.
+
+        Whoever takes it minutes after it ran out, or before, by the clocks of both holders, has its clock doubted.
+        """
         began = self._clock.monotonic()
 
         def work(tx: Transaction) -> Held | None:
@@ -96,9 +95,10 @@ class Leases:
             if lease is None:
                 return None
             tx.put_lease(lease)
-            changed_hands = found is not None and found.token != lease.token
-            idle_s = (now - found.expires).total_seconds() if found is not None and changed_hands else 0.0
-            return Held(name, lease.token, began + self._length.total_seconds(), idle_s)
+            idle = timedelta() if found is None or found.token == lease.token else now - found.expires
+            if abs(idle.total_seconds()) > JUMP_S:
+                tx.doubt_clock(self._node, doubted=True)
+            return Held(name, lease.token, began + self._length.total_seconds())
 
         return await self._store.write(work)
 
