@@ -80,7 +80,7 @@ async def test_a_process_that_has_gone_on_need_not_rest(key_world: KeyWorld) -> 
 
 
 async def test_a_process_that_ended_before_it_read_its_clock(key_world: KeyWorld) -> None:
-    """That took the lease with a wrong clock: the next one rests, and so does another node's, which may have the same."""
+    """It took the lease with a wrong clock: the next one rests, and so does another node's, which may have the same."""
     node, other = (await key_world.node()).uuid, (await key_world.node()).uuid
     await taken(key_world, node)
     key_world.clock.set(86_400)

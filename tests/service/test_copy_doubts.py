@@ -22,7 +22,7 @@ from keystead.service import key_guard
 from keystead.service.context import Call, Caller
 from keystead.service.identity_guard import IdentityGuard
 from tests.service.changing import Changer, changer, identifier
-from tests.service.keepers import Keeping
+from tests.service.keepers import Keeping, of_kind
 from tests.service.keyworlds import SECONDARY, KeyWorld, on_sqlite
 from tests.service.test_moved_servers import doubt, restored
 
@@ -67,6 +67,17 @@ async def test_a_server_stays_that_has_a_key_under_another_identifier(key_world:
     assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY
     await Keeping(key_world, changing.node, changing.manager).sweep()
     assert await key_world.presences(key.uuid) == [Presence.PRESENT]
+
+
+async def test_a_server_stays_that_does_not_find_objects_by_name(key_world: KeyWorld) -> None:
+    """And has a key under another identifier: it is asked for the attributes of all that it has."""
+    (server,) = await key_world.start(1, [of_kind("locate returns everything")])
+    changing = await changer(key_world, server)
+    key = await changing.node.create(changing.manager)
+    await doubt(key_world, key, Presence.MISSING)
+    (row,) = await key_world.servers(changing.manager)
+    await imported_again(changing, key, server)
+    assert (await changing.removal_refused(row)).kind is errors.SOLE_COPY
 
 
 @pytest.mark.parametrize("presence", [Presence.MISSING, Presence.DIFFERENT, Presence.UNKNOWN])

@@ -15,7 +15,7 @@ from keystead.kmip.enums import Operation, ResultReason
 from keystead.kmip.profiles import PROFILES
 from keystead.kmip.responder import Responder, cluster
 from keystead.kmip.testing import close, first
-from keystead.service import key_destroying
+from keystead.service import key_looking
 from keystead.service.leases import LeaseLost
 from tests.service.keepers import (
     PAIRS,
@@ -247,7 +247,7 @@ async def test_an_object_about_which_a_server_falls_silent(
     key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch, silent: list[int], ended: list[int]
 ) -> None:
     """Holds up no other, unless the server is silent about several in a row."""
-    monkeypatch.setattr(key_destroying, "RECONNECT_S", 0.0)
+    monkeypatch.setattr(key_looking, "RECONNECT_S", 0.0)
     servers = await key_world.start(1)
     kept = await keeping(key_world, *servers)
     keys = [await kept.node.create(kept.manager, f"key {number}") for number in range(5)]

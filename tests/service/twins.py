@@ -11,8 +11,9 @@ from sqlalchemy import make_url
 
 from keystead.core import events
 from keystead.core.keys.incarnations import Storage, Witness
-from keystead.core.keys.names import ObjectKind, parse
+from keystead.core.keys.names import ObjectKind, object_name, parse
 from keystead.core.model import Event
+from keystead.kmip.enums import Operation
 from keystead.service.audit import AuditLog
 from keystead.service.incarnations import Incarnations
 from keystead.service.key_destroying import KeyDestroying
@@ -24,6 +25,8 @@ from tests.service.keepers import Keeping, believed, keeping
 from tests.service.keyworlds import CALL, KeyWorld, held, key_node
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from keystead.core.keys.fencing import Fence
     from keystead.core.keys.model import Key, KeyState
     from keystead.kmip.testing import KeyServer as KmipServer
@@ -124,6 +127,42 @@ async def twin_of(one: Side, folder: Path) -> Side:
     world._stack.push_async_callback(audit.close)
     made = key_node(world._stack, store, world.home.keyring, audit, world.clock, node.uuid)
     return await side(Keeping(world, made, one.kept.manager))
+
+
+def while_registered(server: KmipServer, work: Callable[[], Awaitable[object]]) -> None:
+    """Do something while a key's intent is stored, and its first copy, and nothing else."""
+
+    async def answer(exchange: Any) -> None:
+        del server.request_faults[Operation.REGISTER]
+        await work()
+        await exchange.stream.send(exchange.answer)
+
+    server.request_faults[Operation.REGISTER] = answer
+
+
+async def goes_on(one: Side) -> None:
+    """Have a database be kept that has only a key's intent."""
+    for _ in range(2):
+        async with one.rounds.holding() as holding:
+            assert holding is not None
+            await one.rounds.abort_expired(holding)
+            await one.rounds.keep(holding, one.kept.manager)
+        one.kept.world.clock.advance(130)
+
+
+async def listed(one: Side) -> list[str]:
+    """The names of objects that are unclaimed, by a scan."""
+    async with one.rounds.holding() as holding:
+        assert holding is not None
+        await one.rounds._parts.scan.scan(holding, one.kept.manager)
+    found = await one.kept.node.store.read(lambda tx: tx.unclaimed(one.kept.manager))
+    return [each.name for each in found]
+
+
+async def stands(world: KeyWorld, key: Key, *servers: KmipServer) -> list[bool]:
+    """On which servers a key's first copies are."""
+    (attempt,) = await world.attempts(key.uuid)
+    return [str(object_name(attempt)) in held(server) for server in servers]
 
 
 async def with_retired_key(world: KeyWorld, *servers: KmipServer) -> tuple[Side, Key]:

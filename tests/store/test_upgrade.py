@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.peers.postgres import PostgresServer
 
+INCARNATIONS = "number, uuid, began, reason, storage, destroys"
+KEYS = "uuid, key_id, key_manager, owner, name, key_tag, key_type, state, length, created, digest, version"
 RECORD = "'a', 'l', 's', 'POST', '/p', '', 'success', '', 'm'"
 AUDIT_COLUMNS = 'account, location, svm, method, path, input, state, code, message, mac, node, "index", timestamp'
 ROWS_OF_0001 = (
@@ -82,7 +84,6 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
 @pytest.mark.parametrize(("lives", "retired_in"), [(("i1",), "i1"), (("i1", "i2"), "")])
 async def test_keys_that_were_retired_before(old_url: str, lives: tuple[str, ...], retired_in: str) -> None:
     """In the one incarnation that there was; of several only clocks would tell which, so none may purge them."""
-    columns = "uuid, key_id, key_manager, owner, name, key_tag, key_type, state, length, created, digest, version"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tables, "HEAD", "0003")
         upgrade(old_url)
@@ -93,10 +94,10 @@ async def test_keys_that_were_retired_before(old_url: str, lives: tuple[str, ...
         for number, life in enumerate(lives, 1):
             row = f"{number}, '{life}', '2026-0{3 - number}-01 12:00:00', 'restored', '', 1"
             connection.execute(
-                text(f"INSERT INTO incarnations (number, uuid, began, reason, storage, destroys) VALUES ({row})")  # noqa: S608 - constants
+                text(f"INSERT INTO incarnations ({INCARNATIONS}) VALUES ({row})")  # noqa: S608 - constants
             )
         row = f"'k', 'k', 'km-1', '', 'k', '', 'vek', 'retired', 64, '{retired}', '', 1, '{retired}'"
-        connection.execute(text(f"INSERT INTO keys ({columns}, retired) VALUES ({row})"))  # noqa: S608 - constants
+        connection.execute(text(f"INSERT INTO keys ({KEYS}, retired) VALUES ({row})"))  # noqa: S608 - constants
     database.dispose()
     assert upgrade(old_url) == "0003"
     store = open_store(old_url)
@@ -105,3 +106,27 @@ async def test_keys_that_were_retired_before(old_url: str, lives: tuple[str, ...
     finally:
         await store.close()
     assert found.retired_in == retired_in
+
+
+async def test_attempts_that_were_aborted_before(old_url: str) -> None:
+    """Nobody knows why: servers are asked about what they left, as about those that were aborted for their time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tables, "HEAD", "0005")
+        upgrade(old_url)
+    database = open_database(make_url(old_url))
+    time = "'2026-03-02 00:00:00'"
+    columns = "key, number, purpose, incarnation, token, node, state, began, expires, adopted"
+    with database.writer.begin() as connection:
+        row = f"'k', 'k', 'km-1', '', 'k', '', 'vek', 'committed', 64, {time}, '', 1"
+        connection.execute(text(f"INSERT INTO keys ({KEYS}) VALUES ({row})"))  # noqa: S608 - constants
+        for number, state in enumerate(("aborted", "committed"), 1):
+            row = f"'k', {number}, 'create', 'i1', 't{number}', 'n1', '{state}', {time}, {time}, ''"
+            connection.execute(text(f"INSERT INTO key_attempts ({columns}) VALUES ({row})"))  # noqa: S608 - constants
+    database.dispose()
+    assert upgrade(old_url) == "0005"
+    store = open_store(old_url)
+    try:
+        found = await store.read(lambda tx: tx.attempts(["k"]))
+    finally:
+        await store.close()
+    assert [each.expired for each in found] == [True, False]

@@ -141,7 +141,7 @@ class CopyDoubts:
                 heard = True
                 at = Visit(session, reach.key_server, str(reach.server), profile, canary, digest_key)
                 for row in rows:
-                    self._note(answer, row, await look(at, row), canary=canary)
+                    self._note(answer, row, await look(at, row, thorough=True), canary=canary)
         except KeyServerFault as fault:
             answer.late = fault.reason == NO_FREE_CONNECTION
             answer.silent = not (heard or answer.late or fault.fault.answered)

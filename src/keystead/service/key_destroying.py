@@ -10,10 +10,9 @@ clock that is not believed (:mod:`keystead.service.believed_clock`).
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -32,14 +31,15 @@ from keystead.core.keys.destroying import (
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyState, Presence, Receipt
 from keystead.core.keys.names import object_name
-from keystead.service.expired_attempts import ExpiredAttempts
+from keystead.service.expired_attempts import ExpiredAttempts, named
 from keystead.service.incarnations import Cloned
 from keystead.service.key_looking import (
     BATCH,
+    Site,
     places_of,
     store_changes,
     tracked,
-    visit,
+    visit_each,
 )
 from keystead.service.key_places import incarnation_of
 from keystead.service.key_ports import KeyServerFault
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from keystead.core.keys.model import ServerProfile
-    from keystead.core.model import KeyServer
     from keystead.service.believed_clock import BelievedClock
     from keystead.service.key_looking import Tools, Tracked, Visit
     from keystead.service.key_places import KeyPlaces
@@ -60,24 +58,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-PATIENCE: Final = 3
-"""Copies in a row about which a server that answers otherwise may fall silent."""
-
-RECONNECT_S: Final = 1.1
-"""How long an address that was silent once is left alone by :class:`~keystead.service.key_ports.KeyObjects`."""
-
 _Address = tuple[str, str]
 """A primary's uuid, and the host of one of its secondaries or nothing."""
 
 _OVER: Final = frozenset({DESTROYED, ABSENT, LEFT})
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A server, configured or detached, and what is known of it."""
-
-    server: KeyServer
-    profile: ServerProfile | None
 
 
 class KeyDestroying:
@@ -149,31 +133,8 @@ class KeyDestroying:
                 site = sites.get(address[0])
                 if site is None or address in silent:
                     continue
-                if not await self._end_at(holding, places, site, some):
+                if not await visit_each(self._tools, places, site, some, partial(self._try, holding)):
                     silent.add(address)
-
-    async def _end_at(self, holding: Holding, places: KeyPlaces, site: Site, rows: Sequence[Tracked]) -> bool:
-        """End copies at one address; False when it does not answer: at all, or to several copies in a row.
-
-        A copy about which it falls silent holds up no other: they are ended on another connection.
-        """
-        waiting, host, silent = deque(rows), rows[0].copy.host, 0
-        while waiting:
-            before = len(waiting)
-            try:
-                async with visit(self._tools, places, site.server, host, site.profile, exact=True) as at:
-                    while waiting:
-                        await self._tools.turn()
-                        await self._try(holding, at, waiting.popleft())
-                        silent = 0
-            except KeyServerFault as fault:
-                server = str(site.server.address)
-                log.info("objects to be destroyed wait for a key server", address=server, host=host, why=fault.reason)
-                silent += 1
-                if len(waiting) == before or silent == PATIENCE:
-                    return False
-                await asyncio.sleep(RECONNECT_S)
-        return True
 
     async def _try(self, holding: Holding, at: Visit, row: Tracked) -> None:
         """End a copy; what the server refuses about it holds up no other. Raises KeyServerFault without an answer."""
@@ -290,8 +251,8 @@ def _standing_on(tx: Transaction, keys: Sequence[str]) -> set[str]:
     return {copy.key_server for copy in tx.copies(keys) if copy.presence is not Presence.DESTROYED}
 
 
-def ending_on(tx: Transaction, places: KeyPlaces, now: datetime) -> set[str]:
-    """The servers (uuids) on which something is to be destroyed now."""
+def ending_on(tx: Transaction, places: KeyPlaces, now: datetime, away: Collection[str]) -> set[str]:
+    """The servers (uuids) on which something is to be destroyed now: not what waits for one that is ``away``."""
     incarnation = places.incarnation
     found: set[str] = set()
     if not incarnation.destroys:
@@ -299,7 +260,8 @@ def ending_on(tx: Transaction, places: KeyPlaces, now: datetime) -> set[str]:
     after: str | None = ""
     while after is not None:
         after, rows = _aborted(tx, places, after)
-        found |= {row.copy.key_server for row in rows}
+        waiting = {named(row) for row in rows if row.attempt.expired and row.copy.key_server in away}
+        found |= {row.copy.key_server for row in rows if named(row) not in waiting}
     after = ""
     while keys := tx.keys_in(places.key_manager.uuid, (KeyState.RETIRED, KeyState.PURGING), after, BATCH):
         after = keys[-1].uuid

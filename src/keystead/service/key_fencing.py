@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from keystead.core.keys.fencing import Fence
-    from keystead.service.key_destroying import Site
-    from keystead.service.key_looking import Tools, Visit
+    from keystead.service.key_looking import Site, Tools, Visit
     from keystead.service.key_places import KeyPlaces
     from keystead.service.leases import Holding
     from keystead.service.ports import Transaction
@@ -56,6 +55,7 @@ class KeyFencing:
         self._tools = tools
         self._on_cloned = on_cloned
         self._due: dict[str, float] = {}  # by server, when its fence is moved on whatever happens (monotonic)
+        self._away: set[str] = set()  # servers on which it could not be moved on
 
     async def advance(self, holding: Holding, key_manager: str) -> frozenset[str]:
         """Move fences on where something is to be destroyed, or where it is time; return where one may destroy.
@@ -68,7 +68,7 @@ class KeyFencing:
             return frozenset()
         sites = await read(lambda tx: sites_of(tx, places))
         fallen_due = await read(lambda tx: tx.due_fences(key_manager))
-        wanted = fallen_due | await read(lambda tx: ending_on(tx, places, clock.now()))
+        wanted = fallen_due | await read(lambda tx: ending_on(tx, places, clock.now(), self._away))
         passed: set[str] = set()
         for uuid, site in sites.items():
             if site.profile is not None and not site.profile.locate_by_name:
@@ -81,6 +81,7 @@ class KeyFencing:
                     await self._advance(holding, places, site)
                 except KeyServerFault as fault:
                     self._due[uuid] = clock.monotonic() + RETRY_S
+                    self._away.add(uuid)
                     log.info("nothing is destroyed without a fence", address=str(site.server.address), why=fault.reason)
                 except Cloned:
                     log.warning("another database goes on from this one's past", address=str(site.server.address))
@@ -88,6 +89,7 @@ class KeyFencing:
                     return frozenset()
                 else:
                     self._due[uuid] = clock.monotonic() + EVERY_S
+                    self._away.discard(uuid)
                     passed.add(uuid)
         return frozenset(passed)
 

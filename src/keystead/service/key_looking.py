@@ -6,6 +6,8 @@ of a look is stored by compare-and-set, under the keeper's lease.
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -40,6 +42,12 @@ log = structlog.get_logger(__name__)
 BATCH: Final = 256
 """Copies that are read from the database at a time."""
 
+PATIENCE: Final = 3
+"""Copies in a row about which a server that answers otherwise may fall silent."""
+
+RECONNECT_S: Final = 1.1
+"""How long an address that was silent once is left alone by :class:`~keystead.service.key_ports.KeyObjects`."""
+
 _NO_FACTS: Final = ObjectFacts((), "", None)
 
 
@@ -53,6 +61,14 @@ class Tools:
     clock: Clock
     node: str
     turn: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A server, configured or detached, and what is known of it."""
+
+    server: KeyServer
+    profile: ServerProfile | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +172,36 @@ async def visit(
         yield Visit(session, server.uuid, str(reach.server), profile, seen, digest_key, stands_in, reach.host)
 
 
+async def visit_each(
+    tools: Tools,
+    places: KeyPlaces,
+    site: Site,
+    rows: Sequence[Tracked],
+    work: Callable[[Visit, Tracked], Awaitable[None]],
+) -> bool:
+    """Do something about each copy at one address; False when it does not answer: at all, or to several in a row.
+
+    A copy about which it falls silent (``work`` raises KeyServerFault) holds up no other: they have another connection.
+    """
+    waiting, host, silent = deque(rows), rows[0].copy.host, 0
+    while waiting:
+        before = len(waiting)
+        try:
+            async with visit(tools, places, site.server, host, site.profile, exact=True) as at:
+                while waiting:
+                    await tools.turn()
+                    await work(at, waiting.popleft())
+                    silent = 0
+        except KeyServerFault as fault:
+            server = str(site.server.address)
+            log.info("objects to be destroyed wait for a key server", address=server, host=host, why=fault.reason)
+            silent += 1
+            if len(waiting) == before or silent == PATIENCE:
+                return False
+            await asyncio.sleep(RECONNECT_S)
+    return True
+
+
 def reach_of(tools: Tools, places: KeyPlaces, server: KeyServer, host: str) -> Reach:
     """How an address is reached. Raises KeyServerFault (``unreachable``) when our own certificate cannot be used."""
     try:
@@ -183,14 +229,16 @@ _TELLING: Final = (Look.AGREES, Look.DIFFERS, Look.REFUSED, Look.ABSENT)
 """Which of several looks at a copy counts: the first of these."""
 
 
-async def look(at: Visit, row: Tracked) -> Seen:
+async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> Seen:
     """Look at a copy: its attributes, then its bytes; under its identifiers, else under its attempt's name.
 
-    There each object is looked at until one agrees. Raises KeyServerFault when the server does not answer.
+    There each object is looked at until one agrees. Where Locate returns whatever is there, each object would be asked
+    for its attributes: a known copy is looked for so only by a ``thorough`` look. Raises KeyServerFault when the server
+    does not answer.
     """
     known = row.copy.unique_identifiers
     seen = [await _look(at, row, known) if known else Seen(Look.ABSENT)]
-    by_name = not known or at.profile is None or at.profile.locate_by_name  # else each is asked for its attributes
+    by_name = thorough or not known or at.profile is None or at.profile.locate_by_name
     if seen[0].look in {Look.AGREES, Look.REFUSED} or not by_name:
         return seen[0]
     try:

@@ -120,7 +120,10 @@ class KeyRows(Protocol):
         ...
 
     def disown_attempt(self, key: str, number: int) -> None:
-        """Make an attempt that of no incarnation: what it wrote is unclaimed, and never destroyed for having failed."""
+        """Make an attempt that was aborted for its time alone that of no incarnation; any other stays as it is.
+
+        What it wrote is unclaimed, and never destroyed for having failed.
+        """
         ...
 
     def end_attempt(self, attempt: Attempt, state: AttemptState, *, expired: bool = False) -> bool:
@@ -165,7 +168,10 @@ class KeyRows(Protocol):
         ...
 
     def abandon_copies(self, receipt: Receipt) -> None:
-        """End every copy on the receipt's server, with such a receipt for each: it names no key, attempt and host."""
+        """End every copy on the receipt's server, with such a receipt for each: it names no key, attempt and host.
+
+        An attempt of these that was aborted for its time alone is disowned: the server can deny nothing any more.
+        """
         ...
 
     def add_receipts(self, receipts: Sequence[Receipt]) -> None:

@@ -85,7 +85,7 @@ async def _is_ours(at: Visit, row: Tracked, id_: str, facts: ObjectFacts) -> boo
     whose copies have the same.
     """
     if facts.names:
-        return is_named(facts, row.attempt) or _descriptor_name(row) in facts.names
+        return is_named(facts, row.attempt) or descriptor_name(row) in facts.names
     if row.key.state in IN_USE or id_ not in row.copy.unique_identifiers:
         return None
     try:
@@ -97,7 +97,8 @@ async def _is_ours(at: Visit, row: Tracked, id_: str, facts: ObjectFacts) -> boo
     return agrees(at, row.key, material)
 
 
-def _descriptor_name(row: Tracked) -> str:
+def descriptor_name(row: Tracked) -> str:
+    """Under which name the descriptor beside a copy is written."""
     return str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
 
 
@@ -106,7 +107,7 @@ async def descriptors(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
     if row.copy.descriptor:
         return (row.copy.descriptor,)
     try:
-        return await session.locate(_descriptor_name(row))
+        return await session.locate(descriptor_name(row))
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise

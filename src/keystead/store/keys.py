@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
 
 from keystead.core.keys.model import (
     HOLD_NAMES,
@@ -118,9 +118,23 @@ _END_ATTEMPT = (
     )
     .values(state=bindparam("ended"), expired=bindparam("late"))
 )
+_OVER_FOR_TIME = (_attempts.state == AttemptState.ABORTED.value) & (_attempts.expired == 1)
 _DISOWN_ATTEMPT = (
     update(tables.key_attempts)
-    .where(_attempts.key == bindparam("k"), _attempts.number == bindparam("n"))
+    .where(_attempts.key == bindparam("k"), _attempts.number == bindparam("n"), _OVER_FOR_TIME)
+    .values(incarnation="")
+)
+_DISOWN_ATTEMPTS_ON = (
+    update(tables.key_attempts)
+    .where(
+        _OVER_FOR_TIME,
+        exists().where(
+            _copies.key == _attempts.key,
+            _copies.attempt == _attempts.number,
+            _copies.key_server == bindparam("s"),
+            _copies.presence != Presence.DESTROYED.value,
+        ),
+    )
     .values(incarnation="")
 )
 
@@ -339,6 +353,7 @@ class KeyRows(Statements):
 
     def abandon_copies(self, receipt: Receipt) -> None:
         each = {f"the_{name}": getattr(receipt, name) for name in _OF_A_RECEIPT}
+        self.change(_DISOWN_ATTEMPTS_ON, {"s": receipt.key_server})
         self.change(_ABANDONED, each | {"s": receipt.key_server})
         self.change(_END_COPIES, {"s": receipt.key_server})
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
     from sqlalchemy.sql.schema import SchemaItem
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision in migrations/versions, kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
