@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.peers.keystead import PASSWORD, Client, Installation
+from tests.peers.processes import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,13 +58,6 @@ def test_init(tmp_path: Path, redirections: str) -> None:
     assert (done.returncode, done.stdout) == (int(full), "")
     assert done.stderr == (FULL if redirections == ">/dev/full" else "")
     assert (installation.data / "admin.password").exists()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def client(installation: Installation, port: int, password: str = PASSWORD) -> Client:

@@ -122,7 +122,7 @@ async def test_new_certificates_are_used(node: Node, pki: Pki, servers: list[fau
     change = KeyManagerChange(server_ca_certificates=tuple(map(CertificateName, cas)))
     await node.open.services.key_managers.change(CALL, manager, change)
     async with asyncio.timeout(5):
-        while next(iter(node.open.monitor._watchers.values()))[0] is watcher:  # noqa: ASYNC110 - nothing tells
+        while next(iter(node.open.monitor._watchers.values()), (watcher,))[0] is watcher:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.05)
     await node.until_connected()
     assert servers[0].accepted > accepted + 1

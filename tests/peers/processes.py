@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 START_SECONDS = 60
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def kept_port() -> socket.socket:
@@ -34,6 +28,16 @@ def kept_port() -> socket.socket:
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind(("127.0.0.1", 0))
     return holder
+
+
+_KEPT: deque[socket.socket] = deque(maxlen=100)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on, and that no other caller gets soon."""
+    _KEPT.append(kept_port())
+    port: int = _KEPT[-1].getsockname()[1]
+    return port
 
 
 def accepts(port: int) -> bool:
