@@ -365,8 +365,9 @@ async def test_an_adopted_object_is_one_key_s(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
-async def test_an_adopted_object_is_left_by_the_attempt_that_wrote_it(key_world: KeyWorld) -> None:
-    """What another incarnation's aborted attempt left, of a key that ends: by then it is another key's."""
+@pytest.mark.parametrize("noted", [False, True])
+async def test_an_adopted_object_is_left_by_the_attempt_that_wrote_it(key_world: KeyWorld, noted: bool) -> None:
+    """What another incarnation's aborted attempt left, and noted perhaps, of a key that ends: by then another key's."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)
@@ -374,10 +375,10 @@ async def test_an_adopted_object_is_left_by_the_attempt_that_wrote_it(key_world:
     copies = await key_world.copies(key.uuid)
     (material,) = held(servers[0])[str(object_name(attempt))]
     begun = replace(attempt, number=2, purpose=Purpose.COPY, state=AttemptState.ABORTED, token="another")
-    left = Copy(key.uuid, 2, copies[1].key_server, Presence.SENT)
     await key_world.store.write(lambda tx: tx.add_attempt(begun))
-    await key_world.store.write(lambda tx: tx.put_copies([left], new=True))
     (uid,) = await leave(kept, 1, str(object_name(begun)), material)
+    left = Copy(key.uuid, 2, copies[1].key_server, Presence.SENT, unique_identifiers=(uid,) if noted else ())
+    await key_world.store.write(lambda tx: tx.put_copies([left], new=True))
     await set_incarnation(key_world, uuid="another", number=2)
     assert (1, str(object_name(begun))) in await kept.scan()
     adopted = await adopt(kept, 1, uid)

@@ -178,6 +178,12 @@ class Catalogue:
     copies: tuple[Copy, ...]
     places: KeyPlaces
     incarnations: frozenset[str]
+    unclaimed: frozenset[tuple[str, str]]
+
+    def lists(self, address: str, name: str) -> bool:
+        """Whether an object is listed as unclaimed; on what is no key server now none is."""
+        here = [server.uuid for server in self.places.servers if str(server.address) == address]
+        return not here or (here[0], name) in self.unclaimed
 
     def standing(self) -> tuple[object, ...]:
         """All of it but its times: it is the same when nothing was done."""
@@ -538,7 +544,8 @@ class System:
             incarnation = tx.incarnation()
             assert incarnation is not None
             own = frozenset(each.incarnation for each in attempts.values()) | {incarnation.uuid}
-            return Catalogue(keys, attempts, tx.copies(keys), places_in(tx, self.manager), own)
+            unclaimed = frozenset((each.key_server, each.name) for each in tx.unclaimed(self.manager))
+            return Catalogue(keys, attempts, tx.copies(keys), places_in(tx, self.manager), own, unclaimed)
 
         return await self.home.store.read(read)
 
@@ -556,7 +563,7 @@ class System:
             for each in held[place.address]
             if each.identifier not in place.spoiled
             for name in each.names
-            if (line := _object_wrong(found, parse(name), each, materials)) is not None
+            if (line := _object_wrong(found, place.address, name, each, materials)) is not None
         ]
         return wrong + self._copies_wrong(found, held)
 
@@ -593,8 +600,9 @@ class System:
         return "\n".join([*wrong, told(self.history.operations)])
 
 
-def _object_wrong(found: Catalogue, name: ObjectName | None, held: Held, materials: Mapping[str, bytes]) -> str | None:
+def _object_wrong(found: Catalogue, address: str, named: str, held: Held, materials: Mapping[str, bytes]) -> str | None:
     """What is wrong with an object that is there; None when it is accounted for."""
+    name = parse(named)
     if name is None or name.kind in {ObjectKind.CANARY, ObjectKind.FENCE}:
         return None
     if not any(uuid.startswith(name.incarnation) for uuid in found.incarnations):
@@ -610,6 +618,9 @@ def _object_wrong(found: Catalogue, name: ObjectName | None, held: Held, materia
     if attempt is None:
         return "an object that no attempt accounts for"
     key = found.keys[attempt.key]
+    if attempt.state is AttemptState.ABORTED and not attempt.incarnation:  # it may have been committed
+        listed = name.kind is not ObjectKind.KEY or found.lists(address, named)
+        return None if listed else "what may have been committed is not listed as unclaimed"
     if attempt.state is AttemptState.ABORTED or key.state is KeyState.PURGED:
         return f"an object is left of an {attempt.state} attempt, of a {key.state} key"
     expected = materials.get(key.key_id)

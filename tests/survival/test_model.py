@@ -148,9 +148,9 @@ class KeyManagerMachine(RuleBasedStateMachine):
 
     async def _purge(self) -> None:
         await self.system.pass_window()
-        for name in self.model.retired:  # too late, though nothing has been ended yet
-            await self.system.recover(self.process, self.model.keys[name][0])
         assert await self.system.keep(self.process)
+        for name in self.model.retired:  # too late
+            await self.system.recover(self.process, self.model.keys[name][0])
 
     # --- what operators do ---
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.core.keys.destroying import Account, account, purging
+from keystead.core.keys.destroying import Account, account, is_anothers, purging
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Presence, Unclaimed
 from keystead.core.keys.names import ObjectKind, parse
@@ -124,7 +124,7 @@ class UnclaimedScan:
 def _listed(tx: Transaction, places: KeyPlaces, server: KeyServer) -> set[str]:
     """The identifiers of objects that the catalogue lists as there: copies, descriptors and canaries.
 
-    Those on servers that replicate with this one are here, too.
+    Those on servers that replicate with this one are here, too; not what another incarnation's aborted attempt left.
     """
     domain = places.domain_of[server.uuid]
     known: set[str] = set()
@@ -133,7 +133,10 @@ def _listed(tx: Transaction, places: KeyPlaces, server: KeyServer) -> set[str]:
         after = ""
         while copies := tx.copies_on(uuid, after, BATCH):
             after = copies[-1].key
-            there = [copy for copy in copies if copy.presence is not Presence.DESTROYED]
+            attempts = tx.attempts({copy.key for copy in copies})
+            others = {(each.key, each.number) for each in attempts if is_anothers(each, places.incarnation)}
+            standing = (copy for copy in copies if copy.presence is not Presence.DESTROYED)
+            there = [copy for copy in standing if (copy.key, copy.attempt) not in others]
             known |= {id_ for copy in there for id_ in (*copy.unique_identifiers, copy.descriptor)}
     return known
 
