@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from sqlalchemy import make_url, text
@@ -14,12 +14,17 @@ from keystead.store.opening import open_database
 from keystead.store.upgrade import upgrade
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from keystead.service.ports import Transaction
     from tests.peers.postgres import PostgresServer
+
+T = TypeVar("T")
 
 INCARNATIONS = "number, uuid, began, reason, storage, destroys"
 KEYS = "uuid, key_id, key_manager, owner, name, key_tag, key_type, state, length, created, digest, version"
+ATTEMPTS = "key, number, purpose, incarnation, token, node, state, began, expires, adopted"
 RECORD = "'a', 'l', 's', 'POST', '/p', '', 'success', '', 'm'"
 AUDIT_COLUMNS = 'account, location, svm, method, path, input, state, code, message, mac, node, "index", timestamp'
 ROWS_OF_0001 = (
@@ -35,30 +40,41 @@ ROWS_OF_0001 = (
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def old_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> object:
     """A database of the first schema with a row of each kind that has changed since."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'old.db'}"
-        _fill(url, monkeypatch)
+        _fill(url, "0001", *ROWS_OF_0001)
         yield url
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     with server.empty_database() as url:
-        _fill(url, monkeypatch)
+        _fill(url, "0001", *ROWS_OF_0001)
         yield url
 
 
-def _fill(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(tables, "HEAD", "0001")
-        assert upgrade(url) is None
+def _fill(url: str, revision: str, *statements: str) -> None:
+    """Bring a database to a revision, no newer one, and store rows."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tables, "HEAD", revision)
+        upgrade(url)
     database = open_database(make_url(url))
     with database.writer.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))
-        for row in ROWS_OF_0001:
-            connection.execute(text(row))
+        for statement in statements:
+            connection.execute(text(statement))
     database.dispose()
+
+
+async def _upgraded(url: str, revision: str, read: Callable[[Transaction], T]) -> T:
+    """Upgrade a database that was at a revision, and read what it says now."""
+    assert upgrade(url) == revision
+    store = open_store(url)
+    try:
+        return await store.read(read)
+    finally:
+        await store.close()
 
 
 async def test_rows_of_the_first_schema(old_url: str) -> None:
@@ -84,49 +100,36 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
 @pytest.mark.parametrize(("lives", "retired_in"), [(("i1",), "i1"), (("i1", "i2"), "")])
 async def test_keys_that_were_retired_before(old_url: str, lives: tuple[str, ...], retired_in: str) -> None:
     """In the one incarnation that there was; of several only clocks would tell which, so none may purge them."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tables, "HEAD", "0003")
-        upgrade(old_url)
-    database = open_database(make_url(old_url))
     retired = "2026-03-02 00:00:00"
-    with database.writer.begin() as connection:
-        connection.execute(text("DELETE FROM incarnations"))
-        for number, life in enumerate(lives, 1):
-            row = f"{number}, '{life}', '2026-0{3 - number}-01 12:00:00', 'restored', '', 1"
-            connection.execute(
-                text(f"INSERT INTO incarnations ({INCARNATIONS}) VALUES ({row})")  # noqa: S608 - constants
-            )
-        row = f"'k', 'k', 'km-1', '', 'k', '', 'vek', 'retired', 64, '{retired}', '', 1, '{retired}'"
-        connection.execute(text(f"INSERT INTO keys ({KEYS}, retired) VALUES ({row})"))  # noqa: S608 - constants
-    database.dispose()
-    assert upgrade(old_url) == "0003"
-    store = open_store(old_url)
-    try:
-        (found,) = await store.read(lambda tx: tx.keys(["k"]))
-    finally:
-        await store.close()
+    rows = [
+        f"{number}, '{life}', '2026-0{3 - number}-01 12:00:00', 'restored', '', 1"
+        for number, life in enumerate(lives, 1)
+    ]
+    key = f"'k', 'k', 'km-1', '', 'k', '', 'vek', 'retired', 64, '{retired}', '', 1, '{retired}'"
+    _fill(
+        old_url,
+        "0003",
+        "DELETE FROM incarnations",
+        *(f"INSERT INTO incarnations ({INCARNATIONS}) VALUES ({row})" for row in rows),  # noqa: S608 - constants
+        f"INSERT INTO keys ({KEYS}, retired) VALUES ({key})",  # noqa: S608 - constants
+    )
+    (found,) = await _upgraded(old_url, "0003", lambda tx: tx.keys(["k"]))
     assert found.retired_in == retired_in
 
 
 async def test_attempts_that_were_aborted_before(old_url: str) -> None:
     """Nobody knows why: servers are asked about what they left, as about those that were aborted for their time."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tables, "HEAD", "0005")
-        upgrade(old_url)
-    database = open_database(make_url(old_url))
     time = "'2026-03-02 00:00:00'"
-    columns = "key, number, purpose, incarnation, token, node, state, began, expires, adopted"
-    with database.writer.begin() as connection:
-        row = f"'k', 'k', 'km-1', '', 'k', '', 'vek', 'committed', 64, {time}, '', 1"
-        connection.execute(text(f"INSERT INTO keys ({KEYS}) VALUES ({row})"))  # noqa: S608 - constants
-        for number, state in enumerate(("aborted", "committed"), 1):
-            row = f"'k', {number}, 'create', 'i1', 't{number}', 'n1', '{state}', {time}, {time}, ''"
-            connection.execute(text(f"INSERT INTO key_attempts ({columns}) VALUES ({row})"))  # noqa: S608 - constants
-    database.dispose()
-    assert upgrade(old_url) == "0005"
-    store = open_store(old_url)
-    try:
-        found = await store.read(lambda tx: tx.attempts(["k"]))
-    finally:
-        await store.close()
+    key = f"'k', 'k', 'km-1', '', 'k', '', 'vek', 'committed', 64, {time}, '', 1"
+    rows = [
+        f"'k', {number}, 'create', 'i1', 't{number}', 'n1', '{state}', {time}, {time}, ''"
+        for number, state in enumerate(("aborted", "committed"), 1)
+    ]
+    _fill(
+        old_url,
+        "0005",
+        f"INSERT INTO keys ({KEYS}) VALUES ({key})",  # noqa: S608 - constants
+        *(f"INSERT INTO key_attempts ({ATTEMPTS}) VALUES ({row})" for row in rows),  # noqa: S608 - constants
+    )
+    found = await _upgraded(old_url, "0005", lambda tx: tx.attempts(["k"]))
     assert [each.expired for each in found] == [True, False]

@@ -84,8 +84,9 @@ class ExpiredAttempts:
                 asked.add(row.copy)
 
         for (uuid, _), some in by_address.items():
-            site, fence = sites.get(uuid), await self._tools.store.read(lambda tx: tx.fence(uuid))  # noqa: B023 - awaited
+            site = sites.get(uuid)
             if site is not None:
+                fence = await self._tools.store.read(lambda tx: tx.fence(uuid))  # noqa: B023 - awaited
                 await visit_each(self._tools, places, site, some, partial(ask, fence))
         return doubted, {named(row) for row in rows if row.copy not in asked}
 
