@@ -18,7 +18,8 @@ import uvloop
 
 from bench.codec import PYKMIP, get_answer
 from bench.row import Row
-from keystead.kmip import Client, connect, tls
+from keystead.kmip import Client
+from keystead.kmip.transport import connect, tls
 from tests.peers.certificates import Authority, client, client_context
 from tests.peers.processes import Program, free_port
 

@@ -9,12 +9,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench.row import Row
-from keystead.kmip.enums import CryptographicAlgorithm, ObjectType, Operation, ResultStatus
-from keystead.kmip.headers import ProtocolVersion, ResponseHeader
-from keystead.kmip.messages import ResponseBatchItem, ResponseMessage, decode_response, encode_response
-from keystead.kmip.objects import raw_key
+from keystead.kmip.messages.headers import ProtocolVersion, ResponseHeader
+from keystead.kmip.messages.messages import ResponseBatchItem, ResponseMessage, decode_response, encode_response
+from keystead.kmip.messages.objects import raw_key
 from keystead.kmip.payloads.get import GetResponsePayload
 from keystead.kmip.payloads.locate import LocateResponsePayload
+from keystead.kmip.ttlv.enums import CryptographicAlgorithm, ObjectType, Operation, ResultStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

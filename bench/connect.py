@@ -18,10 +18,8 @@ import uvloop
 from bench.client import Setting, replaying
 from bench.row import Row
 from keystead.kmip import Client
-from keystead.kmip.connect import Address, connect_tcp
-from keystead.kmip.enums import Operation, ResultStatus
-from keystead.kmip.headers import ProtocolVersion, RequestHeader, ResponseHeader
-from keystead.kmip.messages import (
+from keystead.kmip.messages.headers import ProtocolVersion, RequestHeader, ResponseHeader
+from keystead.kmip.messages.messages import (
     RequestBatchItem,
     RequestMessage,
     ResponseBatchItem,
@@ -30,8 +28,10 @@ from keystead.kmip.messages import (
     encode_response,
 )
 from keystead.kmip.payloads.discover_versions import DiscoverVersionsRequestPayload, DiscoverVersionsResponsePayload
-from keystead.kmip.tls import handshake
-from keystead.kmip.versions import V1_1, VERSIONS
+from keystead.kmip.transport.connect import Address, connect_tcp
+from keystead.kmip.transport.tls import handshake
+from keystead.kmip.ttlv.enums import Operation, ResultStatus
+from keystead.kmip.ttlv.versions import V1_1, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,7 @@ from keystead.app import logs
 from keystead.app.clock import SystemClock
 from keystead.app.wiring import Running, running
 from keystead.core.accounts import NewAccount
-from keystead.core.certificates import NewCertificate
+from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.keys import digests, names
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.model import (
@@ -45,14 +45,15 @@ from keystead.core.keys.model import (
 from keystead.core.model import KeyManager, KeyServer, Role
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
-from keystead.kmip import Client, connect, tls
-from keystead.kmip.attributes import attribute, name_attribute
-from keystead.kmip.enums import KeyFormatType, ObjectType, SecretDataType
-from keystead.kmip.objects import KeyBlock, KeyValue, SecretData
+from keystead.kmip import Client
+from keystead.kmip.messages.attributes import attribute, name_attribute
+from keystead.kmip.messages.objects import KeyBlock, KeyValue, SecretData
+from keystead.kmip.transport import connect, tls
+from keystead.kmip.ttlv.enums import KeyFormatType, ObjectType, SecretDataType
 from keystead.service.context import Call, Caller
-from keystead.service.key_cache import KeyCache
-from keystead.service.key_places import digest_key_place
-from keystead.service.key_restoring import Filters
+from keystead.service.keys.reading.cache import KeyCache
+from keystead.service.keys.reading.restore import Filters
+from keystead.service.keys.topology import digest_key_place
 from keystead.settings import Settings
 from tests.peers import canned, keystead, pykmip
 from tests.peers.certificates import Authority, Credentials, client, client_context
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from keystead.core.errors import OntapError
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.peers.processes import Program
 
 CALL = Call(Caller("admin", Role.ADMIN, ""), "POST", "/")

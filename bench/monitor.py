@@ -22,7 +22,7 @@ from bench.row import Row
 from keystead.app import logs
 from keystead.app.initialise import initialise
 from keystead.app.wiring import Running, running
-from keystead.core.certificates import NewCertificate
+from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.model import KeyManager, KeyServer, Role, Svm
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -34,7 +34,7 @@ from tests.peers.processes import Program, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
 
 SERVERS = 4000
 PER_KEY_MANAGER = 4

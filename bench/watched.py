@@ -13,8 +13,8 @@ from typing import cast
 
 import uvloop
 
-from keystead.kmip.connection import ServerConnection
-from keystead.kmip.responder import Responder
+from keystead.kmip.messages.connection import ServerConnection
+from keystead.kmip.server.responder import Responder
 
 _answers: dict[bytes, bytes] = {}
 

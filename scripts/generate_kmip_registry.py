@@ -1,4 +1,4 @@
-"""Write ``keystead/kmip/tags.py`` and ``enums.py`` from the tables of the KMIP specifications 1.0 to 2.1.
+"""Write ``keystead/kmip/ttlv/tags.py`` and ``enums.py`` from the tables of the KMIP specifications 1.0 to 2.1.
 
 The tables are JSON files ``registry/kmip-VERSION.json`` (``tags``, ``enums`` and ``masks``: specification name to
 number) in the folder given on the command line or by ``KEYSTEAD_KMIP_VECTORS``. Versions are merged; where a later
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "2.0", "2.1")
-TARGET = Path(__file__).resolve().parent.parent / "src" / "keystead" / "kmip"
+TARGET = Path(__file__).resolve().parent.parent / "src" / "keystead" / "kmip" / "ttlv"
 
 # The tables as printed have slips; the number keeps the name that the rest of the specification uses.
 CORRECTIONS = {

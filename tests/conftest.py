@@ -17,7 +17,7 @@ pytest_plugins = [
     "tests.peers.fixtures",
     "tests.peers.homes",
     "tests.peers.keystead",
-    "tests.service.keyworlds",
+    "tests.service.worlds.keys",
 ]
 
 

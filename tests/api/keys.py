@@ -11,7 +11,7 @@ from tests.api.conftest import PASSWORD
 from tests.peers.documented import DocumentedClient
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
     from tests.peers.groups import Group

@@ -32,13 +32,13 @@ from keystead.core.model import (
     Svm,
 )
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports import Page
+from keystead.service.ports.store import Page
 from tests.api.conftest import ABSENT, PASSWORD
 from tests.peers.asgi import AsgiClient, Response
 
 if TYPE_CHECKING:
     from keystead.core.model import Cluster, Node
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
 

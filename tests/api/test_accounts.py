@@ -18,7 +18,7 @@ from tests.peers.asgi import AsgiClient, Response, assert_error
 if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
     from keystead.core.model import AuditRecord, Cluster, Svm
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
 
 ACCOUNTS = "/api/security/accounts"

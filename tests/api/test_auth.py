@@ -17,7 +17,7 @@ from tests.peers.asgi import AsgiClient, assert_error
 from tests.peers.certificates import Authority
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
 
 SVMS = "/api/svm/svms"

@@ -16,7 +16,7 @@ from tests.peers.asgi import assert_error
 from tests.peers.documented import DocumentedClient
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
     from tests.peers.groups import Group

@@ -13,7 +13,7 @@ from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
     from tests.peers.processes import Program

@@ -11,7 +11,7 @@ import pytest
 from keystead.core.model import ONTAP_LEVEL, Node, Observation, State
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
     from tests.peers.processes import Program

@@ -12,7 +12,7 @@ from keystead.api.resources import PATHS, RESOURCES
 from keystead.core.model import KeyManager
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
 
 DISABLED = "11111111-1111-4111-8111-111111111111"  # a key manager that refuses every add before any network

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from keystead.api.resource import Field, Resource
     from keystead.api.values import Type
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
 

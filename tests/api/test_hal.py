@@ -13,7 +13,7 @@ from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.resources.key_servers import KEY_SERVERS
 from keystead.api.values import TEXT, integer
 from keystead.core.model import KeyServer
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 from keystead.core.server_address import ServerAddress
 
 THINGS = Resource(

@@ -15,7 +15,7 @@ from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
 
 if TYPE_CHECKING:
-    from keystead.service.jobs import Progress, Work
+    from keystead.service.cluster.jobs import Progress, Work
     from tests.api.conftest import Api
 
 JOBS = "/api/cluster/jobs"

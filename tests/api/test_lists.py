@@ -14,7 +14,7 @@ from keystead.core.server_address import ServerAddress
 from tests.peers.asgi import assert_error
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
 
 MANAGERS = "/api/security/key-managers"

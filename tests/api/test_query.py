@@ -22,14 +22,14 @@ from keystead.api.values import BOOLEAN, Parameter
 from keystead.core import errors
 from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.model import CertificateType, KeyServer, Svm
-from keystead.core.query_where import Order
+from keystead.core.query.where import Order
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports import Page
+from keystead.service.ports.store import Page
 from tests.core import factories
 
 if TYPE_CHECKING:
     from keystead.api.resource import Resource
-    from keystead.core.query_where import Where
+    from keystead.core.query.where import Where
 
 UUID = "43e0c191-dc5c-11e8-9b2c-005056bb017d"
 DRY_RUN = {"dry_run": Parameter(BOOLEAN, "")}

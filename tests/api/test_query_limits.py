@@ -17,9 +17,10 @@ from keystead.api.resources import PATHS
 from keystead.api.resources.certificates import CERTIFICATES
 from keystead.app.initialise import initialise
 from keystead.app.wiring import running
-from keystead.core import certificates_subjects, errors
+from keystead.core import errors
+from keystead.core.certificates import subjects as certificates_subjects
 from keystead.core.model import KeyManager, Svm
-from keystead.core.query_filter import COMPARISON_LIMIT, WORD_LIMIT
+from keystead.core.query.filter import COMPARISON_LIMIT, WORD_LIMIT
 from keystead.settings import Settings
 from tests.api.conftest import PASSWORD
 from tests.peers.asgi import AsgiClient, assert_error
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keystead.api.resource import Field, Resource
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
 

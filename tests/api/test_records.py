@@ -20,7 +20,7 @@ from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
 
 if TYPE_CHECKING:
-    from keystead.service.jobs import Progress
+    from keystead.service.cluster.jobs import Progress
     from tests.api.conftest import Api
     from tests.peers.asgi import Response
     from tests.peers.fixtures import Pki

@@ -16,7 +16,7 @@ from tests.peers.asgi import AsgiClient, assert_error
 
 if TYPE_CHECKING:
     from keystead.core.model import Svm
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.peers.fixtures import Pki
 

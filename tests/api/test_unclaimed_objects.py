@@ -16,7 +16,7 @@ from tests.api.keys import PLAIN, serve_keys
 from tests.peers.asgi import assert_error
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.api.keys import Served
     from tests.peers.fixtures import Pki

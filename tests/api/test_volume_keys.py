@@ -32,7 +32,7 @@ from tests.peers.asgi import assert_error
 from tests.peers.documented import DocumentedClient
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
     from tests.api.keys import Served
     from tests.peers.fixtures import Pki

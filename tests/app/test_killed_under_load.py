@@ -24,7 +24,7 @@ from tests.peers.keystead import Certificates, Client, Installation, Service, in
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.peers.fixtures import Pki
 
 CALLERS, CALLS = 3, 12

@@ -14,13 +14,13 @@ from keystead.cli.main import cli
 from keystead.sealing import passphrases
 from keystead.settings import Settings
 from keystead.store import open_store
-from tests.service.test_rebuilding import keeping, new_store
+from tests.service.keys.rebuilding.test_rebuild import keeping, new_store
 
 if TYPE_CHECKING:
     from keystead.store import SqlStore
     from tests.peers.groups import Group, Server
-    from tests.service.keyworlds import KeyWorld
-    from tests.service.test_rebuilding import Lost
+    from tests.service.keys.rebuilding.test_rebuild import Lost
+    from tests.service.worlds.keys import KeyWorld
 
 __all__ = ["new_store"]
 

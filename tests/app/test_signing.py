@@ -15,7 +15,7 @@ from keystead.app.signing import public_key, signer
 from keystead.app.wiring import CannotStart
 from keystead.sealing.signing import SIGNING, Signer, one_line, verify
 from keystead.settings import Settings
-from tests.service.worlds import KEYRING
+from tests.service.worlds.basics import KEYRING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from cryptography import x509
 from keystead.app import tls
 from keystead.app.listener import make_certificate
 from keystead.app.tls import CERTIFICATE_FILE, KEY_FILE, TlsContexts, UnusableFilesError
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from tests.peers.certificates import Authority
 
 if TYPE_CHECKING:

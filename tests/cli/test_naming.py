@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from keystead.cli.rest import exactly, matching
-from keystead.core.query_filter import Alternative, parse_filter
-from keystead.core.query_where import Op
+from keystead.core.query.filter import Alternative, parse_filter
+from keystead.core.query.where import Op
 
 TEXTS = ["", "vol1", "null", "a..b", 'nope"|"target', *map("".join, product('"{}|*!<a', repeat=4))]
 

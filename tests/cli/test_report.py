@@ -16,7 +16,7 @@ from keystead.cli.report import MOST_SHOWN, not_proven, report
 from keystead.core.keys.report import FORMAT, canonical, written
 from keystead.sealing.signing import Signer, one_line
 from tests.peers.keystead import create_key_manager, install_certificates
-from tests.service.worlds import KEYRING
+from tests.service.worlds.basics import KEYRING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree as ET
 
-from keystead.kmip import tags
-from keystead.kmip.enums import MASKS, VALUES
-from keystead.kmip.ttlv import Item, ItemType
+from keystead.kmip.ttlv import tags
+from keystead.kmip.ttlv.enums import MASKS, VALUES
+from keystead.kmip.ttlv.ttlv import Item, ItemType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keystead.kmip import tags, ttlv
-from keystead.kmip.errors import RemoteProtocolError, TTLVError
-from keystead.kmip.messages import PAYLOADS, decode_request, decode_response, encode_request, encode_response
-from keystead.kmip.schema import Structure
-from keystead.kmip.ttlv import Item
+from keystead.kmip.messages.messages import PAYLOADS, decode_request, decode_response, encode_request, encode_response
+from keystead.kmip.ttlv import tags, ttlv
+from keystead.kmip.ttlv.errors import RemoteProtocolError, TTLVError
+from keystead.kmip.ttlv.schema import Structure
+from keystead.kmip.ttlv.ttlv import Item
 from tests.conformance import oasis
 from tests.kmip import feeding
 

@@ -13,7 +13,7 @@ from keystead.core import errors
 from keystead.core.probing import STAGES
 from keystead.keyservers.failures import ADVICE, TABLE, classify, stage_of
 from keystead.keyservers.symptoms import Event, Symptom, connect_symptom, kmip_symptom
-from keystead.kmip.errors import (
+from keystead.kmip.ttlv.errors import (
     KMIPError,
     LocalProtocolError,
     NoCommonVersion,

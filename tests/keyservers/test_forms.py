@@ -9,17 +9,8 @@ import pytest
 from keystead.core.keys.model import KeyForm
 from keystead.core.secret import Secret
 from keystead.keyservers.forms import NAMESPACE, material_of, new_objects
-from keystead.kmip import tags
-from keystead.kmip.attributes import ApplicationSpecificInformation, Name
-from keystead.kmip.enums import (
-    CryptographicAlgorithm,
-    CryptographicUsageMask,
-    KeyFormatType,
-    ObjectType,
-    SecretDataType,
-    WrappingMethod,
-)
-from keystead.kmip.objects import (
+from keystead.kmip.messages.attributes import ApplicationSpecificInformation, Name
+from keystead.kmip.messages.objects import (
     Certificate,
     KeyBlock,
     KeyValue,
@@ -28,7 +19,16 @@ from keystead.kmip.objects import (
     SecretData,
     SymmetricKey,
 )
-from keystead.kmip.ttlv import Item, ItemType
+from keystead.kmip.ttlv import tags
+from keystead.kmip.ttlv.enums import (
+    CryptographicAlgorithm,
+    CryptographicUsageMask,
+    KeyFormatType,
+    ObjectType,
+    SecretDataType,
+    WrappingMethod,
+)
+from keystead.kmip.ttlv.ttlv import Item, ItemType
 
 OCTETS = bytes(range(64))
 MATERIAL = Secret(OCTETS)

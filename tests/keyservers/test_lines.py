@@ -14,9 +14,9 @@ from keystead.core.secret import Secret
 from keystead.keyservers import lines
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.objects import Objects
-from keystead.kmip import testing
-from keystead.kmip.enums import Operation, ResultReason
-from keystead.service.key_ports import Fault
+from keystead.kmip.testing import server as testing
+from keystead.kmip.ttlv.enums import Operation, ResultReason
+from keystead.service.ports.keys import Fault
 from tests.keyservers.cases import CLIENT, CLIENT_CA, OTHER_CA, SERVER, SERVER_CA, STRANGER, identity
 from tests.keyservers.reaching import (
     MATERIAL,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from keystead.core.probing import TlsIdentity
-    from keystead.service.key_ports import Reach
+    from keystead.service.ports.keys import Reach
 
 
 # --- no connection ---

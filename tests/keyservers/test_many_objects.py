@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from keystead.core.keys.model import KeyForm
-from keystead.kmip import testing
-from keystead.kmip.enums import Operation
-from keystead.kmip.profiles import PLAIN, PROFILES
-from keystead.service.key_ports import Fault, KeyServerFault
+from keystead.kmip.testing import server as testing
+from keystead.kmip.testing.profiles import PLAIN, PROFILES
+from keystead.kmip.ttlv.enums import Operation
+from keystead.service.ports.keys import Fault, KeyServerFault
 from tests.keyservers.reaching import (
     MATERIAL,
     SHORT_S,

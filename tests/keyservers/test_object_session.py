@@ -12,14 +12,14 @@ from keystead.core.keys.model import KeyForm
 from keystead.core.secret import Secret
 from keystead.keyservers import object_session
 from keystead.keyservers.objects import Objects
-from keystead.kmip import testing
-from keystead.kmip.client import Client
-from keystead.kmip.enums import ObjectType, Operation, ResultReason, ResultStatus
-from keystead.kmip.errors import OperationFailed
-from keystead.kmip.objects import OpaqueObject
-from keystead.kmip.profiles import PROFILES
-from keystead.kmip.ttlv import Item, ItemType
-from keystead.service.key_ports import Fault, KeyServerFault
+from keystead.kmip.client.client import Client
+from keystead.kmip.messages.objects import OpaqueObject
+from keystead.kmip.testing import server as testing
+from keystead.kmip.testing.profiles import PROFILES
+from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason, ResultStatus
+from keystead.kmip.ttlv.errors import OperationFailed
+from keystead.kmip.ttlv.ttlv import Item, ItemType
+from keystead.service.ports.keys import Fault, KeyServerFault
 from tests.keyservers.cases import LOOPBACK
 from tests.keyservers.reaching import (
     MATERIAL,
@@ -36,7 +36,7 @@ from tests.keyservers.reaching import (
 )
 
 if TYPE_CHECKING:
-    from keystead.service.key_ports import ObjectSession
+    from keystead.service.ports.keys import ObjectSession
 
 # --- what is written comes back ---
 

@@ -14,9 +14,9 @@ from keystead.keyservers import lines
 from keystead.keyservers import objects as objects_module
 from keystead.keyservers.circuits import FIRST_PAUSE_S
 from keystead.keyservers.objects import Objects
-from keystead.kmip import testing
-from keystead.kmip.enums import Operation
-from keystead.service.key_ports import Fault
+from keystead.kmip.testing import server as testing
+from keystead.kmip.ttlv.enums import Operation
+from keystead.service.ports.keys import Fault
 from tests.keyservers.cases import CLIENT, CLIENT_CA, OTHER_CA, SERVER_CA, STRANGER, identity
 from tests.keyservers.reaching import (
     MATERIAL,
@@ -39,7 +39,7 @@ from tests.peers.certificates import client
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keystead.service.key_ports import Reach
+    from keystead.service.ports.keys import Reach
     from tests.peers.fixtures import Pki, Run
     from tests.peers.groups import Group
 

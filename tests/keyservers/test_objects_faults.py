@@ -6,8 +6,8 @@ import pytest
 
 from keystead.keyservers import objects_faults
 from keystead.keyservers.symptoms import Event, Symptom
-from keystead.kmip.enums import Operation, ResultReason, ResultStatus
-from keystead.kmip.errors import (
+from keystead.kmip.ttlv.enums import Operation, ResultReason, ResultStatus
+from keystead.kmip.ttlv.errors import (
     KMIPError,
     LocalProtocolError,
     OperationFailed,
@@ -15,7 +15,7 @@ from keystead.kmip.errors import (
     TransportError,
     TTLVError,
 )
-from keystead.service.key_ports import Fault, KeyServerFault
+from keystead.service.ports.keys import Fault, KeyServerFault
 
 PEER_SAYS = "what the peer says"
 

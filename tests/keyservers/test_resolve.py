@@ -14,7 +14,7 @@ import pytest
 
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.resolve import AddressNotAllowedError, NameNotResolvedError, Resolver
-from keystead.kmip.connect import Address
+from keystead.kmip.transport.connect import Address
 
 
 def answers(*addresses: str) -> Any:

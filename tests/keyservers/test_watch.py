@@ -15,8 +15,8 @@ from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
-from keystead.kmip.enums import Operation
-from keystead.kmip.testing import KeyServer, silence
+from keystead.kmip.testing.server import KeyServer, silence
+from keystead.kmip.ttlv.enums import Operation
 from tests.keyservers.cases import CLIENT_CA, LOOPBACK, SERVER, identity, target
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip

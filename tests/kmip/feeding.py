@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.kmip import tags
-from keystead.kmip.connection import ClientConnection, ServerConnection, State
-from keystead.kmip.errors import RemoteProtocolError
-from keystead.kmip.headers import ProtocolVersion, RequestHeader
-from keystead.kmip.messages import RequestBatchItem, RequestMessage, ResponseMessage
-from keystead.kmip.ttlv import Item, ItemType
+from keystead.kmip.messages.connection import ClientConnection, ServerConnection, State
+from keystead.kmip.messages.headers import ProtocolVersion, RequestHeader
+from keystead.kmip.messages.messages import RequestBatchItem, RequestMessage, ResponseMessage
+from keystead.kmip.ttlv import tags
+from keystead.kmip.ttlv.errors import RemoteProtocolError
+from keystead.kmip.ttlv.ttlv import Item, ItemType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

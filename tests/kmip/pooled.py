@@ -6,19 +6,20 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
-from keystead.kmip import testing, tls
-from keystead.kmip.client import Client
-from keystead.kmip.connect import Address, connect_tcp
-from keystead.kmip.enums import KeyFormatType, ObjectType, SecretDataType
-from keystead.kmip.objects import KeyBlock, KeyValue, SecretData
-from keystead.kmip.pool import Pool
+from keystead.kmip.client.client import Client
+from keystead.kmip.client.pool import Pool
+from keystead.kmip.messages.objects import KeyBlock, KeyValue, SecretData
+from keystead.kmip.testing import server as testing
+from keystead.kmip.transport import tls
+from keystead.kmip.transport.connect import Address, connect_tcp
+from keystead.kmip.ttlv.enums import KeyFormatType, ObjectType, SecretDataType
 from tests.peers.certificates import Authority, client, client_context, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from keystead.kmip.objects import ManagedObject
-    from keystead.kmip.sessions import Sessions
+    from keystead.kmip.messages.objects import ManagedObject
+    from keystead.kmip.transport.sessions import Sessions
 
 CA = Authority()
 SERVER = server_context(CA.issue(), CA)

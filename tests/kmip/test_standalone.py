@@ -11,8 +11,8 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import keystead.kmip.client, keystead.kmip.tls, keystead.kmip.testing, keystead.kmip.render
-import keystead.kmip.dial, keystead.kmip.pipeline, keystead.kmip.pool
+import keystead.kmip.client.client, keystead.kmip.transport.tls, keystead.kmip.testing.server, keystead.kmip.ttlv.render
+import keystead.kmip.transport.dial, keystead.kmip.client.pipeline, keystead.kmip.client.pool
 for name in sorted(sys.modules):
     if name.partition(".")[0] not in sys.stdlib_module_names:
         print(name)
@@ -23,6 +23,6 @@ def test_only_the_standard_library_is_loaded() -> None:
     """In a bare interpreter without site packages, the client loads keystead.kmip and nothing else of ours."""
     command = [sys.executable, "-I", "-S", "-c", PROGRAM, str(SOURCE)]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert "keystead.kmip.client" in loaded
+    assert "keystead.kmip.client.client" in loaded
     foreign = [name for name in loaded if name not in {"keystead", "__main__"} and not name.startswith("keystead.kmip")]
     assert foreign == []

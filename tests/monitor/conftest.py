@@ -13,14 +13,14 @@ import pytest
 
 from keystead.app.initialise import initialise
 from keystead.app.wiring import Running, running
-from keystead.core.certificates import NewCertificate
+from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.key_servers import NewKeyServer
 from keystead.core.model import Event, Observation, Role, State
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.service.context import Call, Caller
-from keystead.service.ports import Page
+from keystead.service.ports.store import Page
 from keystead.settings import Settings
 from tests.peers.certificates import server_context
 from tests.peers.fault_servers import FaultServer, tls

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from keystead.core.certificates import NewCertificate
+from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.key_servers import NewKeyServer
 from keystead.core.secret import Secret

@@ -15,18 +15,18 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.server_address import ServerAddress
-from keystead.kmip.enums import Operation
-from keystead.kmip.testing import close, delay
+from keystead.kmip.testing.server import close, delay
+from keystead.kmip.ttlv.enums import Operation
 from keystead.monitor import keeper as module
 from keystead.monitor.keeper import SOON_S, Keeper, Periods
 from keystead.monitor.metrics import Metrics
-from keystead.service.key_attempts import EXPIRES
-from keystead.service.key_rounds import KeyRounds
-from keystead.service.leases import LeaseLost
-from keystead.service.ports import StoreError
-from tests.service.keepers import WINDOW_S, Keeping, keeping
-from tests.service.keyworlds import CALL, KeyWorld, asked, held
-from tests.service.learning import on_sqlite
+from keystead.service.cluster.leases import LeaseLost
+from keystead.service.keys.attempts import EXPIRES
+from keystead.service.keys.keeping.rounds import KeyRounds
+from keystead.service.ports.store import StoreError
+from tests.service.worlds.keepers import WINDOW_S, Keeping, keeping
+from tests.service.worlds.keys import CALL, KeyWorld, asked, held
+from tests.service.worlds.learning import on_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from keystead.core.keys.keeping import Tally
     from keystead.core.keys.model import Key
     from keystead.core.model import KeyManager
-    from keystead.kmip.testing import KeyServer as KmipServer
-    from keystead.service.key_rounds import Kept
-    from keystead.service.leases import Holding
+    from keystead.kmip.testing.server import KeyServer as KmipServer
+    from keystead.service.cluster.leases import Holding
+    from keystead.service.keys.keeping.rounds import Kept
 
 SOON = Periods(round_s=0.2, sweep_s=0.0, scan_s=0.0, take_s=0.1)
 SELDOM = Periods(round_s=60, take_s=0.1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core.availability import Change, Look, Place
-from keystead.core.certificates import NewCertificate
+from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, KeyManagerChange
 from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
 from keystead.core.model import KeyServer, State
@@ -20,7 +20,7 @@ from keystead.core.server_address import ServerAddress
 from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import CHECK_S as CHECK_LIMIT_S
 from keystead.monitor.schedule import PROBE_S as PROBE_LIMIT_S
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from tests.monitor.conftest import CALL, CHECK_S, PROBE_S, Node, available, lost, watching
 from tests.peers.key_server import KeyServerProcess
 from tests.peers.proxy import proxy

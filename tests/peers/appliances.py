@@ -10,14 +10,14 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from keystead.kmip.testing import KeyServer
+from keystead.kmip.testing.server import KeyServer
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
-    from keystead.kmip.responder import Responder
+    from keystead.kmip.server.responder import Responder
 
 STOP_S = 10
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 import uvloop
 
-from keystead.kmip.connection import ServerConnection
-from keystead.kmip.enums import KeyFormatType, ObjectType, Operation, ResultStatus, SecretDataType
-from keystead.kmip.headers import ProtocolVersion, ResponseHeader
-from keystead.kmip.messages import ResponseBatchItem, ResponseMessage, encode_response
-from keystead.kmip.objects import KeyBlock, KeyValue, SecretData
+from keystead.kmip.messages.connection import ServerConnection
+from keystead.kmip.messages.headers import ProtocolVersion, ResponseHeader
+from keystead.kmip.messages.messages import ResponseBatchItem, ResponseMessage, encode_response
+from keystead.kmip.messages.objects import KeyBlock, KeyValue, SecretData
 from keystead.kmip.payloads.get import GetResponsePayload
-from keystead.kmip.responder import Responder
+from keystead.kmip.server.responder import Responder
+from keystead.kmip.ttlv.enums import KeyFormatType, ObjectType, Operation, ResultStatus, SecretDataType
 from tests.peers.processes import Program, free_port
 
 if TYPE_CHECKING:

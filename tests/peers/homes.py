@@ -13,12 +13,12 @@ import pytest_asyncio
 from sqlalchemy import create_engine, delete, insert, select, update
 
 from keystead.app.initialise import initialise
-from keystead.core.certificates import NewCertificate
+from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.model import KeyManager, KeyServer, Svm
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.sealing import Keyring, read_root_key
-from keystead.service.audit import verify
+from keystead.service.audit.log import verify
 from keystead.settings import Settings
 from keystead.store import SqlStore, open_store, tables
 from tests.peers.adding import CALL, opened

@@ -156,7 +156,7 @@ def create_key(points: Points, data: str, database: str, key_manager: str, name:
 def copy_key(points: Points, data: str, database: str, key: str, number: int, material: str) -> str:
     """Copy a key to the server of this number; "True" or "False"."""
     from keystead.core.secret import Secret
-    from tests.service.keyworlds import places_in
+    from tests.service.worlds.keys import places_in
 
     async def copy(node: Any) -> str:
         found = await node.store.read(lambda tx: tx.key(key))
@@ -173,7 +173,7 @@ async def _with_key_node(points: Points, data: str, database: str, work: Callabl
     from keystead.app.clock import SystemClock
     from keystead.app.wiring import node_uuid, running
     from keystead.settings import Settings
-    from tests.service.keyworlds import key_node
+    from tests.service.worlds.keys import key_node
 
     settings = Settings(data=Path(data), database=database)
     async with running(settings) as open_, AsyncExitStack() as stack:
@@ -200,7 +200,7 @@ IMPORTED_ONCE = (
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
     "tests.peers.adding",
-    "tests.service.keyworlds",
+    "tests.service.worlds.keys",
 )
 
 

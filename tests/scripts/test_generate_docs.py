@@ -12,7 +12,12 @@ from keystead.core.errors import ADVICE, NOT_RAISED, TABLE
 from keystead.core.keys import reading
 from keystead.keyservers import failures
 from keystead.keyservers.key_reasons import WORDS
-from keystead.service import attempt_work, copy_proving, copy_showing, key_copying, key_fetching, key_ports
+from keystead.service.keys.guarding import showing as copy_showing
+from keystead.service.keys.looking import verify as copy_proving
+from keystead.service.keys.reading import fetch as key_fetching
+from keystead.service.keys.writing import attempt_runner as attempt_work
+from keystead.service.keys.writing import copies as key_copying
+from keystead.service.ports import keys as key_ports
 from keystead.settings import Settings
 from scripts.generate_docs import PAGES, REFERENCE, cli_page, errors_page, reasons_page, settings_page
 

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from keystead.core.certificates_making import KeyAlgorithm
+from keystead.core.certificates.making import KeyAlgorithm
 from keystead.core.secret import Secret
 from keystead.sealing import ThreadedKeyMaker, key_maker
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keystead.sealing.signing import SIGNING, Signer, one_line, public_key, verify
-from keystead.service.ports import Place, SealError
-from tests.service.worlds import KEYRING
+from keystead.service.ports.store import Place, SealError
+from tests.service.worlds.basics import KEYRING
 
 if TYPE_CHECKING:
     from pathlib import Path

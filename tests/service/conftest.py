@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from keystead.app.initialise import initialise
 from keystead.app.wiring import Running, running
-from keystead.core.certificates import NewCertificate
+from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
 from keystead.core.model import Role
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keystead.core.key_servers import ServersState
     from keystead.core.model import KeyServer
     from keystead.core.probing import ProbeResult
-    from keystead.service.ports import Store
+    from keystead.service.ports.store import Store
     from keystead.service.services import Services
     from tests.peers.fixtures import Pki
 

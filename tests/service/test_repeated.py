@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import structlog
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from keystead.service.repeated import Repeated
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keystead.core import errors
-from keystead.core.certificates import NewCertificate
+from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.model import Certificate
 from keystead.core.secret import Secret
-from keystead.service.ports import Page
-from keystead.service.proving import private_key_place
+from keystead.service.ports.store import Page
+from keystead.service.probing.prober import private_key_place
+from tests.service.configuration.test_key_servers import refused
 from tests.service.conftest import CALL, World, asked
-from tests.service.test_key_servers import refused
 
 if TYPE_CHECKING:
     from keystead.core.model import Svm

@@ -13,7 +13,7 @@ from keystead.core.server_address import ServerAddress
 from keystead.store import open_store
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
 
 FULL, EXISTS, ADDED = "full", "exists", "added"
 

@@ -19,7 +19,7 @@ from keystead.core.model import (
 from keystead.core.server_address import ServerAddress
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 SVM = Svm("svm-1", "svm1")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core.model import Account, CertificateType, Cluster, Role
-from keystead.service.ports import Page, StoreConflict
+from keystead.service.ports.store import Page, StoreConflict
 from tests.store import samples
 from tests.store.samples import OTHER_SVM, SVM
 
 if TYPE_CHECKING:
     from keystead.core.model import Certificate, Svm
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.service.ports import StoreConflict
+from keystead.service.ports.store import StoreConflict
 from tests.store import samples
 from tests.store.samples import OTHER_SVM, SVM
 

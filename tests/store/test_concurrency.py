@@ -15,7 +15,7 @@ from keystead.core.model import KeyManager, Svm
 from tests.store import samples
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 ROUNDS = 12

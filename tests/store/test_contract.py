@@ -20,14 +20,14 @@ from keystead.core.model import (
     Svm,
 )
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports import Page, StoreConflict
+from keystead.service.ports.store import Page, StoreConflict
 from tests.store import samples
 from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 KINDS: tuple[type[Any], ...] = (Certificate, KeyManager, KeyServer, Svm, Node)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from keystead.store.identity import PLACE_SUFFIX, place_of
 
 if TYPE_CHECKING:

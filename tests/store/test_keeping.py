@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.core.keys.fencing import begun, following, held
+from keystead.core.keys.epoch_markers import begun, following, held
 from keystead.core.keys.model import ClusterKey, Detached, Incarnation, KeyForm, Lease, Unclaimed
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from tests.store import samples
 from tests.store.keys import profile
 from tests.store.samples import NODE, NOON, OTHER_SVM
 
 if TYPE_CHECKING:
-    from keystead.core.keys.fencing import Fence
-    from keystead.service.ports import Transaction
+    from keystead.core.keys.epoch_markers import Fence
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 

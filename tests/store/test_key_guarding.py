@@ -16,7 +16,7 @@ from tests.store.samples import NOON, OTHER_SVM
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Copy
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 COMMITTED = AttemptState.COMMITTED

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from keystead.core.model import Cluster, Options
-from keystead.service.ports import StoreConflict, StoreError
+from keystead.service.ports.store import StoreConflict, StoreError
 from tests.store import samples
 from tests.store.samples import OTHER_SVM, SVM
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 

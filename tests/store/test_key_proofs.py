@@ -11,7 +11,7 @@ import pytest
 from keystead.core.keys.model import AttemptState, KeyState, Presence, Purpose
 from keystead.core.keys.report import KeyReport, ReportKind
 from keystead.core.keys.survival import Cover
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from tests.store import samples
 from tests.store.keys import attempt, copy, key
 from tests.store.samples import NOON, OTHER_SVM
@@ -19,7 +19,7 @@ from tests.store.samples import NOON, OTHER_SVM
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 EARLIER = NOON - timedelta(days=1)

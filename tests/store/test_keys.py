@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystead.core.keys.model import AttemptState, Key, KeyState, KeyType, Presence, Purpose, Receipt
-from keystead.core.query_where import Condition, Op, Order
-from keystead.service.ports import Page, StoreError
+from keystead.core.query.where import Condition, Op, Order
+from keystead.service.ports.store import Page, StoreError
 from tests.store import samples
 from tests.store.keys import attempt, copy, key, receipt
 from tests.store.samples import NOON, OTHER_SVM, SVM
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from keystead.core.keys.model import Attempt, Copy
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 

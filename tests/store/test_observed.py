@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core.model import Account, Cluster, Event, Observation, PeerCertificate, Role, State
-from keystead.service.ports import Page, StoreError
+from keystead.service.ports.store import Page, StoreError
 from keystead.store.schema import SchemaError
 from tests.store import samples
 from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
@@ -18,7 +18,7 @@ from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 PEER = PeerCertificate("ks, with a comma", "CA \N{SNOWMAN}", "0A", NOON + timedelta(days=1))

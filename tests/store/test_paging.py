@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keystead.core.model import Certificate, CertificateType, Job, JobState, KeyManager, KeyServer, Svm
-from keystead.core.query_where import Condition, Op, Order, holds
-from keystead.service.ports import Page
+from keystead.core.query.where import Condition, Op, Order, holds
+from keystead.service.ports.store import Page
 from keystead.store.kinds import CERTIFICATE, JOB, KEY_MANAGER, KEY_SERVER
 from tests.store import samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from keystead.core.query_where import Where
-    from keystead.service.ports import Transaction
+    from keystead.core.query.where import Where
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
     from keystead.store.kinds import Kind
 

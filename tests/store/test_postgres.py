@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, make_url, text
 
 from keystead.core.model import Svm
-from keystead.service.ports import StorageError, StoreConflict, StoreError
+from keystead.service.ports.store import StorageError, StoreConflict, StoreError
 from keystead.store import open_store
 from keystead.store import postgres as engine
 from tests.store import samples
@@ -18,7 +18,7 @@ from tests.store import samples
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
     from tests.peers.postgres import PostgresServer
 

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from keystead.store import SchemaError, open_store, tables
 from keystead.store.opening import DRIVER, open_database
 from keystead.store.sqlite import RESTORE

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from keystead.core.model import Svm
-from keystead.service.ports import StorageError, StoreError
+from keystead.service.ports.store import StorageError, StoreError
 from keystead.store import engine, open_store, sqlite
 
 if TYPE_CHECKING:

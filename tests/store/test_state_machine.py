@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from keystead.core.model import Account, Certificate, Cluster, DataKey, KeyManager, KeyServer, Node, Release, Role, Svm
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports import Page, StoreError
+from keystead.service.ports.store import Page, StoreError
 from keystead.store import open_store
 from keystead.store.upgrade import upgrade
 from tests.store import samples
@@ -23,7 +23,7 @@ from tests.store import samples
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.peers.postgres import PostgresServer
 
 # Few names, so that they meet; letters of other sizes and scripts, because collations differ.

@@ -15,7 +15,7 @@ from keystead.core.model import (
     Certificate,
     Svm,
 )
-from keystead.service.ports import Page, StoreError
+from keystead.service.ports.store import Page, StoreError
 from keystead.store import SqlStore, engine, open_store
 from tests.store import samples
 from tests.store.samples import SVM
@@ -23,7 +23,7 @@ from tests.store.samples import SVM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
 
 
 async def test_a_conflict_that_the_second_run_settles_is_none(filled: SqlStore) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from keystead.core.model import Account, AuditRecord, KeyManager, Options, Role, Svm
-from keystead.service.ports import Page
+from keystead.service.ports.store import Page
 from keystead.store import open_store, tables
 from keystead.store.opening import open_database
 from keystead.store.upgrade import upgrade
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.peers.postgres import PostgresServer
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 
     from keystead.keyservers.objects import Objects
-    from keystead.service.key_ports import ObjectSession, Reach
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.keys import ObjectSession, Reach
+    from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.names import ObjectKind, parse
-from keystead.service.key_attempts import EXPIRES
+from keystead.service.keys.attempts import EXPIRES
 from tests.survival.servers import some_kind
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from keystead.core.keys.names import parse
 from keystead.keyservers.forms import material_of
-from keystead.kmip.enums import Operation, ResultReason
-from keystead.kmip.profiles import PLAIN
-from keystead.kmip.responder import Responder
-from keystead.kmip.testing import KeyServer as KmipServer
-from keystead.kmip.testing import close, delay, reset, silence, truncate
+from keystead.kmip.server.responder import Responder
+from keystead.kmip.testing.profiles import PLAIN
+from keystead.kmip.testing.server import KeyServer as KmipServer
+from keystead.kmip.testing.server import close, delay, reset, silence, truncate
+from keystead.kmip.ttlv.enums import Operation, ResultReason
 from tests.peers.processes import kept_port
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from random import Random
 
-    from keystead.kmip.messages import RequestMessage, ResponseMessage
-    from keystead.kmip.profiles import Profile
-    from keystead.kmip.storage import Store
-    from keystead.kmip.testing import Exchange, Fault
+    from keystead.kmip.messages.messages import RequestMessage, ResponseMessage
+    from keystead.kmip.server.storage import Store
+    from keystead.kmip.testing.profiles import Profile
+    from keystead.kmip.testing.server import Exchange, Fault
     from tests.peers.groups import Server
 
 LATE_S: Final = 0.3

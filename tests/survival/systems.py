@@ -21,7 +21,7 @@ from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, NewKeyServer
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.destroying import LATE
-from keystead.core.keys.fencing import FenceState
+from keystead.core.keys.epoch_markers import FenceState
 from keystead.core.keys.guarding import lasting
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, ObjectName, parse
@@ -31,38 +31,38 @@ from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
 from keystead.keyservers.objects import Objects
-from keystead.service.audit import AuditLog, begin
+from keystead.service.audit.log import AuditLog, begin
+from keystead.service.audit.reads import ReadAudit
+from keystead.service.audit.spool import ReadSpool
+from keystead.service.cluster.incarnations import Incarnations
+from keystead.service.cluster.leases import LeaseLost, Leases
+from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.context import Call, Caller
-from keystead.service.identity_guard import IdentityGuard
-from keystead.service.incarnations import Incarnations
-from keystead.service.key_attempts import EXPIRES
-from keystead.service.key_cache import KeyCache
-from keystead.service.key_describing import Describer
-from keystead.service.key_destroying import KeyDestroying
-from keystead.service.key_ending import KeyEnding
-from keystead.service.key_fencing import KeyFencing
-from keystead.service.key_fetching import Fetcher
-from keystead.service.key_guard import RemovalGuard
-from keystead.service.key_keeping import KeyKeeping
-from keystead.service.key_learning import KeyLearner
-from keystead.service.key_looking import Tools
-from keystead.service.key_places import Reacher
-from keystead.service.key_reading import KeyReader
-from keystead.service.key_rounds import KeyRounds, Parts
-from keystead.service.key_servers import KeyServers
-from keystead.service.key_settling import KeySettling
-from keystead.service.key_writing import KeyWriter
-from keystead.service.leases import LeaseLost, Leases
-from keystead.service.observing import Observing
-from keystead.service.ports import StoreError
-from keystead.service.probe_queue import ProbeQueue
-from keystead.service.proving import Prover
-from keystead.service.read_audit import ReadAudit
-from keystead.service.read_spool import ReadSpool
-from keystead.service.unclaimed_scan import UnclaimedScan
+from keystead.service.keys.attempts import EXPIRES
+from keystead.service.keys.destroying.epoch_markers import KeyFencing
+from keystead.service.keys.destroying.purge import KeyDestroying
+from keystead.service.keys.destroying.retire import KeyEnding
+from keystead.service.keys.guarding.relocation import IdentityGuard
+from keystead.service.keys.guarding.removal import RemovalGuard
+from keystead.service.keys.keeping.rounds import KeyRounds, Parts
+from keystead.service.keys.keeping.settle import KeySettling
+from keystead.service.keys.keeping.sweep import KeyKeeping
+from keystead.service.keys.learning.learn import KeyLearner
+from keystead.service.keys.looking.look import Tools
+from keystead.service.keys.orphans.scan import UnclaimedScan
+from keystead.service.keys.reading.cache import KeyCache
+from keystead.service.keys.reading.fetch import Fetcher
+from keystead.service.keys.reading.retrieve import KeyReader
+from keystead.service.keys.topology import Reacher
+from keystead.service.keys.writing.create import KeyWriter
+from keystead.service.keys.writing.descriptors import Describer
+from keystead.service.ports.store import StoreError
+from keystead.service.probing.observations import Observing
+from keystead.service.probing.prober import Prover
+from keystead.service.probing.queue import ProbeQueue
 from keystead.store import open_store, tables
-from tests.service.keepers import WINDOW_S, at_once, believed
-from tests.service.keyworlds import ShiftedClock, places_in
+from tests.service.worlds.keepers import WINDOW_S, at_once, believed
+from tests.service.worlds.keys import ShiftedClock, places_in
 from tests.survival.history import History, Kind, Operation, check, short, told
 from tests.survival.lives import Life, MortalObjects, MortalStore, note_tasks
 
@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from keystead.core.keys.model import Copy, Key
-    from keystead.service.key_places import KeyPlaces
-    from keystead.service.ports import Transaction
+    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.ports.store import Transaction
     from tests.peers.homes import Home
     from tests.survival.servers import Held, Place
 

@@ -15,10 +15,10 @@ import pytest
 
 from keystead.core.keys.model import KeyState, Presence
 from keystead.core.keys.names import ObjectKind, parse
-from keystead.kmip.profiles import PROFILES
+from keystead.kmip.testing.profiles import PROFILES
 from tests.peers.certificates import server_context
-from tests.service.keepers import PAIRS, Pairs
-from tests.service.keyworlds import ShiftedClock, on_sqlite
+from tests.service.worlds.keepers import PAIRS, Pairs
+from tests.service.worlds.keys import ShiftedClock, on_sqlite
 from tests.survival.servers import Scripted, Watched
 from tests.survival.systems import System
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keystead.core.keys.model import Key
-    from keystead.kmip.storage import Stored
+    from keystead.kmip.server.storage import Stored
     from tests.peers.fixtures import Pki
     from tests.peers.homes import Home
 

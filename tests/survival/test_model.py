@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from keystead.core.keys.model import KeyState
-from keystead.service.key_attempts import EXPIRES
+from keystead.service.keys.attempts import EXPIRES
 from tests.peers.certificates import server_context
-from tests.service.keyworlds import ShiftedClock, on_sqlite
+from tests.service.worlds.keys import ShiftedClock, on_sqlite
 from tests.survival.servers import Scripted, Watched
 from tests.survival.systems import System
 

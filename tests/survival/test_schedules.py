@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.kmip.storage import Store
+from keystead.kmip.server.storage import Store
 from tests.peers.certificates import server_context
 from tests.peers.database_link import database_link
-from tests.service.keyworlds import ShiftedClock
+from tests.service.worlds.keys import ShiftedClock
 from tests.survival.schedules import Schedule, judged
 from tests.survival.servers import Real, Scripted, Watched
 from tests.survival.systems import System

@@ -11,7 +11,7 @@ import pytest_asyncio
 from keystead.core.keys import incarnations, writing
 from keystead.core.keys.names import ObjectKind, parse
 from tests.peers.certificates import server_context
-from tests.service.keyworlds import ShiftedClock, on_sqlite
+from tests.service.worlds.keys import ShiftedClock, on_sqlite
 from tests.survival.servers import Scripted, Watched
 from tests.survival.systems import System
 

@@ -11,7 +11,7 @@ from keystead.api.errors import error_reply
 from keystead.api.hal import Reply, segment, self_link
 
 if TYPE_CHECKING:
-    from keystead.service.jobs import Ran
+    from keystead.service.cluster.jobs import Ran
 
 JOBS_PATH = "/api/cluster/jobs"
 JOB_RESULTS = "job_results_uuid"

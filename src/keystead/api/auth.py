@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from keystead.service.certificate_logins import CertificateLogins
+    from keystead.service.accounts.certificate_logins import CertificateLogins
+    from keystead.service.accounts.logins import Logins
     from keystead.service.context import Caller
-    from keystead.service.logins import Logins
 
 CREDENTIAL_LIMIT = 4096  # bytes of an Authorization header: far beyond any name and password
 JSON_TYPES = {b"application/json", b"application/hal+json"}

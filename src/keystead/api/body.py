@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.query import quoted
+from keystead.core.query.query import quoted
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope

@@ -14,7 +14,7 @@ from keystead.api.resource import Field, Group, Node, Resource
 from keystead.api.values import OBJECT
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.query import quoted
+from keystead.core.query.query import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from keystead.api.query import GetQuery
     from keystead.api.resource import Resource
-    from keystead.core.query_where import Where
-    from keystead.service.ports import Page
+    from keystead.core.query.where import Where
+    from keystead.service.ports.store import Page
 
 _STEP = 1000  # records read at a time, at most
 _LEAST_S = 0.05  # to compare the records of a step, however little time is left: every answer gets on

@@ -34,7 +34,7 @@ from keystead.api.record_writes import changing, creating, key_of, removing
 from keystead.api.records import JOB_RESULTS_PARAMETER, as_job, job_results
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.service.svms import concerning
+from keystead.service.cluster.svms import concerning
 
 if TYPE_CHECKING:
     from keystead.api.hal import Answer

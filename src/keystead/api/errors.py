@@ -18,13 +18,13 @@ from keystead.api.request import ALLOW, CALLER, call_of, raw_path
 from keystead.core import errors
 from keystead.core.access import READS
 from keystead.core.errors import OntapError
-from keystead.service.ports import StorageError, StoreError
-from keystead.service.svms import svm_of
+from keystead.service.cluster.svms import svm_of
+from keystead.service.ports.store import StorageError, StoreError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from keystead.service.audit import AuditLog
+    from keystead.service.audit.log import AuditLog
 
 REALM = b'Basic realm="Keystead", charset="UTF-8"'
 RETRY_AFTER_S = 5

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.query import Read, quoted
-from keystead.core.query_fields import parse_fields
-from keystead.core.query_filter import check_comparisons, parse_filter, parse_words
-from keystead.core.query_order import parse_order
-from keystead.core.query_where import Condition, Op, Order, holds
+from keystead.core.query.fields import parse_fields
+from keystead.core.query.filter import check_comparisons, parse_filter, parse_words
+from keystead.core.query.order import parse_order
+from keystead.core.query.query import Read, quoted
+from keystead.core.query.where import Condition, Op, Order, holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from keystead.api.resource import Field, Resource
     from keystead.api.values import Type
-    from keystead.core.query_filter import Alternative
-    from keystead.core.query_where import Clause, Where
+    from keystead.core.query.filter import Alternative
+    from keystead.core.query.where import Clause, Where
 
 
 @dataclass(frozen=True, slots=True)

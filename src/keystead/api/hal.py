@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Send
 
-    from keystead.core.query_where import Where
+    from keystead.core.query.where import Where
     from keystead.core.secret import Secret
 
 HAL_TYPE = b"application/hal+json"

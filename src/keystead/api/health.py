@@ -17,8 +17,8 @@ from keystead.core.errors import OntapError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from keystead.service.health import Health
-    from keystead.service.ports import Telemetry
+    from keystead.service.cluster.health import Health
+    from keystead.service.ports.store import Telemetry
 
 METRICS: Final = "/metrics"
 _PLAIN: Final = "text/plain; charset=utf-8"

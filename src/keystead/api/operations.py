@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from keystead.api.hal import Answer
     from keystead.api.query import GetQuery
     from keystead.api.resource import Resource
-    from keystead.core.query import Wanted
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.ports.store import Page
     from keystead.service.services import Services
 
 ReadPage = Callable[[Request, "Page"], Awaitable[Sequence[Any]]]

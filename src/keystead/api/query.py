@@ -16,16 +16,16 @@ from keystead.api.filtering import Filters, parsed, read_filters, read_order, re
 from keystead.api.parameters import LIST_PARAMETERS, PAGE_LIMIT, READ_PARAMETERS, RETURN_TIMEOUT_S, WRITE_PARAMETERS
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.query import quoted
-from keystead.core.query_where import Order
-from keystead.service.ports import Page
+from keystead.core.query.query import quoted
+from keystead.core.query.where import Order
+from keystead.service.ports.store import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from keystead.api.resource import Resource
     from keystead.api.values import Parameter, Type
-    from keystead.core.query_where import Where
+    from keystead.core.query.where import Where
 
 QUERY_LIMIT = 16 * 1024  # bytes of a query string: the HTTP parser has no limit of its own
 

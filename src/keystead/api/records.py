@@ -23,7 +23,7 @@ from keystead.api.values import UUID, Parameter
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.jobs import Outcome
-from keystead.core.query import Read, quoted
+from keystead.core.query.query import Read, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.api.resource import Resource
     from keystead.core.model import Job, Svm
-    from keystead.service.jobs import Progress
+    from keystead.service.cluster.jobs import Progress
 
 JOB_RESULTS_PARAMETER = Parameter(UUID, "A job of this collection's records: shows what came of it, not the list.")
 _DONE = {"POST": 201, "PATCH": 200, "DELETE": 200}

@@ -19,7 +19,7 @@ from keystead.api.values import UUID
 from keystead.core import errors
 from keystead.core.audit import masked_input
 from keystead.core.errors import OntapError
-from keystead.core.query import quoted
+from keystead.core.query.query import quoted
 from keystead.service.context import Call, Caller
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystead.api.values import UUID
 from keystead.core import errors
-from keystead.core.query import Catalogue, Read
+from keystead.core.query.query import Catalogue, Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

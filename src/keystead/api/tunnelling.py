@@ -13,13 +13,13 @@ from keystead.api.request import CALLER, SVM_SCOPE, call_of
 from keystead.api.values import UUID
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.query import quoted
+from keystead.core.query.query import quoted
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from keystead.core.model import Svm
-    from keystead.service.svms import Svms
+    from keystead.service.cluster.svms import Svms
 
 NAME_HEADER = "X-Dot-SVM-Name"
 UUID_HEADER = "X-Dot-SVM-UUID"

@@ -29,10 +29,10 @@ from keystead.core.keys.incarnations import Reason, begun
 from keystead.core.model import KeyManager
 from keystead.sealing import Keyring, read_root_key
 from keystead.sealing.passphrases import LONGEST_PART, read_sealed, write_sealed
-from keystead.service import audit
-from keystead.service.key_places import incarnation_of
-from keystead.service.observing import add_events
-from keystead.service.ports import Page, SealError, StoreError
+from keystead.service.audit import log as audit
+from keystead.service.keys.topology import incarnation_of
+from keystead.service.ports.store import Page, SealError, StoreError
+from keystead.service.probing.observations import add_events
 from keystead.store import copying, open_store
 from keystead.store.opening import open_database, parse
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from keystead.core.secret import Secret
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.settings import Settings
     from keystead.store.engine import Database
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """Implements :class:`keystead.service.ports.Clock`."""
+    """Implements :class:`keystead.service.ports.store.Clock`."""
 
     def now(self) -> datetime:
         """Return the time of day, aware and UTC."""

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from keystead.core.keys.incarnations import Storage, Witness
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from keystead.store.identity import give_to_owner, place_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ WITNESS_FILE = "incarnation.witness"
 
 
 class DataDirectory:
-    """Implements :class:`keystead.service.incarnations.Remembered`."""
+    """Implements :class:`keystead.service.cluster.incarnations.Remembered`."""
 
     def __init__(self, data: Path, store: SqlStore) -> None:
         self._data = data

@@ -23,15 +23,15 @@ from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher, Keyring, create_root_key, read_root_key
 from keystead.sealing.signing import one_line
 from keystead.sealing.sources import unfinished
-from keystead.service import audit
-from keystead.service.ports import SealError, StoreError
+from keystead.service.audit import log as audit
+from keystead.service.ports.store import SealError, StoreError
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.settings import Settings
     from keystead.store import SqlStore
 

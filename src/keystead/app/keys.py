@@ -12,46 +12,46 @@ from typing import TYPE_CHECKING
 from keystead.keyservers.objects import Objects
 from keystead.monitor.keeper import KEYS_PER_S, Keeper
 from keystead.monitor.schedule import Pace
-from keystead.service.believed_clock import BelievedClock
-from keystead.service.detached import DetachedKeyServers
-from keystead.service.identity_guard import IdentityGuard
-from keystead.service.key_cache import KeyCache
-from keystead.service.key_describing import Describer
-from keystead.service.key_destroying import KeyDestroying
-from keystead.service.key_ending import KeyEnding
-from keystead.service.key_fencing import KeyFencing
-from keystead.service.key_fetching import Fetcher
-from keystead.service.key_forgetting import KeyForgetter
-from keystead.service.key_guard import RemovalGuard
-from keystead.service.key_keeping import KeyKeeping
-from keystead.service.key_learning import KeyLearner
-from keystead.service.key_looking import Tools
-from keystead.service.key_places import Reacher
-from keystead.service.key_proving import KeyProver
-from keystead.service.key_reading import KeyReader
-from keystead.service.key_replicating import KeyReplicator
-from keystead.service.key_reports import KeyReports
-from keystead.service.key_restoring import KeyRestorer
-from keystead.service.key_rounds import KeyRounds, Parts
-from keystead.service.key_settling import KeySettling
-from keystead.service.key_survival import KeySurvival
-from keystead.service.key_writing import KeyWriter
-from keystead.service.keys import Keys
-from keystead.service.leases import Leases
-from keystead.service.read_audit import ReadAudit
-from keystead.service.read_spool import ReadSpool
-from keystead.service.unclaimed import UnclaimedObjects
-from keystead.service.unclaimed_scan import UnclaimedScan
+from keystead.service.audit.reads import ReadAudit
+from keystead.service.audit.spool import ReadSpool
+from keystead.service.cluster.leases import Leases
+from keystead.service.cluster.trusted_clock import BelievedClock
+from keystead.service.configuration.detached_servers import DetachedKeyServers
+from keystead.service.keys.catalogue import Keys
+from keystead.service.keys.destroying.epoch_markers import KeyFencing
+from keystead.service.keys.destroying.purge import KeyDestroying
+from keystead.service.keys.destroying.retire import KeyEnding
+from keystead.service.keys.guarding.relocation import IdentityGuard
+from keystead.service.keys.guarding.removal import RemovalGuard
+from keystead.service.keys.keeping.replicate_now import KeyReplicator
+from keystead.service.keys.keeping.rounds import KeyRounds, Parts
+from keystead.service.keys.keeping.settle import KeySettling
+from keystead.service.keys.keeping.sweep import KeyKeeping
+from keystead.service.keys.learning.learn import KeyLearner
+from keystead.service.keys.looking.look import Tools
+from keystead.service.keys.orphans.adopt import UnclaimedObjects
+from keystead.service.keys.orphans.scan import UnclaimedScan
+from keystead.service.keys.reading.cache import KeyCache
+from keystead.service.keys.reading.eviction import KeyForgetter
+from keystead.service.keys.reading.fetch import Fetcher
+from keystead.service.keys.reading.restore import KeyRestorer
+from keystead.service.keys.reading.retrieve import KeyReader
+from keystead.service.keys.reporting.jobs import KeyProver
+from keystead.service.keys.reporting.reports import KeyReports
+from keystead.service.keys.reporting.survival import KeySurvival
+from keystead.service.keys.topology import Reacher
+from keystead.service.keys.writing.create import KeyWriter
+from keystead.service.keys.writing.descriptors import Describer
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Key
     from keystead.keyservers.egress import EgressRules
     from keystead.monitor.metrics import Metrics
-    from keystead.service.audit import AuditLog
-    from keystead.service.incarnations import Incarnations
-    from keystead.service.key_ports import Signer
-    from keystead.service.ports import Clock, Sealer, Store
-    from keystead.service.proving import Prover
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.cluster.incarnations import Incarnations
+    from keystead.service.ports.keys import Signer
+    from keystead.service.ports.store import Clock, Sealer, Store
+    from keystead.service.probing.prober import Prover
     from keystead.settings import Settings
 
 SPOOL_FILE = "reads.spool"

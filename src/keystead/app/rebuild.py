@@ -16,19 +16,19 @@ from keystead.core.model import KeyManager
 from keystead.keyservers.gateway import Gateway
 from keystead.keyservers.objects import Objects
 from keystead.sealing import Keyring, read_root_key
-from keystead.service.audit import AuditLog
-from keystead.service.incarnations import Incarnations
-from keystead.service.key_places import Reacher
-from keystead.service.observing import Observing
-from keystead.service.ports import Page, SealError, StoreError
-from keystead.service.probe_queue import ProbeQueue
-from keystead.service.proving import Prover
-from keystead.service.rebuilding import Rebuilder
+from keystead.service.audit.log import AuditLog
+from keystead.service.cluster.incarnations import Incarnations
+from keystead.service.keys.rebuilding.rebuild import Rebuilder
+from keystead.service.keys.topology import Reacher
+from keystead.service.ports.store import Page, SealError, StoreError
+from keystead.service.probing.observations import Observing
+from keystead.service.probing.prober import Prover
+from keystead.service.probing.queue import ProbeQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from keystead.service.rebuilding import Rebuilt
+    from keystead.service.keys.rebuilding.rebuild import Rebuilt
     from keystead.settings import Settings
 
 

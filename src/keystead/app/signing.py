@@ -9,11 +9,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from keystead.sealing.signing import SIGNING, Signer, one_line
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import ClusterKey
-    from keystead.service.ports import Sealer, Store, Transaction
+    from keystead.service.ports.store import Sealer, Store, Transaction
     from keystead.settings import Settings
 
 

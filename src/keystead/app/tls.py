@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

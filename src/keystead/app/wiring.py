@@ -25,29 +25,29 @@ from keystead.monitor.loop import Monitor
 from keystead.monitor.metrics import Metrics, in_work
 from keystead.monitor.schedule import Intervals
 from keystead.sealing import Argon2Hasher, Keyring, ThreadedKeyMaker, read_root_key
-from keystead.service.accounts import Accounts
-from keystead.service.audit import AuditLog, verify
-from keystead.service.audit_messages import AuditMessages
-from keystead.service.certificate_logins import CertificateLogins
-from keystead.service.certificates import Certificates
-from keystead.service.cluster import ClusterInfo
-from keystead.service.events import Events
-from keystead.service.health import Health
-from keystead.service.incarnations import Incarnations
-from keystead.service.jobs import Jobs
-from keystead.service.key_manager_configs import KeyManagerConfigs
-from keystead.service.key_managers import KeyManagers
-from keystead.service.key_servers import KeyServers
-from keystead.service.key_stores import KeyStores
-from keystead.service.logins import Logins
-from keystead.service.observing import Observing
-from keystead.service.ports import SealError, StoreError
-from keystead.service.probe_queue import ProbeQueue
-from keystead.service.proving import Prover
-from keystead.service.roles import Roles
+from keystead.service.accounts.accounts import Accounts
+from keystead.service.accounts.certificate_logins import CertificateLogins
+from keystead.service.accounts.logins import Logins
+from keystead.service.accounts.roles import Roles
+from keystead.service.audit.log import AuditLog, verify
+from keystead.service.audit.messages import AuditMessages
+from keystead.service.cluster.events import Events
+from keystead.service.cluster.health import Health
+from keystead.service.cluster.incarnations import Incarnations
+from keystead.service.cluster.info import ClusterInfo
+from keystead.service.cluster.jobs import Jobs
+from keystead.service.cluster.svms import Svms
+from keystead.service.configuration.certificates import Certificates
+from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
+from keystead.service.configuration.key_managers import KeyManagers
+from keystead.service.configuration.key_servers import KeyServers
+from keystead.service.configuration.key_stores import KeyStores
+from keystead.service.ports.store import SealError, StoreError
+from keystead.service.probing.observations import Observing
+from keystead.service.probing.prober import Prover
+from keystead.service.probing.queue import ProbeQueue
+from keystead.service.probing.watching import Watching
 from keystead.service.services import Services
-from keystead.service.svms import Svms
-from keystead.service.watching import Watching
 from keystead.settings import SettingsError
 from keystead.store import open_store
 
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keystead.app.keys import KeyWork
-    from keystead.service.ports import Sealer
+    from keystead.service.ports.store import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
 

@@ -1,1 +1,1 @@
-"""Key servers over KMIP: the adapter behind :class:`keystead.service.ports.KeyServerGateway`."""
+"""Key servers over KMIP: the adapter behind :class:`keystead.service.ports.store.KeyServerGateway`."""

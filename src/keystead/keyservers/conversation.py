@@ -1,8 +1,8 @@
 """What a probe asks a key server once TLS is up: its versions, what it is, and whether our credential counts.
 
 Discover Versions and Query are often open to all, so Locate asks last: it needs a client that the server knows. All
-three change nothing. Errors are the library's (:class:`keystead.kmip.errors.KMIPError`); ``operation`` names the one
-that was under way.
+three change nothing. Errors are the library's (:class:`keystead.kmip.ttlv.errors.KMIPError`); ``operation`` names the
+one that was under way.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from keystead.keyservers.learned import clean
-from keystead.kmip.client import Client
-from keystead.kmip.enums import QueryFunction, ResultReason
-from keystead.kmip.errors import OperationFailed, TransportError
-from keystead.kmip.headers import username_credential
-from keystead.kmip.ttlv import PROBE_LIMITS
-from keystead.kmip.versions import V1_0, V1_2, V1_4
+from keystead.kmip.client.client import Client
+from keystead.kmip.messages.headers import username_credential
+from keystead.kmip.ttlv.enums import QueryFunction, ResultReason
+from keystead.kmip.ttlv.errors import OperationFailed, TransportError
+from keystead.kmip.ttlv.ttlv import PROBE_LIMITS
+from keystead.kmip.ttlv.versions import V1_0, V1_2, V1_4
 
 if TYPE_CHECKING:
-    from keystead.kmip.tls import Stream
-    from keystead.kmip.ttlv import Limits
+    from keystead.kmip.transport.tls import Stream
+    from keystead.kmip.ttlv.ttlv import Limits
 
 FALLBACK_VERSIONS: Final = (V1_4, V1_2, V1_0)
 """Headers under which Query is tried when Discover Versions is not permitted."""

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.model import KeyForm
-from keystead.kmip.attributes import ApplicationSpecificInformation, attribute, name_attribute
-from keystead.kmip.enums import (
+from keystead.kmip.messages.attributes import ApplicationSpecificInformation, attribute, name_attribute
+from keystead.kmip.messages.objects import KeyBlock, KeyValue, SecretData, SymmetricKey, raw_key
+from keystead.kmip.ttlv.enums import (
     CryptographicAlgorithm,
     CryptographicUsageMask,
     KeyFormatType,
     ObjectType,
     SecretDataType,
 )
-from keystead.kmip.objects import KeyBlock, KeyValue, SecretData, SymmetricKey, raw_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from keystead.core.secret import Secret
-    from keystead.kmip.attributes import Attribute
-    from keystead.kmip.objects import ManagedObject
+    from keystead.kmip.messages.attributes import Attribute
+    from keystead.kmip.messages.objects import ManagedObject
 
 NAMESPACE: Final = "keystead"
 """The Application Namespace under which our Application Specific Information stands."""

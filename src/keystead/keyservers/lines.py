@@ -19,11 +19,11 @@ from keystead.keyservers.conversation import Conversation, ask_lightly
 from keystead.keyservers.objects_faults import NO_ANSWER, fault_of, refused_opening, timed_out, unreachable
 from keystead.keyservers.opening import RefusedError
 from keystead.keyservers.symptoms import Event, Symptom, kmip_symptom, tls_symptom
-from keystead.kmip.errors import KMIPError, LocalProtocolError, OperationFailed, TransportError
-from keystead.kmip.pool import Pool
-from keystead.kmip.tls import TLSError
-from keystead.kmip.ttlv import DEFAULT_LIMITS
-from keystead.service.key_ports import NO_FREE_CONNECTION
+from keystead.kmip.client.pool import Pool
+from keystead.kmip.transport.tls import TLSError
+from keystead.kmip.ttlv.errors import KMIPError, LocalProtocolError, OperationFailed, TransportError
+from keystead.kmip.ttlv.ttlv import DEFAULT_LIMITS
+from keystead.service.ports.keys import NO_FREE_CONNECTION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from keystead.keyservers.circuits import Pass
     from keystead.keyservers.contexts import ClientContext, Contexts
     from keystead.keyservers.resolve import Resolver
-    from keystead.kmip.client import Client
-    from keystead.kmip.sessions import Sessions
-    from keystead.kmip.tls import Stream
-    from keystead.service.key_ports import KeyServerFault, Reach
+    from keystead.kmip.client.client import Client
+    from keystead.kmip.transport.sessions import Sessions
+    from keystead.kmip.transport.tls import Stream
+    from keystead.service.ports.keys import KeyServerFault, Reach
 
 T = TypeVar("T")
 

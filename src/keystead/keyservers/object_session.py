@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final, cast
 
 from keystead.core.secret import Secret
 from keystead.keyservers.forms import material_of, new_objects
-from keystead.keyservers.habits import habits
 from keystead.keyservers.learned import clean
 from keystead.keyservers.objects_faults import fault_of, malformed, unusable
-from keystead.kmip.attributes import Attribute, Name, name_attribute
-from keystead.kmip.enums import QueryFunction, RevocationReasonCode, State
-from keystead.kmip.errors import OperationFailed
+from keystead.keyservers.quirks import habits
+from keystead.kmip.messages.attributes import Attribute, Name, name_attribute
 from keystead.kmip.payloads.get import GetResponsePayload
-from keystead.kmip.versions import V1_3
-from keystead.service.key_ports import Abilities, Fault, KeyServerFault, ObjectFacts
+from keystead.kmip.ttlv.enums import QueryFunction, RevocationReasonCode, State
+from keystead.kmip.ttlv.errors import OperationFailed
+from keystead.kmip.ttlv.versions import V1_3
+from keystead.service.ports.keys import Abilities, Fault, KeyServerFault, ObjectFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import KeyForm
     from keystead.keyservers.forms import NewObject
     from keystead.keyservers.lines import Line, Peer
-    from keystead.kmip.client import Client
+    from keystead.kmip.client.client import Client
     from keystead.kmip.payloads.get_attributes import GetAttributesResponsePayload
     from keystead.kmip.payloads.locate import LocateResponsePayload
     from keystead.kmip.payloads.query import QueryResponsePayload
     from keystead.kmip.payloads.register import RegisterResponsePayload
-    from keystead.service.key_ports import Habits
+    from keystead.service.ports.keys import Habits
 
 BATCH: Final = 32
 """Objects asked for in one message."""
@@ -63,7 +63,7 @@ _OF_AN_OBJECT: Final = frozenset({Fault.NOT_FOUND, Fault.DENIED, Fault.WRONG_STA
 
 
 class Session:
-    """Implements :class:`keystead.service.key_ports.ObjectSession`. Each message has the session's time limit."""
+    """Implements :class:`keystead.service.ports.keys.ObjectSession`. Each message has the session's time limit."""
 
     def __init__(self, peer: Peer, line: Line) -> None:
         self._peer = peer

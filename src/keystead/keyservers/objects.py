@@ -22,14 +22,14 @@ from keystead.keyservers.object_session import Session
 from keystead.keyservers.objects_faults import unreachable
 from keystead.keyservers.opening import name_of
 from keystead.keyservers.resolve import Resolver
-from keystead.kmip.sessions import Sessions
+from keystead.kmip.transport.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from keystead.keyservers.egress import EgressRules
     from keystead.keyservers.resolve import Answer
-    from keystead.service.key_ports import Reach
+    from keystead.service.ports.keys import Reach
 
 PEERS: Final = 4096
 """Peers that are remembered; more only while all of them are in use."""
@@ -45,7 +45,7 @@ TIDYING_S: Final = 10.0
 
 
 class Objects:
-    """Implements :class:`keystead.service.key_ports.KeyObjects`. Belongs to one event loop.
+    """Implements :class:`keystead.service.ports.keys.KeyObjects`. Belongs to one event loop.
 
     ``clock`` gives seconds that never go back.
     """

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.keyservers.failures import classify
 from keystead.keyservers.symptoms import Event, kmip_symptom
-from keystead.kmip.enums import ResultReason, ResultStatus
-from keystead.kmip.errors import OperationFailed
-from keystead.service.key_ports import Fault, KeyServerFault
+from keystead.kmip.ttlv.enums import ResultReason, ResultStatus
+from keystead.kmip.ttlv.errors import OperationFailed
+from keystead.service.ports.keys import Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from keystead.keyservers.symptoms import Symptom
-    from keystead.kmip.errors import KMIPError
+    from keystead.kmip.ttlv.errors import KMIPError
 
 RESULT_REASONS: Final[Mapping[Fault, frozenset[ResultReason]]] = {
     Fault.NOT_FOUND: frozenset(

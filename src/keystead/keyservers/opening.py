@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from keystead.keyservers.contexts import KeyMismatchError
 from keystead.keyservers.resolve import AddressNotAllowedError, NameNotResolvedError
 from keystead.keyservers.symptoms import Event, Symptom, connect_symptom, tls_symptom
-from keystead.kmip.connect import connect_tcp
-from keystead.kmip.errors import TransportError
-from keystead.kmip.tls import TLSError, handshake
+from keystead.kmip.transport.connect import connect_tcp
+from keystead.kmip.transport.tls import TLSError, handshake
+from keystead.kmip.ttlv.errors import TransportError
 
 if TYPE_CHECKING:
     import socket
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from keystead.core.server_address import ServerAddress
     from keystead.keyservers.contexts import ClientContext, Contexts
     from keystead.keyservers.resolve import Resolver
-    from keystead.kmip.connect import Address
-    from keystead.kmip.sessions import Sessions
-    from keystead.kmip.tls import Stream
+    from keystead.kmip.transport.connect import Address
+    from keystead.kmip.transport.sessions import Sessions
+    from keystead.kmip.transport.tls import Stream
 
 
 class RefusedError(Exception):

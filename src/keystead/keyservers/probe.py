@@ -21,9 +21,9 @@ from keystead.keyservers.failures import classify, stage_of
 from keystead.keyservers.learned import certificate_facts, peer_certificates
 from keystead.keyservers.opening import RefusedError
 from keystead.keyservers.symptoms import Event, Symptom, kmip_symptom, tls_symptom
-from keystead.kmip.connect import connect_tcp
-from keystead.kmip.errors import KMIPError, TransportError
-from keystead.kmip.tls import TLSError, handshake
+from keystead.kmip.transport.connect import connect_tcp
+from keystead.kmip.transport.tls import TLSError, handshake
+from keystead.kmip.ttlv.errors import KMIPError, TransportError
 
 if TYPE_CHECKING:
     import socket
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from keystead.core.probing import ProbeTarget, TlsIdentity
     from keystead.keyservers.contexts import Contexts
     from keystead.keyservers.resolve import Resolver
-    from keystead.kmip.client import Client
-    from keystead.kmip.connect import Address
-    from keystead.kmip.tls import Stream
+    from keystead.kmip.client.client import Client
+    from keystead.kmip.transport.connect import Address
+    from keystead.kmip.transport.tls import Stream
 
 # How long a second connection is watched before its silence counts as patience: at least so many seconds, and so many
 # times what its handshake took, because a loaded server is slow to close as well.

@@ -13,7 +13,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from keystead.kmip.connect import Address
+from keystead.kmip.transport.connect import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from keystead.kmip.errors import (
+from keystead.kmip.ttlv.errors import (
     KMIPError,
     NoCommonVersion,
     OperationFailed,
@@ -21,7 +21,7 @@ from keystead.kmip.errors import (
 )
 
 if TYPE_CHECKING:
-    from keystead.kmip.tls import TLSError
+    from keystead.kmip.transport.tls import TLSError
 
 
 class Event(StrEnum):

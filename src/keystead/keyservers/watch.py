@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 from keystead.keyservers.contexts import KeyMismatchError
 from keystead.keyservers.conversation import ask_lightly
 from keystead.keyservers.probe import Probe
-from keystead.kmip.enums import ResultReason
-from keystead.kmip.errors import KMIPError, OperationFailed
+from keystead.kmip.ttlv.enums import ResultReason
+from keystead.kmip.ttlv.errors import KMIPError, OperationFailed
 
 if TYPE_CHECKING:
     from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
     from keystead.core.server_address import ServerAddress
     from keystead.keyservers.contexts import ClientContext, Contexts
     from keystead.keyservers.resolve import Resolver
-    from keystead.kmip.client import Client
+    from keystead.kmip.client.client import Client
 
 
 class Watch:
-    """Implements :class:`keystead.service.ports.Watch`. One call at a time; at most one connection stays open."""
+    """Implements :class:`keystead.service.ports.store.Watch`. One call at a time; at most one connection stays open."""
 
     def __init__(
         self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity, resolver: Resolver, contexts: Contexts

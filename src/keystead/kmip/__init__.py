@@ -1,7 +1,7 @@
 """KMIP 1.0 to 2.1: a protocol library that needs nothing but the standard library, usable alone."""
 
-from keystead.kmip.client import Client
-from keystead.kmip.errors import (
+from keystead.kmip.client.client import Client
+from keystead.kmip.ttlv.errors import (
     KMIPError,
     LocalProtocolError,
     NoCommonVersion,

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.service.leases import LeaseLost
-from keystead.service.ports import StoreError
+from keystead.service.cluster.leases import LeaseLost
+from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from keystead.core.keys.keeping import Tally
     from keystead.monitor.metrics import Metrics, Samples
-    from keystead.service.key_rounds import Kept, KeyRounds
-    from keystead.service.leases import Holding
+    from keystead.service.cluster.leases import Holding
+    from keystead.service.keys.keeping.rounds import Kept, KeyRounds
 
 log = structlog.get_logger(__name__)
 

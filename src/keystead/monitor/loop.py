@@ -18,7 +18,7 @@ from keystead.core.model import State
 from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import PROBE_S, Heartbeat, Intervals, Pace
 from keystead.monitor.watcher import Tools, Watcher
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keystead.core.availability import Announced, Change, Place, UsedCertificate
     from keystead.core.model import Observation
     from keystead.monitor.metrics import Metrics, Samples
-    from keystead.service.watching import Watched, Watching
+    from keystead.service.probing.watching import Watched, Watching
 
 log = structlog.get_logger(__name__)
 

@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from keystead.service.jobs import Jobs
-    from keystead.service.probe_queue import ProbeQueue
+    from keystead.service.cluster.jobs import Jobs
+    from keystead.service.probing.queue import ProbeQueue
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 ACCEPTED: Final = "accepted"
@@ -31,7 +31,7 @@ Samples = tuple[str, str, tuple[str, ...], "Sequence[tuple[tuple[str, ...], floa
 
 
 class Metrics:
-    """Implements :class:`keystead.service.ports.Telemetry`."""
+    """Implements :class:`keystead.service.ports.store.Telemetry`."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

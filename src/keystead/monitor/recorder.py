@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from keystead.core.availability import Change
-    from keystead.service.watching import Watching
+    from keystead.service.probing.watching import Watching
 
 log = structlog.get_logger(__name__)
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from keystead.core.model import Observation
     from keystead.monitor.metrics import Metrics
     from keystead.monitor.schedule import Heartbeat, Intervals, Pace
-    from keystead.service.ports import Watch
-    from keystead.service.watching import Opened, Watched
+    from keystead.service.ports.store import Watch
+    from keystead.service.probing.watching import Opened, Watched
 
 log = structlog.get_logger(__name__)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 
-from keystead.service.ports import SealError
+from keystead.service.ports.store import SealError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from keystead.service.ports import Place
+    from keystead.service.ports.store import Place
 
 VERSION = 1
 KEY_BYTES = 32

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from keystead.core.certificates_keys import is_proved, written
+from keystead.core.certificates.keys import is_proved, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from keystead.core.certificates_keys import PrivateKey
-    from keystead.core.certificates_making import KeyAlgorithm
+    from keystead.core.certificates.keys import PrivateKey
+    from keystead.core.certificates.making import KeyAlgorithm
     from keystead.core.secret import Secret
 
 AT_ONCE = 2
@@ -22,7 +22,7 @@ _CURVES: Mapping[int, Callable[[], ec.EllipticCurve]] = {224: ec.SECP224R1, 256:
 
 
 class ThreadedKeyMaker:
-    """Implements :class:`keystead.service.ports.KeyMaker`. Threads start with the first key."""
+    """Implements :class:`keystead.service.ports.store.KeyMaker`. Threads start with the first key."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="keystead-key")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from keystead.core.model import DataKey
 from keystead.core.secret import Secret
 from keystead.sealing import envelope
-from keystead.service.ports import Place, SealError
+from keystead.service.ports.store import Place, SealError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

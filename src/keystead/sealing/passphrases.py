@@ -13,7 +13,7 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keystead.sealing import envelope
-from keystead.service.ports import Place, SealError
+from keystead.service.ports.store import Place, SealError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

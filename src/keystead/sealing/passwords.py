@@ -23,7 +23,7 @@ LANES = 1
 
 
 class Argon2Hasher:
-    """Implements :class:`keystead.service.ports.PasswordHasher`. Threads start with the first hash."""
+    """Implements :class:`keystead.service.ports.store.PasswordHasher`. Threads start with the first hash."""
 
     def __init__(self) -> None:
         self._argon2 = Argon2(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES, type=Type.ID)

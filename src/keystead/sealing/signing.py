@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from keystead.core.keys.model import ClusterKey
 from keystead.core.secret import Secret
-from keystead.service.ports import Place, SealError
+from keystead.service.ports.store import Place, SealError
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Sealer
+    from keystead.service.ports.store import Sealer
 
 SIGNING: Final = "signing"
 """The name of the cluster's key."""
@@ -32,7 +32,7 @@ _PEM: Final = "-----BEGIN PUBLIC KEY-----"
 
 
 class Signer:
-    """Implements :class:`keystead.service.key_ports.Signer`. Its repr shows nothing but the public part."""
+    """Implements :class:`keystead.service.ports.keys.Signer`. Its repr shows nothing but the public part."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key

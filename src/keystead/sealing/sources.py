@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from keystead.core.secret import Secret
 from keystead.sealing.envelope import KEY_BYTES
-from keystead.service.ports import SealError
+from keystead.service.ports.store import SealError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
     from keystead.core.model import Role, Svm
-    from keystead.service.ports import Page
+    from keystead.service.ports.store import Page
 
 
 @dataclass(frozen=True, slots=True)

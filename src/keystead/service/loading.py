@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import ServersState
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from keystead.core.model import Certificate, Cluster, KeyManager, KeyServer
     from keystead.service.context import Call
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
 
 
 def require_key_manager(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:

@@ -8,34 +8,34 @@ from typing import TYPE_CHECKING
 from keystead.service.in_flight import InFlight
 
 if TYPE_CHECKING:
-    from keystead.service.accounts import Accounts
-    from keystead.service.audit import AuditLog
-    from keystead.service.audit_messages import AuditMessages
-    from keystead.service.certificate_logins import CertificateLogins
-    from keystead.service.certificates import Certificates
-    from keystead.service.cluster import ClusterInfo
-    from keystead.service.detached import DetachedKeyServers
-    from keystead.service.events import Events
-    from keystead.service.health import Health
-    from keystead.service.incarnations import Incarnations
-    from keystead.service.jobs import Jobs
-    from keystead.service.key_ending import KeyEnding
-    from keystead.service.key_manager_configs import KeyManagerConfigs
-    from keystead.service.key_managers import KeyManagers
-    from keystead.service.key_proving import KeyProver
-    from keystead.service.key_reading import KeyReader
-    from keystead.service.key_replicating import KeyReplicator
-    from keystead.service.key_reports import KeyReports
-    from keystead.service.key_restoring import KeyRestorer
-    from keystead.service.key_servers import KeyServers
-    from keystead.service.key_stores import KeyStores
-    from keystead.service.key_survival import KeySurvival
-    from keystead.service.key_writing import KeyWriter
-    from keystead.service.keys import Keys
-    from keystead.service.logins import Logins
-    from keystead.service.roles import Roles
-    from keystead.service.svms import Svms
-    from keystead.service.unclaimed import UnclaimedObjects
+    from keystead.service.accounts.accounts import Accounts
+    from keystead.service.accounts.certificate_logins import CertificateLogins
+    from keystead.service.accounts.logins import Logins
+    from keystead.service.accounts.roles import Roles
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.audit.messages import AuditMessages
+    from keystead.service.cluster.events import Events
+    from keystead.service.cluster.health import Health
+    from keystead.service.cluster.incarnations import Incarnations
+    from keystead.service.cluster.info import ClusterInfo
+    from keystead.service.cluster.jobs import Jobs
+    from keystead.service.cluster.svms import Svms
+    from keystead.service.configuration.certificates import Certificates
+    from keystead.service.configuration.detached_servers import DetachedKeyServers
+    from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
+    from keystead.service.configuration.key_managers import KeyManagers
+    from keystead.service.configuration.key_servers import KeyServers
+    from keystead.service.configuration.key_stores import KeyStores
+    from keystead.service.keys.catalogue import Keys
+    from keystead.service.keys.destroying.retire import KeyEnding
+    from keystead.service.keys.keeping.replicate_now import KeyReplicator
+    from keystead.service.keys.orphans.adopt import UnclaimedObjects
+    from keystead.service.keys.reading.restore import KeyRestorer
+    from keystead.service.keys.reading.retrieve import KeyReader
+    from keystead.service.keys.reporting.jobs import KeyProver
+    from keystead.service.keys.reporting.reports import KeyReports
+    from keystead.service.keys.reporting.survival import KeySurvival
+    from keystead.service.keys.writing.create import KeyWriter
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Boolean, Text, TypeDecorator, bindparam, lite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from keystead.core.query_where import Condition, Op
+from keystead.core.query.where import Condition, Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.compiler import SQLCompiler
 
-    from keystead.core.query_where import Clause, Pieces
+    from keystead.core.query.where import Clause, Pieces
 
 _LARGEST = 2**63 - 1  # what both engines can bind as a whole number
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Certificate, KeyManager, KeyServer, Svm
     from keystead.core.server_address import ServerAddress
-    from keystead.service.ports import Page
+    from keystead.service.ports.store import Page
     from keystead.store.kinds import Kind
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import LargeBinary, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from keystead.store import tables
 from keystead.store.failures import RunAgain
 

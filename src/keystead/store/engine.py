@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from keystead.store.failures import RunAgain
 from keystead.store.repository import SqlTransaction
 from keystead.store.schema import check_schema
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from keystead.store.failures import Classify
 
 T = TypeVar("T")
@@ -79,7 +79,10 @@ def _looked_at(outcome: asyncio.Future[Any]) -> None:
 
 
 class SqlStore:
-    """Implements :class:`keystead.service.ports.Store`. ``database.writer`` takes SQLAlchemy's event listeners."""
+    """Implements :class:`keystead.service.ports.store.Store`.
+
+    ``database.writer`` takes SQLAlchemy's event listeners.
+    """
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.exc import SQLAlchemyError
 
-    from keystead.service.ports import StoreError
+    from keystead.service.ports.store import StoreError
 
 # What drivers raise bare for a value that they cannot store, and mappings for a row that makes no sense.
 VALUE_ERRORS = (ValueError, OverflowError)

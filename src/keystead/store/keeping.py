@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, union, update
 
-from keystead.core.keys.fencing import Fence, FenceState
+from keystead.core.keys.epoch_markers import Fence, FenceState
 from keystead.core.keys.model import (
     ClusterKey,
     Detached,

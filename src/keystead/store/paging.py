@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Column, String, and_, case, func, literal, or_, select, union_all
 
-from keystead.core.query_where import Op, Order
+from keystead.core.query.where import Op, Order
 from keystead.store import tables
 from keystead.store.conditions import compared, compiled, unindexed
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Select
 
-    from keystead.core.query_where import Clause, Where
-    from keystead.service.ports import Page
+    from keystead.core.query.where import Clause, Where
+    from keystead.service.ports.store import Page
     from keystead.store.kinds import Kind
 
 _OWNER = "svm_name"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from keystead.service.ports import StorageError, StoreConflict, StoreError
+from keystead.service.ports.store import StorageError, StoreConflict, StoreError
 from keystead.store.engine import Database
 from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
 

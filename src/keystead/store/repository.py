@@ -24,4 +24,4 @@ class SqlTransaction(
     KeyGuardRows,
     KeyProofRows,
 ):
-    """Implements :class:`keystead.service.ports.Transaction` over a connection."""
+    """Implements :class:`keystead.service.ports.store.Transaction` over a connection."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from keystead.store import tables
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from keystead.service.ports import StorageError, StoreConflict, StoreError
+from keystead.service.ports.store import StorageError, StoreConflict, StoreError
 from keystead.store.engine import UNTIL, Database
 from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
 

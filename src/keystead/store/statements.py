@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from keystead.store import tables
 from keystead.store.failures import VALUE_ERRORS
 

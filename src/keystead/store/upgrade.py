@@ -15,7 +15,7 @@ from alembic.config import Config
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from keystead.service.ports import StoreError
+from keystead.service.ports.store import StoreError
 from keystead.store import tables
 from keystead.store.engine import UNTIL
 from keystead.store.failures import RunAgain

@@ -24,7 +24,7 @@ from keystead.api.resources.volume_keys import VOLUME_KEYS
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.creating import TAG_LIMIT
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 from tests.peers.documented import described as answers_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from keystead.core.model import KeyManager, KeyServer
 from keystead.core.server_address import ServerAddress
 
 if TYPE_CHECKING:
-    from keystead.service.ports import Transaction
+    from keystead.service.ports.store import Transaction
     from tests.api.conftest import Api
 
 KEY_MANAGER = "22222222-2222-4222-8222-222222222222"

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keystead.kmip import enums, tags
-from keystead.kmip.attributes import (
+from keystead.kmip.messages.attributes import (
     Attribute,
     AttributeReference,
     Attributes,
@@ -23,11 +22,9 @@ from keystead.kmip.attributes import (
     attribute,
     name_attribute,
 )
-from keystead.kmip.enums import Operation
-from keystead.kmip.errors import RemoteProtocolError, TTLVError
-from keystead.kmip.headers import ProtocolVersion
-from keystead.kmip.messages import decode_request, decode_response, encode_request, encode_response
-from keystead.kmip.objects import KeyBlock, KeyValue, SecretData, raw_key
+from keystead.kmip.messages.headers import ProtocolVersion
+from keystead.kmip.messages.messages import decode_request, decode_response, encode_request, encode_response
+from keystead.kmip.messages.objects import KeyBlock, KeyValue, SecretData, raw_key
 from keystead.kmip.payloads import (
     activate,
     add_attribute,
@@ -42,8 +39,11 @@ from keystead.kmip.payloads import (
     register,
     revoke,
 )
-from keystead.kmip.ttlv import Item, ItemType
-from keystead.kmip.versions import V1_1, V1_2, V1_4, V2_0, V2_1, Version
+from keystead.kmip.ttlv import enums, tags
+from keystead.kmip.ttlv.enums import Operation
+from keystead.kmip.ttlv.errors import RemoteProtocolError, TTLVError
+from keystead.kmip.ttlv.ttlv import Item, ItemType
+from keystead.kmip.ttlv.versions import V1_1, V1_2, V1_4, V2_0, V2_1, Version
 from tests.kmip import feeding, wire
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from keystead.api.description.parts import HEADERS, INFO, PARAMETER_GROUPS, SCHE
 from keystead.api.description.schemas import listed, markdown, object_of
 from keystead.api.resources import PATHS, RESOURCES
 from keystead.core import errors
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ from keystead.api.description.parts import TUNNEL_HEADERS
 from keystead.api.parameters import FIELDS, LIST_PARAMETERS, READ_PARAMETERS, WRITE_PARAMETERS
 from keystead.api.resource import Field
 from keystead.api.resources import PATHS, RESOURCES
-from keystead.core.query import Read
-from keystead.core.query_filter import COMPARISON_LIMIT, WORD_LIMIT
+from keystead.core.query.filter import COMPARISON_LIMIT, WORD_LIMIT
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -18,7 +18,7 @@ from keystead.api.values import BOOLEAN, SECRET, TEXT, UUID, one_of, text
 from keystead.core import errors
 from keystead.core.accounts import CERTIFICATE, PASSWORD, AccountChange, NewAccount, methods_of
 from keystead.core.model import Svm
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import Cluster
-    from keystead.core.query import Wanted
-    from keystead.service.accounts import AccountView
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.accounts.accounts import AccountView
+    from keystead.service.ports.store import Page
 
 COLLECTION = "/api/security/accounts"
 PASSWORD_PATH = "/api/security/authentication/password"  # noqa: S105 - a path

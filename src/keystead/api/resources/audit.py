@@ -16,14 +16,14 @@ from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.resources.cluster import NODES_PATH
 from keystead.api.values import BOOLEAN, TEXT, TIME, UUID, integer, one_of, place_in_list
 from keystead.core.audit import place
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.request import Request
     from keystead.core.model import AuditRecord, Options
-    from keystead.core.query import Wanted
-    from keystead.service.audit_messages import AuditMessage
+    from keystead.core.query.query import Wanted
+    from keystead.service.audit.messages import AuditMessage
 
 SETTINGS_PATH = "/api/security/audit"
 MESSAGES_PATH = "/api/security/audit/messages"

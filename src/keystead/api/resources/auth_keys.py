@@ -25,15 +25,15 @@ from keystead.api.values import SECRET, one_of
 from keystead.core import errors
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.model import KeyState, KeyType
-from keystead.core.query import Read
-from keystead.service.keys import ACKNOWLEDGED, KeyView
+from keystead.core.query.query import Read
+from keystead.service.keys.catalogue import ACKNOWLEDGED, KeyView
 
 if TYPE_CHECKING:
     from keystead.api.hal import Reply
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
-    from keystead.core.query import Wanted
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.ports.store import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/auth-keys"
 _key = attrgetter("key")

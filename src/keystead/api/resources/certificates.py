@@ -14,13 +14,13 @@ from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource
 from keystead.api.resources.owner import owner_fields
 from keystead.api.values import SECRET, TEXT, TIME, UUID, Type, integer, name, text
-from keystead.core import certificates_subjects as subjects
 from keystead.core import errors
-from keystead.core.certificates import NewCertificate
-from keystead.core.certificates_making import NewSelfSigned, parse_expiry
-from keystead.core.certificates_subjects import AlternativeNames
+from keystead.core.certificates import subjects
+from keystead.core.certificates.certificates import NewCertificate
+from keystead.core.certificates.making import NewSelfSigned, parse_expiry
+from keystead.core.certificates.subjects import AlternativeNames
 from keystead.core.errors import OntapError
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import Certificate
-    from keystead.core.query import Wanted
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.ports.store import Page
 
 COLLECTION = "/api/security/certificates"
 

@@ -15,9 +15,9 @@ from keystead.api.resource import Field, Resource
 from keystead.api.resources.certificates import COLLECTION, EXPIRY, alternative_fields, renamed, text_that
 from keystead.api.values import TEXT, integer, one_of, text
 from keystead.core import errors
-from keystead.core.certificates_making import CRITICAL, EXTENDED_KEY_USAGES, KEY_USAGES, NewRequest
-from keystead.core.certificates_signing import SigningOrder
-from keystead.core.query import Read
+from keystead.core.certificates.making import CRITICAL, EXTENDED_KEY_USAGES, KEY_USAGES, NewRequest
+from keystead.core.certificates.signing import SigningOrder
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

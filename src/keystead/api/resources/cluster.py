@@ -14,7 +14,7 @@ from keystead.api.resource import Field, Group, Resource
 from keystead.api.values import TEXT, UUID, integer, name, one_of
 from keystead.core import errors
 from keystead.core.model import ONTAP_LEVEL
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from keystead.api.resource import Field, Group
 from keystead.api.resources.cluster import node_link
 from keystead.api.values import BOOLEAN, TEXT, UUID, one_of
 from keystead.core.model import State
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 
 def connectivity_fields(within: str = "") -> tuple[Field | Group, ...]:

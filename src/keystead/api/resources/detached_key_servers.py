@@ -14,16 +14,16 @@ from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path,
 from keystead.api.values import SERVER, TEXT, TIME, UUID, place_in_list
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.keys.model import Detached
-    from keystead.core.query import Wanted
+    from keystead.core.query.query import Wanted
     from keystead.core.server_address import ServerAddress
-    from keystead.service.ports import Page
+    from keystead.service.ports.store import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/detached-key-servers"
 

@@ -15,14 +15,14 @@ from keystead.api.resources.cluster import node_link
 from keystead.api.resources.owner import svm_shown
 from keystead.api.values import TEXT, TIME, UUID, integer, one_of, place_in_list
 from keystead.core.events import SOURCE
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.request import Request
-    from keystead.core.query import Wanted
-    from keystead.service.events import EventView
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.cluster.events import EventView
+    from keystead.service.ports.store import Page
 
 COLLECTION = "/api/support/ems/events"
 INDEX = integer(1, 2**63 - 1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.request import Request
     from keystead.core.keys.model import Incarnation
-    from keystead.core.query import Wanted
+    from keystead.core.query.query import Wanted
 
 PATH = "/api/security/key-manager-incarnation"
 

@@ -13,13 +13,13 @@ from keystead.api.resources.cluster import node_link
 from keystead.api.resources.owner import svm_shown
 from keystead.api.values import TEXT, TIME, UUID, integer, one_of
 from keystead.core.model import JobState
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from keystead.api.request import Request
-    from keystead.core.query import Wanted
-    from keystead.service.jobs import JobView
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.cluster.jobs import JobView
+    from keystead.service.ports.store import Page
 
 _CODE = integer(0, 2**31 - 1)
 _uuid = attrgetter("job.uuid")

@@ -16,7 +16,7 @@ from keystead.api.hal import segment
 from keystead.api.resource import OURS, Field, Group
 from keystead.api.values import TEXT, TIME, UUID, Type, text
 from keystead.core.keys.creating import TAG_LIMIT
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 from keystead.core.secret import Secret
 
 if TYPE_CHECKING:

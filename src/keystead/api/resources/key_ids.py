@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from keystead.api.request import Request
     from keystead.api.values import Type
-    from keystead.core.query import Wanted
-    from keystead.service.keys import NodeKeyView
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.keys.catalogue import NodeKeyView
+    from keystead.service.ports.store import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/keys/{{node_uuid}}/key-ids"
 KEY_TYPES = ("nse_ak", "aek", "vek", "nek", "svm_kek", "mroot_ak")

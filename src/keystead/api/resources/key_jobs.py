@@ -19,15 +19,15 @@ from keystead.api.resources.key_fields import KEY_ID, ONE_KEY_MANAGER, key_manag
 from keystead.api.values import SERVER, TEXT, UUID
 from keystead.core import errors
 from keystead.core.jobs import Outcome
-from keystead.core.query import Read
-from keystead.service.key_restoring import Filters
+from keystead.core.query.query import Read
+from keystead.service.keys.reading.restore import Filters
 
 if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import Node
-    from keystead.service.jobs import Progress
-    from keystead.service.key_restoring import Restoration, Restored
+    from keystead.service.cluster.jobs import Progress
+    from keystead.service.keys.reading.restore import Restoration, Restored
 
 DONE = 201
 """What a job's call answers when the job ends in time, as ONTAP's ``restore``."""

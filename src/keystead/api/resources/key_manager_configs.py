@@ -12,7 +12,7 @@ from keystead.api.resources.key_stores import TYPES
 from keystead.api.values import BOOLEAN, SECRET, integer
 from keystead.core import errors
 from keystead.core.key_manager_configs import ConfigsChange
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.request import Request
     from keystead.core.model import Options
-    from keystead.core.query import Wanted
+    from keystead.core.query.query import Wanted
 
 PATH = "/api/security/key-manager-configs"
 

@@ -25,7 +25,7 @@ from keystead.api.values import BOOLEAN, SECRET, SERVER, TEXT, UUID, Parameter, 
 from keystead.core import errors
 from keystead.core.key_managers import CLIENT_CERTIFICATE, SERVER_CA_CERTIFICATES
 from keystead.core.key_servers import MAX_PRIMARIES
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.api.values import Type
-    from keystead.core.query import Wanted
-    from keystead.service.jobs import Progress
-    from keystead.service.key_managers import KeyManagerView
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.cluster.jobs import Progress
+    from keystead.service.configuration.key_managers import KeyManagerView
+    from keystead.service.ports.store import Page
 
 COLLECTION = "/api/security/key-managers"
 _ONE = f"{COLLECTION}/{{uuid}}"

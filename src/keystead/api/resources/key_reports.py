@@ -13,7 +13,7 @@ from keystead.api.resource import OURS, Field, Resource
 from keystead.api.resources.key_fields import ONE_KEY_MANAGER, key_manager_path, shown
 from keystead.api.values import TEXT, TIME, UUID, integer, one_of, place_in_list
 from keystead.core.keys.report import ReportKind
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.api.values import Type
     from keystead.core.keys.report import KeyReport
-    from keystead.core.query import Wanted
-    from keystead.service.key_proving import Task
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.keys.reporting.jobs import Task
+    from keystead.service.ports.store import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/key-reports"
 DONE = 201

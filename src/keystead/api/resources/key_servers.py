@@ -36,9 +36,9 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
 from keystead.core.probing import STAGES
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 from keystead.core.server_address import ServerAddress, server_name
-from keystead.service.svms import concerning
+from keystead.service.cluster.svms import concerning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from keystead.core.key_servers import ServersState
     from keystead.core.model import KeyServer, Svm
     from keystead.core.probing import ProbeResult
-    from keystead.core.query import Wanted
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.ports.store import Page
 
 COLLECTION = "/api/security/key-managers/{uuid}/key-servers"
 SECONDS = integer(-1, 60)

@@ -12,14 +12,14 @@ from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.resources.owner import owner_fields
 from keystead.api.values import BOOLEAN, UUID, one_of, text
 from keystead.core import errors
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import KeyManager
-    from keystead.core.query import Wanted
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.ports.store import Page
 
 COLLECTION = "/api/security/key-stores"
 TYPES = ("okm", "kmip", "akv", "gcp", "aws", "ikp", "barbican")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.api.values import Type
     from keystead.core.keys.survival import Loss, Survival
-    from keystead.core.query import Wanted
+    from keystead.core.query.query import Wanted
 
 _COUNT = integer(0, 2**31 - 1)
 

@@ -13,7 +13,7 @@ from keystead.core.access import PRIVILEGES, Access
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.request import Request
-    from keystead.core.query import Wanted
+    from keystead.core.query.query import Wanted
     from keystead.service.context import Caller
 
 PATH = "/api/security/login/whoami"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keystead.api.resource import Field, Group
 from keystead.api.resources.svms import svm_link
 from keystead.api.values import TEXT, UUID, one_of, text
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

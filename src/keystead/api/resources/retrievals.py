@@ -19,7 +19,7 @@ from keystead.api.resources.key_fields import key_id_field
 from keystead.api.resources.volume_keys import COLLECTION, volume_key_link
 from keystead.api.values import BOOLEAN, NUMBER, TEXT, Parameter
 from keystead.core import errors
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from keystead.api.hal import Answer

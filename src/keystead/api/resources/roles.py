@@ -15,14 +15,14 @@ from keystead.core import errors
 from keystead.core.access import Access, Privilege
 from keystead.core.errors import OntapError
 from keystead.core.model import Role, Svm
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from keystead.api.declared import Paths
     from keystead.api.request import Request
-    from keystead.core.query import Wanted
-    from keystead.service.ports import Page
-    from keystead.service.roles import RoleView
+    from keystead.core.query.query import Wanted
+    from keystead.service.accounts.roles import RoleView
+    from keystead.service.ports.store import Page
 
 COLLECTION = "/api/security/roles"
 _ONE = f"{COLLECTION}/{{owner}}/{{name}}"

@@ -11,7 +11,7 @@ from keystead.api.hal import segment
 from keystead.api.resource import Field, Group, Resource, itself
 from keystead.api.values import TEXT, UUID, name, one_of
 from keystead.core import errors
-from keystead.core.query import Read
+from keystead.core.query.query import Read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.model import Svm
-    from keystead.core.query import Wanted
-    from keystead.service.key_managers import Serving
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.configuration.key_managers import Serving
+    from keystead.service.ports.store import Page
 
 COLLECTION = "/api/svm/svms"
 _KEY_MANAGER = "key_manager"

@@ -20,8 +20,8 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.creating import NAME_LIMIT
 from keystead.core.keys.model import KeyType
-from keystead.core.query import Read
-from keystead.service.keys import KeyView
+from keystead.core.query.query import Read
+from keystead.service.keys.catalogue import KeyView
 
 if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Unclaimed
     from keystead.core.model import KeyServer
     from keystead.core.server_address import ServerAddress
-    from keystead.service.ports import Page
+    from keystead.service.ports.store import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/unclaimed-objects"
 _OWN, _ANOTHER = "own", "another"

@@ -29,8 +29,8 @@ from keystead.api.values import BOOLEAN, TEXT, TIME, integer, name, one_of
 from keystead.core import errors
 from keystead.core.keys.creating import NAME_LIMIT, NewKey
 from keystead.core.keys.model import KeyState, KeyType, Presence
-from keystead.core.query import Read
-from keystead.service.keys import SHOWN, KeyView
+from keystead.core.query.query import Read
+from keystead.service.keys.catalogue import SHOWN, KeyView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.api.values import Type
     from keystead.core.model import Svm
-    from keystead.core.query import Wanted
-    from keystead.service.ports import Page
+    from keystead.core.query.query import Wanted
+    from keystead.service.ports.store import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/volume-keys"
 ENCRYPTION = "XTS-AES-256"

@@ -66,7 +66,7 @@ def canary_name(incarnation: str, key_server: str, number: int) -> ObjectName:
 
 
 def fence_name(incarnation: str, key_server: str, number: int) -> ObjectName:
-    """The name of a server's fence; see :mod:`keystead.core.keys.fencing`."""
+    """The name of a server's fence; see :mod:`keystead.core.keys.epoch_markers`."""
     return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.FENCE, _short(key_server), number)
 
 

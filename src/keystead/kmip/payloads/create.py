@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keystead.kmip import enums, tags
-from keystead.kmip.attributes import IDENTIFIER, Attributes, TemplateAttribute
-from keystead.kmip.kinds import Raw
-from keystead.kmip.schema import Structure, field, structure
-from keystead.kmip.versions import V2_0
+from keystead.kmip.messages.attributes import IDENTIFIER, Attributes, TemplateAttribute
+from keystead.kmip.ttlv import enums, tags
+from keystead.kmip.ttlv.kinds import Raw
+from keystead.kmip.ttlv.schema import Structure, field, structure
+from keystead.kmip.ttlv.versions import V2_0
 
 if TYPE_CHECKING:
-    from keystead.kmip.ttlv import Item
+    from keystead.kmip.ttlv.ttlv import Item
 
 
 @structure()

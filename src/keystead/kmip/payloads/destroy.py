@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keystead.kmip import tags
-from keystead.kmip.attributes import IDENTIFIER
-from keystead.kmip.schema import Structure, field, structure
+from keystead.kmip.messages.attributes import IDENTIFIER
+from keystead.kmip.ttlv import tags
+from keystead.kmip.ttlv.schema import Structure, field, structure
 
 if TYPE_CHECKING:
-    from keystead.kmip.ttlv import Item
+    from keystead.kmip.ttlv.ttlv import Item
 
 
 @structure()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from keystead.kmip import tags
-from keystead.kmip.headers import ProtocolVersion
-from keystead.kmip.schema import Structure, field, structure
+from keystead.kmip.messages.headers import ProtocolVersion
+from keystead.kmip.ttlv import tags
+from keystead.kmip.ttlv.schema import Structure, field, structure
 
 
 @structure()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from keystead.kmip import tags
-from keystead.kmip.attributes import IDENTIFIER, REFERENCE, Attribute, AttributeReference, Attributes, VendorAttribute
-from keystead.kmip.schema import Structure, field, structure
-from keystead.kmip.ttlv import Item, ItemType
-from keystead.kmip.versions import V2_0
+from keystead.kmip.messages.attributes import (
+    IDENTIFIER,
+    REFERENCE,
+    Attribute,
+    AttributeReference,
+    Attributes,
+    VendorAttribute,
+)
+from keystead.kmip.ttlv import tags
+from keystead.kmip.ttlv.schema import Structure, field, structure
+from keystead.kmip.ttlv.ttlv import Item, ItemType
+from keystead.kmip.ttlv.versions import V2_0
 
 
 @structure()

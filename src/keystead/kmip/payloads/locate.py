@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keystead.kmip import tags
-from keystead.kmip.attributes import IDENTIFIER, Attribute, Attributes
-from keystead.kmip.schema import Structure, field, structure
-from keystead.kmip.ttlv import Item, ItemType
-from keystead.kmip.versions import V1_1, V1_3, V2_0
+from keystead.kmip.messages.attributes import IDENTIFIER, Attribute, Attributes
+from keystead.kmip.ttlv import tags
+from keystead.kmip.ttlv.schema import Structure, field, structure
+from keystead.kmip.ttlv.ttlv import Item, ItemType
+from keystead.kmip.ttlv.versions import V1_1, V1_3, V2_0
 
 
 @structure()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keystead.kmip import enums, tags
-from keystead.kmip.kinds import Raw
-from keystead.kmip.schema import Structure, field, structure
-from keystead.kmip.ttlv import Item, ItemType
-from keystead.kmip.versions import V1_1, V1_2, V1_3, V2_0
+from keystead.kmip.ttlv import enums, tags
+from keystead.kmip.ttlv.kinds import Raw
+from keystead.kmip.ttlv.schema import Structure, field, structure
+from keystead.kmip.ttlv.ttlv import Item, ItemType
+from keystead.kmip.ttlv.versions import V1_1, V1_2, V1_3, V2_0
 
 
 @structure()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keystead.kmip import tags
-from keystead.kmip.attributes import IDENTIFIER, RevocationReason
-from keystead.kmip.schema import Structure, field, structure
-from keystead.kmip.ttlv import Item, ItemType
+from keystead.kmip.messages.attributes import IDENTIFIER, RevocationReason
+from keystead.kmip.ttlv import tags
+from keystead.kmip.ttlv.schema import Structure, field, structure
+from keystead.kmip.ttlv.ttlv import Item, ItemType
 
 
 @structure()

@@ -1,0 +1,1 @@
+"""ONTAP's query language: fields, filters, orders."""

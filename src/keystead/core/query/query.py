@@ -1,0 +1,90 @@
+"""Which fields a resource has and a GET asks for, and how a caller's text is repeated.
+
+Filters are in query_filter.py and query_where.py, orders in query_order.py. Source: "Getting started with the ONTAP
+REST API", "Requesting specific fields". No framework, no URL parsing, no storage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.query.fields import parse_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Wanted = frozenset[str]
+"""Names of the fields that an answer will show or be filtered by."""
+
+QUOTE_LIMIT = 100  # characters of a caller's text that an error repeats
+
+
+class Read(Enum):
+    """When a field is shown."""
+
+    KEY = "key"  # always
+    NORMAL = "normal"  # by default for one object, on request in a collection
+    EXPENSIVE = "expensive"  # on request by name or with **
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The readable names of a resource, by dotted name.
+
+    ``absent`` are names (and everything beneath them) that ONTAP has and this service has nothing to show for: a
+    request may name them, an answer leaves them out.
+    """
+
+    fields: Mapping[str, Read]
+    absent: frozenset[str] = field(default_factory=frozenset)
+
+    def select(self, text: str, *, single: bool, ignore_unknown: bool = False) -> frozenset[str]:
+        """Return the names of the fields that a ``fields`` parameter asks for; key fields are always among them.
+
+        Empty text is the default: all normal fields of a single object, the key fields of a collection's records.
+        A parent's name means its members; ``*`` all normal fields, ``**`` the expensive ones as well. Exclusions alone
+        leave out of the normal fields.
+        """
+        included, excluded = parse_fields(text)
+        chosen = self.named(included, "fields", ignore_unknown=ignore_unknown)
+        if not included and (single or excluded):
+            chosen = self._shown(Read.NORMAL)
+        left_out = self.named(excluded, "fields", ignore_unknown=ignore_unknown)
+        return frozenset(chosen - left_out | self._shown(Read.KEY))
+
+    def named(self, names: Iterable[str], parameter: str, *, ignore_unknown: bool = False) -> set[str]:
+        """Return the fields that names mean. Raises 262197 for an unknown one, 262249 for one that is never shown."""
+        return {field for name in names for field in self._named(name, parameter, ignore_unknown=ignore_unknown)}
+
+    def is_absent(self, name: str) -> bool:
+        """Whether a name is, or stands beneath, one of ONTAP's that are always left out."""
+        return any(name == known or name.startswith(f"{known}.") for known in self.absent)
+
+    def _shown(self, *reads: Read) -> set[str]:
+        return {name for name, read in self.fields.items() if read in reads}
+
+    def _named(self, name: str, parameter: str, *, ignore_unknown: bool) -> set[str]:
+        if name == "*":
+            return self._shown(Read.KEY, Read.NORMAL)
+        if name == "**":
+            return self._shown(Read.KEY, Read.NORMAL, Read.EXPENSIVE)
+        prefix = f"{name}."
+        beneath = {known for known in self.fields if known == name or known.startswith(prefix)}
+        readable = {known for known in beneath if self.fields[known] is not Read.NEVER}
+        if beneath and not readable:
+            raise OntapError(errors.FIELD_NOT_READABLE, target=parameter, field=quoted(name))
+        if not beneath and not ignore_unknown and not self.is_absent(name):
+            raise OntapError(errors.INVALID_FIELDS_VALUE, target=parameter, value=quoted(name), field=parameter)
+        return readable
+
+
+def quoted(text: object) -> str:
+    """A caller's text as an error may repeat it: short, and printable characters only."""
+    shown = str(text)
+    clean = "".join(character if character.isprintable() else "\ufffd" for character in shown[:QUOTE_LIMIT])
+    return clean if len(shown) <= QUOTE_LIMIT else f"{clean}..."

@@ -1,0 +1,1 @@
+"""The asyncio client: one connection, pipelines and a pool."""

@@ -1,0 +1,1 @@
+"""Messages, their attributes and objects, and the sans-I/O connection that carries them."""

@@ -1,0 +1,1 @@
+"""The server side, sans-I/O: operations on stored objects."""

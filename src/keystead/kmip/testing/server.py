@@ -1,0 +1,274 @@
+"""A key server in this process, over real TLS on a loopback port, for tests of KMIP clients.
+
+It really stores objects (see :mod:`keystead.kmip.server.responder`), plays any kind of key server
+(:mod:`keystead.kmip.testing.profiles`), alone or in a cluster (:func:`~keystead.kmip.server.responder.cluster`), and
+can be told to misbehave, by operation or at the door. It is no key server for anything else: keys lie in clear in
+memory.
+
+::
+
+    async with KeyServer(context) as server:
+        server.responder.profile = PROFILES["names stay taken"]
+        server.faults[Operation.REGISTER] = first(1, reset)  # it is done, and the answer is lost
+        ...  # connect to ("127.0.0.1", server.port)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, Self
+
+from keystead.kmip.messages.connection import ServerConnection, State
+from keystead.kmip.server.responder import Responder
+from keystead.kmip.transport import tls
+from keystead.kmip.ttlv import tags, ttlv
+from keystead.kmip.ttlv.errors import KMIPError
+from keystead.kmip.ttlv.ttlv import DEFAULT_LIMITS, ItemType, Limits
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Coroutine
+    from types import TracebackType
+
+    from keystead.kmip.messages.messages import RequestMessage
+
+
+_COMMON_NAME: Final = bytes.fromhex("0603550403")
+"""The object identifier of the attribute, encoded in DER (X.520)."""
+
+
+class Exchange:
+    """One request as a fault sees it: the connection, and what a sound server would answer."""
+
+    def __init__(self, stream: tls.Stream, sock: socket.socket, perform: Callable[[], bytes]) -> None:
+        self.stream = stream
+        self._sock = sock
+        self._perform = perform
+
+    @functools.cached_property
+    def answer(self) -> bytes:
+        """The bytes of the sound answer; the request is carried out when they are asked for first."""
+        return self._perform()
+
+    def reset(self) -> None:
+        """Close with a TCP reset."""
+        _linger_not(self._sock)
+        self._sock.close()
+
+
+def _linger_not(sock: socket.socket) -> None:
+    """Have the close of a socket reset its connection."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+if TYPE_CHECKING:
+    Fault = Callable[[Exchange], Awaitable[None]]
+    """Stands in for sending the answer. It may close the connection; if not, the next request is read."""
+
+
+async def _sound(exchange: Exchange) -> None:
+    await exchange.stream.send(exchange.answer)
+
+
+async def silence(exchange: Exchange) -> None:
+    """Never answer; end when the client leaves."""
+    while await exchange.stream.receive():
+        pass
+
+
+async def close(exchange: Exchange) -> None:
+    """Close the connection instead of answering."""
+    exchange.stream.close()
+
+
+async def reset(exchange: Exchange) -> None:
+    """Reset the connection instead of answering."""
+    exchange.reset()
+
+
+async def huge_length(exchange: Exchange) -> None:
+    """Announce the longest message that a header can, and send no more of it."""
+    key = ttlv.key(tags.RESPONSE_MESSAGE, ItemType.STRUCTURE)
+    await exchange.stream.send(struct.pack(">II", key, 0xFFFFFFF8))
+    await silence(exchange)
+
+
+async def truncate(exchange: Exchange) -> None:
+    """Send all of the answer but its last byte, then close."""
+    await exchange.stream.send(exchange.answer[:-1])
+    exchange.stream.close()
+
+
+def garbage(data: bytes) -> Fault:
+    """Answer with these bytes."""
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.stream.send(data)
+
+    return fault
+
+
+def drip(pause: float) -> Fault:
+    """Send the answer one byte at a time, ``pause`` seconds apart."""
+
+    async def fault(exchange: Exchange) -> None:
+        for byte in exchange.answer:
+            await exchange.stream.send(bytes([byte]))
+            await asyncio.sleep(pause)
+
+    return fault
+
+
+def delay(seconds: float) -> Fault:
+    """Answer soundly, but later."""
+
+    async def fault(exchange: Exchange) -> None:
+        await asyncio.sleep(seconds)
+        await _sound(exchange)
+
+    return fault
+
+
+def held(event: asyncio.Event) -> Fault:
+    """Answer soundly, but not before ``event`` is set."""
+
+    async def fault(exchange: Exchange) -> None:
+        await event.wait()
+        await _sound(exchange)
+
+    return fault
+
+
+def first(count: int, fault: Fault) -> Fault:
+    """Make so many exchanges fail; those after them are sound."""
+    left = count
+
+    async def limited(exchange: Exchange) -> None:
+        nonlocal left
+        left -= 1
+        await (fault if left >= 0 else _sound)(exchange)
+
+    return limited
+
+
+class KeyServer:
+    """The server. ``context`` is a server-side SSLContext, whose ``verify_mode`` decides about client certificates.
+
+    ``responder`` answers; its ``refusals`` make operations fail. ``faults`` break the exchange itself, by the operation
+    of a batch's first item: the request is carried out, then the fault stands in for sending the answer.
+    ``request_faults`` come before: unless such a fault asks for the answer, the request is not carried out, as if it
+    had been lost on the way. With ``send_alert=False`` a client certificate is refused without a TLS alert.
+    ``requests`` and ``failures`` are what came, for assertions.
+
+    A server that was left can be entered again: it comes back on its port, with its objects.
+    """
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        responder: Responder | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        send_alert: bool = True,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.responder = responder or Responder()
+        self.faults: dict[int, Fault] = {}
+        self.request_faults: dict[int, Fault] = {}
+        self.requests: list[RequestMessage] = []
+        self.failures: list[KMIPError] = []
+        self.host = host
+        self.port = port
+        self._context = context
+        self._send_alert = send_alert
+        self._limits = limits
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], socket.socket] = {}
+
+    async def __aenter__(self) -> Self:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, self.port), family=family, backlog=128)
+        self._listener.settimeout(0)
+        self.port = self._listener.getsockname()[1]
+        self._start(self._accept())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._listener.close()
+
+    def disconnect(self) -> None:
+        """Reset all open connections; new ones are welcome."""
+        for task, sock in self._serving.items():
+            _linger_not(sock)
+            task.cancel()
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _accept(self) -> None:
+        while True:
+            sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+            sock.settimeout(0)
+            task = self._start(self._serve(sock))
+            self._serving[task] = sock
+            task.add_done_callback(self._served)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._serving.pop(task).close()  # of a task that was cancelled before it began, too
+
+    async def _serve(self, sock: socket.socket) -> None:
+        try:
+            stream = await tls.handshake(
+                sock, self._context, server_name=None, server_side=True, send_alert=self._send_alert
+            )
+            await self._converse(stream, sock)
+        except KMIPError as failure:
+            self.failures.append(failure)
+        finally:
+            sock.close()
+
+    async def _converse(self, stream: tls.Stream, sock: socket.socket) -> None:
+        connection = ServerConnection(self._limits)
+        client = _common_name(stream.peer_certificate or b"")
+        with contextlib.closing(stream):
+            while connection.state is not State.CLOSED and sock.fileno() >= 0:
+                request = connection.next_request()
+                if request is None:
+                    connection.receive_data(await stream.receive())
+                    continue
+                self.requests.append(request)
+                perform = functools.partial(self._perform, connection, request, client)
+                await self._answer(request, Exchange(stream, sock, perform))
+
+    def _perform(self, connection: ServerConnection, request: RequestMessage, client: str | None) -> bytes:
+        return connection.send_response(self.responder.respond(request, client))
+
+    async def _answer(self, request: RequestMessage, exchange: Exchange) -> None:
+        operation = request.batch_item[0].operation if request.batch_item else 0
+        fault = self.request_faults.get(operation)
+        if fault is None:
+            exchange.answer  # noqa: B018 - whatever becomes of the answer, the request is carried out
+            fault = self.faults.get(operation, _sound)
+        await fault(exchange)
+
+
+def _common_name(certificate: bytes) -> str | None:
+    """Return the common name in a certificate (DER): the last one, since the subject follows the issuer."""
+    start = certificate.rfind(_COMMON_NAME) + len(_COMMON_NAME)
+    if start < len(_COMMON_NAME):
+        return None
+    length = certificate[start + 1]  # of a string of at most 64 characters, so it is one byte
+    return certificate[start + 2 : start + 2 + length].decode(errors="replace")

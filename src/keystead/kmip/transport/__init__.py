@@ -1,0 +1,1 @@
+"""TLS over plain sockets: connect, handshake, sessions, alerts."""

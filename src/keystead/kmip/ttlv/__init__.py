@@ -1,0 +1,1 @@
+"""TTLV: items, declared structures, tags and enumerations."""

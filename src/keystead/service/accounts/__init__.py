@@ -1,0 +1,1 @@
+"""Accounts and roles, and how a caller logs in."""

@@ -1,0 +1,165 @@
+"""Use cases of accounts: create, read, change, delete, and an account's own password.
+
+Cluster administrators write accounts; every account sees itself and may change its own password. An account of an SVM
+sees no other, and what it does not see answers as what does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keystead.core import errors
+from keystead.core.accounts import AccountChange, check_can_go, check_name, check_password, plan_change, plan_create
+from keystead.core.errors import OntapError
+from keystead.core.model import Account, Role
+from keystead.service.accounts.logins import is_plausible
+from keystead.service.cluster.svms import concerning, named_svm
+from keystead.service.loading import require_cluster
+from keystead.service.ports.store import Page
+
+if TYPE_CHECKING:
+    from keystead.core.accounts import NewAccount
+    from keystead.core.model import Cluster, Svm
+    from keystead.core.secret import Secret
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.ports.store import PasswordHasher, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account with its owner: its SVM, or the cluster."""
+
+    account: Account
+    owner: Svm | Cluster
+
+
+class Accounts:
+    """The accounts of the cluster and its SVMs."""
+
+    def __init__(self, store: Store, hasher: PasswordHasher, audit: AuditLog) -> None:
+        self._store = store
+        self._hasher = hasher
+        self._audit = audit
+
+    async def page(self, call: Call, page: Page) -> tuple[AccountView, ...]:
+        """Return a slice of the accounts that the caller sees, by name."""
+        within = call.within(page) if call.caller.svm is None else page.within(name=call.caller.account)
+
+        def read(tx: Transaction) -> tuple[AccountView, ...]:
+            cluster = require_cluster(tx)
+            return tuple(_view(account, cluster) for account in tx.page(Account, within))
+
+        return await self._store.read(read)
+
+    async def get(self, call: Call, owner: str | None, name: str) -> AccountView:
+        """Return one account, or raise 4 (404)."""
+        return await self._store.glance(lambda tx: _require(tx, call, owner, name))
+
+    async def create(self, call: Call, new: NewAccount) -> AccountView:
+        """Store a new account; a name that is taken anywhere in the cluster, in any case, is code 1 (409)."""
+        check_name(new.name)
+        hashed = await self._hash(new.password, new.name)
+
+        def store(tx: Transaction) -> AccountView:
+            cluster = _held(tx)
+            svm = named_owner(tx, call, cluster, new.owner_uuid, new.owner_name)
+            with concerning(svm):
+                account = plan_create(new, svm, hashed)
+                if tx.account_alike(new.name) is not None:
+                    raise OntapError(errors.DUPLICATE_ENTRY, target="name")
+            tx.put_account(account)
+            self._audit.succeed(tx, call, f"created account {account.name}, role {account.role}", svm=svm)
+            return _view(account, cluster)
+
+        return await self._store.write(store)
+
+    async def change(self, call: Call, owner: str | None, name: str, change: AccountChange) -> None:
+        """Change an account; who is no cluster administrator changes its own password only, else 6 (403)."""
+        before = await self._store.glance(lambda tx: _require(tx, call, owner, name))
+        with concerning(before.account.svm):
+            if not (_administers(call) or (name == call.caller.account and change.only_password)):
+                raise OntapError(errors.NOT_AUTHORIZED)
+            hashed = await self._hash(change.password, name)
+
+            def store(tx: Transaction) -> None:
+                _held(tx)
+                account = _require(tx, call, owner, name).account
+                tx.put_account(plan_change(account, change, hashed, _admins(tx)))
+                self._audit.succeed(tx, call, f"changed account {name}", svm=account.svm)
+
+            await self._store.write(store)
+
+    async def delete(self, call: Call, owner: str | None, name: str) -> None:
+        """Delete an account, which cannot log in from then on."""
+
+        def delete(tx: Transaction) -> None:
+            _held(tx)
+            account = _require(tx, call, owner, name).account
+            with concerning(account.svm):
+                check_can_go(account, _admins(tx))
+            tx.delete_account(name)
+            self._audit.succeed(tx, call, f"deleted account {name}", svm=account.svm)
+
+        await self._store.write(delete)
+
+    async def set_password(
+        self, call: Call, name: str, password: Secret, owner_uuid: str | None = None, owner_name: str | None = None
+    ) -> None:
+        """Set the password of an account by its name; one that the caller does not see is 1261218."""
+        view = await self._store.glance(lambda tx: _find(tx, call, name))
+        if view is None or owner_uuid not in {None, view.owner.uuid} or owner_name not in {None, view.owner.name}:
+            raise OntapError(errors.USER_NOT_FOUND, target="name")
+        await self.change(call, view.owner.uuid, name, AccountChange(password=password))
+
+    async def _hash(self, password: Secret | None, name: str) -> str:
+        if password is None:
+            return ""
+        check_password(password, name)
+        return await self._hasher.hash(password)
+
+
+def named_owner(tx: Transaction, call: Call, cluster: Cluster, uuid: str | None, name: str | None) -> Svm | None:
+    """Return the SVM that a body names as owner, None for the cluster, which can be named as well.
+
+    Raises 2621462 for what is neither or lies outside of the call's scope.
+    """
+    named = uuid is not None or name is not None
+    if named and call.scope is None and uuid in {None, cluster.uuid} and name in {None, cluster.name}:
+        return None
+    return named_svm(tx, call, uuid, name)
+
+
+def _held(tx: Transaction) -> Cluster:
+    """Hold the cluster: accounts have one writer at a time, so that names stay unique and an administrator remains."""
+    tx.cluster(lock=True)
+    return require_cluster(tx)
+
+
+def _administers(call: Call) -> bool:
+    return call.caller.role is Role.ADMIN
+
+
+def _view(account: Account, cluster: Cluster) -> AccountView:
+    return AccountView(account, account.svm or cluster)
+
+
+def _admins(tx: Transaction) -> tuple[Account, ...]:
+    return tx.page(Account, Page().within(role=Role.ADMIN.value))
+
+
+def _find(tx: Transaction, call: Call, name: str) -> AccountView | None:
+    """Return an account that the caller sees. An account of an SVM looks for no other than itself."""
+    cluster = require_cluster(tx)
+    seen = is_plausible(name) and (call.caller.svm is None or name == call.caller.account)
+    account = tx.account(name) if seen else None
+    return _view(account, cluster) if account is not None and call.sees(account.svm) else None
+
+
+def _require(tx: Transaction, call: Call, owner: str | None, name: str) -> AccountView:
+    """Return an account that the caller sees, or raise 4 (404). Without ``owner`` the name alone names it."""
+    view = _find(tx, call, name)
+    if view is None or owner not in {None, view.owner.uuid}:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="name")
+    return view

@@ -1,0 +1,312 @@
+"""The audit log: one chain of records per node (design: changes, refusals, denials and failed logins).
+
+A change's record is part of its transaction; a refusal's has its own, and its failure never changes the answer. Failed
+logins are counted per minute, account and address, so that a guesser cannot fill the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from keystead.core import audit
+from keystead.core.errors import AUTHENTICATION_FAILED
+from keystead.core.model import AuditRecord
+from keystead.service.ports.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from keystead.core.errors import OntapError
+    from keystead.core.model import Account, AuditHead, Svm
+    from keystead.service.context import Call
+    from keystead.service.ports.store import Clock, Sealer, Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+BUCKETS = 1024
+"""Different failed logins (minute, account, address) that are told apart; what exceeds them is counted together."""
+
+FLUSH_S = 5.0
+REFUSAL_WAIT_S = 1.0
+"""How long an answer waits for the record of its refusal; a record that takes longer is written behind it."""
+
+SETTINGS_S = 5.0
+"""How long the cluster's options are remembered: another node may have changed them."""
+
+LATE_LIMIT = 1000
+"""Records that are being written behind their answers at most; with more, answers wait."""
+
+PAGE = 1000
+INITIALISED = "initialised"
+"""The message of every node's record 1, which no other record has."""
+
+_OTHERS = "(others)"
+_MINUTE = timedelta(minutes=1)
+
+
+class _Bucket(NamedTuple):
+    """Failed logins that are counted together. SVM and role are those of the account of this name, if there is one."""
+
+    minute: datetime
+    account: str
+    location: str
+    svm: Svm | None = None
+    role: str = ""
+
+
+class AuditLog:
+    """Writes one node's chain. ``svm`` is the SVM whose object a call touches, None for the cluster's."""
+
+    def __init__(self, store: Store, sealer: Sealer, clock: Clock, node_uuid: str) -> None:
+        self._store = store
+        self._mac = sealer.mac
+        self._clock = clock
+        self._node = node_uuid
+        self._failed_logins: dict[_Bucket, int] = {}
+        self._timer: asyncio.Task[None] | None = None
+        self._refusals: set[asyncio.Task[None]] = set()
+        self._reads = False
+        self._settings_until = 0.0
+
+    def succeed(self, tx: Transaction, call: Call, message: str = "", *, svm: Svm | None = None) -> None:
+        """Append the record of a change to the transaction that makes it: last, for it locks the chain."""
+        self.append(tx, self.success(call, message, svm=svm))
+
+    def success(self, call: Call, message: str = "", *, svm: Svm | None = None) -> AuditRecord:
+        """The record of a call that succeeded, to be appended."""
+        return self._record(call, svm or call.scope, "success", "", message)
+
+    def append(self, tx: Transaction, *records: AuditRecord) -> int:
+        """Append records, one or more, to the node's chain, which it locks, and return the last one's index."""
+        chained, head = audit.append_all(records, tx.audit_head(self._node), self._mac)
+        tx.add_audit_records(chained, head)
+        return head.index
+
+    def last_index(self, tx: Transaction) -> int:
+        """The index of the chain's last record, 0 without any; in a write, it locks the chain."""
+        head = tx.audit_head(self._node)
+        return head.index if head else 0
+
+    def records_after(self, tx: Transaction, index: int) -> Iterator[AuditRecord]:
+        """The chain's records after an index, in order."""
+        while records := tx.audit_records(self._node, index, PAGE):
+            yield from records
+            index = records[-1].index
+
+    async def refuse(self, call: Call, error: OntapError) -> None:
+        """Append the record of a refused or denied call in a transaction of its own. Raises no StoreError.
+
+        Returns in about a second: when the database is busy for longer, the record is written later, or logged as lost.
+        """
+        await self._append_soon(self._refusal(call, error))
+
+    async def _append_soon(self, record: AuditRecord) -> None:
+        patience = REFUSAL_WAIT_S if len(self._refusals) < LATE_LIMIT else None
+        task = asyncio.get_running_loop().create_task(self._append_alone(record))
+        self._refusals.add(task)
+        task.add_done_callback(self._refusals.discard)
+        done, _ = await asyncio.wait([task], timeout=patience)
+        if not done:
+            log.warning("audit record late", path=record.path, code=record.code, account=record.account)
+
+    async def _append_alone(self, record: AuditRecord) -> None:
+        try:
+            await self._store.write(lambda tx: self.append(tx, record))
+        except Exception as failure:  # noqa: BLE001 - nobody waits for it; of all texts, a StoreError's alone is safe
+            why = str(failure) if isinstance(failure, StoreError) else type(failure).__name__
+            log.error(  # noqa: TRY400 - the text says it
+                "audit record lost", path=record.path, code=record.code, account=record.account, why=why
+            )
+
+    async def answered(self, call: Call, error: OntapError | None) -> None:
+        """Append the record of a read that was answered, where the cluster's options ask for such records."""
+        if await self._records_reads():
+            await self._append_soon(self._refusal(call, error) if error else self.success(call))
+
+    def forget_settings(self) -> None:
+        """Read the options again at the next read that is answered."""
+        self._settings_until = 0.0
+
+    async def _records_reads(self) -> bool:
+        now = self._clock.monotonic()
+        if now >= self._settings_until:
+            self._settings_until = now + SETTINGS_S
+            try:
+                self._reads = (await self._store.glance(lambda tx: tx.options())).audit_http
+            except StoreError as failure:
+                log.warning("audit settings not read", why=str(failure))
+        return self._reads
+
+    def login_failed(self, name: str, location: str, account: Account | None = None) -> None:
+        """Count a failed login. The name is the caller's text: it is cleaned and cut.
+
+        ``account`` is the account of this name, if there is one: its SVM reads who tries to be it.
+        """
+        minute = self._clock.now().replace(second=0, microsecond=0)
+        owner, role = (account.svm, account.role.value) if account else (None, "")
+        bucket = _Bucket(minute, audit.cleaned(name, 64), audit.cleaned(location, 64), owner, role)
+        if bucket not in self._failed_logins and len(self._failed_logins) >= BUCKETS:
+            bucket = _Bucket(minute, _OTHERS, _OTHERS)
+        self._failed_logins[bucket] = self._failed_logins.get(bucket, 0) + 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().create_task(self._flush_in_time())
+
+    async def flush(self, *, everything: bool = False) -> None:
+        """Write the failed logins of minutes that are over, or all; what cannot be written stays for the next time."""
+        over = self._clock.now() - _MINUTE
+        due = {bucket: count for bucket, count in self._failed_logins.items() if everything or bucket.minute <= over}
+        if not due:
+            return
+        records = [self._logins(bucket, count) for bucket, count in due.items()]
+        try:
+            await self._store.write(lambda tx: self.append(tx, *records))
+        except StoreError as failure:  # logged without its traceback: the text says it
+            log.error(  # noqa: TRY400
+                "failed logins not recorded yet", logins=sum(due.values()), why=str(failure)
+            )
+            return
+        for bucket, count in due.items():
+            self._failed_logins[bucket] -= count
+            if not self._failed_logins[bucket]:
+                del self._failed_logins[bucket]
+
+    async def close(self) -> None:
+        """Write all failed logins that are still counted only, and what is late."""
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.wait([self._timer])  # a flush that was committing has counted down what it wrote
+            self._timer = None
+        await self.flush(everything=True)
+        if self._refusals:
+            await asyncio.wait(self._refusals)
+
+    async def _flush_in_time(self) -> None:
+        """Runs while there are failed logins that are not written."""
+        while self._failed_logins:
+            await asyncio.sleep(FLUSH_S)
+            await self.flush()
+        self._timer = None
+
+    def _refusal(self, call: Call, error: OntapError) -> AuditRecord:
+        """Its SVM is that of what was found, else the caller's own.
+
+        Never for being tunnelled to alone: the path may name what is another SVM's.
+        """
+        return self._record(call, error.svm or call.caller.svm, "error", str(error.kind.code), error.message)
+
+    def _record(self, call: Call, svm: Svm | None, state: str, code: str, message: str) -> AuditRecord:
+        return AuditRecord(
+            node=self._node,
+            index=0,
+            timestamp=self._clock.now(),
+            account=audit.cleaned(call.caller.account),
+            location=audit.cleaned(call.caller.location),
+            svm=svm.name if svm else "",
+            method=audit.cleaned(call.method, 16),
+            path=audit.cleaned(call.path, 4 * audit.TEXT_LIMIT),
+            input=audit.cleaned(call.input, audit.INPUT_LIMIT),
+            state=state,
+            code=code,
+            message=audit.cleaned(message, 4 * audit.TEXT_LIMIT),
+            role=call.caller.role.value,
+            svm_uuid=svm.uuid if svm else "",
+        )
+
+    def _logins(self, bucket: _Bucket, count: int) -> AuditRecord:
+        return AuditRecord(
+            node=self._node,
+            index=0,
+            timestamp=self._clock.now(),
+            account=bucket.account,
+            location=bucket.location,
+            svm=bucket.svm.name if bucket.svm else "",
+            method="",
+            path="",
+            input="",
+            state="error",
+            code=str(AUTHENTICATION_FAILED.code),
+            message=f"{count} failed login{'s' * (count > 1)} in the minute of {bucket.minute:%Y-%m-%dT%H:%MZ}",
+            role=bucket.role,
+            svm_uuid=bucket.svm.uuid if bucket.svm else "",
+        )
+
+
+def begin(tx: Transaction, sealer: Sealer, clock: Clock, node: str) -> None:
+    """Append record 1 of a new node. Every node has it, so a chain that was deleted as a whole is missed."""
+    if tx.audit_head(node) is None:
+        record = AuditRecord(
+            node=node,
+            index=0,
+            timestamp=clock.now(),
+            account="",
+            location="",
+            svm="",
+            method="",
+            path="",
+            input="",
+            state="success",
+            code="",
+            message=INITIALISED,
+        )
+        chained, head = audit.append(record, None, sealer.mac)
+        tx.add_audit_records([chained], head)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """What was found in one node's chain: ``broken_at`` is the first index that does not hold, None if all do.
+
+    ``mac`` is that of the last record, of an intact chain: noted elsewhere, it shows whether the chain was put back to
+    an earlier state, which the database alone cannot show.
+    """
+
+    node: str
+    records: int
+    broken_at: int | None = None
+    reason: str = ""
+    mac: bytes = field(default=b"", compare=False)
+
+    @property
+    def intact(self) -> bool:
+        """Whether every record is there and as it was written."""
+        return self.broken_at is None
+
+    def __str__(self) -> str:
+        if not self.intact:
+            return f"node {self.node}: BROKEN: record {self.broken_at} {self.reason}"
+        return f"node {self.node}: intact, {self.records} records, the last with MAC {self.mac.hex()}"
+
+
+async def verify(store: Store, sealer: Sealer, *known: str) -> tuple[ChainReport, ...]:
+    """Walk the chains of all nodes, page by page, while they may grow. Raises StoreError.
+
+    ``known`` are uuids of nodes that exist, whatever the database says.
+    """
+    nodes = await store.read(lambda tx: tx.audit_nodes())
+    return tuple([await _verify_node(store, sealer, node) for node in sorted({*nodes, *known})])
+
+
+async def _verify_node(store: Store, sealer: Sealer, node: str) -> ChainReport:
+    last = (0, b"")
+    while True:
+        after = last[0]
+        records, head = await store.read(lambda tx: _page(tx, node, after))  # noqa: B023 - run before the next turn
+        try:
+            last = audit.follow(node, records, last, sealer.mac)
+            if after == 0 and (not records or records[0].message != INITIALISED):
+                raise audit.BrokenChainError(1, "is missing: it is written when a node is initialised")
+            if len(records) < PAGE:
+                audit.check_end(node, last, head, sealer.mac)
+                return ChainReport(node, last[0], mac=last[1])
+        except audit.BrokenChainError as broken:
+            return ChainReport(node, broken.index - 1, broken.index, broken.reason)
+
+
+def _page(tx: Transaction, node: str, after: int) -> tuple[tuple[AuditRecord, ...], AuditHead | None]:
+    return tx.audit_records(node, after, PAGE), tx.audit_head(node)

@@ -1,0 +1,62 @@
+"""Use cases of the cluster and its nodes: read, rename."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from keystead.core import errors
+from keystead.core.availability import silent_nodes
+from keystead.core.errors import OntapError
+from keystead.core.model import Node
+from keystead.service.cluster.svms import check_free
+from keystead.service.loading import made, require_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.model import Cluster
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.ports.store import Page, Store, Transaction
+
+
+class ClusterInfo:
+    """The cluster that this database is, and the nodes that serve it."""
+
+    def __init__(self, store: Store, audit: AuditLog) -> None:
+        self._store = store
+        self._audit = audit
+
+    async def get(self, _call: Call) -> Cluster:
+        """Return the cluster."""
+        return await self._store.glance(require_cluster)
+
+    async def rename(self, call: Call, name: str) -> None:
+        """Give the cluster another name; one that an SVM has is code 1 (409). Its nodes keep theirs."""
+
+        def rename(tx: Transaction) -> None:
+            cluster = made(tx.cluster(lock=True))
+            check_free(tx, name, but=cluster.uuid)
+            tx.put_cluster(replace(cluster, name=name))
+            self._audit.succeed(tx, call, f"renamed the cluster from {cluster.name}")
+
+        await self._store.write(rename)
+
+    async def nodes(self, _call: Call, page: Page) -> tuple[Node, ...]:
+        """Return a slice of the nodes, by uuid."""
+        return await self._store.read(lambda tx: _judged(tx, tx.page(Node, page)))
+
+    async def node(self, _call: Call, uuid: str) -> Node:
+        """Return one node, or raise 4 (404)."""
+        nodes = await self._store.read(lambda tx: _judged(tx, tx.nodes()))
+        found = next((node for node in nodes if node.uuid == uuid), None)
+        if found is None:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+        return found
+
+
+def _judged(tx: Transaction, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes, with whether each was heard of lately."""
+    silent = silent_nodes(tx.nodes())
+    return tuple(replace(node, up=node.uuid not in silent) for node in nodes)

@@ -1,0 +1,219 @@
+"""Jobs: work that goes on when its call has been answered, each kept as a row from its beginning to its end.
+
+The work runs as a task of this process. A stop or a crash ends it; the job then says so (262145), at once or when the
+node starts again: no job runs for ever. What the work changes is recorded by the use case that it runs, a failure here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+import structlog
+
+from keystead.core import errors, jobs
+from keystead.core.errors import OntapError
+from keystead.core.jobs import Outcome
+from keystead.core.model import Job, JobState
+from keystead.service.cluster.svms import svm_of
+from keystead.service.ports.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.model import Node, Svm
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.ports.store import Clock, Page, Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+PER_ACCOUNT = 16
+"""Jobs of one account that run at a time on one node."""
+
+RETRY_AFTER_S = 5
+
+Progress = Callable[[OntapError], Awaitable[None]]
+"""Makes the text of a row (262289, 262290) the message of a running job."""
+
+Work = Callable[[Progress], Awaitable[Outcome | None]]
+"""What a job does. None is success; an OntapError that it raises is the job's failure."""
+
+
+class Ran(NamedTuple):
+    """A job as it is when the call is answered, and the error of one that has failed by then."""
+
+    job: Job
+    error: OntapError | None
+
+
+class JobView(NamedTuple):
+    """A job and the node that runs it, None for one that is gone."""
+
+    job: Job
+    node: Node | None
+
+
+class Jobs:
+    """The jobs of the cluster; this node's are tasks of this process."""
+
+    def __init__(self, store: Store, audit: AuditLog, clock: Clock, node: str) -> None:
+        self._store = store
+        self._audit = audit
+        self._clock = clock
+        self._node = node
+        self._running: dict[asyncio.Task[Ran], asyncio.Task[Outcome | None]] = {}  # what stores the end, by its work
+        self._accounts: Counter[str] = Counter()
+        self._closed = False
+
+    @property
+    def running(self) -> int:
+        """How many run on this node."""
+        return len(self._running)
+
+    async def start(self) -> None:
+        """Say of jobs that an earlier process of this node has left unfinished that they have failed."""
+
+        def end_all(tx: Transaction) -> None:
+            for job in tx.unfinished_jobs(self._node):
+                tx.update_job(jobs.ended(job, jobs.interrupted(), self._clock.now()))
+
+        await self._store.write(end_all)
+
+    async def run(self, call: Call, work: Work, *, svm: Svm | None, return_timeout: int = 0) -> Ran:
+        """Store a job, begin its work, and wait for its end up to ``return_timeout`` seconds.
+
+        ``svm`` is whose the job is: other SVMs never see it. Raises 262160 when the account has too many of them.
+        """
+        if self._closed:
+            raise OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S)
+        account = call.caller.account
+        if self._accounts[account] >= PER_ACCOUNT:
+            raise OntapError(errors.TOO_MANY_REQUESTS, retry_after=RETRY_AFTER_S)
+        self._accounts[account] += 1
+        try:
+            job = self._new(call, svm)
+            await self._store.write(lambda tx: self._add(tx, job))
+        except BaseException:
+            self._leave(account)
+            raise
+        task = self._begin(job, call, work)
+        done, _ = await asyncio.wait([task], timeout=return_timeout)
+        return task.result() if done else Ran(job, None)
+
+    async def get(self, call: Call, uuid: str) -> Job:
+        """Return one job, or raise 4 (404)."""
+        return await self._store.glance(lambda tx: _seen(tx, call, uuid))
+
+    async def view(self, call: Call, uuid: str) -> JobView:
+        """Return one job and its node, or raise 4 (404)."""
+        return await self._store.glance(lambda tx: _views(tx, [_seen(tx, call, uuid)])[0])
+
+    async def page(self, call: Call, page: Page) -> tuple[JobView, ...]:
+        """Return a slice of the jobs, by uuid, with their nodes."""
+        return await self._store.read(lambda tx: _views(tx, tx.page(Job, call.within(page))))
+
+    def stop(self) -> None:
+        """End what runs: each job says that it was interrupted."""
+        self._closed = True
+        for work in self._running.values():
+            work.cancel()
+
+    async def close(self) -> None:
+        """End what runs, and wait until all of it is stored."""
+        self.stop()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _new(self, call: Call, svm: Svm | None) -> Job:
+        return Job(
+            uuid=str(uuid4()),
+            node=self._node,
+            svm=svm,
+            account=call.caller.account,
+            description=f"{call.method} {call.path}",
+            state=JobState.RUNNING,
+            message="",
+            code=0,
+            target="",
+            start_time=self._clock.now(),
+        )
+
+    def _add(self, tx: Transaction, job: Job) -> None:
+        tx.remove_jobs(self._node, before=job.start_time - jobs.KEPT_FOR, beyond=jobs.KEPT_PER_NODE)
+        tx.add_job(job)
+
+    def _leave(self, account: str) -> None:
+        self._accounts[account] -= 1
+        if not self._accounts[account]:
+            del self._accounts[account]
+
+    def _begin(self, job: Job, call: Call, work: Work) -> asyncio.Task[Ran]:
+        """Two tasks: a stop cancels the work, never the storing of how it ended."""
+        loop = asyncio.get_running_loop()
+        working = loop.create_task(self._work(job, work))
+        if self._closed:
+            working.cancel()
+        task = loop.create_task(self._finish(job, call, working))
+        self._running[task] = working
+        task.add_done_callback(self._running.__delitem__)
+        task.add_done_callback(lambda _: self._leave(job.account))
+        return task
+
+    async def _work(self, job: Job, work: Work) -> Outcome | None:
+        async def progress(said: OntapError) -> None:
+            await self._store.write(lambda tx: tx.update_job(replace(job, message=said.message)))
+
+        return await work(progress)
+
+    async def _finish(self, job: Job, call: Call, working: asyncio.Task[Outcome | None]) -> Ran:
+        """Wait for the work and store how it ended; never raises."""
+        await asyncio.wait([working])
+        outcome = _outcome(job, working)
+        if outcome.error is not None:  # recorded first: who sees that the job has failed finds the record
+            outcome.error.svm = outcome.error.svm or job.svm
+            await self._audit.refuse(call, outcome.error)
+            outcome.error.recorded = True
+        done = jobs.ended(job, outcome, self._clock.now())
+        try:
+            await self._store.write(lambda tx: tx.update_job(done))
+        except StoreError as failure:
+            why = str(failure)
+            log.error("the end of a job is not stored", job=job.uuid, why=why)  # noqa: TRY400 - the text says it
+        return Ran(done, outcome.error)
+
+
+def _seen(tx: Transaction, call: Call, uuid: str) -> Job:
+    job = tx.job(uuid, within=call.within_svm)
+    if job is None:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+    return job
+
+
+def _views(tx: Transaction, found: Sequence[Job]) -> tuple[JobView, ...]:
+    nodes = {node.uuid: node for node in tx.nodes()}
+    return tuple(JobView(job, nodes.get(job.node)) for job in found)
+
+
+def _outcome(job: Job, working: asyncio.Task[Outcome | None]) -> Outcome:
+    """How the work ended. A stop of the service interrupts it, wherever that is noticed first.
+
+    The text of an unexpected exception goes nowhere: it may quote what it failed on.
+    """
+    if working.cancelled():
+        return jobs.interrupted()
+    error = working.exception()
+    if error is None:
+        return working.result() or Outcome()
+    if isinstance(error, OntapError):
+        return jobs.interrupted() if error.kind is errors.SHUTTING_DOWN else Outcome(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    log.error("unexpected error in a job", job=job.uuid, kind=type(error).__name__, at=f"{frame.name}:{frame.lineno}")
+    fault = OntapError(errors.INTERNAL_ERROR)
+    fault.svm = svm_of(error)
+    return Outcome(fault)

@@ -1,0 +1,163 @@
+"""Leases: work that one process in the cluster does at a time, by a row that is taken, renewed and runs out.
+
+A process that was held up may believe that it still holds one. So whatever the work changes, it checks its token in the
+transaction that changes it; and what it does elsewhere, it does only while its own clock says that the lease cannot
+have passed to another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import structlog
+
+from keystead.core.keys.keeping import holds, taken
+from keystead.service.cluster.trusted_clock import JUMP_S
+from keystead.service.ports.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from keystead.core.keys.model import Lease
+    from keystead.service.ports.store import Clock, Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+LENGTH: Final = timedelta(seconds=60)
+RENEWALS: Final = 4
+"""How often a lease is renewed within its length."""
+
+
+class LeaseLost(Exception):  # noqa: N818 - named as what happened, like a Refusal
+    """Somebody else holds the lease, or may by now: the work must end at once and change nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease as this process holds it. ``until`` is the :meth:`Clock.monotonic` time at which it may be another's."""
+
+    name: str
+    token: int
+    until: float
+
+
+class Holding:
+    """A lease that is renewed for as long as work goes on: what the work asks before each of its steps."""
+
+    def __init__(self, leases: Leases, held: Held) -> None:
+        self._leases = leases
+        self.held = held
+
+    def check(self, tx: Transaction) -> None:
+        """See :meth:`Leases.check`."""
+        self._leases.check(tx, self.held)
+
+    def check_time(self) -> None:
+        """See :meth:`Leases.check_time`."""
+        self._leases.check_time(self.held)
+
+    async def renew(self) -> None:
+        """Renew it. Raises LeaseLost when it has, or may have, been another's meanwhile; StoreError."""
+        renewed = await self._leases.take(self.held.name)
+        if renewed is None or renewed.token != self.held.token:
+            self.held = replace(self.held, until=float("-inf"))
+            raise LeaseLost(self.held.name)
+        self.held = renewed
+
+
+class Leases:
+    """The leases of one process. ``node`` begins the holder's name; a process of the same node is another holder."""
+
+    def __init__(self, store: Store, clock: Clock, node: str, length: timedelta = LENGTH) -> None:
+        self._store = store
+        self._clock = clock
+        self._length = length
+        self._node = node
+        self._holder = f"{node}/{uuid4().hex[:8]}"
+        self._seen: dict[str, tuple[Lease | None, float]] = {}  # as it was read last, and since when (monotonic)
+
+    async def take(self, name: str) -> Held | None:
+        """Take or renew a lease; None while another process holds it. Raises StoreError.
+
+        Whoever takes it minutes after it ran out, or before, by the clocks of both holders, has its clock doubted.
+        """
+        began = self._clock.monotonic()
+
+        def work(tx: Transaction) -> Held | None:
+            found, now = tx.lease(name, lock=True), self._clock.now()
+            left = self._is_left(name, found)
+            lease = taken(found, name, self._holder, now, self._length, left=left)
+            if lease is None:
+                return None
+            tx.put_lease(lease)
+            idle = timedelta() if found is None or found.token == lease.token else now - found.expires
+            if abs(idle.total_seconds()) > JUMP_S:
+                tx.doubt_clock(self._node, doubted=True)
+            return Held(name, lease.token, began + self._length.total_seconds())
+
+        return await self._store.write(work)
+
+    def _is_left(self, name: str, lease: Lease | None) -> bool:
+        """Whether a lease stands as it was for its length, by our clock: its holder's may be a year ahead."""
+        now = self._clock.monotonic()
+        if name not in self._seen or self._seen[name][0] != lease:
+            self._seen[name] = lease, now
+        return now - self._seen[name][1] >= self._length.total_seconds()
+
+    @asynccontextmanager
+    async def holding(self, name: str) -> AsyncIterator[Holding | None]:
+        """Hold a lease, renewed, until the work under it has ended; None while another process holds it."""
+        held = await self.take(name)
+        if held is None:
+            yield None
+            return
+        holding, over = Holding(self, held), asyncio.Event()
+        renewing = asyncio.create_task(self._keep(holding, over))
+        try:
+            yield holding
+        finally:
+            over.set()  # a renewal that is being committed does not hear that it is cancelled
+            renewing.cancel()
+            await asyncio.wait([renewing])
+            await self._leave(holding.held)
+
+    async def _keep(self, holding: Holding, over: asyncio.Event) -> None:
+        while not over.is_set():
+            await asyncio.sleep(self._length.total_seconds() / RENEWALS)
+            try:
+                await holding.renew()
+            except StoreError as failure:  # the next one may be in time
+                log.warning("a lease is not renewed", lease=holding.held.name, why=str(failure))
+            except LeaseLost:
+                return
+
+    async def _leave(self, held: Held) -> None:
+        try:
+            await self.release(held)
+        except StoreError as failure:
+            log.warning("a lease is not given back", lease=held.name, why=str(failure))
+
+    def check(self, tx: Transaction, held: Held) -> None:
+        """Raise LeaseLost unless this process holds the lease until the end of the transaction. First of all locks."""
+        if not holds(tx.lease(held.name, lock=True), self._holder, held.token):
+            raise LeaseLost(held.name)
+
+    def check_time(self, held: Held) -> None:
+        """Raise LeaseLost when another process may have taken the lease by now: before each packet that destroys."""
+        if self._clock.monotonic() >= held.until:
+            raise LeaseLost(held.name)
+
+    async def release(self, held: Held) -> None:
+        """Let others take the lease at once. Raises StoreError."""
+
+        def work(tx: Transaction) -> None:
+            lease = tx.lease(held.name, lock=True)
+            if lease is not None and holds(lease, self._holder, held.token):
+                tx.put_lease(replace(lease, expires=self._clock.now()))
+
+        await self._store.write(work)

@@ -1,0 +1,137 @@
+"""Use cases of SVMs: create, read, rename, delete, and find the one that a request names."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.guarding import FINAL, NOT_OVER
+from keystead.core.model import Svm
+from keystead.service.keys.topology import incarnation_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.ports.store import Page, Store, Transaction
+
+
+class Svms:
+    """The SVMs of the cluster."""
+
+    def __init__(self, store: Store, audit: AuditLog) -> None:
+        self._store = store
+        self._audit = audit
+
+    async def create(self, call: Call, name: str) -> Svm:
+        """Create an SVM; a name that is taken, be it by the cluster, is code 1 (409)."""
+        svm = Svm(str(uuid4()), name)
+
+        def store(tx: Transaction) -> Svm:
+            check_free(tx, name)
+            tx.add_svm(svm)
+            self._audit.succeed(tx, call, f"created SVM {svm.uuid}", svm=svm)
+            return svm
+
+        return await self._store.write(store)
+
+    async def get(self, call: Call, uuid: str) -> Svm:
+        """Return one SVM, or raise 4 (404)."""
+        svm = await self._store.glance(lambda tx: tx.svm(uuid, within=call.within_svm))
+        if svm is None:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+        return svm
+
+    async def named(self, call: Call, uuid: str | None, name: str | None) -> Svm | None:
+        """Return the SVM of this uuid and name, one of which may be None; see :func:`named_svm`."""
+        return await self._store.glance(lambda tx: named_svm(tx, call, uuid, name))
+
+    async def page(self, call: Call, page: Page) -> tuple[Svm, ...]:
+        """Return a slice of the SVMs, by uuid."""
+        return await self._store.read(lambda tx: tx.page(Svm, call.within(page, "uuid")))
+
+    async def rename(self, call: Call, uuid: str, name: str) -> None:
+        """Give an SVM another name; one that is taken, be it by the cluster, is code 1 (409)."""
+
+        def rename(tx: Transaction) -> None:
+            tx.cluster(lock=True)  # before the SVM: whoever holds both takes them in this order
+            svm = _require(tx, call, uuid)
+            with concerning(svm):
+                check_free(tx, name, but=uuid)
+            tx.rename_svm(uuid, name)
+            self._audit.succeed(tx, call, f"renamed SVM {uuid} from {svm.name}", svm=replace(svm, name=name))
+
+        await self._store.write(rename)
+
+    async def delete(self, call: Call, uuid: str) -> None:
+        """Delete an SVM that owns nothing; else code 8 (409), whose arguments count what it owns."""
+
+        def delete(tx: Transaction) -> None:
+            svm = _require(tx, call, uuid)
+            keys = tx.keys_of_svm(uuid, NOT_OVER) + tx.keys_left_of_svm(uuid, incarnation_of(tx).uuid)
+            contents = {**tx.svm_contents(uuid), "keys": keys}
+            owned = {what: count for what, count in contents.items() if count}
+            with concerning(svm):
+                if owned:
+                    arguments = [(what, str(count)) for what, count in owned.items()]
+                    raise OntapError(errors.IN_USE, target="uuid", arguments=arguments)
+                tx.drop_keys_of_svm(uuid, FINAL)
+                tx.delete_svm(uuid)
+                self._audit.succeed(tx, call, f"deleted SVM {uuid}", svm=svm)
+
+        await self._store.write(delete)
+
+
+def _require(tx: Transaction, call: Call, uuid: str) -> Svm:
+    """Return the SVM, held until the end of the transaction, or raise 4 (404)."""
+    svm = tx.svm(uuid, within=call.within_svm, lock=True)
+    if svm is None:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+    return svm
+
+
+def check_free(tx: Transaction, name: str, *, but: str = "") -> None:
+    """Raise code 1 (409) when another SVM, or the cluster, has a name. An owner's name must mean one owner.
+
+    Holds the cluster until the end of the transaction: nobody else gives names meanwhile.
+    """
+    for holder in (tx.cluster(lock=True), tx.svm_named(name)):
+        if holder is not None and holder.name == name and holder.uuid != but:
+            raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
+
+
+def named_svm(tx: Transaction, call: Call, uuid: str | None, name: str | None) -> Svm | None:
+    """Return the SVM that a body names by uuid, name or both; without a name that of the call's scope, or None.
+
+    Raises 2621462 when there is no such SVM or it lies outside of the scope, or when uuid and name are of two.
+    """
+    if uuid is None and name is None:
+        return call.scope
+    within = call.within_svm
+    svm = tx.svm(uuid, within=within) if uuid is not None else tx.svm_named(name or "", within=within)
+    if svm is None or (name is not None and svm.name != name):
+        target = "svm.name" if uuid is None else "svm.uuid"
+        raise OntapError(errors.SVM_NOT_FOUND, target=target, name=name if uuid is None else uuid)
+    return svm
+
+
+@contextmanager
+def concerning(svm: Svm | None) -> Iterator[None]:
+    """What is raised within is about this SVM: its audit record names it, be it a refusal or an unexpected fault."""
+    try:
+        yield
+    except Exception as error:
+        if svm_of(error) is None:
+            error.svm = svm  # type: ignore[attr-defined]
+        raise
+
+
+def svm_of(error: BaseException) -> Svm | None:
+    """Whom an exception is about, if that was known where it was raised."""
+    svm: Svm | None = getattr(error, "svm", None)
+    return svm

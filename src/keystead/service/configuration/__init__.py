@@ -1,0 +1,1 @@
+"""What administrators configure: certificates, key managers, key servers and key stores."""

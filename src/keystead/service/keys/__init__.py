@@ -1,0 +1,1 @@
+"""Keys and their copies: written, read, kept, guarded, destroyed and reported."""

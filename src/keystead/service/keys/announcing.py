@@ -1,0 +1,50 @@
+"""What is announced of keys and their copies: the events of keeping them, as their transactions add them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from keystead.core import events
+from keystead.core.keys.model import Presence
+from keystead.service.probing.observations import cluster_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.events import EventKind
+    from keystead.core.keys.keeping import Tally
+    from keystead.core.model import Event, KeyManager, KeyServer
+    from keystead.service.keys.looking.look import Change, Tools
+    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.ports.store import Transaction
+
+NAMED: Final = 10
+"""Keys of one server that are announced by name at a time: a server that lies does so about all of them."""
+
+
+def different(
+    tx: Transaction, tools: Tools, places: KeyPlaces, server: KeyServer, changes: Sequence[Change]
+) -> list[Event]:
+    """Copies that have turned out to hold other material; of many at once some."""
+    found = [after for before, after in changes if after.presence is Presence.DIFFERENT is not before.presence][:NAMED]
+    keys = {key.uuid: key for key in tx.keys({copy.key for copy in found})}
+    return [of_server(tx, tools, events.KEY_DIFFERENT, places, server, key_id=keys[copy.key].key_id) for copy in found]
+
+
+def of_server(
+    tx: Transaction, tools: Tools, kind: EventKind, places: KeyPlaces, server: KeyServer, **values: str
+) -> Event:
+    """An event about a key server."""
+    return _happened(tx, tools, kind, places.key_manager, {"address": str(server.address)} | values)
+
+
+def of_tally(tx: Transaction, tools: Tools, key_manager: KeyManager, tally: Tally) -> Event:
+    """That a key manager's keys have sole copies, or that they have not any more."""
+    kind = events.SOLE_COPIES if tally.sole or tally.unproven else events.NO_SOLE_COPIES
+    return _happened(tx, tools, kind, key_manager, {"sole": str(tally.sole), "unproven": str(tally.unproven)})
+
+
+def _happened(tx: Transaction, tools: Tools, kind: EventKind, key_manager: KeyManager, values: dict[str, str]) -> Event:
+    svm = key_manager.svm
+    vserver = svm.name if svm else cluster_name(tx)
+    return kind.happened(tools.node, tools.clock.now(), svm, {"vserver": vserver} | values)

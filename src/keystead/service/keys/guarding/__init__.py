@@ -1,0 +1,1 @@
+"""Guard keys while key servers are removed or moved, and while client certificates change."""

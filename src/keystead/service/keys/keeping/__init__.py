@@ -1,0 +1,1 @@
+"""Keep copies complete: settle attempts, sweep servers, write missing copies."""

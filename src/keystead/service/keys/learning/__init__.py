@@ -1,0 +1,1 @@
+"""Learn what each key server can do, before keys are written there."""

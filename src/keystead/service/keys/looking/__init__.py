@@ -1,0 +1,1 @@
+"""Look for copies and canaries on one key server."""

@@ -1,0 +1,1 @@
+"""Objects under our names that no attempt accounts for: list and adopt them."""

@@ -1,0 +1,245 @@
+"""Look for objects under our names that no attempt of this incarnation accounts for, on all of a key manager's servers.
+
+What may be adopted is listed: copies of keys, not other lives' canaries and descriptors. One that ought to be gone
+(its attempt was aborted, its key purged) and is back is not unclaimed: its copy is opened again, and ends as others do,
+if its key is this key manager's; another's, on a server that both use, is found by that one's scan.
+Nothing is destroyed here, and nothing is asked twice of what is another product's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.core.keys.destroying import Account, account, is_anothers, purging
+from keystead.core.keys.keeping import DESTROYED_STATES
+from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Presence, Unclaimed
+from keystead.core.keys.names import ObjectKind, parse
+from keystead.core.query.where import Condition, Op, Order
+from keystead.service.keys.looking.look import BATCH, facts_of, places_of, visit
+from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.store import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.keys.names import ObjectName
+    from keystead.core.model import KeyServer
+    from keystead.service.cluster.leases import Holding
+    from keystead.service.keys.looking.look import Tools, Visit
+    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.ports.store import Transaction
+
+log = structlog.get_logger(__name__)
+
+REMEMBERED: Final = 100_000
+"""Objects of other products that are remembered, so that their attributes are asked for once."""
+
+LISTED: Final = 1024
+"""Objects that are listed in one transaction: each is accounted for once more."""
+
+_HYPHENS: Final = (0, 8, 12, 16)
+"""Where a uuid's hyphens are, in the digits that a name has of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An object of ours on a server, and what the catalogue has under its name."""
+
+    unique_identifier: str
+    name: str
+    account: Account
+    attempt: Attempt | None = None
+
+
+class UnclaimedScan:
+    """Looks for them. The keeper calls it, and seldom."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._foreign: set[tuple[str, str]] = set()
+
+    async def scan(self, holding: Holding, key_manager: str) -> None:
+        """Look at all objects on a key manager's servers that its catalogue does not list.
+
+        A server that cannot be asked keeps its list. Raises StoreError, LeaseLost.
+        """
+        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
+        if places is None:
+            return
+        await self._tools.store.write(lambda tx: _forget_removed(tx, holding, places))
+        for server in places.servers:
+            try:
+                found = await self._scanned(places, server)
+            except KeyServerFault as fault:
+                log.info("objects are not listed", address=str(server.address), why=fault.reason)
+                continue
+            if found is not None:
+                await self._note(holding, places, server, found)
+
+    async def _scanned(self, places: KeyPlaces, server: KeyServer) -> list[_Found] | None:
+        """The objects of ours that are not listed; None when the server does not show what must be there."""
+        known = await self._tools.store.read(lambda tx: _listed(tx, places, server))
+        named: list[tuple[str, str]] = []
+        async with visit(self._tools, places, server) as at:
+            if not at.canary:
+                return None
+            for id_ in await at.session.locate_all():
+                if id_ not in known and (server.uuid, id_) not in self._foreign:
+                    named += await self._names(at, id_)
+        return await self._tools.store.read(lambda tx: [_accounted(tx, places, *each) for each in named])
+
+    async def _names(self, at: Visit, id_: str) -> list[tuple[str, str]]:
+        await self._tools.turn()
+        try:
+            facts = await facts_of(at.session, id_)
+        except KeyServerFault as fault:
+            if fault.fault is not Fault.NOT_FOUND:
+                raise
+            return []
+        ours = [(id_, name) for name in facts.names if parse(name) is not None]
+        if not ours and len(self._foreign) < REMEMBERED:
+            self._foreign.add((at.key_server, id_))
+        return [] if facts.state in DESTROYED_STATES else ours[:1]  # a server that is restored brings it back
+
+    async def _note(self, holding: Holding, places: KeyPlaces, server: KeyServer, found: Sequence[_Found]) -> None:
+        """List what is unclaimed, forget what is so no more, and open again what is back."""
+        unclaimed = [each for each in found if each.account is Account.UNCLAIMED and _may_be_key(each.name)]
+        ids = {each.unique_identifier for each in unclaimed}
+        listed = await self._tools.store.write(lambda tx: _forget_others(tx, holding, places, server, ids))
+        now = self._tools.clock.now()
+        rows = [
+            Unclaimed(places.key_manager.uuid, server.uuid, each.unique_identifier, each.name, now)
+            for each in unclaimed
+            if each.unique_identifier not in listed
+        ]
+        for start in range(0, len(rows), LISTED):
+            await self._tools.store.write(lambda tx: _list(tx, holding, places, rows[start : start + LISTED]))  # noqa: B023
+        await self._tools.store.write(lambda tx: _open_all_again(tx, holding, server, found))
+
+
+def _listed(tx: Transaction, places: KeyPlaces, server: KeyServer) -> set[str]:
+    """The identifiers of objects that the catalogue lists as there: copies, descriptors and canaries.
+
+    Those on servers that replicate with this one are here, too; not what another incarnation's aborted attempt left.
+    """
+    domain = places.domain_of[server.uuid]
+    known: set[str] = set()
+    for uuid in (uuid for uuid, of in places.domain_of.items() if of == domain):
+        known |= set(places.profiles[uuid].canary) if uuid in places.profiles else set()
+        after = ""
+        while copies := tx.copies_on(uuid, after, BATCH):
+            after = copies[-1].key
+            attempts = tx.attempts({copy.key for copy in copies})
+            others = {(each.key, each.number) for each in attempts if is_anothers(each, places.incarnation)}
+            standing = (copy for copy in copies if copy.presence is not Presence.DESTROYED)
+            there = [copy for copy in standing if (copy.key, copy.attempt) not in others]
+            known |= {id_ for copy in there for id_ in (*copy.unique_identifiers, copy.descriptor)}
+    return known
+
+
+def _forget_removed(tx: Transaction, holding: Holding, places: KeyPlaces) -> None:
+    """Take what was found on servers from the list that are no servers of the key manager any more."""
+    holding.check(tx)
+    for each in tx.unclaimed(places.key_manager.uuid):
+        if places.server(each.key_server) is None:
+            tx.delete_unclaimed(each.key_server, [each.unique_identifier])
+
+
+def _forget_others(tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, ids: set[str]) -> set[str]:
+    """Take from a server's list all but these identifiers; return those that are listed."""
+    holding.check(tx)
+    here = [each for each in tx.unclaimed(places.key_manager.uuid) if each.key_server == server.uuid]
+    listed = {each.unique_identifier for each in here}
+    if listed - ids:
+        tx.delete_unclaimed(server.uuid, listed - ids)
+    return listed & ids
+
+
+def _list(tx: Transaction, holding: Holding, places: KeyPlaces, rows: Sequence[Unclaimed]) -> None:
+    """List objects, but for those that something accounts for by now: one may have been adopted meanwhile."""
+    holding.check(tx)
+    tx.cluster(lock=True)  # nobody adopts one before it is listed
+    tx.put_unclaimed([row for row in rows if is_unclaimed(tx, places, row)])
+
+
+def _open_all_again(tx: Transaction, holding: Holding, server: KeyServer, found: Sequence[_Found]) -> None:
+    holding.check(tx)
+    for each in found:
+        if each.account is Account.ENDED and each.attempt is not None:
+            _open_again(tx, each.attempt, server, each)
+
+
+def is_unclaimed(tx: Transaction, places: KeyPlaces, found: Unclaimed) -> bool:
+    """Whether still nothing accounts for an object that was listed."""
+    return _accounted(tx, places, found.unique_identifier, found.name).account is Account.UNCLAIMED
+
+
+def is_kept_elsewhere(tx: Transaction, places: KeyPlaces, name: str) -> bool:
+    """Whether another key manager's key accounts for an object, or a key of any that adopted it."""
+    if tx.keys_adopting(whole_name(name)):
+        return True
+    parsed = parse(name)
+    key = key_of(tx, parsed) if parsed else None
+    anothers = key is not None and key.key_manager != places.key_manager.uuid
+    return anothers and _accounted(tx, places, "", name).account is not Account.UNCLAIMED
+
+
+def _may_be_key(name: str) -> bool:
+    parsed = parse(name)
+    return parsed is not None and parsed.kind is ObjectKind.KEY
+
+
+def whole_name(name: str) -> str:
+    """An object's name, for half of a pair that of the whole."""
+    parsed = parse(name)
+    return name if parsed is None else str(replace(parsed, part=0))
+
+
+def all_names(name: str) -> tuple[str, ...]:
+    """An object's name as that of the whole, and of both halves of a pair: servers take the one or the other."""
+    parsed = parse(name)
+    return (name,) if parsed is None else tuple(str(replace(parsed, part=part)) for part in (0, 1, 2))
+
+
+def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Found:
+    """Whose an object is; it may belong to a key of any key manager that uses the same server."""
+    if tx.keys_adopting(whole_name(name)):
+        return _Found(id_, name, Account.KNOWN)
+    parsed = parse(name)
+    key = key_of(tx, parsed) if parsed else None
+    attempts = tx.attempts([key.uuid]) if key and parsed else ()
+    attempt = next((each for each in attempts if parsed and each.number == parsed.attempt), None)
+    of = account(parsed, key, attempt, places.incarnation)
+    if of is Account.ENDED and key is not None and key.key_manager != places.key_manager.uuid:
+        of = Account.KNOWN  # on a server of this key manager nobody would ever end it
+    return _Found(id_, name, of, attempt)
+
+
+def key_of(tx: Transaction, name: ObjectName) -> Key | None:
+    """The key whose uuid begins as a name says."""
+    prefix = "-".join(name.id[one:other] for one, other in pairwise(_HYPHENS))
+    where = ((Condition("uuid", Op.AT_LEAST, prefix),),)
+    found = tx.page(Key, Page(where=where, order=(Order("uuid"),), limit=1))
+    return found[0] if found and found[0].uuid.startswith(prefix) else None
+
+
+def _open_again(tx: Transaction, attempt: Attempt, server: KeyServer, found: _Found) -> None:
+    """Have an object that ought to be gone ended: its copy is unknown again, and a purged key's end goes on."""
+    key = tx.key(attempt.key, lock=True)
+    copies = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
+    here = [copy for copy in copies if copy.key_server == server.uuid]
+    name = parse(found.name)
+    known = here[0] if here else Copy(attempt.key, attempt.number, server.uuid, Presence.UNKNOWN)
+    if key is None or name is None or (here and known.presence is not Presence.DESTROYED):
+        return
+    if name.kind is ObjectKind.DESCRIPTOR:
+        opened = replace(known, presence=Presence.UNKNOWN, descriptor=found.unique_identifier)
+    else:
+        opened = replace(known, presence=Presence.UNKNOWN, unique_identifiers=())
+    tx.put_copies([opened], new=not here)
+    if key.state is KeyState.PURGED:
+        tx.change_key(purging(key), KeyState.PURGED)

@@ -1,0 +1,1 @@
+"""Read a key: from this node's memory, or from its key servers."""

@@ -1,0 +1,316 @@
+"""Restore: bring keys that this node does not hold yet into its memory, many at a time.
+
+Keys are read in batches over several connections to every server that is well; what a server does not return, or
+returns wrongly, is fetched singly from the others, as a read does. A node's memory is its own: only the node that is
+asked can restore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.digests import agrees
+from keystead.core.keys.model import KeyState, Presence
+from keystead.core.keys.reading import Source, not_restored, restoring_server
+from keystead.service.keys.access import require_manager_of_keys
+from keystead.service.keys.topology import PRIMARY, load_places
+from keystead.service.ports.keys import KeyServerFault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.keys.model import Copy, Key
+    from keystead.core.model import KeyManager, KeyServer, Svm
+    from keystead.core.secret import Secret
+    from keystead.core.server_address import ServerAddress
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.cluster.jobs import Progress
+    from keystead.service.context import Call
+    from keystead.service.keys.reading.cache import KeyCache
+    from keystead.service.keys.reading.fetch import Fetcher, Shelf
+    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.ports.keys import KeyObjects
+    from keystead.service.ports.store import Store, Transaction
+
+PAGE = 2000
+"""Keys that are looked at together."""
+
+TOGETHER = 128
+"""Keys that one connection is asked for before others may have it."""
+
+CONNECTIONS = 4
+"""Connections to each server."""
+
+SINGLY = 16
+"""Keys that are fetched singly at a time."""
+
+NAMED = 10
+"""Keys that an error names, of those that were not restored."""
+
+NO_SUCH_NODE = "there is no such node"
+OTHER_NODE = "only the node that is called restores keys into its memory: call that node"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which keys to restore, and from which primary; what is not set does not matter. ``node`` is a uuid or a name."""
+
+    key_id: str | None = None
+    key_tag: str | None = None
+    key_server: ServerAddress | None = None
+    node_uuid: str | None = None
+    node_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A key that was restored, and the primary that returned it.
+
+    None when it was fetched singly, or for a call that does not see the key manager's servers.
+    """
+
+    key: Key
+    server: KeyServer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """What came of it. ``error`` is that of the first key that no server returned, None when all are restored.
+
+    ``held`` counts the keys that were meant, and in memory before.
+    """
+
+    restored: tuple[Restored, ...]
+    failed: tuple[Key, ...]
+    held: int
+
+    @property
+    def error(self) -> OntapError | None:
+        """65536855 or 65536083, naming some keys."""
+        if not self.failed:
+            return None
+        named = [("key_id", key.key_id) for key in self.failed[:NAMED]]
+        return OntapError(not_restored(self.failed[0]), arguments=named)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A restore that was found to be possible: for whom, and whose it is."""
+
+    call: Call
+    key_manager: KeyManager
+    filters: Filters
+    server: KeyServer | None
+
+    @property
+    def svm(self) -> Svm | None:
+        """Whose job it is."""
+        return self.call.scope or self.key_manager.svm
+
+    @property
+    def names_servers(self) -> bool:
+        """Whether the call may know the key manager's servers."""
+        return self.call.sees(self.key_manager.svm)
+
+
+class _Chunk(NamedTuple):
+    """Keys that the same servers (uuids) hold proven copies of, with these copies."""
+
+    servers: frozenset[str]
+    keys: list[tuple[Key, list[Copy]]]
+
+
+@dataclass
+class _Work:
+    """What one page of keys has come to."""
+
+    shelf: Shelf
+    names_servers: bool
+    chunks: list[_Chunk]
+    restored: list[Restored] = field(default_factory=list)
+    left: list[Key] = field(default_factory=list)
+
+    def take(self, server: str) -> _Chunk | None:
+        """The next keys that a server holds."""
+        for number, chunk in enumerate(self.chunks):
+            if server in chunk.servers:
+                return self.chunks.pop(number)
+        return None
+
+
+class KeyRestorer:
+    """Restores keys into one node's memory."""
+
+    def __init__(
+        self, store: Store, objects: KeyObjects, fetcher: Fetcher, cache: KeyCache, audit: AuditLog, node: str
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._fetcher = fetcher
+        self._cache = cache
+        self._audit = audit
+        self._node = node
+
+    async def plan(self, call: Call, key_manager: str, filters: Filters) -> Plan:
+        """See whether a restore is possible, before a job is made of it.
+
+        Raises 4 (404) without such a key manager, or a key of this id that may be read; 65536843 and 65538500 for the
+        key server, 262185 for the node.
+        """
+        return await self._store.read(lambda tx: self._plan(tx, call, key_manager, filters))
+
+    async def restore(self, plan: Plan, progress: Progress) -> Restoration:
+        """Do it, and tell how far it is. Raises StoreError."""
+        places, total = await self._store.read(lambda tx: _begin(tx, plan))
+        shelf = self._fetcher.shelf(places)
+        restored: list[Restored] = []
+        failed: list[Key] = []
+        done, held, after = 0, 0, ""
+        while keys := await self._store.read(lambda tx: _page(tx, plan, after)):  # noqa: B023 - run before the next turn
+            meant = [key for key in keys if _is_wanted(plan, key)]
+            wanted = [key for key in meant if not self._cache.holds(key)]
+            held += len(meant) - len(wanted)
+            if shelf is None:
+                failed += wanted
+            elif wanted:
+                work = await self._restore(plan, shelf, wanted)
+                restored += work.restored
+                failed += work.left
+            done, after = done + len(keys), keys[-1].uuid
+            await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
+        message = f"restored {len(restored)} keys into memory"
+        await self._store.write(lambda tx: self._audit.succeed(tx, plan.call, message, svm=plan.svm))
+        return Restoration(tuple(restored), tuple(failed), held)
+
+    def _plan(self, tx: Transaction, call: Call, key_manager: str, filters: Filters) -> Plan:
+        manager = require_manager_of_keys(tx, call, key_manager)
+        self._check_node(tx, filters)
+        _check_key(tx, call, key_manager, filters.key_id)
+        address = filters.key_server
+        # who does not see the key manager's servers learns nothing of their addresses
+        servers = tx.key_servers(key_manager) if call.sees(manager.svm) else ()
+        server = None if address is None else restoring_server(servers, address)
+        return Plan(call, manager, filters, server)
+
+    def _check_node(self, tx: Transaction, filters: Filters) -> None:
+        for name, value in (("uuid", filters.node_uuid), ("name", filters.node_name)):
+            found = [node for node in tx.nodes() if value in (None, getattr(node, name))]
+            if not any(node.uuid == self._node for node in found):
+                reason = OTHER_NODE if found else NO_SUCH_NODE
+                raise OntapError(errors.INVALID_VALUE, target=f"node.{name}", field=f"node.{name}", reason=reason)
+
+    # --- one page ---
+
+    async def _restore(self, plan: Plan, shelf: Shelf, wanted: Sequence[Key]) -> _Work:
+        copies = await self._store.read(lambda tx: tx.standing_copies([key.uuid for key in wanted]))
+        chunks, lone = _chunks(wanted, copies)
+        work = _Work(shelf, plan.names_servers, chunks, left=lone)
+        servers = [plan.server] if plan.server else self._well(shelf)
+        async with asyncio.TaskGroup() as group:
+            for server in servers:
+                for _ in range(CONNECTIONS):
+                    group.create_task(self._ask(work, server))
+        work.left += [key for chunk in work.chunks for key, _ in chunk.keys]
+        if plan.server is None:
+            await self._fetch_singly(work)
+        return work
+
+    def _well(self, shelf: Shelf) -> list[KeyServer]:
+        """The servers whose primaries are not avoided."""
+        reaches = shelf.reaches
+        return [
+            server for server in shelf.places.servers if not self._objects.slow_or_dead(reaches[server.uuid, PRIMARY])
+        ]
+
+    async def _ask(self, work: _Work, server: KeyServer) -> None:
+        """Ask one server over one connection, as long as there are keys that it holds, and it answers."""
+        reach = work.shelf.reaches[server.uuid, PRIMARY]
+        while (chunk := work.take(server.uuid)) is not None:
+            held = [next(copy for copy in copies if copy.key_server == server.uuid) for _, copies in chunk.keys]
+            try:
+                async with self._objects.session(reach, timeout_s=reach.target.timeout_s) as session:
+                    answers = await session.get_many([copy.unique_identifiers for copy in held])
+            except KeyServerFault:
+                work.chunks.append(chunk)
+                return
+            again = []
+            for (key, copies), copy, answer in zip(chunk.keys, held, answers, strict=True):
+                if not isinstance(answer, KeyServerFault):
+                    self._keep(work, key, Source(copy, server), answer)
+                elif answer.fault.answered:
+                    work.left.append(key)
+                else:
+                    again.append((key, copies))
+            if again:
+                work.chunks.append(_Chunk(chunk.servers, again))
+                return
+
+    def _keep(self, work: _Work, key: Key, source: Source, material: Secret) -> None:
+        if agrees(work.shelf.digest_key, key.uuid, material, key.digest):
+            self._cache.put(key, material)
+            work.restored.append(Restored(key, source.server if work.names_servers else None))
+        else:
+            self._fetcher.report_different(key, source)
+            work.left.append(key)
+
+    async def _fetch_singly(self, work: _Work) -> None:
+        """Fetch what is left from wherever it is; what nobody returns stays left."""
+        queue, work.left = iter(work.left), []
+
+        async def fetch() -> None:
+            for key in queue:
+                try:
+                    fetched = await self._fetcher.fetch(key)
+                except OntapError:
+                    work.left.append(key)
+                else:
+                    self._cache.put(key, fetched.material)
+                    work.restored.append(Restored(key, None))
+
+        await asyncio.gather(*(fetch() for _ in range(SINGLY)))
+
+
+def _check_key(tx: Transaction, call: Call, key_manager: str, key_id: str | None) -> None:
+    """Raise 4 (404) for an id of no key that may be read: whoever names one key expects it in memory afterwards."""
+    if key_id is None:
+        return
+    key = tx.key_by_id(key_manager, key_id, within=call.within_svm)
+    if key is None or key.state is not KeyState.COMMITTED:
+        raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
+
+
+def _begin(tx: Transaction, plan: Plan) -> tuple[KeyPlaces, int]:
+    counts = tx.key_counts(plan.key_manager.uuid, within=plan.call.within_svm)
+    return load_places(tx, plan.key_manager), counts.get(KeyState.COMMITTED, 0)
+
+
+def _page(tx: Transaction, plan: Plan, after: str) -> tuple[Key, ...]:
+    """Keys that the call sees: neither a page nor the progress may tell how many there are besides."""
+    return tx.keys_in(plan.key_manager.uuid, [KeyState.COMMITTED], after, PAGE, within=plan.call.within_svm)
+
+
+def _is_wanted(plan: Plan, key: Key) -> bool:
+    filters = plan.filters
+    return filters.key_id in (None, key.key_id) and filters.key_tag in (None, key.key_tag)
+
+
+def _chunks(wanted: Sequence[Key], copies: Sequence[Copy]) -> tuple[list[_Chunk], list[Key]]:
+    """Keys by the servers that hold proven copies, in chunks; and those of which none is proven."""
+    proven: dict[str, list[Copy]] = defaultdict(list)
+    for copy in copies:
+        if copy.presence is Presence.PRESENT and copy.unique_identifiers:
+            proven[copy.key].append(copy)
+    groups: dict[frozenset[str], list[tuple[Key, list[Copy]]]] = defaultdict(list)
+    for key in wanted:
+        groups[frozenset(copy.key_server for copy in proven[key.uuid])].append((key, proven[key.uuid]))
+    lone = [key for key, _ in groups.pop(frozenset(), [])]
+    return [
+        _Chunk(servers, keys[start : start + TOGETHER])
+        for servers, keys in groups.items()
+        for start in range(0, len(keys), TOGETHER)
+    ], lone

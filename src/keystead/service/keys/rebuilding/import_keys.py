@@ -1,0 +1,303 @@
+"""Store the keys that a rebuild is certain of: new ones, copies of those that are there, and those only begun.
+
+A descriptor is written after the commit. So a key, or an attempt, of which this database has only the beginning was
+committed in a life of it that was lost, if it is described; it is taken once nobody here can commit or abort it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.keys.keeping import KEPT, is_expired
+from keystead.core.keys.model import HOLD_NAMES, Attempt, AttemptState, Copy, Key, KeyState, Presence, Purpose
+from keystead.core.keys.names import ObjectKind, object_name
+from keystead.core.keys.rebuilding import Doubt, Known
+from keystead.core.model import Role, Svm
+from keystead.service.context import Call, Caller
+from keystead.service.keys.attempts import count_still
+from keystead.service.keys.topology import incarnation_of, load_places
+from keystead.service.ports.store import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from keystead.core.keys.descriptors import Descriptor
+    from keystead.core.keys.rebuilding import Certain, FoundCopy, FoundObject, Inventory
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.ports.store import Clock, Store, Transaction
+
+KEYS_AT_ONCE: Final = 200
+"""Keys that one transaction takes."""
+
+CALL: Final = Call(Caller("", Role.ADMIN, ""), "", "keystead key-manager rebuild")
+"""Who does it, for the audit record: nobody logs in at a data directory."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What else was seen: States by server and Unique Identifier, descriptors' identifiers by server and attempt."""
+
+    states: Mapping[tuple[str, str], str]
+    descriptors: Mapping[tuple[str, str, int, str], str]
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Keys (uuids) that were only begun: those under way yet, those that are over, of these the ``earlier`` lives'."""
+
+    under_way: set[str]
+    over: set[str]
+    earlier: set[str]
+
+
+class KeyTaker:
+    """Stores them."""
+
+    def __init__(self, store: Store, audit: AuditLog, clock: Clock, node: str) -> None:
+        self._store = store
+        self._audit = audit
+        self._clock = clock
+        self._node = node
+
+    async def take(
+        self, places: KeyPlaces, made: Inventory, objects: Sequence[FoundObject]
+    ) -> tuple[int, int, list[Doubt]]:
+        """Store what is certain; how many keys were taken, how many completed, and why others were not."""
+        seen = _Seen(
+            states={(each.key_server, each.unique_identifier): each.state for each in objects},
+            descriptors={
+                (each.key_server, each.name.id, each.name.attempt, each.name.incarnation): each.unique_identifier
+                for each in objects
+                if each.name.kind is ObjectKind.DESCRIPTOR
+            },
+        )
+        taken, doubts = await self._store_all(made.keys, lambda tx, part: self._add(tx, places, part, seen))
+        completed, more = await self._store_all(made.known, lambda tx, part: self._complete(tx, places, part, seen))
+        return taken, completed, doubts + more
+
+    async def _store_all(
+        self, keys: Sequence[Certain], store: Callable[[Transaction, Sequence[Certain]], tuple[int, list[Doubt]]]
+    ) -> tuple[int, list[Doubt]]:
+        stored, doubts = 0, list[Doubt]()
+        for first in range(0, len(keys), KEYS_AT_ONCE):
+            part = keys[first : first + KEYS_AT_ONCE]
+            some, left = await self._store.write(lambda tx: store(tx, part))  # noqa: B023 - awaited
+            stored += some
+            doubts += left
+        return stored, doubts
+
+    def _add(self, tx: Transaction, places: KeyPlaces, part: Sequence[Certain], seen: _Seen) -> tuple[int, list[Doubt]]:
+        """Add keys that are not there yet, with the attempts that wrote their copies, all of them committed."""
+        now = _standing(tx, places)
+        rows = tx.keys([each.descriptor.uuid for each in part])
+        begun = _only_begun(tx, rows, self._clock.now()).over
+        there = {key.uuid for key in rows} - begun
+        added, doubts = 0, list[Doubt]()
+        for each in part:
+            attempts, copies = self._rows(each, seen)
+            uuid = each.descriptor.uuid
+            if uuid in there or any(map(partial(_is_adopted, tx), attempts)):
+                continue
+            if now is None or not count_still(copies, places, now) or not self._is_free(tx, each.descriptor):
+                doubts.append(Doubt.CHANGED)
+                continue
+            if uuid in begun:
+                tx.drop_key(uuid)
+            owner = each.descriptor.svm
+            tx.add_key(_key(each.descriptor, tx.svm(owner) if owner else None, self._clock.now()))
+            for attempt in attempts:
+                tx.add_attempt(attempt)
+            tx.put_copies(copies, new=True)
+            added += 1
+        if added:
+            message = f"rebuilt key manager {places.key_manager.uuid}: {added} keys"
+            self._audit.succeed(tx, CALL, message, svm=places.key_manager.svm)
+        return added, doubts
+
+    def _is_free(self, tx: Transaction, found: Descriptor) -> bool:
+        """Whether a key's SVM is still there, and its name not another's: of a key that was only begun, it is no more.
+
+        So such a one is aborted, as the keeper does it.
+        """
+        if found.svm and tx.svm(found.svm) is None:
+            return False
+        holder = tx.key_named(found.key_manager, found.name)
+        if holder is None or holder.uuid == found.uuid:
+            return True
+        if not _only_begun(tx, [holder], self._clock.now()).over:
+            return False
+        for attempt in tx.attempts([holder.uuid]):
+            tx.end_attempt(attempt, AttemptState.ABORTED, expired=True)
+        return tx.change_key(replace(holder, state=KeyState.ABORTED), KeyState.PENDING)
+
+    def _complete(
+        self, tx: Transaction, places: KeyPlaces, part: Sequence[Certain], seen: _Seen
+    ) -> tuple[int, list[Doubt]]:
+        """Give keys that are there the attempts, and their copies, that they are without."""
+        now = _standing(tx, places)
+        completed, doubts = 0, list[Doubt]()
+        for each in part:
+            attempts, copies = self._rows(each, seen)
+            key = tx.key(each.descriptor.uuid, lock=True)
+            if key is None or key.state not in KEPT or key.digest != each.descriptor.digest:
+                continue
+            new = self._lacking(tx, key, attempts)
+            if new is None:
+                doubts.append(Doubt.UNDER_WAY)
+                continue
+            if new and (now is None or not count_still(copies, places, now)):
+                doubts.append(Doubt.CHANGED)
+                continue
+            for attempt in new:
+                _put_attempt(tx, attempt, [copy for copy in copies if copy.attempt == attempt.number])
+            completed += bool(new)
+        if completed:
+            message = f"rebuilt key manager {places.key_manager.uuid}: copies of {completed} keys"
+            self._audit.succeed(tx, CALL, message, svm=places.key_manager.svm)
+        return completed, doubts
+
+    def _lacking(self, tx: Transaction, key: Key, attempts: Iterable[Attempt]) -> list[Attempt] | None:
+        """The attempts that a key is without, or has only the beginning of; None while that one's time is not over.
+
+        Not those whose number another one has.
+        """
+        known = {attempt.number: attempt for attempt in tx.attempts([key.uuid])}
+        current, now = incarnation_of(tx).uuid, self._clock.now()
+        begun = {each.number for each in attempts if _is_only_begun(known.get(each.number), each)}
+        if any(known[number].incarnation == current and not is_expired(known[number], now) for number in begun):
+            return None
+        return [
+            each
+            for each in attempts
+            if (each.number in begun or each.number not in known) and not _is_adopted(tx, each)
+        ]
+
+    def _rows(self, each: Certain, seen: _Seen) -> tuple[list[Attempt], list[Copy]]:
+        """The attempts and copies of a key."""
+        attempts: list[Attempt] = []
+        rows: list[Copy] = []
+        for number, copies in _by_attempt(each.copies).items():
+            attempts.append(self._attempt(copies[0].descriptor, Purpose.COPY if number > 1 else Purpose.CREATE))
+            rows += [
+                Copy(
+                    key=each.descriptor.uuid,
+                    attempt=number,
+                    key_server=copy.key_server,
+                    presence=Presence.PRESENT,
+                    unique_identifiers=copy.unique_identifiers,
+                    object_state=seen.states.get((copy.key_server, copy.unique_identifiers[0]), ""),
+                    descriptor=seen.descriptors.get((copy.key_server, *copy.descriptor.written_by), ""),
+                    proven=self._clock.now(),
+                )
+                for copy in copies
+            ]
+        return attempts, rows
+
+    def _attempt(self, found: Descriptor, purpose: Purpose) -> Attempt:
+        now = self._clock.now()
+        return Attempt(
+            key=found.uuid,
+            number=found.attempt,
+            purpose=purpose,
+            incarnation=found.incarnation,
+            token=secrets.token_hex(16),
+            node=self._node,
+            state=AttemptState.COMMITTED,
+            began=now,
+            expires=now,
+            adopted=found.adopted,
+        )
+
+
+def _by_attempt(copies: Iterable[FoundCopy]) -> dict[int, list[FoundCopy]]:
+    """One copy for each server and attempt: replicated servers show several. An attempt has one incarnation."""
+    chosen: dict[int, dict[str, FoundCopy]] = defaultdict(dict)
+    incarnations: dict[int, str] = {}
+    for copy in copies:
+        number = copy.descriptor.attempt
+        if incarnations.setdefault(number, copy.descriptor.incarnation) == copy.descriptor.incarnation:
+            chosen[number].setdefault(copy.key_server, copy)
+    return {number: list(by_server.values()) for number, by_server in sorted(chosen.items())}
+
+
+def _standing(tx: Transaction, places: KeyPlaces) -> KeyPlaces | None:
+    """Where keys are kept now; nobody changes that until the transaction's end, nor adopts their objects."""
+    tx.cluster(lock=True)
+    manager = tx.key_manager(places.key_manager.uuid, lock=True)
+    return None if manager is None else load_places(tx, manager)
+
+
+def known_of(tx: Transaction, places: KeyPlaces, now: datetime) -> Known:
+    """What the database has, read at once."""
+    keys: list[Key] = []
+    under_way, over = set[str](), set[str]()
+    after = ""
+    while page := tx.keys_in(places.key_manager.uuid, tuple(KeyState), after, 1000):
+        begun = _only_begun(tx, page, now)
+        keys += (key for key in page if key.uuid not in begun.earlier)
+        under_way |= begun.under_way
+        over |= begun.over
+        after = page[-1].uuid
+    owner = places.key_manager.svm
+    svms = [owner] if owner else tx.page(Svm, Page(limit=2**31 - 1))
+    return Known(
+        key_manager=places.key_manager.uuid,
+        domain_of=places.domain_of,
+        svms={svm.uuid for svm in svms} | ({""} if owner is None else set()),
+        keys={key.uuid for key in keys},
+        names={key.name for key in keys if key.state in HOLD_NAMES and key.uuid not in over},
+        under_way=under_way,
+        over=over,
+    )
+
+
+def _only_begun(tx: Transaction, keys: Iterable[Key], now: datetime) -> _Begun:
+    """Those that this database has not seen committed. A descriptor is written after the commit: it has seen more."""
+    current = incarnation_of(tx).uuid
+    uuids = {key.uuid for key in keys if key.state in {KeyState.PENDING, KeyState.ABORTED}}
+    own = [each for each in tx.attempts(uuids) if each.incarnation == current]
+    under_way = {each.key for each in own if not is_expired(each, now)}
+    return _Begun(under_way, uuids - under_way, uuids - {each.key for each in own})
+
+
+def _is_only_begun(known: Attempt | None, found: Attempt) -> bool:
+    """Whether what this database knows of an attempt is its beginning."""
+    return known is not None and known.incarnation == found.incarnation and known.state is not AttemptState.COMMITTED
+
+
+def _is_adopted(tx: Transaction, attempt: Attempt) -> bool:
+    """Whether what an attempt wrote, or adopted itself, is another key's by now."""
+    names = filter(None, (str(object_name(attempt)), attempt.adopted))
+    return any(key.uuid != attempt.key for name in names for key in tx.keys_adopting(name))
+
+
+def _put_attempt(tx: Transaction, attempt: Attempt, found: Sequence[Copy]) -> None:
+    """Store an attempt with the copies that were found, in the place of its beginning if that is known."""
+    places = {(copy.key_server, copy.host) for copy in found}
+    begun = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
+    tx.drop_attempt(attempt.key, attempt.number)
+    tx.add_attempt(attempt)
+    tx.put_copies([*found, *(copy for copy in begun if (copy.key_server, copy.host) not in places)], new=True)
+
+
+def _key(found: Descriptor, svm: Svm | None, now: datetime) -> Key:
+    return Key(
+        uuid=found.uuid,
+        key_id=found.key_id,
+        key_manager=found.key_manager,
+        svm=svm,
+        name=found.name,
+        key_tag=found.key_tag,
+        key_type=found.key_type,
+        state=KeyState.COMMITTED,
+        length=found.length,
+        created=found.created,
+        digest=found.digest,
+        committed=now,
+    )

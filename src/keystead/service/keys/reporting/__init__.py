@@ -1,0 +1,1 @@
+"""Report what would survive: verification of copies, drills and signed reports."""

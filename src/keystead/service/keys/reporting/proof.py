@@ -1,0 +1,140 @@
+"""Proof of copies: each is read on a connection made for it, after its server's canary; its bytes, then its State.
+
+What is found out of a copy is stored as a sweep's look is: what was once proven goes missing by a sweep only, and
+nothing is written over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.keys.keeping import Look, to_be_proven, without_copy
+from keystead.core.keys.model import AttemptState, Presence
+from keystead.core.keys.report import NOT_WRITTEN, Finding, Result
+from keystead.service.keys.announcing import different
+from keystead.service.keys.looking.look import (
+    Seen,
+    Tracked,
+    by_host,
+    changes_of,
+    facts_of,
+    look_at_many,
+    put_changes,
+    slices,
+    tracked,
+    visit,
+)
+from keystead.service.keys.writing.attempt_runner import NOT_TAKEN, unusable
+from keystead.service.ports.keys import KeyServerFault
+from keystead.service.probing.observations import add_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.keys.model import Key
+    from keystead.core.model import KeyServer
+    from keystead.service.keys.looking.look import Change, Tools, Visit
+    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.ports.store import Transaction
+
+ASKED: Final = 32
+"""Copies that are asked for at a time."""
+
+_RESULTS: Final = {Look.AGREES: Result.PROVEN, Look.DIFFERS: Result.DIFFERENT, Look.REFUSED: Result.REFUSED}
+
+
+@dataclass(slots=True)
+class _Page:
+    """What is found of some keys, by uuid, and how that changes what is known of their copies."""
+
+    found: dict[str, list[Finding]]
+    changes: list[Change] = field(default_factory=list)
+
+
+class Proof:
+    """Proves the copies of a key manager's keys on the servers that were there when it began."""
+
+    def __init__(self, tools: Tools, places: KeyPlaces) -> None:
+        self._tools = tools
+        self._places = places
+
+    async def prove(self, keys: Sequence[Key]) -> dict[str, list[Finding]]:
+        """Read every copy of these keys and store what was found; return it by key (uuid). Raises StoreError."""
+        page = _Page({key.uuid: [] for key in keys})
+        rows = await self._tools.store.read(lambda tx: tracked(tx, tx.copies(page.found)))
+        held: dict[str, list[Tracked]] = {key.uuid: [] for key in keys}
+        for row in rows:
+            held[row.key.uuid].append(row)
+        asked = [row for key in keys for row in self._asked(page, key, held[key.uuid])]
+        await asyncio.gather(
+            *(
+                self._prove_at(page, server, host, some)
+                for server in self._places.servers
+                for host, some in by_host(row for row in asked if row.copy.key_server == server.uuid).items()
+            )
+        )
+        await self._tools.store.write(lambda tx: self._store(tx, page))
+        return page.found
+
+    def _asked(self, page: _Page, key: Key, rows: Sequence[Tracked]) -> list[Tracked]:
+        """The copies of a key that servers are asked about; what is known without asking is noted at once."""
+        places, found = self._places, page.found[key.uuid]
+        rows = [row for row in rows if not self._is_primarys(row)]
+        committed = [row for row in rows if row.attempt.state is AttemptState.COMMITTED]
+        about = to_be_proven([row.copy for row in committed], places.domain_of)
+        coming = [row.copy for row in rows if row.attempt.state is AttemptState.PENDING]
+        why = unusable(places, key.length)
+        able = [server.uuid for server in places.servers if why.get(server.uuid) != NOT_TAKEN]
+        for copy in about:
+            if not copy.unique_identifiers:
+                found.append(Finding(copy.key_server, copy.host, Result.UNSETTLED))
+        for uuid in without_copy([*about, *coming], able, places.domain_of) if about else ():
+            found.append(Finding(uuid, "", Result.MISSING, reason=NOT_WRITTEN))
+        return [row for row in committed if row.copy.unique_identifiers and row.copy in about]
+
+    def _is_primarys(self, row: Tracked) -> bool:
+        """Whether a copy that a secondary was given which is none any more is the one that its primary has."""
+        server, primary = self._places.server(row.copy.key_server), row.primary
+        if server is None or primary is None or row.copy.host in ("", *server.secondary_key_servers):
+            return False
+        return (primary.presence, primary.unique_identifiers) == (Presence.PRESENT, row.copy.unique_identifiers)
+
+    async def _prove_at(self, page: _Page, server: KeyServer, host: str, rows: Sequence[Tracked]) -> None:
+        """Prove copies at one address; at those of a secondary that is none any more, on its primary.
+
+        When it fails, what was not answered by then is unreachable: the one does not stand in for the other.
+        """
+        left, host = rows, host if host in server.secondary_key_servers else ""
+        try:
+            async with visit(self._tools, self._places, server, host, fresh=True, exact=True) as at:
+                for some in slices(rows, ASKED):
+                    seen = await look_at_many(at, some)
+                    states = [await _state(at, each) for each in seen]
+                    self._note(page, server, at, list(zip(some, seen, states, strict=True)))
+                    left = left[len(some) :]
+        except KeyServerFault as fault:
+            for row in left:
+                page.found[row.key.uuid].append(Finding(server.uuid, host, Result.UNREACHABLE, reason=fault.reason))
+
+    def _note(self, page: _Page, server: KeyServer, at: Visit, looks: Sequence[tuple[Tracked, Seen, str]]) -> None:
+        now = self._tools.clock.now()
+        for row, seen, state in looks:
+            shown = Result.MISSING if at.absence_counts else Result.NOT_SHOWN
+            result = _RESULTS.get(seen.look, shown)
+            page.found[row.key.uuid].append(Finding(server.uuid, at.host, result, state))
+            page.changes += changes_of(at, row, Seen(seen.look, seen.unique_identifiers, state), now)
+
+    def _store(self, tx: Transaction, page: _Page) -> None:
+        stored = put_changes(tx, page.changes, seen_in=self._places)
+        for server in self._places.servers:
+            here = [change for change in stored if change[0].key_server == server.uuid]
+            add_events(tx, different(tx, self._tools, self._places, server, here))
+
+
+async def _state(at: Visit, seen: Seen) -> str:
+    """The State of what was read, as the server says it now; empty where it does not say. Raises KeyServerFault."""
+    if seen.look is not Look.AGREES:
+        return seen.state
+    return (await facts_of(at.session, seen.unique_identifiers[0])).state

@@ -1,0 +1,97 @@
+"""Reports of proofs and drills: written when one has ended, signed by the cluster, kept and given out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.report import FORMAT, KEPT, About, KeyReport, canonical, report, written
+from keystead.service.loading import made, require_key_manager
+from keystead.service.ports.store import StoreError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keystead.core.keys.report import Findings
+    from keystead.core.model import Cluster, Node
+    from keystead.service.context import Call
+    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.ports.keys import Signer
+    from keystead.service.ports.store import Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who makes a report: the cluster, one of its nodes, and since when it has been at it."""
+
+    cluster: Cluster
+    node: Node
+    began: datetime
+
+
+class KeyReports:
+    """The reports of one cluster, as one node makes them."""
+
+    def __init__(self, store: Store, signer: Signer, clock: Clock, node: str) -> None:
+        self._store = store
+        self._signer = signer
+        self._clock = clock
+        self._node = node
+
+    def maker(self, tx: Transaction) -> Maker:
+        """This node, from now on."""
+        node = next((node for node in tx.nodes() if node.uuid == self._node), None)
+        if node is None:
+            raise StoreError(f"node {self._node} has no row: run keystead init")
+        return Maker(made(tx.cluster()), node, self._clock.now())
+
+    def write(self, tx: Transaction, maker: Maker, places: KeyPlaces, findings: Findings) -> KeyReport:
+        """Sign what was found, and keep it."""
+        about = About(
+            uuid=str(uuid4()),
+            cluster=maker.cluster,
+            node=maker.node,
+            key_manager=places.key_manager,
+            incarnation=places.incarnation,
+            servers=places.servers,
+            began=maker.began,
+            ended=self._clock.now(),
+        )
+        said = report(about, findings)
+        document = written(said, self._signer.public, self._signer.sign(FORMAT, canonical(said)))
+        kept = KeyReport(
+            uuid=about.uuid,
+            key_manager=places.key_manager.uuid,
+            kind=findings.kind,
+            time=about.ended,
+            keys=findings.keys,
+            unreadable=findings.unreadable,
+            failed=findings.failed,
+            document=document,
+        )
+        tx.add_key_report(kept, keep=KEPT)
+        return kept
+
+    async def all(self, call: Call, key_manager: str) -> tuple[KeyReport, ...]:
+        """Return a key manager's reports without their documents, the newest first. Raises 4 (404)."""
+
+        def work(tx: Transaction) -> tuple[KeyReport, ...]:
+            require_key_manager(tx, call, key_manager)
+            return tx.key_reports(key_manager)
+
+        return await self._store.read(work)
+
+    async def get(self, call: Call, key_manager: str, uuid: str) -> KeyReport:
+        """Return one report, or raise 4 (404)."""
+
+        def work(tx: Transaction) -> KeyReport | None:
+            require_key_manager(tx, call, key_manager)
+            return tx.key_report(key_manager, uuid)
+
+        found = await self._store.read(work)
+        if found is None:
+            raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
+        return found

@@ -1,0 +1,116 @@
+"""Where a key manager's keys are kept: its servers, what is known of them, and how each address is reached.
+
+Everything that reads or writes copies begins with :func:`load_places`, in one transaction, and asks :class:`Reacher`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from keystead.core.key_servers import secondary_addresses
+from keystead.core.keys.domains import domains
+from keystead.service.ports.keys import Reach
+from keystead.service.ports.store import Place, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from keystead.core.keys.model import Incarnation, ServerProfile
+    from keystead.core.model import Certificate, KeyManager, KeyServer
+    from keystead.core.probing import TlsIdentity
+    from keystead.core.secret import Secret
+    from keystead.service.ports.store import Sealer, Transaction
+    from keystead.service.probing.prober import Prover
+
+PRIMARY = ""
+"""The ``host`` of a primary."""
+
+
+def digest_key_place(key_manager: str) -> Place:
+    """Where a key manager's digest key is sealed."""
+    return Place("digest_keys", key_manager, "sealed")
+
+
+@dataclass(frozen=True)
+class KeyPlaces:
+    """A key manager's servers in their order, with what is known of them, as one transaction saw it."""
+
+    key_manager: KeyManager
+    servers: tuple[KeyServer, ...]
+    certificates: Mapping[str, Certificate]
+    profiles: Mapping[str, ServerProfile]
+    incarnation: Incarnation
+    sealed_digest_key: bytes | None
+
+    @cached_property
+    def domain_of(self) -> dict[str, str]:
+        """The replication domain of each server, by uuid."""
+        return domains(self.servers, self.profiles)
+
+    @property
+    def learned(self) -> bool:
+        """Whether all is known that keys are written with."""
+        return self.sealed_digest_key is not None and all(server.uuid in self.profiles for server in self.servers)
+
+    def server(self, uuid: str) -> KeyServer | None:
+        """The server with this uuid, None for one that is not configured."""
+        return next((server for server in self.servers if server.uuid == uuid), None)
+
+
+def load_places(tx: Transaction, key_manager: KeyManager) -> KeyPlaces:
+    """Read what is known of a key manager's servers. A certificate that is gone is missing from ``certificates``."""
+    servers = tx.key_servers(key_manager.uuid)
+    wanted = {key_manager.client_certificate, *key_manager.server_ca_certificates}
+    return KeyPlaces(
+        key_manager=key_manager,
+        servers=servers,
+        certificates={found.uuid: found for found in tx.certificates(sorted(wanted))},
+        profiles={found.key_server: found for found in tx.profiles([server.uuid for server in servers])},
+        incarnation=incarnation_of(tx),
+        sealed_digest_key=tx.digest_key(key_manager.uuid),
+    )
+
+
+def incarnation_of(tx: Transaction) -> Incarnation:
+    """The database's incarnation. It is made with the schema, so a database without one is damaged."""
+    found = tx.incarnation()
+    if found is None:
+        raise StoreError("the database has no incarnation: it is damaged")
+    return found
+
+
+class Reacher:
+    """Says how addresses of key servers are reached: with which identity, name and password."""
+
+    def __init__(self, prover: Prover, sealer: Sealer) -> None:
+        self._prover = prover
+        self._sealer = sealer
+
+    def identity(self, places: KeyPlaces) -> TlsIdentity:
+        """What the key manager shows its servers. Raises SealError, KeyError or ValueError as the prover does."""
+        return self._prover.identity(places.key_manager, places.certificates)
+
+    def primary(self, server: KeyServer, identity: TlsIdentity) -> Reach:
+        """The primary itself. ``target.timeout_s`` is the server's ``timeout``. Raises SealError."""
+        target = self._prover.target(server, self._prover.longest_s)
+        return Reach(server.uuid, PRIMARY, server.address, target, identity)
+
+    def each(self, server: KeyServer, identity: TlsIdentity) -> Iterator[Reach]:
+        """The primary, then its secondaries in their order."""
+        primary = self.primary(server, identity)
+        yield primary
+        for host, address in zip(server.secondary_key_servers, secondary_addresses(server), strict=True):
+            yield Reach(server.uuid, host, address, primary.target, identity)
+
+    def addresses(self, places: KeyPlaces, servers: Iterable[KeyServer] | None = None) -> dict[tuple[str, str], Reach]:
+        """Every address of a key manager's servers, or of these, by server (uuid) and host. Raises as ``identity``."""
+        identity, servers = self.identity(places), places.servers if servers is None else servers
+        return {(server.uuid, reach.host): reach for server in servers for reach in self.each(server, identity)}
+
+    def digest_key(self, places: KeyPlaces) -> Secret:
+        """The key of the key manager's digests. Raises SealError, ValueError when there is none yet."""
+        if places.sealed_digest_key is None:
+            raise ValueError(f"key manager {places.key_manager.uuid} has no digest key")
+        return self._sealer.unseal(places.sealed_digest_key, digest_key_place(places.key_manager.uuid))

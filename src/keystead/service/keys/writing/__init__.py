@@ -1,0 +1,1 @@
+"""Create a key: write its copies, count them, commit, activate."""

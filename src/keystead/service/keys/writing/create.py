@@ -1,0 +1,317 @@
+"""Create a key: intent, copies, commit, activation, answer; and give one server the copy that it lacks.
+
+Nothing is sent before the intent is durable, no key is acknowledged before one transaction under the key manager's lock
+has committed it by compare-and-set, and nothing is destroyed here: what an aborted attempt leaves is the keeper's. When
+the outcome of a commit is unknown the call fails and the keeper finds out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+from uuid import uuid4
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.creating import LENGTH, CreateState, NewKey, halves_differ, owner_of, plan_create
+from keystead.core.keys.digests import agrees, digest
+from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
+from keystead.core.keys.reading import NOT_NEEDED
+from keystead.core.keys.writing import as_seen, as_they_stand, is_open, lacking, proven_domains
+from keystead.core.query.where import Condition, Op
+from keystead.core.secret import Secret
+from keystead.service.cluster.svms import concerning
+from keystead.service.keys import attempts as key_attempts
+from keystead.service.keys.access import require_manager_of_keys, serving_key_manager
+from keystead.service.keys.topology import load_places
+from keystead.service.keys.writing.attempt_runner import COPYING_S, NOT_REACHED, AttemptWork, unusable
+from keystead.service.keys.writing.copies import OVERTAKEN
+from keystead.service.keys.writing.shortage import at_fault, beyond_domains
+from keystead.service.ports.store import Page, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from keystead.core.keys.model import Copy
+    from keystead.core.model import KeyServer, Svm
+    from keystead.service.audit.log import AuditLog
+    from keystead.service.context import Call
+    from keystead.service.keys.topology import KeyPlaces, Reacher
+    from keystead.service.keys.writing.attempt_runner import Describe
+    from keystead.service.keys.writing.copies import Copying, Writing
+    from keystead.service.ports.keys import KeyObjects
+    from keystead.service.ports.store import Clock, Store, Transaction
+
+GRACE_S = 2.0
+"""How long servers that are late are waited for once enough domains hold proven copies."""
+
+
+class Learner(Protocol):
+    """Learns what the servers of a key manager can do; see :mod:`keystead.service.keys.learning.learn`."""
+
+    async def ensure(self, key_manager: str) -> KeyPlaces: ...  # noqa: D102 - as above
+    def unlearned(self, key_manager: str) -> Mapping[str, str]: ...  # noqa: D102 - as above
+
+
+class Ending(Enum):
+    """How an attempt ended. ``overtaken``: somebody else had ended it before."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    OVERTAKEN = "overtaken"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A creation: who asks for what, what was made up for it, and when (loop time) its copies must be there.
+
+    ``learned``: servers that are not known yet were to be learned; those that could not be are left out.
+    """
+
+    call: Call
+    key_manager: str
+    new: NewKey
+    uuid: str
+    material: Secret
+    until: float
+    learned: bool = False
+
+
+class KeyWriter:
+    """Writes keys. ``on_aborted`` is told of a key of which an attempt failed, so that what it left is cleaned up soon.
+
+    ``describe`` makes what is written beside each copy, for a catalogue that was lost.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        objects: KeyObjects,
+        reacher: Reacher,
+        learner: Learner,
+        audit: AuditLog,
+        clock: Clock,
+        node: str,
+        *,
+        describe: Describe = lambda *_: None,
+        on_aborted: Callable[[Key], None] = lambda _: None,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._store = store
+        self._reacher = reacher
+        self._learner = learner
+        self._audit = audit
+        self._clock = clock
+        self._on_aborted = on_aborted
+        self._grace_s = grace_s
+        self._learned: set[str] = set()  # key managers whose servers were all known lately
+        self._work = AttemptWork(store, objects, reacher, clock, node, describe)
+
+    async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
+        """Create a key and return it once it is committed; else raise one OntapError, and there is no such key.
+
+        65536076: no server took it; 65536987: too few replication domains did. It waits for every server that answers,
+        and for those that do not only until enough others have it, and a little longer. A caller that goes away does
+        not end what was begun: the key is committed or aborted all the same. After a StoreError it may be there or not.
+        """
+        until = asyncio.get_running_loop().time() + COPYING_S
+        material = new.material or made_material(new.key_type)
+        request = _Request(call, key_manager, new, str(uuid4()), material, until)
+        while True:
+            if key_manager not in self._learned:
+                request = await self._after_learning(request)
+            key = await self._work.run(self._create(request), Purpose.CREATE, key_manager)
+            if key is not None:
+                return key
+            self._learned.discard(key_manager)  # there is a new server, or another certificate
+
+    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> str:
+        """Give one server a copy of a key that is kept, as an attempt of its own; return what kept it from having one.
+
+        That is a fixed word, empty when the copy was proven and committed. ``material`` is what other copies returned:
+        ValueError when it is not the key's. Nothing is done where a copy is, or may come to be (:data:`NOT_NEEDED`).
+        Raises as :class:`Reacher` does when the key manager's certificates cannot be used.
+        """
+        if not agrees(self._reacher.digest_key(places), key.uuid, material, key.digest):
+            raise ValueError(f"material is not that of key {key.uuid}")
+        return await self._work.run(self._copy_to(key, server, material), Purpose.COPY, key.key_manager)
+
+    def stop(self) -> None:
+        """End the waiting for servers: what is under way is committed or aborted now."""
+        self._work.stopping.set()
+
+    async def close(self) -> None:
+        """Stop, and wait until what is under way has ended: within seconds."""
+        await self._work.close()
+
+    # --- create ---
+
+    async def _after_learning(self, request: _Request) -> _Request:
+        """Learn what can be learned of the servers, unless the request is refused for other reasons."""
+        manager = request.key_manager
+        planned, places = await self._store.glance(
+            lambda tx: self._plan(tx, request.call, manager, request.new, request.uuid)
+        )
+        with concerning(planned.svm):
+            if not places.learned:
+                places = await self._learner.ensure(manager)
+        if places.learned:
+            self._learned.add(manager)
+        return replace(request, learned=True)
+
+    def _plan(
+        self, tx: Transaction, call: Call, key_manager: str, new: NewKey, uuid: str, *, lock: bool = False
+    ) -> tuple[Key, KeyPlaces]:
+        """Read what decides, and plan; with ``lock``, nobody else creates a key in this key manager meanwhile."""
+        manager = require_manager_of_keys(tx, call, key_manager, lock=lock)
+        with concerning(manager.svm or call.scope):
+            places = load_places(tx, manager)
+            return plan_create(create_state(tx, call.scope, places, new), new, uuid, self._clock.now()), places
+
+    async def _create(self, request: _Request) -> Key | None:
+        """Create a key; None, and nothing was stored, when a server was not learned and that was not tried yet."""
+        writing = await self._store.write(lambda tx: self._intend(tx, request))
+        if writing is None:
+            return None
+        with concerning(writing.key.svm):
+            return await self._write(request, writing)
+
+    async def _write(self, request: _Request, writing: Writing) -> Key:
+        """Write the copies of an intent that is stored, and commit or abort it."""
+        places, copying = writing.places, self._work.copying(writing)
+
+        def enough() -> bool:
+            seen = as_seen(places.domain_of, copying.copies, copying.had)
+            proven = proven_domains(copying.copies, places.servers, places.servers, seen)
+            return not lacking(proven, places.key_manager.min_copies, places.domain_of)
+
+        await copying.write(request.until, self._grace_s, enough, self._work.stopping)
+        ending, key = await self._store.write(lambda tx: self._end(tx, request.call, writing, copying))
+        if ending is Ending.COMMITTED:
+            await self._work.finish(writing, copying)
+            return key
+        self._on_aborted(key)
+        if ending is Ending.OVERTAKEN or self._work.stopping.is_set() or enough():
+            raise self._work.unavailable()  # in the last case, what there was enough of does not count any more
+        reasons = self._unusable(places, writing.key.length) | copying.reasons
+        taken = any(copy.presence is Presence.PRESENT for copy in copying.copies)
+        raise _shortage(request.call, places, reasons, taken=taken)
+
+    def _intend(self, tx: Transaction, request: _Request) -> Writing | None:
+        """Plan again under the key manager's lock, and store the key, its attempt and what is about to be sent."""
+        key, places = self._plan(tx, request.call, request.key_manager, request.new, request.uuid, lock=True)
+        if not (places.learned or request.learned):
+            return None
+        targets = self._work.targets(places, places.servers, key.length)
+        reachable = {places.domain_of[target.server.uuid] for target in targets}
+        if lacking(reachable, places.key_manager.min_copies, places.domain_of):
+            raise _shortage(request.call, places, self._unusable(places, key.length), taken=bool(reachable))
+        digest_key = self._reacher.digest_key(places)
+        key = replace(key, digest=digest(digest_key, key.uuid, request.material))
+        tx.add_key(key)
+        return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, places, targets)
+
+    def _unusable(self, places: KeyPlaces, length: int) -> dict[str, str]:
+        """The servers (uuids) to which nothing was sent, and why."""
+        why = self._learner.unlearned(places.key_manager.uuid)
+        found = unusable(places, length)
+        return {uuid: why.get(uuid, reason) if reason == NOT_REACHED else reason for uuid, reason in found.items()}
+
+    def _end(self, tx: Transaction, call: Call, writing: Writing, copying: Copying) -> tuple[Ending, Key]:
+        """Commit if enough domains hold copies that count now, else abort: by compare-and-set, under the lock."""
+        manager, places, _ = key_attempts.standing(tx, writing.key)
+        copies = copying.copies
+        seen = as_seen(places.domain_of, copies, copying.had)
+        proven = proven_domains(copies, writing.places.servers, places.servers, seen)
+        enough = not lacking(proven, manager.min_copies, places.domain_of)
+        committed = enough and key_attempts.unchanged(writing.places, places)
+        key = replace(writing.key, state=KeyState.ABORTED)
+        if committed:
+            key = replace(writing.key, state=KeyState.COMMITTED, committed=self._clock.now())
+        copies = as_they_stand(copies, writing.places.servers, places.servers)
+        if not key_attempts.end(tx, writing.attempt, copies, committed=committed):
+            return Ending.OVERTAKEN, writing.key
+        if not tx.change_key(key, KeyState.PENDING):
+            raise StoreError(f"the attempt of key {key.uuid} was pending and the key was not: the database is damaged")
+        if not committed:
+            return Ending.ABORTED, key
+        self._audit.succeed(tx, call, f"created key {key.key_id}", svm=key.svm)
+        return Ending.COMMITTED, key
+
+    # --- copy to one server ---
+
+    async def _copy_to(self, key: Key, server: KeyServer, material: Secret) -> str:
+        until = asyncio.get_running_loop().time() + COPYING_S
+        writing = await self._store.write(lambda tx: self._intend_copy(tx, key, server, material))
+        if writing is None:
+            return NOT_NEEDED
+        copying = self._work.copying(writing)
+        await copying.write(until, 0.0, lambda: False, self._work.stopping)
+        committed = await self._store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
+        if not committed:  # the next round cleans up: a round that each failure called would fail in turn
+            return copying.reasons.get(server.uuid, OVERTAKEN)
+        await self._work.finish(writing, copying)
+        return ""
+
+    def _intend_copy(self, tx: Transaction, key: Key, server: KeyServer, material: Secret) -> Writing | None:
+        """Store the attempt, unless the key is not kept any more, or the server has a copy or may get one."""
+        _, places, key = key_attempts.standing(tx, key)
+        targets = self._work.targets(
+            places, [found for found in places.servers if found.uuid == server.uuid], key.length
+        )
+        attempts = tx.attempts([key.uuid])
+        if not targets or key.state not in KEPT:
+            return None
+        if is_open(tx.copies([key.uuid]), attempts, server.uuid):
+            return None
+        number = 1 + max(attempt.number for attempt in attempts)
+        return self._work.begin(tx, key, number, Purpose.COPY, material, places, targets)
+
+    def _end_copy(self, tx: Transaction, writing: Writing, copies: Sequence[Copy]) -> bool:
+        """Commit a copy that is proven, of a key that is still kept, on a server that is still configured."""
+        _, places, key = key_attempts.standing(tx, writing.key)
+        proven = proven_domains(copies, writing.places.servers, places.servers, places.domain_of)
+        stands = key.state in KEPT and key_attempts.unchanged(writing.places, places)
+        committed = bool(proven) and stands
+        return key_attempts.end(tx, writing.attempt, copies, committed=committed) and committed
+
+
+def made_material(key_type: KeyType) -> Secret:
+    """Random material for a key. Its halves differ, as XTS asks for."""
+    while True:
+        material = Secret(os.urandom(LENGTH[key_type]))
+        if halves_differ(material):
+            return material
+
+
+def create_state(tx: Transaction, scope: Svm | None, places: KeyPlaces, new: NewKey) -> CreateState:
+    """What decides about a new key, be it written or adopted; ``scope`` is the SVM that the call is confined to."""
+    manager = places.key_manager
+    owner = owner_of(manager, scope, new)
+    serves = serving_key_manager(tx, owner) if owner else None
+    return CreateState(
+        key_manager=manager,
+        certificates=places.certificates,
+        servers=places.servers,
+        scope=scope,
+        serving=serves.uuid if serves else None,
+        named=tx.key_named(manager.uuid, new.name),
+        authentication_keys=_authentication_keys(tx, manager.uuid) if new.key_type is KeyType.NSE_AK else 0,
+    )
+
+
+def _authentication_keys(tx: Transaction, key_manager: str) -> int:
+    """Count a key manager's authentication keys."""
+    held = tuple(Condition("state", Op.EQUAL, state.value) for state in HOLD_NAMES)
+    page = Page(where=(held,)).within(key_manager=key_manager, key_type=KeyType.NSE_AK.value)
+    return len(tx.page(Key, page))
+
+
+def _shortage(call: Call, places: KeyPlaces, reasons: Mapping[str, str], *, taken: bool) -> OntapError:
+    """Why a key could not be created: too much is asked for, or servers failed."""
+    arguments = [*beyond_domains(call, places), *at_fault(call, places, reasons)]
+    return OntapError(errors.TOO_FEW_COPIES if taken else errors.NOT_PUSHED, arguments=arguments)

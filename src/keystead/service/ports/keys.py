@@ -1,0 +1,476 @@
+"""What the use cases of keys need from the world: their rows, and the objects on key servers. Part of the ports.
+
+Methods of :class:`KeyRows` and :class:`KeepingRows` are those of a :class:`keystead.service.ports.store.Transaction`.
+"""
+
+# ruff: noqa: D102 - what a name says, a docstring need not repeat
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
+
+    from keystead.core.keys.epoch_markers import Fence
+    from keystead.core.keys.guarding import Period
+    from keystead.core.keys.model import (
+        Attempt,
+        AttemptState,
+        ClusterKey,
+        Copy,
+        Detached,
+        Incarnation,
+        Key,
+        KeyForm,
+        KeyState,
+        Lease,
+        Receipt,
+        ServerProfile,
+        Standing,
+        Unclaimed,
+    )
+    from keystead.core.keys.report import KeyReport
+    from keystead.core.keys.survival import Cover
+    from keystead.core.probing import ProbeTarget, TlsIdentity
+    from keystead.core.secret import Secret
+    from keystead.core.server_address import ServerAddress
+
+
+class KeyRows(Protocol):
+    """The catalogue: keys, their attempts, copies and receipts. Key material is never among them."""
+
+    def key(self, uuid: str, *, lock: bool = False) -> Key | None: ...
+    def lock_key(self, uuid: str) -> None:
+        """Let nobody else lock it until the transaction's end; without reading it."""
+        ...
+
+    def key_by_id(
+        self, key_manager: str, key_id: str, *, within: str | None = None, lock: bool = False
+    ) -> Key | None: ...
+    def keys(self, uuids: Collection[str]) -> tuple[Key, ...]:
+        """Return those that exist, by uuid."""
+        ...
+
+    def key_standings(self, key_ids: Collection[str]) -> Mapping[str, Standing]:
+        """Return where keys stand, by key id; those that do not exist are left out."""
+        ...
+
+    def key_named(self, key_manager: str, name: str) -> Key | None:
+        """Return the key that holds this name: pending, committed or retired."""
+        ...
+
+    def keys_in(
+        self, key_manager: str, states: Collection[KeyState], after: str, limit: int, *, within: str | None = None
+    ) -> tuple[Key, ...]:
+        """Return keys in some states whose uuid is greater than ``after``, by uuid; ``within`` an SVM, or all."""
+        ...
+
+    def key_counts(self, key_manager: str, *, within: str | None = None) -> Mapping[KeyState, int]:
+        """Count a key manager's keys by state, ``within`` an SVM or all; states without keys are left out."""
+        ...
+
+    def keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> int:
+        """Count an SVM's keys in some states, whatever key manager they are in."""
+        ...
+
+    def keys_left(self, key_manager: str, incarnation: str) -> int:
+        """Count a key manager's keys in final states of which this incarnation has objects to end on key servers."""
+        ...
+
+    def keys_left_of_svm(self, svm_uuid: str, incarnation: str) -> int:
+        """Count an SVM's, whatever key manager they are in."""
+        ...
+
+    def add_key(self, key: Key) -> None: ...
+    def change_key(self, key: Key, was: KeyState) -> bool:
+        """Store other values of a key if it is in the state ``was``; return whether it was. Compare-and-set."""
+        ...
+
+    def drop_key(self, key: str) -> None:
+        """Delete a key, whatever its state, with its attempts and copies."""
+        ...
+
+    def drop_keys(self, key_manager: str, states: Collection[KeyState]) -> None:
+        """Delete a key manager's keys that are in these (final) states, with their attempts and copies."""
+        ...
+
+    def drop_keys_of_svm(self, svm_uuid: str, states: Collection[KeyState]) -> None:
+        """Delete an SVM's keys that are in these (final) states, whatever key manager they are in."""
+        ...
+
+    def keys_adopting(self, name: str) -> tuple[Key, ...]:
+        """Return the keys, of any key manager, that adopted an object of this name and are not purged."""
+        ...
+
+    def attempts(self, keys: Collection[str]) -> tuple[Attempt, ...]:
+        """Return the attempts of keys, by key and number."""
+        ...
+
+    def expired_attempts(self, now: datetime, ahead: datetime, limit: int) -> tuple[Attempt, ...]:
+        """Return pending attempts that expire before ``now``, or not even until ``ahead``: the longest first."""
+        ...
+
+    def add_attempt(self, attempt: Attempt) -> None: ...
+    def drop_attempt(self, key: str, number: int) -> None:
+        """Delete an attempt, whatever its state, with its copies, if it is there."""
+        ...
+
+    def disown_attempt(self, key: str, number: int) -> None:
+        """Make an attempt that was aborted for its time alone that of no incarnation; any other stays as it is.
+
+        What it wrote is unclaimed, and never destroyed for having failed.
+        """
+        ...
+
+    def end_attempt(self, attempt: Attempt, state: AttemptState, *, expired: bool = False) -> bool:
+        """Give a pending attempt with this token its end; return whether it was pending. Compare-and-set.
+
+        ``expired``: for its time alone.
+        """
+        ...
+
+    def aborted_copies(self, key_manager: str, incarnation: str, after: str, limit: int) -> tuple[Copy, ...]:
+        """Return copies of aborted attempts of an incarnation that are not destroyed, of keys after this uuid."""
+        ...
+
+    def open_copies(
+        self, key_server: str, after: str, limit: int, *, inactive: bool, undescribed: bool
+    ) -> tuple[Copy, ...]:
+        """Return copies on a server, of keys after this uuid, about which something is to be found out or done.
+
+        They are sent or unknown, or with ``inactive`` present and not known to be Active, or with ``undescribed``
+        present without a descriptor; their attempts are committed, their keys committed or retired.
+        """
+        ...
+
+    def copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
+        """Return the copies of keys, by key, attempt, server and host."""
+        ...
+
+    def standing_copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
+        """Return the copies of keys, in that order, but for what attempts left that came to nothing."""
+        ...
+
+    def copies_on(self, key_server: str, after: str, limit: int) -> tuple[Copy, ...]:
+        """Return copies on a server of keys whose uuid is greater than ``after``, by key; whole keys only."""
+        ...
+
+    def put_copies(self, copies: Sequence[Copy], *, new: bool) -> None:
+        """Store copies: new ones, or in place of those with the same key, attempt, server and host."""
+        ...
+
+    def keys_written_to(self, key_server: str) -> tuple[Key, ...]:
+        """Return the keys that a pending attempt writes to a server."""
+        ...
+
+    def abandon_copies(self, receipt: Receipt) -> None:
+        """End every copy on the receipt's server, with such a receipt for each: it names no key, attempt and host.
+
+        An attempt of these that was aborted for its time alone is disowned: the server can deny nothing any more.
+        """
+        ...
+
+    def add_receipts(self, receipts: Sequence[Receipt]) -> None:
+        """Store receipts; one that is there already stays as it is."""
+        ...
+
+    def receipts(self, keys: Collection[str]) -> tuple[Receipt, ...]: ...
+
+
+class KeepingRows(Protocol):
+    """What keeping keys needs to know about servers, the database and who does the work."""
+
+    def profiles(self, key_servers: Collection[str]) -> tuple[ServerProfile, ...]: ...
+    def put_profile(self, profile: ServerProfile) -> None: ...
+    def delete_profile(self, key_server: str) -> None:
+        """Forget what is known of a server, its fence too."""
+        ...
+
+    def fence(self, key_server: str) -> Fence | None: ...
+    def put_fence(self, fence: Fence) -> None: ...
+    def fences_fall_due(self, key_manager: str) -> None:
+        """Have the fences of a key manager's servers, removed ones too, moved on soon."""
+        ...
+
+    def due_fences(self, key_manager: str) -> frozenset[str]:
+        """Return the servers (uuids) whose fences fell due and do not move yet."""
+        ...
+
+    def fence_moves(self, key_server: str) -> None:
+        """Note that a fence that fell due is being moved on."""
+        ...
+
+    def digest_key(self, key_manager: str) -> bytes | None:
+        """Return the digest key of a key manager, sealed at ``Place("digest_keys", key_manager, "sealed")``."""
+        ...
+
+    def add_digest_key(self, key_manager: str, sealed: bytes) -> None: ...
+    def incarnation(self) -> Incarnation | None:
+        """Return the newest incarnation of the database."""
+        ...
+
+    def incarnations(self) -> tuple[Incarnation, ...]:
+        """Return all incarnations of the database, the newest first."""
+        ...
+
+    def put_incarnation(self, incarnation: Incarnation) -> None:
+        """Store an incarnation: a new one, or other values of the one with this number."""
+        ...
+
+    def node_epoch(self, node: str) -> int: ...
+    def put_node_epoch(self, node: str, epoch: int) -> None: ...
+    def lease(self, name: str, *, lock: bool = False) -> Lease | None: ...
+    def put_lease(self, lease: Lease) -> None: ...
+    def detached_key_servers(self, key_manager: str | None = None) -> tuple[Detached, ...]:
+        """Return a key manager's detached servers, or all."""
+        ...
+
+    def add_detached_key_server(self, detached: Detached) -> None: ...
+    def delete_detached_key_server(self, uuid: str) -> None: ...
+    def unclaimed(self, key_manager: str) -> tuple[Unclaimed, ...]: ...
+    def put_unclaimed(self, found: Sequence[Unclaimed]) -> None:
+        """Store what was found; what is known already keeps the time at which it was found first."""
+        ...
+
+    def delete_unclaimed(self, key_server: str, unique_identifiers: Collection[str]) -> None: ...
+    def delete_unclaimed_named(self, names: Collection[str]) -> None:
+        """Forget what was found under these names, by any key manager."""
+        ...
+
+    def cluster_key(self, name: str) -> ClusterKey | None:
+        """Return a key of the cluster; it is sealed at ``Place("cluster_keys", name, "sealed")``."""
+        ...
+
+    def add_cluster_key(self, key: ClusterKey) -> None: ...
+
+
+class KeyGuardRows(Protocol):
+    """Keys as far as a removal, or another certificate, endangers them."""
+
+    def keys_at_stake(
+        self, key_manager: str, going: Collection[str], stay: Collection[str], period: Period, after: str, limit: int
+    ) -> tuple[str, ...]:
+        """Return kept keys (uuids after this one) with a copy on a server that goes, and none proven on one that stays.
+
+        Any copy that was not destroyed counts as one; proven is one of a lasting attempt, on the primary itself, then.
+        So these are more than stand at stake, never fewer.
+        """
+        ...
+
+    def note_proven(self, copies: Sequence[Copy], time: datetime) -> None:
+        """Store when copies were proven, of those that are still present with these Unique Identifiers."""
+        ...
+
+    def doubt_copies(self, key_server: str) -> None:
+        """Make what is present on a server unknown: it was seen where the server is no more. When, stays.
+
+        Locks all keys that have, or had, a copy there.
+        """
+        ...
+
+    def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:
+        """Return the lasting copies of kept keys that are present and were proven since then."""
+        ...
+
+
+class KeyProofRows(Protocol):
+    """What is proven of keys, and the reports of proofs and drills."""
+
+    def covers(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[Cover, ...]:
+        """Count the keys that are in use or can be recovered by which of these servers hold a proven copy.
+
+        Only copies of committed attempts count. Each group has its first ``limit`` key ids.
+        """
+        ...
+
+    def add_key_report(self, report: KeyReport, *, keep: int) -> None:
+        """Store a report, and drop all but the newest ``keep`` of its key manager."""
+        ...
+
+    def key_reports(self, key_manager: str) -> tuple[KeyReport, ...]:
+        """Return a key manager's reports without their documents, the newest first."""
+        ...
+
+    def key_report(self, key_manager: str, uuid: str) -> KeyReport | None: ...
+
+
+class Signer(Protocol):
+    """The cluster's signature. ``public`` is the public key, PEM."""
+
+    public: str
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        """Return the signature of a message; one for another purpose never passes for it."""
+        ...
+
+
+NO_FREE_CONNECTION: Final = "no_free_connection"
+"""The reason of a fault that is ours: all connections to an address are in use."""
+
+
+class Fault(StrEnum):
+    """Why an operation on a key server failed, as far as what to do next depends on it.
+
+    ``unreachable``: nothing was sent; another address may be tried, and the same one again.
+    ``unanswered``: it was sent and the answer did not come: it may have happened, now or later.
+    All others are the server's own answers, and say that it did not happen.
+    """
+
+    UNREACHABLE = "unreachable"
+    UNANSWERED = "unanswered"
+    NOT_FOUND = "not_found"
+    EXISTS = "exists"
+    DENIED = "denied"
+    NOT_SUPPORTED = "not_supported"
+    WRONG_STATE = "wrong_state"
+    REFUSED = "refused"
+
+    @property
+    def sent(self) -> bool:
+        """Whether something may have happened."""
+        return self is Fault.UNANSWERED
+
+    @property
+    def answered(self) -> bool:
+        """Whether it is the server's own answer."""
+        return self not in {Fault.UNREACHABLE, Fault.UNANSWERED}
+
+
+class KeyServerFault(Exception):  # noqa: N818 - named as what happened, like a Refusal
+    """An operation on a key server failed. ``reason`` is a fixed word: the probe's, or the Result Reason's name."""
+
+    def __init__(self, fault: Fault, reason: str) -> None:
+        super().__init__(f"{fault}: {reason}")
+        self.fault = fault
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How to reach one address of a key server: the primary of ``target``, or one of its secondaries.
+
+    ``key_server`` is the primary's uuid, ``host`` a secondary's as it was configured, empty for the primary.
+    """
+
+    key_server: str
+    host: str
+    server: ServerAddress
+    target: ProbeTarget
+    identity: TlsIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What Get Attributes says of an object. ``state`` is the KMIP State's name, empty where the server has none."""
+
+    names: tuple[str, ...]
+    state: str
+    object_type: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What Query and Discover Versions say of a server; numbers are KMIP's, empty where it does not say."""
+
+    operations: tuple[int, ...]
+    object_types: tuple[int, ...]
+    version: str
+    vendor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What a server makes of questions that servers answer differently.
+
+    ``locate_by_name``: it looks at names, and finds by them. ``locate_offset``: Offset Items lead to the next page.
+    ``batches``: it answers several items in one message.
+    """
+
+    locate_by_name: bool
+    locate_offset: bool
+    batches: bool
+
+
+class ObjectSession(Protocol):
+    """Operations on one connection to one address, one at a time. Every method raises KeyServerFault.
+
+    ``unique_identifiers`` are what :meth:`register` returned: one, or two for a pair. After ``unanswered`` the
+    connection is closed, and every further call fails as ``unreachable``.
+    """
+
+    async def abilities(self) -> Abilities: ...
+    async def habits(self, name: str, unique_identifier: str) -> Habits:
+        """Find out with an object that is there, under this name; asked last, it may cost the connection."""
+        ...
+
+    async def register(
+        self, name: str, material: Secret, form: KeyForm, *, application_information: str | None
+    ) -> tuple[str, ...]:
+        """Bring an object to the server, Pre-Active, under a name; never repeated. A pair is two, ``-1`` and ``-2``."""
+        ...
+
+    async def register_and_get(
+        self, name: str, material: Secret, form: KeyForm, *, application_information: str | None
+    ) -> tuple[tuple[str, ...], Secret | None]:
+        """Do as :meth:`register` does; with what the server returns of the object when that is in the same answer.
+
+        It is for servers that find by name: without the answer nobody knows the identifier.
+        """
+        ...
+
+    async def get(self, unique_identifiers: Sequence[str]) -> Secret:
+        """Return the material of a key, the halves of a pair joined."""
+        ...
+
+    async def get_many(self, wanted: Sequence[Sequence[str]]) -> list[Secret | KeyServerFault]:
+        """Return the material of several keys, in order, in as few messages as the server takes."""
+        ...
+
+    async def facts(self, unique_identifier: str) -> ObjectFacts: ...
+    async def locate(self, name: str) -> tuple[str, ...]:
+        """Return the objects with exactly this name, checked by their attributes: servers are known to return all."""
+        ...
+
+    async def locate_all(self) -> tuple[str, ...]:
+        """Return all objects that this client sees, in pages where the server pages."""
+        ...
+
+    async def activate(self, unique_identifier: str) -> None: ...
+    async def revoke(self, unique_identifier: str) -> None:
+        """Deactivate: Cessation of Operation."""
+        ...
+
+    async def destroy(self, unique_identifier: str) -> None: ...
+
+
+class KeyObjects(Protocol):
+    """Objects on key servers."""
+
+    def session(
+        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
+    ) -> AbstractAsyncContextManager[ObjectSession]:
+        """Lend a connection, pooled unless ``fresh``; each operation on it ends within ``timeout_s`` seconds.
+
+        Raises KeyServerFault (``unreachable``) when there is none to be had, at once while the address's circuit is
+        open, unless it is to be tried ``anew``. ``exclusive``: nobody else uses the connection, and it is closed
+        afterwards.
+        """
+        ...
+
+    def slow_or_dead(self, reach: Reach) -> bool:
+        """Whether the address's circuit is open: it failed lately, and is left alone for a while."""
+        ...
+
+    def latency_s(self, reach: Reach) -> float | None:
+        """The recent typical time of a Get from this address, None when there was none."""
+        ...
+
+    def p95_s(self, reach: Reach) -> float | None:
+        """The time that 95 of 100 recent Gets from this address stayed below, None when there were none."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Probing key servers: before they are stored, and again and again while they are watched."""

@@ -1,0 +1,120 @@
+"""Looks become observations and their events, in the transaction of whoever looked: the monitor, or a call that adds.
+
+Both are stored together, only when something changed, and only while the key server exists.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from keystead.core import events
+from keystead.core.availability import PRIMARY, Change, Place, announced, is_announced, looks, observed
+from keystead.core.key_servers import secondary_addresses
+from keystead.service.ports.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from keystead.core.model import Event, KeyServer, Observation, Svm
+    from keystead.core.probing import ProbeResult
+    from keystead.core.server_address import ServerAddress
+    from keystead.service.ports.store import Clock, Transaction
+
+
+class Observing:
+    """What one node observes of key servers."""
+
+    def __init__(self, clock: Clock, node: str) -> None:
+        self._clock = clock
+        self._node = node
+
+    def accepted(
+        self,
+        tx: Transaction,
+        svm: Svm | None,
+        servers: Sequence[KeyServer],
+        results: Sequence[ProbeResult],
+        *,
+        new: bool = False,
+    ) -> None:
+        """Make the probes that accepted servers their observations, in the transaction that stores the servers.
+
+        Of ``new`` servers there are no observations yet.
+        """
+        found = zip(servers, results, strict=True)
+        changes = [
+            Change(server.key_manager, place, look, self._clock.now())
+            for server, result in found
+            for place, look in looks(server, result).items()
+        ]
+        stored = () if new else tx.observations([server.uuid for server in servers])
+        for server in servers:
+            if any(each.key_server == server.uuid for each in stored):
+                tx.forget_observations(server.uuid, [PRIMARY, *server.secondary_key_servers])
+        owners = {server.key_manager: svm for server in servers}
+        add_events(tx, self._apply(tx, owners, servers, changes, stored))
+
+    def apply(
+        self,
+        tx: Transaction,
+        owners: Mapping[str, Svm | None],
+        servers: Sequence[KeyServer],
+        changes: Iterable[Change],
+    ) -> list[Event]:
+        """Store what changed of these servers, those that are still there; return what is to be announced.
+
+        ``owners`` are the SVMs of the key managers, by their uuids. What is to be stored is stored at once.
+        """
+        return self._apply(tx, owners, servers, changes, tx.observations([server.uuid for server in servers]))
+
+    def _apply(
+        self,
+        tx: Transaction,
+        owners: Mapping[str, Svm | None],
+        servers: Sequence[KeyServer],
+        changes: Iterable[Change],
+        known: Iterable[Observation],
+    ) -> list[Event]:
+        addresses = {place: address for server in servers for place, address in places(server).items()}
+        stored = {Place(each.key_server, each.host): each for each in known if each.node == self._node}
+        cluster = cache(partial(cluster_name, tx))
+        after: dict[Place, Observation] = {}
+        found = []
+        for change in changes:
+            place = change.place
+            if place not in addresses:
+                continue
+            before = after.get(place) or stored.get(place)
+            now = observed(self._node, place, before, change.look, change.time)
+            if now == before:
+                continue
+            after[place] = now
+            svm = owners[change.key_manager]
+            if is_announced(before, now):
+                vserver = svm.name if svm else cluster()
+                found.append(announced(now, svm, vserver, str(addresses[place])))
+        tx.put_observations([each for place, each in after.items() if place not in stored], new=True)
+        tx.put_observations([each for place, each in after.items() if place in stored], new=False)
+        return found
+
+
+def places(server: KeyServer) -> dict[Place, ServerAddress]:
+    """The addresses of a key server, its primary first."""
+    hosts = zip(server.secondary_key_servers, secondary_addresses(server), strict=True)
+    secondaries = {Place(server.uuid, host): address for host, address in hosts}
+    return {Place(server.uuid, PRIMARY): server.address} | secondaries
+
+
+def add_events(tx: Transaction, found: Sequence[Event]) -> None:
+    """Store events, with the next indexes of their node: last, for it locks the node's row."""
+    if found:
+        tx.add_events(found, events.KEPT)
+
+
+def cluster_name(tx: Transaction) -> str:
+    """The name that events have for the SVM of what belongs to the cluster."""
+    cluster = tx.cluster()
+    if cluster is None:
+        raise StoreError("the database holds no cluster: run keystead init")
+    return cluster.name

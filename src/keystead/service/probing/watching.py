@@ -1,0 +1,244 @@
+"""What this node watches and what it found out: the configuration to watch, and observations with their events.
+
+An observation and its event are stored together, only when something changed, and only while the key server exists.
+When to look, and how often, is the monitor's business.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import structlog
+
+from keystead.core import events
+from keystead.core.availability import (
+    Place,
+    announced_certificate,
+    certificate_events,
+    connectivity,
+    own_certificate,
+)
+from keystead.core.model import KeyServer
+from keystead.service.probing.observations import add_events, cluster_name, places
+from keystead.service.probing.prober import NO_IDENTITY
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime
+
+    from keystead.core.availability import Announced, Change, Connectivity, UsedCertificate
+    from keystead.core.model import Certificate, Event, KeyManager, Observation
+    from keystead.core.probing import TlsIdentity
+    from keystead.core.server_address import ServerAddress
+    from keystead.service.ports.store import Clock, KeyServerGateway, Store, Transaction, Watch
+    from keystead.service.probing.observations import Observing
+    from keystead.service.probing.prober import Prover
+
+_NAMES = [field.name for field in fields(KeyServer)]
+
+log = structlog.get_logger(__name__)
+
+_LEVELS = {"alert": logging.ERROR, "error": logging.ERROR, "notice": logging.INFO}
+"""Log levels of events, by severity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One address to watch, with all that its watch depends on: one that equals an earlier one needs no new watch."""
+
+    place: Place
+    address: ServerAddress
+    server: KeyServer
+    key_manager: KeyManager
+    vserver: str
+
+    @property
+    def certificates(self) -> tuple[str, ...]:
+        """The certificates that it is watched with: ours, then those of the CAs."""
+        return (self.key_manager.client_certificate, *self.key_manager.server_ca_certificates)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What is to be watched at the time of ``marker``, by place, and the certificates of ours in use."""
+
+    marker: Hashable
+    watched: Mapping[Place, Watched]
+    certificates: tuple[UsedCertificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The watch of an address, and what is known of it."""
+
+    watch: Watch
+    known: Observation | None
+
+
+class Watching:
+    """The watch that one node keeps."""
+
+    def __init__(
+        self,
+        store: Store,
+        gateway: KeyServerGateway,
+        prover: Prover,
+        observing: Observing,
+        clock: Clock,
+        node: str,
+    ) -> None:
+        self._store = store
+        self._gateway = gateway
+        self._prover = prover
+        self._observing = observing
+        self._clock = clock
+        self.node = node
+
+    def now(self) -> datetime:
+        """The time that observations carry."""
+        return self._clock.now()
+
+    async def marker(self) -> Hashable:
+        """A value that changes with the configuration."""
+        return await self._store.glance(lambda tx: tx.change_marker())
+
+    async def hear(self) -> None:
+        """Note that this node watches. Raises StoreError."""
+        await self._store.write(lambda tx: tx.hear_node(self.node, self.now()))
+
+    async def changed(self, within_s: float) -> None:
+        """Return when this node has changed the configuration, or so many seconds later."""
+        await self._store.changed(within_s)
+
+    async def configuration(self) -> Configuration:
+        """Everything that is to be watched: the enabled key managers' primaries and secondaries."""
+        return await self._store.read(_configuration)
+
+    async def open(self, wanted: Sequence[Watched], limit_s: float) -> dict[Place, Opened]:
+        """Watches of these addresses, whose probes take up to ``limit_s`` seconds; nothing is connected yet.
+
+        What cannot be watched (a certificate is gone, a secret cannot be opened) is logged and left out.
+        """
+
+        def read(tx: Transaction) -> tuple[dict[str, Certificate], dict[Place, Observation]]:
+            certificates = tx.certificates(sorted({uuid for each in wanted for uuid in each.certificates}))
+            return {found.uuid: found for found in certificates}, self._known(tx, wanted)
+
+        certificates, known = await self._store.read(read)
+        identities: dict[str, TlsIdentity] = {}
+        opened = {}
+        for each in wanted:
+            manager = each.key_manager
+            try:
+                if manager.uuid not in identities:
+                    identities[manager.uuid] = self._prover.identity(manager, certificates)
+                target = self._prover.target(each.server, limit_s)
+            except NO_IDENTITY as error:
+                log.error("a key server cannot be watched", address=str(each.address), why=type(error).__name__)  # noqa: TRY400
+                continue
+            watch = self._gateway.watch(each.address, target, identities[manager.uuid])
+            opened[each.place] = Opened(watch, known.get(each.place))
+        return opened
+
+    async def record(self, changes: Sequence[Change]) -> frozenset[str]:
+        """Store what changed, and announce it. Raises StoreError.
+
+        Returns the key managers that somebody else holds locked: their changes are not stored.
+        """
+
+        def work(tx: Transaction) -> tuple[list[Event], frozenset[str]]:
+            wanted = sorted({change.key_manager for change in changes})
+            locked = {manager.uuid: manager for manager in tx.lock_free_key_managers(wanted)}
+            held = frozenset(each.uuid for each in tx.key_managers(wanted) if each.uuid not in locked)
+            servers = tx.key_servers_of(locked)
+            owners = {uuid: manager.svm for uuid, manager in locked.items()}
+            found = self._observing.apply(tx, owners, servers, _still_true(changes, locked, servers))
+            add_events(tx, found)
+            return found, held
+
+        found, held = await self._store.write(work)
+        _log(found)
+        return held
+
+    async def observations(self) -> dict[Place, Observation]:
+        """What is stored of this node's observations."""
+        found = await self._store.read(lambda tx: tx.observations_of_node(self.node))
+        return {Place(each.key_server, each.host): each for each in found}
+
+    async def announced_certificates(self) -> frozenset[Announced]:
+        """Which certificates this node has announced, and as what."""
+        names = (events.EXPIRING.name, events.EXPIRED.name)
+        found = await self._store.read(lambda tx: tx.events_named(self.node, names))
+        return frozenset(map(announced_certificate, found))
+
+    async def announce_certificates(
+        self, used: Iterable[UsedCertificate], known: frozenset[Announced]
+    ) -> frozenset[Announced]:
+        """Announce those of the certificates that are due; return what has been announced then. Raises StoreError."""
+        due = certificate_events(self.node, used, known, self._clock.now())
+        if due:
+            await self._store.write(lambda tx: add_events(tx, due))
+            _log(due)
+        return known | set(map(announced_certificate, due))
+
+    def _known(self, tx: Transaction, wanted: Iterable[Watched]) -> dict[Place, Observation]:
+        found = tx.observations(sorted({each.server.uuid for each in wanted}))
+        return {Place(each.key_server, each.host): each for each in found if each.node == self.node}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyServerView(KeyServer):
+    """A key server with what all nodes say of it: None when its key manager is not enabled."""
+
+    connectivity: Connectivity | None = None
+
+
+def with_connectivity(tx: Transaction, servers: Sequence[KeyServer], enabled: AbstractSet[str]) -> list[KeyServerView]:
+    """Key servers with what the nodes say of those whose key managers are among ``enabled``."""
+    watched = [server.uuid for server in servers if server.key_manager in enabled]
+    said = connectivity(watched, tx.nodes(), tx.observations(watched))
+    return [
+        KeyServerView(connectivity=said.get(server.uuid), **{name: getattr(server, name) for name in _NAMES})
+        for server in servers
+    ]
+
+
+def _still_true(
+    changes: Iterable[Change], key_managers: Mapping[str, KeyManager], servers: Iterable[KeyServer]
+) -> list[Change]:
+    """The changes that are about what is configured now."""
+    now = {server.uuid: (key_managers[server.key_manager], server) for server in servers}
+    return [change for change in changes if change.about in (None, now.get(change.place.key_server))]
+
+
+def _configuration(tx: Transaction) -> Configuration:
+    marker = tx.change_marker()
+    cluster = cluster_name(tx)
+    watched: dict[Place, Watched] = {}
+    in_use: list[tuple[KeyManager, str]] = []
+    for manager, servers in tx.watched():
+        vserver = manager.svm.name if manager.svm else cluster
+        in_use.append((manager, vserver))
+        for server in servers:
+            for place, address in places(server).items():
+                watched[place] = Watched(place, address, server, manager, vserver)
+    return Configuration(marker, watched, tuple(_own_certificates(tx, in_use)))
+
+
+def _own_certificates(tx: Transaction, in_use: Sequence[tuple[KeyManager, str]]) -> Iterable[UsedCertificate]:
+    """Our certificates and the CAs', as their key managers use them."""
+    uses = [
+        (uuid, manager.svm, vserver)
+        for manager, vserver in in_use
+        for uuid in (manager.client_certificate, *manager.server_ca_certificates)
+    ]
+    found = {each.uuid: each for each in tx.certificates(sorted({uuid for uuid, _, _ in uses}))}
+    return [own_certificate(found[uuid], svm, vserver) for uuid, svm, vserver in uses if uuid in found]
+
+
+def _log(found: Iterable[Event]) -> None:
+    for event in found:
+        log.log(_LEVELS[event.severity], event.name, **dict(event.parameters))

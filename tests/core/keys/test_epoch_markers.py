@@ -1,0 +1,83 @@
+"""Fences: what is seen on a key server, and what follows: the whole table; and how one comes after the other."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from keystead.core.keys.epoch_markers import (
+    FIRST,
+    RANDOM_BYTES,
+    TOKEN_BYTES,
+    Behind,
+    Fence,
+    FenceState,
+    Seen,
+    Verdict,
+    Whose,
+    begun,
+    following,
+    held,
+    is_token,
+    judged,
+    token,
+)
+from keystead.core.secret import Secret
+
+DIGEST_KEY = Secret(bytes(range(32)))
+NOBODYS, OURS, ANOTHERS = Whose.NOBODYS, Whose.OURS, Whose.ANOTHERS
+NONE, THERE, GONE = Behind.NONE, Behind.THERE, Behind.GONE
+
+TABLE = [
+    # the fence, the one before, the anchors, the canary, what follows
+    ({ANOTHERS}, set(Behind), set(Whose), {True, False}, Verdict.CLONED),
+    ({NOBODYS}, {THERE}, set(Whose), {True, False}, Verdict.WRITE),
+    ({OURS}, {THERE}, set(Whose), {True, False}, Verdict.OURS),
+    ({NOBODYS, OURS}, {GONE}, {OURS, ANOTHERS}, {True, False}, Verdict.CLONED),
+    ({NOBODYS, OURS}, {GONE}, {NOBODYS}, {True}, Verdict.LOST),
+    ({NOBODYS, OURS}, {GONE}, {NOBODYS}, {False}, Verdict.UNCLEAR),
+    ({NOBODYS, OURS}, {NONE}, {ANOTHERS}, {True, False}, Verdict.CLONED),
+    ({NOBODYS}, {NONE}, {OURS}, {True, False}, Verdict.CLONED),
+    ({NOBODYS}, {NONE}, {NOBODYS}, {True, False}, Verdict.WRITE),
+    ({OURS}, {NONE}, {NOBODYS, OURS}, {True, False}, Verdict.OURS),
+]
+CASES = [
+    (Seen(*seen), verdict)
+    for fences, behind, anchors, canaries, verdict in TABLE
+    for seen in product(fences, behind, anchors, canaries)
+]
+
+
+@pytest.mark.parametrize(("seen", "verdict"), CASES)
+def test_what_follows(seen: Seen, verdict: Verdict) -> None:
+    """Another's fence, or one before that somebody took away, tells a twin; nothing is made of what is not shown."""
+    assert judged(seen) is verdict
+
+
+def test_the_table_is_whole() -> None:
+    """Each thing that can be seen has one verdict."""
+    seen = [each for each, _ in CASES]
+    assert len(seen) == len(set(seen)) == 3 * 3 * 3 * 2
+
+
+def test_one_after_the_other() -> None:
+    """The first has none before it; each of the others has the identifiers of the last, which was held alone."""
+    first = begun("server", "incarnation", b"one")
+    assert first == Fence("server", "incarnation", FIRST, b"one", FenceState.SENT, (), ())
+    second = following(held(first, ("id",)), b"two")
+    assert second == Fence("server", "incarnation", FIRST + 1, b"two", FenceState.SENT, (), ("id",))
+    assert held(second, ("other",)) == Fence(
+        "server", "incarnation", FIRST + 1, b"two", FenceState.HELD, ("other",), ("id",)
+    )
+
+
+def test_a_token_shows_who_made_it() -> None:
+    """A database with this past, for this server; no bit of it can be another."""
+    made = token(DIGEST_KEY, "server", bytes(RANDOM_BYTES))
+    assert len(made) == TOKEN_BYTES
+    assert is_token(DIGEST_KEY, "server", made)
+    assert not is_token(DIGEST_KEY, "another", made)
+    assert not is_token(Secret(bytes(32)), "server", made)
+    changed = [bytes([*made[:at], made[at] ^ 1, *made[at + 1 :]]) for at in range(TOKEN_BYTES)]
+    assert not any(is_token(DIGEST_KEY, "server", other) for other in [*changed, b"", made[:-1], made + b"\0"])

@@ -1,0 +1,89 @@
+"""keystead.service.accounts.accounts: what several writers at once cannot do, and what a change is recorded as."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.accounts import AccountChange, NewAccount
+from keystead.core.errors import OntapError
+from keystead.core.model import Account
+from keystead.core.secret import Secret
+from keystead.service.ports.store import Page
+from tests.service.conftest import CALL
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from keystead.core.errors import ErrorKind
+    from tests.service.conftest import World
+
+PASSWORD = Secret("correct-horse-9")
+
+
+def new(name: str, password: Secret = PASSWORD) -> NewAccount:
+    """An administrator of the cluster, as a caller asks for one."""
+    return NewAccount(name, frozenset({"password"}), password=password)
+
+
+async def kinds(*work: Coroutine[object, object, object]) -> list[ErrorKind | None]:
+    """How calls end that are made at once: None is success."""
+    ended = await asyncio.gather(*work, return_exceptions=True)
+    assert all(isinstance(end, OntapError) or not isinstance(end, BaseException) for end in ended), ended
+    return [end.kind if isinstance(end, OntapError) else None for end in ended]
+
+
+async def test_a_name_is_taken_once(world: World) -> None:
+    """Of many that create the same account at once one succeeds, and its password is the one that counts."""
+    accounts, passwords = world.services.accounts, [Secret(f"correct-horse-{number}") for number in range(5)]
+    ended = await kinds(*(accounts.create(CALL, new("joe-smith", password)) for password in passwords))
+    assert sorted(ended, key=str) == [errors.DUPLICATE_ENTRY] * 4 + [None]
+    winner = passwords[ended.index(None)]
+    assert (await world.services.logins.authenticate("joe-smith", winner, "192.0.2.1")).account == "joe-smith"
+
+
+@pytest.mark.parametrize("how", ["delete", "lock", "demote"])
+async def test_administrators_cannot_remove_each_other(world: World, how: str) -> None:
+    """All of them at once: one remains."""
+    accounts = world.services.accounts
+    names = ["admin", *(f"admin-{number}" for number in range(3))]
+    for name in names[1:]:
+        await accounts.create(CALL, new(name))
+    changes = {"lock": AccountChange(locked=True), "demote": AccountChange(role="readonly")}
+    if how == "delete":
+        ended = await kinds(*(accounts.delete(CALL, None, name) for name in names))
+    else:
+        ended = await kinds(*(accounts.change(CALL, None, name, changes[how]) for name in names))
+    assert sorted(ended, key=str) == [errors.LAST_ADMIN, None, None, None]
+    found = await world.store.read(lambda tx: tx.page(Account, Page().within(role="admin", locked=False)))
+    assert [account.name for account in found] == [names[ended.index(errors.LAST_ADMIN)]]
+
+
+async def test_an_account_that_goes_while_its_password_is_hashed(world: World) -> None:
+    """The change finds it gone, and does not bring it back."""
+    accounts = world.services.accounts
+    await accounts.create(CALL, new("joe-smith"))
+    change = accounts.change(CALL, None, "joe-smith", AccountChange(password=Secret("another-horse-7")))
+    ended = await kinds(change, accounts.delete(CALL, None, "joe-smith"))
+    assert ended == [errors.ENTRY_NOT_FOUND, None]
+    assert await world.store.read(lambda tx: tx.account("joe-smith")) is None
+
+
+async def test_changes_and_refusals_name_the_accounts_svm(world: World) -> None:
+    """In the audit log, so that the SVM's own readers find them."""
+    svm = await world.services.svms.create(CALL, "vs1")
+    accounts = world.services.accounts
+    await accounts.create(CALL, NewAccount("joe-smith", frozenset({"certificate"}), owner_name="vs1"))
+    with pytest.raises(OntapError) as refused:
+        await accounts.change(CALL, svm.uuid, "joe-smith", AccountChange(password=PASSWORD))
+    assert refused.value.svm == svm
+    await accounts.delete(CALL, svm.uuid, "joe-smith")
+    (node,) = await world.store.read(lambda tx: tx.nodes())
+    records = await world.store.read(lambda tx: tx.audit_records(node.uuid, 1, 1000))
+    assert [(record.svm, record.message) for record in records[-2:]] == [
+        ("vs1", "created account joe-smith, role vsadmin"),
+        ("vs1", "deleted account joe-smith"),
+    ]

@@ -1,0 +1,347 @@
+"""Logging in over a real store, with real hashes and a clock set by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
+from keystead.core.model import Account, Role
+from keystead.core.secret import Secret
+from keystead.service.accounts import logins as logins_module
+from keystead.service.accounts.logins import AT_ONCE, ENTRIES, Logins, delay_s
+from keystead.service.audit.log import AuditLog
+from keystead.service.context import Caller
+from keystead.service.ports.store import StoreError
+from keystead.store import SqlStore, open_store
+from tests.service.worlds.basics import KEYRING, CountingHasher, HandClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from keystead.service.ports.store import Transaction
+
+T = TypeVar("T")
+
+PASSWORD = Secret("pässword")
+WRONG = "wrong"
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """Time that passes when a test says so."""
+    return HandClock()
+
+
+@pytest.fixture
+def hasher() -> Iterator[CountingHasher]:
+    """Real hashes, counted."""
+    made = CountingHasher()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def store(sqlite_url: str, hasher: CountingHasher) -> AsyncIterator[SqlStore]:
+    """A store with three accounts; ``carded`` logs in by certificate only."""
+    opened = open_store(sqlite_url)
+    password_hash = await hasher.hash(PASSWORD)
+    await opened.write(
+        lambda tx: [
+            tx.put_account(Account(name, role, hash_, certificate=not hash_))
+            for name, role, hash_ in (
+                ("admin", Role.ADMIN, password_hash),
+                ("reader", Role.READONLY, password_hash),
+                ("carded", Role.READONLY, ""),
+            )
+        ]
+    )
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def audit(store: SqlStore, clock: HandClock) -> AuditLog:
+    """Where failed logins are counted."""
+    return AuditLog(store, KEYRING, clock, "node-1")
+
+
+@pytest.fixture
+async def logins(store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog) -> AsyncIterator[Logins]:
+    """The service, whose sleeping passes at once."""
+    yield Logins(store, hasher, clock, audit, sleep=clock.sleep)
+    await audit.close()
+
+
+async def refused(logins: Logins, name: str = "admin", password: str = WRONG, where: str = HERE) -> None:
+    """A login that must fail with 401."""
+    with pytest.raises(OntapError) as caught:
+        await logins.authenticate(name, Secret(password), where)
+    assert caught.value.kind is AUTHENTICATION_FAILED
+
+
+@pytest.mark.parametrize(("name", "role"), [("admin", Role.ADMIN), ("reader", Role.READONLY)])
+async def test_the_right_password_says_who_calls(logins: Logins, name: str, role: Role) -> None:
+    """With the role of the account's row and the caller's address."""
+    assert await logins.authenticate(name, PASSWORD, HERE) == Caller(name, role, HERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("admin", "wrong"),
+        ("admin", ""),
+        ("Admin", "pässword"),
+        ("admin ", "pässword"),
+        ("nobody", "pässword"),
+        ("carded", "pässword"),
+        ("carded", ""),
+        ("", "pässword"),
+        ("admin\x00", "pässword"),
+        ("\ud800", "pässword"),
+        ("x" * 5000, "pässword"),
+    ],
+    ids=lambda text: repr(text)[:20].encode("ascii", "backslashreplace").decode(),
+)
+async def test_anything_else_is_refused_alike(logins: Logins, name: str, password: str) -> None:
+    """A name that cannot be one is no fault of the store's."""
+    await refused(logins, name, password)
+
+
+async def test_a_verified_credential_is_not_hashed_again(logins: Logins, hasher: CountingHasher) -> None:
+    """From any address; another account's is its own."""
+    for where in (HERE, HERE, THERE):
+        await logins.authenticate("admin", PASSWORD, where)
+    assert hasher.verified == 1
+    await logins.authenticate("reader", PASSWORD, HERE)
+    assert hasher.verified == 2
+
+
+async def test_a_remembered_credential_fits_no_other_password(logins: Logins) -> None:
+    """While it is remembered."""
+    await logins.authenticate("admin", PASSWORD, HERE)
+    await refused(logins)
+
+
+async def test_a_credential_is_forgotten_when_it_is_not_used(
+    logins: Logins, hasher: CountingHasher, clock: HandClock
+) -> None:
+    """After minutes; use keeps it."""
+    for pause in (0, 200, 200, 301):
+        clock.advance(pause)
+        await logins.authenticate("admin", PASSWORD, HERE)
+    assert hasher.verified == 2
+
+
+@pytest.mark.parametrize("change", ["password", "role", "deleted"])
+async def test_a_changed_account_is_asked_again_at_once(
+    logins: Logins, store: SqlStore, hasher: CountingHasher, change: str
+) -> None:
+    """Whatever process changed it: every login goes by the row as it is then."""
+    await logins.authenticate("admin", PASSWORD, HERE)
+    account = await store.read(lambda tx: tx.account("admin"))
+    assert account is not None
+    if change == "password":
+        other_hash = await hasher.hash(Secret("other"))
+        await store.write(lambda tx: tx.put_account(replace(account, password_hash=other_hash)))
+        await refused(logins, password="pässword")
+        await logins.authenticate("admin", Secret("other"), HERE)
+    elif change == "role":
+        await store.write(lambda tx: tx.put_account(replace(account, role=Role.READONLY)))
+        assert (await logins.authenticate("admin", PASSWORD, HERE)).role is Role.READONLY
+        assert hasher.verified == 2
+    else:
+        with store.database.writer.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM accounts WHERE name = 'admin'")
+        await refused(logins, password="pässword")
+
+
+async def test_a_row_is_read_again_only_when_something_was_committed(
+    logins: Logins, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anything at all, by whomever."""
+    await logins.authenticate("admin", PASSWORD, HERE)
+    glances = []
+    glance = store.glance
+
+    async def counted(work: Callable[[Transaction], T]) -> T:
+        glances.append(work)
+        return await glance(work)
+
+    monkeypatch.setattr(store, "glance", counted)
+    for _ in range(3):
+        await logins.authenticate("admin", PASSWORD, HERE)
+    assert glances == []
+    with store.database.writer.begin() as connection:
+        connection.exec_driver_sql("UPDATE accounts SET comment = 'x' WHERE name = 'reader'")
+    for _ in range(3):
+        await logins.authenticate("admin", PASSWORD, HERE)
+    assert len(glances) == 1
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+async def test_a_credential_can_be_recalled_when_the_database_fails(
+    logins: Logins, store: SqlStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """For those who ask so (the metrics), with the right password, and only as long as it is remembered."""
+    await logins.authenticate("admin", PASSWORD, HERE)
+    known = await logins.authenticate("admin", PASSWORD, THERE, recall=True)
+    monkeypatch.setattr(logins_module, "PATIENCE_S", 0.05)
+
+    async def away(work: object) -> object:
+        del work
+        if how == "hangs":
+            await asyncio.Event().wait()
+        raise StoreError("the database cannot be reached")
+
+    monkeypatch.setattr(store, "glance", away)
+    monkeypatch.setattr(store, "version", lambda: None)
+    async with asyncio.timeout(5):
+        assert await logins.authenticate("admin", PASSWORD, THERE, recall=True) == known
+        for name, password in (("admin", Secret(WRONG)), ("reader", PASSWORD)):
+            with pytest.raises(StoreError):
+                await logins.authenticate(name, password, HERE, recall=True)
+        if how == "fails":
+            with pytest.raises(StoreError):
+                await logins.authenticate("admin", PASSWORD, HERE)
+        clock.advance(301)
+        with pytest.raises(StoreError):
+            await logins.authenticate("admin", PASSWORD, HERE, recall=True)
+
+
+async def test_a_locked_account_is_refused(logins: Logins, store: SqlStore) -> None:
+    """Remembered or not, with the right password; it counts again when it is unlocked."""
+    await logins.authenticate("admin", PASSWORD, HERE)
+    account = await store.read(lambda tx: tx.account("admin"))
+    assert account is not None
+    await store.write(lambda tx: tx.put_account(replace(account, locked=True)))
+    await refused(logins, password="pässword")
+    await store.write(lambda tx: tx.put_account(account))
+    assert (await logins.authenticate("admin", PASSWORD, HERE)).role is Role.ADMIN
+
+
+async def test_a_burst_with_one_credential_costs_one_hash(logins: Logins, hasher: CountingHasher) -> None:
+    """As when a client opens many connections at once."""
+    callers = await asyncio.gather(*[logins.authenticate("admin", PASSWORD, HERE) for _ in range(50)])
+    assert callers == [Caller("admin", Role.ADMIN, HERE)] * 50
+    assert hasher.verified == 1
+
+
+async def test_a_caller_that_goes_away_does_not_fail_the_others(logins: Logins) -> None:
+    """Who waits for the same hash gets its result."""
+    first = asyncio.create_task(logins.authenticate("admin", PASSWORD, HERE))
+    second = asyncio.create_task(logins.authenticate("admin", PASSWORD, HERE))
+    while not logins._verifying:  # noqa: ASYNC110 - the service has no event for it
+        await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).account == "admin"
+
+
+async def test_different_credentials_of_one_address_are_bounded(logins: Logins, hasher: CountingHasher) -> None:
+    """More than a few at once are told to come back; another address, and a known credential, are served."""
+    await logins.authenticate("reader", PASSWORD, HERE)
+    guesses = [asyncio.create_task(logins.authenticate("admin", Secret(f"{n}"), HERE)) for n in range(AT_ONCE + 5)]
+    other = asyncio.create_task(logins.authenticate("admin", PASSWORD, THERE))
+    known = asyncio.create_task(logins.authenticate("reader", PASSWORD, HERE))
+    errors = await asyncio.gather(*guesses, return_exceptions=True)
+    kinds = [error.kind for error in errors if isinstance(error, OntapError)]
+    assert (kinds.count(AUTHENTICATION_FAILED), kinds.count(TOO_MANY_REQUESTS)) == (AT_ONCE, 5)
+    assert (await other).account == "admin"
+    assert (await known).account == "reader"
+    assert hasher.verified == AT_ONCE + 2
+    assert not logins._verifying
+
+
+def test_slowing_grows_to_two_seconds_and_no_further() -> None:
+    """The first two failures are typing errors."""
+    assert [delay_s(failures) for failures in range(10)] == [0, 0, 0, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert delay_s(10**6) == 2.0
+
+
+async def test_failed_logins_slow_the_next_of_the_same_account_and_address(logins: Logins, clock: HandClock) -> None:
+    """Nobody else, and nobody whose credential is known."""
+    await logins.authenticate("reader", PASSWORD, HERE)
+    for number in range(12):
+        await refused(logins, password=f"{number}")
+    assert clock.slept[-1] == 2.0
+    assert len(clock.slept) == 11
+    clock.slept.clear()
+    await refused(logins, where=THERE)
+    await refused(logins, name="nobody")
+    await logins.authenticate("reader", PASSWORD, HERE)
+    assert [pause for pause in clock.slept if pause] == []
+
+
+async def test_a_known_credential_is_never_slowed(logins: Logins, clock: HandClock) -> None:
+    """Also while somebody guesses from the same address."""
+    await logins.authenticate("admin", PASSWORD, HERE)
+    for number in range(12):
+        await refused(logins, password=f"{number}")
+    clock.slept.clear()
+    await logins.authenticate("admin", PASSWORD, HERE)
+    assert clock.slept == []
+
+
+async def test_nobody_is_locked_out(logins: Logins, clock: HandClock) -> None:
+    """The right password works after any number of wrong ones, and takes the slowing away."""
+    for number in range(12):
+        await refused(logins, password=f"{number}")
+    clock.slept.clear()
+    await logins.authenticate("admin", PASSWORD, HERE)
+    assert clock.slept == [2.0]
+    clock.slept.clear()
+    await refused(logins)
+    assert clock.slept == []
+
+
+async def test_failures_are_forgiven_after_minutes(logins: Logins, clock: HandClock) -> None:
+    """Without any."""
+    for number in range(12):
+        await refused(logins, password=f"{number}")
+    clock.slept.clear()
+    clock.advance(301)
+    await refused(logins)
+    assert clock.slept == []
+
+
+async def test_failed_logins_are_counted_for_the_audit(logins: Logins, audit: AuditLog, store: SqlStore) -> None:
+    """By the name that was tried, never with the password."""
+    for _ in range(3):
+        await refused(logins, password="canary")
+    await refused(logins, name="nobody", password="canary")
+    await audit.close()
+    records = await store.read(lambda tx: tx.audit_records("node-1", 0, 10))
+    assert [(record.account, record.message[:8]) for record in records] == [
+        ("admin", "3 failed"),
+        ("nobody", "1 failed"),
+    ]
+    assert "canary" not in repr(records)
+
+
+async def test_an_unknown_account_costs_the_time_of_a_known_one(logins: Logins, hasher: CountingHasher) -> None:
+    """Or names could be told from non-names by the time of the answer; those without a password as well."""
+    await refused(logins)
+    spent: dict[str, list[float]] = {"admin": [], "nobody": [], "carded": []}
+    for number in range(7):
+        for name, times in spent.items():
+            began = time.perf_counter()
+            await refused(logins, name=name, password=f"{number}", where=f"{number}")
+            times.append(time.perf_counter() - began)
+    assert hasher.verified == 22
+    for name in ("admin", "carded"):
+        assert 1 / 3 < median(spent[name]) / median(spent["nobody"]) < 3
+
+
+async def test_memory_is_bounded(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest entries go; a name is kept short."""
+    monkeypatch.setattr(logins_module, "ENTRIES", 3)
+    assert ENTRIES > 3
+    for name in ("a", "b", "c", "d" * 1000):
+        await refused(logins, name=name)
+    assert list(logins._failures._entries) == [("b", HERE), ("c", HERE), ("d" * 64, HERE)]

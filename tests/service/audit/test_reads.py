@@ -1,0 +1,351 @@
+"""Records of reads: durable before the answer, one commit for many, in the spool meanwhile, in the chain once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
+
+from keystead.core.keys.model import KeyState
+from keystead.core.model import Role
+from keystead.service.audit import reads as module
+from keystead.service.audit.log import AuditLog, begin, verify
+from keystead.service.audit.reads import ReadAudit
+from keystead.service.audit.spool import ReadSpool
+from keystead.service.context import Call, Caller
+from keystead.service.ports.store import StoreError
+from tests.service.worlds.basics import KEYRING, HandClock
+from tests.store import keys, samples
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from typing import Any
+
+    from keystead.core.keys.model import Key
+    from keystead.store import SqlStore
+
+NODE = "node-1"
+CALL = Call(Caller("reader", Role.KEY_READER, "192.0.2.1"), "POST", "/api/security/key-managers/km/retrieve")
+
+
+class Reads:
+    """The records of one node's reads, over a database that a test takes away and gives back."""
+
+    def __init__(self, store: SqlStore, folder: Path, *, fail_closed: bool = False) -> None:
+        self.store = store
+        self.folder = folder
+        self.clock = HandClock()
+        self.log = AuditLog(store, KEYRING, self.clock, NODE)
+        self.spool = ReadSpool(folder / "reads.spool", KEYRING.mac)
+        self.audit = ReadAudit(store, self.log, self.spool, self.clock, fail_closed=fail_closed)
+
+    async def read(self, *names: str) -> None:
+        """Read keys at once; those that there are not yet are made."""
+        keys = [await self.key(name) for name in names]
+        assert all(await asyncio.gather(*(self.audit.keep(CALL, key) for key in keys)))
+
+    async def key(self, name: str) -> Key:
+        """The committed key of this name."""
+        key = keys.key(name, key_id=name, svm=samples.SVM, state=KeyState.COMMITTED)
+        if await self.store.read(lambda tx: tx.key(name)) is None:
+            await self.store.write(lambda tx: tx.add_key(key))
+        return key
+
+    def lose_database(self) -> None:
+        """From now on the chain can neither be read nor written."""
+        self._execute("ALTER TABLE audit_heads RENAME TO lost")
+
+    def find_database(self) -> None:
+        """It is back, and it is time to ask it again."""
+        self._execute("ALTER TABLE lost RENAME TO audit_heads")
+        self.clock.advance(module.AWAY_S)
+
+    def _execute(self, statement: str) -> None:
+        with self.store.database.writer.begin() as connection:
+            connection.execute(text(statement))
+
+    async def recorded(self) -> list[str]:
+        """The keys whose reads are in the chain, in order; the chain is intact."""
+        (report,) = await verify(self.store, KEYRING)
+        assert report.intact, report
+        records = await self.store.read(lambda tx: tx.audit_records(NODE, 1, 10_000))
+        return [record.message.removeprefix("retrieval of key ").partition(",")[0] for record in records]
+
+    async def merged(self) -> list[str]:
+        """Wait until the spool is gone, then as above."""
+        async with asyncio.timeout(10):
+            while self.spool.waiting():  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.01)
+        return await self.recorded()
+
+
+@pytest.fixture
+async def reads(store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reads]:
+    """As they are on a node that has just been started."""
+    monkeypatch.setattr(module, "AWAY_S", 0.05)
+    await store.write(samples.fill)
+    await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
+    reads = Reads(store, tmp_path)
+    await reads.audit.start()
+    yield reads
+    await reads.audit.close()
+
+
+async def test_a_read_is_in_the_chain_when_it_is_answered(reads: Reads) -> None:
+    """With the caller, the SVM whose key it is, and what names the read."""
+    await reads.read("one")
+    (record,) = await reads.store.read(lambda tx: tx.audit_records(NODE, 1, 10))
+    assert (record.account, record.role, record.svm, record.state) == ("reader", "key-reader", "svm1", "success")
+    assert record.timestamp == reads.clock.now()
+    assert not reads.spool.waiting()
+
+
+async def test_reads_that_come_together_are_few_commits(reads: Reads) -> None:
+    """The first goes alone; all that come meanwhile go together, in their order."""
+    commits: list[object] = []
+    names = [str(number) for number in range(100)]
+    found = [await reads.key(name) for name in names]
+    event.listen(reads.store.database.writer, "commit", commits.append)
+    assert all(await asyncio.gather(*(reads.audit.keep(CALL, key) for key in found)))
+    assert await reads.recorded() == names
+    assert len(commits) <= 2
+
+
+async def test_a_read_of_a_key_that_has_changed_is_not_recorded(reads: Reads) -> None:
+    """Nor one of a key that is gone; those beside it are."""
+    one, two = await reads.key("one"), await reads.key("two")
+    gone = replace(one, key_id="gone")
+    await reads.store.write(lambda tx: tx.change_key(replace(one, version=2), KeyState.COMMITTED))
+    said = await asyncio.gather(*(reads.audit.keep(CALL, key) for key in (one, two, gone)))
+    assert said == [False, True, False]
+    assert not await reads.audit.keep(CALL, one)
+    assert await reads.recorded() == ["two"]
+    assert await reads.audit.keep(CALL, replace(one, version=2))
+
+
+async def test_a_read_whose_caller_went_away_is_recorded_all_the_same(reads: Reads) -> None:
+    """It may have been answered."""
+    asyncio.ensure_future(reads.audit.keep(CALL, await reads.key("one"))).cancel()
+    await reads.read("two")
+    assert await reads.recorded() == ["one", "two"]
+
+
+async def test_while_the_database_is_away_reads_are_spooled_and_then_merged_once(reads: Reads) -> None:
+    """In their order, with the time at which they were."""
+    await reads.read("before")
+    reads.lose_database()
+    then = reads.clock.now()
+    with structlog.testing.capture_logs() as logs:
+        await reads.read("one", "two")
+        await reads.read("three")
+    assert [entry["event"] for entry in logs] == ["reads are recorded in the spool"]
+    assert reads.spool.waiting()
+    reads.find_database()
+    assert await reads.merged() == ["before", "one", "two", "three"]
+    await reads.read("after")
+    assert await reads.recorded() == ["before", "one", "two", "three", "after"]
+    records = await reads.store.read(lambda tx: tx.audit_records(NODE, 2, 1))
+    assert records[0].timestamp == then
+
+
+@pytest.mark.parametrize("happened", [True, False], ids=["happened", "did not happen"])
+async def test_a_commit_of_which_nobody_knows_is_in_the_chain_once(reads: Reads, happened: bool) -> None:
+    """The connection broke in it: the read is spooled, and merged if the chain lacks it."""
+
+    def breaks(connection: Any) -> None:
+        raw = connection.connection.dbapi_connection
+        if happened:
+            raw.execute("COMMIT")
+        else:
+            raw.execute("ROLLBACK")
+        raise DBAPIError("COMMIT", None, Exception("cut"), connection_invalidated=True)
+
+    await reads.key("one")
+    event.listen(reads.store.database.writer, "commit", breaks)
+    await reads.read("one")
+    assert reads.spool.waiting()
+    event.remove(reads.store.database.writer, "commit", breaks)
+    await reads.read("two")
+    reads.clock.advance(1)
+    assert sorted(await reads.merged()) == ["one", "two"]
+
+
+async def test_a_merge_that_breaks_off_is_begun_again(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its first pieces brought into the chain is not brought again."""
+    monkeypatch.setattr(module, "TOGETHER", 2)
+    reads.lose_database()
+    await reads.read(*"abcde")
+    commits: list[object] = []
+
+    def fails(connection: Any) -> None:
+        commits.append(connection)
+        if len(commits) == 2:
+            raise DBAPIError("COMMIT", None, Exception("refused"))
+
+    event.listen(reads.store.database.writer, "commit", fails)
+    reads._execute("ALTER TABLE lost RENAME TO audit_heads")
+    commits.clear()
+    reads.clock.advance(1)
+    async with asyncio.timeout(10):
+        while reads.spool.waiting():
+            reads.clock.advance(1)
+            await asyncio.sleep(0.01)
+    assert await reads.recorded() == list("abcde")
+    assert len(commits) == 5
+
+
+async def test_what_a_process_left_is_merged_by_the_next(reads: Reads) -> None:
+    """Nothing else needs to be read for that."""
+    reads.lose_database()
+    await reads.read("one")
+    await reads.audit.close()
+    assert reads.spool.waiting()
+    reads.find_database()
+    after = Reads(reads.store, reads.folder)
+    await after.audit.start()
+    assert await after.merged() == ["one"]
+    await after.audit.close()
+
+
+async def test_a_slow_database_is_not_waited_for(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its records go to the spool, too, and are in the chain once."""
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    release = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(_: object) -> None:
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+
+    await reads.key("one")
+    holders = [asyncio.create_task(reads.store.write(hold)) for _ in range(reads.store.database.writers)]
+    await asyncio.sleep(0)
+    await reads.read("one")
+    assert reads.spool.waiting()
+    release.set()
+    await asyncio.gather(*holders)
+    reads.clock.advance(1)
+    assert await reads.merged() == ["one"]
+
+
+async def test_a_node_that_fails_closed_answers_no_read_without_the_database(store: SqlStore, tmp_path: Path) -> None:
+    """Nothing is spooled; it asks again at once."""
+    await store.write(samples.fill)
+    await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
+    reads = Reads(store, tmp_path, fail_closed=True)
+    await reads.audit.start()
+    reads.lose_database()
+    with pytest.raises(StoreError, match="not in the database"):
+        await reads.read("one")
+    assert not reads.spool.waiting()
+    reads._execute("ALTER TABLE lost RENAME TO audit_heads")
+    await reads.read("two")
+    assert await reads.recorded() == ["two"]
+    await reads.audit.close()
+
+
+async def test_without_database_and_spool_no_read_is_answered(reads: Reads, tmp_path: Path) -> None:
+    """A full disk, for example."""
+    (tmp_path / "reads.spool").mkdir()
+    reads.lose_database()
+    with pytest.raises(StoreError, match="neither the database nor the spool"):
+        await reads.read("one")
+    (tmp_path / "reads.spool").rmdir()
+    await reads.read("two")
+    reads.find_database()
+    assert await reads.merged() == ["two"]
+
+
+async def test_an_unexpected_fault_answers_no_read_either(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next read is recorded again."""
+    monkeypatch.setattr(module, "Spooled", None)
+    reads.lose_database()
+    with structlog.testing.capture_logs() as logs, pytest.raises(StoreError, match="cannot be written"):
+        await reads.read("one")
+    assert logs[-1] == {"event": "reads not recorded", "why": "TypeError", "log_level": "error"}
+    reads.find_database()
+    await reads.read("two")
+    assert await reads.recorded() == ["two"]
+
+
+async def test_torn_lines_are_told_of(reads: Reads, tmp_path: Path) -> None:
+    """The rest is merged."""
+    reads.lose_database()
+    await reads.read("one")
+    with (tmp_path / "reads.spool").open("ab") as file:
+        file.write(b'\n{"id": "torn"')
+    with structlog.testing.capture_logs() as logs:
+        reads.find_database()
+        assert await reads.merged() == ["one"]
+    assert {"event": "lines of the spool were torn or are not ours", "lines": 1, "log_level": "error"} in logs
+
+
+async def test_a_spool_that_cannot_be_read_waits(reads: Reads, tmp_path: Path) -> None:
+    """It is told, and tried again."""
+    reads.lose_database()
+    await reads.read("one")
+    spool = tmp_path / "reads.spool"
+    spool.rename(tmp_path / "aside")
+    spool.mkdir()
+    with structlog.testing.capture_logs() as logs:
+        reads.find_database()
+        async with asyncio.timeout(10):
+            while not logs:  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0.01)
+    assert logs[0]["event"] == "the spool of reads cannot be merged"
+    spool.rmdir()
+    (tmp_path / "aside").rename(spool)
+    reads.clock.advance(1)
+    assert await reads.merged() == ["one"]
+
+
+async def test_a_merge_that_breaks_holds_up_no_read(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is; it is told, and the merge is begun again."""
+    reads.lose_database()
+    await reads.read("one")
+    monkeypatch.setattr(module, "frozenset", None, raising=False)
+    with structlog.testing.capture_logs() as logs:
+        reads.find_database()
+        async with asyncio.timeout(10):
+            while not logs:  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0.01)
+            await reads.read("two")
+    assert logs[0] == {"event": "the spool of reads cannot be merged", "why": "TypeError", "log_level": "error"}
+    assert await reads.recorded() == ["two"]
+    monkeypatch.undo()
+    reads.clock.advance(1)
+    assert await reads.merged() == ["two", "one"]
+
+
+async def test_a_spool_that_somebody_deleted_is_forgotten(reads: Reads, tmp_path: Path) -> None:
+    """Reads go on."""
+    reads.lose_database()
+    await reads.read("one")
+    (tmp_path / "reads.spool").unlink()
+    reads.find_database()
+    await asyncio.sleep(0.1)
+    await reads.read("two")
+    assert await reads.recorded() == ["two"]
+
+
+async def test_no_read_is_recorded_after_the_end(reads: Reads) -> None:
+    """So that it is not answered either."""
+    await reads.audit.close()
+    with pytest.raises(StoreError, match="any more"):
+        await reads.read("one")
+
+
+async def test_a_failure_that_nobody_waits_for_is_no_fault(store: SqlStore, tmp_path: Path) -> None:
+    """The read itself failed before."""
+    await store.write(samples.fill)
+    reads = Reads(store, tmp_path, fail_closed=True)
+    await reads.audit.start()
+    reads.lose_database()
+    reads.audit.keep(CALL, await reads.key("one"))
+    await reads.audit.close()
+    reads._execute("ALTER TABLE lost RENAME TO audit_heads")

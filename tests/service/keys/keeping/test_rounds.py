@@ -1,0 +1,265 @@
+"""A round of the keeper: what fails holds up nothing else, but for a lease that is lost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from keystead.core.keys.model import Presence
+from keystead.kmip.testing.server import delay
+from keystead.kmip.ttlv.enums import Operation
+from keystead.service.cluster.leases import LeaseLost
+from keystead.service.keys.keeping import sweep as key_keeping
+from keystead.service.keys.keeping.rounds import HIDING_S, LEASE, LOOK_S, YOUNG, KeyRounds
+from keystead.service.ports.store import StoreError
+from tests.service.worlds.keepers import keeping
+from tests.service.worlds.learning import on_sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from keystead.core.keys.keeping import Sweep
+    from keystead.service.cluster.leases import Holding
+    from keystead.service.keys.learning.learn import KeyLearner
+    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.ports.store import Transaction
+    from tests.service.worlds.keepers import Keeping
+    from tests.service.worlds.keys import KeyWorld
+
+
+class Broken:
+    """A learner that fails."""
+
+    def __init__(self, failure: Exception) -> None:
+        self._failure = failure
+
+    async def ensure(self, key_manager: str) -> KeyPlaces:
+        """Fail."""
+        del key_manager
+        raise self._failure
+
+    async def look_for_canaries(self, key_manager: str) -> None:
+        """Fail, too."""
+        del key_manager
+        raise self._failure
+
+
+@on_sqlite
+@pytest.mark.parametrize("failure", [StoreError("away"), RuntimeError("a secret"), KeyError("x")])
+async def test_what_fails_holds_up_nothing_else(
+    key_world: KeyWorld, failure: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part that fails is told in the log, its text only where that is known to be safe; the others are done."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    servers[0].responder.store.forget((await key_world.copies(key.uuid))[0].unique_identifiers[0])
+    rounds = KeyRounds(kept.tools, kept.leases, replace(kept.rounds._parts, learner=Broken(failure)))
+    (server, _) = await key_world.servers(kept.manager)
+    async with rounds.holding() as holding:
+        assert holding is not None
+        tally = await rounds.keep(holding, kept.manager, [server.uuid], scan=True)
+    assert tally is not None
+    assert [copy.presence for copy in await key_world.copies(key.uuid)] == [
+        Presence.MISSING,
+        Presence.PRESENT,
+        Presence.PRESENT,
+    ]
+    assert "a secret" not in capsys.readouterr().out
+
+
+class Counting:
+    """A learner that counts what is looked at."""
+
+    def __init__(self, learner: KeyLearner) -> None:
+        self._learner = learner
+        self.looks = 0
+
+    async def ensure(self, key_manager: str) -> KeyPlaces:
+        """Learn."""
+        return await self._learner.ensure(key_manager)
+
+    async def look_for_canaries(self, key_manager: str) -> None:
+        """Look, and count."""
+        self.looks += 1
+        await self._learner.look_for_canaries(key_manager)
+
+
+@on_sqlite
+async def test_canaries_of_young_servers_are_looked_for_in_each_round(key_world: KeyWorld) -> None:
+    """For an hour; then when servers are swept, and when something may have changed."""
+    kept = await keeping(key_world, *await key_world.start(2))
+    counting = Counting(kept.learner)
+    rounds = KeyRounds(kept.tools, kept.leases, replace(kept.rounds._parts, learner=counting))
+    (server, _) = await key_world.servers(kept.manager)
+    async with rounds.holding() as holding:
+        assert holding is not None
+        await rounds.keep(holding, kept.manager)
+        await rounds.keep(holding, kept.manager)
+        assert counting.looks == 2
+    key_world.clock.advance(YOUNG.total_seconds() + 1)
+    async with rounds.holding() as holding:
+        assert holding is not None
+        await rounds.keep(holding, kept.manager)
+        assert counting.looks == 2
+        await rounds.keep(holding, kept.manager, changed=True)
+        await rounds.keep(holding, kept.manager, [server.uuid])
+        assert counting.looks == 4
+
+
+def take_away(tx: Transaction) -> None:
+    """Have the lease change hands."""
+    lease = tx.lease(LEASE)
+    assert lease is not None
+    tx.put_lease(replace(lease, token=lease.token + 1))
+
+
+@on_sqlite
+async def test_a_lost_lease_ends_the_round(key_world: KeyWorld) -> None:
+    """Nothing more is done under it, nor announced."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    await kept.node.create(kept.manager)
+    (found,) = await kept.rounds.kept()
+    async with kept.lease() as holding:
+        tally = await kept.rounds.keep(holding, kept.manager)
+        assert tally is not None
+        assert tally.sole == 1
+        key_world.clock.advance(300)
+        with pytest.raises(LeaseLost):
+            await kept.rounds.keep(holding, kept.manager)
+        await key_world.store.write(take_away)
+        with pytest.raises(LeaseLost):
+            await kept.rounds.announce(holding, found.key_manager, tally)
+    assert await kept.events() == []
+
+
+@on_sqlite
+async def test_nothing_is_ended_before_a_look_at_the_database(key_world: KeyWorld) -> None:
+    """Another one may have taken its place: attempts and objects are left alone until that is known."""
+    kept = await keeping(key_world, *await key_world.start(1))
+    looks: list[Exception | None] = [StoreError("away"), StoreError("away"), None, None]
+    ended: list[str] = []
+
+    async def look() -> None:
+        if failure := looks.pop(0):
+            raise failure
+
+    class Ending:
+        async def abort_expired(self, _: object) -> None:
+            ended.append("attempts")
+
+        async def settle(self, *_: object) -> None: ...
+
+        async def end(self, *_: object) -> None:
+            ended.append("objects")
+
+    ending: Any = Ending()
+    rounds = KeyRounds(
+        kept.tools, kept.leases, replace(kept.rounds._parts, settling=ending, destroying=ending), look=look
+    )
+    async with rounds.holding() as holding:
+        assert holding is not None
+        for expected in ([], ["attempts", "objects"]):
+            await rounds.abort_expired(holding)
+            await rounds.keep(holding, kept.manager)
+            assert ended == expected
+    assert looks == []
+
+
+async def round_after(kept: Keeping, seconds: float, sweep: Collection[str] = ()) -> None:
+    """Make a round when so much time has passed."""
+    kept.world.clock.advance(seconds)
+    async with kept.lease() as holding:
+        await kept.rounds.keep(holding, kept.manager, sweep)
+
+
+async def test_a_server_that_was_wiped_is_noticed_within_five_minutes(key_world: KeyWorld) -> None:
+    """What it had is unknown, and that is announced once; when it shows it again, settling finds it."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    before = dict(servers[0].responder.store.objects)
+    await round_after(kept, 0)
+    servers[0].responder.store.forget_all()
+    await round_after(kept, LOOK_S / 2)
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.PRESENT]
+    for _ in range(2):
+        await round_after(kept, LOOK_S)
+        assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+    assert [name for name, _ in await kept.events()] == ["km.canary.notvisible"]
+    servers[0].responder.store.objects.update(before)
+    for _ in range(2):  # what one round leaves unknown is not the first that the next one asks for
+        await round_after(kept, 1)
+    assert await key_world.presences(key.uuid) == [Presence.PRESENT, Presence.PRESENT]
+
+
+@on_sqlite
+async def test_a_change_has_canaries_asked_for_at_once(key_world: KeyWorld) -> None:
+    """Something may be other than it was."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    key = await kept.node.create(kept.manager)
+    await round_after(kept, 0)
+    servers[0].responder.store.forget_all()
+    async with kept.lease() as holding:
+        await kept.rounds.keep(holding, kept.manager, changed=True)
+    assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
+
+
+@on_sqlite
+async def test_a_canary_that_comes_and_goes_hides_no_loss(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its server swept once an hour, and no more: each sweep tolerates that some copies are gone."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    keys = [await kept.node.create(kept.manager, f"key {number}") for number in range(20)]
+    (row, _) = await key_world.servers(kept.manager)
+    store = servers[0].responder.store
+    hidden = (await key_world.places(kept.manager)).profiles[row.uuid].canary[0]
+    canary = store.objects[hidden]
+    swept: list[str] = []
+    ends = [False, True, True, True]
+    sweep = kept.keeping.sweep
+
+    async def counted(holding: Holding, key_manager: str, key_server: str) -> Sweep | None:
+        swept.append(key_server)
+        return await sweep(holding, key_manager, key_server) if ends.pop(0) else None
+
+    monkeypatch.setattr(kept.keeping, "sweep", counted)
+    await round_after(kept, 0)
+    store.forget(hidden)
+    await round_after(kept, LOOK_S)  # this sweep does not come to its end
+    for key in keys[:3]:
+        await round_after(kept, LOOK_S)
+        store.put(hidden, canary)
+        store.forget((await key_world.copies(key.uuid))[0].unique_identifiers[0])
+        await round_after(kept, LOOK_S)
+        store.forget(hidden)
+    assert swept == [row.uuid] * 2
+    store.put(hidden, canary)
+    await round_after(kept, HIDING_S, [row.uuid])
+    assert [name for name, _ in await kept.events()][-1] == "km.keys.masslost"
+    assert Presence.MISSING not in [(await key_world.copies(key.uuid))[0].presence for key in keys]
+    store.forget(hidden)
+    await round_after(kept, LOOK_S)
+    assert swept == [row.uuid] * 4
+
+
+@on_sqlite
+async def test_who_does_not_answer_soon_is_not_waited_for(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it shows its canary is not known then; who did not answer lately either is not asked at all."""
+    servers = await key_world.start(2)
+    kept = await keeping(key_world, *servers)
+    (one, other) = await key_world.servers(kept.manager)
+    monkeypatch.setattr(key_keeping, "SHOWN_S", 0.5)
+    for operation in Operation:
+        servers[1].faults[operation] = delay(60)
+    began = time.monotonic()
+    assert await kept.keeping.showing(kept.manager) == {one.uuid: True}
+    assert time.monotonic() - began < 3
+    servers[1].faults.clear()
+    assert await kept.keeping.showing(kept.manager) == {one.uuid: True, other.uuid: True}
+    monkeypatch.setattr(kept.node.objects, "slow_or_dead", lambda reach: reach.key_server == one.uuid)
+    assert await kept.keeping.showing(kept.manager) == {other.uuid: True}

@@ -1,0 +1,104 @@
+"""What would survive, of keys that were created on real sessions with scripted key servers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keystead.core import errors
+from keystead.core.errors import OntapError
+from keystead.core.keys.model import Presence
+from keystead.service.context import Call
+from keystead.service.keys.reporting.survival import KeySurvival
+from tests.service.worlds.keys import CALL, SECONDARY, STANDBY, KeyWorld, full, on_sqlite
+
+if TYPE_CHECKING:
+    from keystead.core.keys.survival import Survival
+
+
+def lost(found: Survival) -> dict[str, int]:
+    """What each set of domains would take along, by the positions of their servers."""
+    place = {domain.uuid: str(number) for number, domain in enumerate(found.domains)}
+    return {"".join(place[uuid] for uuid in loss.domains): loss.keys for loss in found.losses if loss.keys}
+
+
+async def test_keys_are_lost_with_all_the_servers_that_hold_them(key_world: KeyWorld) -> None:
+    """As created: where every server took a key, all must go; where one was full, the others."""
+    servers = await key_world.start(3)
+    manager = await key_world.key_manager(*servers)
+    node = await key_world.node()
+    everywhere = await node.create(manager, "everywhere")
+    full(servers[2])
+    partly = await node.create(manager, "partly")
+    found = await KeySurvival(key_world.store).survival(CALL, manager)
+    assert [domain.servers for domain in found.domains] == [(f"127.0.0.1:{server.port}",) for server in servers]
+    assert (found.keys, found.now.keys, found.sole, found.survives) == (2, 0, 0, 1)
+    assert lost(found) == {"01": 1, "012": 2}
+    named = {loss.key_ids for loss in found.losses if loss.keys}
+    assert named == {(partly.key_id,), tuple(each.key_id for each in (partly, everywhere))}
+    proven = [copy.proven for key in (everywhere, partly) for copy in await key_world.copies(key.uuid) if copy.proven]
+    assert found.now.oldest_proof == min(proven)
+
+
+@on_sqlite
+async def test_servers_that_replicate_are_lost_together(key_world: KeyWorld) -> None:
+    """Two of three are one domain: a key that only they hold has a sole copy."""
+    servers = await key_world.start(3)
+    manager = await key_world.key_manager(*servers, min_copies=1)
+    await key_world.know(manager, sees={1: (0,)})
+    full(servers[2])
+    await (await key_world.node()).create(manager)
+    found = await KeySurvival(key_world.store).survival(CALL, manager)
+    assert [len(domain.servers) for domain in found.domains] == [2, 1]
+    assert (found.sole, found.survives, lost(found)) == (1, 0, {"0": 1, "01": 1})
+
+
+@on_sqlite
+@pytest.mark.allow_hosts(["127.0.0.1", "127.0.0.2", "::1"])
+async def test_what_one_secondary_has_for_two_servers_is_lost_with_either(key_world: KeyWorld) -> None:
+    """While both are away it has all there is: too little for two; those who are there count."""
+    servers, addresses = await key_world.start_with_standby()
+    manager = await key_world.key_manager(*addresses, know=False, **STANDBY)
+    node = await key_world.node(grace_s=20)
+    assert len((await node.learner.ensure(manager)).profiles) == len(addresses)
+    on_both = await node.create(manager, "on both")
+    for server in servers[:2]:
+        await server.__aexit__(None, None, None)
+    error = await node.refused(manager)
+    assert error.kind is errors.TOO_FEW_COPIES
+    found = (await key_world.places(manager)).key_manager
+    await key_world.store.write(lambda tx: tx.change_key_manager(replace(found, min_copies=1)))
+    key = await node.create(manager, "on the secondary")
+    there = [copy.host for copy in await key_world.copies(key.uuid) if copy.presence is Presence.PRESENT]
+    assert there == [SECONDARY, SECONDARY]
+    said = await KeySurvival(key_world.store).survival(CALL, manager)
+    assert [domain.servers for domain in said.domains] == [(address,) for address in addresses]
+    assert (said.keys, said.sole, said.survives, lost(said)) == (2, 1, 0, {"0": 1, "1": 1, "01": 2})
+    assert said.losses[0].key_ids == said.losses[1].key_ids == (key.key_id,)
+    assert said.now.oldest_proof == min(copy.proven for copy in await key_world.copies(on_both.uuid) if copy.proven)
+
+
+@on_sqlite
+async def test_what_is_not_proven_any_more_is_lost_already(key_world: KeyWorld) -> None:
+    """Of a key whose copies are all unknown, ``now`` says so."""
+    manager = await key_world.key_manager(*await key_world.start(2))
+    key = await (await key_world.node()).create(manager)
+    unknown = [replace(copy, presence=Presence.UNKNOWN) for copy in await key_world.copies(key.uuid)]
+    await key_world.store.write(lambda tx: tx.put_copies(unknown, new=False))
+    found = await KeySurvival(key_world.store).survival(CALL, manager)
+    assert (found.now.keys, found.now.key_ids, found.survives) == (1, (key.key_id,), 0)
+
+
+@on_sqlite
+async def test_only_who_sees_the_key_manager_is_told(key_world: KeyWorld) -> None:
+    """For an account of another SVM there is none; its own is answered."""
+    svm, other = await key_world.home.svm(), await key_world.home.svm()
+    manager = await key_world.key_manager(*await key_world.start(1), svm=svm)
+    service = KeySurvival(key_world.store)
+    assert (await service.survival(Call(CALL.caller, "GET", "/", scope=svm), manager)).keys == 0
+    for call, uuid in ((Call(CALL.caller, "GET", "/", scope=other), manager), (CALL, "absent")):
+        with pytest.raises(OntapError) as refused:
+            await service.survival(call, uuid)
+        assert (refused.value.kind.code, refused.value.target) == (4, "uuid")

@@ -1,0 +1,232 @@
+"""What tests of keeping keys share: everything that one process keeps keys with, over key servers that were learned."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from keystead.core.errors import OntapError
+from keystead.core.keys.model import Incarnation, KeyState
+from keystead.keyservers.forms import material_of
+from keystead.kmip.server.responder import Responder
+from keystead.kmip.testing.profiles import PROFILES
+from keystead.kmip.testing.server import close, first
+from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason
+from keystead.service.cluster.leases import Leases
+from keystead.service.cluster.trusted_clock import BelievedClock
+from keystead.service.keys.destroying.epoch_markers import KeyFencing
+from keystead.service.keys.destroying.purge import KeyDestroying, sites_of
+from keystead.service.keys.destroying.retire import KeyEnding
+from keystead.service.keys.keeping.replicate_now import KeyReplicator
+from keystead.service.keys.keeping.rounds import KeyRounds, Parts
+from keystead.service.keys.keeping.settle import KeySettling
+from keystead.service.keys.keeping.sweep import KeyKeeping
+from keystead.service.keys.looking.look import Tools
+from keystead.service.keys.orphans.adopt import UnclaimedObjects
+from keystead.service.keys.orphans.scan import UnclaimedScan
+from tests.service.worlds.keys import CALL
+from tests.service.worlds.learning import learner
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from keystead.core.jobs import Outcome
+    from keystead.core.keys.keeping import Sweep
+    from keystead.core.keys.model import Key
+    from keystead.core.model import Event
+    from keystead.kmip.messages.messages import RequestMessage, ResponseMessage
+    from keystead.kmip.testing.server import KeyServer as KmipServer
+    from keystead.service.cluster.jobs import Progress
+    from keystead.service.cluster.leases import Holding
+    from keystead.service.context import Call
+    from keystead.service.keys.keeping.sweep import Filled
+    from keystead.service.ports.store import Store, Transaction
+    from tests.service.worlds.keys import KeyNode, KeyWorld, ShiftedClock
+
+WINDOW_S = 7 * 86_400
+PAIRS = "pairs of keys"
+
+
+class Pairs(Responder):
+    """A server that takes AES keys of 256 bits and nothing else: a key of ours is two of them."""
+
+    def respond(self, request: RequestMessage, client: str | None = None) -> ResponseMessage:
+        """Refuse to register what is no such key."""
+        payload: Any = request.batch_item[0].request_payload
+        if request.batch_item[0].operation == Operation.REGISTER:
+            taken = payload.object_type == ObjectType.SYMMETRIC_KEY
+            taken = taken and len(material_of(payload.managed_object) or b"") == 32
+            self.refusals = {} if taken else {Operation.REGISTER: ResultReason.INVALID_FIELD}
+        return super().respond(request, client)
+
+
+def of_kind(kind: str) -> Responder:
+    """A server of one of the kinds of :data:`keystead.kmip.testing.profiles.PROFILES`, or one for :data:`PAIRS`."""
+    return Pairs() if kind == PAIRS else Responder(profile=PROFILES[kind])
+
+
+async def at_once() -> None:
+    """The turn of tests: they wait for nothing."""
+
+
+async def say_nothing(_: OntapError) -> None:
+    """Progress that nobody reads."""
+
+
+def believed(store: Store, clock: ShiftedClock, node: str) -> BelievedClock:
+    """The clock of a process that has been right for a while."""
+    made = BelievedClock(store, clock, node)
+    made._read = clock.now(), clock.monotonic()
+    return made
+
+
+class Keeping:
+    """One process' keeper, part by part, on one key manager. What it does is done under the lease."""
+
+    def __init__(self, world: KeyWorld, node: KeyNode, manager: str) -> None:
+        self.world, self.node, self.manager = world, node, manager
+        self.tools = Tools(node.store, node.objects, node.reacher, world.clock, node.uuid, at_once)
+        self.leases = Leases(node.store, world.clock, node.uuid)
+        self.learner = learner(world, node)
+        self.settling = KeySettling(self.tools)
+        self.keeping = KeyKeeping(self.tools, node.writer)
+        self.replicator = KeyReplicator(self.tools, self.learner, self.keeping)
+        self.cloned: list[str] = []
+        self.fencing = KeyFencing(self.tools, self._hold)
+        self.clock = believed(node.store, world.clock, node.uuid)
+        self.destroying = KeyDestroying(self.tools, self.clock, self._hold)
+        self.scanning = UnclaimedScan(self.tools)
+        self.unclaimed = UnclaimedObjects(self.tools, node.audit)
+        self.ending = KeyEnding(node.store, node.audit, world.clock)
+        parts = Parts(self.settling, self.keeping, self.fencing, self.destroying, self.scanning, self.learner)
+        self.rounds = KeyRounds(self.tools, self.leases, parts)
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[Holding]:
+        """Hold the keeper's lease."""
+        async with self.rounds.holding() as holding:
+            assert holding is not None
+            yield holding
+
+    async def abort_expired(self) -> int:
+        """Abort what is over."""
+        async with self.lease() as holding:
+            return await self.settling.abort_expired(holding)
+
+    async def settle(self) -> int:
+        """Look at what is open."""
+        async with self.lease() as holding:
+            return await self.settling.settle(holding, self.manager)
+
+    async def sweep(self, server: int = 0) -> Sweep | None:
+        """Look at all copies on a server."""
+        uuid = (await self.world.servers(self.manager))[server].uuid
+        async with self.lease() as holding:
+            return await self.keeping.sweep(holding, self.manager, uuid)
+
+    async def fill(self) -> Filled:
+        """Write what is lacking."""
+        return await self.keeping.fill(self.manager)
+
+    async def replicate(self, progress: Progress = say_nothing, call: Call = CALL) -> Outcome:
+        """Write what is lacking, as a call does."""
+        outcome = await (await self.replicator.replicate(call, self.manager)).work(progress)
+        assert outcome is not None
+        return outcome
+
+    async def end(self) -> None:
+        """Go on with what has to end."""
+        async with self.lease() as holding:
+            await self.destroying.end(holding, self.manager, await self.everywhere())
+
+    async def everywhere(self) -> set[str]:
+        """All servers, as if they were fenced."""
+        places = await self.world.places(self.manager)
+        return set(await self.node.store.read(lambda tx: sites_of(tx, places)))
+
+    async def _hold(self, incarnation: str) -> None:
+        """Hold what is to be destroyed, as another incarnation does."""
+        self.cloned.append(incarnation)
+        await set_incarnation(self.world, uuid=str(uuid4()), reason="cloned", destroys=False)
+
+    async def scan(self) -> list[tuple[int, str]]:
+        """Look for unclaimed objects; return server and name of those that are listed."""
+        async with self.lease() as holding:
+            await self.scanning.scan(holding, self.manager)
+        order = [server.uuid for server in await self.world.servers(self.manager)]
+        listed = await self.world.store.read(lambda tx: tx.unclaimed(self.manager))
+        return sorted((order.index(each.key_server), each.name) for each in listed)
+
+    async def events(self) -> list[tuple[str, dict[str, str]]]:
+        """Name and parameters of all events that this node announced, in order."""
+        names = ("km.key.different", "km.key.missing", "km.keys.masslost", "km.canary.notvisible", "km.key.solecopy")
+        found: tuple[Event, ...] = await self.world.store.read(
+            lambda tx: tx.events_named(self.node.uuid, (*names, "km.key.solecopy.cleared"))
+        )
+        return [(event.name, dict(event.parameters)) for event in sorted(found, key=lambda event: event.index)]
+
+    async def receipts(self, key: Key) -> list[tuple[int, str]]:
+        """Server and action of a key's receipts, by server and time."""
+        order = [server.uuid for server in await self.world.servers(self.manager)]
+        found = await self.world.store.read(lambda tx: tx.receipts([key.uuid]))
+        return sorted([(order.index(each.key_server), each.action) for each in found], key=lambda each: each[0])
+
+
+async def keeping(world: KeyWorld, *servers: KmipServer | str, min_copies: int = 0) -> Keeping:
+    """A key manager with these servers, learned, and what one process keeps it with."""
+    manager = await world.key_manager(*servers, know=False, min_copies=min_copies)
+    made = Keeping(world, await world.node(), manager)
+    await made.learner.ensure(manager)
+    return made
+
+
+async def retire_and_wait(kept: Keeping, key: Key) -> None:
+    """Have a key's window end."""
+    retired = await kept.ending.retire(CALL, kept.manager, key.key_id)
+    assert retired.state is KeyState.RETIRED
+    kept.world.clock.advance(WINDOW_S + 1)
+
+
+async def aborted(kept: Keeping, *servers: KmipServer) -> Key:
+    """Have a creation aborted whose objects lie on all servers, the first of which never told its identifier."""
+    servers[0].faults[Operation.REGISTER] = first(1, close)
+    servers[0].request_faults[Operation.LOCATE] = close
+    for server in servers[1:]:
+        server.responder.refusals[Operation.GET] = ResultReason.PERMISSION_DENIED
+    with pytest.raises(OntapError):
+        await kept.node.create(kept.manager)
+    servers[0].request_faults.clear()
+    for server in servers:
+        server.responder.refusals.clear()
+    found = await kept.world.stored_keys(kept.manager)
+    return await kept.world.key(found[-1][0])
+
+
+async def set_incarnation(world: KeyWorld, **values: object) -> Incarnation:
+    """Begin another incarnation, or change what may be destroyed in this one."""
+
+    def work(tx: Transaction) -> Incarnation:
+        current = tx.incarnation()
+        assert current is not None
+        changed = replace(current, **values)  # type: ignore[arg-type]
+        tx.put_incarnation(changed)
+        return changed
+
+    return await world.store.write(work)
+
+
+async def again(kept: Keeping, *, end: bool = True) -> None:
+    """Reach servers as a process does that has just started: none of them is left alone because it failed lately."""
+    node = await kept.world.node()
+    kept.tools = replace(kept.tools, objects=node.objects, reacher=node.reacher)
+    kept.destroying = KeyDestroying(kept.tools, kept.clock, kept._hold)
+    kept.settling = KeySettling(kept.tools)
+    kept.keeping = KeyKeeping(kept.tools, node.writer)
+    kept.scanning = UnclaimedScan(kept.tools)
+    kept.node = replace(kept.node, writer=node.writer)
+    if end:
+        await kept.end()
