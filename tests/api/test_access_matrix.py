@@ -16,7 +16,7 @@ import pytest
 
 from keystead.api.resources import PATHS
 from keystead.core import errors
-from keystead.core.keys.model import Detached, Key, KeyState, KeyType, Unclaimed
+from keystead.core.keys.model import Detached, Key, KeyState, KeyType, Orphan
 from keystead.core.keys.names import key_id
 from keystead.core.keys.report import KeyReport, ReportKind
 from keystead.core.model import (
@@ -340,7 +340,7 @@ async def matrix(api: Api, pki: Pki) -> Matrix:
             tx.add_key_servers([server])
             tx.add_detached_key_server(Detached(replace(server, uuid=str(uuid4())), datetime.now(UTC)))
             name = "keystead-00000000-k0000000000000000-1"
-            tx.put_unclaimed([Unclaimed(each.key_manager, server.uuid, "1", name, datetime.now(UTC))])
+            tx.put_orphans([Orphan(each.key_manager, server.uuid, "1", name, datetime.now(UTC))])
             tx.add_key(_key(each, KeyType.VEK))
             tx.add_job(_job(each, node.uuid))
             tx.add_key_report(_report(each), keep=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core import errors
-from keystead.core.keys.model import KeyState, Unclaimed
+from keystead.core.keys.model import KeyState, Orphan
 from keystead.core.model import Role
 from tests.api.keys import PLAIN, serve_keys
 from tests.peers.asgi import assert_error
@@ -32,20 +32,20 @@ async def served(api: Api, pki: Pki, pykmip_group: Group) -> Served:
     return await serve_keys(api, pki, pykmip_group)
 
 
-async def forget(served: Served, key_id: str) -> Unclaimed:
+async def forget(served: Served, key_id: str) -> Orphan:
     """Have the database forget a key, and find its object on the first server."""
 
-    def work(tx: Transaction) -> Unclaimed:
+    def work(tx: Transaction) -> Orphan:
         key = tx.key_by_id(served.manager, key_id)
         assert key is not None
         server = tx.key_servers(served.manager)[0]
         copy = next(each for each in tx.copies([key.uuid]) if each.key_server == server.uuid)
         (attempt,) = tx.attempts([key.uuid])
         name = f"keystead-{attempt.incarnation[:8]}-k{key.uuid.replace('-', '')[:16]}-1"
-        found = Unclaimed(served.manager, server.uuid, copy.unique_identifiers[0], name, NOON)
+        found = Orphan(served.manager, server.uuid, copy.unique_identifiers[0], name, NOON)
         tx.change_key(replace(key, state=KeyState.PURGED), KeyState.COMMITTED)
         tx.drop_keys(served.manager, [KeyState.PURGED])
-        tx.put_unclaimed([found])
+        tx.put_orphans([found])
         return found
 
     return await served.api.store.write(work)
@@ -87,10 +87,10 @@ async def test_objects_are_listed_page_by_page(served: Served) -> None:
     """By server and name; the next page begins after the last object."""
     (server, _) = await served.api.store.read(lambda tx: tx.key_servers(served.manager))
     objects = [
-        Unclaimed(served.manager, server.uuid, str(number), f"keystead-00000000-k{number:016x}-1", NOON)
+        Orphan(served.manager, server.uuid, str(number), f"keystead-00000000-k{number:016x}-1", NOON)
         for number in range(3)
     ]
-    await served.api.store.write(lambda tx: tx.put_unclaimed(objects))
+    await served.api.store.write(lambda tx: tx.put_orphans(objects))
     first = (await served.api.admin.get(f"{served.path}/unclaimed-objects?max_records=2")).body
     rest = (await served.api.admin.get(first["_links"]["next"]["href"])).body
     assert [each["unique_identifier"] for each in (*first["records"], *rest["records"])] == ["0", "1", "2"]

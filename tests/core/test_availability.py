@@ -12,9 +12,9 @@ from keystead.core import errors
 from keystead.core.availability import (
     EXPIRES_SOON,
     SILENT_AFTER,
-    Look,
-    Place,
+    CheckResult,
     UsedCertificate,
+    WatchedAddress,
     announced,
     announced_certificate,
     certificate_events,
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=7)
-PLACE = Place("server-1", "")
+PLACE = WatchedAddress("server-1", "")
 SVM = Svm("svm-1", "vs0")
 LEAF = PeerCertificate("ks1", "CA", "0A", NOW + timedelta(days=100))
-GOOD = Look(certificates=(LEAF,))
-BAD = Look("connect", "connection_refused")
+GOOD = CheckResult(certificates=(LEAF,))
+BAD = CheckResult("connect", "connection_refused")
 AVAILABLE = observed("node-1", PLACE, None, GOOD, NOW)
 LOST = observed("node-1", PLACE, None, BAD, NOW)
 
@@ -69,10 +69,10 @@ def test_a_look_that_shows_nothing_new_changes_nothing(before: Observation) -> N
 
 def test_since_moves_with_the_state_only() -> None:
     """Another reason, or other certificates, are new; since when the state holds is not."""
-    other_reason = observed("node-1", PLACE, LOST, Look("tls", "tls_timed_out"), LATER)
+    other_reason = observed("node-1", PLACE, LOST, CheckResult("tls", "tls_timed_out"), LATER)
     assert (other_reason.since, other_reason.reason) == (NOW, "tls_timed_out")
     renewed = replace(LEAF, serial_number="0B")
-    renewal = observed("node-1", PLACE, AVAILABLE, Look(certificates=(renewed,)), LATER)
+    renewal = observed("node-1", PLACE, AVAILABLE, CheckResult(certificates=(renewed,)), LATER)
     assert (renewal.since, renewal.certificates) == (NOW, (renewed,))
     assert observed("node-1", PLACE, AVAILABLE, BAD, LATER).since == LATER
     assert observed("node-1", PLACE, LOST, GOOD, LATER).since == LATER
@@ -127,7 +127,7 @@ def test_what_a_probe_of_a_server_found_at_each_address() -> None:
     assert looks(replace(server, secondary_key_servers=()), primary) == {PLACE: GOOD}
     secondary = ProbeResult(ServerAddress("ks2", 5696), errors.NETWORK, "connect", "connection_refused", None, ())
     both = replace(primary, addresses=(primary, secondary))
-    assert looks(server, both) == {PLACE: GOOD, Place("server-1", "ks2"): BAD}
+    assert looks(server, both) == {PLACE: GOOD, WatchedAddress("server-1", "ks2"): BAD}
 
 
 def test_connectivity_is_what_all_nodes_say_of_the_primary() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.jobs import Outcome, ended, interrupted
+from keystead.core.jobs import JobOutcome, ended, interrupted
 from keystead.core.model import Job, JobState
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -15,7 +15,7 @@ RUNNING = Job("j", "n", None, "admin", "POST /api/x", JobState.RUNNING, "1 of 2 
 
 def test_success() -> None:
     """A job that succeeded says so in state and message, and keeps its results."""
-    job = ended(RUNNING, Outcome(results='{"a":1}'), NOON)
+    job = ended(RUNNING, JobOutcome(results='{"a":1}'), NOON)
     assert (job.state, job.message, job.code, job.end_time) == (JobState.SUCCESS, "success", 0, NOON)
     assert job.results == '{"a":1}'
 
@@ -23,14 +23,14 @@ def test_success() -> None:
 def test_failure() -> None:
     """A failure is the error's text, code and target; results of the part that was done stay."""
     error = OntapError(errors.DUPLICATE_ENTRY, target="name")
-    job = ended(RUNNING, Outcome(error, "{}"), NOON)
+    job = ended(RUNNING, JobOutcome(error, "{}"), NOON)
     assert (job.state, job.message, job.code, job.target) == (JobState.FAILURE, "duplicate entry", 1, "name")
     assert (job.end_time, job.results) == (NOON, "{}")
 
 
 def test_a_failure_with_detail() -> None:
     """What a job's error says in its arguments stands in the text, since a job keeps none."""
-    job = ended(RUNNING, Outcome(OntapError(errors.TOO_FEW_COPIES), detail="ks1:5696"), NOON)
+    job = ended(RUNNING, JobOutcome(OntapError(errors.TOO_FEW_COPIES), detail="ks1:5696"), NOON)
     assert job.message == "One or more key servers are unavailable. ks1:5696"
 
 

@@ -14,7 +14,7 @@ from keystead.kmip.server.responder import Responder
 from keystead.kmip.testing.profiles import PLAIN
 from keystead.kmip.testing.server import KeyServer
 from keystead.kmip.ttlv.enums import Operation
-from keystead.service.ports.keys import Fault, KeyServerFault, Reach
+from keystead.service.ports.keys import Endpoint, Fault, KeyServerFault
 from tests.keyservers.cases import CLIENT_CA, LOOPBACK, SERVER, identity, target
 from tests.peers.certificates import server_context
 
@@ -33,10 +33,10 @@ SHORT_S = 0.2
 MATERIAL = Secret(bytes(range(64)))
 
 
-def reach(port: int, ours: TlsIdentity | None = None, host: str = "127.0.0.1", **more: Any) -> Reach:
+def endpoint(port: int, ours: TlsIdentity | None = None, host: str = "127.0.0.1", **more: Any) -> Endpoint:
     """The way to a server on loopback."""
     wanted = target(port, host, **more)
-    return Reach("a-key-server", "", wanted.server, wanted, ours or identity())
+    return Endpoint("a-key-server", "", wanted.server, wanted, ours or identity())
 
 
 @contextlib.asynccontextmanager
@@ -81,19 +81,19 @@ async def register(session: ObjectSession, name: str = "a") -> tuple[str, ...]:
     return await session.register(name, MATERIAL, KeyForm.SECRET_DATA, application_information=None)
 
 
-async def put(used: KeyObjects, way: Reach) -> tuple[str, ...]:
+async def put(used: KeyObjects, way: Endpoint) -> tuple[str, ...]:
     """The same, in a session of its own."""
     async with used.session(way, timeout_s=TIMEOUT_S) as session:
         return await register(session)
 
 
-async def read(used: KeyObjects, way: Reach, ids: tuple[str, ...], timeout_s: float = TIMEOUT_S) -> Secret:
+async def read(used: KeyObjects, way: Endpoint, ids: tuple[str, ...], timeout_s: float = TIMEOUT_S) -> Secret:
     """Read it, in a session of its own."""
     async with used.session(way, timeout_s=timeout_s) as session:
         return await session.get(ids)
 
 
-async def connect(used: KeyObjects, way: Reach, **options: Any) -> None:
+async def connect(used: KeyObjects, way: Endpoint, **options: Any) -> None:
     """Have a session, and ask nothing."""
     async with used.session(way, **options):
         pass
@@ -112,7 +112,7 @@ async def talking(
     async with (
         server(profile, **options) as running,
         objects() as used,
-        used.session(reach(running.port), timeout_s=timeout_s) as session,
+        used.session(endpoint(running.port), timeout_s=timeout_s) as session,
     ):
         yield running, session
 

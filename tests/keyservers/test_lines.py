@@ -24,11 +24,11 @@ from tests.keyservers.reaching import (
     TIMEOUT_S,
     Clock,
     connect,
+    endpoint,
     fails,
     handshakes,
     objects,
     put,
-    reach,
     read,
     register,
     server,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from keystead.core.probing import TlsIdentity
-    from keystead.service.ports.keys import Reach
+    from keystead.service.ports.keys import Endpoint
 
 
 # --- no connection ---
@@ -86,7 +86,7 @@ async def test_no_connection(name: str) -> None:
     silent = name.startswith("silent")
     with made() as running:
         async with objects() as used:
-            way = reach(running.port, ours)
+            way = endpoint(running.port, ours)
             with fails(Fault.UNREACHABLE, reason):
                 await connect(used, way, timeout_s=SHORT_S if silent else TIMEOUT_S)
             assert used.slow_or_dead(way) == silent
@@ -95,14 +95,14 @@ async def test_no_connection(name: str) -> None:
 async def test_nobody_listens_or_answers() -> None:
     """A refused connection costs nothing, so it takes three to open the circuit; a black hole does it at once."""
     async with objects() as used:
-        way = reach(fault.refused_port())
+        way = endpoint(fault.refused_port())
         for tries in range(3):
             assert used.slow_or_dead(way) is (tries > 2)
             with fails(Fault.UNREACHABLE, "connection_refused"):
                 await read(used, way, ("id",))
         assert used.slow_or_dead(way)
         with fault.black_hole() as port:
-            way = reach(port)
+            way = endpoint(port)
             with fails(Fault.UNREACHABLE, "connect_timed_out"):
                 await read(used, way, ("id",), SHORT_S)
             assert used.slow_or_dead(way)
@@ -117,7 +117,7 @@ async def test_where_we_may_not_connect() -> None:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (found[0], port))]
 
     async with server() as running, objects(getaddrinfo=getaddrinfo) as used:
-        way = reach(running.port, host="localhost")
+        way = endpoint(running.port, host="localhost")
         ids = await put(used, way)
         found[0] = "169.254.169.254"
         assert await read(used, way, ids) == MATERIAL
@@ -125,7 +125,7 @@ async def test_where_we_may_not_connect() -> None:
             await connect(used, way, timeout_s=TIMEOUT_S, fresh=True)
     made = Objects(EgressRules())
     with fails(Fault.UNREACHABLE, "address_not_allowed"):
-        await read(made, reach(running.port), ids)
+        await read(made, endpoint(running.port), ids)
     await made.close()
 
 
@@ -137,15 +137,15 @@ async def test_a_name_that_is_not_known() -> None:
 
     async with objects(getaddrinfo=getaddrinfo) as used:
         with fails(Fault.UNREACHABLE, "name_not_resolved"):
-            await read(used, reach(5696, host="ks.example"), ("id",))
+            await read(used, endpoint(5696, host="ks.example"), ("id",))
 
 
 async def test_a_credential() -> None:
     """User name and password go with each request, and a server that refuses them is not reached."""
     async with server(users={"user": "a password"}) as running, objects() as used:
-        good = reach(running.port, username="user", password=Secret("a password"))
+        good = endpoint(running.port, username="user", password=Secret("a password"))
         assert await read(used, good, await put(used, good)) == MATERIAL
-        bad = reach(running.port, username="user", password=Secret("another"))
+        bad = endpoint(running.port, username="user", password=Secret("another"))
         with fails(Fault.UNREACHABLE, "credential_refused"):
             await put(used, bad)
 
@@ -169,21 +169,21 @@ async def test_a_register_whose_answer_does_not_come(name: str) -> None:
     broken, reason = BROKEN[name]
     async with server() as running, objects() as used:
         running.faults[Operation.REGISTER] = broken
-        async with used.session(reach(running.port), timeout_s=SHORT_S) as session:
+        async with used.session(endpoint(running.port), timeout_s=SHORT_S) as session:
             with fails(Fault.UNANSWERED, reason):
                 await register(session)
-            for call in (register(session, "b"), session.get(["id"]), session.locate("a"), session.abilities()):
+            for call in (register(session, "b"), session.get(["id"]), session.locate("a"), session.get_capabilities()):
                 with fails(Fault.UNREACHABLE, "connection_closed"):
                     await call
         assert len(running.responder.objects) == 1
         assert sum(request.batch_item[0].operation == Operation.REGISTER for request in running.requests) == 1
-        assert used.slow_or_dead(reach(running.port)) == (reason == "no_answer")
+        assert used.slow_or_dead(endpoint(running.port)) == (reason == "no_answer")
 
 
 async def test_a_session_of_a_pool_that_is_full() -> None:
     """Who waits too long for a connection is told so, and it does not count against the server."""
     async with server() as running, objects() as used, contextlib.AsyncExitStack() as lent:
-        way = reach(running.port)
+        way = endpoint(running.port)
         for _ in range(lines.CONNECTIONS):
             await lent.enter_async_context(used.session(way, timeout_s=TIMEOUT_S))
         with fails(Fault.UNREACHABLE, "no_free_connection"):
@@ -197,7 +197,7 @@ async def test_a_session_of_a_pool_that_is_full() -> None:
 async def test_connections_are_used_again() -> None:
     """One session after the other has the same; a fresh one has its own, by a full handshake, and leaves none."""
     async with server() as running, objects() as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         ids = await put(used, way)
         for _ in range(3):
             assert await read(used, way, ids) == MATERIAL
@@ -215,7 +215,7 @@ async def test_connections_are_used_again() -> None:
         assert handshakes(running) == 4
 
 
-async def resumed(used: Objects, way: Reach, *, fresh: bool = False) -> bool:
+async def resumed(used: Objects, way: Endpoint, *, fresh: bool = False) -> bool:
     """Whether a new connection resumes a TLS session."""
     async with used.session(way, timeout_s=TIMEOUT_S, fresh=fresh, exclusive=True) as session:
         await session.locate_all()
@@ -229,7 +229,7 @@ async def test_sessions_of_tls() -> None:
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
         assert isinstance(used, Objects)
-        way = reach(running.port, host="localhost")
+        way = endpoint(running.port, host="localhost")
         assert [await resumed(used, way), await resumed(used, way), await resumed(used, way, fresh=True)] == [
             False,
             True,
@@ -245,7 +245,7 @@ async def test_a_session_that_cannot_be_resumed(version: Any) -> None:
     context = server_context(SERVER, CLIENT_CA, versions=version)
     async with testing.KeyServer(context) as running, objects() as used:
         assert isinstance(used, Objects)
-        way = reach(running.port, host="localhost")
+        way = endpoint(running.port, host="localhost")
         await resumed(used, way)
         closing = testing.first(1, testing.close)
         running.faults[Operation.DISCOVER_VERSIONS] = closing
@@ -267,7 +267,7 @@ async def test_a_kept_connection_that_died(changes: bool) -> None:
     """It is no failure of the server: what changes nothing is asked again, and what does is sent once, after a look."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         ids = await put(used, way)
         for _ in range(5):
             running.faults[Operation.GET] = testing.first(1, dead_on_next)
@@ -282,7 +282,7 @@ async def test_a_kept_connection_that_died(changes: bool) -> None:
 async def test_a_kept_connection_that_died_a_moment_ago() -> None:
     """Right after an answer Register is sent without a look: it is unanswered then, and was sent once."""
     async with server() as running, objects() as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         ids = await put(used, way)
         running.faults[Operation.GET] = dead_on_next
         await read(used, way, ids)
@@ -295,7 +295,7 @@ async def test_a_look_that_is_refused_or_takes_all_the_time() -> None:
     """A refused look is an answer; one that takes all the time leaves Register unsent."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         await put(used, way)
         clock.now += 5
         running.responder.refusals[Operation.DISCOVER_VERSIONS] = ResultReason.GENERAL_FAILURE
@@ -323,7 +323,7 @@ async def test_a_server_that_restarts() -> None:
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(server())
         used = await stack.enter_async_context(objects())
-        way = reach(running.port)
+        way = endpoint(running.port)
         ids = await put(used, way)
         await asyncio.gather(*(read(used, way, ids) for _ in range(4)))
         await running.__aexit__(None, None, None)

@@ -17,8 +17,8 @@ from tests.keyservers.reaching import (
     MATERIAL,
     SHORT_S,
     TIMEOUT_S,
+    endpoint,
     objects,
-    reach,
     seed,
     seeds,
     server,
@@ -63,7 +63,7 @@ async def test_a_server_without_batches(how: Any) -> None:
     """It is asked singly, and not for several again, by later sessions either."""
     profile = PROFILES[how] if isinstance(how, str) else PLAIN
     async with server(profile) as running, objects() as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         if not isinstance(how, str):
             running.faults[Operation.GET] = how
         async with used.session(way, timeout_s=TIMEOUT_S) as session:
@@ -125,7 +125,7 @@ async def test_a_server_that_goes_amid_many() -> None:
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(server())
         used = await stack.enter_async_context(objects())
-        session = await stack.enter_async_context(used.session(reach(running.port), timeout_s=TIMEOUT_S))
+        session = await stack.enter_async_context(used.session(endpoint(running.port), timeout_s=TIMEOUT_S))
         keys = await seeds(session, "a", "b")
         await running.__aexit__(None, None, None)
         found = await session.get_many(keys)

@@ -26,9 +26,9 @@ from tests.keyservers.reaching import (
     SHORT_S,
     TIMEOUT_S,
     asked,
+    endpoint,
     fails,
     objects,
-    reach,
     seed,
     seeds,
     server,
@@ -52,11 +52,11 @@ async def test_a_key_from_register_to_destroy(form: KeyForm, version: tuple[int,
         assert await session.get(ids) == MATERIAL
         for id_, name in zip(ids, names, strict=True):
             assert await session.locate(name) == (id_,)
-            states = [await session.facts(id_)]
+            states = [await session.get_attributes(id_)]
             await session.activate(id_)
-            states.append(await session.facts(id_))
+            states.append(await session.get_attributes(id_))
             await session.revoke(id_)
-            states.append(await session.facts(id_))
+            states.append(await session.get_attributes(id_))
             assert [facts.state for facts in states] == ["Pre-Active", "Active", "Deactivated"]
             expected = ObjectType.SECRET_DATA if form is KeyForm.SECRET_DATA else ObjectType.SYMMETRIC_KEY
             assert {(facts.names, facts.object_type) for facts in states} == {((name,), expected)}
@@ -69,19 +69,19 @@ async def test_a_key_from_register_to_destroy(form: KeyForm, version: tuple[int,
 async def test_abilities() -> None:
     """What Query says, in plain numbers; what a server does not say or permit is empty."""
     async with talking(vendor="of\x07 note") as (_, session):
-        found = await session.abilities()
+        found = await session.get_capabilities()
         assert (found.version, found.vendor) == ("2.1", "of\N{REPLACEMENT CHARACTER} note")
         assert Operation.REGISTER in found.operations
         assert ObjectType.SECRET_DATA in found.object_types
         assert {type(number) for number in (*found.operations, *found.object_types)} == {int}
     for name in ("query denied", "no query"):
         async with talking(PROFILES[name]) as (_, session):
-            found = await session.abilities()
+            found = await session.get_capabilities()
             assert (found.operations, found.object_types, found.version, found.vendor) == ((), (), "2.1", "")
     async with talking() as (running, session):
         running.faults[Operation.QUERY] = testing.close
         with fails(Fault.UNANSWERED, "connection_closed"):
-            await session.abilities()
+            await session.get_capabilities()
 
 
 REFUSALS = [
@@ -230,7 +230,7 @@ async def test_a_register_is_sent_once(reason: ResultReason, monkeypatch: pytest
 async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
     """It may have happened; that server is not sent both together again, also when the caller gave up."""
     async with server() as running, objects() as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         running.faults[Operation.REGISTER] = fault
         async with used.session(way, timeout_s=TIMEOUT_S) as session:
             if fault is testing.silence:
@@ -278,15 +278,15 @@ async def test_objects_without_a_state() -> None:
     """A server that has no states has an empty one; one that cannot pick attributes is asked for all."""
     async with talking(PROFILES["no states"]) as (running, session):
         ((id_,),) = await seeds(session, "a")
-        assert (await session.facts(id_)).state == ""
+        assert (await session.get_attributes(id_)).state == ""
         before = asked(running, Operation.GET_ATTRIBUTES)
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.INVALID_FIELD
         with fails(Fault.REFUSED, "invalid_field"):
-            await session.facts(id_)
+            await session.get_attributes(id_)
         assert asked(running, Operation.GET_ATTRIBUTES) == before + 2
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
         with fails(Fault.DENIED, "permission_denied"):
-            await session.facts(id_)
+            await session.get_attributes(id_)
         assert asked(running, Operation.GET_ATTRIBUTES) == before + 3
 
 

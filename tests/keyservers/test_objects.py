@@ -24,11 +24,11 @@ from tests.keyservers.reaching import (
     TIMEOUT_S,
     Clock,
     connect,
+    endpoint,
     fails,
     handshakes,
     objects,
     put,
-    reach,
     read,
     register,
     server,
@@ -39,7 +39,7 @@ from tests.peers.certificates import client
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keystead.service.ports.keys import Reach
+    from keystead.service.ports.keys import Endpoint
     from tests.peers.fixtures import Pki, Run
     from tests.peers.groups import Group
 
@@ -51,7 +51,7 @@ async def test_a_dead_server_costs_one_time_out() -> None:
     """The next sessions are refused at once, for its reason; after a pause one is let in, and it closes the circuit."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         ids = await put(used, way)
         running.faults[Operation.GET] = testing.silence
         with fails(Fault.UNANSWERED, "no_answer"):
@@ -77,7 +77,7 @@ async def test_those_who_wait_for_a_dead_server() -> None:
         async with objects() as used:
             began = asyncio.get_running_loop().time()
             ended = await asyncio.gather(
-                *(read(used, reach(port), ("id",), 0.3 + number / 100) for number in range(3 * lines.CONNECTIONS)),
+                *(read(used, endpoint(port), ("id",), 0.3 + number / 100) for number in range(3 * lines.CONNECTIONS)),
                 return_exceptions=True,
             )
             took_s = asyncio.get_running_loop().time() - began
@@ -88,7 +88,7 @@ async def test_those_who_wait_for_a_dead_server() -> None:
 async def test_circuits_are_each_their_own() -> None:
     """An identity that is refused does not stop another one, and a secondary is not its primary."""
     async with server() as running, objects() as used:
-        bad, good = reach(running.port, identity(STRANGER)), reach(running.port)
+        bad, good = endpoint(running.port, identity(STRANGER)), endpoint(running.port)
         for _ in range(3):
             with fails(Fault.UNREACHABLE, "client_certificate_untrusted"):
                 await put(used, bad)
@@ -101,7 +101,7 @@ async def test_a_trial_that_ends_without_a_question() -> None:
     """It found out nothing, and the next session is the trial."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         ids = await put(used, way)
         running.faults[Operation.GET] = testing.first(1, testing.silence)
         async with used.session(way, timeout_s=TIMEOUT_S), used.session(way, timeout_s=SHORT_S) as session:
@@ -116,19 +116,19 @@ async def test_a_trial_that_ends_without_a_question() -> None:
 async def test_times() -> None:
     """Of Gets that were answered, by peer; there are none before."""
     async with server() as running, objects() as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         assert (used.latency_s(way), used.p95_s(way), used.slow_or_dead(way)) == (None, None, False)
         ids = await put(used, way)
         assert (used.latency_s(way), used.p95_s(way)) == (None, None)
         running.faults[Operation.GET] = testing.delay(0.05)
         await read(used, way, ids)
         assert 0.05 <= (used.latency_s(way) or 0) <= (used.p95_s(way) or 0) < TIMEOUT_S
-        assert used.latency_s(reach(running.port, username="another")) is None
+        assert used.latency_s(endpoint(running.port, username="another")) is None
 
 
 # --- who shares what, and what is remembered ---
 
-DIFFERENT: dict[str, Callable[[Reach], Reach]] = {
+DIFFERENT: dict[str, Callable[[Endpoint], Endpoint]] = {
     "identity": lambda way: replace(way, identity=identity(client(CLIENT_CA))),
     "authorities": lambda way: replace(way, identity=identity(CLIENT, SERVER_CA, OTHER_CA)),
     "user name": lambda way: replace(way, target=replace(way.target, username="another")),
@@ -141,9 +141,9 @@ DIFFERENT: dict[str, Callable[[Reach], Reach]] = {
 async def test_nobody_shares_a_connection_with_another(what: str) -> None:
     """What differs in one of these has connections of its own; another object of the same values has not."""
     async with server() as running, objects() as used:
-        way = reach(running.port, username="user", password=Secret("a password"))
+        way = endpoint(running.port, username="user", password=Secret("a password"))
         ids = await put(used, way)
-        await read(used, reach(running.port, identity(), username="user", password=Secret("a password")), ids)
+        await read(used, endpoint(running.port, identity(), username="user", password=Secret("a password")), ids)
         assert handshakes(running) == 1
         await read(used, DIFFERENT[what](way), ids)
         assert handshakes(running) == 2
@@ -153,7 +153,7 @@ async def test_how_many_are_remembered() -> None:
     """The longest unused goes first, with its connections; what is in use stays."""
     async with server() as running, objects(peers=2) as used:
         assert isinstance(used, Objects)
-        ways = [reach(running.port, username=f"user-{number}") for number in range(4)]
+        ways = [endpoint(running.port, username=f"user-{number}") for number in range(4)]
         ids = await put(used, ways[0])
         async with used.session(ways[1], timeout_s=TIMEOUT_S) as session:
             for way in ways[2:]:
@@ -169,7 +169,7 @@ async def test_what_is_not_used_is_forgotten() -> None:
     clock = Clock()
     async with server() as running, objects(clock=clock, tidying_s=0.01) as used:
         assert isinstance(used, Objects)
-        way = reach(running.port)
+        way = endpoint(running.port)
         await put(used, way)
         (known,) = used._peers.values()
         clock.now += 21
@@ -192,7 +192,7 @@ async def until(true: Callable[[], bool]) -> None:
 async def test_the_end() -> None:
     """Nothing is lent after it, and nothing stays open; ending twice, or before anything was lent, is fine."""
     async with server() as running, objects() as used:
-        way = reach(running.port)
+        way = endpoint(running.port)
         await put(used, way)
         async with used.session(way, timeout_s=TIMEOUT_S) as session:
             await used.close()
@@ -207,7 +207,7 @@ async def test_cancellation() -> None:
     """A caller that goes leaves nothing behind: no answer for the next one, no place taken, no mark on the server."""
     async with server() as running, objects() as used:
         assert isinstance(used, Objects)
-        way = reach(running.port)
+        way = endpoint(running.port)
         ids = await put(used, way)
         running.faults[Operation.GET] = testing.first(1, testing.silence)
         with pytest.raises(TimeoutError):
@@ -222,10 +222,10 @@ async def test_cancellation() -> None:
 # --- real servers ---
 
 
-def real(pki: Pki, address: str) -> Reach:
+def real(pki: Pki, address: str) -> Endpoint:
     """The way to a PyKMIP server."""
     host, port = address.split(":")
-    return reach(int(port), identity(pki.client, pki.server_ca), host)
+    return endpoint(int(port), identity(pki.client, pki.server_ca), host)
 
 
 def test_real_servers_that_die(run: Run, pki: Pki, pykmip_group: Group) -> None:
@@ -236,7 +236,7 @@ def test_real_servers_that_die(run: Run, pki: Pki, pykmip_group: Group) -> None:
         async with objects() as used:
             way = real(pki, first.address)
             async with used.session(way, timeout_s=TIMEOUT_S) as session:
-                assert Operation.REGISTER in (await session.abilities()).operations
+                assert Operation.REGISTER in (await session.get_capabilities()).operations
                 ids = await register(session, "real")
                 pair = await session.register(
                     "pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None
@@ -250,7 +250,7 @@ def test_real_servers_that_die(run: Run, pki: Pki, pykmip_group: Group) -> None:
                 assert await session.locate("Real") == ()
                 assert set(await session.locate_all()) == {*ids, *pair, *both[0]}
                 await session.activate(ids[0])
-                assert (await session.facts(ids[0])).state == "Active"
+                assert (await session.get_attributes(ids[0])).state == "Active"
             await asyncio.to_thread(first.restart)
             assert await read(used, way, ids) == MATERIAL
             first.pause()

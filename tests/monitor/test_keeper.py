@@ -80,7 +80,7 @@ async def presences(kept: Keeping, key: Key) -> list[Presence]:
 def kept_on(server: KmipServer) -> list[str]:
     """The names of what a server keeps beside fences."""
     names = {name: parse(name) for name in held(server)}
-    return [name for name, parsed in names.items() if parsed and parsed.kind is not ObjectKind.FENCE]
+    return [name for name, parsed in names.items() if parsed and parsed.kind is not ObjectKind.EPOCH_MARKER]
 
 
 PRESENT = Presence.PRESENT
@@ -240,7 +240,7 @@ async def test_a_long_round_holds_up_no_name(key_world: KeyWorld) -> None:
     kept = await keeping(key_world, *await key_world.start(1))
     key = await kept.node.create(kept.manager)
     (attempt,) = await key_world.attempts(key.uuid)
-    kept.rounds = Long(kept.tools, kept.leases, kept.rounds._parts)
+    kept.rounds = Long(kept.context, kept.leases, kept.rounds._parts)
     async with kept_by(kept, Periods(abort_s=0.1, take_s=0.1)) as (_, metrics):
         await eventually(lambda: _says(metrics, shown("keystead_keeper", 1.0)))
         begun = replace(attempt, number=2, state=AttemptState.PENDING, token="another")
@@ -282,7 +282,7 @@ class Slow(KeyRounds):
     """Rounds of which those of some key managers take as long as a test says."""
 
     def __init__(self, kept: Keeping, slow: Sequence[Keeping]) -> None:
-        super().__init__(kept.tools, kept.leases, kept.rounds._parts)
+        super().__init__(kept.context, kept.leases, kept.rounds._parts)
         self.slow = tuple(each.manager for each in slow)
         self.go_on = asyncio.Event()
         self.began: Counter[str] = Counter()
@@ -433,7 +433,7 @@ async def test_what_cannot_be_announced_ends_no_keeper(key_world: KeyWorld) -> N
     """It is announced by the next round."""
     kept = await keeping(key_world, *await key_world.start(1))
     await kept.node.create(kept.manager)
-    kept.rounds = rounds = Unannounced(kept.tools, kept.leases, kept.rounds._parts)
+    kept.rounds = rounds = Unannounced(kept.context, kept.leases, kept.rounds._parts)
     async with kept_by(kept, Periods(round_s=0.05, take_s=3600)):
         await eventually(lambda: _is(_thrice(rounds), True))
 
@@ -459,7 +459,7 @@ class Deaf(KeyRounds):
 async def test_a_keeper_that_is_ended_makes_no_other_round(key_world: KeyWorld) -> None:
     """Though what it did did not hear that it was cancelled; it gives the lease back."""
     kept = await keeping(key_world, *await key_world.start(1))
-    kept.rounds = deaf = Deaf(kept.tools, kept.leases, kept.rounds._parts)
+    kept.rounds = deaf = Deaf(kept.context, kept.leases, kept.rounds._parts)
     async with kept_by(kept, Periods(round_s=0.0)):
         while not deaf.rounds:  # noqa: ASYNC110 - it sets no event
             await asyncio.sleep(0.01)
@@ -483,7 +483,7 @@ class Failing(KeyRounds):
 async def test_failures_end_no_keeper(key_world: KeyWorld) -> None:
     """A database that is away, and what nobody foresaw: it begins anew."""
     kept = await keeping(key_world, *await key_world.start(1))
-    failing = Failing(kept.tools, kept.leases, kept.rounds._parts)
+    failing = Failing(kept.context, kept.leases, kept.rounds._parts)
     failing.failures = [StoreError("away"), RuntimeError("unforeseen")]
     kept.rounds = failing
     async with kept_by(kept) as (_, metrics):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.core.availability import Change, Look, Place
+from keystead.core.availability import AddressCheck, CheckResult, WatchedAddress
 from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, KeyManagerChange
 from keystead.core.key_servers import AddRequest, ModifyRequest, NewKeyServer
@@ -248,7 +248,7 @@ async def test_what_cannot_be_stored_is_stored_later(
         watching_ = node.open.monitor._watching
         record, failed = watching_.record, []
 
-        async def away(changes: list[Change]) -> None:
+        async def away(changes: list[AddressCheck]) -> None:
             failed.append(len(changes))
             raise StoreError("away")
 
@@ -268,7 +268,7 @@ async def test_one_key_manager_that_cannot_be_stored_holds_up_no_other(node: Nod
     stored: list[str] = []
 
     class Partly:
-        async def record(self, changes: list[Change]) -> frozenset[str]:
+        async def record(self, changes: list[AddressCheck]) -> frozenset[str]:
             named = {change.key_manager for change in changes}
             if "damaged" in named:
                 raise StoreError("a stored row is damaged")
@@ -280,8 +280,11 @@ async def test_one_key_manager_that_cannot_be_stored_holds_up_no_other(node: Nod
     running = asyncio.create_task(recorder.run())
     for number in range(3):
         for name in ("damaged", "locked", "sound"):
-            change = Change(
-                name, Place(name, ""), Look("connect", f"{name} {number}"), datetime(2026, 5, 1, tzinfo=UTC)
+            change = AddressCheck(
+                name,
+                WatchedAddress(name, ""),
+                CheckResult("connect", f"{name} {number}"),
+                datetime(2026, 5, 1, tzinfo=UTC),
             )
             recorder.put(change)
     await asyncio.sleep(2.5)
@@ -321,8 +324,8 @@ async def test_the_first_look_of_a_new_watch_is_told_whatever_it_began_with(
     ((watcher, _),) = node.open.monitor._watchers.values()
     assert watcher.known is not None
     assert watcher.known.state is State.AVAILABLE
-    late = Change(
-        manager, watcher.watched.place, Look("connect", "connection_refused"), node.open.monitor._watching.now()
+    late = AddressCheck(
+        manager, watcher.watched.place, CheckResult("connect", "connection_refused"), node.open.monitor._watching.now()
     )
     node.open.monitor._recorder.put(late)
     await node.until(available, within_s=PROBE_S * 0.9)
@@ -335,7 +338,7 @@ async def test_what_this_node_changes_is_watched_at_once(node: Node, servers: li
     await asyncio.sleep(0.3)
     added = await add(node, manager, address(servers[1]))
     async with asyncio.timeout(0.5):
-        while Place(added[0].uuid, "") not in node.open.monitor._watchers:  # noqa: ASYNC110 - nothing tells
+        while WatchedAddress(added[0].uuid, "") not in node.open.monitor._watchers:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
 

@@ -46,7 +46,10 @@ def test_every_reason_has_its_advice() -> None:
 def test_every_reason_about_keys_is_listed() -> None:
     """Those that the use cases say, by their own names; none stands in both tables."""
     said = {
-        *(outcome.reason for outcome in (copy_proving.DIFFERENT, copy_proving.NOT_IN_TIME, copy_proving.NO_CANARY)),
+        *(
+            outcome.reason
+            for outcome in (copy_proving.OTHER_MATERIAL, copy_proving.NOT_IN_TIME, copy_proving.NO_CANARY)
+        ),
         *(outcome.reason for outcome in (copy_proving.UNREAD, copy_proving.UNSETTLED)),
         *(key_fetching.UNUSABLE, reading.AVOIDED, key_ports.NO_FREE_CONNECTION),
         *(attempt_work.NOT_REACHED, attempt_work.NOT_TAKEN, key_copying.EXPIRED, key_copying.OVERTAKEN),

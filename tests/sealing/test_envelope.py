@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystead.sealing import envelope
-from keystead.service.ports.store import Place, SealError
+from keystead.service.ports.store import SealContext, SealError
 
 KEY = AESGCM(bytes(range(32)))
-PLACE = Place("key_servers", "uuid-1", "sealed_password")
+PLACE = SealContext("key_servers", "uuid-1", "sealed_password")
 
 
 @given(st.binary(max_size=200))
@@ -49,15 +49,15 @@ def test_every_altered_bit_is_found() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Place("certificates", "uuid-1", "sealed_password"),
-        Place("key_servers", "uuid-2", "sealed_password"),
-        Place("key_servers", "uuid-1", "sealed_private_key"),
-        Place("key_servers", "uuid-1sealed_", "password"),
-        Place("key_serversuuid-1", "", "sealed_password"),
+        SealContext("certificates", "uuid-1", "sealed_password"),
+        SealContext("key_servers", "uuid-2", "sealed_password"),
+        SealContext("key_servers", "uuid-1", "sealed_private_key"),
+        SealContext("key_servers", "uuid-1sealed_", "password"),
+        SealContext("key_serversuuid-1", "", "sealed_password"),
     ],
     ids="|".join,
 )
-def test_a_value_opens_nowhere_else(other: Place) -> None:
+def test_a_value_opens_nowhere_else(other: SealContext) -> None:
     """Another table, row or column, or a place that reads the same when its parts are joined."""
     with pytest.raises(SealError, match="altered or moved"):
         envelope.unseal(KEY, envelope.seal(KEY, 1, b"value", PLACE), other)

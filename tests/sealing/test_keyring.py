@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from keystead.core.secret import Secret
 from keystead.sealing import Keyring, WrongRootKeyError
-from keystead.service.ports.store import Place, SealError
+from keystead.service.ports.store import SealContext, SealError
 
 ROOT = Secret(bytes(range(32)))
 OTHER_ROOT = Secret(bytes(32))
-PLACE = Place("key_servers", "u", "sealed_password")
+PLACE = SealContext("key_servers", "u", "sealed_password")
 
 
 def test_a_reopened_keyring_opens_what_was_sealed() -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keystead.sealing.signing import SIGNING, Signer, one_line, public_key, verify
-from keystead.service.ports.store import Place, SealError
+from keystead.service.ports.store import SealContext, SealError
 from tests.service.worlds.basics import KEYRING
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SIGNER, ROW = Signer.create(KEYRING)
 SIGNATURE = SIGNER.sign("report", b"message")
-SIGNER_PLACE = Place("cluster_keys", SIGNING, "sealed")
+SIGNER_PLACE = SealContext("cluster_keys", SIGNING, "sealed")
 
 
 def test_a_signature_holds_for_its_message_purpose_and_key() -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import structlog
 
 from keystead.service.ports.store import StoreError
-from keystead.service.repeated import Repeated
+from keystead.service.repeated import Periodic
 
 
 async def test_a_failure_is_not_the_next_times() -> None:
@@ -22,7 +22,7 @@ async def test_a_failure_is_not_the_next_times() -> None:
             raise failure
         done.set()
 
-    repeated = Repeated(work, 0.01, "it was not done")
+    repeated = Periodic(work, 0.01, "it was not done")
     with structlog.testing.capture_logs() as logs:
         repeated.start()
         async with asyncio.timeout(10):
@@ -42,7 +42,7 @@ async def test_it_ends_in_the_middle_of_its_work() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    repeated = Repeated(work, 0.01, "it was not done")
+    repeated = Periodic(work, 0.01, "it was not done")
     await repeated.close()
     repeated.start()
     async with asyncio.timeout(10):
@@ -59,7 +59,7 @@ async def test_it_ends_after_work_that_does_not_hear_that_it_is_cancelled() -> N
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
 
-    repeated = Repeated(work, 0.01, "it was not done")
+    repeated = Periodic(work, 0.01, "it was not done")
     repeated.start()
     async with asyncio.timeout(10):
         await begun.wait()

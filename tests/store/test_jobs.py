@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from keystead.core.jobs import Outcome, ended
+from keystead.core.jobs import JobOutcome, ended
 from keystead.core.model import Job, JobState, Svm
 from keystead.service.ports.store import Page
 from tests.store.samples import NOON, OTHER_SVM, SVM
@@ -36,7 +36,7 @@ async def test_a_job_comes_back_as_it_was_stored(filled: SqlStore) -> None:
     first = job("job-1", svm=SVM)
     await filled.write(lambda tx: tx.add_job(first))
     assert await filled.read(lambda tx: tx.job("job-1")) == first
-    done = replace(ended(first, Outcome(results='{"keys": []}'), NOON), code=5, target="other", message="said")
+    done = replace(ended(first, JobOutcome(results='{"keys": []}'), NOON), code=5, target="other", message="said")
     await filled.write(lambda tx: tx.update_job(done))
     assert await filled.read(lambda tx: tx.job("job-1")) == done
     assert await filled.read(lambda tx: tx.job("job-2")) is None
@@ -67,8 +67,8 @@ async def test_old_and_surplus_jobs_are_removed(filled: SqlStore) -> None:
     def add(tx: object) -> None:
         for hours in range(6):
             begun = job(f"job-{hours}", hours=hours)
-            tx.add_job(begun if hours == 1 else ended(begun, Outcome(), NOON))  # type: ignore[attr-defined]
-        tx.add_job(ended(job("job-9", node="node-2"), Outcome(), NOON))  # type: ignore[attr-defined]
+            tx.add_job(begun if hours == 1 else ended(begun, JobOutcome(), NOON))  # type: ignore[attr-defined]
+        tx.add_job(ended(job("job-9", node="node-2"), JobOutcome(), NOON))  # type: ignore[attr-defined]
 
     await filled.write(add)
 
@@ -90,8 +90,8 @@ async def test_the_jobs_of_one_svm(filled: SqlStore) -> None:
     assert [item.uuid for item in found] == ["job-2"]
     await filled.write(lambda tx: tx.delete_svm(OTHER_SVM.uuid))
     assert await filled.read(lambda tx: tx.job("job-2")) == job("job-2")
-    await filled.write(lambda tx: tx.update_job(ended(job("job-2", svm=OTHER_SVM), Outcome(), NOON)))
-    assert await filled.read(lambda tx: tx.job("job-2")) == ended(job("job-2"), Outcome(), NOON)
+    await filled.write(lambda tx: tx.update_job(ended(job("job-2", svm=OTHER_SVM), JobOutcome(), NOON)))
+    assert await filled.read(lambda tx: tx.job("job-2")) == ended(job("job-2"), JobOutcome(), NOON)
     for svm, uuids in ((OTHER_SVM, []), (SVM, ["job-1"])):
         found = await filled.read(lambda tx, of=svm: tx.page(Job, Page().within(svm_uuid=of.uuid)))  # type: ignore[misc]
         assert [item.uuid for item in found] == uuids

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core.keys.epoch_markers import begun, following, held
-from keystead.core.keys.model import ClusterKey, Detached, Incarnation, KeyForm, Lease, Unclaimed
+from keystead.core.keys.model import ClusterKey, Detached, Incarnation, KeyForm, Lease, Orphan
 from keystead.service.ports.store import StoreError
 from tests.store import samples
 from tests.store.keys import profile
 from tests.store.samples import NODE, NOON, OTHER_SVM
 
 if TYPE_CHECKING:
-    from keystead.core.keys.epoch_markers import Fence
+    from keystead.core.keys.epoch_markers import EpochMarker
     from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
@@ -53,15 +53,15 @@ FENCES = [
 
 
 @pytest.mark.parametrize("fence", FENCES)
-async def test_a_fence_comes_back_and_is_replaced(store: SqlStore, fence: Fence) -> None:
+async def test_a_fence_comes_back_and_is_replaced(store: SqlStore, marker: EpochMarker) -> None:
     """Every field; it goes with what is known of its server."""
-    await store.write(lambda tx: tx.put_fence(begun("server-0", "x", b"")))
-    for stored in (fence, held(fence, ("c",))):
-        await store.write(lambda tx: tx.put_fence(stored))  # noqa: B023 - awaited
-        assert await store.read(lambda tx: tx.fence("server-1")) == stored
+    await store.write(lambda tx: tx.put_epoch_marker(begun("server-0", "x", b"")))
+    for stored in (marker, held(marker, ("c",))):
+        await store.write(lambda tx: tx.put_epoch_marker(stored))  # noqa: B023 - awaited
+        assert await store.read(lambda tx: tx.epoch_marker("server-1")) == stored
     await store.write(lambda tx: tx.delete_profile("server-1"))
-    assert await store.read(lambda tx: tx.fence("server-1")) is None
-    assert await store.read(lambda tx: tx.fence("server-0")) == begun("server-0", "x", b"")
+    assert await store.read(lambda tx: tx.epoch_marker("server-1")) is None
+    assert await store.read(lambda tx: tx.epoch_marker("server-0")) == begun("server-0", "x", b"")
 
 
 async def test_a_key_manager_has_one_digest_key(filled: SqlStore) -> None:
@@ -150,15 +150,15 @@ async def test_a_detached_server_is_as_it_was_configured(filled: SqlStore) -> No
 
 async def test_found_objects_keep_the_time_of_the_first_find(filled: SqlStore) -> None:
     """By server and identifier; what is adopted is deleted."""
-    first = [Unclaimed("km-1", "s1", uid, f"name {uid}", NOON) for uid in ("a", "b")]
-    await filled.write(lambda tx: tx.put_unclaimed(first))
+    first = [Orphan("km-1", "s1", uid, f"name {uid}", NOON) for uid in ("a", "b")]
+    await filled.write(lambda tx: tx.put_orphans(first))
     later = NOON + timedelta(days=1)
-    elsewhere = Unclaimed("km-1", "s2", "a", "name a", later)
-    await filled.write(lambda tx: (tx.put_unclaimed([replace(first[0], found=later), elsewhere]), tx.put_unclaimed([])))
+    elsewhere = Orphan("km-1", "s2", "a", "name a", later)
+    await filled.write(lambda tx: (tx.put_orphans([replace(first[0], found=later), elsewhere]), tx.put_orphans([])))
     assert await filled.read(lambda tx: (tx.unclaimed("km-1"), tx.unclaimed("km-2"))) == ((*first, elsewhere), ())
-    await filled.write(lambda tx: tx.delete_unclaimed("s1", ["a", "absent"]))
+    await filled.write(lambda tx: tx.delete_orphans("s1", ["a", "absent"]))
     assert await filled.read(lambda tx: tx.unclaimed("km-1")) == (first[1], elsewhere)
-    await filled.write(lambda tx: tx.delete_unclaimed_named([first[1].name, "absent"]))
+    await filled.write(lambda tx: tx.delete_orphans_named([first[1].name, "absent"]))
     assert await filled.read(lambda tx: tx.unclaimed("km-1")) == (elsewhere,)
     await filled.write(lambda tx: tx.delete_key_manager("km-1"))
     assert await filled.read(lambda tx: tx.unclaimed("km-1")) == ()

@@ -46,7 +46,7 @@ async def store_key(
 
 async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", limit: int = 9) -> tuple[str, ...]:
     """The keys at stake when A goes, and B and C stay, with proofs of the last 30 seconds."""
-    return await store.read(lambda tx: tx.keys_at_stake(key_manager, ["a"], ["b", "c"], fresh(NOON), after, limit))
+    return await store.read(lambda tx: tx.keys_at_risk(key_manager, ["a"], ["b", "c"], fresh(NOON), after, limit))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ async def test_what_was_proven_elsewhere_in_a_longer_time(filled: SqlStore) -> N
     await store_key(filled, present("a"), present("b", 3600))
     period = Period(NOON - timedelta(hours=2), NOON)
     for stay, found in (("b", ()), ("c", ("key-1",))):
-        assert await filled.read(lambda tx: tx.keys_at_stake("km-1", ["a"], [stay], period, "", 9)) == found  # noqa: B023
+        assert await filled.read(lambda tx: tx.keys_at_risk("km-1", ["a"], [stay], period, "", 9)) == found  # noqa: B023
 
 
 async def test_copies_that_are_proven(filled: SqlStore) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 
     from keystead.keyservers.objects import Objects
-    from keystead.service.ports.keys import ObjectSession, Reach
+    from keystead.service.ports.keys import Endpoint, ObjectSession
     from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 
@@ -165,25 +165,25 @@ class MortalObjects:
 
     @asynccontextmanager
     async def session(
-        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
+        self, endpoint: Endpoint, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
     ) -> AsyncIterator[ObjectSession]:
         """See the port; so for the others."""
         await self._life.step()
         options = {"fresh": fresh, "exclusive": exclusive, "anew": anew}
-        async with self._objects.session(reach, timeout_s=timeout_s, **options) as session:
+        async with self._objects.session(endpoint, timeout_s=timeout_s, **options) as session:
             yield session
 
-    def slow_or_dead(self, reach: Reach) -> bool:
+    def slow_or_dead(self, endpoint: Endpoint) -> bool:
         """Whether an address is left alone."""
-        return self._objects.slow_or_dead(reach)
+        return self._objects.slow_or_dead(endpoint)
 
-    def latency_s(self, reach: Reach) -> float | None:
+    def latency_s(self, endpoint: Endpoint) -> float | None:
         """The usual time of a Get."""
-        return self._objects.latency_s(reach)
+        return self._objects.latency_s(endpoint)
 
-    def p95_s(self, reach: Reach) -> float | None:
+    def p95_s(self, endpoint: Endpoint) -> float | None:
         """The time that 95 of 100 Gets stay below."""
-        return self._objects.p95_s(reach)
+        return self._objects.p95_s(endpoint)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -21,8 +21,8 @@ from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, NewKeyServer
 from keystead.core.keys.creating import NewKey
 from keystead.core.keys.destroying import LATE
-from keystead.core.keys.epoch_markers import FenceState
-from keystead.core.keys.guarding import lasting
+from keystead.core.keys.epoch_markers import EpochMarkerState
+from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, ObjectName, parse
 from keystead.core.model import ONTAP_LEVEL, KeyManager, KeyServer, Node, Role
@@ -39,26 +39,26 @@ from keystead.service.cluster.leases import LeaseLost, Leases
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.context import Call, Caller
 from keystead.service.keys.attempts import EXPIRES
-from keystead.service.keys.destroying.epoch_markers import KeyFencing
-from keystead.service.keys.destroying.purge import KeyDestroying
-from keystead.service.keys.destroying.retire import KeyEnding
-from keystead.service.keys.guarding.relocation import IdentityGuard
+from keystead.service.keys.destroying.epoch_markers import EpochMarkers
+from keystead.service.keys.destroying.purge import KeyPurge
+from keystead.service.keys.destroying.retire import KeyRetirement
+from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
 from keystead.service.keys.keeping.rounds import KeyRounds, Parts
-from keystead.service.keys.keeping.settle import KeySettling
-from keystead.service.keys.keeping.sweep import KeyKeeping
-from keystead.service.keys.learning.learn import KeyLearner
-from keystead.service.keys.looking.look import Tools
-from keystead.service.keys.orphans.scan import UnclaimedScan
+from keystead.service.keys.keeping.settle import AttemptSettlement
+from keystead.service.keys.keeping.sweep import CopySweep
+from keystead.service.keys.learning.learn import ServerLearner
+from keystead.service.keys.looking.look import KeeperContext
+from keystead.service.keys.orphans.scan import OrphanScan
 from keystead.service.keys.reading.cache import KeyCache
 from keystead.service.keys.reading.fetch import Fetcher
 from keystead.service.keys.reading.retrieve import KeyReader
-from keystead.service.keys.topology import Reacher
+from keystead.service.keys.topology import Endpoints
 from keystead.service.keys.writing.create import KeyWriter
 from keystead.service.keys.writing.descriptors import Describer
 from keystead.service.ports.store import StoreError
-from keystead.service.probing.observations import Observing
-from keystead.service.probing.prober import Prover
+from keystead.service.probing.observations import Observations
+from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from keystead.store import open_store, tables
 from tests.service.worlds.keepers import WINDOW_S, at_once, believed
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from keystead.core.keys.model import Copy, Key
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
     from tests.peers.homes import Home
     from tests.survival.servers import Held, Place
@@ -111,29 +111,29 @@ class Process:
         store: Any = MortalStore(self._store, self.life)
         objects = MortalObjects(self._raw, self.life)
         queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
-        prover = Prover(Gateway(rules), home.keyring, queue, Observing(clock, self.uuid))
-        reacher = Reacher(prover, home.keyring)
+        prover = ServerProber(Gateway(rules), home.keyring, queue, Observations(clock, self.uuid))
+        endpoints = Endpoints(prover, home.keyring)
         self.audit = AuditLog(store, home.keyring, clock, self.uuid)
         self.incarnations = Incarnations(store, DataDirectory(data, self._store), self.audit, clock, self.uuid)
-        self.learner = KeyLearner(store, objects, reacher, home.keyring, clock, wait_s=TIMEOUT_S)
+        self.learner = ServerLearner(store, objects, endpoints, home.keyring, clock, wait_s=TIMEOUT_S)
         self.writer = KeyWriter(
-            *(store, objects, reacher, self.learner, self.audit, clock, self.uuid),
-            describe=Describer(reacher),
+            *(store, objects, endpoints, self.learner, self.audit, clock, self.uuid),
+            describe=Describer(endpoints),
             grace_s=GRACE_S,
         )
-        self.ending = KeyEnding(store, self.audit, clock)
-        tools = Tools(store, objects, reacher, clock, self.uuid, at_once)
-        self.keeping = KeyKeeping(tools, self.writer)
+        self.ending = KeyRetirement(store, self.audit, clock)
+        context = KeeperContext(store, objects, endpoints, clock, self.uuid, at_once)
+        self.keeping = CopySweep(context, self.writer)
         lives = self.incarnations
-        fencing = KeyFencing(tools, lives.cloned)
-        destroying = KeyDestroying(tools, believed(store, clock, self.uuid), lives.cloned, lives.check)
-        parts = Parts(KeySettling(tools), self.keeping, fencing, destroying, UnclaimedScan(tools), self.learner)
-        self.rounds = KeyRounds(tools, Leases(store, clock, self.uuid), parts)
+        fencing = EpochMarkers(context, lives.cloned)
+        destroying = KeyPurge(context, believed(store, clock, self.uuid), lives.cloned, lives.check)
+        parts = Parts(AttemptSettlement(context), self.keeping, fencing, destroying, OrphanScan(context), self.learner)
+        self.rounds = KeyRounds(context, Leases(store, clock, self.uuid), parts)
         self.reads = ReadAudit(store, self.audit, ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac), clock)
-        fetcher = Fetcher(store, objects, reacher, clock, self.uuid)
+        fetcher = Fetcher(store, objects, endpoints, clock, self.uuid)
         self.reader = KeyReader(store, fetcher, KeyCache(CACHED), self.reads)
-        guard = RemovalGuard(store, objects, reacher, clock)
-        identity = IdentityGuard(store, objects, reacher, clock)
+        guard = RemovalGuard(store, objects, endpoints, clock)
+        identity = RelocationGuard(store, objects, endpoints, clock)
         self.key_servers = KeyServers(store, prover, home.keyring, self.audit, guard, identity)
 
     async def start(self) -> None:
@@ -176,13 +176,13 @@ class Catalogue:
     keys: dict[str, Key]
     attempts: dict[tuple[str, int], Any]
     copies: tuple[Copy, ...]
-    places: KeyPlaces
+    topology: ServerTopology
     incarnations: frozenset[str]
     unclaimed: frozenset[tuple[str, str]]
 
     def lists(self, address: str, name: str) -> bool:
         """Whether an object is listed as unclaimed; on what is no key server now none is."""
-        here = [server.uuid for server in self.places.servers if str(server.address) == address]
+        here = [server.uuid for server in self.topology.servers if str(server.address) == address]
         return not here or (here[0], name) in self.unclaimed
 
     def standing(self) -> tuple[object, ...]:
@@ -406,7 +406,7 @@ class System:
 
         def read(tx: Transaction) -> set[tuple[str, str]]:
             addresses = {server.uuid: str(server.address) for server in tx.key_servers(self.manager)}
-            kept = lasting(tx.copies([key.uuid]), tx.attempts([key.uuid]))
+            kept = without_aborted(tx.copies([key.uuid]), tx.attempts([key.uuid]))
             return {
                 (addresses[copy.key_server], id_)
                 for copy in kept
@@ -433,7 +433,7 @@ class System:
         if parsed.kind is ObjectKind.CANARY:
             self.wrong.append(f"a canary was destroyed: {name}")
             return
-        if parsed.kind is ObjectKind.FENCE:
+        if parsed.kind is ObjectKind.EPOCH_MARKER:
             self._witness_fence(name, parsed)
             return
         keys, attempts = tables.keys.c, tables.key_attempts.c
@@ -451,14 +451,14 @@ class System:
         ):
             self.wrong.append(f"an object was destroyed that may not be: {name}, of {[tuple(row) for row in rows]}")
 
-    def _witness_fence(self, name: str, fence: ObjectName) -> None:
+    def _witness_fence(self, name: str, marker: ObjectName) -> None:
         """Of fences only the one before that which is held is destroyed."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(tables.fences)).all()
         if not any(
-            row.key_server.replace("-", "").startswith(fence.id)
-            and row.incarnation.startswith(fence.incarnation)
-            and (row.number, row.state) == (fence.attempt + 1, FenceState.HELD)
+            row.key_server.replace("-", "").startswith(marker.id)
+            and row.incarnation.startswith(marker.incarnation)
+            and (row.number, row.state) == (marker.attempt + 1, EpochMarkerState.HELD)
             for row in rows
         ):
             self.wrong.append(f"a fence was destroyed that may not be: {name}, of {[tuple(row) for row in rows]}")
@@ -497,8 +497,8 @@ class System:
         if any(each.kind is Kind.REMOVE_SERVER and each.may_have_happened for each in self.history.operations):
             return
         found = await self.catalogue()
-        domain_of = found.places.domain_of
-        of_address = {str(server.address): domain_of[server.uuid] for server in found.places.servers}
+        domain_of = found.topology.domain_of
+        of_address = {str(server.address): domain_of[server.uuid] for server in found.topology.servers}
         domains = [of_address[place.address] for place in self.places]
         bad = {domain for domain, place in zip(domains, self.places, strict=True) if place.spoiled}
         wanted = self.min_copies or len(set(domains)) // 2 + 1  # as it is promised, whatever is made of it
@@ -518,10 +518,10 @@ class System:
     def _fewest(self, found: Catalogue) -> set[str]:
         """The domains of the acknowledged key that has proven copies in the fewest: where a loss hurts most."""
         domains: dict[str, set[str]] = {key.uuid: set() for key in self.known.values()}
-        for copy in lasting(found.copies, found.attempts.values()):
+        for copy in without_aborted(found.copies, found.attempts.values()):
             live = copy.key in domains and found.keys[copy.key].state is KeyState.COMMITTED
-            if live and copy.presence is Presence.PRESENT and copy.key_server in found.places.domain_of:
-                domains[copy.key].add(found.places.domain_of[copy.key_server])
+            if live and copy.presence is Presence.PRESENT and copy.key_server in found.topology.domain_of:
+                domains[copy.key].add(found.topology.domain_of[copy.key_server])
         return min((each for each in domains.values() if each), key=len, default=set())
 
     async def _until_quiet(self, process: Process) -> None:
@@ -569,21 +569,21 @@ class System:
 
     def _copies_wrong(self, found: Catalogue, held: dict[str, list[Held]]) -> list[str]:
         """Every key in use has a proven copy in every domain, and what is called proven is there."""
-        addresses = {server.uuid: str(server.address) for server in found.places.servers}
+        addresses = {server.uuid: str(server.address) for server in found.topology.servers}
         spoiled = {place.address: place.spoiled for place in self.places}
         there = {(address, each.identifier) for address, objects in held.items() for each in objects}
         wrong = []
         domains: dict[str, set[str]] = {}
-        for copy in lasting(found.copies, found.attempts.values()):
+        for copy in without_aborted(found.copies, found.attempts.values()):
             if copy.presence is not Presence.PRESENT or copy.key_server not in addresses:
                 continue
-            domains.setdefault(copy.key, set()).add(found.places.domain_of[copy.key_server])
+            domains.setdefault(copy.key, set()).add(found.topology.domain_of[copy.key_server])
             address = addresses[copy.key_server]
             for id_ in copy.unique_identifiers:
                 live = found.keys[copy.key].state in {KeyState.COMMITTED, KeyState.RETIRED}
                 if live and ((address, id_) not in there or id_ in spoiled[address]):
                     wrong.append(f"{address}: a copy that is called proven is not there: {copy}")
-        all_domains = set(found.places.domain_of.values())
+        all_domains = set(found.topology.domain_of.values())
         for key in found.keys.values():
             lacks = all_domains - domains.get(key.uuid, set())
             if key.state is KeyState.COMMITTED and lacks and not self._rotten(found, key, lacks):
@@ -593,7 +593,7 @@ class System:
     def _rotten(self, found: Catalogue, key: Key, lacks: set[str]) -> bool:
         """Whether a key's copies in these domains went bad: those are never written over."""
         bad = {copy.key_server for copy in found.copies if copy.key == key.uuid and copy.presence is Presence.DIFFERENT}
-        return lacks <= {found.places.domain_of[uuid] for uuid in bad if uuid in found.places.domain_of}
+        return lacks <= {found.topology.domain_of[uuid] for uuid in bad if uuid in found.topology.domain_of}
 
     def report(self, wrong: Sequence[str]) -> str:
         """What is wrong, and all that happened."""
@@ -603,7 +603,7 @@ class System:
 def _object_wrong(found: Catalogue, address: str, named: str, held: Held, materials: Mapping[str, bytes]) -> str | None:
     """What is wrong with an object that is there; None when it is accounted for."""
     name = parse(named)
-    if name is None or name.kind in {ObjectKind.CANARY, ObjectKind.FENCE}:
+    if name is None or name.kind in {ObjectKind.CANARY, ObjectKind.EPOCH_MARKER}:
         return None
     if not any(uuid.startswith(name.incarnation) for uuid in found.incarnations):
         return None  # a clone's

@@ -22,7 +22,7 @@ from keystead.api.request import plain_path
 from keystead.api.values import UUID, Parameter
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.jobs import Outcome
+from keystead.core.jobs import JobOutcome
 from keystead.core.query.query import Read, quoted
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class _Work:
         self._errors: list[OntapError] = []
         self._rollback_errors: list[OntapError] = []
 
-    async def run(self, progress: Progress) -> Outcome:
+    async def run(self, progress: Progress) -> JobOutcome:
         """Write all records, or take back those before the one that fails. A stop of the service takes nothing back."""
         for place, (record, body) in enumerate(self._records):
             try:
@@ -135,7 +135,7 @@ class _Work:
                 await self._roll_back(progress)
                 break
             await progress(OntapError(errors.RECORDS_DONE, done=place + 1, all=len(self._records)))
-        return Outcome(self._error(), self._results())
+        return JobOutcome(self._error(), self._results())
 
     async def _write_one(self, record: Record, body: Mapping[str, Any], place: int) -> None:
         request = self._request.of_key(self._resource, record.key, body)

@@ -15,31 +15,31 @@ from keystead.monitor.schedule import Pace
 from keystead.service.audit.reads import ReadAudit
 from keystead.service.audit.spool import ReadSpool
 from keystead.service.cluster.leases import Leases
-from keystead.service.cluster.trusted_clock import BelievedClock
+from keystead.service.cluster.trusted_clock import TrustedClock
 from keystead.service.configuration.detached_servers import DetachedKeyServers
 from keystead.service.keys.catalogue import Keys
-from keystead.service.keys.destroying.epoch_markers import KeyFencing
-from keystead.service.keys.destroying.purge import KeyDestroying
-from keystead.service.keys.destroying.retire import KeyEnding
-from keystead.service.keys.guarding.relocation import IdentityGuard
+from keystead.service.keys.destroying.epoch_markers import EpochMarkers
+from keystead.service.keys.destroying.purge import KeyPurge
+from keystead.service.keys.destroying.retire import KeyRetirement
+from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
 from keystead.service.keys.keeping.replicate_now import KeyReplicator
 from keystead.service.keys.keeping.rounds import KeyRounds, Parts
-from keystead.service.keys.keeping.settle import KeySettling
-from keystead.service.keys.keeping.sweep import KeyKeeping
-from keystead.service.keys.learning.learn import KeyLearner
-from keystead.service.keys.looking.look import Tools
-from keystead.service.keys.orphans.adopt import UnclaimedObjects
-from keystead.service.keys.orphans.scan import UnclaimedScan
+from keystead.service.keys.keeping.settle import AttemptSettlement
+from keystead.service.keys.keeping.sweep import CopySweep
+from keystead.service.keys.learning.learn import ServerLearner
+from keystead.service.keys.looking.look import KeeperContext
+from keystead.service.keys.orphans.adopt import Orphans
+from keystead.service.keys.orphans.scan import OrphanScan
 from keystead.service.keys.reading.cache import KeyCache
-from keystead.service.keys.reading.eviction import KeyForgetter
+from keystead.service.keys.reading.eviction import CacheEviction
 from keystead.service.keys.reading.fetch import Fetcher
 from keystead.service.keys.reading.restore import KeyRestorer
 from keystead.service.keys.reading.retrieve import KeyReader
-from keystead.service.keys.reporting.jobs import KeyProver
+from keystead.service.keys.reporting.jobs import VerificationJobs
 from keystead.service.keys.reporting.reports import KeyReports
 from keystead.service.keys.reporting.survival import KeySurvival
-from keystead.service.keys.topology import Reacher
+from keystead.service.keys.topology import Endpoints
 from keystead.service.keys.writing.create import KeyWriter
 from keystead.service.keys.writing.descriptors import Describer
 
@@ -51,18 +51,18 @@ if TYPE_CHECKING:
     from keystead.service.cluster.incarnations import Incarnations
     from keystead.service.ports.keys import Signer
     from keystead.service.ports.store import Clock, Sealer, Store
-    from keystead.service.probing.prober import Prover
+    from keystead.service.probing.prober import ServerProber
     from keystead.settings import Settings
 
 SPOOL_FILE = "reads.spool"
 
 
 @dataclass(frozen=True)
-class World:
+class Dependencies:
     """What the work with keys stands on."""
 
     store: Store
-    prover: Prover
+    prover: ServerProber
     sealer: Sealer
     signer: Signer
     audit: AuditLog
@@ -79,20 +79,20 @@ class KeyWork:
     objects: Objects
     guard: RemovalGuard
     detached: DetachedKeyServers
-    identity: IdentityGuard
-    learner: KeyLearner
+    identity: RelocationGuard
+    learner: ServerLearner
     keys: Keys
     writer: KeyWriter
-    ending: KeyEnding
+    ending: KeyRetirement
     replicator: KeyReplicator
     reads: ReadAudit
     reader: KeyReader
-    forgetter: KeyForgetter
+    forgetter: CacheEviction
     restorer: KeyRestorer
-    unclaimed: UnclaimedObjects
+    unclaimed: Orphans
     survival: KeySurvival
     reports: KeyReports
-    prover: KeyProver
+    prover: VerificationJobs
     keeper: Keeper
 
     async def start(self) -> None:
@@ -122,42 +122,42 @@ class KeyWork:
         await self.objects.close()
 
 
-def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
+def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> KeyWork:
     """Put it together; nothing runs yet."""
     store, audit, clock, node = world.store, world.audit, world.clock, world.node
     objects = Objects(rules)
-    reacher = Reacher(world.prover, world.sealer)
-    learner = KeyLearner(store, objects, reacher, world.sealer, clock)
-    tools = Tools(store, objects, reacher, clock, node, Pace(KEYS_PER_S).turn)
+    endpoints = Endpoints(world.prover, world.sealer)
+    learner = ServerLearner(store, objects, endpoints, world.sealer, clock)
+    context = KeeperContext(store, objects, endpoints, clock, node, Pace(KEYS_PER_S).turn)
 
     def look_soon(key: Key) -> None:
         keeper.kick(key.key_manager)
 
-    describe = Describer(reacher)
-    writer = KeyWriter(store, objects, reacher, learner, audit, clock, node, describe=describe, on_aborted=look_soon)
-    keeping = KeyKeeping(tools, writer)
+    describe = Describer(endpoints)
+    writer = KeyWriter(store, objects, endpoints, learner, audit, clock, node, describe=describe, on_aborted=look_soon)
+    keeping = CopySweep(context, writer)
     lives = world.incarnations
-    fencing = KeyFencing(tools, lives.cloned)
-    destroying = KeyDestroying(tools, BelievedClock(store, clock, node), lives.cloned, lives.check)
-    parts = Parts(KeySettling(tools, describe), keeping, fencing, destroying, UnclaimedScan(tools), learner)
+    fencing = EpochMarkers(context, lives.cloned)
+    destroying = KeyPurge(context, TrustedClock(store, clock, node), lives.cloned, lives.check)
+    parts = Parts(AttemptSettlement(context, describe), keeping, fencing, destroying, OrphanScan(context), learner)
     cache = KeyCache(settings.cached_keys)
-    fetcher = Fetcher(store, objects, reacher, clock, node)
+    fetcher = Fetcher(store, objects, endpoints, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
     reads = ReadAudit(store, audit, spool, clock, fail_closed=settings.fail_closed)
     reader = KeyReader(store, fetcher, cache, reads)
     reports = KeyReports(store, world.signer, clock, node)
-    rounds = KeyRounds(tools, Leases(store, clock, node), parts, look=lives.look)
+    rounds = KeyRounds(context, Leases(store, clock, node), parts, look=lives.look)
     keeper = Keeper(rounds, world.metrics)
-    guard = RemovalGuard(store, objects, reacher, clock)
+    guard = RemovalGuard(store, objects, endpoints, clock)
     return KeyWork(
         objects=objects,
         guard=guard,
-        detached=DetachedKeyServers(tools, guard, audit),
-        identity=IdentityGuard(store, objects, reacher, clock),
+        detached=DetachedKeyServers(context, guard, audit),
+        identity=RelocationGuard(store, objects, endpoints, clock),
         learner=learner,
         keys=Keys(store, reader.held, node),
         writer=writer,
-        ending=KeyEnding(
+        ending=KeyRetirement(
             store,
             audit,
             clock,
@@ -165,14 +165,14 @@ def key_work(world: World, rules: EgressRules, settings: Settings) -> KeyWork:
             on_retired=reader.forget,
             on_recovered=look_soon,
         ),
-        replicator=KeyReplicator(tools, learner, keeping),
+        replicator=KeyReplicator(context, learner, keeping),
         reads=reads,
         reader=reader,
-        forgetter=KeyForgetter(store, cache),
+        forgetter=CacheEviction(store, cache),
         restorer=KeyRestorer(store, objects, fetcher, cache, audit, node),
-        unclaimed=UnclaimedObjects(tools, audit),
+        unclaimed=Orphans(context, audit),
         survival=KeySurvival(store),
         reports=reports,
-        prover=KeyProver(store, lambda: Objects(rules), reacher, reports, audit, clock, node),
+        prover=VerificationJobs(store, lambda: Objects(rules), endpoints, reports, audit, clock, node),
         keeper=keeper,
     )

@@ -19,10 +19,10 @@ from keystead.sealing import Keyring, read_root_key
 from keystead.service.audit.log import AuditLog
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.keys.rebuilding.rebuild import Rebuilder
-from keystead.service.keys.topology import Reacher
+from keystead.service.keys.topology import Endpoints
 from keystead.service.ports.store import Page, SealError, StoreError
-from keystead.service.probing.observations import Observing
-from keystead.service.probing.prober import Prover
+from keystead.service.probing.observations import Observations
+from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ async def _rebuild(settings: Settings, key_manager: str | None) -> list[Rebuilt]
     try:
         keyring = Keyring.open(read_root_key(settings.root_key_file), await store.read(lambda tx: tx.data_keys()))
         queue = ProbeQueue(per_account=1, per_svm=1, in_all=1, waiting=0)
-        prover = Prover(Gateway(rules), keyring, queue, Observing(clock, node))
+        prover = ServerProber(Gateway(rules), keyring, queue, Observations(clock, node))
         audit = AuditLog(store, keyring, clock, node)
         await Incarnations(store, DataDirectory(settings.data, store), audit, clock, node).begin()
-        rebuilder = Rebuilder(store, objects, Reacher(prover, keyring), audit, clock, node)
+        rebuilder = Rebuilder(store, objects, Endpoints(prover, keyring), audit, clock, node)
         managers = await store.read(lambda tx: tx.page(KeyManager, Page(limit=2**31 - 1)))
         wanted = [each for each in managers if key_manager in {None, each.uuid}]
         if not wanted:

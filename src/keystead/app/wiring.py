@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
 from keystead.app.incarnation import DataDirectory
-from keystead.app.keys import World, key_work
+from keystead.app.keys import Dependencies, key_work
 from keystead.app.signing import signer
 from keystead.app.tls import TlsContexts, UnusableFilesError
 from keystead.keyservers.egress import EgressRules
@@ -43,8 +43,8 @@ from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.configuration.key_stores import KeyStores
 from keystead.service.ports.store import SealError, StoreError
-from keystead.service.probing.observations import Observing
-from keystead.service.probing.prober import Prover
+from keystead.service.probing.observations import Observations
+from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from keystead.service.probing.watching import Watching
 from keystead.service.services import Services
@@ -112,13 +112,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             waiting=settings.probes_waiting,
         )
         gateway = Gateway(rules)
-        observing = Observing(clock, node)
-        prover = Prover(gateway, keyring, queue, observing)
+        observing = Observations(clock, node)
+        prover = ServerProber(gateway, keyring, queue, observing)
         watching = Watching(store, gateway, prover, observing, clock, node)
         metrics = Metrics()
         incarnations = Incarnations(store, DataDirectory(settings.data, store), audit, clock, node)
         keys = key_work(
-            World(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
+            Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
         services = Services(
             accounts=Accounts(store, hasher, audit),

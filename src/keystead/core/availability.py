@@ -38,7 +38,7 @@ PRIMARY: Final = ""
 """The ``host`` of a primary's observation; a secondary's is its own."""
 
 
-class Place(NamedTuple):
+class WatchedAddress(NamedTuple):
     """One watched address: of a key server (its uuid) the primary, or one of its secondaries."""
 
     key_server: str
@@ -46,7 +46,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CheckResult:
     """What a look at one address showed: ``reason`` is empty when it was accepted.
 
     ``certificates`` are those that the server showed; none when it did not come to that.
@@ -57,12 +57,12 @@ class Look:
     certificates: tuple[PeerCertificate, ...] = ()
 
     @classmethod
-    def of(cls, result: ProbeResult) -> Look:
+    def of(cls, result: ProbeResult) -> CheckResult:
         """What the probe of one address found."""
         return cls(result.stage or "", result.reason or "", result.certificates)
 
 
-class Change(NamedTuple):
+class AddressCheck(NamedTuple):
     """What a look at an address of a key manager's server showed, and when it was certain.
 
     ``about`` is the configuration that was looked at: a change about one that is no more says nothing of the one that
@@ -70,19 +70,23 @@ class Change(NamedTuple):
     """
 
     key_manager: str
-    place: Place
-    look: Look
+    place: WatchedAddress
+    look: CheckResult
     time: datetime
     about: tuple[KeyManager, KeyServer] | None = None
 
 
-def looks(server: KeyServer, result: ProbeResult) -> dict[Place, Look]:
+def looks(server: KeyServer, result: ProbeResult) -> dict[WatchedAddress, CheckResult]:
     """What the probe of a server found at each of its addresses."""
     hosts = (PRIMARY, *server.secondary_key_servers)
-    return {Place(server.uuid, host): Look.of(each) for host, each in zip(hosts, result.each, strict=True)}
+    return {
+        WatchedAddress(server.uuid, host): CheckResult.of(each) for host, each in zip(hosts, result.each, strict=True)
+    }
 
 
-def observed(node: str, place: Place, before: Observation | None, look: Look, now: datetime) -> Observation:
+def observed(
+    node: str, place: WatchedAddress, before: Observation | None, look: CheckResult, now: datetime
+) -> Observation:
     """What is known of an address after a look; ``before`` itself when the look showed nothing new.
 
     ``since`` moves with the state only. Certificates stay as last seen when a look saw none.

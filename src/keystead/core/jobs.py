@@ -24,7 +24,7 @@ UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobOutcome:
     """How the work of a job ended: without ``error`` it succeeded, and ``message`` is what it says then.
 
     ``results`` is a JSON object as text, or empty. ``detail`` is what the job says after the error's text: a job keeps
@@ -37,7 +37,7 @@ class Outcome:
     detail: str = ""
 
 
-def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
+def ended(job: Job, outcome: JobOutcome, now: datetime) -> Job:
     """The job with its outcome."""
     error = outcome.error
     if error is None:
@@ -53,6 +53,6 @@ def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
     )
 
 
-def interrupted() -> Outcome:
+def interrupted() -> JobOutcome:
     """The outcome of a job whose node stopped while it ran."""
-    return Outcome(OntapError(errors.JOB_INTERRUPTED))
+    return JobOutcome(OntapError(errors.JOB_INTERRUPTED))

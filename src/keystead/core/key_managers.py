@@ -119,7 +119,7 @@ class CreateState:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CreationPlan:
     """An accepted key manager with its certificates, by uuid.
 
     ``proves``: the servers must be proved with these certificates before it is stored.
@@ -143,7 +143,7 @@ def check_complete(new: NewKeyManager) -> None:
         raise OntapError(errors.EXTERNAL_INCOMPLETE)
 
 
-def plan_create(state: CreateState, new: NewKeyManager, uuid: str) -> Plan:
+def plan_create(state: CreateState, new: NewKeyManager, uuid: str) -> CreationPlan:
     """Decide on a creation; the first rule broken is raised. Call :func:`check_complete` first."""
     if new.policy is not None:
         check_policy(new.policy, state.svm)
@@ -168,7 +168,7 @@ def plan_create(state: CreateState, new: NewKeyManager, uuid: str) -> Plan:
     certificates = {certificate.uuid: certificate for certificate in (client, *cas)}
     check_certificates(planned, certificates)
     check_servers((), new.add_request)
-    return Plan(planned, certificates)
+    return CreationPlan(planned, certificates)
 
 
 def check_policy(policy: str, svm: Svm | None) -> None:
@@ -199,7 +199,7 @@ def _exists(existing: KeyManager, new: NewKeyManager) -> ErrorKind:
 # --- change ---
 
 
-def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> Plan:
+def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> CreationPlan:
     """Decide on a change; the first rule broken is raised."""
     _check_changeable(state, change)
     before = state.key_manager
@@ -218,7 +218,7 @@ def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> 
         check_certificates(after, certificates)
     if change.client_certificate is not None:
         _check_same_key_pair(certificates, before, after)
-    return Plan(after, certificates, proves=bool(change.named))
+    return CreationPlan(after, certificates, proves=bool(change.named))
 
 
 def _check_changeable(state: ServersState, change: KeyManagerChange) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from keystead.kmip.client.client import Client
     from keystead.kmip.transport.sessions import Sessions
     from keystead.kmip.transport.tls import Stream
-    from keystead.service.ports.keys import KeyServerFault, Reach
+    from keystead.service.ports.keys import Endpoint, KeyServerFault
 
 T = TypeVar("T")
 
@@ -61,13 +61,13 @@ class Peer:
 
     def __init__(
         self,
-        reach: Reach,
+        endpoint: Endpoint,
         resolver: Resolver,
         contexts: Contexts,
         sessions: Sessions,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._reach = reach
+        self._reach = endpoint
         self._resolver = resolver
         self._contexts = contexts
         self._sessions = sessions
@@ -113,17 +113,17 @@ class Peer:
         return await self._connect(note, None)
 
     async def _connect(self, note: Callable[[str], None], sessions: Sessions | None) -> Client:
-        reach = self._reach
+        endpoint = self._reach
         note("resolve")
-        addresses = await opening.look_up(self._resolver, reach.server)
+        addresses = await opening.look_up(self._resolver, endpoint.server)
         opening.check(self._resolver, addresses)
-        self._context = self._context or opening.context_of(self._contexts, reach.identity)
+        self._context = self._context or opening.context_of(self._contexts, endpoint.identity)
         opening.check_dates(self._context)
         note("connect")
         sock = await opening.connect(addresses)
         note("tls")
         try:
-            name = opening.name_of(reach.server, reach.target)
+            name = opening.name_of(endpoint.server, endpoint.target)
             stream = await opening.secure(sock, self._context.ssl, name, sessions)
         except RefusedError as refused:
             if getattr(refused.__cause__, "resuming", False):

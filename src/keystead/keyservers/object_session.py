@@ -13,13 +13,13 @@ from keystead.core.secret import Secret
 from keystead.keyservers.forms import material_of, new_objects
 from keystead.keyservers.learned import clean
 from keystead.keyservers.objects_faults import fault_of, malformed, unusable
-from keystead.keyservers.quirks import habits
+from keystead.keyservers.quirks import find_quirks
 from keystead.kmip.messages.attributes import Attribute, Name, name_attribute
 from keystead.kmip.payloads.get import GetResponsePayload
 from keystead.kmip.ttlv.enums import QueryFunction, RevocationReasonCode, State
 from keystead.kmip.ttlv.errors import OperationFailed
 from keystead.kmip.ttlv.versions import V1_3
-from keystead.service.ports.keys import Abilities, Fault, KeyServerFault, ObjectFacts
+from keystead.service.ports.keys import Capabilities, Fault, KeyServerFault, ObjectAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from keystead.kmip.payloads.locate import LocateResponsePayload
     from keystead.kmip.payloads.query import QueryResponsePayload
     from keystead.kmip.payloads.register import RegisterResponsePayload
-    from keystead.service.ports.keys import Habits
+    from keystead.service.ports.keys import Quirks
 
-BATCH: Final = 32
+ITEMS_PER_MESSAGE: Final = 32
 """Objects asked for in one message."""
 
 PAGE: Final = 10_000
@@ -69,7 +69,7 @@ class Session:
         self._peer = peer
         self._line = line
 
-    async def abilities(self) -> Abilities:
+    async def get_capabilities(self) -> Capabilities:
         """Ask what the server is; empty where it does not say."""
 
         async def ask(client: Client, limit_s: float) -> QueryResponsePayload:
@@ -81,13 +81,13 @@ class Session:
         except KeyServerFault as fault:
             if fault.fault in {Fault.UNREACHABLE, Fault.UNANSWERED}:
                 raise
-            return Abilities((), (), version, "")
+            return Capabilities((), (), version, "")
         vendor = clean(answer.vendor_identification or "")
-        return Abilities(tuple(map(int, answer.operation)), tuple(map(int, answer.object_type)), version, vendor)
+        return Capabilities(tuple(map(int, answer.operation)), tuple(map(int, answer.object_type)), version, vendor)
 
-    async def habits(self, name: str, unique_identifier: str) -> Habits:
+    async def find_quirks(self, name: str, unique_identifier: str) -> Quirks:
         """Find out with an object that is there, under this name."""
-        return await habits(self._line, name, unique_identifier)
+        return await find_quirks(self._line, name, unique_identifier)
 
     # --- writing: each of these is sent once ---
 
@@ -192,8 +192,8 @@ class Session:
         """Return the material of several keys, each or why not. A lost connection is the fault of all that is left."""
         identifiers = [identifier for key in wanted for identifier in key]
         found: dict[str, bytes | KeyServerFault] = {}
-        for start in range(0, len(identifiers), BATCH):
-            batch = identifiers[start : start + BATCH]
+        for start in range(0, len(identifiers), ITEMS_PER_MESSAGE):
+            batch = identifiers[start : start + ITEMS_PER_MESSAGE]
             found |= await (self._get_batch(batch) if self._peer.batches and len(batch) > 1 else self._singly(batch))
         return [_joined([found[identifier] for identifier in key]) for key in wanted]
 
@@ -253,7 +253,7 @@ class Session:
 
     # --- facts ---
 
-    async def facts(self, unique_identifier: str) -> ObjectFacts:
+    async def get_attributes(self, unique_identifier: str) -> ObjectAttributes:
         """Read Name, State and Object Type; a server that cannot pick attributes is asked for all of them."""
         try:
             return await self._facts(unique_identifier, _FACTS)
@@ -262,7 +262,7 @@ class Session:
                 raise
         return await self._facts(unique_identifier, ())
 
-    async def _facts(self, unique_identifier: str, names: Sequence[str]) -> ObjectFacts:
+    async def _facts(self, unique_identifier: str, names: Sequence[str]) -> ObjectAttributes:
         async def ask(client: Client, limit_s: float) -> GetAttributesResponsePayload:
             return await client.get_attributes(unique_identifier, names, timeout=limit_s)
 
@@ -270,7 +270,7 @@ class Session:
         known = [entry for entry in answer.all() if isinstance(entry, Attribute)]
         values = {entry.attribute_name: entry.attribute_value for entry in known}
         state, object_type = values.get("State"), values.get("Object Type")
-        return ObjectFacts(
+        return ObjectAttributes(
             names=tuple(entry.attribute_value.name_value for entry in known if isinstance(entry.attribute_value, Name)),
             state=_STATES.get(state, "") if isinstance(state, int) else "",
             object_type=int(object_type) if isinstance(object_type, int) else None,
@@ -293,7 +293,7 @@ class Session:
 
     async def _is_named(self, identifier: str, name: str) -> bool:
         try:
-            return name in (await self.facts(identifier)).names
+            return name in (await self.get_attributes(identifier)).names
         except KeyServerFault as fault:
             if fault.fault is Fault.NOT_FOUND:  # destroyed meanwhile, or by then
                 return False

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from keystead.keyservers.egress import EgressRules
     from keystead.keyservers.resolve import Answer
-    from keystead.service.ports.keys import Reach
+    from keystead.service.ports.keys import Endpoint
 
 PEERS: Final = 4096
 """Peers that are remembered; more only while all of them are in use."""
@@ -73,13 +73,13 @@ class Objects:
 
     @contextlib.asynccontextmanager
     async def session(
-        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
+        self, endpoint: Endpoint, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
     ) -> AsyncIterator[Session]:
         """Lend a connection for the time of an ``async with`` block; see the port.
 
         A ``fresh`` one does its handshake in full. A connection is nobody else's for that time in any case.
         """
-        peer = self._peer(reach)
+        peer = self._peer(endpoint)
         leave = peer.circuit.enter(anew=anew)
         if leave is None:
             raise unreachable(peer.circuit.reason)
@@ -91,19 +91,19 @@ class Objects:
             leave.end()
             await line.close(keep=not exclusive)
 
-    def slow_or_dead(self, reach: Reach) -> bool:
+    def slow_or_dead(self, endpoint: Endpoint) -> bool:
         """Whether the peer's circuit is open."""
-        peer = self._peers.get(self._key(reach))
+        peer = self._peers.get(self._key(endpoint))
         return peer is not None and peer.circuit.open
 
-    def latency_s(self, reach: Reach) -> float | None:
+    def latency_s(self, endpoint: Endpoint) -> float | None:
         """Return the median of the latest Gets from this peer."""
-        peer = self._peers.get(self._key(reach))
+        peer = self._peers.get(self._key(endpoint))
         return peer.latencies.median_s() if peer else None
 
-    def p95_s(self, reach: Reach) -> float | None:
+    def p95_s(self, endpoint: Endpoint) -> float | None:
         """Return the time that 95 of 100 of the latest Gets from this peer stayed below."""
-        peer = self._peers.get(self._key(reach))
+        peer = self._peers.get(self._key(endpoint))
         return peer.latencies.p95_s() if peer else None
 
     async def close(self) -> None:
@@ -117,27 +117,27 @@ class Objects:
 
     # --- peers ---
 
-    def _peer(self, reach: Reach) -> Peer:
+    def _peer(self, endpoint: Endpoint) -> Peer:
         if self._closed:
             raise unreachable("closed")
-        key = self._key(reach)
+        key = self._key(endpoint)
         peer = self._peers.get(key)
         if peer is None:
             resolver = Resolver(self._rules, lookups=LOOKUPS, getaddrinfo=self._getaddrinfo)
             self._make_room()
-            peer = self._peers[key] = Peer(reach, resolver, self._contexts, self._sessions, self._clock)
+            peer = self._peers[key] = Peer(endpoint, resolver, self._contexts, self._sessions, self._clock)
         self._peers.move_to_end(key)
         peer.used = self._clock()
         self._tidy_later()
         return peer
 
-    def _key(self, reach: Reach) -> bytes:
+    def _key(self, endpoint: Endpoint) -> bytes:
         """Tell peers apart without keeping what they are told apart by."""
-        target = reach.target
+        target = endpoint.target
         password = target.password.reveal() if target.password else b""
-        name = name_of(reach.server, target)
-        parts = (reach.server.key.encode(), name.encode(), target.username.encode(), password)
-        told = b"".join([len(part).to_bytes(4) + part for part in (*parts, reach.identity.digest)])
+        name = name_of(endpoint.server, target)
+        parts = (endpoint.server.key.encode(), name.encode(), target.username.encode(), password)
+        told = b"".join([len(part).to_bytes(4) + part for part in (*parts, endpoint.identity.digest)])
         return hmac.digest(self._secret, told, "sha256")
 
     def _make_room(self) -> None:

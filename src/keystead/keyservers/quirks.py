@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from keystead.kmip.messages.attributes import name_attribute
 from keystead.kmip.payloads.get import GetResponsePayload
 from keystead.kmip.ttlv.versions import V1_3
-from keystead.service.ports.keys import Habits, KeyServerFault
+from keystead.service.ports.keys import KeyServerFault, Quirks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from keystead.kmip.ttlv.errors import OperationFailed
 
 
-async def habits(line: Line, name: str, unique_identifier: str) -> Habits:
+async def find_quirks(line: Line, name: str, unique_identifier: str) -> Quirks:
     """Find out with the object of this name. Raises KeyServerFault when there is no answer."""
-    return Habits(
+    return Quirks(
         locate_by_name=await _finds_by_name(line, name, unique_identifier),
         locate_offset=await _pages(line),
         batches=await _answers_batches(line, unique_identifier),

@@ -17,13 +17,13 @@ from keystead.core.availability import PRIMARY, peer_certificates
 from keystead.core.model import State
 from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import PROBE_S, Heartbeat, Intervals, Pace
-from keystead.monitor.watcher import Tools, Watcher
+from keystead.monitor.watcher import WatchContext, Watcher
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable
 
-    from keystead.core.availability import Announced, Change, Place, UsedCertificate
+    from keystead.core.availability import AddressCheck, Announced, UsedCertificate, WatchedAddress
     from keystead.core.model import Observation
     from keystead.monitor.metrics import Metrics, Samples
     from keystead.service.probing.watching import Watched, Watching
@@ -55,13 +55,13 @@ class Monitor:
         self._watching = watching
         self._recorder = Recorder(watching)
         self._heartbeat = Heartbeat()
-        self._watchers: dict[Place, tuple[Watcher, asyncio.Task[None]]] = {}
+        self._watchers: dict[WatchedAddress, tuple[Watcher, asyncio.Task[None]]] = {}
         self._certificates: tuple[UsedCertificate, ...] = ()
         self._announced: frozenset[Announced] | None = None
         self._marker: Hashable = None
         self._count = 0
         self._loops: list[asyncio.Task[None]] = []
-        self._tools = Tools(
+        self._context = WatchContext(
             node=watching.node,
             intervals=intervals,
             pace=Pace(PROBES_PER_S),
@@ -138,14 +138,14 @@ class Monitor:
         await self._end([place for place in self._watchers if place not in wanted or place in changed])
         for each in fresh:
             if each.place in opened:
-                watcher = Watcher(each, opened[each.place], self._count, self._tools)
+                watcher = Watcher(each, opened[each.place], self._count, self._context)
                 self._count += 1
                 self._watchers[each.place] = watcher, asyncio.create_task(watcher.run())
         self._certificates = configuration.certificates
         self._check_descriptors()
         self._marker = configuration.marker
 
-    def _watches(self, place: Place, wanted: Watched) -> bool:
+    def _watches(self, place: WatchedAddress, wanted: Watched) -> bool:
         return place in self._watchers and self._watchers[place][0].watched == wanted
 
     def _check_descriptors(self) -> None:
@@ -154,7 +154,7 @@ class Monitor:
         if len(self._watchers) > limit // 2:
             log.warning("too few open files are allowed (ulimit -n)", limit=limit, watched=len(self._watchers))
 
-    async def _end(self, places: Iterable[Place]) -> None:
+    async def _end(self, places: Iterable[WatchedAddress]) -> None:
         tasks = [self._watchers.pop(place)[1] for place in places]
         for task in tasks:
             task.cancel()
@@ -173,7 +173,7 @@ class Monitor:
     async def _compare(self) -> None:
         """Look whether the store says what the watchers know: a call that proves a server says so there alone."""
         while True:
-            await asyncio.sleep(self._tools.intervals.probe_s)
+            await asyncio.sleep(self._context.intervals.probe_s)
             try:
                 stored = await self._watching.observations()
             except StoreError as failure:
@@ -183,7 +183,7 @@ class Monitor:
                 if watcher.known is not None and not _agree(stored.get(place), watcher.known):
                     watcher.tell_again()
 
-    def _changed(self, change: Change, before: Observation | None, after: Observation) -> None:
+    def _changed(self, change: AddressCheck, before: Observation | None, after: Observation) -> None:
         self._recorder.put(change)
         if after == before:
             return
@@ -200,7 +200,7 @@ class Monitor:
 
     async def _announce_certificates(self) -> None:
         while True:
-            await asyncio.sleep(min(CERTIFICATES_S, self._tools.intervals.probe_s))
+            await asyncio.sleep(min(CERTIFICATES_S, self._context.intervals.probe_s))
             try:
                 if self._announced is None:
                     self._announced = await self._watching.announced_certificates()

@@ -14,7 +14,7 @@ import structlog
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
-    from keystead.core.availability import Change
+    from keystead.core.availability import AddressCheck
     from keystead.service.probing.watching import Watching
 
 log = structlog.get_logger(__name__)
@@ -32,11 +32,11 @@ class Recorder:
 
     def __init__(self, watching: Watching) -> None:
         self._watching = watching
-        self._waiting: dict[str, list[Change]] = {}
+        self._waiting: dict[str, list[AddressCheck]] = {}
         self._at_once = AT_ONCE
         self._came = asyncio.Event()
 
-    def put(self, change: Change) -> None:
+    def put(self, change: AddressCheck) -> None:
         """Have a change stored."""
         self._waiting.setdefault(change.key_manager, []).append(change)
         self._came.set()
@@ -76,9 +76,9 @@ class Recorder:
             await asyncio.sleep(HELD_S)
         return stored == batch.keys()
 
-    def _batch(self) -> dict[str, list[Change]]:
+    def _batch(self) -> dict[str, list[AddressCheck]]:
         """All changes of so many key managers that there are enough of them."""
-        batch: dict[str, list[Change]] = {}
+        batch: dict[str, list[AddressCheck]] = {}
         count = 0
         for key_manager, changes in self._waiting.items():
             batch[key_manager] = list(changes)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from keystead.core.availability import Change, Look, observed
+from keystead.core.availability import AddressCheck, CheckResult, observed
 from keystead.core.model import State
 from keystead.monitor.schedule import CHECK_S, PROBE_S, Grid
 
@@ -38,7 +38,7 @@ AFTER_EXPIRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class WatchContext:
     """What all watchers of a node share. ``lost`` paces the probes of addresses that are known not to respond."""
 
     node: str
@@ -48,19 +48,19 @@ class Tools:
     heartbeat: Heartbeat
     metrics: Metrics
     now: Callable[[], datetime]
-    changed: Callable[[Change, Observation | None, Observation], None]
+    changed: Callable[[AddressCheck, Observation | None, Observation], None]
 
 
 class Watcher:
     """Watches one address until it is cancelled. ``known`` is what is known of it."""
 
-    def __init__(self, watched: Watched, opened: Opened, number: int, tools: Tools) -> None:
+    def __init__(self, watched: Watched, opened: Opened, number: int, context: WatchContext) -> None:
         self.watched = watched
         self.known: Observation | None = opened.known
         self._watch: Watch = opened.watch
-        self._tools = tools
-        self._checks = Grid(tools.intervals.check_s, number)
-        self._probes = Grid(tools.intervals.probe_s, number)
+        self._context = context
+        self._checks = Grid(context.intervals.check_s, number)
+        self._probes = Grid(context.intervals.probe_s, number)
         self._probe_due = 0.0
         self._last_good: float | None = None
         self._excused = 0
@@ -103,9 +103,9 @@ class Watcher:
         look = await self._probe()
         if look.reason and not self._is_lost and (alive or not connected):
             look = await self._probe()
-        if look.reason and self._tools.heartbeat.held_up_since(began) and self._excused < EXCUSES:
+        if look.reason and self._context.heartbeat.held_up_since(began) and self._excused < EXCUSES:
             self._excused += 1
-            self._tools.metrics.discarded()
+            self._context.metrics.discarded()
         else:
             self._excused = 0
             self._tell(look)
@@ -117,40 +117,40 @@ class Watcher:
     async def _check(self) -> bool:
         began = self._clock()
         alive = await self._watch.check(CHECK_S)
-        self._tools.metrics.checked(self._clock() - began, alive=alive)
+        self._context.metrics.checked(self._clock() - began, alive=alive)
         return alive
 
-    async def _probe(self) -> Look:
-        pace = self._tools.lost if self._is_lost else self._tools.pace
+    async def _probe(self) -> CheckResult:
+        pace = self._context.lost if self._is_lost else self._context.pace
         await pace.turn()
         began = self._clock()
         result = await self._watch.probe(PROBE_S)
         now = self._clock()
-        self._tools.metrics.probed(now - began, result.reason or "")
-        look = Look.of(result)
+        self._context.metrics.probed(now - began, result.reason or "")
+        look = CheckResult.of(result)
         if look.stage in BEFORE_TLS:
             pace.cost_little()
         self._probe_due = self._next_probe(now, look)
         return look
 
-    def _next_probe(self, now: float, look: Look) -> float:
+    def _next_probe(self, now: float, look: CheckResult) -> float:
         """The time of its grid, or the end of the leaf that was just seen."""
         due = self._probes.next(now)
         if look.reason or not look.certificates:
             return due
-        left_s = (look.certificates[0].not_after - self._tools.now()).total_seconds()
+        left_s = (look.certificates[0].not_after - self._context.now()).total_seconds()
         return min(due, now + left_s + AFTER_EXPIRY_S) if left_s > 0 else due
 
-    def _tell(self, look: Look) -> None:
+    def _tell(self, look: CheckResult) -> None:
         """Tell what a look that is certain showed, if it is new, and the first anyway: older ones may be on the way."""
         watched, was_lost, now = self.watched, self._is_lost, self._clock()
         about = (watched.key_manager, watched.server)
-        change = Change(watched.key_manager.uuid, watched.place, look, self._tools.now(), about)
-        after = observed(self._tools.node, change.place, self.known, look, change.time)
+        change = AddressCheck(watched.key_manager.uuid, watched.place, look, self._context.now(), about)
+        after = observed(self._context.node, change.place, self.known, look, change.time)
         if not look.reason:
             self._last_good = now
         elif not was_lost and self._last_good is not None:
-            self._tools.metrics.detected(now - self._last_good)
+            self._context.metrics.detected(now - self._last_good)
         if after != self.known or not self._told:
             before, self.known, self._told = self.known, after, True
-            self._tools.changed(change, before, after)
+            self._context.changed(change, before, after)

@@ -18,7 +18,7 @@ from keystead.service.ports.store import SealError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from keystead.service.ports.store import Place
+    from keystead.service.ports.store import SealContext
 
 VERSION = 1
 KEY_BYTES = 32
@@ -28,7 +28,7 @@ _TAG_BYTES = 16
 _SHORTEST = _HEADER.size + _NONCE_BYTES + _TAG_BYTES
 
 
-def seal(key: AESGCM, key_id: int, value: bytes, place: Place) -> bytes:
+def seal(key: AESGCM, key_id: int, value: bytes, place: SealContext) -> bytes:
     """Return the sealed value, 33 bytes longer than the value."""
     header = _HEADER.pack(VERSION, key_id)
     nonce = os.urandom(_NONCE_BYTES)
@@ -45,7 +45,7 @@ def key_id_of(sealed: bytes) -> int:
     return int(key_id)
 
 
-def unseal(key: AESGCM, sealed: bytes, place: Place) -> bytes:
+def unseal(key: AESGCM, sealed: bytes, place: SealContext) -> bytes:
     """Open a value that :func:`key_id_of` accepts. Raises SealError for one altered, moved or sealed by another key."""
     header, rest = sealed[: _HEADER.size], sealed[_HEADER.size :]
     try:
@@ -54,6 +54,6 @@ def unseal(key: AESGCM, sealed: bytes, place: Place) -> bytes:
         raise SealError(f"a sealed value of {place.table}.{place.column} was altered or moved") from None
 
 
-def _encoded(place: Place) -> bytes:
+def _encoded(place: SealContext) -> bytes:
     parts = [part.encode() for part in place]
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

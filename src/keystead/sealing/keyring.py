@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from keystead.core.model import DataKey
 from keystead.core.secret import Secret
 from keystead.sealing import envelope
-from keystead.service.ports.store import Place, SealError
+from keystead.service.ports.store import SealContext, SealError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,11 +60,11 @@ class Keyring:
         wrapping = _wrapping(root_key)
         return cls(root_key, {row.id: _unwrapped(wrapping, row) for row in data_keys})
 
-    def seal(self, value: Secret, place: Place) -> bytes:
+    def seal(self, value: Secret, place: SealContext) -> bytes:
         """Seal a value for one place."""
         return envelope.seal(self._data_keys[self._newest], self._newest, value.reveal(), place)
 
-    def unseal(self, sealed: bytes, place: Place) -> Secret:
+    def unseal(self, sealed: bytes, place: SealContext) -> Secret:
         """Open a value sealed for this place. Raises SealError."""
         key_id = envelope.key_id_of(sealed)
         key = self._data_keys.get(key_id)
@@ -85,8 +85,8 @@ def _unwrapped(wrapping: AESGCM, row: DataKey) -> AESGCM:
     return AESGCM(envelope.unseal(wrapping, row.wrapped, _place(row.id)))
 
 
-def _place(key_id: int) -> Place:
-    return Place("data_keys", str(key_id), "wrapped")
+def _place(key_id: int) -> SealContext:
+    return SealContext("data_keys", str(key_id), "wrapped")
 
 
 def _wrapping(root_key: Secret) -> AESGCM:

@@ -13,7 +13,7 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keystead.sealing import envelope
-from keystead.service.ports.store import Place, SealError
+from keystead.service.ports.store import SealContext, SealError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,7 +66,7 @@ def read_sealed(file: IO[bytes], passphrase: Secret) -> Iterator[bytes]:
         raise SealError("the file ends too early")
 
 
-def _opened(key: AESGCM, sealed: bytes, place: Place) -> bytes:
+def _opened(key: AESGCM, sealed: bytes, place: SealContext) -> bytes:
     try:
         envelope.key_id_of(sealed)
         return envelope.unseal(key, sealed, place)
@@ -90,8 +90,8 @@ def _read(file: IO[bytes]) -> bytes | None:
     return sealed
 
 
-def _place(salt: bytes, number: int, *, last: bool) -> Place:
-    return Place("sealed file", f"{salt.hex()}-{number}", "last" if last else "part")
+def _place(salt: bytes, number: int, *, last: bool) -> SealContext:
+    return SealContext("sealed file", f"{salt.hex()}-{number}", "last" if last else "part")
 
 
 def _key(passphrase: Secret, salt: bytes) -> AESGCM:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from keystead.core.keys.model import ClusterKey
 from keystead.core.secret import Secret
-from keystead.service.ports.store import Place, SealError
+from keystead.service.ports.store import SealContext, SealError
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Sealer
@@ -93,8 +93,8 @@ def one_line(public: str) -> str:
     return base64.b64encode(der).decode()
 
 
-def _place() -> Place:
-    return Place("cluster_keys", SIGNING, "sealed")
+def _place() -> SealContext:
+    return SealContext("cluster_keys", SIGNING, "sealed")
 
 
 def _bound(purpose: str, message: bytes) -> bytes:

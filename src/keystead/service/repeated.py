@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class Repeated:
+class Periodic:
     """Does ``work`` every ``period_s`` seconds from :meth:`start` to :meth:`close`, the first time after one period.
 
     A failure is logged, as ``failed``, and is not the next time's.

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from keystead.service.configuration.key_servers import KeyServers
     from keystead.service.configuration.key_stores import KeyStores
     from keystead.service.keys.catalogue import Keys
-    from keystead.service.keys.destroying.retire import KeyEnding
+    from keystead.service.keys.destroying.retire import KeyRetirement
     from keystead.service.keys.keeping.replicate_now import KeyReplicator
-    from keystead.service.keys.orphans.adopt import UnclaimedObjects
+    from keystead.service.keys.orphans.adopt import Orphans
     from keystead.service.keys.reading.restore import KeyRestorer
     from keystead.service.keys.reading.retrieve import KeyReader
-    from keystead.service.keys.reporting.jobs import KeyProver
+    from keystead.service.keys.reporting.jobs import VerificationJobs
     from keystead.service.keys.reporting.reports import KeyReports
     from keystead.service.keys.reporting.survival import KeySurvival
     from keystead.service.keys.writing.create import KeyWriter
@@ -55,19 +55,19 @@ class Services:
     key_managers: KeyManagers
     key_servers: KeyServers
     key_stores: KeyStores
-    key_ending: KeyEnding
+    key_ending: KeyRetirement
     key_reader: KeyReader
     key_replicator: KeyReplicator
     key_restorer: KeyRestorer
     key_survival: KeySurvival
     key_reports: KeyReports
-    key_prover: KeyProver
+    key_prover: VerificationJobs
     key_writer: KeyWriter
     keys: Keys
     logins: Logins
     roles: Roles
     svms: Svms
-    unclaimed_objects: UnclaimedObjects
+    unclaimed_objects: Orphans
     events: Events
     health: Health
     deletions: InFlight = field(default_factory=InFlight)

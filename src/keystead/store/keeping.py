@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, union, update
 
-from keystead.core.keys.epoch_markers import Fence, FenceState
+from keystead.core.keys.epoch_markers import EpochMarker, EpochMarkerState
 from keystead.core.keys.model import (
     ClusterKey,
     Detached,
     Incarnation,
     KeyForm,
     Lease,
+    Orphan,
     ServerProfile,
-    Unclaimed,
 )
 from keystead.core.model import KeyServer
 from keystead.core.server_address import ServerAddress
@@ -100,21 +100,21 @@ class KeepingRows(Statements):
         self.change(_DELETE_PROFILE, {"s": key_server})
         self.change(_DELETE_FENCE, {"s": key_server})
 
-    def fence(self, key_server: str) -> Fence | None:
+    def epoch_marker(self, key_server: str) -> EpochMarker | None:
         return self.one(_FENCE, {"s": key_server}, _fence)
 
-    def put_fence(self, fence: Fence) -> None:
-        row = columns_of(tables.fences, fence)
+    def put_epoch_marker(self, marker: EpochMarker) -> None:
+        row = columns_of(tables.fences, marker)
         lists = {name: json.dumps(row[name]) for name in ("unique_identifiers", "behind")}
-        self.store(_PUT_FENCE, row | lists | {"state": fence.state.value})
+        self.store(_PUT_FENCE, row | lists | {"state": marker.state.value})
 
-    def fences_fall_due(self, key_manager: str) -> None:
+    def epoch_markers_fall_due(self, key_manager: str) -> None:
         self.change(_FALL_DUE, {"k": key_manager})
 
-    def due_fences(self, key_manager: str) -> frozenset[str]:
+    def due_epoch_markers(self, key_manager: str) -> frozenset[str]:
         return frozenset(self.all(_DUE_FENCES, {"k": key_manager}, lambda row: str(row.key_server)))
 
-    def fence_moves(self, key_server: str) -> None:
+    def note_epoch_marker_moves(self, key_server: str) -> None:
         self.change(_NOT_DUE, {"s": key_server})
 
     def digest_key(self, key_manager: str) -> bytes | None:
@@ -163,10 +163,10 @@ class KeepingRows(Statements):
     def delete_detached_key_server(self, uuid: str) -> None:
         self.change(_DELETE_DETACHED, {"u": uuid})
 
-    def unclaimed(self, key_manager: str) -> tuple[Unclaimed, ...]:
-        return self.all(_UNCLAIMED, {"k": key_manager}, lambda row: Unclaimed(**row._mapping))
+    def unclaimed(self, key_manager: str) -> tuple[Orphan, ...]:
+        return self.all(_UNCLAIMED, {"k": key_manager}, lambda row: Orphan(**row._mapping))
 
-    def put_unclaimed(self, found: Sequence[Unclaimed]) -> None:
+    def put_orphans(self, found: Sequence[Orphan]) -> None:
         known = {
             (each.key_server, each.unique_identifier)
             for key_manager in {each.key_manager for each in found}
@@ -180,10 +180,10 @@ class KeepingRows(Statements):
         if rows:
             self.change(insert(tables.unclaimed_objects), rows)
 
-    def delete_unclaimed(self, key_server: str, unique_identifiers: Collection[str]) -> None:
+    def delete_orphans(self, key_server: str, unique_identifiers: Collection[str]) -> None:
         self.change(_DELETE_UNCLAIMED, {"s": key_server, "ids": list(unique_identifiers)})
 
-    def delete_unclaimed_named(self, names: Collection[str]) -> None:
+    def delete_orphans_named(self, names: Collection[str]) -> None:
         self.change(_DELETE_UNCLAIMED_NAMED, {"names": list(names)})
 
     def cluster_key(self, name: str) -> ClusterKey | None:
@@ -205,10 +205,10 @@ def _items(text: str) -> tuple[Any, ...]:
     return tuple(json.loads(text))
 
 
-def _fence(row: Row[Any]) -> Fence:
+def _fence(row: Row[Any]) -> EpochMarker:
     values: Parameters = {name: value for name, value in row._mapping.items() if name != "due"}
     lists = {name: tuple(json.loads(values[name])) for name in ("unique_identifiers", "behind")}
-    return Fence(**values | lists | {"token": bytes(row.token), "state": FenceState(row.state)})
+    return EpochMarker(**values | lists | {"token": bytes(row.token), "state": EpochMarkerState(row.state)})
 
 
 def _detached_server(row: Row[Any]) -> Detached:

@@ -95,10 +95,10 @@ _LOCK_KEYS_ON = (
 _DOUBT = update(tables.key_copies).where(*_PRESENT_ON).values(presence=Presence.UNKNOWN.value)
 
 
-class KeyGuardRows(Statements):
+class KeyRemovalRows(Statements):
     """What is in danger, and what is proven."""
 
-    def keys_at_stake(
+    def keys_at_risk(
         self,
         key_manager: str,
         going: Collection[str],

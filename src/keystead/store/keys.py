@@ -315,7 +315,7 @@ class KeyRows(Statements):
     def drop_attempt(self, key: str, number: int) -> None:
         self.change(_DROP_ATTEMPT, {"k": key, "n": number})
 
-    def disown_attempt(self, key: str, number: int) -> None:
+    def orphan_attempt(self, key: str, number: int) -> None:
         self.change(_DISOWN_ATTEMPT, {"k": key, "n": number})
 
     def end_attempt(self, attempt: Attempt, state: AttemptState, *, expired: bool = False) -> bool:

@@ -7,7 +7,7 @@ from keystead.store.auditing import AuditRows
 from keystead.store.configuration import ConfigurationRows
 from keystead.store.jobs import JobRows
 from keystead.store.keeping import KeepingRows
-from keystead.store.key_guarding import KeyGuardRows
+from keystead.store.key_guarding import KeyRemovalRows
 from keystead.store.key_proofs import KeyProofRows
 from keystead.store.keys import KeyRows
 from keystead.store.observed import ObservedRows
@@ -21,7 +21,7 @@ class SqlTransaction(
     ObservedRows,
     KeyRows,
     KeepingRows,
-    KeyGuardRows,
+    KeyRemovalRows,
     KeyProofRows,
 ):
     """Implements :class:`keystead.service.ports.store.Transaction` over a connection."""

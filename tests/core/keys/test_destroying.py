@@ -13,14 +13,14 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import (
     LATE,
     WINDOW,
-    Account,
+    Ownership,
     Step,
-    account,
     is_absent,
     is_due,
-    is_forsaken,
     is_over,
+    is_past_recovery,
     may_destroy,
+    ownership,
     plan_recover,
     plan_retire,
     purging,
@@ -37,7 +37,7 @@ from keystead.core.keys.model import (
     Presence,
     Purpose,
 )
-from keystead.core.keys.names import ObjectKind, canary_name, fence_name, object_name, parse
+from keystead.core.keys.names import ObjectKind, canary_name, epoch_marker_name, object_name, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +134,7 @@ def test_when_a_key_is_due(found: Key, due: bool) -> None:
 )
 def test_when_a_key_holds_no_server(found: Key, incarnation: Incarnation, holds_none: bool) -> None:
     """When the keeper has found that its undo has ended, and it may be destroyed."""
-    assert is_forsaken(found, incarnation) is holds_none
+    assert is_past_recovery(found, incarnation) is holds_none
 
 
 def test_a_key_is_recovered_until_its_end_begins() -> None:
@@ -237,30 +237,30 @@ CANARY = str(canary_name(HERE.uuid, HERE.uuid, 1))
 @pytest.mark.parametrize(
     ("name", "found", "attempt_", "result"),
     [
-        ("another product's", None, None, Account.FOREIGN),
-        (CANARY, None, None, Account.KNOWN),
-        (f"{CANARY}-2", None, None, Account.KNOWN),
-        (str(canary_name(BEFORE, HERE.uuid, 1)), None, None, Account.UNCLAIMED),
-        (str(fence_name(HERE.uuid, HERE.uuid, 2)), None, None, Account.KNOWN),
-        (str(fence_name(BEFORE, HERE.uuid, 2)), None, None, Account.KNOWN),
-        (OURS, None, None, Account.UNCLAIMED),
-        (OURS, key(), None, Account.UNCLAIMED),
-        (OURS, key(), attempt(incarnation=BEFORE), Account.UNCLAIMED),
-        (OURS, key(), attempt(), Account.KNOWN),
-        (f"{OURS}-1", key(), attempt(), Account.KNOWN),
-        (str(object_name(attempt(), ObjectKind.DESCRIPTOR)), key(), attempt(), Account.KNOWN),
-        (OURS, key(RETIRED), attempt(), Account.KNOWN),
-        (OURS, key(KeyState.PURGING), attempt(), Account.ENDED),
-        (OURS, key(KeyState.PURGED), attempt(), Account.ENDED),
-        (OURS, key(KeyState.ABORTED), attempt(AttemptState.ABORTED), Account.ENDED),
+        ("another product's", None, None, Ownership.FOREIGN),
+        (CANARY, None, None, Ownership.KNOWN),
+        (f"{CANARY}-2", None, None, Ownership.KNOWN),
+        (str(canary_name(BEFORE, HERE.uuid, 1)), None, None, Ownership.UNCLAIMED),
+        (str(epoch_marker_name(HERE.uuid, HERE.uuid, 2)), None, None, Ownership.KNOWN),
+        (str(epoch_marker_name(BEFORE, HERE.uuid, 2)), None, None, Ownership.KNOWN),
+        (OURS, None, None, Ownership.UNCLAIMED),
+        (OURS, key(), None, Ownership.UNCLAIMED),
+        (OURS, key(), attempt(incarnation=BEFORE), Ownership.UNCLAIMED),
+        (OURS, key(), attempt(), Ownership.KNOWN),
+        (f"{OURS}-1", key(), attempt(), Ownership.KNOWN),
+        (str(object_name(attempt(), ObjectKind.DESCRIPTOR)), key(), attempt(), Ownership.KNOWN),
+        (OURS, key(RETIRED), attempt(), Ownership.KNOWN),
+        (OURS, key(KeyState.PURGING), attempt(), Ownership.ENDED),
+        (OURS, key(KeyState.PURGED), attempt(), Ownership.ENDED),
+        (OURS, key(KeyState.ABORTED), attempt(AttemptState.ABORTED), Ownership.ENDED),
         (
             str(object_name(attempt(incarnation=BEFORE))),
             key(KeyState.ABORTED),
             attempt(AttemptState.ABORTED, BEFORE),
-            Account.UNCLAIMED,
+            Ownership.UNCLAIMED,
         ),
     ],
 )
-def test_whose_an_object_is(name: str, found: Key | None, attempt_: Attempt | None, result: Account) -> None:
+def test_whose_an_object_is(name: str, found: Key | None, attempt_: Attempt | None, result: Ownership) -> None:
     """Its name's attempt accounts for it, be it over; what nothing accounts for is unclaimed."""
-    assert account(parse(name), found, attempt_, HERE) is result
+    assert ownership(parse(name), found, attempt_, HERE) is result

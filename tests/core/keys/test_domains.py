@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.core.keys.domains import covered, domains, wanted_copies
+from keystead.core.keys.domains import domains, proven_domains, wanted_copies
 from keystead.core.keys.model import Copy, KeyForm, Presence, ServerProfile
 from tests.core.factories import server
 
@@ -71,10 +71,10 @@ def test_only_proven_copies_on_known_servers_count() -> None:
     """Two of one domain are one; a copy on a server that was removed is none."""
     domain_of = {A.uuid: A.uuid, B.uuid: A.uuid, C.uuid: C.uuid}
     for presence in Presence:
-        found = covered([Copy("k", 1, C.uuid, presence)], domain_of, (A, B, C))
+        found = proven_domains([Copy("k", 1, C.uuid, presence)], domain_of, (A, B, C))
         assert found == ({C.uuid} if presence is Presence.PRESENT else set())
     copies = [Copy("k", 1, uuid, Presence.PRESENT) for uuid in (A.uuid, B.uuid, "removed")]
-    assert covered(copies, domain_of, (A, B, C)) == {A.uuid}
+    assert proven_domains(copies, domain_of, (A, B, C)) == {A.uuid}
 
 
 SHARED: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, int], str, str]] = {
@@ -114,7 +114,7 @@ def test_what_an_address_holds_is_lost_with_any_of_its_domains(
     ]
     rows = [each.split(":") for each in held.split()]
     copies = [Copy("k", 1, f"{of}:5696", Presence.PRESENT, host=host) for of, host in rows]
-    assert covered(copies, domains(servers, {}), servers) == {f"{of}:5696" for of in expected}
+    assert proven_domains(copies, domains(servers, {}), servers) == {f"{of}:5696" for of in expected}
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(0, 4), st.integers(0, 15))
@@ -124,7 +124,7 @@ def test_as_many_domains_may_fail_as_there_are_copies_but_one(of: list[int], pol
     domain_of = domains(servers, {})
     copies = [Copy("k", 1, each.uuid, Presence.PRESENT) for bit, each in enumerate(servers) if written >> bit & 1]
     wanted = wanted_copies(policy, len(set(domain_of.values())))
-    if len(covered(copies, domain_of, servers)) < wanted:
+    if len(proven_domains(copies, domain_of, servers)) < wanted:
         return  # the key is not acknowledged
     every = sorted(set(domain_of.values()))
     for lost in combinations(every, min(wanted - 1, len(every))):

@@ -11,9 +11,9 @@ from keystead.core.keys.epoch_markers import (
     RANDOM_BYTES,
     TOKEN_BYTES,
     Behind,
-    Fence,
-    FenceState,
-    Seen,
+    EpochMarker,
+    EpochMarkerState,
+    MarkersSeen,
     Verdict,
     Whose,
     begun,
@@ -43,14 +43,14 @@ TABLE = [
     ({OURS}, {NONE}, {NOBODYS, OURS}, {True, False}, Verdict.OURS),
 ]
 CASES = [
-    (Seen(*seen), verdict)
+    (MarkersSeen(*seen), verdict)
     for fences, behind, anchors, canaries, verdict in TABLE
     for seen in product(fences, behind, anchors, canaries)
 ]
 
 
 @pytest.mark.parametrize(("seen", "verdict"), CASES)
-def test_what_follows(seen: Seen, verdict: Verdict) -> None:
+def test_what_follows(seen: MarkersSeen, verdict: Verdict) -> None:
     """Another's fence, or one before that somebody took away, tells a twin; nothing is made of what is not shown."""
     assert judged(seen) is verdict
 
@@ -64,11 +64,11 @@ def test_the_table_is_whole() -> None:
 def test_one_after_the_other() -> None:
     """The first has none before it; each of the others has the identifiers of the last, which was held alone."""
     first = begun("server", "incarnation", b"one")
-    assert first == Fence("server", "incarnation", FIRST, b"one", FenceState.SENT, (), ())
+    assert first == EpochMarker("server", "incarnation", FIRST, b"one", EpochMarkerState.SENT, (), ())
     second = following(held(first, ("id",)), b"two")
-    assert second == Fence("server", "incarnation", FIRST + 1, b"two", FenceState.SENT, (), ("id",))
-    assert held(second, ("other",)) == Fence(
-        "server", "incarnation", FIRST + 1, b"two", FenceState.HELD, ("other",), ("id",)
+    assert second == EpochMarker("server", "incarnation", FIRST + 1, b"two", EpochMarkerState.SENT, (), ("id",))
+    assert held(second, ("other",)) == EpochMarker(
+        "server", "incarnation", FIRST + 1, b"two", EpochMarkerState.HELD, ("other",), ("id",)
     )
 
 

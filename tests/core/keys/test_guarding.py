@@ -11,23 +11,23 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.guarding import (
-    FINAL,
     LATELY,
     NAMED_KEYS,
-    Going,
+    TERMINAL_STATES,
+    Departure,
     Period,
     Shown,
     check_no_keys,
     check_not_at_cluster,
+    copy_id,
     fresh,
     is_elsewhere,
     is_on_its_way,
-    lasting,
+    key_at_risk,
     only_there,
-    place,
     sole_copy,
-    stake,
     to_be_read,
+    without_aborted,
 )
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose
 from tests.core.factories import server
@@ -36,7 +36,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = Key("key", "id", "km", None, "name", "", KeyType.VEK, KeyState.COMMITTED, 64, NOON)
 A, B, C = "a:5696", "b:5696", "c:5696"
 OTHERS = {B: server(B), C: server(C, secondaries=("c2",))}
-A_GOES = Going({A}, OTHERS)
+A_GOES = Departure({A}, OTHERS)
 ALL = {(A, ""), (B, ""), (C, ""), (C, "c1"), (C, "c2")}
 """Every address answers."""
 
@@ -69,7 +69,7 @@ def attempt(number: int, state: AttemptState) -> Attempt:
 def test_what_a_removal_can_take_away(presence: Presence, *, at_stake: bool) -> None:
     """A copy that is there, or may be: the last look may have been wrong."""
     goes = copy(A, presence)
-    found = stake(KEY, [goes, copy(B, age=5)], A_GOES)
+    found = key_at_risk(KEY, [goes, copy(B, age=5)], A_GOES)
     assert (found is not None) is at_stake
     assert found is None or found.going == (goes,)
 
@@ -78,10 +78,10 @@ def test_what_a_removal_can_take_away(presence: Presence, *, at_stake: bool) -> 
 def test_what_a_removal_cannot_take_away(presence: Presence) -> None:
     """What was never sent, and what was not there at one more look; one that is there by now is at stake again."""
     goes = copy(A, presence)
-    looked_again = replace(A_GOES, gone={place(goes)})
-    assert stake(KEY, [replace(goes, unique_identifiers=())], A_GOES) is None
-    assert stake(KEY, [goes], looked_again) is None
-    assert stake(KEY, [copy(A)], looked_again) is not None
+    looked_again = replace(A_GOES, gone={copy_id(goes)})
+    assert key_at_risk(KEY, [replace(goes, unique_identifiers=())], A_GOES) is None
+    assert key_at_risk(KEY, [goes], looked_again) is None
+    assert key_at_risk(KEY, [copy(A)], looked_again) is not None
 
 
 @pytest.mark.parametrize(
@@ -102,14 +102,14 @@ def test_what_a_removal_cannot_take_away(presence: Presence) -> None:
 )
 def test_what_saves_a_key(elsewhere: list[Copy], *, safe: bool) -> None:
     """A copy on another configured server, proven within 30 s."""
-    found = stake(KEY, [copy(A), *elsewhere], A_GOES)
+    found = key_at_risk(KEY, [copy(A), *elsewhere], A_GOES)
     assert found is not None
     assert found.is_safe(fresh(NOON), ALL) is safe
 
 
 def test_what_has_died_since_saves_nothing() -> None:
     """However new the proof: another address of the same server does not answer for it."""
-    found = stake(KEY, [copy(A), copy(B, age=1), copy(C, host="c2")], A_GOES)
+    found = key_at_risk(KEY, [copy(A), copy(B, age=1), copy(C, host="c2")], A_GOES)
     assert found is not None
     assert not found.is_safe(fresh(NOON), set())
     assert not found.is_safe(fresh(NOON), {(A, ""), (C, "")})
@@ -123,7 +123,7 @@ def test_the_addresses_that_stay() -> None:
 
 def test_a_proof_that_must_last() -> None:
     """It is as much newer."""
-    found = stake(KEY, [copy(A), copy(B, age=6)], A_GOES)
+    found = key_at_risk(KEY, [copy(A), copy(B, age=6)], A_GOES)
     assert found is not None
     assert found.is_safe(fresh(NOON, timedelta(seconds=24)), ALL)
     assert not found.is_safe(fresh(NOON, timedelta(seconds=25)), ALL)
@@ -131,19 +131,19 @@ def test_a_proof_that_must_last() -> None:
 
 def test_a_replica_saves_nothing() -> None:
     """B replicates with A: what empties A may empty B."""
-    found = stake(KEY, [copy(A), copy(B)], Going({A, B}, {C: OTHERS[C]}))
+    found = key_at_risk(KEY, [copy(A), copy(B)], Departure({A, B}, {C: OTHERS[C]}))
     assert found is not None
     assert not found.is_safe(fresh(NOON), ALL)
 
 
 def test_a_secondary_goes() -> None:
     """What was written to it alone is at stake; what its primary, or another secondary, holds is not."""
-    going = Going({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
-    assert stake(KEY, [copy(C), copy(C, host="c2")], going) is None
-    lost = stake(KEY, [copy(C, host="c1")], going)
+    going = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
+    assert key_at_risk(KEY, [copy(C), copy(C, host="c2")], going) is None
+    lost = key_at_risk(KEY, [copy(C, host="c1")], going)
     assert lost is not None
     assert not lost.is_safe(fresh(NOON), ALL)
-    kept = stake(KEY, [copy(C, host="c1"), copy(C)], going)
+    kept = key_at_risk(KEY, [copy(C, host="c1"), copy(C)], going)
     assert kept is not None
     assert kept.is_safe(fresh(NOON), ALL)
 
@@ -151,12 +151,12 @@ def test_a_secondary_goes() -> None:
 @pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.MISSING, Presence.DIFFERENT])
 def test_a_secondary_goes_that_may_have_what_its_primary_lacks(presence: Presence) -> None:
     """Until it was asked: what is not known to be on its primary may be there."""
-    going = Going({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
+    going = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
     doubtful, there = copy(C, presence), copy(C, presence, host="c1")
     for each in (doubtful, copy(C, presence, host="c2")):
-        assert stake(KEY, [each], going) is not None
-        assert stake(KEY, [each], replace(going, gone={place(each)})) is None
-    freed = stake(KEY, [there], replace(going, gone={place(there)})) is None
+        assert key_at_risk(KEY, [each], going) is not None
+        assert key_at_risk(KEY, [each], replace(going, gone={copy_id(each)})) is None
+    freed = key_at_risk(KEY, [there], replace(going, gone={copy_id(there)})) is None
     assert freed is (presence is not Presence.UNKNOWN)  # what it may have itself has to be settled
 
 
@@ -171,7 +171,7 @@ def test_what_may_still_arrive() -> None:
 def test_the_copy_proven_last_is_asked_first() -> None:
     """One without a time comes last."""
     copies = [copy(B, age=9), replace(copy(C), proven=None), copy(C, age=1, host="c2"), copy(A)]
-    found = stake(KEY, copies, A_GOES)
+    found = key_at_risk(KEY, copies, A_GOES)
     assert found is not None
     assert [(each.key_server, each.host) for each in found.elsewhere] == [(C, "c2"), (B, ""), (C, "")]
 
@@ -179,16 +179,16 @@ def test_the_copy_proven_last_is_asked_first() -> None:
 def test_what_a_proof_is_of() -> None:
     """The very objects that a copy names, wherever they are."""
     one = copy(B)
-    assert place(one) == place(replace(one, presence=Presence.UNKNOWN, proven=None))
+    assert copy_id(one) == copy_id(replace(one, presence=Presence.UNKNOWN, proven=None))
     for other in (copy(C), copy(B, attempt=2), copy(B, host="b2"), replace(one, unique_identifiers=("other",))):
-        assert place(other) != place(one)
+        assert copy_id(other) != copy_id(one)
 
 
 def test_what_an_aborted_attempt_wrote_is_no_copy() -> None:
     """One that is pending may yet be one."""
     attempts = [attempt(1, AttemptState.COMMITTED), attempt(2, AttemptState.ABORTED), attempt(3, AttemptState.PENDING)]
     copies = [copy(A), copy(B, attempt=2), copy(C, attempt=3)]
-    assert lasting(copies, attempts) == [copies[0], copies[2]]
+    assert without_aborted(copies, attempts) == [copies[0], copies[2]]
 
 
 def test_a_refusal_names_some_keys() -> None:
@@ -207,7 +207,7 @@ def test_a_refusal_names_some_keys() -> None:
 @pytest.mark.parametrize("state", KeyState)
 def test_a_key_manager_with_keys_stays(state: KeyState) -> None:
     """65536867 until each has come to its end."""
-    if state in FINAL:
+    if state in TERMINAL_STATES:
         check_no_keys({state: 3}, 0)
         return
     with pytest.raises(OntapError) as raised:
@@ -244,9 +244,9 @@ def test_what_a_new_certificate_must_read_where_nothing_is_known_to_be_there() -
 
 def test_what_was_shown() -> None:
     """What was read, and what was in doubt and is lost; what is present is not lost."""
-    shown = Shown(spared={place(copy(B))})
+    shown = Shown(spared={copy_id(copy(B))})
     assert [shown.covers(each) for each in (copy(A), copy(B, Presence.MISSING), copy(B))] == [False, True, False]
-    shown.read["key"].add(place(copy(A)))
+    shown.read["key"].add(copy_id(copy(A)))
     doubtful, others = copy(C, Presence.DIFFERENT), replace(copy(C, Presence.DIFFERENT), key="another key")
     assert [shown.covers(each) for each in (copy(A), copy(C), doubtful, others)] == [True, False, True, False]
     shown = replace(shown, unreached={(C, "")})

@@ -10,14 +10,14 @@ import pytest
 from keystead.core.keys.keeping import (
     AHEAD,
     AT_ONCE,
-    Look,
+    CopyAnswer,
     Sweep,
     Tally,
     holds,
     is_expired,
-    lacking,
     looked_at,
     object_names,
+    servers_to_fill,
     taken,
     to_be_proven,
     tolerated,
@@ -106,21 +106,21 @@ def test_a_lease_is_held_by_its_token(lease: Lease | None, held: bool) -> None:
 @pytest.mark.parametrize(
     ("was", "proven", "look", "canary", "now", "becomes"),
     [
-        (SENT, None, Look.AGREES, True, NOW, PRESENT),
-        (MISSING, NOW, Look.AGREES, False, NOW, PRESENT),
-        (PRESENT, NOW, Look.DIFFERS, False, NOW, DIFFERENT),
-        (PRESENT, NOW, Look.REFUSED, True, NOW, UNKNOWN),
-        (SENT, None, Look.ABSENT, True, NOW, MISSING),
-        (UNKNOWN, None, Look.ABSENT, True, NOW - MINUTE, UNKNOWN),
-        (SENT, None, Look.ABSENT, False, NOW, UNKNOWN),
-        (PRESENT, NOW, Look.ABSENT, True, NOW, UNKNOWN),
-        (UNKNOWN, NOW, Look.ABSENT, True, NOW, UNKNOWN),
-        (MISSING, NOW, Look.ABSENT, True, NOW, MISSING),
-        (MISSING, NOW, Look.ABSENT, False, NOW, MISSING),
+        (SENT, None, CopyAnswer.AGREES, True, NOW, PRESENT),
+        (MISSING, NOW, CopyAnswer.AGREES, False, NOW, PRESENT),
+        (PRESENT, NOW, CopyAnswer.DIFFERS, False, NOW, DIFFERENT),
+        (PRESENT, NOW, CopyAnswer.REFUSED, True, NOW, UNKNOWN),
+        (SENT, None, CopyAnswer.ABSENT, True, NOW, MISSING),
+        (UNKNOWN, None, CopyAnswer.ABSENT, True, NOW - MINUTE, UNKNOWN),
+        (SENT, None, CopyAnswer.ABSENT, False, NOW, UNKNOWN),
+        (PRESENT, NOW, CopyAnswer.ABSENT, True, NOW, UNKNOWN),
+        (UNKNOWN, NOW, CopyAnswer.ABSENT, True, NOW, UNKNOWN),
+        (MISSING, NOW, CopyAnswer.ABSENT, True, NOW, MISSING),
+        (MISSING, NOW, CopyAnswer.ABSENT, False, NOW, MISSING),
     ],
 )
 def test_what_a_look_says(
-    was: Presence, proven: datetime | None, look: Look, canary: bool, now: datetime, becomes: Presence
+    was: Presence, proven: datetime | None, look: CopyAnswer, canary: bool, now: datetime, becomes: Presence
 ) -> None:
     """Bytes that agree prove; absence counts with the canary only, not yet while a Register may still arrive, and not
     for a copy that was ever proven.
@@ -165,22 +165,22 @@ def test_a_sweep_stops(total: int, lost: int, stopped: bool) -> None:
     """When more than 5 % or 50 proven copies are lost: no more than could go missing are remembered, and one."""
     sweep = Sweep()
     for number in range(total):
-        sweep.note(copy(PRESENT, proven=NOW), Look.ABSENT if number < lost else Look.AGREES, canary=True)
+        sweep.note(copy(PRESENT, proven=NOW), CopyAnswer.ABSENT if number < lost else CopyAnswer.AGREES, canary=True)
     assert (sweep.gone, len(sweep.lost), sweep.proven, sweep.stopped) == (lost, min(lost, 51), total, stopped)
 
 
 @pytest.mark.parametrize(
     ("was", "look", "canary", "counted", "lost"),
     [
-        (copy(PRESENT, proven=NOW), Look.ABSENT, False, 1, 0),
-        (copy(PRESENT, proven=NOW), Look.REFUSED, True, 1, 0),
-        (copy(PRESENT, proven=NOW), Look.DIFFERS, True, 1, 0),
-        (copy(UNKNOWN, proven=NOW), Look.ABSENT, True, 1, 1),
-        (copy(MISSING, proven=NOW), Look.ABSENT, True, 0, 0),
-        (copy(SENT), Look.ABSENT, True, 0, 0),
+        (copy(PRESENT, proven=NOW), CopyAnswer.ABSENT, False, 1, 0),
+        (copy(PRESENT, proven=NOW), CopyAnswer.REFUSED, True, 1, 0),
+        (copy(PRESENT, proven=NOW), CopyAnswer.DIFFERS, True, 1, 0),
+        (copy(UNKNOWN, proven=NOW), CopyAnswer.ABSENT, True, 1, 1),
+        (copy(MISSING, proven=NOW), CopyAnswer.ABSENT, True, 0, 0),
+        (copy(SENT), CopyAnswer.ABSENT, True, 0, 0),
     ],
 )
-def test_what_counts_as_lost(was: Copy, look: Look, canary: bool, counted: int, lost: int) -> None:
+def test_what_counts_as_lost(was: Copy, look: CopyAnswer, canary: bool, counted: int, lost: int) -> None:
     """A proven copy that is absent while the canary is there; not what was missing before, or never proven."""
     sweep = Sweep()
     sweep.note(was, look, canary=canary)
@@ -218,7 +218,7 @@ def test_where_a_copy_is_lacking(
     copies: list[Copy], domain_of: dict[str, str], result: tuple[tuple[str, ...], ...]
 ) -> None:
     """In domains without proof, on any server of theirs, and never where something of the key is open."""
-    assert lacking(copies, ("a", "b", "c"), domain_of, SERVERS) == result
+    assert servers_to_fill(copies, ("a", "b", "c"), domain_of, SERVERS) == result
 
 
 # --- what a proof is about ---

@@ -15,7 +15,7 @@ from keystead.core.keys.names import (
     ObjectKind,
     ObjectName,
     canary_name,
-    fence_name,
+    epoch_marker_name,
     is_written_by,
     key_id,
     object_name,
@@ -32,7 +32,7 @@ NAMES = {
     "a key": (object_name(ATTEMPT), "keystead-7c9e6679-k0f8fad5bd9cb469f-3"),
     "a descriptor": (object_name(ATTEMPT, ObjectKind.DESCRIPTOR), "keystead-7c9e6679-d0f8fad5bd9cb469f-3"),
     "a canary": (canary_name(INCARNATION, UUID, 12), "keystead-7c9e6679-c0f8fad5bd9cb469f-12"),
-    "a fence": (fence_name(INCARNATION, UUID, 2), "keystead-7c9e6679-f0f8fad5bd9cb469f-2"),
+    "a fence": (epoch_marker_name(INCARNATION, UUID, 2), "keystead-7c9e6679-f0f8fad5bd9cb469f-2"),
     "half of a pair": (replace(object_name(ATTEMPT), part=2), "keystead-7c9e6679-k0f8fad5bd9cb469f-3-2"),
 }
 

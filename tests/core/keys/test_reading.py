@@ -11,8 +11,8 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Presence
 from keystead.core.keys.reading import (
-    Health,
     Source,
+    SourceHealth,
     check_readable,
     in_order,
     key_server_of,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 A, B, C = (server(f"{name}:5696", position) for position, name in enumerate("abc", 1))
 PRESENT, DIFFERENT = Presence.PRESENT, Presence.DIFFERENT
-FIT = Health(avoided=False, latency_s=0.01)
+FIT = SourceHealth(avoided=False, latency_s=0.01)
 
 
 def key(state: KeyState, key_type: KeyType = KeyType.VEK) -> Key:
@@ -109,8 +109,8 @@ def test_a_copy_can_be_read_from_secondaries_too() -> None:
     assert (first.host, second.host, third.host) == ("", "x", "y")
 
 
-SLOW, UNTRIED = Health(avoided=False, latency_s=0.5), Health(avoided=False, latency_s=None)
-FAILED = Health(avoided=True, latency_s=0.001)
+SLOW, UNTRIED = SourceHealth(avoided=False, latency_s=0.5), SourceHealth(avoided=False, latency_s=None)
+FAILED = SourceHealth(avoided=True, latency_s=0.001)
 APART = {A.uuid: A.uuid, B.uuid: B.uuid, C.uuid: C.uuid}
 TOGETHER = {A.uuid: A.uuid, B.uuid: A.uuid, C.uuid: C.uuid}
 
@@ -139,12 +139,12 @@ TOGETHER = {A.uuid: A.uuid, B.uuid: A.uuid, C.uuid: C.uuid}
     ],
 )
 def test_the_order_of_reading(
-    copies: list[Copy], domain_of: dict[str, str], health: dict[str, Health], expected: str
+    copies: list[Copy], domain_of: dict[str, str], health: dict[str, SourceHealth], expected: str
 ) -> None:
     """Server A has a secondary, x."""
     found = sources(copies, [with_secondaries(A, "x"), B, C])
 
-    def known(source: Source) -> Health:
+    def known(source: Source) -> SourceHealth:
         return FIT if source.host else health.get(source.server.address.host, FIT)
 
     order = in_order(found, domain_of, known)
@@ -159,7 +159,7 @@ def test_the_order_of_reading(
         (FIT, DIFFERENT, "different_material"),
     ],
 )
-def test_why_a_server_was_not_asked(health: Health, presence: Presence, word: str) -> None:
+def test_why_a_server_was_not_asked(health: SourceHealth, presence: Presence, word: str) -> None:
     """In one word."""
     assert not_asked(health, presence) == word
 

@@ -14,7 +14,7 @@ from keystead.core.keys.model import Incarnation, Key, KeyState, KeyType
 from keystead.core.keys.report import (
     About,
     Finding,
-    Findings,
+    ReportFindings,
     ReportKind,
     Result,
     canonical,
@@ -60,9 +60,9 @@ def about(**changes: Any) -> About:
     return About(**(values | changes))
 
 
-def found(kind: ReportKind, *keys: Sequence[Finding]) -> Findings:
+def found(kind: ReportKind, *keys: Sequence[Finding]) -> ReportFindings:
     """Count keys."""
-    made = Findings(kind, DOMAIN_OF, SERVERS)
+    made = ReportFindings(kind, DOMAIN_OF, SERVERS)
     for number, each in enumerate(keys):
         made.add(key(number), each)
     return made
@@ -104,7 +104,7 @@ def test_a_proof_counts_copies_and_domains_and_lists_what_is_not_proven() -> Non
 def test_a_proof_counts_what_a_shared_secondary_has_as_lost_with_either() -> None:
     """So it adds nothing to a copy on one of its primaries; to one on another server it does."""
     shared = [replace(each, secondary_key_servers=("x",)) for each in SERVERS[1:]]
-    made = Findings(ReportKind.PROOF, {each: each for each in DOMAIN_OF}, [SERVERS[0], *shared])
+    made = ReportFindings(ReportKind.PROOF, {each: each for each in DOMAIN_OF}, [SERVERS[0], *shared])
     made.add(key(1), [finding(f"{B}/x"), finding(f"{C}/x")])
     made.add(key(2), [finding(B), finding(f"{B}/x"), finding(f"{C}/x")])
     made.add(key(3), [finding(A), finding(f"{B}/x"), finding(f"{C}/x")])

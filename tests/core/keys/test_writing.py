@@ -17,10 +17,10 @@ from keystead.core.keys.writing import (
     UNSETTLED,
     as_seen,
     brought_up_to_date,
+    domains_still_proven,
     fits,
     is_open,
-    lacking,
-    proven_domains,
+    missing_domain_count,
     still_counts,
     with_state,
 )
@@ -109,7 +109,7 @@ def test_only_proven_copies_on_configured_servers_count() -> None:
     """What was sent, differs or is on a server that was removed covers no domain."""
     then, now = [A, B, C, D], [A, B, C]
     copies = [copy(A), copy(B, SENT), copy(C, Presence.DIFFERENT), copy(D)]
-    assert proven_domains(copies, then, now, domains(now, {})) == {A.uuid}
+    assert domains_still_proven(copies, then, now, domains(now, {})) == {A.uuid}
 
 
 def test_copies_in_one_domain_are_one() -> None:
@@ -117,9 +117,9 @@ def test_copies_in_one_domain_are_one() -> None:
     one, two = (replace(each, replication_domain="site") for each in (A, B))
     servers = [one, two, C]
     of = domains(servers, {})
-    assert proven_domains([copy(one), copy(two)], servers, servers, of) == {A.uuid}
-    assert lacking({A.uuid}, 0, of) == 1
-    assert lacking({A.uuid, C.uuid}, 0, of) == 0
+    assert domains_still_proven([copy(one), copy(two)], servers, servers, of) == {A.uuid}
+    assert missing_domain_count({A.uuid}, 0, of) == 1
+    assert missing_domain_count({A.uuid, C.uuid}, 0, of) == 0
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_how_many_are_wanted(servers: int, min_copies: int, wanted: int) -> None
     """A majority, and two where there are two, unless the policy says otherwise; never less than it says."""
     of = domains([A, B, C, D][:servers], {})
     for have in range(servers + 1):
-        assert lacking(set(list(of)[:have]), min_copies, of) == max(wanted - have, 0)
+        assert missing_domain_count(set(list(of)[:have]), min_copies, of) == max(wanted - have, 0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
@@ -162,8 +162,8 @@ def test_the_guarantee(count: int) -> None:
     of = domains(servers, {})
     for number in range(1, count + 1):
         for holders in combinations(servers, number):
-            proven = proven_domains([copy(each) for each in holders], servers, servers, of)
-            if lacking(proven, 0, of):
+            proven = domains_still_proven([copy(each) for each in holders], servers, servers, of)
+            if missing_domain_count(proven, 0, of):
                 continue
             for lost in combinations(set(of.values()), len(proven) - 1):
                 assert proven - set(lost)

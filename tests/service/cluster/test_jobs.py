@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from keystead.core import errors, jobs
 from keystead.core.errors import OntapError
-from keystead.core.jobs import Outcome
+from keystead.core.jobs import JobOutcome
 from keystead.core.model import Cluster, Job, JobState, Node, Release, Role, Svm
 from keystead.service.audit.log import AuditLog
 from keystead.service.cluster import jobs as service
@@ -110,11 +110,11 @@ async def test_a_call_is_answered_before_a_long_job_ends(running: Jobs) -> None:
     """Without return_timeout the answer is the running job; its end is stored when it comes."""
     go, told = asyncio.Event(), asyncio.Event()
 
-    async def work(progress: Progress) -> Outcome:
+    async def work(progress: Progress) -> JobOutcome:
         await progress(OntapError(errors.RECORDS_DONE, done=1, all=2))
         told.set()
         await go.wait()
-        return Outcome(results="{}")
+        return JobOutcome(results="{}")
 
     ran = await running.run(CALL, work, svm=None)
     assert (ran.job.state, ran.job.end_time, running.running) == (JobState.RUNNING, None, 1)

@@ -8,9 +8,9 @@ import pytest
 
 from keystead.core.keys.model import KeyState
 from keystead.service.cluster.leases import LENGTH, Leases
-from keystead.service.cluster.trusted_clock import JUMP_S, REST_S, BelievedClock
-from keystead.service.keys.destroying.purge import KeyDestroying
-from keystead.service.keys.destroying.retire import KeyEnding
+from keystead.service.cluster.trusted_clock import JUMP_S, REST_S, TrustedClock
+from keystead.service.keys.destroying.purge import KeyPurge
+from keystead.service.keys.destroying.retire import KeyRetirement
 from tests.service.worlds.keepers import WINDOW_S, keeping
 from tests.service.worlds.keys import CALL, KeyWorld, ShiftedClock
 from tests.service.worlds.learning import on_sqlite
@@ -18,10 +18,10 @@ from tests.service.worlds.learning import on_sqlite
 pytestmark = on_sqlite
 
 
-async def clock_of(world: KeyWorld) -> tuple[BelievedClock, str]:
+async def clock_of(world: KeyWorld) -> tuple[TrustedClock, str]:
     """The clock of a process that has just started, and its node."""
     node = await world.node()
-    return BelievedClock(node.store, world.clock, node.uuid), node.uuid
+    return TrustedClock(node.store, world.clock, node.uuid), node.uuid
 
 
 async def heard(world: KeyWorld, node: str, seconds: float) -> None:
@@ -76,7 +76,7 @@ async def test_a_process_that_has_gone_on_need_not_rest(key_world: KeyWorld) -> 
     key_world.clock.advance(86_400)
     await taken(key_world, node)
     assert await believed.now() is not None
-    assert await BelievedClock(key_world.store, key_world.clock, node).now() is not None
+    assert await TrustedClock(key_world.store, key_world.clock, node).now() is not None
 
 
 async def test_a_process_that_ended_before_it_read_its_clock(key_world: KeyWorld) -> None:
@@ -86,7 +86,7 @@ async def test_a_process_that_ended_before_it_read_its_clock(key_world: KeyWorld
     key_world.clock.set(86_400)
     await taken(key_world, node)
     for each in (node, other):
-        assert await BelievedClock(key_world.store, key_world.clock, each).now() is None
+        assert await TrustedClock(key_world.store, key_world.clock, each).now() is None
 
 
 async def test_a_clock_is_doubted_beyond_a_restart(key_world: KeyWorld) -> None:
@@ -97,11 +97,11 @@ async def test_a_clock_is_doubted_beyond_a_restart(key_world: KeyWorld) -> None:
     assert await believed.now() is None
     key_world.clock.advance(REST_S - 1)
     for _ in range(2):
-        believed = BelievedClock(key_world.store, key_world.clock, node)
+        believed = TrustedClock(key_world.store, key_world.clock, node)
         assert await believed.now() is None
     key_world.clock.advance(REST_S + 1)
     assert await believed.now() is not None
-    assert await BelievedClock(key_world.store, key_world.clock, node).now() is not None
+    assert await TrustedClock(key_world.store, key_world.clock, node).now() is not None
 
 
 # --- those of others ---
@@ -132,13 +132,9 @@ async def test_a_process_that_starts_with_a_wrong_clock(key_world: KeyWorld) -> 
     await kept.end()
     key_world.clock.advance(60)
     key_world.clock.set(WINDOW_S + 86_400)
-    kept.destroying = KeyDestroying(
-        kept.tools, BelievedClock(key_world.store, key_world.clock, kept.node.uuid), kept._hold
-    )
+    kept.destroying = KeyPurge(kept.context, TrustedClock(key_world.store, key_world.clock, kept.node.uuid), kept._hold)
     await kept.end()
-    kept.destroying = KeyDestroying(
-        kept.tools, BelievedClock(key_world.store, key_world.clock, kept.node.uuid), kept._hold
-    )
+    kept.destroying = KeyPurge(kept.context, TrustedClock(key_world.store, key_world.clock, kept.node.uuid), kept._hold)
     await kept.end()  # it was started again
     assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
     await kept.ending.recover(CALL, kept.manager, key.key_id)
@@ -153,7 +149,7 @@ async def test_a_node_with_a_wrong_clock_takes_the_lease(key_world: KeyWorld) ->
     ahead = ShiftedClock()
     ahead.set(WINDOW_S + 86_400)
     leases = Leases(other.store, ahead, other.uuid)
-    destroying = KeyDestroying(kept.tools, BelievedClock(other.store, ahead, other.uuid), kept._hold)
+    destroying = KeyPurge(kept.context, TrustedClock(other.store, ahead, other.uuid), kept._hold)
     async with kept.lease(), leases.holding("keeper") as taken:
         assert taken is not None
         for _ in range(round(1.5 * REST_S / 50)):
@@ -172,7 +168,7 @@ async def test_a_node_whose_clock_is_behind_retires(key_world: KeyWorld) -> None
     await key_world.store.write(lambda tx: tx.hear_node(kept.node.uuid, key_world.clock.now()))
     behind = ShiftedClock()
     behind.set(-WINDOW_S - 86_400)
-    retired = await KeyEnding(kept.node.store, kept.node.audit, behind).retire(CALL, kept.manager, key.key_id)
+    retired = await KeyRetirement(kept.node.store, kept.node.audit, behind).retire(CALL, kept.manager, key.key_id)
     await kept.end()
     assert (await key_world.key(key.uuid)).state is KeyState.RETIRED
     assert retired.purge_after is not None

@@ -22,7 +22,7 @@ from tests.service.worlds.keys import CALL, KeyWorld, nothing_was_ended
 from tests.service.worlds.learning import on_sqlite
 
 if TYPE_CHECKING:
-    from keystead.core.keys.guarding import Findings, Removal
+    from keystead.core.keys.guarding import Removal, RemovalFindings
     from keystead.core.keys.model import Key
     from keystead.kmip.testing.server import KeyServer as KmipServer
     from keystead.service.context import Call
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 async def give_up(kept: Keeping, server: KmipServer, guard: type[RemovalGuard] = RemovalGuard) -> None:
     """Give a removed server up, as a call does."""
     node = kept.node
-    made = guard(node.store, node.objects, node.reacher, kept.world.clock)
+    made = guard(node.store, node.objects, node.endpoints, kept.world.clock)
     address = ServerAddress.parse(f"127.0.0.1:{server.port}")
-    await DetachedKeyServers(kept.tools, made, node.audit).give_up(CALL, kept.manager, address)
+    await DetachedKeyServers(kept.context, made, node.audit).give_up(CALL, kept.manager, address)
 
 
 async def refused(kept: Keeping, server: KmipServer) -> OntapError:
@@ -173,7 +173,7 @@ async def test_proofs_that_are_too_old_are_made_again(key_world: KeyWorld, monke
     class HeldUp(RemovalGuard):
         """Its process is held up after the first proof."""
 
-        async def prove(self, call: Call, removal: Removal, ends: float) -> Findings:
+        async def prove(self, call: Call, removal: Removal, ends: float) -> RemovalFindings:
             found = await super().prove(call, removal, ends)
             key_world.clock.advance(delays.pop())
             return found

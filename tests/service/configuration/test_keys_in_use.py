@@ -11,16 +11,16 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.key_servers import NewKeyServer
-from keystead.core.keys.guarding import FINAL
+from keystead.core.keys.guarding import TERMINAL_STATES
 from keystead.core.keys.model import AttemptState, Copy, Detached, KeyState, Presence
 from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
 from keystead.service.cluster.svms import Svms
 from keystead.service.configuration.key_managers import KeyManagers
-from keystead.service.keys.guarding.relocation import IdentityGuard
-from keystead.service.probing.observations import Observing
-from keystead.service.probing.prober import Prover
+from keystead.service.keys.guarding.relocation import RelocationGuard
+from keystead.service.probing.observations import Observations
+from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from tests.service.worlds.keepers import set_incarnation
 from tests.service.worlds.keys import CALL, KeyNode, KeyWorld
@@ -38,13 +38,13 @@ def key_managers(world: KeyWorld, node: KeyNode) -> KeyManagers:
     """The use cases of key managers on a node."""
     queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8",), ()))
-    prover = Prover(gateway, world.home.keyring, queue, Observing(world.clock, node.uuid))
+    prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
     return KeyManagers(
         node.store,
         prover,
         world.home.keyring,
         node.audit,
-        IdentityGuard(node.store, node.objects, node.reacher, world.clock),
+        RelocationGuard(node.store, node.objects, node.endpoints, world.clock),
     )
 
 
@@ -70,7 +70,7 @@ async def end(world: KeyWorld, key: Key, state: KeyState) -> None:
     """Have a key in a state; a final one with all of its copies destroyed."""
     now = await world.key(key.uuid)
     assert await world.store.write(lambda tx: tx.change_key(replace(now, state=state), now.state))
-    if state in FINAL:
+    if state in TERMINAL_STATES:
         copies = [replace(copy, presence=Presence.DESTROYED) for copy in await world.copies(key.uuid)]
         await world.store.write(lambda tx: tx.put_copies(copies, new=False))
 

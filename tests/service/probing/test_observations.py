@@ -7,12 +7,12 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from keystead.core.availability import PRIMARY, Change, Look, Place
+from keystead.core.availability import PRIMARY, AddressCheck, CheckResult, WatchedAddress
 from keystead.core.model import Cluster, Event, KeyManager, KeyServer, Node, Release, State, Svm
 from keystead.core.probing import ProbeResult
 from keystead.core.server_address import ServerAddress
 from keystead.service.ports.store import Page
-from keystead.service.probing.observations import Observing
+from keystead.service.probing.observations import Observations
 from keystead.service.probing.watching import Watching
 from tests.service.worlds.basics import HandClock
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NODE = Node("node-1", "n1", Release(9, 18, 1))
 MANAGERS = 6
-BAD, GOOD = Look("connect", "connection_refused"), Look()
+BAD, GOOD = CheckResult("connect", "connection_refused"), CheckResult()
 
 
 def manager(number: int) -> KeyManager:
@@ -52,13 +52,16 @@ async def test_many_transactions_of_one_node_store_all_that_they_saw(store: SqlS
     """The monitor's, over all key managers, and those of calls, each about one: none waits for ever, none is lost."""
     await store.write(fill)
     clock = HandClock()
-    observing = Observing(clock, NODE.uuid)
+    observing = Observations(clock, NODE.uuid)
     unused: Any = None
     watching = Watching(store, unused, unused, observing, clock, NODE.uuid)
     for round_ in range(4):
         look = GOOD if round_ % 2 else BAD
         time = clock.now() + timedelta(seconds=round_)
-        changes = [Change(f"km-{number}", Place(f"server-{number}", PRIMARY), look, time) for number in range(MANAGERS)]
+        changes = [
+            AddressCheck(f"km-{number}", WatchedAddress(f"server-{number}", PRIMARY), look, time)
+            for number in range(MANAGERS)
+        ]
         await asyncio.gather(
             *(watching.record(changes[first:] + changes[:first]) for first in range(3)),
             *(accept(store, observing, number) for number in range(MANAGERS) if look is GOOD),
@@ -77,8 +80,11 @@ async def test_a_key_manager_that_is_locked_holds_up_no_other(store: SqlStore) -
     await store.write(fill)
     clock = HandClock()
     unused: Any = None
-    watching = Watching(store, unused, unused, Observing(clock, NODE.uuid), clock, NODE.uuid)
-    changes = [Change(f"km-{number}", Place(f"server-{number}", PRIMARY), BAD, clock.now()) for number in range(3)]
+    watching = Watching(store, unused, unused, Observations(clock, NODE.uuid), clock, NODE.uuid)
+    changes = [
+        AddressCheck(f"km-{number}", WatchedAddress(f"server-{number}", PRIMARY), BAD, clock.now())
+        for number in range(3)
+    ]
     locked, done = threading.Event(), threading.Event()
 
     def hold(tx: Transaction) -> None:
@@ -98,7 +104,7 @@ async def test_a_key_manager_that_is_locked_holds_up_no_other(store: SqlStore) -
     assert len(await watching.observations()) == 3
 
 
-async def accept(store: SqlStore, observing: Observing, number: int) -> None:
+async def accept(store: SqlStore, observing: Observations, number: int) -> None:
     """What a call does that proved a key manager's server."""
     result = ProbeResult(server(number).address, None, None, None, None, ())
 

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import text
 
 from keystead.core import events
-from keystead.core.availability import Change, Look, Place
+from keystead.core.availability import AddressCheck, CheckResult, WatchedAddress
 from keystead.core.model import Event, State
 from keystead.core.secret import Secret
 from keystead.service.ports.store import Page, StoreError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.service.conftest import World
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-BAD = Look("connect", "connection_refused")
+BAD = CheckResult("connect", "connection_refused")
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def watching(world: World) -> Watching:
     return world.open.monitor._watching
 
 
-async def change_of(world: World, manager: str, look: Look = BAD) -> Change:
+async def change_of(world: World, manager: str, look: CheckResult = BAD) -> AddressCheck:
     """What a look at a key manager's first server showed."""
     server = (await world.rows(manager))[0]
-    return Change(manager, Place(server.uuid, ""), look, NOW)
+    return AddressCheck(manager, WatchedAddress(server.uuid, ""), look, NOW)
 
 
 async def test_what_is_to_be_watched(world: World, watching: Watching, servers: list[str]) -> None:
@@ -84,8 +84,8 @@ async def test_changes_of_what_is_gone_are_dropped(world: World, watching: Watch
     change = await change_of(world, manager)
     await world.remove(manager, servers[0])
     other = (await world.rows(manager))[0]
-    await watching.record([change, change._replace(place=Place(other.uuid, "gone"))])
-    await watching.record([Change("no key manager", change.place, BAD, NOW)])
+    await watching.record([change, change._replace(place=WatchedAddress(other.uuid, "gone"))])
+    await watching.record([AddressCheck("no key manager", change.place, BAD, NOW)])
     assert await world.store.read(lambda tx: tx.page(Event, Page())) == ()
     (left,) = await world.store.read(lambda tx: tx.observations([change.place.key_server, other.uuid]))
     assert left.key_server == other.uuid

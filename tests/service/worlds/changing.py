@@ -16,12 +16,12 @@ from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
-from keystead.service.keys.guarding.relocation import IdentityGuard
+from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
-from keystead.service.keys.learning.learn import KeyLearner
+from keystead.service.keys.learning.learn import ServerLearner
 from keystead.service.keys.reading.fetch import Fetcher
-from keystead.service.probing.observations import Observing
-from keystead.service.probing.prober import Prover
+from keystead.service.probing.observations import Observations
+from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from tests.peers.adding import opened
 from tests.service.worlds.keys import CALL, KeyNode, KeyWorld
@@ -83,7 +83,7 @@ class Changer:
     async def fetch(self, key: Key) -> Secret:
         """Read a key from its servers, as a node does that has just started."""
         node = await self.world.node()
-        fetcher = Fetcher(node.store, node.objects, node.reacher, self.world.clock, node.uuid)
+        fetcher = Fetcher(node.store, node.objects, node.endpoints, self.world.clock, node.uuid)
         try:
             return (await fetcher.fetch(key)).material
         finally:
@@ -110,15 +110,15 @@ async def changer(world: KeyWorld, *servers: KmipServer | str, name: str = "keys
     """A key manager with learned servers, and a renewed client certificate with this common name."""
     manager = await world.key_manager(*servers, know=False, **fields)
     node = await world.node()
-    learner = KeyLearner(node.store, node.objects, node.reacher, world.home.keyring, world.clock)
+    learner = ServerLearner(node.store, node.objects, node.endpoints, world.home.keyring, world.clock)
     places = await learner.ensure(manager)
     await learner.close()
     assert len(places.profiles) == len(servers)
     queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
-    prover = Prover(gateway, world.home.keyring, queue, Observing(world.clock, node.uuid))
-    guard = RemovalGuard(node.store, node.objects, node.reacher, world.clock)
-    identity = IdentityGuard(node.store, node.objects, node.reacher, world.clock)
+    prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
+    guard = RemovalGuard(node.store, node.objects, node.endpoints, world.clock)
+    identity = RelocationGuard(node.store, node.objects, node.endpoints, world.clock)
     made = world.pki.client_ca.issue((), common_name=name, purpose="client", key=world.pki.client.key)
     new = NewCertificate("client", made.certificate_pem, name="renewed", private_key=Secret(world.pki.client.key_pem))
     async with opened(str(world.home.data), world.home.database) as services:

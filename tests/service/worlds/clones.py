@@ -16,8 +16,8 @@ from keystead.core.model import Event
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.audit.log import AuditLog
 from keystead.service.cluster.incarnations import Incarnations
-from keystead.service.keys.destroying.epoch_markers import KeyFencing
-from keystead.service.keys.destroying.purge import KeyDestroying
+from keystead.service.keys.destroying.epoch_markers import EpochMarkers
+from keystead.service.keys.destroying.purge import KeyPurge
 from keystead.service.keys.keeping.rounds import KeyRounds
 from keystead.service.ports.store import Page
 from keystead.store import open_store
@@ -27,7 +27,7 @@ from tests.service.worlds.keys import CALL, KeyWorld, held, key_node
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from keystead.core.keys.epoch_markers import Fence
+    from keystead.core.keys.epoch_markers import EpochMarker
     from keystead.core.keys.model import Key, KeyState
     from keystead.kmip.testing.server import KeyServer as KmipServer
 
@@ -56,7 +56,7 @@ class Side:
 
     kept: Keeping
     incarnations: Incarnations
-    fencing: KeyFencing
+    fencing: EpochMarkers
     rounds: KeyRounds
 
     async def round(self) -> None:
@@ -87,10 +87,10 @@ class Side:
         (found,) = await self.kept.node.store.read(lambda tx: tx.keys([key.uuid]))
         return found.state
 
-    async def fences(self) -> list[Fence | None]:
+    async def fences(self) -> list[EpochMarker | None]:
         """What is stored, by server."""
         servers = await self.kept.node.store.read(lambda tx: tx.key_servers(self.kept.manager))
-        return [await self.kept.node.store.read(lambda tx: tx.fence(server.uuid)) for server in servers]  # noqa: B023
+        return [await self.kept.node.store.read(lambda tx: tx.epoch_marker(server.uuid)) for server in servers]  # noqa: B023
 
 
 GOES_ON, HELD = (1, "created", True), (2, "cloned", False)
@@ -98,14 +98,14 @@ GOES_ON, HELD = (1, "created", True), (2, "cloned", False)
 
 async def side(kept: Keeping, tools: Any = None) -> Side:
     """A process that has just started."""
-    made, node, clock = tools or kept.tools, kept.node, kept.world.clock
+    made, node, clock = tools or kept.context, kept.node, kept.world.clock
     found = await node.store.read(lambda tx: tx.incarnation())
     assert found is not None
     same = Same(Storage(*(found.storage or "sqlite:directory:file").split(":", 2)))
     incarnations = Incarnations(node.store, same, node.audit, clock, node.uuid)
     await incarnations.begin()
-    fencing = KeyFencing(made, incarnations.cloned)
-    destroying = KeyDestroying(made, believed(node.store, clock, node.uuid), incarnations.cloned, incarnations.check)
+    fencing = EpochMarkers(made, incarnations.cloned)
+    destroying = KeyPurge(made, believed(node.store, clock, node.uuid), incarnations.cloned, incarnations.check)
     parts = replace(kept.rounds._parts, fencing=fencing, destroying=destroying)
     return Side(kept, incarnations, fencing, KeyRounds(made, kept.leases, parts, look=incarnations.look))
 
@@ -177,7 +177,7 @@ async def with_retired_key(world: KeyWorld, *servers: KmipServer) -> tuple[Side,
 def fences_on(server: KmipServer) -> list[int]:
     """The numbers of the fences that a server holds."""
     names = [parse(name) for name in held(server)]
-    return sorted(name.attempt for name in names if name and name.kind is ObjectKind.FENCE)
+    return sorted(name.attempt for name in names if name and name.kind is ObjectKind.EPOCH_MARKER)
 
 
 def keys_on(server: KmipServer) -> int:

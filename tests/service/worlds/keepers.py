@@ -17,24 +17,24 @@ from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.testing.server import close, first
 from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason
 from keystead.service.cluster.leases import Leases
-from keystead.service.cluster.trusted_clock import BelievedClock
-from keystead.service.keys.destroying.epoch_markers import KeyFencing
-from keystead.service.keys.destroying.purge import KeyDestroying, sites_of
-from keystead.service.keys.destroying.retire import KeyEnding
+from keystead.service.cluster.trusted_clock import TrustedClock
+from keystead.service.keys.destroying.epoch_markers import EpochMarkers
+from keystead.service.keys.destroying.purge import KeyPurge, sites_of
+from keystead.service.keys.destroying.retire import KeyRetirement
 from keystead.service.keys.keeping.replicate_now import KeyReplicator
 from keystead.service.keys.keeping.rounds import KeyRounds, Parts
-from keystead.service.keys.keeping.settle import KeySettling
-from keystead.service.keys.keeping.sweep import KeyKeeping
-from keystead.service.keys.looking.look import Tools
-from keystead.service.keys.orphans.adopt import UnclaimedObjects
-from keystead.service.keys.orphans.scan import UnclaimedScan
+from keystead.service.keys.keeping.settle import AttemptSettlement
+from keystead.service.keys.keeping.sweep import CopySweep
+from keystead.service.keys.looking.look import KeeperContext
+from keystead.service.keys.orphans.adopt import Orphans
+from keystead.service.keys.orphans.scan import OrphanScan
 from tests.service.worlds.keys import CALL
 from tests.service.worlds.learning import learner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from keystead.core.jobs import Outcome
+    from keystead.core.jobs import JobOutcome
     from keystead.core.keys.keeping import Sweep
     from keystead.core.keys.model import Key
     from keystead.core.model import Event
@@ -77,9 +77,9 @@ async def say_nothing(_: OntapError) -> None:
     """Progress that nobody reads."""
 
 
-def believed(store: Store, clock: ShiftedClock, node: str) -> BelievedClock:
+def believed(store: Store, clock: ShiftedClock, node: str) -> TrustedClock:
     """The clock of a process that has been right for a while."""
-    made = BelievedClock(store, clock, node)
+    made = TrustedClock(store, clock, node)
     made._read = clock.now(), clock.monotonic()
     return made
 
@@ -89,21 +89,21 @@ class Keeping:
 
     def __init__(self, world: KeyWorld, node: KeyNode, manager: str) -> None:
         self.world, self.node, self.manager = world, node, manager
-        self.tools = Tools(node.store, node.objects, node.reacher, world.clock, node.uuid, at_once)
+        self.context = KeeperContext(node.store, node.objects, node.endpoints, world.clock, node.uuid, at_once)
         self.leases = Leases(node.store, world.clock, node.uuid)
         self.learner = learner(world, node)
-        self.settling = KeySettling(self.tools)
-        self.keeping = KeyKeeping(self.tools, node.writer)
-        self.replicator = KeyReplicator(self.tools, self.learner, self.keeping)
+        self.settling = AttemptSettlement(self.context)
+        self.keeping = CopySweep(self.context, node.writer)
+        self.replicator = KeyReplicator(self.context, self.learner, self.keeping)
         self.cloned: list[str] = []
-        self.fencing = KeyFencing(self.tools, self._hold)
+        self.fencing = EpochMarkers(self.context, self._hold)
         self.clock = believed(node.store, world.clock, node.uuid)
-        self.destroying = KeyDestroying(self.tools, self.clock, self._hold)
-        self.scanning = UnclaimedScan(self.tools)
-        self.unclaimed = UnclaimedObjects(self.tools, node.audit)
-        self.ending = KeyEnding(node.store, node.audit, world.clock)
+        self.destroying = KeyPurge(self.context, self.clock, self._hold)
+        self.scanning = OrphanScan(self.context)
+        self.unclaimed = Orphans(self.context, node.audit)
+        self.ending = KeyRetirement(node.store, node.audit, world.clock)
         parts = Parts(self.settling, self.keeping, self.fencing, self.destroying, self.scanning, self.learner)
-        self.rounds = KeyRounds(self.tools, self.leases, parts)
+        self.rounds = KeyRounds(self.context, self.leases, parts)
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Holding]:
@@ -132,7 +132,7 @@ class Keeping:
         """Write what is lacking."""
         return await self.keeping.fill(self.manager)
 
-    async def replicate(self, progress: Progress = say_nothing, call: Call = CALL) -> Outcome:
+    async def replicate(self, progress: Progress = say_nothing, call: Call = CALL) -> JobOutcome:
         """Write what is lacking, as a call does."""
         outcome = await (await self.replicator.replicate(call, self.manager)).work(progress)
         assert outcome is not None
@@ -145,7 +145,7 @@ class Keeping:
 
     async def everywhere(self) -> set[str]:
         """All servers, as if they were fenced."""
-        places = await self.world.places(self.manager)
+        places = await self.world.topology(self.manager)
         return set(await self.node.store.read(lambda tx: sites_of(tx, places)))
 
     async def _hold(self, incarnation: str) -> None:
@@ -222,11 +222,11 @@ async def set_incarnation(world: KeyWorld, **values: object) -> Incarnation:
 async def again(kept: Keeping, *, end: bool = True) -> None:
     """Reach servers as a process does that has just started: none of them is left alone because it failed lately."""
     node = await kept.world.node()
-    kept.tools = replace(kept.tools, objects=node.objects, reacher=node.reacher)
-    kept.destroying = KeyDestroying(kept.tools, kept.clock, kept._hold)
-    kept.settling = KeySettling(kept.tools)
-    kept.keeping = KeyKeeping(kept.tools, node.writer)
-    kept.scanning = UnclaimedScan(kept.tools)
+    kept.context = replace(kept.context, objects=node.objects, endpoints=node.endpoints)
+    kept.destroying = KeyPurge(kept.context, kept.clock, kept._hold)
+    kept.settling = AttemptSettlement(kept.context)
+    kept.keeping = CopySweep(kept.context, node.writer)
+    kept.scanning = OrphanScan(kept.context)
     kept.node = replace(kept.node, writer=node.writer)
     if end:
         await kept.end()

@@ -33,11 +33,11 @@ from keystead.kmip.testing.server import KeyServer as KmipServer
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.audit.log import AuditLog, begin
 from keystead.service.context import Call, Caller
-from keystead.service.keys.learning.learn import KeyLearner
-from keystead.service.keys.topology import KeyPlaces, Reacher, digest_key_place, load_places
+from keystead.service.keys.learning.learn import ServerLearner
+from keystead.service.keys.topology import Endpoints, ServerTopology, digest_key_place, load_topology
 from keystead.service.keys.writing.create import KeyWriter
-from keystead.service.probing.observations import Observing
-from keystead.service.probing.prober import Prover
+from keystead.service.probing.observations import Observations
+from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from keystead.store import SqlStore, open_store
 from tests.peers.certificates import server_context
@@ -86,11 +86,11 @@ class ShiftedClock:
         self._shift += timedelta(seconds=seconds)
 
 
-def places_in(tx: Transaction, key_manager: str) -> KeyPlaces:
+def places_in(tx: Transaction, key_manager: str) -> ServerTopology:
     """Where a key manager's keys are kept."""
     found = tx.key_manager(key_manager)
     assert found is not None
-    return load_places(tx, found)
+    return load_topology(tx, found)
 
 
 @dataclass
@@ -101,8 +101,8 @@ class KeyNode:
     store: SqlStore
     audit: AuditLog
     objects: Objects
-    reacher: Reacher
-    learner: KeyLearner
+    endpoints: Endpoints
+    learner: ServerLearner
     writer: KeyWriter
 
     async def create(self, key_manager: str, name: str = "a key", *, call: Call = CALL, **fields: Any) -> Key:
@@ -122,14 +122,14 @@ def key_node(
     """One process' services, closed by the stack; ``options`` are the writer's."""
     rules = EgressRules.parse(("127.0.0.0/8", "::1/128"), ())
     queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
-    reacher = Reacher(Prover(Gateway(rules), sealer, queue, Observing(clock, uuid)), sealer)
+    endpoints = Endpoints(ServerProber(Gateway(rules), sealer, queue, Observations(clock, uuid)), sealer)
     objects = Objects(rules)
     stack.push_async_callback(objects.close)
-    learner = KeyLearner(store, objects, reacher, sealer, clock)
+    learner = ServerLearner(store, objects, endpoints, sealer, clock)
     stack.push_async_callback(learner.close)
-    writer = KeyWriter(store, objects, reacher, learner, audit, clock, uuid, **options)
+    writer = KeyWriter(store, objects, endpoints, learner, audit, clock, uuid, **options)
     stack.push_async_callback(writer.close)
-    return KeyNode(uuid, store, audit, objects, reacher, learner, writer)
+    return KeyNode(uuid, store, audit, objects, endpoints, learner, writer)
 
 
 class KeyWorld:
@@ -276,7 +276,7 @@ class KeyWorld:
         """The stored servers, in order."""
         return await self.store.read(lambda tx: tx.key_servers(key_manager))
 
-    async def places(self, key_manager: str) -> KeyPlaces:
+    async def topology(self, key_manager: str) -> ServerTopology:
         """Where a key manager's keys are kept."""
         return await self.store.read(lambda tx: places_in(tx, key_manager))
 
@@ -299,8 +299,10 @@ class KeyWorld:
         found = await self.store.read(lambda tx: tx.copies([key]))
         keys = await self.key(key)
         order = [server.uuid for server in await self.servers(keys.key_manager)]
-        places = {uuid: number for number, uuid in enumerate(order)}
-        return tuple(sorted(found, key=lambda copy: (copy.attempt, places.get(copy.key_server, len(order)), copy.host)))
+        topology = {uuid: number for number, uuid in enumerate(order)}
+        return tuple(
+            sorted(found, key=lambda copy: (copy.attempt, topology.get(copy.key_server, len(order)), copy.host))
+        )
 
     async def only_on_secondary(self, key: str, presence: Presence = Presence.PRESENT) -> Copy:
         """Have a key's one copy be on a secondary, and never have been on its primary; return it as it was."""

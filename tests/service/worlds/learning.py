@@ -8,13 +8,13 @@ import pytest
 
 from keystead.core.keys.model import KeyForm
 from keystead.core.keys.names import canary_name
-from keystead.service.keys.learning.learn import KeyLearner
+from keystead.service.keys.learning.learn import ServerLearner
 from tests.service.worlds.keys import KeyNode, KeyWorld, places_in
 
 if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.kmip.testing.server import KeyServer as KmipServer
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.topology import ServerTopology
 
 OF_PLAIN = {
     "form": KeyForm.SECRET_DATA,
@@ -30,28 +30,28 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """What depends on key servers only is tested on one engine."""
 
 
-def learner(world: KeyWorld, node: KeyNode, **options: Any) -> KeyLearner:
+def learner(world: KeyWorld, node: KeyNode, **options: Any) -> ServerLearner:
     """The learner of one process."""
-    return KeyLearner(node.store, node.objects, node.reacher, world.home.keyring, world.clock, **options)
+    return ServerLearner(node.store, node.objects, node.endpoints, world.home.keyring, world.clock, **options)
 
 
-async def learned(world: KeyWorld, *servers: KmipServer | str) -> tuple[KeyLearner, str, KeyPlaces]:
+async def learned(world: KeyWorld, *servers: KmipServer | str) -> tuple[ServerLearner, str, ServerTopology]:
     """A learner, a key manager with these servers, and what is known once they were learned."""
     manager = await world.key_manager(*servers, know=False)
     learning = learner(world, await world.node())
     return learning, manager, await learning.ensure(manager)
 
 
-async def places(world: KeyWorld, manager: str) -> KeyPlaces:
+async def topology(world: KeyWorld, manager: str) -> ServerTopology:
     """What is stored."""
     return await world.store.read(lambda tx: places_in(tx, manager))
 
 
-def name(places: KeyPlaces, server: KeyServer, number: int = 1) -> str:
+def name(topology: ServerTopology, server: KeyServer, number: int = 1) -> str:
     """The name of a server's canary."""
-    return str(canary_name(places.incarnation.uuid, server.uuid, number))
+    return str(canary_name(topology.incarnation.uuid, server.uuid, number))
 
 
-def domain_count(places: KeyPlaces) -> int:
+def domain_count(topology: ServerTopology) -> int:
     """How many replication domains there are."""
-    return len(set(places.domain_of.values()))
+    return len(set(topology.domain_of.values()))

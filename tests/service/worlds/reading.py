@@ -94,7 +94,7 @@ async def reading(
     """Open a node that reads."""
     node = await world.node(database)
     cache = KeyCache(most)
-    fetcher = Fetcher(node.store, node.objects, node.reacher, world.clock, node.uuid)
+    fetcher = Fetcher(node.store, node.objects, node.endpoints, world.clock, node.uuid)
     spool = ReadSpool(world.home.data / "reads.spool", world.home.keyring.mac)
     audit = ReadAudit(node.store, node.audit, spool, world.clock, fail_closed=fail_closed)
     await audit.start()

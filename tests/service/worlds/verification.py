@@ -11,7 +11,7 @@ from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.objects import Objects
 from keystead.sealing.signing import Signer, verify
 from keystead.service.cluster.jobs import Jobs
-from keystead.service.keys.reporting.jobs import KeyProver
+from keystead.service.keys.reporting.jobs import VerificationJobs
 from keystead.service.keys.reporting.reports import KeyReports
 from tests.service.worlds.keys import CALL
 
@@ -31,7 +31,7 @@ class ProvingNode:
     signer: Signer
     jobs: Jobs
     reports: KeyReports
-    prover: KeyProver
+    prover: VerificationJobs
 
     async def run(self, task: Task, call: Call = CALL) -> Job:
         """Run a job to its end."""
@@ -63,7 +63,9 @@ async def proving(world: KeyWorld) -> ProvingNode:
     signer, _ = Signer.create(world.home.keyring)
     reports = KeyReports(node.store, signer, world.clock, node.uuid)
     rules = EgressRules.parse(("127.0.0.0/8", "::1/128"), ())
-    prover = KeyProver(node.store, lambda: Objects(rules), node.reacher, reports, node.audit, world.clock, node.uuid)
+    prover = VerificationJobs(
+        node.store, lambda: Objects(rules), node.endpoints, reports, node.audit, world.clock, node.uuid
+    )
     return ProvingNode(node, signer, Jobs(node.store, node.audit, world.clock, node.uuid), reports, prover)
 
 

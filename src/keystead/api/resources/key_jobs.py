@@ -18,7 +18,7 @@ from keystead.api.resources.cluster import node_link
 from keystead.api.resources.key_fields import KEY_ID, ONE_KEY_MANAGER, key_manager_path
 from keystead.api.values import SERVER, TEXT, UUID
 from keystead.core import errors
-from keystead.core.jobs import Outcome
+from keystead.core.jobs import JobOutcome
 from keystead.core.query.query import Read
 from keystead.service.keys.reading.restore import Filters
 
@@ -114,10 +114,10 @@ async def _restore(request: Request, values: dict[str, Any], query: WriteQuery) 
     plan = await restorer.plan(call, request.path_uuid(), filters)
     restored: list[Restored] = []
 
-    async def work(progress: Progress) -> Outcome | None:
+    async def work(progress: Progress) -> JobOutcome | None:
         done = await restorer.restore(plan, progress)
         restored.extend(done.restored)
-        return Outcome(done.error, message=_said(done, filters))
+        return JobOutcome(done.error, message=_said(done, filters))
 
     ran = await jobs.run(call, work, svm=plan.svm, return_timeout=query.patience)
     reply = job_reply(ran, done=DONE)

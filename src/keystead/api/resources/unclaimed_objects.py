@@ -26,7 +26,7 @@ from keystead.service.keys.catalogue import KeyView
 if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
-    from keystead.core.keys.model import Unclaimed
+    from keystead.core.keys.model import Orphan
     from keystead.core.model import KeyServer
     from keystead.core.server_address import ServerAddress
     from keystead.service.ports.store import Page
@@ -38,7 +38,7 @@ _OWN, _ANOTHER = "own", "another"
 class _View(NamedTuple):
     """An object and the address of its key server, empty for one that is forgotten."""
 
-    of: Unclaimed
+    of: Orphan
     own: bool
     server: str
 

@@ -93,7 +93,7 @@ def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
     return key.state is KeyState.RETIRED and due and _retired_in(key, incarnation)
 
 
-def is_forsaken(key: Key, incarnation: Incarnation) -> bool:
+def is_past_recovery(key: Key, incarnation: Incarnation) -> bool:
     """Whether a key that is to be purged holds no key server any more, though that has not begun.
 
     Its undo has ended by a clock that is believed, and this incarnation may destroy it.
@@ -171,7 +171,7 @@ def steps(state: str) -> tuple[Step, ...]:
 # --- whose an object is ---
 
 
-class Account(StrEnum):
+class Ownership(StrEnum):
     """What the catalogue says of an object under one of our names that it does not list.
 
     ``known``: an attempt accounts for it, or it is a canary of this incarnation, or a fence, which keeps no key.
@@ -185,16 +185,16 @@ class Account(StrEnum):
     FOREIGN = "foreign"
 
 
-def account(name: ObjectName | None, key: Key | None, attempt: Attempt | None, incarnation: Incarnation) -> Account:
+def ownership(name: ObjectName | None, key: Key | None, attempt: Attempt | None, incarnation: Incarnation) -> Ownership:
     """Whose an object with this name is. Key and attempt are what the catalogue has under the ids in the name."""
     if name is None:
-        return Account.FOREIGN
-    if name.kind is ObjectKind.FENCE:
-        return Account.KNOWN
+        return Ownership.FOREIGN
+    if name.kind is ObjectKind.EPOCH_MARKER:
+        return Ownership.KNOWN
     if name.kind is ObjectKind.CANARY:
-        return Account.KNOWN if incarnation.uuid.startswith(name.incarnation) else Account.UNCLAIMED
+        return Ownership.KNOWN if incarnation.uuid.startswith(name.incarnation) else Ownership.UNCLAIMED
     if key is None or attempt is None or replace(name, part=0) != object_name(attempt, name.kind):
-        return Account.UNCLAIMED
+        return Ownership.UNCLAIMED
     if attempt.state is AttemptState.ABORTED:
-        return Account.ENDED if attempt.incarnation == incarnation.uuid else Account.UNCLAIMED
-    return Account.ENDED if key.state in ENDING else Account.KNOWN
+        return Ownership.ENDED if attempt.incarnation == incarnation.uuid else Ownership.UNCLAIMED
+    return Ownership.ENDED if key.state in ENDING else Ownership.KNOWN

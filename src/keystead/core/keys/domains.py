@@ -17,7 +17,7 @@ from keystead.core.server_address import ServerAddress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from keystead.core.keys.guarding import At
+    from keystead.core.keys.guarding import AddressId
     from keystead.core.keys.model import Copy, ServerProfile
     from keystead.core.model import KeyServer
 
@@ -54,18 +54,20 @@ def wanted_copies(min_copies: int, domain_count: int) -> int:
     return min_copies or domain_count // 2 + 1
 
 
-def covered(copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
+def proven_domains(copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
     """The domains that hold a proven copy, of ``servers``, each of which ``domain_of`` knows; see :func:`fewest`."""
     present = ((copy.key_server, copy.host) for copy in copies if copy.presence is Presence.PRESENT)
-    return covered_at(present, domain_of, servers)
+    return proven_domains_at(present, domain_of, servers)
 
 
-def covered_at(places: Iterable[At], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
+def proven_domains_at(
+    places: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
+) -> set[str]:
     """The domains that hold a copy which was proven at these places."""
-    return fewest(owners(places, domain_of, servers).values())
+    return min_hitting_set(domains_at(places, domain_of, servers).values())
 
 
-def fewest(copies: Iterable[Domains]) -> set[str]:
+def min_hitting_set(copies: Iterable[Domains]) -> set[str]:
     """The fewest domains, of those to which copies belong, whose failure takes all copies: so many must fail."""
     copies = set(copies)
     found = {domain for of in copies if len(of) == 1 for domain in of}
@@ -75,13 +77,15 @@ def fewest(copies: Iterable[Domains]) -> set[str]:
     return found.union(next(some for some in every if all(of.intersection(some) for of in rest)))
 
 
-def owners(places: Iterable[At], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> dict[At, Domains]:
+def domains_at(
+    places: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
+) -> dict[AddressId, Domains]:
     """To which domains each place of a copy belongs, any of which takes it along: those of all primaries that share it.
 
     Where a secondary is itself a primary here, it is in that one's domain only. Places of other servers are left out.
     """
     here = {server.uuid: server for server in servers}
-    found: dict[At, Domains] = {}
+    found: dict[AddressId, Domains] = {}
     for uuid, host in places:
         if uuid in here:
             found[uuid, host] = _owners(here, uuid, host, domain_of) if host else frozenset({domain_of[uuid]})

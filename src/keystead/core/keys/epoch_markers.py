@@ -30,7 +30,7 @@ RANDOM_BYTES: Final = 16
 """Of a token; its digest follows."""
 
 
-class FenceState(StrEnum):
+class EpochMarkerState(StrEnum):
     """``sent``: it may be there. ``held``: it was there, alone."""
 
     SENT = "sent"
@@ -38,7 +38,7 @@ class FenceState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
+class EpochMarker:
     """The newest fence of an incarnation on a key server. ``behind`` are the identifiers of the one before it.
 
     They are kept until that one is destroyed; there are none of a first one.
@@ -48,7 +48,7 @@ class Fence:
     incarnation: str
     number: int
     token: bytes
-    state: FenceState = FenceState.SENT
+    state: EpochMarkerState = EpochMarkerState.SENT
     unique_identifiers: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
 
@@ -63,19 +63,21 @@ def is_token(digest_key: Secret, key_server: str, octets: bytes) -> bool:
     return hmac.compare_digest(token(digest_key, key_server, octets[:RANDOM_BYTES]), octets)
 
 
-def begun(key_server: str, incarnation: str, token: bytes) -> Fence:
+def begun(key_server: str, incarnation: str, token: bytes) -> EpochMarker:
     """The first fence of an incarnation on a server, or the first one again on a server that lost them all."""
-    return Fence(key_server, incarnation, FIRST, token)
+    return EpochMarker(key_server, incarnation, FIRST, token)
 
 
-def following(fence: Fence, token: bytes) -> Fence:
+def following(marker: EpochMarker, token: bytes) -> EpochMarker:
     """The fence after one that is held, and whose own predecessor is no more."""
-    return Fence(fence.key_server, fence.incarnation, fence.number + 1, token, behind=fence.unique_identifiers)
+    return EpochMarker(
+        marker.key_server, marker.incarnation, marker.number + 1, token, behind=marker.unique_identifiers
+    )
 
 
-def held(fence: Fence, unique_identifiers: tuple[str, ...]) -> Fence:
+def held(marker: EpochMarker, unique_identifiers: tuple[str, ...]) -> EpochMarker:
     """A fence that is there."""
-    return replace(fence, state=FenceState.HELD, unique_identifiers=unique_identifiers)
+    return replace(marker, state=EpochMarkerState.HELD, unique_identifiers=unique_identifiers)
 
 
 class Whose(Enum):
@@ -95,10 +97,10 @@ class Behind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MarkersSeen:
     """What was seen on a server, in this order. ``canary``: the server shows what must be there."""
 
-    fence: Whose
+    marker: Whose
     behind: Behind
     anchor: Whose
     canary: bool
@@ -118,24 +120,24 @@ class Verdict(Enum):
     UNCLEAR = "unclear"
 
 
-def judged(seen: Seen) -> Verdict:
+def judged(seen: MarkersSeen) -> Verdict:
     """What follows of what was seen."""
-    if seen.fence is Whose.ANOTHERS:
+    if seen.marker is Whose.ANOTHERS:
         return Verdict.CLONED
     if seen.behind is Behind.GONE:
         return _without_predecessor(seen)
     if seen.behind is Behind.NONE and _was_begun_before(seen):
         return Verdict.CLONED
-    return Verdict.OURS if seen.fence is Whose.OURS else Verdict.WRITE
+    return Verdict.OURS if seen.marker is Whose.OURS else Verdict.WRITE
 
 
-def _without_predecessor(seen: Seen) -> Verdict:
+def _without_predecessor(seen: MarkersSeen) -> Verdict:
     """Somebody took it away, and goes on; or everything is gone."""
     if seen.anchor is not Whose.NOBODYS:
         return Verdict.CLONED
     return Verdict.LOST if seen.canary else Verdict.UNCLEAR
 
 
-def _was_begun_before(seen: Seen) -> bool:
+def _was_begun_before(seen: MarkersSeen) -> bool:
     """Whether another first fence was there: its anchor is, or ours is without the fence that was there before it."""
-    return seen.anchor is Whose.ANOTHERS or (seen.anchor is Whose.OURS and seen.fence is Whose.NOBODYS)
+    return seen.anchor is Whose.ANOTHERS or (seen.anchor is Whose.OURS and seen.marker is Whose.NOBODYS)

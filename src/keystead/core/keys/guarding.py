@@ -59,15 +59,15 @@ _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
 
 _IN_DOUBT = frozenset({Presence.MISSING, Presence.DIFFERENT})
 
-Place = tuple[str, int, str, str, tuple[str, ...]]
+CopyId = tuple[str, int, str, str, tuple[str, ...]]
 """Which object, or pair of objects, was read: key, attempt, server, host and Unique Identifiers."""
 
 
-At = tuple[str, str]
+AddressId = tuple[str, str]
 """An address of a key server: the server's uuid, and a secondary's host, empty for the primary."""
 
 
-def place(copy: Copy) -> Place:
+def copy_id(copy: Copy) -> CopyId:
     """What a proof of this copy is a proof of."""
     return copy.key, copy.attempt, copy.key_server, copy.host, copy.unique_identifiers
 
@@ -87,7 +87,7 @@ def is_on_its_way(copy: Copy, attempt: Attempt, now: datetime) -> bool:
     return copy.proven is None and not is_expired(attempt, now)
 
 
-def lasting(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
+def without_aborted(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
     """The copies that count: what an aborted attempt wrote is no copy."""
     aborted = {(each.key, each.number) for each in attempts if each.state is AttemptState.ABORTED}
     return [copy for copy in copies if (copy.key, copy.attempt) not in aborted]
@@ -106,20 +106,20 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
-class Stake:
+class KeyAtRisk:
     """A key that a removal could take away: the copies that go, and those that stay, the one proven last first."""
 
     key: Key
     going: tuple[Copy, ...]
     elsewhere: tuple[Copy, ...]
 
-    def is_safe(self, period: Period, answering: Collection[At]) -> bool:
+    def is_safe(self, period: Period, answering: Collection[AddressId]) -> bool:
         """Whether one of them was proven then, at an address that answers still."""
         return any(period.has(copy.proven) and (copy.key_server, copy.host) in answering for copy in self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
+class Departure:
     """What goes: a server, or some of its secondaries (``hosts``); and the servers that stay.
 
     ``gone`` is what was asked for since at each address that goes: it is not there.
@@ -128,7 +128,7 @@ class Going:
     servers: Collection[str]
     stay: Mapping[str, KeyServer]
     hosts: Collection[str] | None = None
-    gone: Collection[Place] = ()
+    gone: Collection[CopyId] = ()
 
     def takes(self, copy: Copy) -> bool:
         """Whether a copy that is there, or may be, goes with it.
@@ -138,7 +138,7 @@ class Going:
         if copy.key_server not in self.servers or not may_be_there(copy):
             return False
         goes = self.goes(copy.key_server, copy.host) or copy.presence is not Presence.PRESENT
-        return goes and not (self.frees(copy) and place(copy) in self.gone)
+        return goes and not (self.frees(copy) and copy_id(copy) in self.gone)
 
     def goes(self, key_server: str, host: str) -> bool:
         """Whether an address goes."""
@@ -155,17 +155,17 @@ class Going:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class RemovalFindings:
     """What was found out for one removal, and is added to meanwhile.
 
     ``answering`` are addresses that answered; ``gone`` are copies in doubt that are at no address that goes.
     """
 
-    answering: set[At] = field(default_factory=set)
-    gone: set[Place] = field(default_factory=set)
+    answering: set[AddressId] = field(default_factory=set)
+    gone: set[CopyId] = field(default_factory=set)
 
 
-def stake(key: Key, copies: Iterable[Copy], going: Going) -> Stake | None:
+def key_at_risk(key: Key, copies: Iterable[Copy], going: Departure) -> KeyAtRisk | None:
     """What stands at stake with a key, None for nothing.
 
     ``copies`` are the lasting ones. A key that is being created is none: its commit counts configured servers only. A
@@ -178,7 +178,7 @@ def stake(key: Key, copies: Iterable[Copy], going: Going) -> Stake | None:
     elsewhere = sorted(
         present_on(copies, going.stay), key=lambda copy: (copy.proven is not None, copy.proven), reverse=True
     )
-    return Stake(key, goes, tuple(elsewhere))
+    return KeyAtRisk(key, goes, tuple(elsewhere))
 
 
 def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
@@ -197,10 +197,10 @@ def is_configured(key_server: str, host: str, servers: Mapping[str, KeyServer]) 
 
 # --- may a key manager go? ---
 
-FINAL: Final = (KeyState.ABORTED, KeyState.PURGED)
+TERMINAL_STATES: Final = (KeyState.ABORTED, KeyState.PURGED)
 """States of keys that go with their key manager."""
 
-NOT_OVER: Final = tuple(state for state in KeyState if state not in FINAL)
+ACTIVE_STATES: Final = tuple(state for state in KeyState if state not in TERMINAL_STATES)
 """States of keys that hold their key manager, and their SVM."""
 
 
@@ -210,7 +210,7 @@ def check_no_keys(counts: Mapping[KeyState, int], left: int) -> None:
     ``left`` are those that have, but for objects on key servers that are still to be destroyed: nothing else knows
     whose they are.
     """
-    number = left + sum(count for state, count in counts.items() if state in NOT_OVER)
+    number = left + sum(count for state, count in counts.items() if state in ACTIVE_STATES)
     if number:
         raise OntapError(errors.KEYS_IN_USE, arguments=[("keys", str(number))])
 
@@ -257,7 +257,7 @@ def _names(server: KeyServer, hosts: Iterable[str]) -> list[str]:
     return [(server.tls_server_name or host).removesuffix(".").lower() for host in hosts]
 
 
-def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[At], period: Period) -> list[Copy]:
+def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[AddressId], period: Period) -> list[Copy]:
     """Of a key's lasting copies, those that a server must have where it is going to be: none if another has one.
 
     Its canary is there; but a server that was restored has the canary, and not the keys that came later. ``others`` are
@@ -277,9 +277,9 @@ class Shown:
     read before either. ``unreached`` are addresses that are silent, now and then: what each has, another has shown.
     """
 
-    read: defaultdict[str, set[Place]] = field(default_factory=partial(defaultdict, set))
-    spared: set[Place] = field(default_factory=set)
-    unreached: Collection[At] = ()
+    read: defaultdict[str, set[CopyId]] = field(default_factory=partial(defaultdict, set))
+    spared: set[CopyId] = field(default_factory=set)
+    unreached: Collection[AddressId] = ()
 
     def covers(self, copy: Copy) -> bool:
         """Whether a copy that must be readable is, or need not be: what was in doubt and is lost, or has a better one.
@@ -287,18 +287,18 @@ class Shown:
         What is present now is not lost.
         """
         needed = copy.presence is Presence.PRESENT and (copy.key_server, copy.host) not in self.unreached
-        spare = copy.presence is not Presence.PRESENT and place(copy) in self.spared
-        return spare or (not needed and copy.key in self.read) or place(copy) in self.read.get(copy.key, ())
+        spare = copy.presence is not Presence.PRESENT and copy_id(copy) in self.spared
+        return spare or (not needed and copy.key in self.read) or copy_id(copy) in self.read.get(copy.key, ())
 
 
 @dataclass(frozen=True, slots=True)
-class Moving:
+class Relocation:
     """A server as it will be, and what the call that moves it relies on.
 
     ``others`` are the addresses that answer; ``began`` is when it was asked to show first what it has there.
     """
 
     server: KeyServer
-    others: frozenset[At]
+    others: frozenset[AddressId]
     began: datetime
     shown: Shown = field(default_factory=Shown)

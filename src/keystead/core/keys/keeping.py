@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.domains import covered
+from keystead.core.keys.domains import proven_domains
 from keystead.core.keys.model import KeyState, Lease, Presence
 from keystead.core.keys.names import object_name
 
@@ -69,7 +69,7 @@ def is_expired(attempt: Attempt, now: datetime) -> bool:
 # --- what a look says of a copy ---
 
 
-class Look(StrEnum):
+class CopyAnswer(StrEnum):
     """What a server answered about the object of a copy."""
 
     AGREES = "agrees"
@@ -78,19 +78,19 @@ class Look(StrEnum):
     REFUSED = "refused"
 
 
-def looked_at(copy: Copy, look: Look, attempt: Attempt, now: datetime, *, canary: bool) -> Copy:
+def looked_at(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, canary: bool) -> Copy:
     """The copy as it is known after a look.
 
     Absence says something only when the ``canary`` was found in the same session: a server that does not show what must
     be there (another role, another tenant, an index being rebuilt) says nothing about what it does not show. What was
     once proven goes missing by a whole :class:`Sweep` only, and what is still on its way does not at all.
     """
-    if look is Look.AGREES:
+    if look is CopyAnswer.AGREES:
         return replace(copy, presence=Presence.PRESENT, proven=now)
-    if look is Look.DIFFERS:
+    if look is CopyAnswer.DIFFERS:
         return replace(copy, presence=Presence.DIFFERENT)
     never_there = copy.proven is None and is_expired(attempt, now)
-    if look is Look.ABSENT and (copy.presence is Presence.MISSING or (canary and never_there)):
+    if look is CopyAnswer.ABSENT and (copy.presence is Presence.MISSING or (canary and never_there)):
         return replace(copy, presence=Presence.MISSING)
     return replace(copy, presence=Presence.UNKNOWN)
 
@@ -120,12 +120,12 @@ class Sweep:
     gone: int = 0
     lost: list[Copy] = field(default_factory=list)
 
-    def note(self, copy: Copy, look: Look, *, canary: bool) -> None:
+    def note(self, copy: Copy, look: CopyAnswer, *, canary: bool) -> None:
         """Count a look at a copy as it was known before."""
         if copy.proven is None or copy.presence is Presence.MISSING:
             return
         self.proven += 1
-        if look is Look.ABSENT and canary:
+        if look is CopyAnswer.ABSENT and canary:
             self.gone += 1
             if len(self.lost) <= AT_ONCE:
                 self.lost.append(copy)
@@ -139,7 +139,7 @@ class Sweep:
 # --- where a copy is lacking ---
 
 
-def lacking(
+def servers_to_fill(
     copies: Sequence[Copy], able: Iterable[str], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
 ) -> tuple[tuple[str, ...], ...]:
     """The servers to which a key may be copied, by domain: that holds no proof, and nothing of the key is open there.
@@ -151,7 +151,7 @@ def lacking(
     gone = (Presence.MISSING, Presence.DESTROYED)
     open_at = {copy.key_server for copy in copies if copy.presence not in gone}
     free = (server for server in able if server not in open_at)
-    return tuple(map(tuple, _in_others(covered(copies, domain_of, servers), free, domain_of)))
+    return tuple(map(tuple, _in_others(proven_domains(copies, domain_of, servers), free, domain_of)))
 
 
 def _in_others(domains: Collection[str], servers: Iterable[str], domain_of: Mapping[str, str]) -> list[list[str]]:
@@ -196,7 +196,7 @@ class Tally:
 
     def count(self, copies: Collection[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]) -> None:
         """Count a key by its lasting copies: once for each server and presence."""
-        domains = len(covered(copies, domain_of, servers))
+        domains = len(proven_domains(copies, domain_of, servers))
         self.keys += 1
         self.sole += domains == 1
         self.unproven += domains == 0

@@ -233,7 +233,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Unclaimed:
+class Orphan:
     """An object under one of our names that no attempt of this incarnation accounts for. It is never destroyed."""
 
     key_manager: str

@@ -37,7 +37,7 @@ class ObjectKind(StrEnum):
     KEY = "k"
     CANARY = "c"
     DESCRIPTOR = "d"
-    FENCE = "f"
+    EPOCH_MARKER = "f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ def canary_name(incarnation: str, key_server: str, number: int) -> ObjectName:
     return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.CANARY, _short(key_server), number)
 
 
-def fence_name(incarnation: str, key_server: str, number: int) -> ObjectName:
+def epoch_marker_name(incarnation: str, key_server: str, number: int) -> ObjectName:
     """The name of a server's fence; see :mod:`keystead.core.keys.epoch_markers`."""
-    return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.FENCE, _short(key_server), number)
+    return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.EPOCH_MARKER, _short(key_server), number)
 
 
 def parts(name: ObjectName, form: KeyForm) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class SourceHealth:
     """What is known of an address: whether it is left alone for a while, and the recent typical time of a Get."""
 
     avoided: bool
@@ -83,7 +83,9 @@ def sources(copies: Iterable[Copy], servers: Sequence[KeyServer]) -> list[Source
     ]
 
 
-def in_order(found: Iterable[Source], domain_of: Mapping[str, str], health: Callable[[Source], Health]) -> list[Source]:
+def in_order(
+    found: Iterable[Source], domain_of: Mapping[str, str], health: Callable[[Source], SourceHealth]
+) -> list[Source]:
     """The order in which to read: the best place of each domain, then each domain's second best, and so on."""
     ranked = sorted(((_rank(source, health(source)), source) for source in found), key=lambda each: each[0])
     taken: Counter[tuple[object, ...]] = Counter()
@@ -95,7 +97,7 @@ def in_order(found: Iterable[Source], domain_of: Mapping[str, str], health: Call
     return [source for _, source in sorted(placed, key=lambda each: each[0])]
 
 
-def _rank(source: Source, health: Health) -> tuple[float, ...]:
+def _rank(source: Source, health: SourceHealth) -> tuple[float, ...]:
     """How good a place is, the least first. The first parts are the tiers, within which domains take turns."""
     latency_s = _NEVER_S if health.latency_s is None else health.latency_s
     return _TURN[source.copy.presence], health.avoided, bool(source.host), latency_s, source.server.position
@@ -132,7 +134,7 @@ class Explanation:
     tried: tuple[Tried, ...] = ()
 
 
-def not_asked(health: Health, presence: Presence) -> str:
+def not_asked(health: SourceHealth, presence: Presence) -> str:
     """Why an address was not asked."""
     if presence is Presence.DIFFERENT:
         return DIFFERENT

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from keystead.core.keys.domains import covered_at
+from keystead.core.keys.domains import proven_domains_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +82,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Findings:
+class ReportFindings:
     """What was found, counted key by key. ``listed`` are failures, the first :data:`MOST_LISTED` of ``failed``."""
 
     kind: ReportKind
@@ -109,7 +109,7 @@ class Findings:
         proven = [each for each in found if each.result is Result.PROVEN]
         self.keys += 1
         at = [(each.key_server, each.host) for each in proven]
-        self.by_domains[len(covered_at(at, self.domain_of, self.servers))] += 1
+        self.by_domains[len(proven_domains_at(at, self.domain_of, self.servers))] += 1
         self.results.update((each.key_server, each.result.value) for each in found)
         self.states.update((each.key_server, each.state) for each in proven if each.state)
         if self.kind is ReportKind.REBOOT_DRILL:
@@ -154,7 +154,7 @@ class KeyReport:
     document: str = field(default="", repr=False)
 
 
-def report(about: About, findings: Findings) -> dict[str, Any]:
+def report(about: About, findings: ReportFindings) -> dict[str, Any]:
     """The report as a JSON object."""
     svm = about.key_manager.svm
     addresses = {server.uuid: str(server.address) for server in about.servers}

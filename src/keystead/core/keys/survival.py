@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 from keystead.core.key_servers import secondary_addresses
-from keystead.core.keys.domains import fewest, owners
+from keystead.core.keys.domains import domains_at, min_hitting_set
 from keystead.core.keys.model import Presence
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_NAMED: Final = 100
 """How many keys are named of those that a set of domains would take along; all are counted."""
 
 
-Place = frozenset[str]
+LostWith = frozenset[str]
 """The servers (uuids) with which a copy is lost, if any of them is: one; or all that share the address that has it."""
 
 
@@ -39,9 +39,9 @@ class Cover:
     ``oldest`` is, by place, when the copy there was proven whose proof is the oldest; ``key_ids`` are the first.
     """
 
-    places: frozenset[Place]
+    places: frozenset[LostWith]
     keys: int
-    oldest: Mapping[Place, datetime]
+    oldest: Mapping[LostWith, datetime]
     key_ids: tuple[str, ...]
 
 
@@ -58,16 +58,18 @@ class Counted:
     For each domain stands the server that it is named by.
     """
 
-    ids: defaultdict[frozenset[Place], list[str]] = field(default_factory=partial(defaultdict, list))
-    oldest: defaultdict[frozenset[Place], dict[Place, datetime]] = field(default_factory=partial(defaultdict, dict))
+    ids: defaultdict[frozenset[LostWith], list[str]] = field(default_factory=partial(defaultdict, list))
+    oldest: defaultdict[frozenset[LostWith], dict[LostWith, datetime]] = field(
+        default_factory=partial(defaultdict, dict)
+    )
 
     def count(
         self, key_id: str, copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
     ) -> None:
         """Count a key by its lasting copies."""
         proven = [((each.key_server, each.host), each.proven) for each in copies if each.presence is Presence.PRESENT]
-        places = owners((at for at, _ in proven), domain_of, servers)
-        latest: dict[Place, datetime | None] = {}
+        places = domains_at((at for at, _ in proven), domain_of, servers)
+        latest: dict[LostWith, datetime | None] = {}
         for place, when in ((places[at], when) for at, when in proven if at in places):
             latest[place] = max(filter(None, (when, latest.get(place))), default=None)
         holders = frozenset(latest)
@@ -137,7 +139,7 @@ def survival(servers: Sequence[KeyServer], domain_of: Mapping[str, str], covers:
         domains=tuple(Domain(uuid, tuple(addresses)) for uuid, addresses in members.items()),
         keys=sum(cover.keys for cover in covers),
         now=losses[0],
-        sole=sum(cover.keys for copies, cover in held if len(fewest(copies)) == 1),
+        sole=sum(cover.keys for copies, cover in held if len(min_hitting_set(copies)) == 1),
         losses=tuple(losses[1:]),
         survives=_survives(losses),
     )
@@ -149,7 +151,7 @@ def _survives(losses: Sequence[Loss]) -> int:
     return len(losses[-1].domains) if first is None else max(len(first.domains) - 1, 0)
 
 
-def _in_domains(place: Place, domain_of: Mapping[str, str]) -> Domains:
+def _in_domains(place: LostWith, domain_of: Mapping[str, str]) -> Domains:
     return frozenset(domain_of[server] for server in place)
 
 

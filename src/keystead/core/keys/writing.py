@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from keystead.core.keys.domains import covered, wanted_copies
+from keystead.core.keys.domains import proven_domains, wanted_copies
 from keystead.core.keys.guarding import is_elsewhere
 from keystead.core.keys.model import AttemptState, Copy, KeyForm, Presence
 
@@ -72,12 +72,12 @@ def as_they_stand(copies: Iterable[Copy], then: Sequence[KeyServer], now: Sequen
     ]
 
 
-def proven_domains(
+def domains_still_proven(
     copies: Iterable[Copy], then: Sequence[KeyServer], now: Sequence[KeyServer], domain_of: Mapping[str, str]
 ) -> set[str]:
     """The replication domains that hold a proven copy, of servers that are still configured as they were."""
     before, after = ({server.uuid: server for server in servers} for servers in (then, now))
-    return covered((copy for copy in copies if still_counts(copy, before, after)), domain_of, now)
+    return proven_domains((copy for copy in copies if still_counts(copy, before, after)), domain_of, now)
 
 
 def as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], had: Iterable[str]) -> dict[str, str]:
@@ -96,7 +96,7 @@ def as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], had: Iterable[
     return seen
 
 
-def lacking(proven: set[str], min_copies: int, domain_of: Mapping[str, str]) -> int:
+def missing_domain_count(proven: set[str], min_copies: int, domain_of: Mapping[str, str]) -> int:
     """How many domains more must hold a proven copy before a key is acknowledged; 0 when there are enough."""
     return max(wanted_copies(min_copies, len(set(domain_of.values()))) - len(proven), 0)
 

@@ -19,7 +19,7 @@ from keystead.core.keys.incarnations import Reason, begun, plan_begin
 from keystead.service.keys.topology import incarnation_of
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.observations import add_events
-from keystead.service.repeated import Repeated
+from keystead.service.repeated import Periodic
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -68,7 +68,7 @@ class Incarnations:
         self._turn = asyncio.Lock()
         self._storage: Storage | None = None
         self._epoch = 0
-        self._beat = Repeated(self.begin, BEAT_S, "the database's incarnation was not looked at")
+        self._beat = Periodic(self.begin, BEAT_S, "the database's incarnation was not looked at")
 
     async def start(self) -> Incarnation:
         """Find out which incarnation it is, and go on to. Raises StoreError."""

@@ -18,7 +18,7 @@ import structlog
 
 from keystead.core import errors, jobs
 from keystead.core.errors import OntapError
-from keystead.core.jobs import Outcome
+from keystead.core.jobs import JobOutcome
 from keystead.core.model import Job, JobState
 from keystead.service.cluster.svms import svm_of
 from keystead.service.ports.store import StoreError
@@ -41,7 +41,7 @@ RETRY_AFTER_S = 5
 Progress = Callable[[OntapError], Awaitable[None]]
 """Makes the text of a row (262289, 262290) the message of a running job."""
 
-Work = Callable[[Progress], Awaitable[Outcome | None]]
+Work = Callable[[Progress], Awaitable[JobOutcome | None]]
 """What a job does. None is success; an OntapError that it raises is the job's failure."""
 
 
@@ -67,7 +67,7 @@ class Jobs:
         self._audit = audit
         self._clock = clock
         self._node = node
-        self._running: dict[asyncio.Task[Ran], asyncio.Task[Outcome | None]] = {}  # what stores the end, by its work
+        self._running: dict[asyncio.Task[Ran], asyncio.Task[JobOutcome | None]] = {}  # what stores the end, by its work
         self._accounts: Counter[str] = Counter()
         self._closed = False
 
@@ -165,13 +165,13 @@ class Jobs:
         task.add_done_callback(lambda _: self._leave(job.account))
         return task
 
-    async def _work(self, job: Job, work: Work) -> Outcome | None:
+    async def _work(self, job: Job, work: Work) -> JobOutcome | None:
         async def progress(said: OntapError) -> None:
             await self._store.write(lambda tx: tx.update_job(replace(job, message=said.message)))
 
         return await work(progress)
 
-    async def _finish(self, job: Job, call: Call, working: asyncio.Task[Outcome | None]) -> Ran:
+    async def _finish(self, job: Job, call: Call, working: asyncio.Task[JobOutcome | None]) -> Ran:
         """Wait for the work and store how it ended; never raises."""
         await asyncio.wait([working])
         outcome = _outcome(job, working)
@@ -200,7 +200,7 @@ def _views(tx: Transaction, found: Sequence[Job]) -> tuple[JobView, ...]:
     return tuple(JobView(job, nodes.get(job.node)) for job in found)
 
 
-def _outcome(job: Job, working: asyncio.Task[Outcome | None]) -> Outcome:
+def _outcome(job: Job, working: asyncio.Task[JobOutcome | None]) -> JobOutcome:
     """How the work ended. A stop of the service interrupts it, wherever that is noticed first.
 
     The text of an unexpected exception goes nowhere: it may quote what it failed on.
@@ -209,11 +209,11 @@ def _outcome(job: Job, working: asyncio.Task[Outcome | None]) -> Outcome:
         return jobs.interrupted()
     error = working.exception()
     if error is None:
-        return working.result() or Outcome()
+        return working.result() or JobOutcome()
     if isinstance(error, OntapError):
-        return jobs.interrupted() if error.kind is errors.SHUTTING_DOWN else Outcome(error)
+        return jobs.interrupted() if error.kind is errors.SHUTTING_DOWN else JobOutcome(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     log.error("unexpected error in a job", job=job.uuid, kind=type(error).__name__, at=f"{frame.name}:{frame.lineno}")
     fault = OntapError(errors.INTERNAL_ERROR)
     fault.svm = svm_of(error)
-    return Outcome(fault)
+    return JobOutcome(fault)

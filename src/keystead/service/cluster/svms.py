@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.guarding import FINAL, NOT_OVER
+from keystead.core.keys.guarding import ACTIVE_STATES, TERMINAL_STATES
 from keystead.core.model import Svm
 from keystead.service.keys.topology import incarnation_of
 
@@ -73,14 +73,14 @@ class Svms:
 
         def delete(tx: Transaction) -> None:
             svm = _require(tx, call, uuid)
-            keys = tx.keys_of_svm(uuid, NOT_OVER) + tx.keys_left_of_svm(uuid, incarnation_of(tx).uuid)
+            keys = tx.keys_of_svm(uuid, ACTIVE_STATES) + tx.keys_left_of_svm(uuid, incarnation_of(tx).uuid)
             contents = {**tx.svm_contents(uuid), "keys": keys}
             owned = {what: count for what, count in contents.items() if count}
             with concerning(svm):
                 if owned:
                     arguments = [(what, str(count)) for what, count in owned.items()]
                     raise OntapError(errors.IN_USE, target="uuid", arguments=arguments)
-                tx.drop_keys_of_svm(uuid, FINAL)
+                tx.drop_keys_of_svm(uuid, TERMINAL_STATES)
                 tx.delete_svm(uuid)
                 self._audit.succeed(tx, call, f"deleted SVM {uuid}", svm=svm)
 

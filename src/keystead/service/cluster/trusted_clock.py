@@ -26,7 +26,7 @@ REST_S: Final = 3600.0
 """By so much a clock may differ; else it is not believed for so long."""
 
 
-class BelievedClock:
+class TrustedClock:
     """The clock of one process, ``node``'s. That it is not believed is stored, for the process after this one."""
 
     def __init__(self, store: Store, clock: Clock, node: str) -> None:

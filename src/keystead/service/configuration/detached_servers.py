@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import ABANDONED
-from keystead.core.keys.guarding import Findings, Removal, sole_copy
+from keystead.core.keys.guarding import Removal, RemovalFindings, sole_copy
 from keystead.core.keys.model import Receipt
 from keystead.service.cluster.svms import concerning
 from keystead.service.keys.topology import incarnation_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
     from keystead.service.keys.guarding.removal import RemovalGuard
-    from keystead.service.keys.looking.look import Tools
+    from keystead.service.keys.looking.look import KeeperContext
     from keystead.service.ports.store import Transaction
 
 GIVE_UP_S: Final = 40.0
@@ -38,8 +38,8 @@ GIVE_UP_S: Final = 40.0
 class DetachedKeyServers:
     """Gives them up."""
 
-    def __init__(self, tools: Tools, guard: RemovalGuard, audit: AuditLog) -> None:
-        self._tools = tools
+    def __init__(self, context: KeeperContext, guard: RemovalGuard, audit: AuditLog) -> None:
+        self._context = context
         self._guard = guard
         self._audit = audit
 
@@ -51,26 +51,31 @@ class DetachedKeyServers:
         """
         ends = asyncio.get_running_loop().time() + GIVE_UP_S
         while True:
-            manager, servers = await self._tools.store.read(lambda tx: _detached(tx, call, key_manager, address))
+            manager, servers = await self._context.store.read(lambda tx: _detached(tx, call, key_manager, address))
             with concerning(manager.svm):
                 found = {each.uuid: await self._guard.prove(call, Removal(manager, each), ends) for each in servers}
                 work = partial(self._give_up, call=call, key_manager=key_manager, address=address, found=found)
-                if await self._tools.store.write(work):
+                if await self._context.store.write(work):
                     return
                 check_left(ends)
 
     def _give_up(
-        self, tx: Transaction, call: Call, key_manager: str, address: ServerAddress, found: Mapping[str, Findings]
+        self,
+        tx: Transaction,
+        call: Call,
+        key_manager: str,
+        address: ServerAddress,
+        found: Mapping[str, RemovalFindings],
     ) -> bool:
         """Give up what is stored under an address; False when proofs do not hold any more."""
         manager, servers = _detached(tx, call, key_manager, address, lock=True)
         for server in servers:
-            if not self._guard.check(tx, Removal(manager, server), found.get(server.uuid, Findings())):
+            if not self._guard.check(tx, Removal(manager, server), found.get(server.uuid, RemovalFindings())):
                 return False
             if written := tx.keys_written_to(server.uuid):
                 raise sole_copy(written)
-            now, incarnation = self._tools.clock.now(), incarnation_of(tx).uuid
-            tx.abandon_copies(Receipt("", 0, server.uuid, "", "", ABANDONED, now, incarnation, self._tools.node))
+            now, incarnation = self._context.clock.now(), incarnation_of(tx).uuid
+            tx.abandon_copies(Receipt("", 0, server.uuid, "", "", ABANDONED, now, incarnation, self._context.node))
             tx.delete_detached_key_server(server.uuid)
             tx.delete_profile(server.uuid)
             self._audit.succeed(tx, call, f"gave up removed key server {server.address}", svm=manager.svm)

@@ -24,7 +24,7 @@ from keystead.core.key_managers import (
     serving,
 )
 from keystead.core.key_servers import check_certificates
-from keystead.core.keys.guarding import FINAL, NOT_OVER
+from keystead.core.keys.guarding import ACTIVE_STATES, TERMINAL_STATES
 from keystead.core.model import KeyManager, KeyServer
 from keystead.service.cluster.svms import concerning, named_svm
 from keystead.service.configuration.key_servers import at_positions, named, sealed_rows
@@ -38,17 +38,17 @@ from keystead.service.probing.watching import with_connectivity
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from keystead.core.key_managers import CertificateName, Found, KeyManagerChange, NewKeyManager, Plan
+    from keystead.core.key_managers import CertificateName, CreationPlan, Found, KeyManagerChange, NewKeyManager
     from keystead.core.key_servers import ServersState
-    from keystead.core.keys.guarding import At
+    from keystead.core.keys.guarding import AddressId
     from keystead.core.model import Certificate, Svm
     from keystead.core.probing import ProbeResult
     from keystead.core.query.query import Wanted
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.keys.guarding.relocation import IdentityGuard, Readings
+    from keystead.service.keys.guarding.relocation import Readings, RelocationGuard
     from keystead.service.ports.store import Page, Sealer, Store, Transaction
-    from keystead.service.probing.prober import Prover
+    from keystead.service.probing.prober import ServerProber
 
 PATIENCE_S = 3600.0
 """How much longer than a call the proof of keys may take that nobody waits for."""
@@ -89,7 +89,7 @@ class Proved:
     """A change as it was planned, what its servers answered, and the copies of keys that were read as it would."""
 
     state: ServersState
-    plan: Plan
+    plan: CreationPlan
     results: Sequence[ProbeResult]
     readings: Readings
 
@@ -100,10 +100,10 @@ class KeyManagers:
     def __init__(
         self,
         store: Store,
-        prover: Prover,
+        prover: ServerProber,
         sealer: Sealer,
         audit: AuditLog,
-        identity: IdentityGuard,
+        identity: RelocationGuard,
         *,
         on_changed: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -137,7 +137,7 @@ class KeyManagers:
         tx: Transaction,
         call: Call,
         new: NewKeyManager,
-        proved: Plan,
+        proved: CreationPlan,
         rows: tuple[KeyServer, ...],
         results: Sequence[ProbeResult],
     ) -> KeyManagerView | None:
@@ -196,8 +196,13 @@ class KeyManagers:
                     return
 
     async def _unreached(
-        self, state: ServersState, plan: Plan, change: KeyManagerChange, results: Sequence[ProbeResult], until: float
-    ) -> frozenset[At]:
+        self,
+        state: ServersState,
+        plan: CreationPlan,
+        change: KeyManagerChange,
+        results: Sequence[ProbeResult],
+        until: float,
+    ) -> frozenset[AddressId]:
         """The addresses that do not answer and may be left out, since else neither they nor what the change replaces
         could ever be replaced; none where anything else is the matter.
         """
@@ -205,7 +210,7 @@ class KeyManagers:
         if not found or _leads(state.key_manager) == _leads(plan.key_manager):
             return frozenset()
         target = change.blamed(errors.NETWORK)
-        worn_out = await self._identity.is_worn_out(state.key_manager, state.servers, found, until, target)
+        worn_out = await self._identity.no_longer_connects(state.key_manager, state.servers, found, until, target)
         return found if worn_out else frozenset()
 
     def _change(self, tx: Transaction, call: Call, change: KeyManagerChange, proved: Proved) -> bool:
@@ -237,7 +242,7 @@ class KeyManagers:
                 life = incarnation_of(tx)
                 left = tx.keys_left(uuid, life.uuid)
                 check_delete(key_manager, tx.key_counts(uuid), left, held=not life.destroys)
-                tx.drop_keys(uuid, FINAL)
+                tx.drop_keys(uuid, TERMINAL_STATES)
                 for server in tx.key_servers(uuid):
                     tx.delete_profile(server.uuid)
                 for detached in tx.detached_key_servers(uuid):
@@ -264,7 +269,9 @@ class KeyManagers:
         return {uuid: _serving(call, manager) for uuid, manager in serving(svm_uuids, enabled).items()}
 
 
-def _planned_creation(tx: Transaction, call: Call, uuid: str, new: NewKeyManager, *, lock: bool = False) -> Plan:
+def _planned_creation(
+    tx: Transaction, call: Call, uuid: str, new: NewKeyManager, *, lock: bool = False
+) -> CreationPlan:
     """Read what decides, and plan; with ``lock``, nobody else makes or enables one of the cluster's meanwhile."""
     svm = named_svm(tx, call, new.svm_uuid, new.svm_name)
     if lock and svm is None:
@@ -278,7 +285,7 @@ def _planned_creation(tx: Transaction, call: Call, uuid: str, new: NewKeyManager
         cluster=require_cluster(tx),
         nodes=tx.nodes(),
         found=_found(tx, call, svm, new.named),
-        keys_at_cluster=tx.keys_of_svm(svm.uuid, NOT_OVER) if svm else 0,
+        keys_at_cluster=tx.keys_of_svm(svm.uuid, ACTIVE_STATES) if svm else 0,
     )
     with concerning(svm):
         return plan_create(state, new, uuid)
@@ -286,7 +293,7 @@ def _planned_creation(tx: Transaction, call: Call, uuid: str, new: NewKeyManager
 
 def _planned_change(
     tx: Transaction, call: Call, uuid: str, change: KeyManagerChange, *, lock: bool = False
-) -> tuple[ServersState, Plan]:
+) -> tuple[ServersState, CreationPlan]:
     state = load_state(tx, call, uuid, lock=lock)
     svm = state.key_manager.svm
     with concerning(svm):
@@ -310,7 +317,7 @@ def _serving(call: Call, manager: KeyManager) -> Serving:
     return Serving(manager.uuid if call.sees(manager.svm) else None, "svm" if manager.svm else "cluster")
 
 
-def _needs_keys(state: ServersState, plan: Plan, readings: Readings) -> bool:
+def _needs_keys(state: ServersState, plan: CreationPlan, readings: Readings) -> bool:
     """Whether keys must be read before: servers, which know whose theirs are by it, will see another client
     certificate, or one of them is left out.
     """
@@ -318,7 +325,7 @@ def _needs_keys(state: ServersState, plan: Plan, readings: Readings) -> bool:
     return other or bool(readings.shown.unreached)
 
 
-def _not_reached(servers: Sequence[KeyServer], results: Sequence[ProbeResult]) -> frozenset[At]:
+def _not_reached(servers: Sequence[KeyServer], results: Sequence[ProbeResult]) -> frozenset[AddressId]:
     """The addresses at which no server of ours answered its probe, if that is all that failed.
 
     Nobody did, or somebody whose TLS is not for us: an address may be another's by now.

@@ -14,7 +14,7 @@ from uuid import uuid4
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, ServersState, plan_add, plan_modify, plan_remove
-from keystead.core.keys.guarding import Findings, Removal, is_elsewhere
+from keystead.core.keys.guarding import Removal, RemovalFindings, is_elsewhere
 from keystead.core.model import KeyServer
 from keystead.service.keys.learning.profiles import forget
 from keystead.service.loading import load_state, require_key_manager
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from keystead.core.key_servers import ModifyRequest, NewKeyServer
-    from keystead.core.keys.guarding import Moving
+    from keystead.core.keys.guarding import Relocation
     from keystead.core.keys.model import Detached
     from keystead.core.model import KeyManager
     from keystead.core.probing import ProbeResult
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from keystead.core.server_address import ServerAddress
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.keys.guarding.relocation import IdentityGuard
+    from keystead.service.keys.guarding.relocation import RelocationGuard
     from keystead.service.keys.guarding.removal import RemovalGuard
     from keystead.service.ports.store import Page, Sealer, Store
-    from keystead.service.probing.prober import Prover
+    from keystead.service.probing.prober import ServerProber
 
 Rows = tuple[KeyServer, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServersPlan:
     """What a call would store in some state: rows, in order, and whether they are proved before."""
 
     rows: Rows
@@ -52,7 +52,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ProbedPlan:
     """A plan, the state that it was made for, and what the probes of its rows found, if they were probed.
 
     ``same`` is what servers (uuids) that have something of ours have shown of it; ``found`` what was found out when it
@@ -60,13 +60,13 @@ class Proof:
     """
 
     state: ServersState
-    plan: Plan
+    plan: ServersPlan
     results: Sequence[ProbeResult] = ()
     probed: bool = False
-    same: Mapping[str, Moving] = field(default_factory=dict)
-    found: Mapping[str, Findings] = field(default_factory=dict)
+    same: Mapping[str, Relocation] = field(default_factory=dict)
+    found: Mapping[str, RemovalFindings] = field(default_factory=dict)
 
-    def holds_for(self, state: ServersState, plan: Plan) -> bool:
+    def holds_for(self, state: ServersState, plan: ServersPlan) -> bool:
         """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
         if not self.probed or self.state.key_manager != state.key_manager:
             return False
@@ -74,11 +74,11 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ServerChange:
     """A call that stores key servers: what it asks for, plans in a given state, and does to the rows."""
 
     request: AddRequest | ModifyRequest
-    plan: Callable[[ServersState], Plan]
+    plan: Callable[[ServersState], ServersPlan]
     store: Callable[[Transaction, Rows], None]
     verb: str
     new: bool = False
@@ -90,11 +90,11 @@ class KeyServers:
     def __init__(
         self,
         store: Store,
-        prover: Prover,
+        prover: ServerProber,
         sealer: Sealer,
         audit: AuditLog,
         guard: RemovalGuard,
-        identity: IdentityGuard,
+        identity: RelocationGuard,
         *,
         on_changed: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -130,7 +130,7 @@ class KeyServers:
             check_left(ends)
             state = await self.state(call, state.key_manager.uuid)
 
-    def _remove(self, tx: Transaction, call: Call, server: KeyServer, found: Findings) -> bool:
+    def _remove(self, tx: Transaction, call: Call, server: KeyServer, found: RemovalFindings) -> bool:
         """Remove a server; False when it, or what was proved for its removal, is not as it was."""
         now = load_state(tx, call, server.key_manager, lock=True)
         if plan_remove(now, server.address) != server:
@@ -159,39 +159,39 @@ class KeyServers:
 
     # --- plan, prove, plan again and store ---
 
-    def _addition(self, key_manager: str, request: AddRequest) -> Change:
+    def _addition(self, key_manager: str, request: AddRequest) -> ServerChange:
         rows = sealed_rows(request.servers, key_manager, self._sealer)
 
-        def plan(state: ServersState) -> Plan:
-            return Plan(at_positions(rows, plan_add(state, request).first_position))
+        def plan(state: ServersState) -> ServersPlan:
+            return ServersPlan(at_positions(rows, plan_add(state, request).first_position))
 
         def store(tx: Transaction, planned: Rows) -> None:
             tx.add_key_servers(planned)
 
-        return Change(request, plan, store, "added", new=True)
+        return ServerChange(request, plan, store, "added", new=True)
 
-    def _modification(self, request: ModifyRequest) -> Change:
+    def _modification(self, request: ModifyRequest) -> ServerChange:
         sealed: dict[str, bytes] = {}  # by row, so that a row that is planned again is the same row
 
-        def plan(state: ServersState) -> Plan:
+        def plan(state: ServersState) -> ServersPlan:
             planned = plan_modify(state, request)
             row = planned.server
             if planned.password is not None:
                 if row.uuid not in sealed:
                     sealed[row.uuid] = self._sealer.seal(planned.password, password_place(row.uuid))
                 row = replace(row, sealed_password=sealed[row.uuid])
-            return Plan((row,), planned.proves)
+            return ServersPlan((row,), planned.proves)
 
         def store(tx: Transaction, planned: Rows) -> None:
             for row in planned:
                 tx.change_key_server(row)
 
-        return Change(request, plan, store, "modified")
+        return ServerChange(request, plan, store, "modified")
 
-    async def _make(self, call: Call, state: ServersState, change: Change) -> Rows:
+    async def _make(self, call: Call, state: ServersState, change: ServerChange) -> Rows:
         """Prove and store. What was proved is what is stored: else it is proved again, as others left it, in time."""
         ends = self._prover.deadline()
-        proof: Proof | None = None
+        proof: ProbedPlan | None = None
         while True:
             proof = await self._prove(call, state, change, ends=ends, earlier=proof)
             raise_first_failure(change.request, proof.results)
@@ -209,25 +209,25 @@ class KeyServers:
         self,
         call: Call,
         state: ServersState,
-        change: Change,
+        change: ServerChange,
         *,
         always: bool = False,
         ends: float | None = None,
-        earlier: Proof | None = None,
-    ) -> Proof:
+        earlier: ProbedPlan | None = None,
+    ) -> ProbedPlan:
         """Plan, and probe what the plan says, but what was probed ``earlier`` in this call."""
         plan = change.plan(state)
         if not (plan.proves or always):
-            return Proof(state, plan)
+            return ProbedPlan(state, plan)
         if earlier is not None and earlier.holds_for(state, plan):
             return replace(earlier, state=state, plan=plan)
         results = await self._prover.probe(call, state.key_manager, state.certificates, plan.rows, ends)
-        return Proof(state, plan, results, probed=True)
+        return ProbedPlan(state, plan, results, probed=True)
 
-    async def _prove_keys(self, call: Call, proof: Proof, ends: float) -> Proof:
+    async def _prove_keys(self, call: Call, proof: ProbedPlan, ends: float) -> ProbedPlan:
         """Prove that keys are where a server is going to be, and not only where it is no more."""
-        same: dict[str, Moving] = {}
-        found: dict[str, Findings] = {}
+        same: dict[str, Relocation] = {}
+        found: dict[str, RemovalFindings] = {}
         manager = proof.state.key_manager
         for before, row in _changes(proof.state, proof.plan):
             if proof.plan.proves:
@@ -237,7 +237,7 @@ class KeyServers:
                 found[row.uuid] = await self._guard.prove(call, Removal(manager, before, row), ends)
         return replace(proof, same=same, found=found)
 
-    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: Plan, proof: Proof) -> bool:
+    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: ServersPlan, proof: ProbedPlan) -> bool:
         """Whether no secondary goes that alone has a copy that is proven, and no server has anything that it hid.
 
         What was proved was asked of the servers as they were: they still are.
@@ -247,19 +247,23 @@ class KeyServers:
             and (not plan.proves or self._has_shown(tx, state, before, row, proof))
             and (
                 not _loses_secondaries(before, row)
-                or self._guard.check(tx, Removal(state.key_manager, before, row), proof.found.get(row.uuid, Findings()))
+                or self._guard.check(
+                    tx, Removal(state.key_manager, before, row), proof.found.get(row.uuid, RemovalFindings())
+                )
             )
             for before, row in _changes(state, plan)
         )
 
-    def _has_shown(self, tx: Transaction, state: ServersState, before: KeyServer, row: KeyServer, proof: Proof) -> bool:
+    def _has_shown(
+        self, tx: Transaction, state: ServersState, before: KeyServer, row: KeyServer, proof: ProbedPlan
+    ) -> bool:
         """Whether a server has nothing of ours, or has shown what it must have where it is going to be."""
         moving = proof.same.get(row.uuid)
         if moving is None:
             return not self._identity.keeps(tx, row)
         return not is_elsewhere(before, row) or self._identity.check_moved(tx, state.key_manager, moving)
 
-    def _store_proved(self, tx: Transaction, call: Call, change: Change, proof: Proof) -> Rows | None:
+    def _store_proved(self, tx: Transaction, call: Call, change: ServerChange, proof: ProbedPlan) -> Rows | None:
         """Plan again and store, or None when others changed meanwhile what the proof is about."""
         state = load_state(tx, call, proof.state.key_manager.uuid, lock=True)
         plan = change.plan(state)
@@ -321,7 +325,7 @@ def _moved(before: Iterable[KeyServer], after: Iterable[KeyServer]) -> list[KeyS
     return [server for server in after if is_elsewhere(known.get(server.uuid, server), server)]
 
 
-def _changes(state: ServersState, plan: Plan) -> Iterator[tuple[KeyServer, KeyServer]]:
+def _changes(state: ServersState, plan: ServersPlan) -> Iterator[tuple[KeyServer, KeyServer]]:
     """The servers that a plan changes: as they are, and as they will be."""
     before = {server.uuid: server for server in state.servers}
     return ((before[row.uuid], row) for row in plan.rows if row.uuid in before)

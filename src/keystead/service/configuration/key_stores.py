@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
     from keystead.service.ports.store import Page, Store, Transaction
-    from keystead.service.probing.prober import Prover
+    from keystead.service.probing.prober import ServerProber
 
 
 class KeyStores:
     """The configurations of all key managers, enabled or not."""
 
-    def __init__(self, store: Store, prover: Prover, audit: AuditLog) -> None:
+    def __init__(self, store: Store, prover: ServerProber, audit: AuditLog) -> None:
         self._store = store
         self._prover = prover
         self._audit = audit

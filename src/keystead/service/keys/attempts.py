@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Presence
 from keystead.core.keys.writing import brought_up_to_date, still_counts, with_state
-from keystead.service.keys.topology import load_places
+from keystead.service.keys.topology import load_topology
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Key, Purpose
     from keystead.core.model import KeyManager
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 
 EXPIRES: Final = timedelta(seconds=120)
@@ -33,7 +33,7 @@ def begin(
     key: Key,
     number: int,
     purpose: Purpose,
-    places: KeyPlaces,
+    topology: ServerTopology,
     key_servers: Iterable[str],
     node: str,
     now: datetime,
@@ -43,7 +43,7 @@ def begin(
         key=key.uuid,
         number=number,
         purpose=purpose,
-        incarnation=places.incarnation.uuid,
+        incarnation=topology.incarnation.uuid,
         token=secrets.token_hex(16),
         node=node,
         state=AttemptState.PENDING,
@@ -67,16 +67,16 @@ def announce(tx: Transaction, attempt: Attempt, copy: Copy) -> bool:
     return True
 
 
-def standing(tx: Transaction, key: Key) -> tuple[KeyManager, KeyPlaces, Key]:
+def standing(tx: Transaction, key: Key) -> tuple[KeyManager, ServerTopology, Key]:
     """Lock the key manager, then the key; return both as they are now, and where keys are kept now."""
     manager = tx.key_manager(key.key_manager, lock=True)
     now = tx.key(key.uuid, lock=True)
     if manager is None or now is None:
         raise StoreError(f"key {key.uuid} was deleted while it was written")
-    return manager, load_places(tx, manager), now
+    return manager, load_topology(tx, manager), now
 
 
-def unchanged(then: KeyPlaces, now: KeyPlaces) -> bool:
+def unchanged(then: ServerTopology, now: ServerTopology) -> bool:
     """Whether it is still this database's life, and we are the same to the servers, who own by certificate."""
     return (
         then.incarnation.uuid == now.incarnation.uuid
@@ -84,9 +84,9 @@ def unchanged(then: KeyPlaces, now: KeyPlaces) -> bool:
     )
 
 
-def count_still(copies: Iterable[Copy], then: KeyPlaces, now: KeyPlaces) -> bool:
+def count_still(copies: Iterable[Copy], then: ServerTopology, now: ServerTopology) -> bool:
     """Whether copies stand where they were read, and we are still who has read them."""
-    before, after = ({server.uuid: server for server in places.servers} for places in (then, now))
+    before, after = ({server.uuid: server for server in topology.servers} for topology in (then, now))
     return unchanged(then, now) and all(still_counts(copy, before, after) for copy in copies)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.guarding import lasting
+from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Receipt
 from keystead.core.query.where import Condition, Op
 from keystead.service.keys.access import require_manager_of_keys
@@ -206,7 +206,7 @@ def views(
     uuids = [key.uuid for key in keys]
     addresses = _addresses(tx, key_manager.uuid)
     detached = {each.server.uuid for each in tx.detached_key_servers(key_manager.uuid)}
-    standing = lasting(tx.copies(uuids), tx.attempts(uuids)) if "copies" in about else ()
+    standing = without_aborted(tx.copies(uuids), tx.attempts(uuids)) if "copies" in about else ()
     copies = _by_key(standing, addresses, detached)
     receipts = _by_key(tx.receipts(uuids), addresses, detached) if "receipts" in about else {}
     return tuple(KeyView(key, copies.get(key.uuid, ()), receipts.get(key.uuid, ())) for key in keys)

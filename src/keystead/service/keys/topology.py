@@ -1,6 +1,7 @@
 """Where a key manager's keys are kept: its servers, what is known of them, and how each address is reached.
 
-Everything that reads or writes copies begins with :func:`load_places`, in one transaction, and asks :class:`Reacher`.
+Everything that reads or writes copies begins with :func:`load_topology`, in one transaction, and asks
+:class:`Endpoints`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from keystead.core.key_servers import secondary_addresses
 from keystead.core.keys.domains import domains
-from keystead.service.ports.keys import Reach
-from keystead.service.ports.store import Place, StoreError
+from keystead.service.ports.keys import Endpoint
+from keystead.service.ports.store import SealContext, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
     from keystead.core.probing import TlsIdentity
     from keystead.core.secret import Secret
     from keystead.service.ports.store import Sealer, Transaction
-    from keystead.service.probing.prober import Prover
+    from keystead.service.probing.prober import ServerProber
 
 PRIMARY = ""
 """The ``host`` of a primary."""
 
 
-def digest_key_place(key_manager: str) -> Place:
+def digest_key_place(key_manager: str) -> SealContext:
     """Where a key manager's digest key is sealed."""
-    return Place("digest_keys", key_manager, "sealed")
+    return SealContext("digest_keys", key_manager, "sealed")
 
 
 @dataclass(frozen=True)
-class KeyPlaces:
+class ServerTopology:
     """A key manager's servers in their order, with what is known of them, as one transaction saw it."""
 
     key_manager: KeyManager
@@ -59,11 +60,11 @@ class KeyPlaces:
         return next((server for server in self.servers if server.uuid == uuid), None)
 
 
-def load_places(tx: Transaction, key_manager: KeyManager) -> KeyPlaces:
+def load_topology(tx: Transaction, key_manager: KeyManager) -> ServerTopology:
     """Read what is known of a key manager's servers. A certificate that is gone is missing from ``certificates``."""
     servers = tx.key_servers(key_manager.uuid)
     wanted = {key_manager.client_certificate, *key_manager.server_ca_certificates}
-    return KeyPlaces(
+    return ServerTopology(
         key_manager=key_manager,
         servers=servers,
         certificates={found.uuid: found for found in tx.certificates(sorted(wanted))},
@@ -81,36 +82,40 @@ def incarnation_of(tx: Transaction) -> Incarnation:
     return found
 
 
-class Reacher:
+class Endpoints:
     """Says how addresses of key servers are reached: with which identity, name and password."""
 
-    def __init__(self, prover: Prover, sealer: Sealer) -> None:
+    def __init__(self, prover: ServerProber, sealer: Sealer) -> None:
         self._prover = prover
         self._sealer = sealer
 
-    def identity(self, places: KeyPlaces) -> TlsIdentity:
+    def identity(self, topology: ServerTopology) -> TlsIdentity:
         """What the key manager shows its servers. Raises SealError, KeyError or ValueError as the prover does."""
-        return self._prover.identity(places.key_manager, places.certificates)
+        return self._prover.identity(topology.key_manager, topology.certificates)
 
-    def primary(self, server: KeyServer, identity: TlsIdentity) -> Reach:
+    def primary(self, server: KeyServer, identity: TlsIdentity) -> Endpoint:
         """The primary itself. ``target.timeout_s`` is the server's ``timeout``. Raises SealError."""
         target = self._prover.target(server, self._prover.longest_s)
-        return Reach(server.uuid, PRIMARY, server.address, target, identity)
+        return Endpoint(server.uuid, PRIMARY, server.address, target, identity)
 
-    def each(self, server: KeyServer, identity: TlsIdentity) -> Iterator[Reach]:
+    def each(self, server: KeyServer, identity: TlsIdentity) -> Iterator[Endpoint]:
         """The primary, then its secondaries in their order."""
         primary = self.primary(server, identity)
         yield primary
         for host, address in zip(server.secondary_key_servers, secondary_addresses(server), strict=True):
-            yield Reach(server.uuid, host, address, primary.target, identity)
+            yield Endpoint(server.uuid, host, address, primary.target, identity)
 
-    def addresses(self, places: KeyPlaces, servers: Iterable[KeyServer] | None = None) -> dict[tuple[str, str], Reach]:
+    def addresses(
+        self, topology: ServerTopology, servers: Iterable[KeyServer] | None = None
+    ) -> dict[tuple[str, str], Endpoint]:
         """Every address of a key manager's servers, or of these, by server (uuid) and host. Raises as ``identity``."""
-        identity, servers = self.identity(places), places.servers if servers is None else servers
-        return {(server.uuid, reach.host): reach for server in servers for reach in self.each(server, identity)}
+        identity, servers = self.identity(topology), topology.servers if servers is None else servers
+        return {
+            (server.uuid, endpoint.host): endpoint for server in servers for endpoint in self.each(server, identity)
+        }
 
-    def digest_key(self, places: KeyPlaces) -> Secret:
+    def digest_key(self, topology: ServerTopology) -> Secret:
         """The key of the key manager's digests. Raises SealError, ValueError when there is none yet."""
-        if places.sealed_digest_key is None:
-            raise ValueError(f"key manager {places.key_manager.uuid} has no digest key")
-        return self._sealer.unseal(places.sealed_digest_key, digest_key_place(places.key_manager.uuid))
+        if topology.sealed_digest_key is None:
+            raise ValueError(f"key manager {topology.key_manager.uuid} has no digest key")
+        return self._sealer.unseal(topology.sealed_digest_key, digest_key_place(topology.key_manager.uuid))

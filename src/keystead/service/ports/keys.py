@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
-    from keystead.core.keys.epoch_markers import Fence
+    from keystead.core.keys.epoch_markers import EpochMarker
     from keystead.core.keys.guarding import Period
     from keystead.core.keys.model import (
         Attempt,
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
         KeyForm,
         KeyState,
         Lease,
+        Orphan,
         Receipt,
         ServerProfile,
         Standing,
-        Unclaimed,
     )
     from keystead.core.keys.report import KeyReport
     from keystead.core.keys.survival import Cover
@@ -119,7 +119,7 @@ class KeyRows(Protocol):
         """Delete an attempt, whatever its state, with its copies, if it is there."""
         ...
 
-    def disown_attempt(self, key: str, number: int) -> None:
+    def orphan_attempt(self, key: str, number: int) -> None:
         """Make an attempt that was aborted for its time alone that of no incarnation; any other stays as it is.
 
         What it wrote is unclaimed, and never destroyed for having failed.
@@ -190,17 +190,17 @@ class KeepingRows(Protocol):
         """Forget what is known of a server, its fence too."""
         ...
 
-    def fence(self, key_server: str) -> Fence | None: ...
-    def put_fence(self, fence: Fence) -> None: ...
-    def fences_fall_due(self, key_manager: str) -> None:
+    def epoch_marker(self, key_server: str) -> EpochMarker | None: ...
+    def put_epoch_marker(self, marker: EpochMarker) -> None: ...
+    def epoch_markers_fall_due(self, key_manager: str) -> None:
         """Have the fences of a key manager's servers, removed ones too, moved on soon."""
         ...
 
-    def due_fences(self, key_manager: str) -> frozenset[str]:
+    def due_epoch_markers(self, key_manager: str) -> frozenset[str]:
         """Return the servers (uuids) whose fences fell due and do not move yet."""
         ...
 
-    def fence_moves(self, key_server: str) -> None:
+    def note_epoch_marker_moves(self, key_server: str) -> None:
         """Note that a fence that fell due is being moved on."""
         ...
 
@@ -231,13 +231,13 @@ class KeepingRows(Protocol):
 
     def add_detached_key_server(self, detached: Detached) -> None: ...
     def delete_detached_key_server(self, uuid: str) -> None: ...
-    def unclaimed(self, key_manager: str) -> tuple[Unclaimed, ...]: ...
-    def put_unclaimed(self, found: Sequence[Unclaimed]) -> None:
+    def unclaimed(self, key_manager: str) -> tuple[Orphan, ...]: ...
+    def put_orphans(self, found: Sequence[Orphan]) -> None:
         """Store what was found; what is known already keeps the time at which it was found first."""
         ...
 
-    def delete_unclaimed(self, key_server: str, unique_identifiers: Collection[str]) -> None: ...
-    def delete_unclaimed_named(self, names: Collection[str]) -> None:
+    def delete_orphans(self, key_server: str, unique_identifiers: Collection[str]) -> None: ...
+    def delete_orphans_named(self, names: Collection[str]) -> None:
         """Forget what was found under these names, by any key manager."""
         ...
 
@@ -248,10 +248,10 @@ class KeepingRows(Protocol):
     def add_cluster_key(self, key: ClusterKey) -> None: ...
 
 
-class KeyGuardRows(Protocol):
+class KeyRemovalRows(Protocol):
     """Keys as far as a removal, or another certificate, endangers them."""
 
-    def keys_at_stake(
+    def keys_at_risk(
         self, key_manager: str, going: Collection[str], stay: Collection[str], period: Period, after: str, limit: int
     ) -> tuple[str, ...]:
         """Return kept keys (uuids after this one) with a copy on a server that goes, and none proven on one that stays.
@@ -350,7 +350,7 @@ class KeyServerFault(Exception):  # noqa: N818 - named as what happened, like a 
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Endpoint:
     """How to reach one address of a key server: the primary of ``target``, or one of its secondaries.
 
     ``key_server`` is the primary's uuid, ``host`` a secondary's as it was configured, empty for the primary.
@@ -364,7 +364,7 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectFacts:
+class ObjectAttributes:
     """What Get Attributes says of an object. ``state`` is the KMIP State's name, empty where the server has none."""
 
     names: tuple[str, ...]
@@ -373,7 +373,7 @@ class ObjectFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Abilities:
+class Capabilities:
     """What Query and Discover Versions say of a server; numbers are KMIP's, empty where it does not say."""
 
     operations: tuple[int, ...]
@@ -383,7 +383,7 @@ class Abilities:
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class Quirks:
     """What a server makes of questions that servers answer differently.
 
     ``locate_by_name``: it looks at names, and finds by them. ``locate_offset``: Offset Items lead to the next page.
@@ -402,8 +402,8 @@ class ObjectSession(Protocol):
     connection is closed, and every further call fails as ``unreachable``.
     """
 
-    async def abilities(self) -> Abilities: ...
-    async def habits(self, name: str, unique_identifier: str) -> Habits:
+    async def get_capabilities(self) -> Capabilities: ...
+    async def find_quirks(self, name: str, unique_identifier: str) -> Quirks:
         """Find out with an object that is there, under this name; asked last, it may cost the connection."""
         ...
 
@@ -430,7 +430,7 @@ class ObjectSession(Protocol):
         """Return the material of several keys, in order, in as few messages as the server takes."""
         ...
 
-    async def facts(self, unique_identifier: str) -> ObjectFacts: ...
+    async def get_attributes(self, unique_identifier: str) -> ObjectAttributes: ...
     async def locate(self, name: str) -> tuple[str, ...]:
         """Return the objects with exactly this name, checked by their attributes: servers are known to return all."""
         ...
@@ -451,7 +451,7 @@ class KeyObjects(Protocol):
     """Objects on key servers."""
 
     def session(
-        self, reach: Reach, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
+        self, endpoint: Endpoint, *, timeout_s: float, fresh: bool = False, exclusive: bool = False, anew: bool = False
     ) -> AbstractAsyncContextManager[ObjectSession]:
         """Lend a connection, pooled unless ``fresh``; each operation on it ends within ``timeout_s`` seconds.
 
@@ -461,15 +461,15 @@ class KeyObjects(Protocol):
         """
         ...
 
-    def slow_or_dead(self, reach: Reach) -> bool:
+    def slow_or_dead(self, endpoint: Endpoint) -> bool:
         """Whether the address's circuit is open: it failed lately, and is left alone for a while."""
         ...
 
-    def latency_s(self, reach: Reach) -> float | None:
+    def latency_s(self, endpoint: Endpoint) -> float | None:
         """The recent typical time of a Get from this address, None when there was none."""
         ...
 
-    def p95_s(self, reach: Reach) -> float | None:
+    def p95_s(self, endpoint: Endpoint) -> float | None:
         """The time that 95 of 100 recent Gets from this address stayed below, None when there were none."""
         ...
 

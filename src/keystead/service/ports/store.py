@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from keystead.core.query.where import equal
-from keystead.service.ports.keys import KeepingRows, KeyGuardRows, KeyProofRows, KeyRows
+from keystead.service.ports.keys import KeepingRows, KeyProofRows, KeyRemovalRows, KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -81,7 +81,7 @@ class Page:
         return replace(self, where=(*self.where, *equal(**equals)))
 
 
-class Transaction(KeyRows, KeepingRows, KeyGuardRows, KeyProofRows, Protocol):
+class Transaction(KeyRows, KeepingRows, KeyRemovalRows, KeyProofRows, Protocol):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.
 
     Every method raises StoreError when the database fails. ``lock=True`` (in a write) holds the row until the end.
@@ -290,7 +290,7 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
-class Place(NamedTuple):
+class SealContext(NamedTuple):
     """Where a sealed value stands; it can be opened nowhere else."""
 
     table: str
@@ -301,9 +301,9 @@ class Place(NamedTuple):
 class Sealer(Protocol):
     """Encryption at rest. The store sees only what :meth:`seal` returns."""
 
-    def seal(self, value: Secret, place: Place) -> bytes: ...
+    def seal(self, value: Secret, place: SealContext) -> bytes: ...
 
-    def unseal(self, sealed: bytes, place: Place) -> Secret:
+    def unseal(self, sealed: bytes, place: SealContext) -> Secret:
         """Raises SealError."""
         ...
 

@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from keystead.core import events
-from keystead.core.availability import PRIMARY, Change, Place, announced, is_announced, looks, observed
+from keystead.core.availability import PRIMARY, AddressCheck, WatchedAddress, announced, is_announced, looks, observed
 from keystead.core.key_servers import secondary_addresses
 from keystead.service.ports.store import StoreError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keystead.service.ports.store import Clock, Transaction
 
 
-class Observing:
+class Observations:
     """What one node observes of key servers."""
 
     def __init__(self, clock: Clock, node: str) -> None:
@@ -44,7 +44,7 @@ class Observing:
         """
         found = zip(servers, results, strict=True)
         changes = [
-            Change(server.key_manager, place, look, self._clock.now())
+            AddressCheck(server.key_manager, place, look, self._clock.now())
             for server, result in found
             for place, look in looks(server, result).items()
         ]
@@ -60,7 +60,7 @@ class Observing:
         tx: Transaction,
         owners: Mapping[str, Svm | None],
         servers: Sequence[KeyServer],
-        changes: Iterable[Change],
+        changes: Iterable[AddressCheck],
     ) -> list[Event]:
         """Store what changed of these servers, those that are still there; return what is to be announced.
 
@@ -73,13 +73,13 @@ class Observing:
         tx: Transaction,
         owners: Mapping[str, Svm | None],
         servers: Sequence[KeyServer],
-        changes: Iterable[Change],
+        changes: Iterable[AddressCheck],
         known: Iterable[Observation],
     ) -> list[Event]:
         addresses = {place: address for server in servers for place, address in places(server).items()}
-        stored = {Place(each.key_server, each.host): each for each in known if each.node == self._node}
+        stored = {WatchedAddress(each.key_server, each.host): each for each in known if each.node == self._node}
         cluster = cache(partial(cluster_name, tx))
-        after: dict[Place, Observation] = {}
+        after: dict[WatchedAddress, Observation] = {}
         found = []
         for change in changes:
             place = change.place
@@ -99,11 +99,11 @@ class Observing:
         return found
 
 
-def places(server: KeyServer) -> dict[Place, ServerAddress]:
+def places(server: KeyServer) -> dict[WatchedAddress, ServerAddress]:
     """The addresses of a key server, its primary first."""
     hosts = zip(server.secondary_key_servers, secondary_addresses(server), strict=True)
-    secondaries = {Place(server.uuid, host): address for host, address in hosts}
-    return {Place(server.uuid, PRIMARY): server.address} | secondaries
+    secondaries = {WatchedAddress(server.uuid, host): address for host, address in hosts}
+    return {WatchedAddress(server.uuid, PRIMARY): server.address} | secondaries
 
 
 def add_events(tx: Transaction, found: Sequence[Event]) -> None:

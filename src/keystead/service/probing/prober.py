@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import secondary_addresses
 from keystead.core.probing import ProbeTarget, TlsIdentity
-from keystead.service.ports.store import Place, SealError
+from keystead.service.ports.store import SealContext, SealError
 from keystead.service.probing.queue import check_left
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keystead.core.probing import ProbeResult
     from keystead.service.context import Call
     from keystead.service.ports.store import KeyServerGateway, Sealer
-    from keystead.service.probing.observations import Observing
+    from keystead.service.probing.observations import Observations
     from keystead.service.probing.queue import ProbeQueue
 
 COARSE_S = 1.0  # an SVM's account hears after whole seconds that a name does not lead to an address it may reach
@@ -27,28 +27,28 @@ CUT = 0.1  # the part of a server's time by which it may come short, or end earl
 IMMEDIATE_S = 1.0  # the probe of a server whose stored timeout is 0 ("fail at once")
 
 NO_IDENTITY = (SealError, KeyError, ValueError)
-"""What :meth:`Prover.identity` raises for certificates and secrets that are gone, or cannot be opened."""
+"""What :meth:`ServerProber.identity` raises for certificates and secrets that are gone, or cannot be opened."""
 
 
-def private_key_place(certificate: str) -> Place:
+def private_key_place(certificate: str) -> SealContext:
     """Where a certificate's private key is sealed."""
-    return Place("certificates", certificate, "private_key")
+    return SealContext("certificates", certificate, "private_key")
 
 
-def password_place(key_server: str) -> Place:
+def password_place(key_server: str) -> SealContext:
     """Where a key server's password is sealed."""
-    return Place("key_servers", key_server, "password")
+    return SealContext("key_servers", key_server, "password")
 
 
-class Prover:
+class ServerProber:
     """Probes servers in the caller's turn, over mutual TLS with the key manager's certificates.
 
     ``deadline`` is the time by which all proofs of a call that begins now must be done, ``longest_s`` seconds away.
-    ``accepted`` makes what probes found this node's observations (:meth:`Observing.accepted`): whoever stores servers
-    that were accepted calls it in the same transaction.
+    ``accepted`` makes what probes found this node's observations (:meth:`Observations.accepted`): whoever stores
+    servers that were accepted calls it in the same transaction.
     """
 
-    def __init__(self, gateway: KeyServerGateway, sealer: Sealer, queue: ProbeQueue, observing: Observing) -> None:
+    def __init__(self, gateway: KeyServerGateway, sealer: Sealer, queue: ProbeQueue, observing: Observations) -> None:
         self.accepted = observing.accepted
         self.deadline = queue.deadline
         self.longest_s = queue.deadline_s

@@ -14,7 +14,7 @@ import structlog
 
 from keystead.core import events
 from keystead.core.availability import (
-    Place,
+    WatchedAddress,
     announced_certificate,
     certificate_events,
     connectivity,
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from keystead.core.availability import Announced, Change, Connectivity, UsedCertificate
+    from keystead.core.availability import AddressCheck, Announced, Connectivity, UsedCertificate
     from keystead.core.model import Certificate, Event, KeyManager, Observation
     from keystead.core.probing import TlsIdentity
     from keystead.core.server_address import ServerAddress
     from keystead.service.ports.store import Clock, KeyServerGateway, Store, Transaction, Watch
-    from keystead.service.probing.observations import Observing
-    from keystead.service.probing.prober import Prover
+    from keystead.service.probing.observations import Observations
+    from keystead.service.probing.prober import ServerProber
 
 _NAMES = [field.name for field in fields(KeyServer)]
 
@@ -49,7 +49,7 @@ _LEVELS = {"alert": logging.ERROR, "error": logging.ERROR, "notice": logging.INF
 class Watched:
     """One address to watch, with all that its watch depends on: one that equals an earlier one needs no new watch."""
 
-    place: Place
+    place: WatchedAddress
     address: ServerAddress
     server: KeyServer
     key_manager: KeyManager
@@ -66,7 +66,7 @@ class Configuration:
     """What is to be watched at the time of ``marker``, by place, and the certificates of ours in use."""
 
     marker: Hashable
-    watched: Mapping[Place, Watched]
+    watched: Mapping[WatchedAddress, Watched]
     certificates: tuple[UsedCertificate, ...]
 
 
@@ -85,8 +85,8 @@ class Watching:
         self,
         store: Store,
         gateway: KeyServerGateway,
-        prover: Prover,
-        observing: Observing,
+        prover: ServerProber,
+        observing: Observations,
         clock: Clock,
         node: str,
     ) -> None:
@@ -117,13 +117,13 @@ class Watching:
         """Everything that is to be watched: the enabled key managers' primaries and secondaries."""
         return await self._store.read(_configuration)
 
-    async def open(self, wanted: Sequence[Watched], limit_s: float) -> dict[Place, Opened]:
+    async def open(self, wanted: Sequence[Watched], limit_s: float) -> dict[WatchedAddress, Opened]:
         """Watches of these addresses, whose probes take up to ``limit_s`` seconds; nothing is connected yet.
 
         What cannot be watched (a certificate is gone, a secret cannot be opened) is logged and left out.
         """
 
-        def read(tx: Transaction) -> tuple[dict[str, Certificate], dict[Place, Observation]]:
+        def read(tx: Transaction) -> tuple[dict[str, Certificate], dict[WatchedAddress, Observation]]:
             certificates = tx.certificates(sorted({uuid for each in wanted for uuid in each.certificates}))
             return {found.uuid: found for found in certificates}, self._known(tx, wanted)
 
@@ -143,7 +143,7 @@ class Watching:
             opened[each.place] = Opened(watch, known.get(each.place))
         return opened
 
-    async def record(self, changes: Sequence[Change]) -> frozenset[str]:
+    async def record(self, changes: Sequence[AddressCheck]) -> frozenset[str]:
         """Store what changed, and announce it. Raises StoreError.
 
         Returns the key managers that somebody else holds locked: their changes are not stored.
@@ -163,10 +163,10 @@ class Watching:
         _log(found)
         return held
 
-    async def observations(self) -> dict[Place, Observation]:
+    async def observations(self) -> dict[WatchedAddress, Observation]:
         """What is stored of this node's observations."""
         found = await self._store.read(lambda tx: tx.observations_of_node(self.node))
-        return {Place(each.key_server, each.host): each for each in found}
+        return {WatchedAddress(each.key_server, each.host): each for each in found}
 
     async def announced_certificates(self) -> frozenset[Announced]:
         """Which certificates this node has announced, and as what."""
@@ -184,9 +184,9 @@ class Watching:
             _log(due)
         return known | set(map(announced_certificate, due))
 
-    def _known(self, tx: Transaction, wanted: Iterable[Watched]) -> dict[Place, Observation]:
+    def _known(self, tx: Transaction, wanted: Iterable[Watched]) -> dict[WatchedAddress, Observation]:
         found = tx.observations(sorted({each.server.uuid for each in wanted}))
-        return {Place(each.key_server, each.host): each for each in found if each.node == self.node}
+        return {WatchedAddress(each.key_server, each.host): each for each in found if each.node == self.node}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +207,8 @@ def with_connectivity(tx: Transaction, servers: Sequence[KeyServer], enabled: Ab
 
 
 def _still_true(
-    changes: Iterable[Change], key_managers: Mapping[str, KeyManager], servers: Iterable[KeyServer]
-) -> list[Change]:
+    changes: Iterable[AddressCheck], key_managers: Mapping[str, KeyManager], servers: Iterable[KeyServer]
+) -> list[AddressCheck]:
     """The changes that are about what is configured now."""
     now = {server.uuid: (key_managers[server.key_manager], server) for server in servers}
     return [change for change in changes if change.about in (None, now.get(change.place.key_server))]
@@ -217,7 +217,7 @@ def _still_true(
 def _configuration(tx: Transaction) -> Configuration:
     marker = tx.change_marker()
     cluster = cluster_name(tx)
-    watched: dict[Place, Watched] = {}
+    watched: dict[WatchedAddress, Watched] = {}
     in_use: list[tuple[KeyManager, str]] = []
     for manager, servers in tx.watched():
         vserver = manager.svm.name if manager.svm else cluster

@@ -273,7 +273,7 @@ async def test_fences_are_not_listed(key_world: KeyWorld) -> None:
     (server,) = await key_world.start(1)
     original = await side(await keeping(key_world, server))
     await original.advance()
-    await original.incarnations.cloned((await key_world.places(original.kept.manager)).incarnation.uuid)
+    await original.incarnations.cloned((await key_world.topology(original.kept.manager)).incarnation.uuid)
     key_world.clock.advance(EVERY_S + 1)
     await original.advance()
     assert len(fences_on(server)) == 4

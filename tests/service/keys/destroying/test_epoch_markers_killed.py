@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.core.keys.epoch_markers import ANCHOR, FenceState
+from keystead.core.keys.epoch_markers import ANCHOR, EpochMarkerState
 from keystead.service.keys.destroying.epoch_markers import EVERY_S
 from keystead.service.ports.keys import Fault, KeyServerFault
 from keystead.service.ports.store import StoreError
@@ -29,13 +29,13 @@ pytestmark = on_sqlite
 class Dying:
     """The way of a process to its database and its key servers, on which it dies at a step: before it, or after it."""
 
-    def __init__(self, tools: Any, step: int, *, after: bool) -> None:
-        self._tools, self._left, self._after = tools, step, after
+    def __init__(self, context: Any, step: int, *, after: bool) -> None:
+        self._context, self._left, self._after = context, step, after
         self.died = False
 
-    def tools(self) -> Any:
+    def context(self) -> Any:
         """What the process works with."""
-        return replace(self._tools, store=_Steps(self._tools.store, self), objects=_Sessions(self))
+        return replace(self._context, store=_Steps(self._context.store, self), objects=_Sessions(self))
 
     async def step(self, failure: Exception, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Do something, unless it is dead by then."""
@@ -63,8 +63,8 @@ class _Sessions:
         self._dying = dying
 
     @asynccontextmanager
-    async def session(self, reach: Any, **options: Any) -> AsyncIterator[Any]:
-        async with self._dying._tools.objects.session(reach, **options) as session:
+    async def session(self, endpoint: Any, **options: Any) -> AsyncIterator[Any]:
+        async with self._dying._context.objects.session(endpoint, **options) as session:
             yield _Session(session, self._dying)
 
 
@@ -96,18 +96,18 @@ async def test_a_crash_at_each_step(key_world: KeyWorld, tmp_path: Path, *, firs
             key_world.clock.advance(EVERY_S + 1)
             await (await side(kept)).advance()
         key_world.clock.advance(EVERY_S + 1)
-        dying = Dying(kept.tools, step, after=after)
+        dying = Dying(kept.context, step, after=after)
         try:
-            await (await side(kept, dying.tools())).advance()
+            await (await side(kept, dying.context())).advance()
         except StoreError:
             assert dying.died
         original = await side(kept)
         clone = await twin_of(original, tmp_path / f"clone{step}")
         assert len(await original.advance()) == 1, f"step {step}"
-        (fence,) = await original.fences()
-        assert fence is not None
-        assert (fence.state, fence.behind) == (FenceState.HELD, ())
-        assert fences_on(servers[0]) == [ANCHOR, fence.number]
+        (marker,) = await original.fences()
+        assert marker is not None
+        assert (marker.state, marker.behind) == (EpochMarkerState.HELD, ())
+        assert fences_on(servers[0]) == [ANCHOR, marker.number]
         assert await original.stands() == GOES_ON
         assert await clone.advance() == frozenset(), f"step {step}"
         assert await clone.stands() == HELD

@@ -22,7 +22,7 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.configuration.detached_servers import DetachedKeyServers
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.guarding.removal import RemovalGuard
-from keystead.service.keys.looking.look import reach_of
+from keystead.service.keys.looking.look import endpoint_of
 from keystead.service.keys.writing.descriptors import Describer
 from tests.service.worlds.clones import (
     GOES_ON,
@@ -84,7 +84,7 @@ async def lost(
     """Have a key be created, and the database be copied while it has the intent alone; ``then`` follows the copy."""
     servers = await world.start(len(responders), responders)
     manager = await world.key_manager(*servers, know=False)
-    describe = Describer((await world.node()).reacher)
+    describe = Describer((await world.node()).endpoints)
     node = await (world.node(describe=describe) if described else world.node())
     kept = Keeping(world, node, manager)
     await kept.learner.ensure(manager)
@@ -185,12 +185,12 @@ async def test_what_was_deactivated_was_active(key_world: KeyWorld, tmp_path: Pa
     """By an administrator of the key server, or its policy."""
     found = await lost(key_world, tmp_path, [of_kind("symmetric keys only") for _ in range(2)])
     (attempt,) = await key_world.attempts(found.key.uuid)
-    node, places = await key_world.node(), await key_world.places(found.kept.manager)
+    node, places = await key_world.node(), await key_world.topology(found.kept.manager)
     for row in places.servers:
-        async with node.objects.session(reach_of(found.kept.tools, places, row, ""), timeout_s=5) as session:
+        async with node.objects.session(endpoint_of(found.kept.context, places, row, ""), timeout_s=5) as session:
             for id_ in await session.locate(str(object_name(attempt))):
                 await session.revoke(id_)
-                assert (await session.facts(id_)).state == "Deactivated"
+                assert (await session.get_attributes(id_)).state == "Deactivated"
     await goes_on(found.replica)
     assert await found.stands(0, 1) == [True, True]
 
@@ -225,7 +225,7 @@ async def test_a_witness_that_is_given_up(key_world: KeyWorld, tmp_path: Path) -
     await found.servers[1].__aexit__(None, None, None)
     await goes_on(replica)
     node, manager = replica.kept.node, found.kept.manager
-    guard = RemovalGuard(node.store, node.objects, node.reacher, key_world.clock)
+    guard = RemovalGuard(node.store, node.objects, node.endpoints, key_world.clock)
     stored = await node.store.read(lambda tx: tx.key_manager(manager))
     assert stored is not None
     await guard.prove(CALL, Removal(stored, gone), asyncio.get_running_loop().time() + 30)
@@ -235,7 +235,7 @@ async def test_a_witness_that_is_given_up(key_world: KeyWorld, tmp_path: Path) -
         tx.delete_key_server(gone.uuid)
 
     await node.store.write(remove)
-    await DetachedKeyServers(replica.kept.tools, guard, node.audit).give_up(CALL, manager, gone.address)
+    await DetachedKeyServers(replica.kept.context, guard, node.audit).give_up(CALL, manager, gone.address)
     await goes_on(await side(replica.kept))
     assert await found.stands(0) == [True]
     assert len(await listed(replica)) == 1
@@ -336,9 +336,9 @@ async def test_fences_stand_while_an_attempt_waits(key_world: KeyWorld, tmp_path
     for _ in range(4):
         await found.replica.round()
         key_world.clock.advance(40)
-        fence = await found.replica.kept.node.store.read(lambda tx: tx.fence(live))
-        assert fence is not None
-        numbers.append(fence.number)
+        marker = await found.replica.kept.node.store.read(lambda tx: tx.epoch_marker(live))
+        assert marker is not None
+        numbers.append(marker.number)
     assert len(set(numbers)) == 1
 
 
@@ -354,8 +354,8 @@ async def test_what_an_administrator_activates_holds_nobody_elses_destruction(ke
     key = await aborted(kept, server)
     assert keys_on(server) == 1
     (attempt,) = await key_world.attempts(key.uuid)
-    node, places = await key_world.node(), await key_world.places(kept.manager)
-    async with node.objects.session(reach_of(kept.tools, places, places.servers[0], ""), timeout_s=5) as session:
+    node, places = await key_world.node(), await key_world.topology(kept.manager)
+    async with node.objects.session(endpoint_of(kept.context, places, places.servers[0], ""), timeout_s=5) as session:
         for id_ in await session.locate(str(object_name(attempt))):
             await session.activate(id_)
     await again(kept, end=False)

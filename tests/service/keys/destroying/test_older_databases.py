@@ -18,9 +18,9 @@ from keystead.core.keys.names import object_name
 from keystead.kmip.testing.server import close
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.cluster.incarnations import Incarnations
-from keystead.service.keys.destroying.epoch_markers import RETRY_S, KeyFencing
-from keystead.service.keys.destroying.purge import KeyDestroying
-from keystead.service.keys.destroying.retire import KeyEnding
+from keystead.service.keys.destroying.epoch_markers import RETRY_S, EpochMarkers
+from keystead.service.keys.destroying.purge import KeyPurge
+from keystead.service.keys.destroying.retire import KeyRetirement
 from keystead.service.keys.keeping.rounds import KeyRounds
 from keystead.service.ports.store import StoreError
 from keystead.store import copying
@@ -61,12 +61,10 @@ class Served:
     def __init__(self, kept: Keeping) -> None:
         self.kept, node, clock = kept, kept.node, kept.world.clock
         self.lives = Incarnations(node.store, Remembered(), node.audit, clock, node.uuid)
-        self.fencing = KeyFencing(kept.tools, self.lives.cloned)
-        destroying = KeyDestroying(
-            kept.tools, believed(node.store, clock, node.uuid), self.lives.cloned, self.lives.check
-        )
+        self.fencing = EpochMarkers(kept.context, self.lives.cloned)
+        destroying = KeyPurge(kept.context, believed(node.store, clock, node.uuid), self.lives.cloned, self.lives.check)
         self.parts = replace(kept.rounds._parts, fencing=self.fencing, destroying=destroying)
-        self.rounds = KeyRounds(kept.tools, kept.leases, self.parts, look=self.lives.look)
+        self.rounds = KeyRounds(kept.context, kept.leases, self.parts, look=self.lives.look)
         self.file = make_url(kept.world.home.database).database or ""
 
     def put_back(self, older: Path) -> None:
@@ -112,7 +110,7 @@ async def test_a_machine_that_is_put_back_within_the_hour(key_world: KeyWorld, t
     before = await original.fences()
     await original.round()
     after = await original.fences()
-    assert [fence.number for fence in after if fence] == [fence.number + 1 for fence in before if fence]
+    assert [marker.number for marker in after if marker] == [marker.number + 1 for marker in before if marker]
     await original.round()
     assert await original.fences() == after
     key_world.clock.advance(WINDOW_S + 1)
@@ -176,7 +174,7 @@ async def test_a_backup_that_is_restored_into_the_database_in_service(
         return fenced
 
     await served.lives.begin()
-    ending = KeyEnding(kept.node.store, kept.node.audit, key_world.clock, timedelta(seconds=100))
+    ending = KeyRetirement(kept.node.store, kept.node.audit, key_world.clock, timedelta(seconds=100))
     async with served.rounds.holding() as holding:
         assert holding is not None
         await served.rounds.keep(holding, kept.manager)

@@ -450,7 +450,7 @@ async def test_a_keeper_that_was_held_up_destroys_nothing(key_world: KeyWorld) -
     async def held_up() -> None:
         key_world.clock.advance(300)
 
-    kept.destroying._tools = replace(kept.tools, turn=held_up)
+    kept.destroying._context = replace(kept.context, turn=held_up)
     async with kept.lease() as holding:
         with pytest.raises(LeaseLost):
             await kept.destroying.end(holding, kept.manager, await kept.everywhere())

@@ -13,7 +13,7 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import Key, KeyState, KeyType
 from keystead.core.model import Role
 from keystead.service.context import Call, Caller
-from keystead.service.keys.destroying.retire import KeyEnding
+from keystead.service.keys.destroying.retire import KeyRetirement
 from keystead.settings import MOST_RECOVERY_DAYS, load
 from tests.service.worlds.keepers import WINDOW_S, Keeping, keeping, set_incarnation
 from tests.service.worlds.keys import CALL, KeyWorld
@@ -62,7 +62,7 @@ async def test_a_key_is_recovered_until_its_end_begins(key_world: KeyWorld) -> N
     """That is when its window, a setting, has ended and the keeper comes; afterwards the key is gone for callers."""
     kept = await keeping(key_world, *await key_world.start(2))
     key = await kept.node.create(kept.manager)
-    kept.ending = KeyEnding(kept.node.store, kept.node.audit, key_world.clock, timedelta(hours=1))
+    kept.ending = KeyRetirement(kept.node.store, kept.node.audit, key_world.clock, timedelta(hours=1))
     await kept.ending.retire(CALL, kept.manager, key.key_id)
     key_world.clock.advance(3599)
     await kept.ending.recover(CALL, kept.manager, key.key_id)
@@ -82,7 +82,7 @@ async def test_the_longest_window(key_world: KeyWorld) -> None:
     kept = await keeping(key_world, *await key_world.start(1))
     key = await kept.node.create(kept.manager)
     window = timedelta(days=load({}, {"KEYSTEAD_KEY_RECOVERY_DAYS": str(MOST_RECOVERY_DAYS)}).key_recovery_days)
-    kept.ending = KeyEnding(kept.node.store, kept.node.audit, key_world.clock, window)
+    kept.ending = KeyRetirement(kept.node.store, kept.node.audit, key_world.clock, window)
     retired = await kept.ending.retire(CALL, kept.manager, key.key_id)
     assert retired.retired is not None
     assert retired.purge_after == retired.retired + window
@@ -97,7 +97,7 @@ async def test_a_retired_key_is_forgotten(key_world: KeyWorld) -> None:
     kept = await keeping(key_world, *await key_world.start(2))
     key = await kept.node.create(kept.manager)
     told: list[Key] = []
-    ending = KeyEnding(kept.node.store, kept.node.audit, key_world.clock, on_retired=told.append)
+    ending = KeyRetirement(kept.node.store, kept.node.audit, key_world.clock, on_retired=told.append)
     retired = await ending.retire(CALL, kept.manager, key.key_id)
     await ending.recover(CALL, kept.manager, key.key_id)
     with pytest.raises(OntapError):

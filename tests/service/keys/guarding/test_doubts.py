@@ -20,14 +20,14 @@ from keystead.kmip.testing.server import delay
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.context import Call, Caller
 from keystead.service.keys.guarding import removal as key_guard
-from keystead.service.keys.guarding.relocation import IdentityGuard
+from keystead.service.keys.guarding.relocation import RelocationGuard
 from tests.service.keys.guarding.test_relocation_moves import doubt, restored
 from tests.service.worlds.changing import Changer, changer, identifier
 from tests.service.worlds.keepers import Keeping, of_kind
 from tests.service.worlds.keys import SECONDARY, KeyWorld, on_sqlite
 
 if TYPE_CHECKING:
-    from keystead.core.keys.guarding import Moving
+    from keystead.core.keys.guarding import Relocation
     from keystead.core.keys.model import Key
     from keystead.core.model import KeyServer
     from keystead.kmip.testing.server import KeyServer as KmipServer
@@ -328,16 +328,16 @@ async def test_a_server_that_was_asked_at_fewer_addresses(key_world: KeyWorld, m
     restored(servers[0], replica)
     servers[0].responder.store.forget(await identifier(changing, key, 0))
     (row,) = await key_world.servers(changing.manager)
-    proved = IdentityGuard.prove_moved
+    proved = RelocationGuard.prove_moved
     changes = [row]
 
-    async def and_change(*args: Any) -> Moving | None:
+    async def and_change(*args: Any) -> Relocation | None:
         shown = await proved(*args)
         while changes:
             await changing.modify(changes.pop(), secondary_key_servers=(SECONDARY,))
         return shown
 
-    monkeypatch.setattr(IdentityGuard, "prove_moved", and_change)
+    monkeypatch.setattr(RelocationGuard, "prove_moved", and_change)
     with pytest.raises(OntapError) as raised:
         await changing.modify(row, port=servers[1].port, secondary_key_servers=(SECONDARY,))
     assert (raised.value.kind, raised.value.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
@@ -349,11 +349,11 @@ async def test_a_server_to_which_all_connections_are_in_use(key_world: KeyWorld)
     changing, _, servers = await one_server(key_world, Presence.MISSING)
     (row,) = await key_world.servers(changing.manager)
     row = await changing.modify(row, timeout=1)
-    places = await key_world.places(changing.manager)
-    reach = changing.node.reacher.addresses(places)[row.uuid, ""]
+    places = await key_world.topology(changing.manager)
+    endpoint = changing.node.endpoints.addresses(places)[row.uuid, ""]
     async with AsyncExitStack() as stack:
         for _ in range(lines.CONNECTIONS):
-            await stack.enter_async_context(changing.node.objects.session(reach, timeout_s=1, exclusive=True))
+            await stack.enter_async_context(changing.node.objects.session(endpoint, timeout_s=1, exclusive=True))
         assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.TOO_BUSY
         assert (await changing.removal_refused(row)).kind is errors.TOO_BUSY
 

@@ -26,8 +26,8 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.context import Call, Caller
 from keystead.service.keys.guarding import relocation as identity_guard
 from keystead.service.keys.guarding import removal as key_guard
-from keystead.service.keys.guarding.relocation import IdentityGuard
-from keystead.service.keys.writing.copies import Copying
+from keystead.service.keys.guarding.relocation import RelocationGuard
+from keystead.service.keys.writing.copies import AttemptCopies
 from tests.peers.adding import opened
 from tests.peers.certificates import Authority, server_context
 from tests.service.worlds.changing import Changer, changer, identifier
@@ -106,13 +106,13 @@ async def test_a_server_that_dies_meanwhile(key_world: KeyWorld, monkeypatch: py
     servers = await key_world.start(1)
     changing = await changer(key_world, *servers)
     await changing.node.create(changing.manager)
-    prove_canaries = IdentityGuard._prove_canaries
+    prove_canaries = RelocationGuard._prove_canaries
 
     async def then_die(*args: Any) -> None:
         await prove_canaries(*args)
         await servers[0].__aexit__(None, None, None)
 
-    monkeypatch.setattr(IdentityGuard, "_prove_canaries", then_die)
+    monkeypatch.setattr(RelocationGuard, "_prove_canaries", then_die)
     error = await changing.renewal_refused()
     assert (error.kind, error.target) == (errors.NETWORK, CERTIFICATE)
 
@@ -140,17 +140,17 @@ async def test_keys_that_come_meanwhile_are_read_as_well(key_world: KeyWorld, mo
     changing = await changer(key_world, *servers)
     for number in range(3):
         await changing.node.create(changing.manager, f"key {number}")
-    proved = IdentityGuard.prove
+    proved = RelocationGuard.prove
     rounds = []
 
-    async def and_create(guard: IdentityGuard, *args: Any) -> bool:
+    async def and_create(guard: RelocationGuard, *args: Any) -> bool:
         rounds.append(len(asked(servers[0], Operation.GET)))
         whole = await proved(guard, *args)
         if len(rounds) == 1:
             await changing.node.create(changing.manager, "a late key")
         return whole
 
-    monkeypatch.setattr(IdentityGuard, "prove", and_create)
+    monkeypatch.setattr(RelocationGuard, "prove", and_create)
     await changing.renew()
     assert await changing.certificate() == changing.renewed
     assert len(rounds) == 2
@@ -179,7 +179,7 @@ async def test_what_was_not_there_is_asked_for_again(key_world: KeyWorld, presen
     changing = await changer(key_world, *servers, name="somebody else")
     responder = servers[0].responder
     (row,) = await key_world.servers(changing.manager)
-    canary = (await key_world.places(changing.manager)).profiles[row.uuid].canary
+    canary = (await key_world.topology(changing.manager)).profiles[row.uuid].canary
     for id_ in canary:
         responder.objects[id_].owner = "somebody else"
     key = await changing.node.create(changing.manager)
@@ -205,8 +205,8 @@ async def test_a_server_that_moves_while_its_keys_are_read(
         servers[1].responder.store.put(id_, stored.copy())
     servers[1].responder.profile = replace(PLAIN, others_objects=ResultReason.PERMISSION_DENIED)
     (row,) = await key_world.servers(changing.manager)
-    canary = (await key_world.places(changing.manager)).profiles[row.uuid].canary
-    proved = IdentityGuard.prove
+    canary = (await key_world.topology(changing.manager)).profiles[row.uuid].canary
+    proved = RelocationGuard.prove
     moves = [row]
 
     async def and_move(*args: Any) -> bool:
@@ -217,7 +217,7 @@ async def test_a_server_that_moves_while_its_keys_are_read(
                 servers[1].responder.objects[id_].owner = "somebody else"  # which then sees that, and not the key
         return whole
 
-    monkeypatch.setattr(IdentityGuard, "prove", and_move)
+    monkeypatch.setattr(RelocationGuard, "prove", and_move)
     error = await changing.renewal_refused()
     assert error.arguments[2:] == (("reason", "permission_denied"),)
     assert await changing.fetch(key)
@@ -250,7 +250,7 @@ async def test_a_server_that_moves_away_and_back(key_world: KeyWorld, monkeypatc
     for id_, stored in a.responder.objects.items():
         moved.responder.store.put(id_, stored.copy())
     hiding(a, await identifier(changing, key, 0), "renewed")
-    prove_canaries, prove = IdentityGuard._prove_canaries, IdentityGuard.prove
+    prove_canaries, prove = RelocationGuard._prove_canaries, RelocationGuard.prove
     moves = [row]
 
     async def and_move(*args: Any) -> None:
@@ -265,8 +265,8 @@ async def test_a_server_that_moves_away_and_back(key_world: KeyWorld, monkeypatc
             await changing.modify(there, port=a.port)
         return whole
 
-    monkeypatch.setattr(IdentityGuard, "_prove_canaries", and_move)
-    monkeypatch.setattr(IdentityGuard, "prove", and_back)
+    monkeypatch.setattr(RelocationGuard, "_prove_canaries", and_move)
+    monkeypatch.setattr(RelocationGuard, "prove", and_back)
     error = await changing.renewal_refused()
     assert error.arguments[2:] == (("reason", "permission_denied"),)
     assert await key_world.servers(changing.manager) == (row,)
@@ -282,7 +282,7 @@ async def test_a_key_that_was_committed_long_after_it_was_read_back(
     changing = await changer(key_world, a)
     await changing.node.create(changing.manager, "an old key")
     wake, asleep = asyncio.Event(), asyncio.Event()
-    write, prove = Copying.write, IdentityGuard.prove
+    write, prove = AttemptCopies.write, RelocationGuard.prove
 
     async def and_sleep(*args: Any) -> None:
         await write(*args)
@@ -297,11 +297,11 @@ async def test_a_key_that_was_committed_long_after_it_was_read_back(
             a.responder.store.forget(await identifier(changing, late, 0))  # as if that were hidden from it
         return whole
 
-    monkeypatch.setattr(Copying, "write", and_sleep)
+    monkeypatch.setattr(AttemptCopies, "write", and_sleep)
     creating = asyncio.create_task(changing.node.create(changing.manager, "a late key"))
     await asleep.wait()
     key_world.clock.advance(100)
-    monkeypatch.setattr(IdentityGuard, "prove", and_wake)
+    monkeypatch.setattr(RelocationGuard, "prove", and_wake)
     assert (await changing.renewal_refused()).arguments[2:] == (("reason", "item_not_found"),)
 
 

@@ -21,9 +21,9 @@ from keystead.kmip.server.responder import Responder
 from keystead.kmip.testing.server import first
 from keystead.kmip.testing.server import held as answered_after
 from keystead.kmip.ttlv.enums import Operation, ResultReason
-from keystead.service.keys.guarding.relocation import IdentityGuard
+from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
-from keystead.service.keys.keeping.settle import KeySettling
+from keystead.service.keys.keeping.settle import AttemptSettlement
 from tests.service.worlds.changing import changer, identifier
 from tests.service.worlds.keepers import Keeping, retire_and_wait
 from tests.service.worlds.keys import SECONDARY, KeyWorld, full, on_sqlite, until
@@ -31,7 +31,7 @@ from tests.service.worlds.keys import SECONDARY, KeyWorld, full, on_sqlite, unti
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from keystead.core.keys.guarding import Moving
+    from keystead.core.keys.guarding import Relocation
     from keystead.core.keys.model import Key
     from keystead.kmip.testing.server import KeyServer as KmipServer
     from keystead.service.ports.store import Transaction
@@ -45,10 +45,10 @@ async def test_a_server_moves_when_its_canary_is_there(key_world: KeyWorld) -> N
     changing = await changer(key_world, servers[0])
     await changing.node.create(changing.manager)
     (row,) = await key_world.servers(changing.manager)
-    before = await key_world.places(changing.manager)
+    before = await key_world.topology(changing.manager)
     after = await changing.modify(row, port=moved.port)
     assert after.address == ServerAddress("127.0.0.1", moved.port)
-    assert (await key_world.places(changing.manager)).profiles == before.profiles  # it is the same server
+    assert (await key_world.topology(changing.manager)).profiles == before.profiles  # it is the same server
 
 
 @on_sqlite
@@ -105,15 +105,15 @@ async def test_a_key_that_comes_to_a_server_while_it_moves(
     servers = await key_world.start(2)
     changing = await changer(key_world, servers[0])
     (row,) = await key_world.servers(changing.manager)
-    proved = IdentityGuard.prove_moved
-    rounds: list[Moving | None] = []
+    proved = RelocationGuard.prove_moved
+    rounds: list[Relocation | None] = []
 
-    async def and_create(*args: Any) -> Moving | None:
+    async def and_create(*args: Any) -> Relocation | None:
         rounds.append(await proved(*args))
         await changing.node.create(changing.manager)
         return rounds[-1]
 
-    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    monkeypatch.setattr(RelocationGuard, "prove_moved", and_create)
     assert (await changing.change_refused(row, port=servers[1].port)).kind is errors.NETWORK
     assert rounds == [None]
 
@@ -214,16 +214,16 @@ async def test_the_other_server_is_removed_while_one_moves(
     restored(servers[1], servers[2])
     key = await changing.node.create(changing.manager)
     one, other = await key_world.servers(changing.manager)
-    proved = IdentityGuard.prove_moved
+    proved = RelocationGuard.prove_moved
     removals = [one]
 
-    async def and_remove(*args: Any) -> Moving | None:
+    async def and_remove(*args: Any) -> Relocation | None:
         shown = await proved(*args)
         while removals:
             await changing.remove(removals.pop())
         return shown
 
-    monkeypatch.setattr(IdentityGuard, "prove_moved", and_remove)
+    monkeypatch.setattr(RelocationGuard, "prove_moved", and_remove)
     with pytest.raises(OntapError) as raised:
         await changing.modify(other, port=servers[2].port)
     assert (raised.value.kind, raised.value.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
@@ -267,16 +267,16 @@ async def test_a_key_that_comes_to_the_old_place_while_a_server_moves(
     await changing.node.create(changing.manager, "an old key")
     restored(servers[0], servers[1])
     (row,) = await key_world.servers(changing.manager)
-    proved = IdentityGuard.prove_moved
+    proved = RelocationGuard.prove_moved
     late: list[Key] = []
 
-    async def and_create(*args: Any) -> Moving | None:
+    async def and_create(*args: Any) -> Relocation | None:
         shown = await proved(*args)
         if not late:
             late.append(await changing.node.create(changing.manager, "a late key"))
         return shown
 
-    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    monkeypatch.setattr(RelocationGuard, "prove_moved", and_create)
     error = await changing.change_refused(row, port=servers[1].port)
     assert (error.kind, error.arguments[2:]) == (errors.NETWORK, (("reason", "item_not_found"),))
     assert await changing.fetch(late[0])
@@ -381,7 +381,7 @@ async def test_what_was_seen_at_the_old_place_is_not_stored(
     row, _ = await key_world.servers(changing.manager)
     copy = (await key_world.copies(key.uuid))[0]
     await key_world.store.write(lambda tx: tx.put_copies([replace(copy, presence=Presence.UNKNOWN)], new=False))
-    settled = KeySettling._settled
+    settled = AttemptSettlement._settled
     moves = [row]
 
     async def and_move(*args: Any) -> Any:
@@ -390,7 +390,7 @@ async def test_what_was_seen_at_the_old_place_is_not_stored(
             await changing.modify(moves.pop(), port=servers[2].port)
         return change
 
-    monkeypatch.setattr(KeySettling, "_settled", and_move)
+    monkeypatch.setattr(AttemptSettlement, "_settled", and_move)
     await kept.settle()
     assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
 
@@ -492,17 +492,17 @@ async def test_a_copy_on_a_former_secondary_that_was_just_read(
         tx.put_copies([copy], new=True)
 
     await key_world.store.write(on_secondary)
-    proved = IdentityGuard.prove_moved
+    proved = RelocationGuard.prove_moved
     late: list[Key] = []
 
-    async def and_create(*args: Any) -> Moving | None:
+    async def and_create(*args: Any) -> Relocation | None:
         shown = await proved(*args)
         if not late:
             full(b)
             late.append(await changing.node.create(changing.manager, "a late key, on a alone"))
         return shown
 
-    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    monkeypatch.setattr(RelocationGuard, "prove_moved", and_create)
     assert (await changing.modify(row, port=moved.port)).address.port == moved.port
     assert not await changing.lost(late[0])
 
@@ -515,10 +515,10 @@ async def test_a_late_key_that_another_server_has(key_world: KeyWorld, monkeypat
     restored(a, moved)
     row = (await key_world.servers(changing.manager))[0]
     await changing.node.create(changing.manager, "an old key")
-    proved = IdentityGuard.prove_moved
+    proved = RelocationGuard.prove_moved
     late: list[Key] = []
 
-    async def and_create(*args: Any) -> Moving | None:
+    async def and_create(*args: Any) -> Relocation | None:
         shown = await proved(*args)
         if not late:
             late.append(await changing.node.create(changing.manager, "on both"))
@@ -528,7 +528,7 @@ async def test_a_late_key_that_another_server_has(key_world: KeyWorld, monkeypat
             moved.responder.store.put(id_, a.responder.objects[id_].copy())
         return shown
 
-    monkeypatch.setattr(IdentityGuard, "prove_moved", and_create)
+    monkeypatch.setattr(RelocationGuard, "prove_moved", and_create)
     assert (await changing.modify(row, port=moved.port)).address.port == moved.port
     assert [await changing.lost(key) for key in late] == [False, False]
 
@@ -663,7 +663,7 @@ async def test_a_look_as_somebody_else_is_not_stored(key_world: KeyWorld, monkey
     row = (await key_world.servers(changing.manager))[0]
     copy = (await key_world.copies(key.uuid))[0]
     await key_world.store.write(lambda tx: tx.put_copies([replace(copy, presence=Presence.UNKNOWN)], new=False))
-    settled = KeySettling._settled
+    settled = AttemptSettlement._settled
     as_user = partial(changing.modify, row, username="somebody", password=Secret("a password"))
     changes: list[Callable[[], Awaitable[object]]] = [changing.renew, as_user]
 
@@ -672,7 +672,7 @@ async def test_a_look_as_somebody_else_is_not_stored(key_world: KeyWorld, monkey
         await changes.pop()()
         return change
 
-    monkeypatch.setattr(KeySettling, "_settled", and_change)
+    monkeypatch.setattr(AttemptSettlement, "_settled", and_change)
     for _ in range(2):
         await kept.settle()
         assert await key_world.presences(key.uuid) == [Presence.UNKNOWN, Presence.PRESENT]
@@ -732,7 +732,7 @@ async def test_a_server_that_has_numbered_its_objects_anew_is_kept_as_before(
     kept = Keeping(key_world, changing.node, changing.manager)
     await round_of(kept)
     assert await key_world.presences(keys[0].uuid) == [Presence.PRESENT, Presence.PRESENT]
-    canary = (await key_world.places(changing.manager)).profiles[one.uuid].canary
+    canary = (await key_world.topology(changing.manager)).profiles[one.uuid].canary
     assert all(id_.startswith("another ") for id_ in canary)
     restored(b, elsewhere)
     elsewhere.responder.store.forget(await identifier(changing, keys[1], 1))

@@ -11,7 +11,7 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.guarding import Findings, Removal
+from keystead.core.keys.guarding import Removal, RemovalFindings
 from keystead.core.keys.model import Presence
 from keystead.core.model import Role
 from keystead.core.server_address import ServerAddress
@@ -22,10 +22,10 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.context import Call, Caller
 from keystead.service.keys.guarding import removal as key_guard
-from keystead.service.keys.guarding.relocation import IdentityGuard
+from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
-from keystead.service.probing.observations import Observing
-from keystead.service.probing.prober import Prover
+from keystead.service.probing.observations import Observations
+from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from tests.service.worlds.keys import CALL, KeyNode, KeyWorld, asked
 
@@ -68,9 +68,9 @@ async def remover(world: KeyWorld) -> Remover:
     node = await world.node()
     queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
-    prover = Prover(gateway, world.home.keyring, queue, Observing(world.clock, node.uuid))
-    guard = RemovalGuard(node.store, node.objects, node.reacher, world.clock)
-    identity = IdentityGuard(node.store, node.objects, node.reacher, world.clock)
+    prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
+    guard = RemovalGuard(node.store, node.objects, node.endpoints, world.clock)
+    identity = RelocationGuard(node.store, node.objects, node.endpoints, world.clock)
     return Remover(world, node, guard, KeyServers(node.store, prover, world.home.keyring, node.audit, guard, identity))
 
 
@@ -291,7 +291,7 @@ async def test_what_changes_while_it_is_proved_is_proved_again(key_world: KeyWor
         return await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, found))
 
     assert await check()
-    assert not await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, Findings()))
+    assert not await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, RemovalFindings()))
     copies = await key_world.copies(key.uuid)
     elsewhere = next(copy for copy in copies if copy.key_server == state.servers[1].uuid)
     lost = replace(elsewhere, presence=Presence.UNKNOWN)

@@ -29,10 +29,10 @@ async def left_alone(kept: Keeping, server: KmipServer) -> Key:
     """Have the last server down while a key is created, and reached for in vain until it is left alone; a key."""
     await server.__aexit__(None, None, None)
     key = await kept.node.create(kept.manager)
-    places = await kept.world.places(kept.manager)
+    places = await kept.world.topology(kept.manager)
     away = places.servers[-1]
-    (reach, *_) = kept.node.reacher.each(away, kept.node.reacher.identity(places))
-    while not kept.node.objects.slow_or_dead(reach):
+    (endpoint, *_) = kept.node.endpoints.each(away, kept.node.endpoints.identity(places))
+    while not kept.node.objects.slow_or_dead(endpoint):
         await kept.node.create(kept.manager, f"another {len(await kept.world.stored_keys(kept.manager))}")
     return key
 
@@ -72,7 +72,7 @@ async def test_what_an_svm_is_told(key_world: KeyWorld) -> None:
     kept = await keeping(key_world, *servers)
     await left_alone(kept, servers[2])
     address = f"127.0.0.1:{servers[2].port}"
-    svm = (await key_world.places(kept.manager)).key_manager.svm
+    svm = (await key_world.topology(kept.manager)).key_manager.svm
     text = f"One or more key servers are unavailable. {address}"
     of_svm = Call(replace(VSADMIN, svm=svm), "POST", "/api/test", scope=svm)
     assert await _failed(kept, of_svm) == ([("server", address)], text)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.keeping import Sweep
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.learning.learn import KeyLearner
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.learning.learn import ServerLearner
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
     from tests.service.worlds.keepers import Keeping
     from tests.service.worlds.keys import KeyWorld
@@ -36,7 +36,7 @@ class Broken:
     def __init__(self, failure: Exception) -> None:
         self._failure = failure
 
-    async def ensure(self, key_manager: str) -> KeyPlaces:
+    async def ensure(self, key_manager: str) -> ServerTopology:
         """Fail."""
         del key_manager
         raise self._failure
@@ -57,7 +57,7 @@ async def test_what_fails_holds_up_nothing_else(
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)
     servers[0].responder.store.forget((await key_world.copies(key.uuid))[0].unique_identifiers[0])
-    rounds = KeyRounds(kept.tools, kept.leases, replace(kept.rounds._parts, learner=Broken(failure)))
+    rounds = KeyRounds(kept.context, kept.leases, replace(kept.rounds._parts, learner=Broken(failure)))
     (server, _) = await key_world.servers(kept.manager)
     async with rounds.holding() as holding:
         assert holding is not None
@@ -74,11 +74,11 @@ async def test_what_fails_holds_up_nothing_else(
 class Counting:
     """A learner that counts what is looked at."""
 
-    def __init__(self, learner: KeyLearner) -> None:
+    def __init__(self, learner: ServerLearner) -> None:
         self._learner = learner
         self.looks = 0
 
-    async def ensure(self, key_manager: str) -> KeyPlaces:
+    async def ensure(self, key_manager: str) -> ServerTopology:
         """Learn."""
         return await self._learner.ensure(key_manager)
 
@@ -93,7 +93,7 @@ async def test_canaries_of_young_servers_are_looked_for_in_each_round(key_world:
     """For an hour; then when servers are swept, and when something may have changed."""
     kept = await keeping(key_world, *await key_world.start(2))
     counting = Counting(kept.learner)
-    rounds = KeyRounds(kept.tools, kept.leases, replace(kept.rounds._parts, learner=counting))
+    rounds = KeyRounds(kept.context, kept.leases, replace(kept.rounds._parts, learner=counting))
     (server, _) = await key_world.servers(kept.manager)
     async with rounds.holding() as holding:
         assert holding is not None
@@ -158,7 +158,7 @@ async def test_nothing_is_ended_before_a_look_at_the_database(key_world: KeyWorl
 
     ending: Any = Ending()
     rounds = KeyRounds(
-        kept.tools, kept.leases, replace(kept.rounds._parts, settling=ending, destroying=ending), look=look
+        kept.context, kept.leases, replace(kept.rounds._parts, settling=ending, destroying=ending), look=look
     )
     async with rounds.holding() as holding:
         assert holding is not None
@@ -217,7 +217,7 @@ async def test_a_canary_that_comes_and_goes_hides_no_loss(key_world: KeyWorld, m
     keys = [await kept.node.create(kept.manager, f"key {number}") for number in range(20)]
     (row, _) = await key_world.servers(kept.manager)
     store = servers[0].responder.store
-    hidden = (await key_world.places(kept.manager)).profiles[row.uuid].canary[0]
+    hidden = (await key_world.topology(kept.manager)).profiles[row.uuid].canary[0]
     canary = store.objects[hidden]
     swept: list[str] = []
     ends = [False, True, True, True]
@@ -261,5 +261,5 @@ async def test_who_does_not_answer_soon_is_not_waited_for(key_world: KeyWorld, m
     assert time.monotonic() - began < 3
     servers[1].faults.clear()
     assert await kept.keeping.showing(kept.manager) == {one.uuid: True, other.uuid: True}
-    monkeypatch.setattr(kept.node.objects, "slow_or_dead", lambda reach: reach.key_server == one.uuid)
+    monkeypatch.setattr(kept.node.objects, "slow_or_dead", lambda endpoint: endpoint.key_server == one.uuid)
     assert await kept.keeping.showing(kept.manager) == {other.uuid: True}

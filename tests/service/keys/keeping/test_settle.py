@@ -21,9 +21,9 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.keeping import settle as key_settling
-from keystead.service.keys.keeping.settle import UNDESCRIBED_S, KeySettling
+from keystead.service.keys.keeping.settle import UNDESCRIBED_S, AttemptSettlement
 from keystead.service.keys.looking.look import visit
-from keystead.service.keys.topology import Reacher
+from keystead.service.keys.topology import Endpoints
 from keystead.service.keys.writing.descriptors import Describer
 from tests.service.worlds.keepers import PAIRS, Keeping, again, keeping, of_kind
 from tests.service.worlds.keys import KeyWorld, asked, full, held, places_in
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.kmip.messages.messages import RequestMessage, ResponseMessage
     from keystead.kmip.testing.server import KeyServer as KmipServer
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
     from tests.peers.groups import Group
 
@@ -145,7 +145,7 @@ async def described(world: KeyWorld, *servers: KmipServer) -> tuple[Keeping, Key
     """A process that describes copies, and a key whose copies are not described yet."""
     kept = await keeping(world, *servers)
     key = await kept.node.create(kept.manager)
-    kept.settling = KeySettling(kept.tools, Describer(kept.node.reacher))
+    kept.settling = AttemptSettlement(kept.context, Describer(kept.node.endpoints))
     return kept, key
 
 
@@ -158,7 +158,7 @@ async def test_copies_are_described_later(key_world: KeyWorld) -> None:
     assert await kept.settle() == 2
     assert await kept.settle() == 0
     copies = await key_world.copies(key.uuid)
-    digest_key = kept.node.reacher.digest_key(await key_world.places(kept.manager))
+    digest_key = kept.node.endpoints.digest_key(await key_world.topology(kept.manager))
     for server, copy in zip(servers, copies, strict=True):
         (content,) = held(server)[name]
         found = opened(content, digest_key)
@@ -202,7 +202,7 @@ async def test_a_descriptor_without_an_answer_is_found(key_world: KeyWorld) -> N
     servers[0].faults.clear()
     for name_counts, objects in ((True, 3), (False, 4)):
         await again(kept, end=False)
-        kept.settling = KeySettling(kept.tools, Describer(kept.node.reacher))
+        kept.settling = AttemptSettlement(kept.context, Describer(kept.node.endpoints))
         await know_names(kept, name_counts)
         assert await kept.settle() == 1
         assert len(servers[0].responder.objects) == objects
@@ -213,7 +213,7 @@ async def test_a_descriptor_without_an_answer_is_found(key_world: KeyWorld) -> N
 async def know_names(kept: Keeping, locate_by_name: bool) -> None:
     """Store whether the first server looks at names."""
     (server, *_) = await kept.world.servers(kept.manager)
-    profile = (await kept.world.places(kept.manager)).profiles[server.uuid]
+    profile = (await kept.world.topology(kept.manager)).profiles[server.uuid]
     await kept.world.store.write(lambda tx: tx.put_profile(replace(profile, locate_by_name=locate_by_name)))
 
 
@@ -385,7 +385,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(key_world: KeyWorld) ->
     async def change() -> None:
         await put(key_world, changed)
 
-    kept.settling._tools = replace(kept.tools, turn=change)
+    kept.settling._context = replace(kept.context, turn=change)
     await kept.settle()
     assert changed in await key_world.copies(key.uuid)
 
@@ -417,8 +417,8 @@ async def test_copies_in_doubt_on_kinds_of_objects(key_world: KeyWorld) -> None:
     other = await kept.node.create(kept.manager, "another")
     copies = await key_world.copies(key.uuid)
     theirs = (await key_world.copies(other.uuid))[1].unique_identifiers[0]
-    places = await key_world.store.read(lambda tx: places_in(tx, kept.manager))
-    async with visit(kept.tools, places, places.servers[0]) as at:
+    topology = await key_world.store.read(lambda tx: places_in(tx, kept.manager))
+    async with visit(kept.context, topology, topology.servers[0]) as at:
         await at.session.revoke(copies[0].unique_identifiers[0])
         await at.session.destroy(copies[0].unique_identifiers[0])
     objects = servers[1].responder.store.objects
@@ -464,21 +464,21 @@ async def test_without_our_own_secrets_nothing_is_concluded(key_world: KeyWorld,
         gone = replace(manager, client_certificate="gone")
         await key_world.store.write(lambda tx: tx.change_key_manager(gone))
     else:
-        kept.settling = KeySettling(replace(kept.tools, reacher=Unsealed(kept.tools.reacher)))
+        kept.settling = AttemptSettlement(replace(kept.context, endpoints=Unsealed(kept.context.endpoints)))
     await kept.settle()
     assert list(await key_world.copies(key.uuid)) == copies
     assert (await kept.fill()).copied == 0
 
 
-class Unsealed(Reacher):
+class Unsealed(Endpoints):
     """Reaches servers, and has lost what digests are made with."""
 
-    def __init__(self, reacher: Reacher) -> None:
-        super().__init__(reacher._prover, reacher._sealer)
+    def __init__(self, endpoints: Endpoints) -> None:
+        super().__init__(endpoints._prover, endpoints._sealer)
 
-    def digest_key(self, places: KeyPlaces) -> Secret:
+    def digest_key(self, topology: ServerTopology) -> Secret:
         """There is none."""
-        return super().digest_key(replace(places, sealed_digest_key=None))
+        return super().digest_key(replace(topology, sealed_digest_key=None))
 
 
 # --- real servers ---

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core import errors
-from keystead.core.jobs import Outcome
+from keystead.core.jobs import JobOutcome
 from keystead.core.keys.model import KeyForm, KeyState, KeyType, Presence, Purpose
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -363,7 +363,7 @@ async def test_a_primary_that_is_added_gets_all_keys(key_world: KeyWorld, monkey
     async def progress(text: OntapError) -> None:
         said.append(text.message)
 
-    assert await kept.replicate(progress) == Outcome(message="10 copies written")
+    assert await kept.replicate(progress) == JobOutcome(message="10 copies written")
     assert said == [f"{done} of 5 records complete." for done in (2, 4, 5)]
     assert [await presences(kept, key) for key in keys] == 5 * [3 * [PRESENT]]
     assert [material(server) for server in servers] == 3 * [material(servers[0])]
@@ -412,7 +412,7 @@ async def with_odd_server(world: KeyWorld, *servers: KmipServer) -> Keeping:
     kept = Keeping(world, await world.node(), manager)
     await kept.learner.ensure(manager)
     odd = (await world.servers(manager))[1].uuid
-    profile = (await world.places(manager)).profiles[odd]
+    profile = (await world.topology(manager)).profiles[odd]
     await world.store.write(lambda tx: tx.put_profile(replace(profile, form=KeyForm.SYMMETRIC_KEY)))
     return kept
 

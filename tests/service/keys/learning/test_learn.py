@@ -25,21 +25,21 @@ from keystead.kmip.testing.server import silence
 from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason, State
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
-from keystead.service.keys.guarding.relocation import IdentityGuard
+from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
 from keystead.service.keys.learning.profiles import forget, store_profile, store_seen
 from keystead.service.keys.looking.canaries import Sight, sight
-from keystead.service.probing.observations import Observing
-from keystead.service.probing.prober import Prover, password_place
+from keystead.service.probing.observations import Observations
+from keystead.service.probing.prober import ServerProber, password_place
 from keystead.service.probing.queue import ProbeQueue
 from tests.service.worlds.keys import CALL, KeyWorld, asked, held
-from tests.service.worlds.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, places
+from tests.service.worlds.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, topology
 
 if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.kmip.messages.messages import RequestMessage, ResponseMessage
-    from keystead.service.keys.learning.learn import KeyLearner
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.learning.learn import ServerLearner
+    from keystead.service.keys.topology import ServerTopology
     from tests.peers.groups import Group
 
 REGISTER, ACTIVATE = Operation.REGISTER, Operation.ACTIVATE
@@ -51,9 +51,9 @@ async def test_four_servers_are_learned_at_once(key_world: KeyWorld) -> None:
     """Each has one Active canary of its own, whose digest is stored; nothing is asked when all is known."""
     servers = await key_world.start(4)
     learning, manager, found = await learned(key_world, *servers)
-    assert found == await places(key_world, manager)
+    assert found == await topology(key_world, manager)
     assert len(found.profiles) == domain_count(found) == 4
-    digest_key = (await key_world.node()).reacher.digest_key(found)
+    digest_key = (await key_world.node()).endpoints.digest_key(found)
     for row, server in zip(found.servers, servers, strict=True):
         profile = found.profiles[row.uuid]
         ((held_name, (material,)),) = held(server).items()
@@ -129,7 +129,7 @@ async def test_a_server_that_takes_short_keys_only(key_world: KeyWorld) -> None:
     for identifier, stored in pair.responder.objects.items():
         plain.responder.store.put(f"elsewhere {identifier}", stored.copy())
     await learning.look_for_canaries(manager)
-    assert domain_count(await places(key_world, manager)) == 1
+    assert domain_count(await topology(key_world, manager)) == 1
 
 
 async def test_real_servers(key_world: KeyWorld, pykmip_group: Group) -> None:
@@ -158,12 +158,12 @@ async def test_a_cluster_is_found_when_it_has_replicated(key_world: KeyWorld) ->
     assert domain_count(found) == 3
     link.deliver()
     await learning.look_for_canaries(manager)
-    joined = await places(key_world, manager)
+    joined = await topology(key_world, manager)
     assert joined.domain_of == {one: one, other: one, apart: apart}
     assert joined.profiles[one].sees == (other,)
     assert joined.profiles[other].sees == (one,)
     await learning.look_for_canaries(manager)
-    assert await places(key_world, manager) == joined
+    assert await topology(key_world, manager) == joined
 
 
 @on_sqlite
@@ -197,7 +197,7 @@ async def test_who_was_learned_meanwhile_is_looked_for(key_world: KeyWorld) -> N
     _, manager, found = await learned(key_world, one, other)
     row = found.servers[0]
     await key_world.store.write(lambda tx: tx.delete_profile(row.uuid))
-    then = await places(key_world, manager)
+    then = await topology(key_world, manager)
 
     async def stored(looked_for: dict[str, ServerProfile]) -> bool | None:
         profile = found.profiles[row.uuid]
@@ -207,9 +207,9 @@ async def test_who_was_learned_meanwhile_is_looked_for(key_world: KeyWorld) -> N
     anew = replace(found.profiles[uuid], canary_name=name(found, found.servers[1], 2))
     for looked_for in ({}, {uuid: anew}):
         assert await stored(looked_for) is None
-        assert await places(key_world, manager) == then
+        assert await topology(key_world, manager) == then
     assert await stored({uuid: found.profiles[uuid]})
-    assert await places(key_world, manager) == found
+    assert await topology(key_world, manager) == found
 
 
 @on_sqlite
@@ -221,7 +221,7 @@ async def test_what_looks_like_a_canary_is_none(key_world: KeyWorld) -> None:
     other.responder.store.put("planted", one.responder.objects[identifier].copy())
     other.responder.store.rot("planted")
     await learning.look_for_canaries(manager)
-    assert await places(key_world, manager) == found
+    assert await topology(key_world, manager) == found
 
 
 # --- what others do meanwhile ---
@@ -233,12 +233,12 @@ async def test_two_nodes_learn_at_once(key_world: KeyWorld) -> None:
     manager = await key_world.key_manager(*servers, know=False)
     nodes = [await key_world.node() for _ in range(3)]
     found = await asyncio.gather(*(learner(key_world, node).ensure(manager) for node in nodes))
-    stored = await places(key_world, manager)
+    stored = await topology(key_world, manager)
     assert len(stored.profiles) == 3
     for seen in found:
         assert seen.sealed_digest_key == stored.sealed_digest_key
         assert all(stored.profiles[uuid] == profile for uuid, profile in seen.profiles.items())
-    digest_key = nodes[0].reacher.digest_key(stored)
+    digest_key = nodes[0].endpoints.digest_key(stored)
     for row, server in zip(stored.servers, servers, strict=True):
         profile = stored.profiles[row.uuid]
         canary = material_of(server.responder.objects[profile.canary[0]].managed_object)
@@ -264,7 +264,7 @@ async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
     another = replace(profile, canary_name=name(found, row, 2))
 
     async def stored(
-        before: ServerProfile | None, *, at: KeyServer = row, then: KeyPlaces = found, new: ServerProfile = another
+        before: ServerProfile | None, *, at: KeyServer = row, then: ServerTopology = found, new: ServerProfile = another
     ) -> bool | None:
         return await key_world.store.write(lambda tx: store_profile(tx, then, at, before, new, {}))
 
@@ -281,10 +281,10 @@ async def test_what_is_not_as_it_was_is_not_stored(key_world: KeyWorld) -> None:
     await key_world.store.write(lambda tx: store_seen(tx, replace(found, incarnation=life), {row.uuid: [row.uuid]}))
     as_another = replace(found, servers=(replace(row, username="another"),))
     await key_world.store.write(lambda tx: store_seen(tx, as_another, {row.uuid: [row.uuid]}))
-    assert await places(key_world, manager) == found
+    assert await topology(key_world, manager) == found
     assert await stored(profile)
     await key_world.store.write(lambda tx: store_seen(tx, found, {row.uuid: [row.uuid]}))
-    assert (await places(key_world, manager)).profiles[row.uuid] == another
+    assert (await topology(key_world, manager)).profiles[row.uuid] == another
 
 
 class OfUsers(Responder):
@@ -315,10 +315,10 @@ async def test_what_was_learned_as_another_user_is_not_stored(key_world: KeyWorl
     while not (profiles := (await learning.ensure(manager)).profiles):
         pass
     assert profiles[row.uuid].canary != tuple(server.responder.objects)[:1]
-    found = await places(key_world, manager)
-    reach = node.reacher.primary(found.servers[0], node.reacher.identity(found))
-    async with node.objects.session(reach, timeout_s=5) as session:
-        assert await sight(session, profiles[row.uuid], node.reacher.digest_key(found)) is Sight.SEEN
+    found = await topology(key_world, manager)
+    endpoint = node.endpoints.primary(found.servers[0], node.endpoints.identity(found))
+    async with node.objects.session(endpoint, timeout_s=5) as session:
+        assert await sight(session, profiles[row.uuid], node.endpoints.digest_key(found)) is Sight.SEEN
 
 
 async def test_a_server_that_moved_is_forgotten(key_world: KeyWorld) -> None:
@@ -327,7 +327,7 @@ async def test_a_server_that_moved_is_forgotten(key_world: KeyWorld) -> None:
     learning, manager, found = await learned(key_world, *await key_world.start(2, members))
     one, other = found.servers
     await key_world.store.write(lambda tx: forget(tx, found.servers, one.uuid))
-    gone = await places(key_world, manager)
+    gone = await topology(key_world, manager)
     assert gone.profiles == {other.uuid: replace(found.profiles[other.uuid], sees=())}
     again = await learning.ensure(manager)
     assert again.profiles[one.uuid].canary == found.profiles[one.uuid].canary
@@ -341,7 +341,7 @@ async def test_what_is_not_learned(key_world: KeyWorld) -> None:
     learning = learner(key_world, await key_world.node())
     for change in ({"enabled": False}, {"client_certificate": "gone"}):
         manager = await key_world.key_manager(server, know=False)
-        row = (await places(key_world, manager)).key_manager
+        row = (await topology(key_world, manager)).key_manager
         await key_world.store.write(lambda tx: tx.change_key_manager(replace(row, **change)))  # noqa: B023
         assert not (await learning.ensure(manager)).profiles
         await learning.look_for_canaries(manager)
@@ -375,7 +375,7 @@ async def test_the_learner_is_told_of_what_was_stored(key_world: KeyWorld) -> No
     assert len((await learning.ensure(manager)).profiles) == 2
     state = await key_servers.state(CALL, manager)
     await key_servers.modify(CALL, state, ModifyRequest(addresses[0], timeout=3, replication_domain="a"))
-    assert len((await places(key_world, manager)).profiles) == 2
+    assert len((await topology(key_world, manager)).profiles) == 2
     await managers.change(CALL, manager, KeyManagerChange(min_copies=2))
     assert told == [manager] * 2
     cas = (CertificateName(home.server_ca),)
@@ -383,7 +383,7 @@ async def test_the_learner_is_told_of_what_was_stored(key_world: KeyWorld) -> No
     assert told == [manager] * 3
     state = await key_servers.state(CALL, manager)
     await key_servers.modify(CALL, state, ModifyRequest(addresses[0], port=addresses[2].port))
-    moved = await places(key_world, manager)
+    moved = await topology(key_world, manager)
     assert moved.profiles.keys() == {moved.servers[1].uuid}
     assert told == [manager] * 4
     with pytest.raises(OntapError):
@@ -391,15 +391,15 @@ async def test_the_learner_is_told_of_what_was_stored(key_world: KeyWorld) -> No
     assert told == [manager] * 4
 
 
-async def services(world: KeyWorld, told: list[str]) -> tuple[KeyManagers, KeyServers, KeyLearner]:
+async def services(world: KeyWorld, told: list[str]) -> tuple[KeyManagers, KeyServers, ServerLearner]:
     """The use cases that tell the learner, told what they tell it."""
     node = await world.node()
     keyring, clock = world.home.keyring, world.clock
     queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8",)))
-    prover = Prover(gateway, keyring, queue, Observing(clock, node.uuid))
-    guard = RemovalGuard(node.store, node.objects, node.reacher, clock)
-    identity = IdentityGuard(node.store, node.objects, node.reacher, clock)
+    prover = ServerProber(gateway, keyring, queue, Observations(clock, node.uuid))
+    guard = RemovalGuard(node.store, node.objects, node.endpoints, clock)
+    identity = RelocationGuard(node.store, node.objects, node.endpoints, clock)
     return (
         KeyManagers(node.store, prover, keyring, node.audit, identity, on_changed=told.append),
         KeyServers(node.store, prover, keyring, node.audit, guard, identity, on_changed=told.append),

@@ -21,7 +21,7 @@ from keystead.service.keys.learning.learn import REST_S
 from keystead.service.keys.looking import canaries
 from tests.service.worlds.keepers import Keeping
 from tests.service.worlds.keys import KeyWorld, asked, held
-from tests.service.worlds.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, places
+from tests.service.worlds.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, topology
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -120,11 +120,11 @@ async def test_a_name_that_is_taken_unseen(key_world: KeyWorld) -> None:
     """A canary that somebody destroyed holds its name: the same way is tried under the next round's."""
     (server,) = await key_world.start(1, [Responder(profile=PROFILES["names stay taken"])])
     manager = await key_world.key_manager(server, know=False)
-    before = await places(key_world, manager)
+    before = await topology(key_world, manager)
     (row,) = before.servers
     node = await key_world.node()
-    reach = node.reacher.primary(row, node.reacher.identity(before))
-    async with node.objects.session(reach, timeout_s=5) as session:
+    endpoint = node.endpoints.primary(row, node.endpoints.identity(before))
+    async with node.objects.session(endpoint, timeout_s=5) as session:
         (identifier,) = await session.register(
             name(before, row), Secret(bytes(64)), KeyForm.SECRET_DATA, application_information=None
         )
@@ -212,7 +212,7 @@ async def test_a_server_that_is_away(key_world: KeyWorld) -> None:
     for _ in range(LOST_LOOKS):
         await learning.look_for_canaries(manager)
         key_world.clock.advance(LOST_S)
-    assert await places(key_world, manager) == both
+    assert await topology(key_world, manager) == both
 
 
 # --- canaries that are lost ---
@@ -230,20 +230,20 @@ async def test_a_canary_that_is_lost_for_good(key_world: KeyWorld) -> None:
     servers[0].responder.store.forget_all()
     for _ in range(LOST_LOOKS - 1):
         await learning.look_for_canaries(manager)
-        assert await places(key_world, manager) == found
+        assert await topology(key_world, manager) == found
         key_world.clock.advance(LOST_S)
     servers[0].responder.refusals[REGISTER] = ResultReason.PERMISSION_DENIED
     await learning.look_for_canaries(manager)
-    assert await places(key_world, manager) == found
+    assert await topology(key_world, manager) == found
     servers[0].responder.refusals.clear()
     await learning.look_for_canaries(manager)
-    anew = await places(key_world, manager)
+    anew = await topology(key_world, manager)
     assert anew.profiles[one.uuid].canary_name == name(found, one, 1 + WAYS)
     assert domain_count(anew) == 2
     assert anew.profiles[other.uuid] == replace(found.profiles[other.uuid], sees=())
     link.deliver()
     await learning.look_for_canaries(manager)
-    assert domain_count(await places(key_world, manager)) == 1
+    assert domain_count(await topology(key_world, manager)) == 1
 
 
 @on_sqlite
@@ -257,7 +257,7 @@ async def test_members_of_a_cluster_that_lost_everything(key_world: KeyWorld) ->
     for _ in range(LOST_LOOKS):
         await learning.look_for_canaries(manager)
         key_world.clock.advance(LOST_S)
-    anew = await places(key_world, manager)
+    anew = await topology(key_world, manager)
     assert {profile.canary_name for profile in anew.profiles.values()} == {
         name(found, row, 1 + WAYS) for row in found.servers
     }
@@ -287,7 +287,7 @@ async def test_a_canary_that_comes_back(key_world: KeyWorld) -> None:
         for identifier, stored in kept.items():
             server.responder.store.put(identifier, stored)
         await learning.look_for_canaries(manager)
-    assert await places(key_world, manager) == found
+    assert await topology(key_world, manager) == found
 
 
 @on_sqlite
@@ -313,14 +313,14 @@ async def test_a_canary_whose_identifier_is_anothers(key_world: KeyWorld, given_
         await learning.look_for_canaries(manager)
         key_world.clock.advance(LOST_S)
     known = replace(found.profiles[found.servers[0].uuid], canary=("renumbered",) if given_out else (canary,))
-    assert (await places(key_world, manager)).profiles == {found.servers[0].uuid: known}
+    assert (await topology(key_world, manager)).profiles == {found.servers[0].uuid: known}
     store.forget("renumbered")
     for _ in range(LOST_LOOKS):
         await learning.look_for_canaries(manager)
         key_world.clock.advance(LOST_S)
     server.responder.refusals.clear()
     await learning.look_for_canaries(manager)
-    anew = await places(key_world, manager)
+    anew = await topology(key_world, manager)
     assert anew.profiles[found.servers[0].uuid].canary_name == name(found, found.servers[0], 1 + WAYS)
 
 
@@ -333,8 +333,8 @@ async def test_what_bears_a_canarys_name_is_none_unless_its_bytes_agree(key_worl
     key = await node.create(manager)
     (profile,) = found.profiles.values()
     server.responder.store.forget_all()
-    reach = node.reacher.primary(found.servers[0], node.reacher.identity(found))
-    async with node.objects.session(reach, timeout_s=5) as session:
+    endpoint = node.endpoints.primary(found.servers[0], node.endpoints.identity(found))
+    async with node.objects.session(endpoint, timeout_s=5) as session:
         material = Secret(bytes(64))
         await session.register(profile.canary_name, material, KeyForm.SECRET_DATA, application_information=None)
     kept = Keeping(key_world, node, manager)
@@ -342,7 +342,7 @@ async def test_what_bears_a_canarys_name_is_none_unless_its_bytes_agree(key_worl
         await learning.look_for_canaries(manager)
         await kept.sweep()
         key_world.clock.advance(LOST_S)
-    assert (await places(key_world, manager)).profiles == found.profiles
+    assert (await topology(key_world, manager)).profiles == found.profiles
     assert await key_world.presences(key.uuid) == [Presence.UNKNOWN]
 
 
@@ -367,7 +367,7 @@ async def test_a_canary_that_was_found_where_the_server_is_no_more(
 
     monkeypatch.setattr(canaries, "found_under", and_move)
     await learning.look_for_canaries(manager)
-    assert (await places(key_world, manager)).profiles == found.profiles
+    assert (await topology(key_world, manager)).profiles == found.profiles
 
 
 @on_sqlite
@@ -383,4 +383,4 @@ async def test_a_canary_that_was_destroyed(key_world: KeyWorld) -> None:
         for _ in range(LOST_LOOKS):
             await learning.look_for_canaries(manager)
             key_world.clock.advance(LOST_S)
-        assert (await places(key_world, manager) != found) is relearned
+        assert (await topology(key_world, manager) != found) is relearned

@@ -20,7 +20,7 @@ from keystead.kmip.testing.server import close
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.context import Call, Caller
-from keystead.service.keys.looking.look import reach_of
+from keystead.service.keys.looking.look import endpoint_of
 from keystead.service.keys.orphans import adopt as unclaimed
 from keystead.service.keys.orphans import scan as unclaimed_scan
 from tests.service.worlds.keepers import PAIRS, Keeping, again, keeping, of_kind, retire_and_wait, set_incarnation
@@ -42,8 +42,8 @@ async def leave(
 ) -> tuple[str, ...]:
     """Have another life of the database leave an object on a server; return its identifiers."""
     places = await kept.world.store.read(lambda tx: places_in(tx, kept.manager))
-    reach = reach_of(kept.tools, places, places.servers[place], "")
-    async with kept.tools.objects.session(reach, timeout_s=5) as session:
+    endpoint = endpoint_of(kept.context, places, places.servers[place], "")
+    async with kept.context.objects.session(endpoint, timeout_s=5) as session:
         return await session.register(name, Secret(material), form, application_information=None)
 
 
@@ -144,7 +144,7 @@ async def test_an_object_that_vanishes_while_it_is_looked_at(key_world: KeyWorld
     async def forget() -> None:
         servers[0].responder.store.objects.pop(uid, None)
 
-    kept.scanning._tools = replace(kept.tools, turn=forget)
+    kept.scanning._context = replace(kept.context, turn=forget)
     assert await kept.scan() == []
 
 
@@ -400,7 +400,7 @@ async def test_a_pair_is_adopted_as_a_whole(key_world: KeyWorld) -> None:
     key = await adopt(kept, 0, ids[1])
     assert (await key_world.copies(key.uuid))[0].unique_identifiers == ids
     server = (await key_world.servers(kept.manager))[0]
-    await key_world.store.write(lambda tx: tx.delete_unclaimed(server.uuid, half[:1]))
+    await key_world.store.write(lambda tx: tx.delete_orphans(server.uuid, half[:1]))
     assert await refusal(kept, 0, half[1]) is errors.ENTRY_NOT_FOUND
 
 
@@ -527,7 +527,7 @@ async def test_an_svm_adopts_nothing_in_its_own_key_manager(key_world: KeyWorld,
     await kept.scan()
     (listed,) = await kept.unclaimed.list(CALL, kept.manager)
     assert (listed.of.unique_identifier, listed.own) == (uid, bool(life))
-    owner = (await key_world.places(kept.manager)).key_manager.svm
+    owner = (await key_world.topology(kept.manager)).key_manager.svm
     assert owner is not None
     assert await kept.unclaimed.list(of(owner), kept.manager) == ()
     assert await refusal(kept, 0, uid, call=of(owner)) is errors.ENTRY_NOT_FOUND

@@ -11,7 +11,7 @@ from keystead.core.keys.model import KeyState
 from keystead.core.secret import Secret
 from keystead.service.keys.reading import eviction as module
 from keystead.service.keys.reading.cache import KeyCache
-from keystead.service.keys.reading.eviction import KeyForgetter
+from keystead.service.keys.reading.eviction import CacheEviction
 from tests.store import keys, samples
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def test_what_has_changed_is_forgotten(store: SqlStore, monkeypatch: pytes
     """Retired, or gone; for good, and nothing else."""
     monkeypatch.setattr(module, "TOGETHER", 2)
     cache, made = await held(store, 5)
-    forgetter = KeyForgetter(store, cache)
+    forgetter = CacheEviction(store, cache)
     await forgetter.look()
     assert len(cache) == 5
     await retire(store, made[1])
@@ -65,7 +65,7 @@ async def test_it_looks_again_and_again(store: SqlStore, monkeypatch: pytest.Mon
     """From its start to its close."""
     monkeypatch.setattr(module, "PERIOD_S", 0.01)
     cache, (key,) = await held(store, 1)
-    forgetter = KeyForgetter(store, cache)
+    forgetter = CacheEviction(store, cache)
     await retire(store, key)
     forgetter.start()
     async with asyncio.timeout(10):

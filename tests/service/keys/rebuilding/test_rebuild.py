@@ -19,10 +19,10 @@ from keystead.core.secret import Secret
 from keystead.kmip.testing.server import close
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.audit.log import AuditLog
-from keystead.service.keys.keeping.settle import KeySettling
-from keystead.service.keys.learning.learn import KeyLearner
+from keystead.service.keys.keeping.settle import AttemptSettlement
+from keystead.service.keys.learning.learn import ServerLearner
 from keystead.service.keys.reading.fetch import Fetcher
-from keystead.service.keys.rebuilding.import_keys import KeyTaker
+from keystead.service.keys.rebuilding.import_keys import KeyImporter
 from keystead.service.keys.rebuilding.rebuild import Rebuilder, Rebuilt
 from keystead.service.keys.topology import incarnation_of
 from keystead.service.keys.writing.descriptors import Describer
@@ -64,7 +64,7 @@ class Lost:
         found = await self.store.read(wanted)
         audit = AuditLog(self.store, self.world.home.keyring, self.world.clock, self.node.uuid)
         node = self.node
-        rebuilder = Rebuilder(self.store, node.objects, node.reacher, audit, self.world.clock, node.uuid)
+        rebuilder = Rebuilder(self.store, node.objects, node.endpoints, audit, self.world.clock, node.uuid)
         return (await rebuilder.rebuild(found))[0]
 
     async def lose(self) -> None:
@@ -117,9 +117,9 @@ async def keeping(
 ) -> Lost:
     """A key manager whose servers were learned, and a node that describes the keys that it creates."""
     manager = await world.key_manager(*servers, know=False, svm=svm, of_cluster=of_cluster)
-    reacher = (await world.node()).reacher
-    node = await world.node(describe=Describer(reacher))
-    learner = KeyLearner(node.store, node.objects, node.reacher, world.home.keyring, world.clock)
+    endpoints = (await world.node()).endpoints
+    node = await world.node(describe=Describer(endpoints))
+    learner = ServerLearner(node.store, node.objects, node.endpoints, world.home.keyring, world.clock)
     await learner.ensure(manager)
     await learner.close()
     return Lost(world, node, manager, store)
@@ -205,8 +205,8 @@ async def test_a_disk_that_is_minutes_old_and_a_rebuild(key_world: KeyWorld, tmp
     """It has the intent, not the commit, and does not know that it is another one: what it took is not destroyed."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, know=False)
-    reacher = (await key_world.node()).reacher
-    kept = Keeping(key_world, await key_world.node(describe=Describer(reacher)), manager)
+    endpoints = (await key_world.node()).endpoints
+    kept = Keeping(key_world, await key_world.node(describe=Describer(endpoints)), manager)
     await kept.learner.ensure(manager)
     original = await side(kept)
     await original.round()
@@ -264,7 +264,7 @@ class Moved:
     async def is_read(self) -> bool:
         """Whether the new database can have it read, under its id."""
         node, clock = self.lost.node, self.lost.world.clock
-        fetcher = Fetcher(self.lost.store, node.objects, node.reacher, clock, node.uuid)
+        fetcher = Fetcher(self.lost.store, node.objects, node.endpoints, clock, node.uuid)
         try:
             return bool((await fetcher.fetch(self.key)).material)
         except OntapError:
@@ -413,7 +413,7 @@ async def test_an_adopted_key_comes_back(key_world: KeyWorld, new_store: SqlStor
     servers = await key_world.start(2)
     lost = await keeping(key_world, new_store, servers)
     kept = Keeping(key_world, lost.node, lost.manager)
-    kept.settling = KeySettling(kept.tools, Describer(lost.node.reacher))
+    kept.settling = AttemptSettlement(kept.context, Describer(lost.node.endpoints))
     before = await lost.node.create(lost.manager)
     (attempt,) = await key_world.attempts(before.uuid)
     (uid,) = (await key_world.copies(before.uuid))[0].unique_identifiers
@@ -504,8 +504,8 @@ async def test_nothing_was_learned_yet(key_world: KeyWorld, new_store: SqlStore)
     """Then there is no digest key, and nobody knows whose a key is that was created since: it is unclaimed."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers, know=False)
-    reacher = (await key_world.node()).reacher
-    lost = Lost(key_world, await key_world.node(describe=Describer(reacher)), manager, new_store)
+    endpoints = (await key_world.node()).endpoints
+    lost = Lost(key_world, await key_world.node(describe=Describer(endpoints)), manager, new_store)
     await lost.lose()
     await Keeping(key_world, lost.node, manager).learner.ensure(manager)
     await lost.node.create(manager)
@@ -624,8 +624,8 @@ async def test_what_is_said_of_a_key(key_world: KeyWorld) -> None:
     key = await node.create(manager)
     (attempt,) = await key_world.attempts(key.uuid)
     places = await key_world.store.read(lambda tx: places_in(tx, manager))
-    content = Describer(node.reacher)(key, attempt, places)
-    assert content == written(described(key, attempt), node.reacher.digest_key(places))
+    content = Describer(node.endpoints)(key, attempt, places)
+    assert content == written(described(key, attempt), node.endpoints.digest_key(places))
 
 
 # --- what is changed while it is read ---
@@ -637,7 +637,7 @@ async def test_an_object_that_two_lives_adopted_is_one_key(key_world: KeyWorld, 
     servers = await key_world.start(2)
     lost = await keeping(key_world, new_store, servers)
     kept = Keeping(key_world, lost.node, lost.manager)
-    kept.settling = KeySettling(kept.tools, Describer(lost.node.reacher))
+    kept.settling = AttemptSettlement(kept.context, Describer(lost.node.endpoints))
     before = await lost.node.create(lost.manager)
     (uid,) = (await key_world.copies(before.uuid))[0].unique_identifiers
     await key_world.store.write(lambda tx: tx.drop_key(before.uuid))
@@ -691,7 +691,7 @@ async def test_a_change_while_it_is_read(
     lost = await keeping(key_world, new_store, servers, of_cluster=True)
     key = await lost.node.create(lost.manager, svm=svm)
     await lost.lose()
-    taking = KeyTaker.take
+    taking = KeyImporter.take
 
     def change(tx: Transaction) -> None:
         (server,) = tx.key_servers(lost.manager)
@@ -712,7 +712,7 @@ async def test_a_change_while_it_is_read(
         await new_store.write(change)
         return await taking(*args)
 
-    monkeypatch.setattr(KeyTaker, "take", then_change)
+    monkeypatch.setattr(KeyImporter, "take", then_change)
     rebuilt = await lost.rebuild()
     assert (rebuilt.taken, rebuilt.doubts) == (0, (Doubt.CHANGED,))
     assert await new_store.read(lambda tx: tx.keys([key.uuid])) == ()

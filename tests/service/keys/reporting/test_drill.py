@@ -119,7 +119,7 @@ async def test_what_a_node_knows_of_servers_does_not_count(key_world: KeyWorld) 
     servers = await key_world.start(1)
     manager = await key_world.key_manager(*servers)
     key = await node.of.create(manager)
-    fetcher = Fetcher(node.of.store, node.of.objects, node.of.reacher, key_world.clock, node.of.uuid)
+    fetcher = Fetcher(node.of.store, node.of.objects, node.of.endpoints, key_world.clock, node.of.uuid)
     await servers[0].__aexit__(None, None, None)
     for _ in range(4):
         with pytest.raises(OntapError) as refused:
@@ -128,7 +128,7 @@ async def test_what_a_node_knows_of_servers_does_not_count(key_world: KeyWorld) 
     await servers[0].__aenter__()
     shelf = fetcher.shelf(await key_world.store.read(lambda tx: places_in(tx, manager)))
     assert shelf is not None
-    assert node.of.objects.slow_or_dead(next(iter(shelf.reaches.values())))
+    assert node.of.objects.slow_or_dead(next(iter(shelf.endpoints.values())))
     assert results(await node.drill(manager)) == [{"proven": 1}]
 
 

@@ -20,7 +20,7 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.context import Call
 from keystead.service.keys.looking import look as key_looking
 from keystead.service.keys.reporting import proof as key_proof
-from keystead.service.keys.reporting.proof import Proof
+from keystead.service.keys.reporting.proof import CopyAudit
 from keystead.service.keys.reporting.reports import KeyReports
 from keystead.service.ports.store import Page, StoreError
 from tests.service.worlds.keepers import Keeping
@@ -240,7 +240,7 @@ async def test_a_server_that_was_down_has_no_copy_until_one_is_written(key_world
     assert results(said) == [{"proven": 1}, {"proven": 1}, {"missing": 1}]
     assert failures(said) == [(key.key_id, "missing", "not_written")]
     assert results(await node.drill(manager)) == [{"proven": 1}, {}, {}]
-    places = await key_world.places(manager)
+    places = await key_world.topology(manager)
     assert not await (await key_world.node()).writer.copy_to(key, places.servers[2], material, places)
     said = await node.prove(manager)
     assert results(said) == [{"proven": 1}] * 3
@@ -420,7 +420,7 @@ async def test_a_dead_secondary_is_not_proven_by_its_primary(key_world: KeyWorld
     (row,) = await key_world.servers(manager)
 
     async def found() -> list[tuple[str, Result]]:
-        proof = Proof(kept.tools, await key_world.places(manager))
+        proof = CopyAudit(kept.context, await key_world.topology(manager))
         return sorted((each.host, each.result) for each in (await proof.prove([key]))[key.uuid])
 
     assert await found() == [(SECONDARY, Result.PROVEN)]

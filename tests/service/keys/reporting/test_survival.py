@@ -68,7 +68,7 @@ async def test_what_one_secondary_has_for_two_servers_is_lost_with_either(key_wo
         await server.__aexit__(None, None, None)
     error = await node.refused(manager)
     assert error.kind is errors.TOO_FEW_COPIES
-    found = (await key_world.places(manager)).key_manager
+    found = (await key_world.topology(manager)).key_manager
     await key_world.store.write(lambda tx: tx.change_key_manager(replace(found, min_copies=1)))
     key = await node.create(manager, "on the secondary")
     there = [copy.host for copy in await key_world.copies(key.uuid) if copy.presence is Presence.PRESENT]

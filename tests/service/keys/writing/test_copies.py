@@ -307,7 +307,7 @@ async def created(world: KeyWorld, count: int = 2) -> tuple[list[KeyServer], Key
 async def copied(world: KeyWorld, node: KeyNode, key: Key, material: bytes = MATERIAL) -> bool:
     """Copy a key to the last of its servers; whether it took it."""
     server = (await world.servers(key.key_manager))[-1]
-    return not await node.writer.copy_to(key, server, Secret(material), await world.places(key.key_manager))
+    return not await node.writer.copy_to(key, server, Secret(material), await world.topology(key.key_manager))
 
 
 async def test_a_copy_that_was_lost_is_written_again(key_world: KeyWorld) -> None:

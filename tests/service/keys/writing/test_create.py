@@ -345,7 +345,7 @@ async def test_more_copies_than_there_are_domains(key_world: KeyWorld) -> None:
     svm = await key_world.home.svm()
     error = await node.refused(manager, call=Call(replace(VSADMIN, svm=svm), "POST", "/api/test", scope=svm))
     assert list(error.arguments) == []
-    found = (await key_world.places(manager)).key_manager
+    found = (await key_world.topology(manager)).key_manager
     await key_world.store.write(lambda tx: tx.change_key_manager(replace(found, min_copies=3)))
     await node.create(manager)
 

@@ -14,13 +14,13 @@ from keystead.core.keys.destroying import ABSENT, DESTROYED, REVOKED, Step, step
 from keystead.core.keys.keeping import object_names
 from keystead.core.keys.model import IN_USE
 from keystead.core.keys.names import ObjectKind, object_name
-from keystead.service.keys.looking.look import agrees, facts_of, is_named
+from keystead.service.keys.looking.look import agrees, attributes_of, is_named
 from keystead.service.ports.keys import Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from keystead.service.cluster.leases import Holding
     from keystead.service.keys.looking.look import Tracked, Visit
-    from keystead.service.ports.keys import ObjectFacts, ObjectSession
+    from keystead.service.ports.keys import ObjectAttributes, ObjectSession
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,9 @@ def with_ids(row: Tracked, ids: tuple[str, ...]) -> Tracked:
     return replace(row, copy=replace(row.copy, unique_identifiers=ids))
 
 
-async def end_object(holding: Holding, at: Visit, row: Tracked, id_: str, facts: ObjectFacts, done: list[str]) -> None:
+async def end_object(
+    holding: Holding, at: Visit, row: Tracked, id_: str, facts: ObjectAttributes, done: list[str]
+) -> None:
     """Revoke and destroy one object, and note what was done. Raises KeyServerFault, LeaseLost."""
     ours = await _is_ours(at, row, id_, facts)
     if ours is False:
@@ -68,17 +70,17 @@ async def left_by(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
     return tuple(dict.fromkeys([id_ for name in names for id_ in await session.locate(name)]))
 
 
-async def facts_if_there(session: ObjectSession, id_: str) -> ObjectFacts | None:
+async def attributes_if_present(session: ObjectSession, id_: str) -> ObjectAttributes | None:
     """What a server says of an object; None when it is not there."""
     try:
-        return await facts_of(session, id_)
+        return await attributes_of(session, id_)
     except KeyServerFault as fault:
         if fault.fault is not Fault.NOT_FOUND:
             raise
         return None
 
 
-async def _is_ours(at: Visit, row: Tracked, id_: str, facts: ObjectFacts) -> bool | None:
+async def _is_ours(at: Visit, row: Tracked, id_: str, facts: ObjectAttributes) -> bool | None:
     """Whether an object is one of a copy's, by its name; by the bytes of them all where no names are told.
 
     None when nobody can say: bytes say nothing of a descriptor, nor of what an aborted attempt left of a key in use,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keystead.service.ports.store import Clock, Store, Transaction
 
 
-class KeyEnding:
+class KeyRetirement:
     """Retires and recovers keys.
 
     ``window`` is how long a retired key can be recovered. ``on_retired`` is told of each: its material is to
@@ -97,6 +97,8 @@ class KeyEnding:
                 return planned
             tx.change_key(planned, key.state)
             if planned.state is KeyState.COMMITTED:
-                tx.fences_fall_due(manager.uuid)  # so that an older copy of this database finds out that it is one
+                tx.epoch_markers_fall_due(
+                    manager.uuid
+                )  # so that an older copy of this database finds out that it is one
             self._audit.succeed(tx, call, f"{done} key {key.key_id}", svm=key.svm)
             return planned

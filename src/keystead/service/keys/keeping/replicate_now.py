@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.jobs import Outcome
+from keystead.core.jobs import JobOutcome
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Presence
 from keystead.service.keys.looking.canaries import Sight, sight
-from keystead.service.keys.looking.look import places_of
+from keystead.service.keys.looking.look import topology_of
 from keystead.service.keys.looking.verify import CANARY_NOT_SEEN
 from keystead.service.keys.reporting.jobs import Task
 from keystead.service.keys.writing.attempt_runner import NOT_REACHED
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
     from keystead.service.cluster.jobs import Progress
     from keystead.service.context import Call
-    from keystead.service.keys.keeping.sweep import Filled, KeyKeeping
-    from keystead.service.keys.learning.learn import KeyLearner
-    from keystead.service.keys.looking.look import Tools
-    from keystead.service.keys.topology import KeyPlaces
-    from keystead.service.ports.keys import Reach
+    from keystead.service.keys.keeping.sweep import CopySweep, Filled
+    from keystead.service.keys.learning.learn import ServerLearner
+    from keystead.service.keys.looking.look import KeeperContext
+    from keystead.service.keys.topology import ServerTopology
+    from keystead.service.ports.keys import Endpoint
 
 
 class KeyReplicator:
     """Makes the job."""
 
-    def __init__(self, tools: Tools, learner: KeyLearner, keeping: KeyKeeping) -> None:
-        self._tools = tools
+    def __init__(self, context: KeeperContext, learner: ServerLearner, keeping: CopySweep) -> None:
+        self._context = context
         self._learner = learner
         self._keeping = keeping
 
@@ -49,23 +49,25 @@ class KeyReplicator:
 
         What new servers can do is learned first, as far as they answer.
         """
-        found = await self._tools.store.glance(lambda tx: require_key_manager(tx, call, key_manager))
+        found = await self._context.store.glance(lambda tx: require_key_manager(tx, call, key_manager))
 
-        async def work(progress: Progress) -> Outcome | None:
+        async def work(progress: Progress) -> JobOutcome | None:
             away = await self._ask(key_manager)
             self._learner.retry(key_manager)
-            places = await self._learner.ensure(key_manager)
+            topology = await self._learner.ensure(key_manager)
             filled = await self._fill(key_manager, progress)
-            unlearned = dict.fromkeys(_unlearned(places), NOT_REACHED) if filled.tally.keys else {}
+            unlearned = dict.fromkeys(_unlearned(topology), NOT_REACHED) if filled.tally.keys else {}
             hides = filled.tally.keys and CANARY_NOT_SEEN in away.values()
             if not (filled.failed or unlearned or hides):
-                return Outcome(message=_said(filled))
-            return _failure(call, places, {**unlearned, **self._learner.unlearned(key_manager), **away, **filled.down})
+                return JobOutcome(message=_said(filled))
+            return _failure(
+                call, topology, {**unlearned, **self._learner.unlearned(key_manager), **away, **filled.down}
+            )
 
         return Task(work, found.svm)
 
     async def _fill(self, key_manager: str, progress: Progress) -> Filled:
-        counts = await self._tools.store.read(lambda tx: tx.key_counts(key_manager))
+        counts = await self._context.store.read(lambda tx: tx.key_counts(key_manager))
         total = sum(counts.get(state, 0) for state in KEPT)
 
         async def said(done: int) -> None:
@@ -79,25 +81,29 @@ class KeyReplicator:
 
         So is one that answers, and shows nothing of ours: what it had is not known to be lacking, nor to be there.
         """
-        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
-        if places is None:
+        topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
+        if topology is None:
             return {}
         try:
-            reaches = [*self._tools.reacher.addresses(places).values()]
+            reaches = [*self._context.endpoints.addresses(topology).values()]
         except NO_IDENTITY:
             return {}  # nor can anything be written: the walk over the keys says so
-        said = await asyncio.gather(*(self._ask_one(reach, places) for reach in reaches))
-        return {reach.key_server: why for reach, why in zip(reaches, said, strict=True) if why and not reach.host}
+        said = await asyncio.gather(*(self._ask_one(endpoint, topology) for endpoint in reaches))
+        return {
+            endpoint.key_server: why for endpoint, why in zip(reaches, said, strict=True) if why and not endpoint.host
+        }
 
-    async def _ask_one(self, reach: Reach, places: KeyPlaces) -> str:
+    async def _ask_one(self, endpoint: Endpoint, topology: ServerTopology) -> str:
         """Why an address does not answer, or what it does not show; empty when it does."""
-        profile = places.profiles.get(reach.key_server)
+        profile = topology.profiles.get(endpoint.key_server)
         try:
-            async with self._tools.objects.session(reach, timeout_s=reach.target.timeout_s, anew=True) as session:
-                await session.abilities()
+            async with self._context.objects.session(
+                endpoint, timeout_s=endpoint.target.timeout_s, anew=True
+            ) as session:
+                await session.get_capabilities()
                 if profile is None or not profile.canary:
                     return ""
-                seen = await sight(session, profile, self._tools.reacher.digest_key(places))
+                seen = await sight(session, profile, self._context.endpoints.digest_key(topology))
                 return "" if seen is Sight.SEEN else CANARY_NOT_SEEN
         except KeyServerFault as fault:
             return fault.reason
@@ -110,16 +116,16 @@ def _said(filled: Filled) -> str:
     return f"{written}, {unknown} unknown" if unknown else written
 
 
-def _unlearned(places: KeyPlaces) -> list[str]:
+def _unlearned(topology: ServerTopology) -> list[str]:
     """The servers (uuids) in whose domains nothing can be written: it is not known yet what any of them can do."""
-    known = {places.domain_of[uuid] for uuid in places.profiles}
-    return [server.uuid for server in places.servers if places.domain_of[server.uuid] not in known]
+    known = {topology.domain_of[uuid] for uuid in topology.profiles}
+    return [server.uuid for server in topology.servers if topology.domain_of[server.uuid] not in known]
 
 
-def _failure(call: Call, places: KeyPlaces, reasons: Mapping[str, str]) -> Outcome:
+def _failure(call: Call, topology: ServerTopology, reasons: Mapping[str, str]) -> JobOutcome:
     """How the job fails. What it keeps is read by all who see it: an SVM's says which servers, and no reason."""
-    told = places.key_manager.svm is None
-    named = [server for server in places.servers if server.uuid in reasons]
+    told = topology.key_manager.svm is None
+    named = [server for server in topology.servers if server.uuid in reasons]
     said = [f"{server.address} ({reasons[server.uuid]})" if told else str(server.address) for server in named]
-    error = OntapError(errors.TOO_FEW_COPIES, arguments=at_fault(call, places, reasons))
-    return Outcome(error, detail=", ".join(said))
+    error = OntapError(errors.TOO_FEW_COPIES, arguments=at_fault(call, topology, reasons))
+    return JobOutcome(error, detail=", ".join(said))

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from keystead.core.keys.keeping import Tally
     from keystead.core.model import KeyManager, KeyServer
     from keystead.service.cluster.leases import Holding, Leases
-    from keystead.service.keys.destroying.epoch_markers import KeyFencing
-    from keystead.service.keys.destroying.purge import KeyDestroying
-    from keystead.service.keys.keeping.settle import KeySettling
-    from keystead.service.keys.keeping.sweep import KeyKeeping
-    from keystead.service.keys.looking.look import Tools
-    from keystead.service.keys.orphans.scan import UnclaimedScan
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.destroying.epoch_markers import EpochMarkers
+    from keystead.service.keys.destroying.purge import KeyPurge
+    from keystead.service.keys.keeping.settle import AttemptSettlement
+    from keystead.service.keys.keeping.sweep import CopySweep
+    from keystead.service.keys.looking.look import KeeperContext
+    from keystead.service.keys.orphans.scan import OrphanScan
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ HIDING_S: Final = 3600.0
 class Learner(Protocol):
     """Learns what servers can do, and looks for canaries; see :mod:`keystead.service.keys.learning.learn`."""
 
-    async def ensure(self, key_manager: str) -> KeyPlaces: ...  # noqa: D102 - as above
+    async def ensure(self, key_manager: str) -> ServerTopology: ...  # noqa: D102 - as above
     async def look_for_canaries(self, key_manager: str) -> None: ...  # noqa: D102 - as above
 
 
@@ -71,11 +71,11 @@ class Kept:
 class Parts:
     """What a round is made of."""
 
-    settling: KeySettling
-    keeping: KeyKeeping
-    fencing: KeyFencing
-    destroying: KeyDestroying
-    scan: UnclaimedScan
+    settling: AttemptSettlement
+    keeping: CopySweep
+    fencing: EpochMarkers
+    destroying: KeyPurge
+    scan: OrphanScan
     learner: Learner
 
 
@@ -86,9 +86,9 @@ class KeyRounds:
     """
 
     def __init__(
-        self, tools: Tools, leases: Leases, parts: Parts, *, look: Callable[[], Awaitable[None]] | None = None
+        self, context: KeeperContext, leases: Leases, parts: Parts, *, look: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._leases = leases
         self._parts = parts
         self._look = look
@@ -106,7 +106,7 @@ class KeyRounds:
             cluster = cluster_name(tx)
             return tuple(Kept(each, servers, each.svm.name if each.svm else cluster) for each, servers in tx.watched())
 
-        return await self._tools.store.read(read)
+        return await self._context.store.read(read)
 
     async def abort_expired(self, holding: Holding) -> None:
         """Abort attempts whose time is over, of all key managers."""
@@ -127,15 +127,15 @@ class KeyRounds:
         that could not be found out.
         """
         parts = self._parts
-        places = await _minded("learning", key_manager, parts.learner.ensure(key_manager))
-        if sweep or changed or (places is not None and self._is_young(places)):
+        topology = await _minded("learning", key_manager, parts.learner.ensure(key_manager))
+        if sweep or changed or (topology is not None and self._is_young(topology)):
             await _minded("canaries", key_manager, parts.learner.look_for_canaries(key_manager))
         await _minded("settling", key_manager, parts.settling.settle(holding, key_manager))
         hiding = await self._turned(key_manager, changed=changed)
         for key_server in dict.fromkeys([*sweep, *hiding]):
             swept = await _minded("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
             if swept is not None and key_server in hiding:
-                self._hiding[key_server] = self._tools.clock.monotonic()
+                self._hiding[key_server] = self._context.clock.monotonic()
         if scan:
             await _minded("listing", key_manager, parts.scan.scan(holding, key_manager))
         await _minded("ending", key_manager, self._ending(partial(self._end, holding, key_manager)))
@@ -148,7 +148,7 @@ class KeyRounds:
 
         What is unknown is settled without a sweep once a server shows its canary again.
         """
-        now = self._tools.clock.monotonic()
+        now = self._context.clock.monotonic()
         if not changed and now < self._looked.get(key_manager, now - LOOK_S) + LOOK_S:
             return []
         self._looked[key_manager] = now
@@ -163,10 +163,10 @@ class KeyRounds:
         fenced = await self._parts.fencing.advance(holding, key_manager)
         await self._parts.destroying.end(holding, key_manager, fenced)
 
-    def _is_young(self, places: KeyPlaces) -> bool:
+    def _is_young(self, topology: ServerTopology) -> bool:
         """Whether a server has just been learned: what it replicates with may not have shown yet."""
-        now = self._tools.clock.now()
-        return any(now - YOUNG < profile.learned <= now for profile in places.profiles.values())
+        now = self._context.clock.now()
+        return any(now - YOUNG < profile.learned <= now for profile in topology.profiles.values())
 
     async def _ending(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do what ends something, in the incarnation that the database is in now."""
@@ -179,9 +179,9 @@ class KeyRounds:
 
         def work(tx: Transaction) -> None:
             holding.check(tx)
-            add_events(tx, [of_tally(tx, self._tools, key_manager, tally)])
+            add_events(tx, [of_tally(tx, self._context, key_manager, tally)])
 
-        await self._tools.store.write(work)
+        await self._context.store.write(work)
 
 
 async def _minded(what: str, key_manager: str, work: Awaitable[T]) -> T | None:

@@ -12,12 +12,21 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from keystead.core.keys.destroying import ACTIVE, PRE_ACTIVE
-from keystead.core.keys.keeping import AHEAD, Look, looked_at
+from keystead.core.keys.keeping import AHEAD, CopyAnswer, looked_at
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.secret import Secret
 from keystead.service.keys.announcing import different
-from keystead.service.keys.looking.look import BATCH, by_host, look, places_of, store_changes, tracked, visit, with_seen
+from keystead.service.keys.looking.look import (
+    COPIES_PER_READ,
+    by_host,
+    look,
+    store_changes,
+    topology_of,
+    tracked,
+    visit,
+    with_seen,
+)
 from keystead.service.ports.keys import KeyServerFault
 from keystead.service.probing.observations import add_events
 
@@ -27,8 +36,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt
     from keystead.core.model import KeyServer
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.looking.look import Change, Tools, Tracked, Visit
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.looking.look import CopyChange, KeeperContext, Tracked, Visit
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.keys.writing.attempt_runner import Describe
     from keystead.service.ports.store import Transaction
 
@@ -43,11 +52,11 @@ UNDESCRIBED_S: Final = 3600.0
 _NOT_YET = ("", PRE_ACTIVE)
 
 
-class KeySettling:
+class AttemptSettlement:
     """Ends expired attempts, and finds out about copies."""
 
-    def __init__(self, tools: Tools, describe: Describe | None = None) -> None:
-        self._tools = tools
+    def __init__(self, context: KeeperContext, describe: Describe | None = None) -> None:
+        self._context = context
         self._describe = describe
         self._broke_off: dict[str, str] = {}  # by server, the key after which to go on
         self._undescribed: dict[str, float] = {}  # by server that refused a descriptor, until when (monotonic)
@@ -56,11 +65,11 @@ class KeySettling:
 
     async def abort_expired(self, holding: Holding) -> int:
         """Abort attempts whose time is over; return how many. Raises StoreError, LeaseLost."""
-        now = self._tools.clock.now()
-        expired = await self._tools.store.read(lambda tx: tx.expired_attempts(now, now + AHEAD, AT_ONCE))
+        now = self._context.clock.now()
+        expired = await self._context.store.read(lambda tx: tx.expired_attempts(now, now + AHEAD, AT_ONCE))
         aborted = 0
         for attempt in expired:
-            aborted += await self._tools.store.write(lambda tx: _abort(tx, holding, attempt))  # noqa: B023 - awaited
+            aborted += await self._context.store.write(lambda tx: _abort(tx, holding, attempt))  # noqa: B023 - awaited
         if aborted:
             log.info("attempts aborted", count=aborted)
         return aborted
@@ -73,23 +82,23 @@ class KeySettling:
         A server that cannot be asked is left for the next round, and so is the rest where nothing is found out. It goes
         on where it broke off: no copy on which a server falls silent hides the others. Raises StoreError, LeaseLost.
         """
-        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
-        if places is None:
+        topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
+        if topology is None:
             return 0
-        known = [server for server in places.servers if server.uuid in places.profiles]
-        return sum([await self._settle_server(holding, places, server) for server in known])
+        known = [server for server in topology.servers if server.uuid in topology.profiles]
+        return sum([await self._settle_server(holding, topology, server) for server in known])
 
-    async def _settle_server(self, holding: Holding, places: KeyPlaces, server: KeyServer) -> int:
-        inactive, undescribed = places.profiles[server.uuid].activates, self._describes(places, server.uuid)
+    async def _settle_server(self, holding: Holding, topology: ServerTopology, server: KeyServer) -> int:
+        inactive, undescribed = topology.profiles[server.uuid].activates, self._describes(topology, server.uuid)
         after, changed = self._broke_off.pop(server.uuid, ""), 0
-        while rows := await self._tools.store.read(
+        while rows := await self._context.store.read(
             lambda tx: tracked(
                 tx,
-                tx.open_copies(server.uuid, after, BATCH, inactive=inactive, undescribed=undescribed),  # noqa: B023
+                tx.open_copies(server.uuid, after, COPIES_PER_READ, inactive=inactive, undescribed=undescribed),  # noqa: B023
             )
         ):
-            changes, done = await self._look(places, server, rows)
-            stored = await self._tools.store.write(lambda tx: self._store(tx, holding, places, server, changes))  # noqa: B023
+            changes, done = await self._look(topology, server, rows)
+            stored = await self._context.store.write(lambda tx: self._store(tx, holding, topology, server, changes))  # noqa: B023
             changed += len(stored)
             after = done or after
             if not stored or done != rows[-1].key.uuid:
@@ -97,47 +106,54 @@ class KeySettling:
                 break
         return changed
 
-    async def _look(self, places: KeyPlaces, server: KeyServer, rows: Sequence[Tracked]) -> tuple[list[Change], str]:
+    async def _look(
+        self, topology: ServerTopology, server: KeyServer, rows: Sequence[Tracked]
+    ) -> tuple[list[CopyChange], str]:
         """Look at copies as far as the server answers; also return the last key that it was asked about."""
-        changes: list[Change] = []
+        changes: list[CopyChange] = []
         done = ""
         try:
             for host, some in by_host(rows).items():
-                async with visit(self._tools, places, server, host) as at:
+                async with visit(self._context, topology, server, host) as at:
                     for row in some:
-                        await self._tools.turn()
+                        await self._context.turn()
                         done = row.key.uuid
-                        changes.append(await self._settled(places, at, row))
+                        changes.append(await self._settled(topology, at, row))
         except KeyServerFault as fault:
             log.info("copies not settled yet", address=str(server.address), why=fault.reason)
             return changes, done
         return changes, rows[-1].key.uuid
 
-    async def _settled(self, places: KeyPlaces, at: Visit, row: Tracked) -> Change:
+    async def _settled(self, topology: ServerTopology, at: Visit, row: Tracked) -> CopyChange:
         """Look at a copy; activate and describe it where its server takes that and it was not done."""
         seen = await look(at, row)
-        now, canary = self._tools.clock.now(), at.absence_counts
+        now, canary = self._context.clock.now(), at.absence_counts
         after = with_seen(looked_at(row.copy, seen.look, row.attempt, now, canary=canary), seen)
-        if seen.look is Look.AGREES and at.profile is not None and at.profile.activates and seen.state in _NOT_YET:
+        if (
+            seen.look is CopyAnswer.AGREES
+            and at.profile is not None
+            and at.profile.activates
+            and seen.state in _NOT_YET
+        ):
             after = replace(after, object_state=await _activated(at, seen.unique_identifiers, seen.state))
-        if seen.look is Look.AGREES and not row.copy.descriptor and self._describes(places, at.key_server):
-            after = replace(after, descriptor=await self._described(places, at, row))
+        if seen.look is CopyAnswer.AGREES and not row.copy.descriptor and self._describes(topology, at.key_server):
+            after = replace(after, descriptor=await self._described(topology, at, row))
         return row.copy, after
 
     # --- descriptors ---
 
-    def _describes(self, places: KeyPlaces, key_server: str) -> bool:
+    def _describes(self, topology: ServerTopology, key_server: str) -> bool:
         """Whether copies on a server get descriptors: only Secret Data can hold one."""
         until = self._undescribed.get(key_server)
         return (
             self._describe is not None
-            and places.profiles[key_server].form is KeyForm.SECRET_DATA
-            and (until is None or until <= self._tools.clock.monotonic())
+            and topology.profiles[key_server].form is KeyForm.SECRET_DATA
+            and (until is None or until <= self._context.clock.monotonic())
         )
 
-    async def _described(self, places: KeyPlaces, at: Visit, row: Tracked) -> str:
+    async def _described(self, topology: ServerTopology, at: Visit, row: Tracked) -> str:
         """Have a descriptor beside a copy; return its identifier. Raises KeyServerFault without an answer."""
-        content = self._describe(row.key, row.attempt, places) if self._describe is not None else None
+        content = self._describe(row.key, row.attempt, topology) if self._describe is not None else None
         name = str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
         try:
             by_name = at.profile is None or at.profile.locate_by_name  # else it asks for all attributes of all objects
@@ -150,15 +166,20 @@ class KeySettling:
             if not fault.fault.answered:
                 raise
             log.warning("a copy is not described", address=at.address, why=fault.reason)
-            self._undescribed[at.key_server] = self._tools.clock.monotonic() + UNDESCRIBED_S
+            self._undescribed[at.key_server] = self._context.clock.monotonic() + UNDESCRIBED_S
             return ""
         return found[0] if found else ""
 
     def _store(
-        self, tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, changes: Sequence[Change]
-    ) -> list[Change]:
-        stored = store_changes(tx, holding, changes, seen_in=places)
-        add_events(tx, different(tx, self._tools, places, server, stored))
+        self,
+        tx: Transaction,
+        holding: Holding,
+        topology: ServerTopology,
+        server: KeyServer,
+        changes: Sequence[CopyChange],
+    ) -> list[CopyChange]:
+        stored = store_changes(tx, holding, changes, seen_in=topology)
+        add_events(tx, different(tx, self._context, topology, server, stored))
         return stored
 
 

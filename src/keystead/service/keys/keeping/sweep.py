@@ -16,22 +16,22 @@ import structlog
 from keystead.core import events
 from keystead.core.errors import OntapError
 from keystead.core.keys import digests
-from keystead.core.keys.guarding import lasting
-from keystead.core.keys.keeping import KEPT, Look, Sweep, Tally, lacking
+from keystead.core.keys.guarding import without_aborted
+from keystead.core.keys.keeping import KEPT, CopyAnswer, Sweep, Tally, servers_to_fill
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.reading import NOT_NEEDED, sources
 from keystead.core.keys.writing import fits
 from keystead.service.keys.announcing import different, of_server
 from keystead.service.keys.keeping.backoff import Pauses
 from keystead.service.keys.looking.look import (
-    BATCH,
+    COPIES_PER_READ,
     by_host,
     changes_of,
+    endpoint_of,
     look_at_many,
-    places_of,
-    reach_of,
     slices,
     store_changes,
+    topology_of,
     tracked,
     visit,
 )
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.looking.look import Change, Seen, Tools, Tracked, Visit
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.looking.look import CopyChange, CopyObservation, KeeperContext, Tracked, Visit
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ SHOWN_S: Final = 3.0
 class CopyWriter(Protocol):
     """Gives one server its copy; see :class:`keystead.service.keys.writing.create.KeyWriter`."""
 
-    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> str: ...  # noqa: D102
+    async def copy_to(self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology) -> str: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -83,11 +83,11 @@ class Filled:
     down: dict[str, str] = field(default_factory=dict)
 
 
-class KeyKeeping:
+class CopySweep:
     """Sweeps and repairs."""
 
-    def __init__(self, tools: Tools, writer: CopyWriter) -> None:
-        self._tools = tools
+    def __init__(self, context: KeeperContext, writer: CopyWriter) -> None:
+        self._context = context
         self._writer = writer
         self._pauses = Pauses()
 
@@ -98,85 +98,90 @@ class KeyKeeping:
 
         Raises StoreError, LeaseLost.
         """
-        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
-        server = None if places is None else places.server(key_server)
-        if places is None or server is None or key_server not in places.profiles:
+        topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
+        server = None if topology is None else topology.server(key_server)
+        if topology is None or server is None or key_server not in topology.profiles:
             return None
         sweep, after, hidden = Sweep(), "", False
         while rows := await self._rows(key_server, after):
             after = rows[-1].key.uuid
             try:
-                changes, canary = await self._look(places, server, list(filter(_is_swept, rows)), sweep)
+                changes, canary = await self._look(topology, server, list(filter(_is_swept, rows)), sweep)
             except KeyServerFault as fault:
                 log.info("a key server is not swept", address=str(server.address), why=fault.reason)
                 return None
-            await self._tools.store.write(lambda tx: self._store(tx, holding, places, server, changes))  # noqa: B023
+            await self._context.store.write(lambda tx: self._store(tx, holding, topology, server, changes))  # noqa: B023
             hidden = hidden or not canary
-        await self._tools.store.write(lambda tx: self._decide(tx, holding, places, server, sweep, hidden=hidden))
+        await self._context.store.write(lambda tx: self._decide(tx, holding, topology, server, sweep, hidden=hidden))
         return sweep
 
     async def showing(self, key_manager: str) -> dict[str, bool]:
         """Whether each server (uuid) that answers soon shows its canary now. Raises StoreError."""
-        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
-        if places is None:
+        topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
+        if topology is None:
             return {}
-        known = [server for server in places.servers if server.uuid in places.profiles]
-        known = [server for server in known if not self._is_down(places, server)]
-        said = await asyncio.gather(*(self._shows(places, server) for server in known))
+        known = [server for server in topology.servers if server.uuid in topology.profiles]
+        known = [server for server in known if not self._is_down(topology, server)]
+        said = await asyncio.gather(*(self._shows(topology, server) for server in known))
         return {server.uuid: shows for server, shows in zip(known, said, strict=True) if shows is not None}
 
-    async def _shows(self, places: KeyPlaces, server: KeyServer) -> bool | None:
+    async def _shows(self, topology: ServerTopology, server: KeyServer) -> bool | None:
         try:
-            async with asyncio.timeout(SHOWN_S), visit(self._tools, places, server) as at:
+            async with asyncio.timeout(SHOWN_S), visit(self._context, topology, server) as at:
                 return at.canary
         except (KeyServerFault, TimeoutError):
             return None
 
     async def _rows(self, key_server: str, after: str) -> list[Tracked]:
-        return await self._tools.store.read(lambda tx: tracked(tx, tx.copies_on(key_server, after, BATCH)))
+        return await self._context.store.read(lambda tx: tracked(tx, tx.copies_on(key_server, after, COPIES_PER_READ)))
 
     async def _look(
-        self, places: KeyPlaces, server: KeyServer, rows: Sequence[Tracked], sweep: Sweep
-    ) -> tuple[list[Change], bool]:
+        self, topology: ServerTopology, server: KeyServer, rows: Sequence[Tracked], sweep: Sweep
+    ) -> tuple[list[CopyChange], bool]:
         """Look at copies; also return False when one was not proven, and the canary is not what it was either."""
-        changes: list[Change] = []
+        changes: list[CopyChange] = []
         canary = True
         for host, some in by_host(rows).items():
-            at, looks = await self._look_at(places, server, host, some)
+            at, looks = await self._look_at(topology, server, host, some)
             for row, seen, now in looks:
                 sweep.note(row.copy, seen.look, canary=at.absence_counts)
                 changes += changes_of(at, row, seen, now)
-            canary = canary and (at.canary or all(seen.look is Look.AGREES for _, seen, _ in looks))
+            canary = canary and (at.canary or all(seen.look is CopyAnswer.AGREES for _, seen, _ in looks))
         return changes, canary
 
     async def _look_at(
-        self, places: KeyPlaces, server: KeyServer, host: str, rows: Sequence[Tracked], *, failed: bool = False
-    ) -> tuple[Visit, list[tuple[Tracked, Seen, datetime]]]:
+        self, topology: ServerTopology, server: KeyServer, host: str, rows: Sequence[Tracked], *, failed: bool = False
+    ) -> tuple[Visit, list[tuple[Tracked, CopyObservation, datetime]]]:
         """Look at copies at one address, and when; at those of a secondary that ``failed``, on its primary."""
-        looks: list[tuple[Tracked, Seen, datetime]] = []
+        looks: list[tuple[Tracked, CopyObservation, datetime]] = []
         try:
-            async with visit(self._tools, places, server, host, failed=failed) as at:
+            async with visit(self._context, topology, server, host, failed=failed) as at:
                 for batch in slices(rows, ASKED):
-                    await self._tools.turn()
-                    now = self._tools.clock.now()
+                    await self._context.turn()
+                    now = self._context.clock.now()
                     looks += [(row, seen, now) for row, seen in zip(batch, await look_at_many(at, batch), strict=True)]
         except KeyServerFault:
             if failed or not host:
                 raise
-            return await self._look_at(places, server, host, rows, failed=True)
+            return await self._look_at(topology, server, host, rows, failed=True)
         return at, looks
 
     def _store(
-        self, tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, changes: Sequence[Change]
+        self,
+        tx: Transaction,
+        holding: Holding,
+        topology: ServerTopology,
+        server: KeyServer,
+        changes: Sequence[CopyChange],
     ) -> None:
-        stored = store_changes(tx, holding, changes, seen_in=places)
-        add_events(tx, different(tx, self._tools, places, server, stored))
+        stored = store_changes(tx, holding, changes, seen_in=topology)
+        add_events(tx, different(tx, self._context, topology, server, stored))
 
     def _decide(
         self,
         tx: Transaction,
         holding: Holding,
-        places: KeyPlaces,
+        topology: ServerTopology,
         server: KeyServer,
         sweep: Sweep,
         *,
@@ -186,17 +191,17 @@ class KeyKeeping:
         holding.check(tx)
         found = []
         if hidden:
-            found.append(of_server(tx, self._tools, events.CANARY_HIDDEN, places, server))
+            found.append(of_server(tx, self._context, events.CANARY_HIDDEN, topology, server))
         elif sweep.stopped:
             count = str(sweep.gone)
-            found.append(of_server(tx, self._tools, events.KEYS_LOST, places, server, count=count))
+            found.append(of_server(tx, self._context, events.KEYS_LOST, topology, server, count=count))
         else:
             lost = [replace(copy, presence=Presence.UNKNOWN) for copy in sweep.lost]
             gone = [(copy, replace(copy, presence=Presence.MISSING)) for copy in lost]
-            missing = store_changes(tx, holding, gone, seen_in=places)
+            missing = store_changes(tx, holding, gone, seen_in=topology)
             if missing:
                 count = str(len({copy.key for copy, _ in missing}))
-                found.append(of_server(tx, self._tools, events.KEYS_MISSING, places, server, count=count))
+                found.append(of_server(tx, self._context, events.KEYS_MISSING, topology, server, count=count))
         add_events(tx, found)
 
     # --- repair ---
@@ -212,62 +217,64 @@ class KeyKeeping:
         """
         filled, after = Filled(), ""
         while True:
-            places, keys = await self._tools.store.read(lambda tx: self._batch(tx, key_manager, after))  # noqa: B023
-            if places is None or not keys:
-                self._pauses.walked(self._tools.clock.monotonic())
+            topology, keys = await self._context.store.read(lambda tx: self._batch(tx, key_manager, after))  # noqa: B023
+            if topology is None or not keys:
+                self._pauses.walked(self._context.clock.monotonic())
                 return filled
             after = keys[-1][0].uuid
             wanted = []
             for key, copies in keys:
-                filled.tally.count(copies, places.domain_of, places.servers)
-                fit = [uuid for uuid, profile in places.profiles.items() if fits(profile.form, key.length)]
-                there = lacking(copies, fit, places.domain_of, places.servers)
+                filled.tally.count(copies, topology.domain_of, topology.servers)
+                fit = [uuid for uuid, profile in topology.profiles.items() if fits(profile.form, key.length)]
+                there = servers_to_fill(copies, fit, topology.domain_of, topology.servers)
                 wanted += [(key, copies, servers) for servers in there]
             for start in range(0, len(wanted), WRITTEN):
                 some = wanted[start : start + WRITTEN]
-                await asyncio.gather(*(self._give(places, *each, filled) for each in some))
+                await asyncio.gather(*(self._give(topology, *each, filled) for each in some))
             if progress is not None:
                 await progress(filled.tally.keys)
 
     def _batch(
         self, tx: Transaction, key_manager: str, after: str
-    ) -> tuple[KeyPlaces | None, list[tuple[Key, list[Copy]]]]:
+    ) -> tuple[ServerTopology | None, list[tuple[Key, list[Copy]]]]:
         """The next keys that are kept, with their lasting copies."""
-        places = places_of(tx, key_manager)
-        keys = tx.keys_in(key_manager, KEPT, after, BATCH)
+        topology = topology_of(tx, key_manager)
+        keys = tx.keys_in(key_manager, KEPT, after, COPIES_PER_READ)
         copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
-        for copy in lasting(tx.copies(copies), tx.attempts(copies)):
+        for copy in without_aborted(tx.copies(copies), tx.attempts(copies)):
             copies[copy.key].append(copy)
-        return places, [(key, copies[key.uuid]) for key in keys]
+        return topology, [(key, copies[key.uuid]) for key in keys]
 
     async def _give(
-        self, places: KeyPlaces, key: Key, copies: Sequence[Copy], servers: Sequence[str], filled: Filled
+        self, topology: ServerTopology, key: Key, copies: Sequence[Copy], servers: Sequence[str], filled: Filled
     ) -> None:
         """Give the first of these servers that takes it a copy, if any other copy can be proven now."""
-        await self._tools.turn()
+        await self._context.turn()
         material: Secret | None = None
-        for server in filter(None, map(places.server, servers)):
-            if not self._may_try(places, server, key, filled):
+        for server in filter(None, map(topology.server, servers)):
+            if not self._may_try(topology, server, key, filled):
                 continue
-            material = material or await self.material(places, key, copies)
+            material = material or await self.material(topology, key, copies)
             if material is None:
                 break
-            if await self._copied(key, server, material, places, filled):
+            if await self._copied(key, server, material, topology, filled):
                 return
         filled.failed += 1
 
-    def _may_try(self, places: KeyPlaces, server: KeyServer, key: Key, filled: Filled) -> bool:
-        now = self._tools.clock.monotonic()
+    def _may_try(self, topology: ServerTopology, server: KeyServer, key: Key, filled: Filled) -> bool:
+        now = self._context.clock.monotonic()
         return (
             server.uuid not in filled.down
             and self._pauses.may_try(server.uuid, key.uuid, now)
-            and not self._is_down(places, server)
+            and not self._is_down(topology, server)
         )
 
-    async def _copied(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces, filled: Filled) -> bool:
+    async def _copied(
+        self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology, filled: Filled
+    ) -> bool:
         """Write a copy; whether there is one now, or somebody else is about to write it."""
         try:
-            why = await self._writer.copy_to(key, server, material, places)
+            why = await self._writer.copy_to(key, server, material, topology)
         except (OntapError, *NO_IDENTITY) as error:
             log.info("a copy is not written", address=str(server.address), why=type(error).__name__)
             return False
@@ -275,33 +282,33 @@ class KeyKeeping:
             filled.copied += not why
             return True
         filled.down[server.uuid] = why
-        self._pauses.failed(server.uuid, key.uuid, self._tools.clock.monotonic())
+        self._pauses.failed(server.uuid, key.uuid, self._context.clock.monotonic())
         return False
 
-    async def material(self, places: KeyPlaces, key: Key, copies: Iterable[Copy]) -> Secret | None:
+    async def material(self, topology: ServerTopology, key: Key, copies: Iterable[Copy]) -> Secret | None:
         """Read a key from a copy whose bytes agree now; None when there is none that can be read.
 
         Where no copy is proven, a secondary may still have what its primary has lost.
         """
-        found = sources(copies, places.servers)
+        found = sources(copies, topology.servers)
         proven = [source for source in found if source.copy.presence is Presence.PRESENT]
         for source in proven or [source for source in found if source.host]:
-            if self._is_down(places, source.server, source.host):
+            if self._is_down(topology, source.server, source.host):
                 continue
             try:
-                reach = reach_of(self._tools, places, source.server, source.host)
-                async with self._tools.objects.session(reach, timeout_s=reach.target.timeout_s) as session:
+                endpoint = endpoint_of(self._context, topology, source.server, source.host)
+                async with self._context.objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
                     material = await session.get(source.copy.unique_identifiers)
             except KeyServerFault as fault:
                 log.info("a copy cannot be read", address=str(source.server.address), why=fault.reason)
                 continue
-            if digests.agrees(self._tools.reacher.digest_key(places), key.uuid, material, key.digest):
+            if digests.agrees(self._context.endpoints.digest_key(topology), key.uuid, material, key.digest):
                 return material
         return None
 
-    def _is_down(self, places: KeyPlaces, server: KeyServer, host: str = "") -> bool:
+    def _is_down(self, topology: ServerTopology, server: KeyServer, host: str = "") -> bool:
         try:
-            return self._tools.objects.slow_or_dead(reach_of(self._tools, places, server, host))
+            return self._context.objects.slow_or_dead(endpoint_of(self._context, topology, server, host))
         except KeyServerFault:
             return True
 

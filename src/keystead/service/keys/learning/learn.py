@@ -24,7 +24,7 @@ from keystead.core.secret import Secret
 from keystead.service.keys.learning.profiles import store_profile, store_renumbered, store_seen
 from keystead.service.keys.looking import canaries
 from keystead.service.keys.looking.canaries import Sight, Subject
-from keystead.service.keys.topology import digest_key_place, load_places
+from keystead.service.keys.topology import digest_key_place, load_topology
 from keystead.service.ports.keys import KeyServerFault
 from keystead.service.ports.store import SealError, StoreError
 from keystead.service.probing.prober import NO_IDENTITY
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import ServerProfile
     from keystead.core.model import KeyServer
     from keystead.core.probing import TlsIdentity
-    from keystead.service.keys.topology import KeyPlaces, Reacher
-    from keystead.service.ports.keys import KeyObjects, ObjectSession, Reach
+    from keystead.service.keys.topology import Endpoints, ServerTopology
+    from keystead.service.ports.keys import Endpoint, KeyObjects, ObjectSession
     from keystead.service.ports.store import Clock, Sealer, Store, Transaction
 
 log = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ REST_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CanaryLook:
     """What was found on one server: its own canary or not, and those of which others that it was not known to see.
 
     ``canary``: the identifiers under which its own is there, if not those that are known.
@@ -84,14 +84,14 @@ class Rest:
     reason: str
 
 
-class KeyLearner:
+class ServerLearner:
     """Learns key servers. Belongs to one event loop. ``wait_s`` is how long :meth:`ensure` waits."""
 
     def __init__(
         self,
         store: Store,
         objects: KeyObjects,
-        reacher: Reacher,
+        endpoints: Endpoints,
         sealer: Sealer,
         clock: Clock,
         *,
@@ -99,7 +99,7 @@ class KeyLearner:
     ) -> None:
         self._store = store
         self._objects = objects
-        self._reacher = reacher
+        self._endpoints = endpoints
         self._sealer = sealer
         self._clock = clock
         self._wait_s = wait_s
@@ -110,17 +110,17 @@ class KeyLearner:
         self._absences: dict[str, Absence] = {}
         self._closed = False
 
-    async def ensure(self, key_manager: str) -> KeyPlaces:
+    async def ensure(self, key_manager: str) -> ServerTopology:
         """Return a key manager's places, with what can be learned of its servers in a short time.
 
         Servers that could not be learned are without a profile. Raises 4 (404) when there is no such key manager, and
         StoreError.
         """
-        places = await self._places(key_manager)
-        if not self._lacks(places) or self._closed:
-            return places
+        topology = await self._topology(key_manager)
+        if not self._lacks(topology) or self._closed:
+            return topology
         await asyncio.wait({self._begin(key_manager)}, timeout=self._wait_s)
-        return await self._places(key_manager)
+        return await self._topology(key_manager)
 
     def unlearned(self, key_manager: str) -> Mapping[str, str]:
         """The servers (uuids) that could not be learned at the last try, and why."""
@@ -137,22 +137,22 @@ class KeyLearner:
         that has it under its name, and has numbered its objects anew, is the same. To be repeated: replication takes
         its time. Raises StoreError.
         """
-        places = await self._places(key_manager)
-        identity = self._identity(places)
-        if identity is None or places.sealed_digest_key is None:
+        topology = await self._topology(key_manager)
+        identity = self._identity(topology)
+        if identity is None or topology.sealed_digest_key is None:
             return
-        known = [server for server in places.servers if server.uuid in places.profiles]
-        looks = await asyncio.gather(*(self._look(places, identity, server) for server in known))
+        known = [server for server in topology.servers if server.uuid in topology.profiles]
+        looks = await asyncio.gather(*(self._look(topology, identity, server) for server in known))
         found = [(server, look) for server, look in zip(known, looks, strict=True) if look is not None]
         seen = {server.uuid: look.sees for server, look in found if look.sees}
         if seen:
-            await self._store.write(lambda tx: store_seen(tx, places, seen))
+            await self._store.write(lambda tx: store_seen(tx, topology, seen))
         renumbered = {server.uuid: look.canary for server, look in found if look.canary}
         if renumbered:
             log.warning("key servers have numbered their objects anew", key_manager=key_manager, count=len(renumbered))
-            await self._store.write(lambda tx: store_renumbered(tx, places, renumbered))
+            await self._store.write(lambda tx: store_renumbered(tx, topology, renumbered))
         lost_on = [server for server, look in found if self._is_lost(server, look.own)]
-        anew = [await self._learn_anew(places, identity, server) for server in lost_on]
+        anew = [await self._learn_anew(topology, identity, server) for server in lost_on]
         if any(anew):  # with what was forgotten they count as independent until they are seen again
             await self.look_for_canaries(key_manager)
 
@@ -164,13 +164,13 @@ class KeyLearner:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def learn(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer) -> bool:
+    async def learn(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> bool:
         """Learn one server, anew if it has a profile; whether what was learned is stored."""
-        before = places.profiles.get(server.uuid)
-        place = places.key_manager.uuid, server.uuid
+        before = topology.profiles.get(server.uuid)
+        place = topology.key_manager.uuid, server.uuid
         try:
-            profile = await self._tried(places, identity, server, first_number(before))
-            stored = await self._store_learned(places, identity, server, profile)
+            profile = await self._tried(topology, identity, server, first_number(before))
+            stored = await self._store_learned(topology, identity, server, profile)
         except (KeyServerFault, TimeoutError, SealError, StoreError) as failure:
             rest = Rest(self._clock.monotonic() + REST_S, _why(failure))
             self._resting[place] = rest
@@ -182,31 +182,33 @@ class KeyLearner:
             log.info("key server learned", address=str(server.address), **known)
         return stored
 
-    async def _tried(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer, first: int) -> ServerProfile:
-        subject = Subject(server.uuid, places.incarnation.uuid, self._reacher.digest_key(places), first)
-        reach = self._reacher.primary(server, identity)
-        async with self._turns, asyncio.timeout(SERVER_S), self._session(reach) as session:
+    async def _tried(
+        self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, first: int
+    ) -> ServerProfile:
+        subject = Subject(server.uuid, topology.incarnation.uuid, self._endpoints.digest_key(topology), first)
+        endpoint = self._endpoints.primary(server, identity)
+        async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
             return await canaries.learn(session, subject, self._clock.now())
 
     async def _store_learned(
-        self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer, profile: ServerProfile
+        self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, profile: ServerProfile
     ) -> bool:
         """Store a profile; whether it is. From then on keys are kept there, so that it was looked there before for the
         canaries of all whose profiles are known: those replicate with it.
         """
-        before = places.profiles.get(server.uuid)
+        before = topology.profiles.get(server.uuid)
         while True:
-            known = (await self._places(places.key_manager.uuid)).profiles
+            known = (await self._topology(topology.key_manager.uuid)).profiles
             others = [other for uuid, other in known.items() if uuid != server.uuid]
-            found = await self._found(places, identity, server, profile, others)
+            found = await self._found(topology, identity, server, profile, others)
             work = partial(store_profile, before=before, profile=seeing(profile, found), looked_for=known)
-            stored = await self._store.write(lambda tx: work(tx, places, server))  # noqa: B023 - awaited
+            stored = await self._store.write(lambda tx: work(tx, topology, server))  # noqa: B023 - awaited
             if stored is not None:
                 return stored
 
     async def _found(
         self,
-        places: KeyPlaces,
+        topology: ServerTopology,
         identity: TlsIdentity,
         server: KeyServer,
         profile: ServerProfile,
@@ -215,44 +217,44 @@ class KeyLearner:
         """The servers (uuids) whose canaries are on this one. Raises KeyServerFault, TimeoutError, SealError."""
         if not others:
             return []
-        digest_key, reach = self._reacher.digest_key(places), self._reacher.primary(server, identity)
-        async with self._turns, asyncio.timeout(SERVER_S), self._session(reach) as session:
+        digest_key, endpoint = self._endpoints.digest_key(topology), self._endpoints.primary(server, identity)
+        async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
             return [each.key_server for each in others if await canaries.sees(session, profile, each, digest_key)]
 
-    async def _learn_anew(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer) -> bool:
+    async def _learn_anew(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> bool:
         log.warning("the canary of a key server is lost", address=str(server.address))
-        learned = await self.learn(places, identity, server)
+        learned = await self.learn(topology, identity, server)
         if learned:
             del self._absences[server.uuid]
         return learned
 
     # --- what is lacking ---
 
-    async def _places(self, key_manager: str) -> KeyPlaces:
-        def read(tx: Transaction) -> KeyPlaces | None:
+    async def _topology(self, key_manager: str) -> ServerTopology:
+        def read(tx: Transaction) -> ServerTopology | None:
             found = tx.key_manager(key_manager)
-            return None if found is None else load_places(tx, found)
+            return None if found is None else load_topology(tx, found)
 
-        places = await self._store.glance(read)
-        if places is None:
+        topology = await self._store.glance(read)
+        if topology is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
-        return places
+        return topology
 
-    def _lacks(self, places: KeyPlaces) -> bool:
-        return places.key_manager.enabled and (places.sealed_digest_key is None or bool(self._unlearned(places)))
+    def _lacks(self, topology: ServerTopology) -> bool:
+        return topology.key_manager.enabled and (topology.sealed_digest_key is None or bool(self._unlearned(topology)))
 
-    def _unlearned(self, places: KeyPlaces) -> list[KeyServer]:
+    def _unlearned(self, topology: ServerTopology) -> list[KeyServer]:
         """The servers without a profile, but for those that have just shown that they cannot be learned now."""
-        now, manager = self._clock.monotonic(), places.key_manager.uuid
-        lacking = [server for server in places.servers if server.uuid not in places.profiles]
+        now, manager = self._clock.monotonic(), topology.key_manager.uuid
+        lacking = [server for server in topology.servers if server.uuid not in topology.profiles]
         rests = [(server, self._resting.get((manager, server.uuid))) for server in lacking]
         return [server for server, rest in rests if rest is None or rest.until <= now]
 
-    def _identity(self, places: KeyPlaces) -> TlsIdentity | None:
+    def _identity(self, topology: ServerTopology) -> TlsIdentity | None:
         try:
-            return self._reacher.identity(places)
+            return self._endpoints.identity(topology)
         except NO_IDENTITY as failure:
-            log.warning("no identity", key_manager=places.key_manager.uuid, why=type(failure).__name__)
+            log.warning("no identity", key_manager=topology.key_manager.uuid, why=type(failure).__name__)
             return None
 
     # --- in the background ---
@@ -277,21 +279,21 @@ class KeyLearner:
             del self._under_way[key_manager]
 
     async def _learn_lacking(self, key_manager: str) -> None:
-        places = await self._places(key_manager)
-        if not self._lacks(places):
+        topology = await self._topology(key_manager)
+        if not self._lacks(topology):
             return
-        if places.sealed_digest_key is None:
-            places = await self._with_digest_key(places)
-        identity = self._identity(places)
+        if topology.sealed_digest_key is None:
+            topology = await self._with_digest_key(topology)
+        identity = self._identity(topology)
         if identity is None:
             return
-        learning = (self.learn(places, identity, server) for server in self._unlearned(places))
+        learning = (self.learn(topology, identity, server) for server in self._unlearned(topology))
         if any(await asyncio.gather(*learning)):
             await self.look_for_canaries(key_manager)
 
-    async def _with_digest_key(self, places: KeyPlaces) -> KeyPlaces:
+    async def _with_digest_key(self, topology: ServerTopology) -> ServerTopology:
         """Make the digest key unless another node has made it meanwhile."""
-        manager = places.key_manager.uuid
+        manager = topology.key_manager.uuid
         sealed = self._sealer.seal(Secret(os.urandom(DIGEST_KEY_BYTES)), digest_key_place(manager))
 
         def work(tx: Transaction) -> None:
@@ -299,18 +301,18 @@ class KeyLearner:
                 tx.add_digest_key(manager, sealed)
 
         await self._store.write(work)
-        return await self._places(manager)
+        return await self._topology(manager)
 
     # --- canaries that are there ---
 
-    async def _look(self, places: KeyPlaces, identity: TlsIdentity, server: KeyServer) -> Look | None:
+    async def _look(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> CanaryLook | None:
         """Look on one server; None when it does not answer."""
-        profile = places.profiles[server.uuid]
-        others = [other for other in places.profiles.values() if other.key_server not in {server.uuid, *profile.sees}]
+        profile = topology.profiles[server.uuid]
+        others = [other for other in topology.profiles.values() if other.key_server not in {server.uuid, *profile.sees}]
         canary: tuple[str, ...] = ()
         try:
-            digest_key, reach = self._reacher.digest_key(places), self._reacher.primary(server, identity)
-            async with self._turns, asyncio.timeout(SERVER_S), self._session(reach) as session:
+            digest_key, endpoint = self._endpoints.digest_key(topology), self._endpoints.primary(server, identity)
+            async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
                 own = await canaries.sight(session, profile, digest_key)
                 if own is not Sight.SEEN:
                     canary = await canaries.found_under(session, profile, profile, digest_key)
@@ -318,10 +320,10 @@ class KeyLearner:
         except (KeyServerFault, TimeoutError, SealError) as failure:
             log.info("no look at a key server", address=str(server.address), why=_why(failure))
             return None
-        return Look(Sight.SEEN if canary else own, tuple(found), canary)
+        return CanaryLook(Sight.SEEN if canary else own, tuple(found), canary)
 
-    def _session(self, reach: Reach) -> AbstractAsyncContextManager[ObjectSession]:
-        return self._objects.session(reach, timeout_s=min(reach.target.timeout_s, OPERATION_S))
+    def _session(self, endpoint: Endpoint) -> AbstractAsyncContextManager[ObjectSession]:
+        return self._objects.session(endpoint, timeout_s=min(endpoint.target.timeout_s, OPERATION_S))
 
     def _is_lost(self, server: KeyServer, own: Sight) -> bool:
         """Count a look; whether the server's canary is lost for good by now. What is unclear counts for nothing."""

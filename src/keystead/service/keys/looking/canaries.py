@@ -68,14 +68,14 @@ class Sight(Enum):
 
 async def learn(session: ObjectSession, subject: Subject, now: datetime) -> ServerProfile:
     """Have a canary on a server, and say what that server can do. Raises KeyServerFault when it takes none."""
-    abilities = await session.abilities()
+    abilities = await session.get_capabilities()
     number, ids, material = await _placed(session, subject)
     name, way = subject.name(number), trial(number)
-    facts = await _answered(session.facts(ids[0]))
+    facts = await _answered(session.get_attributes(ids[0]))
     accepted = True
     for id_ in ids:
         accepted = await _accepted(session.activate(id_)) and accepted
-    habits = await session.habits(parts(name, way.form)[0], ids[0])
+    habits = await session.find_quirks(parts(name, way.form)[0], ids[0])
     return ServerProfile(
         key_server=subject.key_server,
         form=way.form,
@@ -212,7 +212,7 @@ async def _gone(session: ObjectSession, profile: ServerProfile, fault: KeyServer
     """Whether a canary that is not given out is no more, rather than hidden."""
     if fault.fault is Fault.NOT_FOUND or await _is_anothers(session, profile):
         return await _is_nowhere(session, profile)
-    facts = await _answered(session.facts(profile.canary[0]))
+    facts = await _answered(session.get_attributes(profile.canary[0]))
     return facts is not None and facts.state in DESTROYED_STATES
 
 
@@ -220,7 +220,7 @@ async def _is_anothers(session: ObjectSession, profile: ServerProfile) -> bool:
     """Whether an identifier of a canary is that of an object with other names by now."""
     name = parse(profile.canary_name)
     for id_, part in zip(profile.canary, parts(name, profile.form) if name else (), strict=False):
-        facts = await _answered(session.facts(id_))
+        facts = await _answered(session.get_attributes(id_))
         if facts is not None and facts.names and part not in facts.names:
             return True
     return False

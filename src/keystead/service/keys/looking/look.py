@@ -17,13 +17,13 @@ import structlog
 
 from keystead.core.keys import digests
 from keystead.core.keys.guarding import is_elsewhere
-from keystead.core.keys.keeping import DESTROYED_STATES, Look, looked_at, object_names
+from keystead.core.keys.keeping import DESTROYED_STATES, CopyAnswer, looked_at, object_names
 from keystead.core.keys.model import Presence
 from keystead.core.secret import Secret
 from keystead.service.keys.attempts import unchanged
 from keystead.service.keys.looking.canaries import Sight, sight
-from keystead.service.keys.topology import load_places
-from keystead.service.ports.keys import Fault, KeyServerFault, ObjectFacts
+from keystead.service.keys.topology import load_topology
+from keystead.service.ports.keys import Fault, KeyServerFault, ObjectAttributes
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Copy, Key, ServerProfile
     from keystead.core.model import KeyServer
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.topology import KeyPlaces, Reacher
-    from keystead.service.ports.keys import KeyObjects, ObjectSession, Reach
+    from keystead.service.keys.topology import Endpoints, ServerTopology
+    from keystead.service.ports.keys import Endpoint, KeyObjects, ObjectSession
     from keystead.service.ports.store import Clock, Store, Transaction
 
 log = structlog.get_logger(__name__)
 
-BATCH: Final = 256
+COPIES_PER_READ: Final = 256
 """Copies that are read from the database at a time."""
 
 PATIENCE: Final = 3
@@ -48,16 +48,16 @@ PATIENCE: Final = 3
 RECONNECT_S: Final = 1.1
 """How long an address that was silent once is left alone by :class:`~keystead.service.ports.keys.KeyObjects`."""
 
-_NO_FACTS: Final = ObjectFacts((), "", None)
+_NO_FACTS: Final = ObjectAttributes((), "", None)
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class KeeperContext:
     """What keeping works with. ``turn`` waits until one more key may be asked about: it caps the rate."""
 
     store: Store
     objects: KeyObjects
-    reacher: Reacher
+    endpoints: Endpoints
     clock: Clock
     node: str
     turn: Callable[[], Awaitable[None]]
@@ -84,10 +84,10 @@ class Tracked:
     primary: Copy | None = None
 
 
-def places_of(tx: Transaction, key_manager: str) -> KeyPlaces | None:
+def topology_of(tx: Transaction, key_manager: str) -> ServerTopology | None:
     """Where a key manager's keys are kept; None for one that is gone."""
     manager = tx.key_manager(key_manager)
-    return None if manager is None else load_places(tx, manager)
+    return None if manager is None else load_topology(tx, manager)
 
 
 def tracked(tx: Transaction, copies: Sequence[Copy]) -> list[Tracked]:
@@ -139,8 +139,8 @@ class Visit:
 
 @asynccontextmanager
 async def visit(
-    tools: Tools,
-    places: KeyPlaces,
+    context: KeeperContext,
+    topology: ServerTopology,
     server: KeyServer,
     host: str = "",
     profile: ServerProfile | None = None,
@@ -155,26 +155,26 @@ async def visit(
     one domain. With ``exact`` it is not: what one of them does not show, the other may still hold where they do not
     replicate. ``profile`` is that of a detached server.
     """
-    profile = profile or places.profiles.get(server.uuid)
+    profile = profile or topology.profiles.get(server.uuid)
     if exact and host not in server.secondary_key_servers:
         server = replace(server, secondary_key_servers=(host,) * bool(host))
-    reach = reach_of(tools, places, server, host)
-    stands_in = bool(reach.host) and not exact and (failed or tools.objects.slow_or_dead(reach))
+    endpoint = endpoint_of(context, topology, server, host)
+    stands_in = bool(endpoint.host) and not exact and (failed or context.objects.slow_or_dead(endpoint))
     if stands_in:
-        reach = reach_of(tools, places, server, "")
+        endpoint = endpoint_of(context, topology, server, "")
     try:
-        digest_key = tools.reacher.digest_key(places)
+        digest_key = context.endpoints.digest_key(topology)
     except NO_IDENTITY:
         raise KeyServerFault(Fault.UNREACHABLE, "digest_key") from None
-    async with tools.objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh) as session:
+    async with context.objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=fresh) as session:
         known = profile if profile is not None and profile.canary else None
         seen = known is not None and await sight(session, known, digest_key) is Sight.SEEN
-        yield Visit(session, server.uuid, str(reach.server), profile, seen, digest_key, stands_in, reach.host)
+        yield Visit(session, server.uuid, str(endpoint.server), profile, seen, digest_key, stands_in, endpoint.host)
 
 
 async def visit_each(
-    tools: Tools,
-    places: KeyPlaces,
+    context: KeeperContext,
+    topology: ServerTopology,
     site: Site,
     rows: Sequence[Tracked],
     work: Callable[[Visit, Tracked], Awaitable[None]],
@@ -187,9 +187,9 @@ async def visit_each(
     while waiting:
         before = len(waiting)
         try:
-            async with visit(tools, places, site.server, host, site.profile, exact=True) as at:
+            async with visit(context, topology, site.server, host, site.profile, exact=True) as at:
                 while waiting:
-                    await tools.turn()
+                    await context.turn()
                     await work(at, waiting.popleft())
                     silent = 0
         except KeyServerFault as fault:
@@ -202,10 +202,12 @@ async def visit_each(
     return True
 
 
-def reach_of(tools: Tools, places: KeyPlaces, server: KeyServer, host: str) -> Reach:
+def endpoint_of(context: KeeperContext, topology: ServerTopology, server: KeyServer, host: str) -> Endpoint:
     """How an address is reached. Raises KeyServerFault (``unreachable``) when our own certificate cannot be used."""
     try:
-        found = {reach.host: reach for reach in tools.reacher.each(server, tools.reacher.identity(places))}
+        found = {
+            endpoint.host: endpoint for endpoint in context.endpoints.each(server, context.endpoints.identity(topology))
+        }
     except NO_IDENTITY as error:
         log.error("a key server cannot be reached", address=str(server.address), why=type(error).__name__)  # noqa: TRY400
         raise KeyServerFault(Fault.UNREACHABLE, "identity") from None
@@ -213,23 +215,23 @@ def reach_of(tools: Tools, places: KeyPlaces, server: KeyServer, host: str) -> R
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CopyObservation:
     """What was seen of a copy: which objects it is made of, and the State of the first.
 
     ``whole``: each object that may be the copy said something; else it may be one that did not.
     """
 
-    look: Look
+    look: CopyAnswer
     unique_identifiers: tuple[str, ...] = ()
     state: str = ""
     whole: bool = True
 
 
-_TELLING: Final = (Look.AGREES, Look.DIFFERS, Look.REFUSED, Look.ABSENT)
+_TELLING: Final = (CopyAnswer.AGREES, CopyAnswer.DIFFERS, CopyAnswer.REFUSED, CopyAnswer.ABSENT)
 """Which of several looks at a copy counts: the first of these."""
 
 
-async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> Seen:
+async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> CopyObservation:
     """Look at a copy: its attributes, then its bytes; under its identifiers, else under its attempt's name.
 
     There each object is looked at until one agrees. Where Locate returns whatever is there, each object would be asked
@@ -237,39 +239,39 @@ async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> Seen:
     does not answer.
     """
     known = row.copy.unique_identifiers
-    seen = [await _look(at, row, known) if known else Seen(Look.ABSENT)]
+    seen = [await _look(at, row, known) if known else CopyObservation(CopyAnswer.ABSENT)]
     by_name = thorough or not known or at.profile is None or at.profile.locate_by_name
-    if seen[0].look in {Look.AGREES, Look.REFUSED} or not by_name:
+    if seen[0].look in {CopyAnswer.AGREES, CopyAnswer.REFUSED} or not by_name:
         return seen[0]
     try:
         async for ids in located(at.session, row.attempt):
             if ids != known:
                 seen.append(await _look(at, row, ids))
-            if seen[-1].look is Look.AGREES:
+            if seen[-1].look is CopyAnswer.AGREES:
                 break
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
-        seen.append(Seen(Look.REFUSED, known))
+        seen.append(CopyObservation(CopyAnswer.REFUSED, known))
     best = min(seen, key=lambda each: _TELLING.index(each.look))
-    return replace(best, whole=all(each.look is not Look.REFUSED for each in seen))
+    return replace(best, whole=all(each.look is not CopyAnswer.REFUSED for each in seen))
 
 
-async def _look(at: Visit, row: Tracked, ids: tuple[str, ...]) -> Seen:
+async def _look(at: Visit, row: Tracked, ids: tuple[str, ...]) -> CopyObservation:
     try:
-        facts = [await facts_of(at.session, id_) for id_ in ids]
+        facts = [await attributes_of(at.session, id_) for id_ in ids]
         if any(each.state in DESTROYED_STATES for each in facts):
-            return Seen(Look.ABSENT)
+            return CopyObservation(CopyAnswer.ABSENT)
         material = await at.session.get(ids)
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
-        return Seen(Look.ABSENT if fault.fault is Fault.NOT_FOUND else Look.REFUSED, ids)
+        return CopyObservation(CopyAnswer.ABSENT if fault.fault is Fault.NOT_FOUND else CopyAnswer.REFUSED, ids)
     if agrees(at, row.key, material):
-        return Seen(Look.AGREES, ids, facts[0].state)
+        return CopyObservation(CopyAnswer.AGREES, ids, facts[0].state)
     if any(each.names and not is_named(each, row.attempt) for each in facts):
-        return Seen(Look.ABSENT)  # the server has given the identifier to another object
-    return Seen(Look.DIFFERS, ids, facts[0].state)
+        return CopyObservation(CopyAnswer.ABSENT)  # the server has given the identifier to another object
+    return CopyObservation(CopyAnswer.DIFFERS, ids, facts[0].state)
 
 
 def agrees(at: Visit, key: Key, material: Secret) -> bool:
@@ -277,17 +279,17 @@ def agrees(at: Visit, key: Key, material: Secret) -> bool:
     return digests.agrees(at.digest_key, key.uuid, material, key.digest)
 
 
-async def facts_of(session: ObjectSession, unique_identifier: str) -> ObjectFacts:
+async def attributes_of(session: ObjectSession, unique_identifier: str) -> ObjectAttributes:
     """What a server says of an object, nothing where it does not say. Raises KeyServerFault: not there, no answer."""
     try:
-        return await session.facts(unique_identifier)
+        return await session.get_attributes(unique_identifier)
     except KeyServerFault as fault:
         if fault.fault is Fault.NOT_FOUND or not fault.fault.answered:
             raise
         return _NO_FACTS
 
 
-def is_named(facts: ObjectFacts, attempt: Attempt) -> bool:
+def is_named(facts: ObjectAttributes, attempt: Attempt) -> bool:
     """Whether an object bears one of the names under which an attempt writes."""
     return any(name in facts.names for names in object_names(attempt) for name in names)
 
@@ -300,13 +302,13 @@ async def located(session: ObjectSession, attempt: Attempt) -> AsyncIterator[tup
             yield ids
 
 
-async def look_at_many(at: Visit, rows: Sequence[Tracked]) -> list[Seen]:
+async def look_at_many(at: Visit, rows: Sequence[Tracked]) -> list[CopyObservation]:
     """Look at copies whose identifiers are known, in order: at their bytes, in batches; in doubt, at each alone."""
     answers = await at.session.get_many([row.copy.unique_identifiers for row in rows])
     found = []
     for row, answer in zip(rows, answers, strict=True):
         if isinstance(answer, Secret) and agrees(at, row.key, answer):
-            found.append(Seen(Look.AGREES, row.copy.unique_identifiers, row.copy.object_state))
+            found.append(CopyObservation(CopyAnswer.AGREES, row.copy.unique_identifiers, row.copy.object_state))
         elif isinstance(answer, KeyServerFault) and not answer.fault.answered:
             raise answer
         else:
@@ -314,11 +316,11 @@ async def look_at_many(at: Visit, rows: Sequence[Tracked]) -> list[Seen]:
     return found
 
 
-Change = tuple["Copy", "Copy"]
+CopyChange = tuple["Copy", "Copy"]
 """A copy as it was when it was looked at, and as it is now."""
 
 
-def changes_of(at: Visit, row: Tracked, seen: Seen, now: datetime) -> list[Change]:
+def changes_of(at: Visit, row: Tracked, seen: CopyObservation, now: datetime) -> list[CopyChange]:
     """What a look at a copy changes.
 
     What is read on the primary is there: where the primary's row names no object, it is that one from now on. Of a
@@ -326,7 +328,7 @@ def changes_of(at: Visit, row: Tracked, seen: Seen, now: datetime) -> list[Chang
     """
     after = with_seen(looked_at(row.copy, seen.look, row.attempt, now, canary=at.absence_counts), seen)
     primary = row.primary
-    if seen.look is not Look.AGREES or at.host == row.copy.host or primary is None:
+    if seen.look is not CopyAnswer.AGREES or at.host == row.copy.host or primary is None:
         return [(row.copy, after)]
     none_there = primary.presence is Presence.MISSING and not primary.unique_identifiers
     there = [(primary, replace(after, host=primary.host))] if none_there else []
@@ -334,14 +336,16 @@ def changes_of(at: Visit, row: Tracked, seen: Seen, now: datetime) -> list[Chang
 
 
 def store_changes(
-    tx: Transaction, holding: Holding, changes: Sequence[Change], *, seen_in: KeyPlaces | None = None
-) -> list[Change]:
+    tx: Transaction, holding: Holding, changes: Sequence[CopyChange], *, seen_in: ServerTopology | None = None
+) -> list[CopyChange]:
     """Store changes while the lease is held; see :func:`put_changes`."""
     holding.check(tx)
     return put_changes(tx, changes, seen_in=seen_in)
 
 
-def put_changes(tx: Transaction, changes: Sequence[Change], *, seen_in: KeyPlaces | None = None) -> list[Change]:
+def put_changes(
+    tx: Transaction, changes: Sequence[CopyChange], *, seen_in: ServerTopology | None = None
+) -> list[CopyChange]:
     """Store copies that are in the database still as they were; return what was stored. Locks the keys.
 
     What was ``seen_in`` places is stored only while servers are where they were, and know us as who has seen it; that
@@ -357,17 +361,17 @@ def put_changes(tx: Transaction, changes: Sequence[Change], *, seen_in: KeyPlace
     return stored
 
 
-def _standing(tx: Transaction, then: KeyPlaces) -> set[str]:
+def _standing(tx: Transaction, then: ServerTopology) -> set[str]:
     """The servers (uuids) of which holds what was seen then."""
     manager = tx.key_manager(then.key_manager.uuid, lock=True)
-    now = None if manager is None else load_places(tx, manager)
+    now = None if manager is None else load_topology(tx, manager)
     if now is None or not unchanged(then, now):
         return set()
     after = {server.uuid: server for server in now.servers}
     return {each.uuid for each in then.servers if each.uuid in after and not is_elsewhere(each, after[each.uuid])}
 
 
-def with_seen(copy: Copy, seen: Seen) -> Copy:
+def with_seen(copy: Copy, seen: CopyObservation) -> Copy:
     """A copy with the identifiers and the State that were seen."""
     return replace(
         copy,

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import ServerProfile
     from keystead.core.secret import Secret
-    from keystead.service.ports.keys import KeyObjects, Reach
+    from keystead.service.ports.keys import Endpoint, KeyObjects
 
 log = structlog.get_logger(__name__)
 
-BATCH: Final = 32
+COPIES_PER_MESSAGE: Final = 32
 """Copies that are asked for together."""
 
 SESSIONS: Final = 4
@@ -37,7 +37,7 @@ CANARY_NOT_SEEN: Final = "canary_not_seen"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class VerifyResult:
     """What came of one copy: ``reason`` is a fixed word, empty for a proven one.
 
     ``answered``: the server itself said so; else it was not reached, or not in time. ``absent``: it said that there is
@@ -54,14 +54,14 @@ class Outcome:
         return not self.reason
 
 
-PROVEN: Final = Outcome()
-DIFFERENT: Final = Outcome("different_material", absent=True)
-NOT_IN_TIME: Final = Outcome("not_proven_in_time", answered=False)
-UNREAD: Final = Outcome("not_readable", answered=False)
+PROVEN: Final = VerifyResult()
+OTHER_MATERIAL: Final = VerifyResult("different_material", absent=True)
+NOT_IN_TIME: Final = VerifyResult("not_proven_in_time", answered=False)
+UNREAD: Final = VerifyResult("not_readable", answered=False)
 """What comes of a copy on a server that cannot be asked: a certificate or a password is missing, or it is silent."""
-UNSETTLED: Final = Outcome("unsettled")
+UNSETTLED: Final = VerifyResult("unsettled")
 """What comes of a copy of which nobody knows whether it was taken, and under which identifier."""
-NO_CANARY: Final = Outcome(CANARY_NOT_SEEN)
+NO_CANARY: Final = VerifyResult(CANARY_NOT_SEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +73,30 @@ class Proving:
     digest: bytes
 
 
-class CopyProver:
+class CopyVerifier:
     """Reads and compares."""
 
     def __init__(self, objects: KeyObjects) -> None:
         self._objects = objects
 
-    async def prove(self, reach: Reach, digest_key: Secret, wanted: Sequence[Proving], until: float) -> list[Outcome]:
+    async def prove(
+        self, endpoint: Endpoint, digest_key: Secret, wanted: Sequence[Proving], until: float
+    ) -> list[VerifyResult]:
         """Prove copies at one address until then (loop time); return what came of each, in order."""
         found = [NOT_IN_TIME] * len(wanted)
-        batches = iter(range(0, len(wanted), BATCH))
-        workers = min(SESSIONS, -(-len(wanted) // BATCH))
+        batches = iter(range(0, len(wanted), COPIES_PER_MESSAGE))
+        workers = min(SESSIONS, -(-len(wanted) // COPIES_PER_MESSAGE))
         try:
             async with asyncio.timeout_at(until), asyncio.TaskGroup() as group:
                 for _ in range(workers):
-                    group.create_task(self._work(reach, digest_key, wanted, batches, found))
+                    group.create_task(self._work(endpoint, digest_key, wanted, batches, found))
         except TimeoutError:
-            log.warning("copies not proven in time", address=str(reach.server), left=found.count(NOT_IN_TIME))
+            log.warning("copies not proven in time", address=str(endpoint.server), left=found.count(NOT_IN_TIME))
         return found
 
     async def see_canary(
         self,
-        reach: Reach,
+        endpoint: Endpoint,
         profile: ServerProfile,
         digest_key: Secret,
         until: float,
@@ -102,12 +104,12 @@ class CopyProver:
         renumbered: bool = False,
         fresh: bool = False,
         anew: bool = False,
-    ) -> Outcome:
+    ) -> VerifyResult:
         """Look for a server's canary at an address until then (loop time): under its identifier, or ``renumbered``."""
         try:
             async with (
                 asyncio.timeout_at(until),
-                self._objects.session(reach, timeout_s=reach.target.timeout_s, fresh=fresh, anew=anew) as session,
+                self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=fresh, anew=anew) as session,
             ):
                 seen = await canaries.sight(session, profile, digest_key) is canaries.Sight.SEEN
                 seen = seen or (renumbered and await canaries.sees(session, profile, profile, digest_key))
@@ -118,30 +120,35 @@ class CopyProver:
         return PROVEN if seen else NO_CANARY
 
     async def _work(
-        self, reach: Reach, digest_key: Secret, wanted: Sequence[Proving], batches: Iterator[int], found: list[Outcome]
+        self,
+        endpoint: Endpoint,
+        digest_key: Secret,
+        wanted: Sequence[Proving],
+        batches: Iterator[int],
+        found: list[VerifyResult],
     ) -> None:
         """Prove batches that nobody has begun. A connection that fails ends it: the others go on, or fail as well."""
         for first in batches:
-            part = wanted[first : first + BATCH]
+            part = wanted[first : first + COPIES_PER_MESSAGE]
             try:
-                async with self._objects.session(reach, timeout_s=reach.target.timeout_s) as session:
+                async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
                     got = await session.get_many([each.unique_identifiers for each in part])
             except KeyServerFault as fault:
                 found[first : first + len(part)] = [_failed(fault)] * len(part)
                 continue
             for index, (each, answer) in enumerate(zip(part, got, strict=True), first):
                 found[index] = _outcome(each, answer, digest_key)
-                if found[index] is DIFFERENT:
-                    log.error("key server returned other material", address=str(reach.server))
+                if found[index] is OTHER_MATERIAL:
+                    log.error("key server returned other material", address=str(endpoint.server))
 
 
-def _failed(fault: KeyServerFault) -> Outcome:
+def _failed(fault: KeyServerFault) -> VerifyResult:
     if fault.reason == NO_FREE_CONNECTION:
         return NOT_IN_TIME
-    return Outcome(fault.reason, fault.fault.answered, fault.fault is Fault.NOT_FOUND)
+    return VerifyResult(fault.reason, fault.fault.answered, fault.fault is Fault.NOT_FOUND)
 
 
-def _outcome(wanted: Proving, answer: Secret | KeyServerFault, digest_key: Secret) -> Outcome:
+def _outcome(wanted: Proving, answer: Secret | KeyServerFault, digest_key: Secret) -> VerifyResult:
     if isinstance(answer, KeyServerFault):
         return _failed(answer)
-    return PROVEN if agrees(digest_key, wanted.uuid, answer, wanted.digest) else DIFFERENT
+    return PROVEN if agrees(digest_key, wanted.uuid, answer, wanted.digest) else OTHER_MATERIAL

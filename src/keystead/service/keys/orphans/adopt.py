@@ -26,16 +26,16 @@ from keystead.core.keys.model import (
     Key,
     KeyState,
     KeyType,
+    Orphan,
     Presence,
     Purpose,
-    Unclaimed,
 )
 from keystead.core.keys.names import ObjectKind, is_written_by, parse
 from keystead.service.cluster.svms import concerning
 from keystead.service.keys.attempts import count_still
 from keystead.service.keys.looking.look import visit
-from keystead.service.keys.orphans.scan import all_names, is_unclaimed, key_of, whole_name
-from keystead.service.keys.topology import load_places
+from keystead.service.keys.orphans.scan import all_names, is_orphaned, key_of, whole_name
+from keystead.service.keys.topology import load_topology
 from keystead.service.keys.writing.create import create_state
 from keystead.service.ports.keys import KeyServerFault
 
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.keys.looking.look import Tools, Visit
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.looking.look import KeeperContext, Visit
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 
 
@@ -56,28 +56,28 @@ AUTHENTICATION_LENGTHS: Final = range(20, 33)
 
 
 @dataclass(frozen=True, slots=True)
-class UnclaimedView:
+class OrphanView:
     """An object, and whether an incarnation of this database wrote it, as its name tells."""
 
-    of: Unclaimed
+    of: Orphan
     own: bool
 
 
-class UnclaimedObjects:
+class Orphans:
     """Lists and adopts them."""
 
-    def __init__(self, tools: Tools, audit: AuditLog) -> None:
-        self._tools = tools
+    def __init__(self, context: KeeperContext, audit: AuditLog) -> None:
+        self._context = context
         self._audit = audit
 
-    async def list(self, call: Call, key_manager: str) -> tuple[UnclaimedView, ...]:
+    async def list(self, call: Call, key_manager: str) -> tuple[OrphanView, ...]:
         """Return what was found last, by server, name and identifier; nothing to a call that is confined to an SVM."""
 
-        def read(tx: Transaction) -> tuple[UnclaimedView, ...]:
+        def read(tx: Transaction) -> tuple[OrphanView, ...]:
             found, lives = _found(tx, call, _seen(tx, call, key_manager)), tx.incarnations()
-            return tuple(UnclaimedView(each, is_written_by(each.name, lives)) for each in found)
+            return tuple(OrphanView(each, is_written_by(each.name, lives)) for each in found)
 
-        return await self._tools.store.read(read)
+        return await self._context.store.read(read)
 
     async def adopt(
         self,
@@ -104,27 +104,27 @@ class UnclaimedObjects:
         self, call: Call, key_manager: str, key_server: str, unique_identifier: str, name: str, svm: Svm | None
     ) -> Key | None:
         """Read it and adopt it; None when server or certificate were changed after it was read."""
-        places, parts = await self._tools.store.read(
+        topology, parts = await self._context.store.read(
             lambda tx: _adoptable(tx, call, key_manager, key_server, unique_identifier)
         )
-        server = places.server(key_server)
+        server = topology.server(key_server)
         if server is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="key_server")
         ids = tuple(part.unique_identifier for part in parts)
         try:
-            async with visit(self._tools, places, server) as at:
+            async with visit(self._context, topology, server) as at:
                 await _check_names(at, parts)
                 material = await at.session.get(ids)
         except KeyServerFault as fault:
-            with concerning(places.key_manager.svm):
+            with concerning(topology.key_manager.svm):
                 arguments = [("server", str(server.address)), ("reason", fault.reason)]
                 raise OntapError(errors.NOT_PUSHED, target="unique_identifier", arguments=arguments) from None
         new = _new_key(name, svm, material)
         copy = Copy("", 1, key_server, Presence.PRESENT, unique_identifiers=ids)
-        return await self._tools.store.write(lambda tx: self._adopt(tx, call, places, new, copy, material))
+        return await self._context.store.write(lambda tx: self._adopt(tx, call, topology, new, copy, material))
 
     def _adopt(
-        self, tx: Transaction, call: Call, then: KeyPlaces, new: NewKey, copy: Copy, material: Secret
+        self, tx: Transaction, call: Call, then: ServerTopology, new: NewKey, copy: Copy, material: Secret
     ) -> Key | None:
         """Plan under the key manager's lock as for a new key, and store it as committed, with its one copy.
 
@@ -133,37 +133,37 @@ class UnclaimedObjects:
         tx.cluster(lock=True)  # nobody adopts an object of this name into another key manager meanwhile
         key_manager = then.key_manager.uuid
         manager = _seen(tx, call, key_manager, lock=True)
-        places, parts = _adoptable(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
-        if not count_still([copy], then, places):
+        topology, parts = _adoptable(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
+        if not count_still([copy], then, topology):
             return None
-        now, uuid = self._tools.clock.now(), str(uuid4())
+        now, uuid = self._context.clock.now(), str(uuid4())
         with concerning(manager.svm):
-            planned = plan_create(create_state(tx, call.scope, places, new), new, uuid, now)
+            planned = plan_create(create_state(tx, call.scope, topology, new), new, uuid, now)
         _check_owner(tx, parts[0], planned)
         key = replace(
             planned,
             state=KeyState.COMMITTED,
             committed=now,
             length=len(material.reveal()),
-            digest=digest(self._tools.reacher.digest_key(places), uuid, material),
+            digest=digest(self._context.endpoints.digest_key(topology), uuid, material),
         )
         tx.add_key(key)
         name = whole_name(parts[0].name)
-        tx.add_attempt(self._attempt(key, places, name))
+        tx.add_attempt(self._attempt(key, topology, name))
         tx.put_copies([replace(copy, key=uuid, written=now, proven=now)], new=True)
-        tx.delete_unclaimed_named(all_names(name))  # of other servers and key managers, too: it is this key's now
+        tx.delete_orphans_named(all_names(name))  # of other servers and key managers, too: it is this key's now
         self._audit.succeed(tx, call, f"adopted key {key.key_id}", svm=key.svm)
         return key
 
-    def _attempt(self, key: Key, places: KeyPlaces, adopted: str) -> Attempt:
+    def _attempt(self, key: Key, topology: ServerTopology, adopted: str) -> Attempt:
         """What accounts for the object from now on."""
         return Attempt(
             key=key.uuid,
             number=1,
             purpose=Purpose.CREATE,
-            incarnation=places.incarnation.uuid,
+            incarnation=topology.incarnation.uuid,
             token=secrets.token_hex(16),
-            node=self._tools.node,
+            node=self._context.node,
             state=AttemptState.COMMITTED,
             began=key.created,
             expires=key.created,
@@ -171,14 +171,14 @@ class UnclaimedObjects:
         )
 
 
-async def _check_names(at: Visit, parts: Sequence[Unclaimed]) -> None:
+async def _check_names(at: Visit, parts: Sequence[Orphan]) -> None:
     """Raise 4 (404) when an identifier is another object's by now: it was listed hours ago. Raises KeyServerFault."""
     for part in parts:
-        if part.name not in (await at.session.facts(part.unique_identifier)).names:
+        if part.name not in (await at.session.get_attributes(part.unique_identifier)).names:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
 
 
-def _check_owner(tx: Transaction, found: Unclaimed, new: Key) -> None:
+def _check_owner(tx: Transaction, found: Orphan, new: Key) -> None:
     """Raise 1 (409) for what is, by its name, a copy of somebody else's key that is in use here."""
     name = parse(found.name)
     key = key_of(tx, name) if name else None
@@ -206,26 +206,26 @@ def _seen(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyM
     return found
 
 
-def _found(tx: Transaction, call: Call, key_manager: KeyManager) -> tuple[Unclaimed, ...]:
+def _found(tx: Transaction, call: Call, key_manager: KeyManager) -> tuple[Orphan, ...]:
     """What was found last, none of it for a call that is confined to an SVM: it may be another's."""
     return tx.unclaimed(key_manager.uuid) if call.scope is None else ()
 
 
 def _adoptable(
     tx: Transaction, call: Call, key_manager: str, key_server: str, unique_identifier: str
-) -> tuple[KeyPlaces, tuple[Unclaimed, ...]]:
+) -> tuple[ServerTopology, tuple[Orphan, ...]]:
     """The object, or both parts of a pair. Raises 4 (404) when it is not listed, or no copy of a key."""
-    places = load_places(tx, _seen(tx, call, key_manager))
-    here = [each for each in _found(tx, call, places.key_manager) if each.key_server == key_server]
+    topology = load_topology(tx, _seen(tx, call, key_manager))
+    here = [each for each in _found(tx, call, topology.key_manager) if each.key_server == key_server]
     asked = next((each for each in here if each.unique_identifier == unique_identifier), None)
     name = parse(asked.name) if asked else None
-    if asked is None or name is None or name.kind is not ObjectKind.KEY or not is_unclaimed(tx, places, asked):
+    if asked is None or name is None or name.kind is not ObjectKind.KEY or not is_orphaned(tx, topology, asked):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
     if not name.part:
-        return places, (asked,)
+        return topology, (asked,)
     by_name = {each.name: each for each in here}
     parts = [by_name.get(str(replace(name, part=part))) for part in (1, 2)]
     whole = tuple(part for part in parts if part is not None)
     if len(whole) != len(parts):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
-    return places, whole
+    return topology, whole

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from keystead.core.keys.destroying import Account, account, is_anothers, purging
+from keystead.core.keys.destroying import Ownership, is_anothers, ownership, purging
 from keystead.core.keys.keeping import DESTROYED_STATES
-from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Presence, Unclaimed
+from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Orphan, Presence
 from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.query.where import Condition, Op, Order
-from keystead.service.keys.looking.look import BATCH, facts_of, places_of, visit
+from keystead.service.keys.looking.look import COPIES_PER_READ, attributes_of, topology_of, visit
 from keystead.service.ports.keys import Fault, KeyServerFault
 from keystead.service.ports.store import Page
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.names import ObjectName
     from keystead.core.model import KeyServer
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.looking.look import Tools, Visit
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.looking.look import KeeperContext, Visit
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
@@ -51,15 +51,15 @@ class _Found:
 
     unique_identifier: str
     name: str
-    account: Account
+    ownership: Ownership
     attempt: Attempt | None = None
 
 
-class UnclaimedScan:
+class OrphanScan:
     """Looks for them. The keeper calls it, and seldom."""
 
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
+    def __init__(self, context: KeeperContext) -> None:
+        self._context = context
         self._foreign: set[tuple[str, str]] = set()
 
     async def scan(self, holding: Holding, key_manager: str) -> None:
@@ -67,35 +67,35 @@ class UnclaimedScan:
 
         A server that cannot be asked keeps its list. Raises StoreError, LeaseLost.
         """
-        places = await self._tools.store.read(lambda tx: places_of(tx, key_manager))
-        if places is None:
+        topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
+        if topology is None:
             return
-        await self._tools.store.write(lambda tx: _forget_removed(tx, holding, places))
-        for server in places.servers:
+        await self._context.store.write(lambda tx: _forget_removed(tx, holding, topology))
+        for server in topology.servers:
             try:
-                found = await self._scanned(places, server)
+                found = await self._scanned(topology, server)
             except KeyServerFault as fault:
                 log.info("objects are not listed", address=str(server.address), why=fault.reason)
                 continue
             if found is not None:
-                await self._note(holding, places, server, found)
+                await self._note(holding, topology, server, found)
 
-    async def _scanned(self, places: KeyPlaces, server: KeyServer) -> list[_Found] | None:
+    async def _scanned(self, topology: ServerTopology, server: KeyServer) -> list[_Found] | None:
         """The objects of ours that are not listed; None when the server does not show what must be there."""
-        known = await self._tools.store.read(lambda tx: _listed(tx, places, server))
+        known = await self._context.store.read(lambda tx: _listed(tx, topology, server))
         named: list[tuple[str, str]] = []
-        async with visit(self._tools, places, server) as at:
+        async with visit(self._context, topology, server) as at:
             if not at.canary:
                 return None
             for id_ in await at.session.locate_all():
                 if id_ not in known and (server.uuid, id_) not in self._foreign:
                     named += await self._names(at, id_)
-        return await self._tools.store.read(lambda tx: [_accounted(tx, places, *each) for each in named])
+        return await self._context.store.read(lambda tx: [_accounted(tx, topology, *each) for each in named])
 
     async def _names(self, at: Visit, id_: str) -> list[tuple[str, str]]:
-        await self._tools.turn()
+        await self._context.turn()
         try:
-            facts = await facts_of(at.session, id_)
+            facts = await attributes_of(at.session, id_)
         except KeyServerFault as fault:
             if fault.fault is not Fault.NOT_FOUND:
                 raise
@@ -105,87 +105,91 @@ class UnclaimedScan:
             self._foreign.add((at.key_server, id_))
         return [] if facts.state in DESTROYED_STATES else ours[:1]  # a server that is restored brings it back
 
-    async def _note(self, holding: Holding, places: KeyPlaces, server: KeyServer, found: Sequence[_Found]) -> None:
+    async def _note(
+        self, holding: Holding, topology: ServerTopology, server: KeyServer, found: Sequence[_Found]
+    ) -> None:
         """List what is unclaimed, forget what is so no more, and open again what is back."""
-        unclaimed = [each for each in found if each.account is Account.UNCLAIMED and _may_be_key(each.name)]
+        unclaimed = [each for each in found if each.ownership is Ownership.UNCLAIMED and _may_be_key(each.name)]
         ids = {each.unique_identifier for each in unclaimed}
-        listed = await self._tools.store.write(lambda tx: _forget_others(tx, holding, places, server, ids))
-        now = self._tools.clock.now()
+        listed = await self._context.store.write(lambda tx: _forget_others(tx, holding, topology, server, ids))
+        now = self._context.clock.now()
         rows = [
-            Unclaimed(places.key_manager.uuid, server.uuid, each.unique_identifier, each.name, now)
+            Orphan(topology.key_manager.uuid, server.uuid, each.unique_identifier, each.name, now)
             for each in unclaimed
             if each.unique_identifier not in listed
         ]
         for start in range(0, len(rows), LISTED):
-            await self._tools.store.write(lambda tx: _list(tx, holding, places, rows[start : start + LISTED]))  # noqa: B023
-        await self._tools.store.write(lambda tx: _open_all_again(tx, holding, server, found))
+            await self._context.store.write(lambda tx: _list(tx, holding, topology, rows[start : start + LISTED]))  # noqa: B023
+        await self._context.store.write(lambda tx: _open_all_again(tx, holding, server, found))
 
 
-def _listed(tx: Transaction, places: KeyPlaces, server: KeyServer) -> set[str]:
+def _listed(tx: Transaction, topology: ServerTopology, server: KeyServer) -> set[str]:
     """The identifiers of objects that the catalogue lists as there: copies, descriptors and canaries.
 
     Those on servers that replicate with this one are here, too; not what another incarnation's aborted attempt left.
     """
-    domain = places.domain_of[server.uuid]
+    domain = topology.domain_of[server.uuid]
     known: set[str] = set()
-    for uuid in (uuid for uuid, of in places.domain_of.items() if of == domain):
-        known |= set(places.profiles[uuid].canary) if uuid in places.profiles else set()
+    for uuid in (uuid for uuid, of in topology.domain_of.items() if of == domain):
+        known |= set(topology.profiles[uuid].canary) if uuid in topology.profiles else set()
         after = ""
-        while copies := tx.copies_on(uuid, after, BATCH):
+        while copies := tx.copies_on(uuid, after, COPIES_PER_READ):
             after = copies[-1].key
             attempts = tx.attempts({copy.key for copy in copies})
-            others = {(each.key, each.number) for each in attempts if is_anothers(each, places.incarnation)}
+            others = {(each.key, each.number) for each in attempts if is_anothers(each, topology.incarnation)}
             standing = (copy for copy in copies if copy.presence is not Presence.DESTROYED)
             there = [copy for copy in standing if (copy.key, copy.attempt) not in others]
             known |= {id_ for copy in there for id_ in (*copy.unique_identifiers, copy.descriptor)}
     return known
 
 
-def _forget_removed(tx: Transaction, holding: Holding, places: KeyPlaces) -> None:
+def _forget_removed(tx: Transaction, holding: Holding, topology: ServerTopology) -> None:
     """Take what was found on servers from the list that are no servers of the key manager any more."""
     holding.check(tx)
-    for each in tx.unclaimed(places.key_manager.uuid):
-        if places.server(each.key_server) is None:
-            tx.delete_unclaimed(each.key_server, [each.unique_identifier])
+    for each in tx.unclaimed(topology.key_manager.uuid):
+        if topology.server(each.key_server) is None:
+            tx.delete_orphans(each.key_server, [each.unique_identifier])
 
 
-def _forget_others(tx: Transaction, holding: Holding, places: KeyPlaces, server: KeyServer, ids: set[str]) -> set[str]:
+def _forget_others(
+    tx: Transaction, holding: Holding, topology: ServerTopology, server: KeyServer, ids: set[str]
+) -> set[str]:
     """Take from a server's list all but these identifiers; return those that are listed."""
     holding.check(tx)
-    here = [each for each in tx.unclaimed(places.key_manager.uuid) if each.key_server == server.uuid]
+    here = [each for each in tx.unclaimed(topology.key_manager.uuid) if each.key_server == server.uuid]
     listed = {each.unique_identifier for each in here}
     if listed - ids:
-        tx.delete_unclaimed(server.uuid, listed - ids)
+        tx.delete_orphans(server.uuid, listed - ids)
     return listed & ids
 
 
-def _list(tx: Transaction, holding: Holding, places: KeyPlaces, rows: Sequence[Unclaimed]) -> None:
+def _list(tx: Transaction, holding: Holding, topology: ServerTopology, rows: Sequence[Orphan]) -> None:
     """List objects, but for those that something accounts for by now: one may have been adopted meanwhile."""
     holding.check(tx)
     tx.cluster(lock=True)  # nobody adopts one before it is listed
-    tx.put_unclaimed([row for row in rows if is_unclaimed(tx, places, row)])
+    tx.put_orphans([row for row in rows if is_orphaned(tx, topology, row)])
 
 
 def _open_all_again(tx: Transaction, holding: Holding, server: KeyServer, found: Sequence[_Found]) -> None:
     holding.check(tx)
     for each in found:
-        if each.account is Account.ENDED and each.attempt is not None:
+        if each.ownership is Ownership.ENDED and each.attempt is not None:
             _open_again(tx, each.attempt, server, each)
 
 
-def is_unclaimed(tx: Transaction, places: KeyPlaces, found: Unclaimed) -> bool:
+def is_orphaned(tx: Transaction, topology: ServerTopology, found: Orphan) -> bool:
     """Whether still nothing accounts for an object that was listed."""
-    return _accounted(tx, places, found.unique_identifier, found.name).account is Account.UNCLAIMED
+    return _accounted(tx, topology, found.unique_identifier, found.name).ownership is Ownership.UNCLAIMED
 
 
-def is_kept_elsewhere(tx: Transaction, places: KeyPlaces, name: str) -> bool:
+def is_kept_elsewhere(tx: Transaction, topology: ServerTopology, name: str) -> bool:
     """Whether another key manager's key accounts for an object, or a key of any that adopted it."""
     if tx.keys_adopting(whole_name(name)):
         return True
     parsed = parse(name)
     key = key_of(tx, parsed) if parsed else None
-    anothers = key is not None and key.key_manager != places.key_manager.uuid
-    return anothers and _accounted(tx, places, "", name).account is not Account.UNCLAIMED
+    anothers = key is not None and key.key_manager != topology.key_manager.uuid
+    return anothers and _accounted(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
 
 
 def _may_be_key(name: str) -> bool:
@@ -205,17 +209,17 @@ def all_names(name: str) -> tuple[str, ...]:
     return (name,) if parsed is None else tuple(str(replace(parsed, part=part)) for part in (0, 1, 2))
 
 
-def _accounted(tx: Transaction, places: KeyPlaces, id_: str, name: str) -> _Found:
+def _accounted(tx: Transaction, topology: ServerTopology, id_: str, name: str) -> _Found:
     """Whose an object is; it may belong to a key of any key manager that uses the same server."""
     if tx.keys_adopting(whole_name(name)):
-        return _Found(id_, name, Account.KNOWN)
+        return _Found(id_, name, Ownership.KNOWN)
     parsed = parse(name)
     key = key_of(tx, parsed) if parsed else None
     attempts = tx.attempts([key.uuid]) if key and parsed else ()
     attempt = next((each for each in attempts if parsed and each.number == parsed.attempt), None)
-    of = account(parsed, key, attempt, places.incarnation)
-    if of is Account.ENDED and key is not None and key.key_manager != places.key_manager.uuid:
-        of = Account.KNOWN  # on a server of this key manager nobody would ever end it
+    of = ownership(parsed, key, attempt, topology.incarnation)
+    if of is Ownership.ENDED and key is not None and key.key_manager != topology.key_manager.uuid:
+        of = Ownership.KNOWN  # on a server of this key manager nobody would ever end it
     return _Found(id_, name, of, attempt)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from keystead.service.repeated import Repeated
+from keystead.service.repeated import Periodic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,13 +24,13 @@ TOGETHER: Final = 500
 """Keys that are looked at together."""
 
 
-class KeyForgetter:
+class CacheEviction:
     """Looks at one node's memory from :meth:`start` to :meth:`close`."""
 
     def __init__(self, store: Store, cache: KeyCache) -> None:
         self._store = store
         self._cache = cache
-        self._repeated = Repeated(self.look, PERIOD_S, "keys in memory were not looked at")
+        self._repeated = Periodic(self.look, PERIOD_S, "keys in memory were not looked at")
 
     def start(self) -> None:
         """Begin to look."""

@@ -24,14 +24,14 @@ from keystead.core.keys.reading import (
     DIFFERENT,
     OVERTAKEN,
     READ,
-    Health,
+    SourceHealth,
     Tried,
     in_order,
     not_asked,
     not_restored,
     sources,
 )
-from keystead.service.keys.topology import load_places
+from keystead.service.keys.topology import load_topology
 from keystead.service.ports.keys import KeyServerFault
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.observations import add_events, cluster_name
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.core.server_address import ServerAddress
-    from keystead.service.keys.topology import KeyPlaces, Reacher
-    from keystead.service.ports.keys import KeyObjects, Reach
+    from keystead.service.keys.topology import Endpoints, ServerTopology
+    from keystead.service.ports.keys import Endpoint, KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ HEDGED = 0.05
 
 HEDGES_SAVED = 10.0
 
-SHELVES = 64
+READ_CONTEXTS = 64
 """Key managers whose shelves are remembered."""
 
 UNUSABLE = "identity_unusable"
@@ -96,29 +96,29 @@ class Hedges:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ReadContext:
     """Where a key manager's keys are, and how its servers are reached: by server (uuid) and host."""
 
-    places: KeyPlaces
-    reaches: Mapping[tuple[str, str], Reach]
+    topology: ServerTopology
+    endpoints: Mapping[tuple[str, str], Endpoint]
     digest_key: Secret = field(repr=False)
 
-    def reach(self, source: Source) -> Reach:
+    def endpoint(self, source: Source) -> Endpoint:
         """How to reach a place."""
-        return self.reaches[source.server.uuid, source.host]
+        return self.endpoints[source.server.uuid, source.host]
 
 
 class Fetcher:
     """Fetches keys for one node. Belongs to one event loop."""
 
-    def __init__(self, store: Store, objects: KeyObjects, reacher: Reacher, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store, objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str) -> None:
         self._store = store
         self._objects = objects
-        self._reacher = reacher
+        self._endpoints = endpoints
         self._clock = clock
         self._node = node
         self._hedges = Hedges()
-        self._shelves: OrderedDict[str, tuple[Hashable, Shelf]] = OrderedDict()  # the longest unused first
+        self._shelves: OrderedDict[str, tuple[Hashable, ReadContext]] = OrderedDict()  # the longest unused first
         self._late: dict[tuple[str, str], asyncio.Task[Secret | None]] = {}
         self._marking: set[asyncio.Task[None]] = set()
 
@@ -134,44 +134,44 @@ class Fetcher:
             raise OntapError(not_restored(key), arguments=_reasons(tried))
         return Fetched(material, tried)
 
-    def shelf(self, places: KeyPlaces) -> Shelf | None:
+    def shelf(self, topology: ServerTopology) -> ReadContext | None:
         """What reading from a key manager's servers takes; None when it cannot be had."""
         try:
-            return Shelf(places, self._reacher.addresses(places), self._reacher.digest_key(places))
+            return ReadContext(topology, self._endpoints.addresses(topology), self._endpoints.digest_key(topology))
         except NO_IDENTITY as error:
-            log.error("keys cannot be read", key_manager=places.key_manager.uuid, why=type(error).__name__)  # noqa: TRY400
+            log.error("keys cannot be read", key_manager=topology.key_manager.uuid, why=type(error).__name__)  # noqa: TRY400
             return None
 
-    async def _find(self, key: Key) -> tuple[Shelf | None, Sequence[Copy]]:
+    async def _find(self, key: Key) -> tuple[ReadContext | None, Sequence[Copy]]:
         """The key's shelf, which is read again when the configuration has changed, and its copies."""
         known = self._shelves.get(key.key_manager)
 
-        def read(tx: Transaction) -> tuple[Hashable, KeyPlaces | None, Sequence[Copy]]:
+        def read(tx: Transaction) -> tuple[Hashable, ServerTopology | None, Sequence[Copy]]:
             marker = tx.change_marker()
-            places = None if known is not None and known[0] == marker else _places(tx, key)
-            return marker, places, tx.standing_copies([key.uuid])
+            topology = None if known is not None and known[0] == marker else _topology(tx, key)
+            return marker, topology, tx.standing_copies([key.uuid])
 
-        marker, places, copies = await self._store.glance(read)
-        if known is not None and places is None:
+        marker, topology, copies = await self._store.glance(read)
+        if known is not None and topology is None:
             self._shelves.move_to_end(key.key_manager)
             return known[1], copies
-        shelf = None if places is None else self.shelf(places)
+        shelf = None if topology is None else self.shelf(topology)
         if shelf is not None:
             self._shelves[key.key_manager] = marker, shelf
-            if len(self._shelves) > SHELVES:
+            if len(self._shelves) > READ_CONTEXTS:
                 self._shelves.popitem(last=False)
         return shelf, copies
 
-    def order(self, shelf: Shelf, copies: Sequence[Copy]) -> list[Source]:
+    def order(self, shelf: ReadContext, copies: Sequence[Copy]) -> list[Source]:
         """Where to read a key, the best place first."""
-        found = sources(copies, shelf.places.servers)
-        return in_order(found, shelf.places.domain_of, lambda source: self.health(shelf, source))
+        found = sources(copies, shelf.topology.servers)
+        return in_order(found, shelf.topology.domain_of, lambda source: self.health(shelf, source))
 
-    def health(self, shelf: Shelf, source: Source) -> Health:
+    def health(self, shelf: ReadContext, source: Source) -> SourceHealth:
         """What is known of a place. One that somebody waits for since longer than usual is avoided as well."""
-        reach = shelf.reach(source)
+        endpoint = shelf.endpoint(source)
         late = (source.server.uuid, source.host) in self._late
-        return Health(late or self._objects.slow_or_dead(reach), self._objects.latency_s(reach))
+        return SourceHealth(late or self._objects.slow_or_dead(endpoint), self._objects.latency_s(endpoint))
 
     async def close(self) -> None:
         """End what was overtaken, and wait for what is being marked."""
@@ -206,17 +206,17 @@ class Fetcher:
     async def _wait(self, race: _Race, source: Source) -> None:
         """Wait for an end, or until the next server is to be asked as well: after the first, earlier than usual."""
         hedged = source is race.order[0] and len(race.order) > 1
-        usual_s = self._objects.p95_s(race.shelf.reach(source)) if hedged else None
+        usual_s = self._objects.p95_s(race.shelf.endpoint(source)) if hedged else None
         if usual_s is not None and (await race.step(usual_s) or self._hedges.take()):
             return
         await race.step(LATE_S)
 
     async def _ask(self, race: _Race, source: Source) -> Secret | None:
         """Ask one server; the material if it agrees. Never raises."""
-        reach = race.shelf.reach(source)
+        endpoint = race.shelf.endpoint(source)
         race.began[source] = asyncio.get_running_loop().time()
         try:
-            async with self._objects.session(reach, timeout_s=reach.target.timeout_s) as session:
+            async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
                 material = await session.get(source.copy.unique_identifiers)
         except KeyServerFault as fault:
             race.end(source, fault.reason)
@@ -274,7 +274,7 @@ class Fetcher:
 class _Race:
     """One fetch: who is asked, what came of it, and what was found. Times are the loop's."""
 
-    def __init__(self, key: Key, order: Sequence[Source], shelf: Shelf) -> None:
+    def __init__(self, key: Key, order: Sequence[Source], shelf: ReadContext) -> None:
         self.key = key
         self.order = order
         self.shelf = shelf
@@ -295,7 +295,7 @@ class _Race:
         """Note how asking a server ended."""
         self._ended[source] = outcome, self._elapsed_ms(source)
 
-    def tried(self, source: Source, health: Health) -> Tried:
+    def tried(self, source: Source, health: SourceHealth) -> Tried:
         """What is to be said of a place."""
         server = str(address_of(source.server, source.host))
         if source in self._ended:
@@ -315,11 +315,11 @@ def address_of(server: KeyServer, host: str) -> ServerAddress:
     return dict(zip(server.secondary_key_servers, secondary_addresses(server), strict=True))[host]
 
 
-def _places(tx: Transaction, key: Key) -> KeyPlaces:
+def _topology(tx: Transaction, key: Key) -> ServerTopology:
     manager = tx.key_manager(key.key_manager)
     if manager is None:
         raise StoreError(f"key {key.uuid} has no key manager: the database is damaged")
-    return load_places(tx, manager)
+    return load_topology(tx, manager)
 
 
 def _change_presence(tx: Transaction, copy: Copy) -> bool:

@@ -18,7 +18,7 @@ from keystead.core.keys.digests import agrees
 from keystead.core.keys.model import KeyState, Presence
 from keystead.core.keys.reading import Source, not_restored, restoring_server
 from keystead.service.keys.access import require_manager_of_keys
-from keystead.service.keys.topology import PRIMARY, load_places
+from keystead.service.keys.topology import PRIMARY, load_topology
 from keystead.service.ports.keys import KeyServerFault
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from keystead.service.cluster.jobs import Progress
     from keystead.service.context import Call
     from keystead.service.keys.reading.cache import KeyCache
-    from keystead.service.keys.reading.fetch import Fetcher, Shelf
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.reading.fetch import Fetcher, ReadContext
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.keys import KeyObjects
     from keystead.service.ports.store import Store, Transaction
 
@@ -99,7 +99,7 @@ class Restoration:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RestorePlan:
     """A restore that was found to be possible: for whom, and whose it is."""
 
     call: Call
@@ -129,7 +129,7 @@ class _Chunk(NamedTuple):
 class _Work:
     """What one page of keys has come to."""
 
-    shelf: Shelf
+    shelf: ReadContext
     names_servers: bool
     chunks: list[_Chunk]
     restored: list[Restored] = field(default_factory=list)
@@ -156,7 +156,7 @@ class KeyRestorer:
         self._audit = audit
         self._node = node
 
-    async def plan(self, call: Call, key_manager: str, filters: Filters) -> Plan:
+    async def plan(self, call: Call, key_manager: str, filters: Filters) -> RestorePlan:
         """See whether a restore is possible, before a job is made of it.
 
         Raises 4 (404) without such a key manager, or a key of this id that may be read; 65536843 and 65538500 for the
@@ -164,10 +164,10 @@ class KeyRestorer:
         """
         return await self._store.read(lambda tx: self._plan(tx, call, key_manager, filters))
 
-    async def restore(self, plan: Plan, progress: Progress) -> Restoration:
+    async def restore(self, plan: RestorePlan, progress: Progress) -> Restoration:
         """Do it, and tell how far it is. Raises StoreError."""
-        places, total = await self._store.read(lambda tx: _begin(tx, plan))
-        shelf = self._fetcher.shelf(places)
+        topology, total = await self._store.read(lambda tx: _begin(tx, plan))
+        shelf = self._fetcher.shelf(topology)
         restored: list[Restored] = []
         failed: list[Key] = []
         done, held, after = 0, 0, ""
@@ -187,7 +187,7 @@ class KeyRestorer:
         await self._store.write(lambda tx: self._audit.succeed(tx, plan.call, message, svm=plan.svm))
         return Restoration(tuple(restored), tuple(failed), held)
 
-    def _plan(self, tx: Transaction, call: Call, key_manager: str, filters: Filters) -> Plan:
+    def _plan(self, tx: Transaction, call: Call, key_manager: str, filters: Filters) -> RestorePlan:
         manager = require_manager_of_keys(tx, call, key_manager)
         self._check_node(tx, filters)
         _check_key(tx, call, key_manager, filters.key_id)
@@ -195,7 +195,7 @@ class KeyRestorer:
         # who does not see the key manager's servers learns nothing of their addresses
         servers = tx.key_servers(key_manager) if call.sees(manager.svm) else ()
         server = None if address is None else restoring_server(servers, address)
-        return Plan(call, manager, filters, server)
+        return RestorePlan(call, manager, filters, server)
 
     def _check_node(self, tx: Transaction, filters: Filters) -> None:
         for name, value in (("uuid", filters.node_uuid), ("name", filters.node_name)):
@@ -206,7 +206,7 @@ class KeyRestorer:
 
     # --- one page ---
 
-    async def _restore(self, plan: Plan, shelf: Shelf, wanted: Sequence[Key]) -> _Work:
+    async def _restore(self, plan: RestorePlan, shelf: ReadContext, wanted: Sequence[Key]) -> _Work:
         copies = await self._store.read(lambda tx: tx.standing_copies([key.uuid for key in wanted]))
         chunks, lone = _chunks(wanted, copies)
         work = _Work(shelf, plan.names_servers, chunks, left=lone)
@@ -220,20 +220,20 @@ class KeyRestorer:
             await self._fetch_singly(work)
         return work
 
-    def _well(self, shelf: Shelf) -> list[KeyServer]:
+    def _well(self, shelf: ReadContext) -> list[KeyServer]:
         """The servers whose primaries are not avoided."""
-        reaches = shelf.reaches
+        reaches = shelf.endpoints
         return [
-            server for server in shelf.places.servers if not self._objects.slow_or_dead(reaches[server.uuid, PRIMARY])
+            server for server in shelf.topology.servers if not self._objects.slow_or_dead(reaches[server.uuid, PRIMARY])
         ]
 
     async def _ask(self, work: _Work, server: KeyServer) -> None:
         """Ask one server over one connection, as long as there are keys that it holds, and it answers."""
-        reach = work.shelf.reaches[server.uuid, PRIMARY]
+        endpoint = work.shelf.endpoints[server.uuid, PRIMARY]
         while (chunk := work.take(server.uuid)) is not None:
             held = [next(copy for copy in copies if copy.key_server == server.uuid) for _, copies in chunk.keys]
             try:
-                async with self._objects.session(reach, timeout_s=reach.target.timeout_s) as session:
+                async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
                     answers = await session.get_many([copy.unique_identifiers for copy in held])
             except KeyServerFault:
                 work.chunks.append(chunk)
@@ -284,17 +284,17 @@ def _check_key(tx: Transaction, call: Call, key_manager: str, key_id: str | None
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
 
 
-def _begin(tx: Transaction, plan: Plan) -> tuple[KeyPlaces, int]:
+def _begin(tx: Transaction, plan: RestorePlan) -> tuple[ServerTopology, int]:
     counts = tx.key_counts(plan.key_manager.uuid, within=plan.call.within_svm)
-    return load_places(tx, plan.key_manager), counts.get(KeyState.COMMITTED, 0)
+    return load_topology(tx, plan.key_manager), counts.get(KeyState.COMMITTED, 0)
 
 
-def _page(tx: Transaction, plan: Plan, after: str) -> tuple[Key, ...]:
+def _page(tx: Transaction, plan: RestorePlan, after: str) -> tuple[Key, ...]:
     """Keys that the call sees: neither a page nor the progress may tell how many there are besides."""
     return tx.keys_in(plan.key_manager.uuid, [KeyState.COMMITTED], after, PAGE, within=plan.call.within_svm)
 
 
-def _is_wanted(plan: Plan, key: Key) -> bool:
+def _is_wanted(plan: RestorePlan, key: Key) -> bool:
     filters = plan.filters
     return filters.key_id in (None, key.key_id) and filters.key_tag in (None, key.key_tag)
 

@@ -19,7 +19,7 @@ from keystead.core.keys.rebuilding import Doubt, Known
 from keystead.core.model import Role, Svm
 from keystead.service.context import Call, Caller
 from keystead.service.keys.attempts import count_still
-from keystead.service.keys.topology import incarnation_of, load_places
+from keystead.service.keys.topology import incarnation_of, load_topology
 from keystead.service.ports.store import Page
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.descriptors import Descriptor
     from keystead.core.keys.rebuilding import Certain, FoundCopy, FoundObject, Inventory
     from keystead.service.audit.log import AuditLog
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Clock, Store, Transaction
 
 KEYS_AT_ONCE: Final = 200
@@ -56,7 +56,7 @@ class _Begun:
     earlier: set[str]
 
 
-class KeyTaker:
+class KeyImporter:
     """Stores them."""
 
     def __init__(self, store: Store, audit: AuditLog, clock: Clock, node: str) -> None:
@@ -66,7 +66,7 @@ class KeyTaker:
         self._node = node
 
     async def take(
-        self, places: KeyPlaces, made: Inventory, objects: Sequence[FoundObject]
+        self, topology: ServerTopology, made: Inventory, objects: Sequence[FoundObject]
     ) -> tuple[int, int, list[Doubt]]:
         """Store what is certain; how many keys were taken, how many completed, and why others were not."""
         seen = _Seen(
@@ -77,8 +77,8 @@ class KeyTaker:
                 if each.name.kind is ObjectKind.DESCRIPTOR
             },
         )
-        taken, doubts = await self._store_all(made.keys, lambda tx, part: self._add(tx, places, part, seen))
-        completed, more = await self._store_all(made.known, lambda tx, part: self._complete(tx, places, part, seen))
+        taken, doubts = await self._store_all(made.keys, lambda tx, part: self._add(tx, topology, part, seen))
+        completed, more = await self._store_all(made.known, lambda tx, part: self._complete(tx, topology, part, seen))
         return taken, completed, doubts + more
 
     async def _store_all(
@@ -92,9 +92,11 @@ class KeyTaker:
             doubts += left
         return stored, doubts
 
-    def _add(self, tx: Transaction, places: KeyPlaces, part: Sequence[Certain], seen: _Seen) -> tuple[int, list[Doubt]]:
+    def _add(
+        self, tx: Transaction, topology: ServerTopology, part: Sequence[Certain], seen: _Seen
+    ) -> tuple[int, list[Doubt]]:
         """Add keys that are not there yet, with the attempts that wrote their copies, all of them committed."""
-        now = _standing(tx, places)
+        now = _standing(tx, topology)
         rows = tx.keys([each.descriptor.uuid for each in part])
         begun = _only_begun(tx, rows, self._clock.now()).over
         there = {key.uuid for key in rows} - begun
@@ -104,7 +106,7 @@ class KeyTaker:
             uuid = each.descriptor.uuid
             if uuid in there or any(map(partial(_is_adopted, tx), attempts)):
                 continue
-            if now is None or not count_still(copies, places, now) or not self._is_free(tx, each.descriptor):
+            if now is None or not count_still(copies, topology, now) or not self._is_free(tx, each.descriptor):
                 doubts.append(Doubt.CHANGED)
                 continue
             if uuid in begun:
@@ -116,8 +118,8 @@ class KeyTaker:
             tx.put_copies(copies, new=True)
             added += 1
         if added:
-            message = f"rebuilt key manager {places.key_manager.uuid}: {added} keys"
-            self._audit.succeed(tx, CALL, message, svm=places.key_manager.svm)
+            message = f"rebuilt key manager {topology.key_manager.uuid}: {added} keys"
+            self._audit.succeed(tx, CALL, message, svm=topology.key_manager.svm)
         return added, doubts
 
     def _is_free(self, tx: Transaction, found: Descriptor) -> bool:
@@ -137,10 +139,10 @@ class KeyTaker:
         return tx.change_key(replace(holder, state=KeyState.ABORTED), KeyState.PENDING)
 
     def _complete(
-        self, tx: Transaction, places: KeyPlaces, part: Sequence[Certain], seen: _Seen
+        self, tx: Transaction, topology: ServerTopology, part: Sequence[Certain], seen: _Seen
     ) -> tuple[int, list[Doubt]]:
         """Give keys that are there the attempts, and their copies, that they are without."""
-        now = _standing(tx, places)
+        now = _standing(tx, topology)
         completed, doubts = 0, list[Doubt]()
         for each in part:
             attempts, copies = self._rows(each, seen)
@@ -151,15 +153,15 @@ class KeyTaker:
             if new is None:
                 doubts.append(Doubt.UNDER_WAY)
                 continue
-            if new and (now is None or not count_still(copies, places, now)):
+            if new and (now is None or not count_still(copies, topology, now)):
                 doubts.append(Doubt.CHANGED)
                 continue
             for attempt in new:
                 _put_attempt(tx, attempt, [copy for copy in copies if copy.attempt == attempt.number])
             completed += bool(new)
         if completed:
-            message = f"rebuilt key manager {places.key_manager.uuid}: copies of {completed} keys"
-            self._audit.succeed(tx, CALL, message, svm=places.key_manager.svm)
+            message = f"rebuilt key manager {topology.key_manager.uuid}: copies of {completed} keys"
+            self._audit.succeed(tx, CALL, message, svm=topology.key_manager.svm)
         return completed, doubts
 
     def _lacking(self, tx: Transaction, key: Key, attempts: Iterable[Attempt]) -> list[Attempt] | None:
@@ -226,29 +228,29 @@ def _by_attempt(copies: Iterable[FoundCopy]) -> dict[int, list[FoundCopy]]:
     return {number: list(by_server.values()) for number, by_server in sorted(chosen.items())}
 
 
-def _standing(tx: Transaction, places: KeyPlaces) -> KeyPlaces | None:
+def _standing(tx: Transaction, topology: ServerTopology) -> ServerTopology | None:
     """Where keys are kept now; nobody changes that until the transaction's end, nor adopts their objects."""
     tx.cluster(lock=True)
-    manager = tx.key_manager(places.key_manager.uuid, lock=True)
-    return None if manager is None else load_places(tx, manager)
+    manager = tx.key_manager(topology.key_manager.uuid, lock=True)
+    return None if manager is None else load_topology(tx, manager)
 
 
-def known_of(tx: Transaction, places: KeyPlaces, now: datetime) -> Known:
+def known_of(tx: Transaction, topology: ServerTopology, now: datetime) -> Known:
     """What the database has, read at once."""
     keys: list[Key] = []
     under_way, over = set[str](), set[str]()
     after = ""
-    while page := tx.keys_in(places.key_manager.uuid, tuple(KeyState), after, 1000):
+    while page := tx.keys_in(topology.key_manager.uuid, tuple(KeyState), after, 1000):
         begun = _only_begun(tx, page, now)
         keys += (key for key in page if key.uuid not in begun.earlier)
         under_way |= begun.under_way
         over |= begun.over
         after = page[-1].uuid
-    owner = places.key_manager.svm
+    owner = topology.key_manager.svm
     svms = [owner] if owner else tx.page(Svm, Page(limit=2**31 - 1))
     return Known(
-        key_manager=places.key_manager.uuid,
-        domain_of=places.domain_of,
+        key_manager=topology.key_manager.uuid,
+        domain_of=topology.domain_of,
         svms={svm.uuid for svm in svms} | ({""} if owner is None else set()),
         keys={key.uuid for key in keys},
         names={key.name for key in keys if key.state in HOLD_NAMES and key.uuid not in over},
@@ -279,11 +281,11 @@ def _is_adopted(tx: Transaction, attempt: Attempt) -> bool:
 
 def _put_attempt(tx: Transaction, attempt: Attempt, found: Sequence[Copy]) -> None:
     """Store an attempt with the copies that were found, in the place of its beginning if that is known."""
-    places = {(copy.key_server, copy.host) for copy in found}
+    topology = {(copy.key_server, copy.host) for copy in found}
     begun = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
     tx.drop_attempt(attempt.key, attempt.number)
     tx.add_attempt(attempt)
-    tx.put_copies([*found, *(copy for copy in begun if (copy.key_server, copy.host) not in places)], new=True)
+    tx.put_copies([*found, *(copy for copy in begun if (copy.key_server, copy.host) not in topology)], new=True)
 
 
 def _key(found: Descriptor, svm: Svm | None, now: datetime) -> Key:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.keys.descriptors import opened
 from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.keys.rebuilding import FoundCopy, FoundDescriptor, FoundObject
-from keystead.service.keys.looking.verify import BATCH, SESSIONS, CopyProver, Proving
+from keystead.service.keys.looking.verify import COPIES_PER_MESSAGE, SESSIONS, CopyVerifier, Proving
 from keystead.service.ports.keys import KeyServerFault
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import ServerProfile
     from keystead.core.keys.names import ObjectName
     from keystead.core.secret import Secret
-    from keystead.service.ports.keys import KeyObjects, Reach
+    from keystead.service.ports.keys import Endpoint, KeyObjects
 
 PROVING_S: Final = 3600.0
 """How long the copies on one server may take to be read."""
@@ -29,7 +29,7 @@ PROVING_S: Final = 3600.0
 class Contents:
     """The objects of one server, and what descriptors say there, by unique identifier."""
 
-    reach: Reach
+    endpoint: Endpoint
     objects: list[FoundObject] = field(default_factory=list)
     descriptors: dict[str, Secret] = field(default_factory=dict, repr=False)
 
@@ -47,12 +47,12 @@ class ContentsReader:
 
     def __init__(self, objects: KeyObjects) -> None:
         self._objects = objects
-        self._prover = CopyProver(objects)
+        self._prover = CopyVerifier(objects)
 
-    async def read(self, reach: Reach) -> Contents:
+    async def read(self, endpoint: Endpoint) -> Contents:
         """Look at every object of a server, and read descriptors. Raises KeyServerFault."""
-        contents = Contents(reach)
-        async with self._objects.session(reach, timeout_s=reach.target.timeout_s) as session:
+        contents = Contents(endpoint)
+        async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
             ids = iter(await session.locate_all())
         looked = await asyncio.gather(*(self._look(contents, ids) for _ in range(SESSIONS)), return_exceptions=True)
         for failure in looked:
@@ -77,7 +77,7 @@ class ContentsReader:
         provings = [Proving(found.uuid, ids, found.digest) for found, ids in wanted]
         proven = await self._proven(contents, digest_key, provings)
         return [
-            FoundCopy(contents.reach.key_server, ids, descriptor)
+            FoundCopy(contents.endpoint.key_server, ids, descriptor)
             for (descriptor, ids), agrees in zip(wanted, proven, strict=True)
             if agrees
         ]
@@ -93,26 +93,26 @@ class ContentsReader:
 
     async def _proven(self, contents: Contents, digest_key: Secret, wanted: list[Proving]) -> list[bool]:
         until = asyncio.get_running_loop().time() + PROVING_S
-        return [each.proven for each in await self._prover.prove(contents.reach, digest_key, wanted, until)]
+        return [each.proven for each in await self._prover.prove(contents.endpoint, digest_key, wanted, until)]
 
     async def _look(self, contents: Contents, ids: Iterator[str]) -> None:
         """Ask for the names of objects that nobody has asked for."""
-        async with self._objects.session(contents.reach, timeout_s=contents.reach.target.timeout_s) as session:
+        async with self._objects.session(contents.endpoint, timeout_s=contents.endpoint.target.timeout_s) as session:
             for id_ in ids:
                 try:
-                    facts = await session.facts(id_)
+                    facts = await session.get_attributes(id_)
                 except KeyServerFault as fault:
                     if not fault.fault.answered:
                         raise
                     continue  # it is gone by now, or another client's
                 for name in list(filter(None, map(parse, facts.names)))[:1]:  # what has two names is one object
-                    contents.objects.append(FoundObject(contents.reach.key_server, id_, name, facts.state))
+                    contents.objects.append(FoundObject(contents.endpoint.key_server, id_, name, facts.state))
 
     async def _read_descriptors(self, contents: Contents) -> None:
         wanted = [each for each in contents.objects if each.name.kind is ObjectKind.DESCRIPTOR and not each.ended]
-        async with self._objects.session(contents.reach, timeout_s=contents.reach.target.timeout_s) as session:
-            for first in range(0, len(wanted), BATCH):
-                part = wanted[first : first + BATCH]
+        async with self._objects.session(contents.endpoint, timeout_s=contents.endpoint.target.timeout_s) as session:
+            for first in range(0, len(wanted), COPIES_PER_MESSAGE):
+                part = wanted[first : first + COPIES_PER_MESSAGE]
                 got = await session.get_many([(each.unique_identifier,) for each in part])
                 for each, content in zip(part, got, strict=True):
                     if not isinstance(content, KeyServerFault):

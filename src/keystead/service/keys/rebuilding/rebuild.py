@@ -14,13 +14,13 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.model import Unclaimed
+from keystead.core.keys.model import Orphan
 from keystead.core.keys.rebuilding import FoundObject, inventory
 from keystead.service.keys.looking.verify import CANARY_NOT_SEEN
 from keystead.service.keys.orphans.scan import is_kept_elsewhere
-from keystead.service.keys.rebuilding.import_keys import KEYS_AT_ONCE, KeyTaker, known_of
+from keystead.service.keys.rebuilding.import_keys import KEYS_AT_ONCE, KeyImporter, known_of
 from keystead.service.keys.rebuilding.inventory import Contents, ContentsReader
-from keystead.service.keys.topology import load_places
+from keystead.service.keys.topology import load_topology
 from keystead.service.ports.keys import KeyServerFault
 from keystead.service.probing.prober import NO_IDENTITY
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyManager, KeyServer
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
-    from keystead.service.keys.topology import KeyPlaces, Reacher
+    from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.keys import KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
@@ -68,7 +68,7 @@ class Rebuilt:
 class _Left:
     """What came of a key manager so far, the objects that were looked at, and those that are none of its own keys'."""
 
-    places: KeyPlaces
+    topology: ServerTopology
     rebuilt: Rebuilt
     objects: tuple[FoundObject, ...] = ()
     unclaimed: tuple[FoundObject, ...] = ()
@@ -78,12 +78,12 @@ class Rebuilder:
     """Rebuilds key managers, one at a time."""
 
     def __init__(
-        self, store: Store, objects: KeyObjects, reacher: Reacher, audit: AuditLog, clock: Clock, node: str
+        self, store: Store, objects: KeyObjects, endpoints: Endpoints, audit: AuditLog, clock: Clock, node: str
     ) -> None:
         self._store = store
-        self._reacher = reacher
+        self._endpoints = endpoints
         self._contents = ContentsReader(objects)
-        self._taker = KeyTaker(store, audit, clock, node)
+        self._taker = KeyImporter(store, audit, clock, node)
         self._clock = clock
 
     async def rebuild(self, key_managers: Sequence[KeyManager]) -> list[Rebuilt]:
@@ -92,16 +92,16 @@ class Rebuilder:
         return [await self._list_left(each) for each in left]
 
     async def _rebuild(self, key_manager: KeyManager) -> _Left:
-        places = await self._store.read(lambda tx: load_places(tx, key_manager))
-        digest_key, read, unread = self._digest_key(places), list[Contents](), list[tuple[str, str]]()
-        for found in await asyncio.gather(*(self._read(places, server, digest_key) for server in places.servers)):
+        topology = await self._store.read(lambda tx: load_topology(tx, key_manager))
+        digest_key, read, unread = self._digest_key(topology), list[Contents](), list[tuple[str, str]]()
+        for found in await asyncio.gather(*(self._read(topology, server, digest_key) for server in topology.servers)):
             read += found[0]
             unread += found[1]
         objects = [each for contents in read for each in contents.objects]
         descriptors, copies = await self._described(read, digest_key) if digest_key is not None else ([], [])
-        known = await self._store.read(lambda tx: known_of(tx, places, self._clock.now()))
+        known = await self._store.read(lambda tx: known_of(tx, topology, self._clock.now()))
         made = inventory(objects, descriptors, copies, known)
-        taken, completed, doubts = await self._taker.take(places, made, objects)
+        taken, completed, doubts = await self._taker.take(topology, made, objects)
         rebuilt = Rebuilt(
             key_manager=key_manager,
             taken=taken,
@@ -110,7 +110,7 @@ class Rebuilder:
             unread=tuple(unread),
             single_domain=bool(made.keys) and len(set(known.domain_of.values())) == 1,
         )
-        return _Left(places, rebuilt, tuple(objects), made.unclaimed)
+        return _Left(topology, rebuilt, tuple(objects), made.unclaimed)
 
     async def _described(
         self, read: Sequence[Contents], digest_key: Secret
@@ -120,26 +120,26 @@ class Rebuilder:
         copies = await asyncio.gather(*(self._contents.copies(each, descriptors, digest_key) for each in read))
         return descriptors, [copy for of_server in copies for copy in of_server]
 
-    def _digest_key(self, places: KeyPlaces) -> Secret | None:
+    def _digest_key(self, topology: ServerTopology) -> Secret | None:
         """What says whose descriptors and copies are; None when there is none, or it cannot be used."""
         try:
-            return self._reacher.digest_key(places)
+            return self._endpoints.digest_key(topology)
         except NO_IDENTITY:
             return None
 
     async def _read(
-        self, places: KeyPlaces, server: KeyServer, digest_key: Secret | None
+        self, topology: ServerTopology, server: KeyServer, digest_key: Secret | None
     ) -> tuple[list[Contents], list[tuple[str, str]]]:
         """What a server shows, and its address with the reason why that is nothing, or may not be all."""
         try:
-            reach = self._reacher.primary(server, self._reacher.identity(places))
+            endpoint = self._endpoints.primary(server, self._endpoints.identity(topology))
         except NO_IDENTITY:
             return [], [(str(server.address), NO_IDENTITY_OF_OURS)]
         try:
-            contents = await self._contents.read(reach)
+            contents = await self._contents.read(endpoint)
         except KeyServerFault as fault:
             return [], [(str(server.address), fault.reason)]
-        reason = await self._hides(contents, places.profiles.get(server.uuid), digest_key)
+        reason = await self._hides(contents, topology.profiles.get(server.uuid), digest_key)
         return [contents], [(str(server.address), reason)] * bool(reason)
 
     async def _hides(self, contents: Contents, profile: ServerProfile | None, digest_key: Secret | None) -> str:
@@ -155,27 +155,27 @@ class Rebuilder:
     async def _list_left(self, left: _Left) -> Rebuilt:
         """List what no key accounts for, whichever key manager's."""
         key_manager, now = left.rebuilt.key_manager, self._clock.now()
-        rows: list[Unclaimed] = []
+        rows: list[Orphan] = []
         for first in range(0, len(left.unclaimed), KEYS_AT_ONCE):
             part = left.unclaimed[first : first + KEYS_AT_ONCE]
             rows += [
-                Unclaimed(key_manager.uuid, each.key_server, each.unique_identifier, str(each.name), now)
-                for each in await self._store.read(lambda tx: _nobodys(tx, left.places, part))  # noqa: B023
+                Orphan(key_manager.uuid, each.key_server, each.unique_identifier, str(each.name), now)
+                for each in await self._store.read(lambda tx: _nobodys(tx, left.topology, part))  # noqa: B023
             ]
         looked_at = {(each.key_server, each.unique_identifier) for each in left.objects}
         await self._store.write(lambda tx: _list_unclaimed(tx, key_manager, rows, looked_at))
         return replace(left.rebuilt, unclaimed=len(rows))
 
 
-def _nobodys(tx: Transaction, places: KeyPlaces, found: Iterable[FoundObject]) -> list[FoundObject]:
-    return [each for each in found if not is_kept_elsewhere(tx, places, str(each.name))]
+def _nobodys(tx: Transaction, topology: ServerTopology, found: Iterable[FoundObject]) -> list[FoundObject]:
+    return [each for each in found if not is_kept_elsewhere(tx, topology, str(each.name))]
 
 
 def _list_unclaimed(
-    tx: Transaction, key_manager: KeyManager, rows: Sequence[Unclaimed], looked_at: set[tuple[str, str]]
+    tx: Transaction, key_manager: KeyManager, rows: Sequence[Orphan], looked_at: set[tuple[str, str]]
 ) -> None:
     """List what is unclaimed, and no more what was looked at and is accounted for by now."""
     listed = {(each.key_server, each.unique_identifier) for each in tx.unclaimed(key_manager.uuid)}
     for key_server, id_ in listed & looked_at - {(each.key_server, each.unique_identifier) for each in rows}:
-        tx.delete_unclaimed(key_server, [id_])
-    tx.put_unclaimed(rows)
+        tx.delete_orphans(key_server, [id_])
+    tx.put_orphans(rows)

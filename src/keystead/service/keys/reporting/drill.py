@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Copy, Key
     from keystead.core.keys.reading import Source
     from keystead.core.secret import Secret
-    from keystead.service.keys.reading.fetch import Fetcher, Shelf
+    from keystead.service.keys.reading.fetch import Fetcher, ReadContext
     from keystead.service.ports.keys import KeyObjects
 
 Asked = tuple["Key", "Source"]
@@ -30,7 +30,7 @@ Asked = tuple["Key", "Source"]
 class Drill:
     """Reads keys once. ``objects`` and ``fetcher``, which orders, are its own."""
 
-    def __init__(self, objects: KeyObjects, fetcher: Fetcher, shelf: Shelf) -> None:
+    def __init__(self, objects: KeyObjects, fetcher: Fetcher, shelf: ReadContext) -> None:
         self._objects = objects
         self._fetcher = fetcher
         self._shelf = shelf
@@ -59,9 +59,9 @@ class Drill:
         return [answer for some in answers for answer in some]
 
     async def _ask_address(self, asked: Sequence[Asked]) -> list[tuple[Key, Finding]]:
-        reach = self._shelf.reach(asked[0][1])
+        endpoint = self._shelf.endpoint(asked[0][1])
         try:
-            async with self._objects.session(reach, timeout_s=reach.target.timeout_s, fresh=True) as session:
+            async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=True) as session:
                 answers = await session.get_many([source.copy.unique_identifiers for _, source in asked])
         except KeyServerFault as fault:
             answers = [fault] * len(asked)

@@ -16,25 +16,25 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import KeyState
-from keystead.core.keys.report import Finding, Findings, ReportKind, Result
-from keystead.service.keys.looking.look import BATCH, Tools
+from keystead.core.keys.report import Finding, ReportFindings, ReportKind, Result
+from keystead.service.keys.looking.look import COPIES_PER_READ, KeeperContext
 from keystead.service.keys.reading.fetch import UNUSABLE, Fetcher
 from keystead.service.keys.reporting.drill import Drill
-from keystead.service.keys.reporting.proof import Proof
-from keystead.service.keys.topology import load_places
+from keystead.service.keys.reporting.proof import CopyAudit
+from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
-    from keystead.core.jobs import Outcome
+    from keystead.core.jobs import JobOutcome
     from keystead.core.keys.model import Key
     from keystead.core.model import Svm
     from keystead.service.audit.log import AuditLog
     from keystead.service.cluster.jobs import Progress, Work
     from keystead.service.context import Call
     from keystead.service.keys.reporting.reports import KeyReports, Maker
-    from keystead.service.keys.topology import KeyPlaces, Reacher
+    from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.keys import KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
@@ -53,18 +53,18 @@ class _Begun:
     """What a job begins with: who makes its report, where the keys are kept, and how many they are."""
 
     maker: Maker
-    places: KeyPlaces
+    topology: ServerTopology
     total: int
 
 
-class KeyProver:
+class VerificationJobs:
     """Proves and drills. ``connect`` opens connections to key servers that know nothing before."""
 
     def __init__(
         self,
         store: Store,
         connect: Callable[[], KeyObjects],
-        reacher: Reacher,
+        endpoints: Endpoints,
         reports: KeyReports,
         audit: AuditLog,
         clock: Clock,
@@ -72,7 +72,7 @@ class KeyProver:
     ) -> None:
         self._store = store
         self._connect = connect
-        self._reacher = reacher
+        self._endpoints = endpoints
         self._reports = reports
         self._audit = audit
         self._clock = clock
@@ -82,29 +82,29 @@ class KeyProver:
         """The job that proves every copy of a key manager's keys, retired ones too. Raises 4 (404)."""
         begun = await self._begin(call, key_manager, KEPT)
 
-        async def work(progress: Progress) -> Outcome | None:
-            findings = Findings(ReportKind.PROOF, begun.places.domain_of, begun.places.servers)
+        async def work(progress: Progress) -> JobOutcome | None:
+            findings = ReportFindings(ReportKind.PROOF, begun.topology.domain_of, begun.topology.servers)
             async with self._connected() as objects:
-                tools = Tools(self._store, objects, self._reacher, self._clock, self._node, _at_once)
-                proof = Proof(tools, begun.places)
+                context = KeeperContext(self._store, objects, self._endpoints, self._clock, self._node, _at_once)
+                proof = CopyAudit(context, begun.topology)
                 async for keys in self._pages(key_manager, KEPT):
                     found = await proof.prove(keys)
                     await self._count(findings, keys, found, begun.total, progress)
             await self._report(call, begun, findings)
             return None
 
-        return Task(work, begun.places.key_manager.svm)
+        return Task(work, begun.topology.key_manager.svm)
 
     async def drill(self, call: Call, key_manager: str) -> Task:
         """The job that reads every key in use from its key servers alone. Raises 4 (404)."""
         in_use = (KeyState.COMMITTED,)
         begun = await self._begin(call, key_manager, in_use)
 
-        async def work(progress: Progress) -> Outcome | None:
-            findings = Findings(ReportKind.REBOOT_DRILL, begun.places.domain_of, begun.places.servers)
+        async def work(progress: Progress) -> JobOutcome | None:
+            findings = ReportFindings(ReportKind.REBOOT_DRILL, begun.topology.domain_of, begun.topology.servers)
             async with self._connected() as objects:
-                fetcher = Fetcher(self._store, objects, self._reacher, self._clock, self._node)
-                shelf = fetcher.shelf(begun.places)
+                fetcher = Fetcher(self._store, objects, self._endpoints, self._clock, self._node)
+                shelf = fetcher.shelf(begun.topology)
                 drill = Drill(objects, fetcher, shelf) if shelf is not None else None
                 async for keys in self._pages(key_manager, in_use):
                     found = await self._drilled(drill, keys)
@@ -112,7 +112,7 @@ class KeyProver:
             await self._report(call, begun, findings)
             return None
 
-        return Task(work, begun.places.key_manager.svm)
+        return Task(work, begun.topology.key_manager.svm)
 
     # --- the walk ---
 
@@ -126,15 +126,15 @@ class KeyProver:
 
     async def _begin(self, call: Call, key_manager: str, states: Collection[KeyState]) -> _Begun:
         def work(tx: Transaction) -> _Begun:
-            places = load_places(tx, require_key_manager(tx, call, key_manager))
+            topology = load_topology(tx, require_key_manager(tx, call, key_manager))
             counts = tx.key_counts(key_manager)
-            return _Begun(self._reports.maker(tx), places, sum(counts.get(state, 0) for state in states))
+            return _Begun(self._reports.maker(tx), topology, sum(counts.get(state, 0) for state in states))
 
         return await self._store.read(work)
 
     async def _pages(self, key_manager: str, states: Collection[KeyState]) -> AsyncIterator[tuple[Key, ...]]:
         after = ""
-        while keys := await self._store.read(lambda tx: tx.keys_in(key_manager, states, after, BATCH)):  # noqa: B023
+        while keys := await self._store.read(lambda tx: tx.keys_in(key_manager, states, after, COPIES_PER_READ)):  # noqa: B023
             after = keys[-1].uuid
             yield keys
 
@@ -146,7 +146,7 @@ class KeyProver:
 
     async def _count(
         self,
-        findings: Findings,
+        findings: ReportFindings,
         keys: Iterable[Key],
         found: dict[str, list[Finding]],
         total: int,
@@ -156,14 +156,14 @@ class KeyProver:
             findings.add(key, found[key.uuid])
         await progress(OntapError(errors.RECORDS_DONE, done=findings.keys, all=max(findings.keys, total)))
 
-    async def _report(self, call: Call, begun: _Begun, findings: Findings) -> None:
+    async def _report(self, call: Call, begun: _Begun, findings: ReportFindings) -> None:
         """Keep the report, unless the key manager is gone."""
         said = f"read {findings.keys} keys, {findings.unreadable} unreadable, {findings.failed} failures"
 
         def work(tx: Transaction) -> None:
-            require_key_manager(tx, call, begun.places.key_manager.uuid)
-            self._reports.write(tx, begun.maker, begun.places, findings)
-            self._audit.succeed(tx, call, said, svm=begun.places.key_manager.svm)
+            require_key_manager(tx, call, begun.topology.key_manager.uuid)
+            self._reports.write(tx, begun.maker, begun.topology, findings)
+            self._audit.succeed(tx, call, said, svm=begun.topology.key_manager.svm)
 
         await self._store.write(work)
         log.info("keys read for a report", kind=findings.kind.value, keys=findings.keys, unreadable=findings.unreadable)

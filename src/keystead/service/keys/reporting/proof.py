@@ -10,16 +10,16 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.keeping import Look, to_be_proven, without_copy
+from keystead.core.keys.keeping import CopyAnswer, to_be_proven, without_copy
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.report import NOT_WRITTEN, Finding, Result
 from keystead.service.keys.announcing import different
 from keystead.service.keys.looking.look import (
-    Seen,
+    CopyObservation,
     Tracked,
+    attributes_of,
     by_host,
     changes_of,
-    facts_of,
     look_at_many,
     put_changes,
     slices,
@@ -35,14 +35,18 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Key
     from keystead.core.model import KeyServer
-    from keystead.service.keys.looking.look import Change, Tools, Visit
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.looking.look import CopyChange, KeeperContext, Visit
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 
 ASKED: Final = 32
 """Copies that are asked for at a time."""
 
-_RESULTS: Final = {Look.AGREES: Result.PROVEN, Look.DIFFERS: Result.DIFFERENT, Look.REFUSED: Result.REFUSED}
+_RESULTS: Final = {
+    CopyAnswer.AGREES: Result.PROVEN,
+    CopyAnswer.DIFFERS: Result.DIFFERENT,
+    CopyAnswer.REFUSED: Result.REFUSED,
+}
 
 
 @dataclass(slots=True)
@@ -50,20 +54,20 @@ class _Page:
     """What is found of some keys, by uuid, and how that changes what is known of their copies."""
 
     found: dict[str, list[Finding]]
-    changes: list[Change] = field(default_factory=list)
+    changes: list[CopyChange] = field(default_factory=list)
 
 
-class Proof:
+class CopyAudit:
     """Proves the copies of a key manager's keys on the servers that were there when it began."""
 
-    def __init__(self, tools: Tools, places: KeyPlaces) -> None:
-        self._tools = tools
-        self._places = places
+    def __init__(self, context: KeeperContext, topology: ServerTopology) -> None:
+        self._context = context
+        self._topology = topology
 
     async def prove(self, keys: Sequence[Key]) -> dict[str, list[Finding]]:
         """Read every copy of these keys and store what was found; return it by key (uuid). Raises StoreError."""
         page = _Page({key.uuid: [] for key in keys})
-        rows = await self._tools.store.read(lambda tx: tracked(tx, tx.copies(page.found)))
+        rows = await self._context.store.read(lambda tx: tracked(tx, tx.copies(page.found)))
         held: dict[str, list[Tracked]] = {key.uuid: [] for key in keys}
         for row in rows:
             held[row.key.uuid].append(row)
@@ -71,32 +75,32 @@ class Proof:
         await asyncio.gather(
             *(
                 self._prove_at(page, server, host, some)
-                for server in self._places.servers
+                for server in self._topology.servers
                 for host, some in by_host(row for row in asked if row.copy.key_server == server.uuid).items()
             )
         )
-        await self._tools.store.write(lambda tx: self._store(tx, page))
+        await self._context.store.write(lambda tx: self._store(tx, page))
         return page.found
 
     def _asked(self, page: _Page, key: Key, rows: Sequence[Tracked]) -> list[Tracked]:
         """The copies of a key that servers are asked about; what is known without asking is noted at once."""
-        places, found = self._places, page.found[key.uuid]
+        topology, found = self._topology, page.found[key.uuid]
         rows = [row for row in rows if not self._is_primarys(row)]
         committed = [row for row in rows if row.attempt.state is AttemptState.COMMITTED]
-        about = to_be_proven([row.copy for row in committed], places.domain_of)
+        about = to_be_proven([row.copy for row in committed], topology.domain_of)
         coming = [row.copy for row in rows if row.attempt.state is AttemptState.PENDING]
-        why = unusable(places, key.length)
-        able = [server.uuid for server in places.servers if why.get(server.uuid) != NOT_TAKEN]
+        why = unusable(topology, key.length)
+        able = [server.uuid for server in topology.servers if why.get(server.uuid) != NOT_TAKEN]
         for copy in about:
             if not copy.unique_identifiers:
                 found.append(Finding(copy.key_server, copy.host, Result.UNSETTLED))
-        for uuid in without_copy([*about, *coming], able, places.domain_of) if about else ():
+        for uuid in without_copy([*about, *coming], able, topology.domain_of) if about else ():
             found.append(Finding(uuid, "", Result.MISSING, reason=NOT_WRITTEN))
         return [row for row in committed if row.copy.unique_identifiers and row.copy in about]
 
     def _is_primarys(self, row: Tracked) -> bool:
         """Whether a copy that a secondary was given which is none any more is the one that its primary has."""
-        server, primary = self._places.server(row.copy.key_server), row.primary
+        server, primary = self._topology.server(row.copy.key_server), row.primary
         if server is None or primary is None or row.copy.host in ("", *server.secondary_key_servers):
             return False
         return (primary.presence, primary.unique_identifiers) == (Presence.PRESENT, row.copy.unique_identifiers)
@@ -108,7 +112,7 @@ class Proof:
         """
         left, host = rows, host if host in server.secondary_key_servers else ""
         try:
-            async with visit(self._tools, self._places, server, host, fresh=True, exact=True) as at:
+            async with visit(self._context, self._topology, server, host, fresh=True, exact=True) as at:
                 for some in slices(rows, ASKED):
                     seen = await look_at_many(at, some)
                     states = [await _state(at, each) for each in seen]
@@ -118,23 +122,25 @@ class Proof:
             for row in left:
                 page.found[row.key.uuid].append(Finding(server.uuid, host, Result.UNREACHABLE, reason=fault.reason))
 
-    def _note(self, page: _Page, server: KeyServer, at: Visit, looks: Sequence[tuple[Tracked, Seen, str]]) -> None:
-        now = self._tools.clock.now()
+    def _note(
+        self, page: _Page, server: KeyServer, at: Visit, looks: Sequence[tuple[Tracked, CopyObservation, str]]
+    ) -> None:
+        now = self._context.clock.now()
         for row, seen, state in looks:
             shown = Result.MISSING if at.absence_counts else Result.NOT_SHOWN
             result = _RESULTS.get(seen.look, shown)
             page.found[row.key.uuid].append(Finding(server.uuid, at.host, result, state))
-            page.changes += changes_of(at, row, Seen(seen.look, seen.unique_identifiers, state), now)
+            page.changes += changes_of(at, row, CopyObservation(seen.look, seen.unique_identifiers, state), now)
 
     def _store(self, tx: Transaction, page: _Page) -> None:
-        stored = put_changes(tx, page.changes, seen_in=self._places)
-        for server in self._places.servers:
+        stored = put_changes(tx, page.changes, seen_in=self._topology)
+        for server in self._topology.servers:
             here = [change for change in stored if change[0].key_server == server.uuid]
-            add_events(tx, different(tx, self._tools, self._places, server, here))
+            add_events(tx, different(tx, self._context, self._topology, server, here))
 
 
-async def _state(at: Visit, seen: Seen) -> str:
+async def _state(at: Visit, seen: CopyObservation) -> str:
     """The State of what was read, as the server says it now; empty where it does not say. Raises KeyServerFault."""
-    if seen.look is not Look.AGREES:
+    if seen.look is not CopyAnswer.AGREES:
         return seen.state
-    return (await facts_of(at.session, seen.unique_identifiers[0])).state
+    return (await attributes_of(at.session, seen.unique_identifiers[0])).state

@@ -15,10 +15,10 @@ from keystead.service.ports.store import StoreError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from keystead.core.keys.report import Findings
+    from keystead.core.keys.report import ReportFindings
     from keystead.core.model import Cluster, Node
     from keystead.service.context import Call
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.keys import Signer
     from keystead.service.ports.store import Clock, Store, Transaction
 
@@ -48,15 +48,15 @@ class KeyReports:
             raise StoreError(f"node {self._node} has no row: run keystead init")
         return Maker(made(tx.cluster()), node, self._clock.now())
 
-    def write(self, tx: Transaction, maker: Maker, places: KeyPlaces, findings: Findings) -> KeyReport:
+    def write(self, tx: Transaction, maker: Maker, topology: ServerTopology, findings: ReportFindings) -> KeyReport:
         """Sign what was found, and keep it."""
         about = About(
             uuid=str(uuid4()),
             cluster=maker.cluster,
             node=maker.node,
-            key_manager=places.key_manager,
-            incarnation=places.incarnation,
-            servers=places.servers,
+            key_manager=topology.key_manager,
+            incarnation=topology.incarnation,
+            servers=topology.servers,
             began=maker.began,
             ended=self._clock.now(),
         )
@@ -64,7 +64,7 @@ class KeyReports:
         document = written(said, self._signer.public, self._signer.sign(FORMAT, canonical(said)))
         kept = KeyReport(
             uuid=about.uuid,
-            key_manager=places.key_manager.uuid,
+            key_manager=topology.key_manager.uuid,
             kind=findings.kind,
             time=about.ended,
             keys=findings.keys,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.guarding import lasting
+from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.survival import MOST_NAMED, Counted, share_addresses, survival
-from keystead.service.keys.topology import load_places
+from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Copy
     from keystead.core.keys.survival import Cover, Survival
     from keystead.service.context import Call
-    from keystead.service.keys.topology import KeyPlaces
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Store, Transaction
 
-BATCH: Final = 256
+KEYS_PER_READ: Final = 256
 """Keys that are counted at a time, where the store cannot count them."""
 
 
@@ -33,27 +33,27 @@ class KeySurvival:
         """What a key manager's keys would survive, for whoever sees the key manager. Raises 4 (404)."""
 
         def work(tx: Transaction) -> Survival:
-            places = load_places(tx, require_key_manager(tx, call, key_manager))
-            return survival(places.servers, places.domain_of, _covers(tx, places))
+            topology = load_topology(tx, require_key_manager(tx, call, key_manager))
+            return survival(topology.servers, topology.domain_of, _covers(tx, topology))
 
         return await self._store.read(work)
 
 
-def _covers(tx: Transaction, places: KeyPlaces) -> Sequence[Cover]:
+def _covers(tx: Transaction, topology: ServerTopology) -> Sequence[Cover]:
     """Which servers hold which keys: counted by the store, unless it matters at which of their addresses."""
-    if share_addresses(places.servers):
-        return _counted(tx, places).covers
-    return tx.covers(places.key_manager.uuid, [server.uuid for server in places.servers], MOST_NAMED)
+    if share_addresses(topology.servers):
+        return _counted(tx, topology).covers
+    return tx.covers(topology.key_manager.uuid, [server.uuid for server in topology.servers], MOST_NAMED)
 
 
-def _counted(tx: Transaction, places: KeyPlaces) -> Counted:
+def _counted(tx: Transaction, topology: ServerTopology) -> Counted:
     counted, after = Counted(), ""
-    while keys := tx.keys_in(places.key_manager.uuid, KEPT, after, BATCH):
+    while keys := tx.keys_in(topology.key_manager.uuid, KEPT, after, KEYS_PER_READ):
         after = keys[-1].uuid
         uuids = [key.uuid for key in keys]
         copies: dict[str, list[Copy]] = {uuid: [] for uuid in uuids}
-        for copy in lasting(tx.copies(uuids), tx.attempts(uuids)):
+        for copy in without_aborted(tx.copies(uuids), tx.attempts(uuids)):
             copies[copy.key].append(copy)
         for key in keys:
-            counted.count(key.key_id, copies[key.uuid], places.domain_of, places.servers)
+            counted.count(key.key_id, copies[key.uuid], topology.domain_of, topology.servers)
     return counted

@@ -18,7 +18,7 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.model import Purpose
 from keystead.core.keys.writing import fits
 from keystead.service.keys import attempts as key_attempts
-from keystead.service.keys.writing.copies import Copying, Target, Writing, limit_s
+from keystead.service.keys.writing.copies import AttemptCopies, Target, Writing, limit_s
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Copy, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
-    from keystead.service.keys.topology import KeyPlaces, Reacher
+    from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.keys import KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
-    Describe = Callable[[Key, Attempt, KeyPlaces], bytes | None]
+    Describe = Callable[[Key, Attempt, ServerTopology], bytes | None]
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -52,20 +52,20 @@ NOT_TAKEN: Final = "key_length_not_supported"
 """Why nothing was sent to a server: what it can do is not known yet, or it cannot keep a key of this length."""
 
 
-class AttemptWork:
+class AttemptRunner:
     """The attempts of one process. ``describe`` makes what is written beside each copy, None for nothing."""
 
     def __init__(
-        self, store: Store, objects: KeyObjects, reacher: Reacher, clock: Clock, node: str, describe: Describe
+        self, store: Store, objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str, describe: Describe
     ) -> None:
         self._store = store
         self._objects = objects
-        self._reacher = reacher
+        self._endpoints = endpoints
         self._clock = clock
         self._node = node
         self._describe = describe
         self._under_way: set[asyncio.Task[object]] = set()
-        self._places: dict[Purpose, Counter[str]] = {purpose: Counter() for purpose in Purpose}  # by key manager
+        self._topology: dict[Purpose, Counter[str]] = {purpose: Counter() for purpose in Purpose}  # by key manager
         self.stopping = asyncio.Event()
 
     # --- as tasks ---
@@ -75,7 +75,7 @@ class AttemptWork:
 
         A key manager has at most as many places as it leaves free: one whose servers are slow leaves others some.
         """
-        taken = self._places[purpose]
+        taken = self._topology[purpose]
         if self.stopping.is_set() or taken[key_manager] >= UNDER_WAY - taken.total():
             work.close()
             raise self.unavailable()
@@ -107,15 +107,15 @@ class AttemptWork:
 
     # --- as attempts ---
 
-    def targets(self, places: KeyPlaces, servers: Sequence[KeyServer], length: int) -> tuple[Target, ...]:
-        """How to reach those servers that can be sent a key of this length. Raises as :class:`Reacher` does."""
-        identity = self._reacher.identity(places)
-        without = unusable(places, length)
+    def targets(self, topology: ServerTopology, servers: Sequence[KeyServer], length: int) -> tuple[Target, ...]:
+        """How to reach those servers that can be sent a key of this length. Raises as :class:`Endpoints` does."""
+        identity = self._endpoints.identity(topology)
+        without = unusable(topology, length)
         return tuple(
             Target(
                 server,
-                places.profiles[server.uuid],
-                tuple(self._reacher.each(server, identity)),
+                topology.profiles[server.uuid],
+                tuple(self._endpoints.each(server, identity)),
                 limit_s(server, COPYING_S),
             )
             for server in servers
@@ -129,24 +129,24 @@ class AttemptWork:
         number: int,
         purpose: Purpose,
         material: Secret,
-        places: KeyPlaces,
+        topology: ServerTopology,
         targets: tuple[Target, ...],
     ) -> Writing:
         """Store an attempt's intent; return what it writes once that is committed."""
         servers = [target.server.uuid for target in targets]
-        attempt = key_attempts.begin(tx, key, number, purpose, places, servers, self._node, self._clock.now())
-        descriptor = self._describe(key, attempt, places)
-        return Writing(key, attempt, material, self._reacher.digest_key(places), places, targets, descriptor)
+        attempt = key_attempts.begin(tx, key, number, purpose, topology, servers, self._node, self._clock.now())
+        descriptor = self._describe(key, attempt, topology)
+        return Writing(key, attempt, material, self._endpoints.digest_key(topology), topology, targets, descriptor)
 
-    def copying(self, writing: Writing) -> Copying:
+    def copying(self, writing: Writing) -> AttemptCopies:
         """The copying of an attempt; what it adds to its intent is durable before it is sent."""
 
         async def announce(copy: Copy) -> bool:
             return await self._store.write(lambda tx: key_attempts.announce(tx, writing.attempt, copy))
 
-        return Copying(writing, self._objects, self._clock, announce)
+        return AttemptCopies(writing, self._objects, self._clock, announce)
 
-    async def finish(self, writing: Writing, copying: Copying) -> None:
+    async def finish(self, writing: Writing, copying: AttemptCopies) -> None:
         """Activate, and note it. The attempt is committed: nothing that fails here changes the answer."""
         await copying.finish(asyncio.get_running_loop().time() + FINISHING_S, self.stopping)
         try:
@@ -155,9 +155,9 @@ class AttemptWork:
             log.warning("activation not noted", key=writing.key.key_id, why=str(failure))
 
 
-def unusable(places: KeyPlaces, length: int) -> dict[str, str]:
+def unusable(topology: ServerTopology, length: int) -> dict[str, str]:
     """The servers (uuids) to which a key of this length is not sent, and why."""
-    profiles = {server.uuid: places.profiles.get(server.uuid) for server in places.servers}
+    profiles = {server.uuid: topology.profiles.get(server.uuid) for server in topology.servers}
     return {
         uuid: NOT_TAKEN if profile else NOT_REACHED
         for uuid, profile in profiles.items()

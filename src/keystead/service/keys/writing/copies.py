@@ -1,7 +1,7 @@
 """Bring copies of a key to its key servers, read each of them back, and say what became of every one.
 
-One :class:`Copying` is the work of one attempt, whose intent and whose copies' rows are stored before it begins. It
-decides nothing: :mod:`keystead.service.keys.writing.create` counts. Register is never repeated on an address; a
+One :class:`AttemptCopies` is the work of one attempt, whose intent and whose copies' rows are stored before it begins.
+It decides nothing: :mod:`keystead.service.keys.writing.create` counts. Register is never repeated on an address; a
 secondary stands in for its primary if nothing was sent to that, or if Locate says that the attempt's object is not on
 the secondary. Material is sent, compared by its digest, and never kept after the attempt.
 """
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Attempt, Key, ServerProfile
     from keystead.core.model import KeyServer
-    from keystead.service.keys.topology import KeyPlaces
-    from keystead.service.ports.keys import KeyObjects, ObjectSession, Reach
+    from keystead.service.keys.topology import ServerTopology
+    from keystead.service.ports.keys import Endpoint, KeyObjects, ObjectSession
     from keystead.service.ports.store import Clock
 
-    _Step = Callable[[ObjectSession, Reach], Awaitable[None]]
+    _Step = Callable[[ObjectSession, Endpoint], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Target:
 
     server: KeyServer
     profile: ServerProfile
-    reaches: tuple[Reach, ...]
+    reaches: tuple[Endpoint, ...]
     limit_s: float
 
 
@@ -62,7 +62,7 @@ class Writing:
     attempt: Attempt
     material: Secret = field(repr=False)
     digest_key: Secret = field(repr=False)
-    places: KeyPlaces
+    topology: ServerTopology
     targets: tuple[Target, ...]
     descriptor: bytes | None = None
 
@@ -72,7 +72,7 @@ def limit_s(server: KeyServer, most_s: float) -> float:
     return min({-1: most_s, 0: IMMEDIATE_S}.get(server.create_remove_timeout, server.create_remove_timeout), most_s)
 
 
-class Copying:
+class AttemptCopies:
     """Writes the copies of one attempt. ``copies`` and ``reasons`` (by server) say at any time how far it has come.
 
     ``had`` are servers that had the object before they took it: they replicate with another that was sent it.
@@ -118,10 +118,10 @@ class Copying:
         Never raises; one that fails holds up no other.
         """
         tasks = {
-            asyncio.create_task(self._finish(target, reach, step))
+            asyncio.create_task(self._finish(target, endpoint, step))
             for target in self.writing.targets
-            for reach in target.reaches
-            if self._is_present(reach)
+            for endpoint in target.reaches
+            if self._is_present(endpoint)
             for step in self._steps(target)
         }
         await _until(tasks, until, 0.0, lambda: False, stopping)
@@ -131,62 +131,64 @@ class Copying:
     async def _write(self, target: Target) -> None:
         """Write to the primary, else to the first secondary that may stand in for it and takes the key."""
         sent = False
-        for reach in target.reaches:
-            if not await self._may_begin(reach):
+        for endpoint in target.reaches:
+            if not await self._may_begin(endpoint):
                 return
             try:
                 async with asyncio.timeout(target.limit_s):
-                    await self._place(target, reach, look_first=sent)
+                    await self._place(target, endpoint, look_first=sent)
             except KeyServerFault as fault:
-                self.reasons[reach.key_server] = fault.reason
+                self.reasons[endpoint.key_server] = fault.reason
                 sent = sent or fault.fault is not Fault.UNREACHABLE
             except TimeoutError:
-                self.reasons[reach.key_server] = NO_ANSWER
-            presence = self._copies[reach.key_server, reach.host].presence
+                self.reasons[endpoint.key_server] = NO_ANSWER
+            presence = self._copies[endpoint.key_server, endpoint.host].presence
             if presence in SETTLED:
                 return
             sent = sent or presence in UNSETTLED
 
-    async def _may_begin(self, reach: Reach) -> bool:
+    async def _may_begin(self, endpoint: Endpoint) -> bool:
         """Whether the attempt still stands; a row must say that something may be sent to a secondary, before it is."""
         if self._clock.now() >= self.writing.attempt.expires:
-            self.reasons[reach.key_server] = EXPIRED
+            self.reasons[endpoint.key_server] = EXPIRED
             return False
-        if not reach.host:
+        if not endpoint.host:
             return True
-        row = Copy(self.writing.key.uuid, self.writing.attempt.number, reach.key_server, Presence.SENT, host=reach.host)
+        row = Copy(
+            self.writing.key.uuid, self.writing.attempt.number, endpoint.key_server, Presence.SENT, host=endpoint.host
+        )
         try:
             stands = await self._announce(row)
         except StoreError as failure:
-            log.warning("secondary not tried", address=str(reach.server), why=str(failure))
+            log.warning("secondary not tried", address=str(endpoint.server), why=str(failure))
             return False
         if not stands:
-            self.reasons[reach.key_server] = OVERTAKEN
+            self.reasons[endpoint.key_server] = OVERTAKEN
             return False
-        self._copies[reach.key_server, reach.host] = replace(row, presence=Presence.MISSING)
+        self._copies[endpoint.key_server, endpoint.host] = replace(row, presence=Presence.MISSING)
         return True
 
-    async def _place(self, target: Target, reach: Reach, *, look_first: bool) -> None:
+    async def _place(self, target: Target, endpoint: Endpoint, *, look_first: bool) -> None:
         """Have a proven copy at one address. What stays unknown there is looked for once, on another connection."""
         try:
-            async with self._objects.session(reach, timeout_s=target.limit_s) as session:
-                if look_first and await self._found(session, target, reach):
+            async with self._objects.session(endpoint, timeout_s=target.limit_s) as session:
+                if look_first and await self._found(session, target, endpoint):
                     return
-                material = await self._register(session, target, reach)
-                await self._prove(session, reach, material)
+                material = await self._register(session, target, endpoint)
+                await self._prove(session, endpoint, material)
         except KeyServerFault:
-            if self._copies[reach.key_server, reach.host].presence not in UNSETTLED:
+            if self._copies[endpoint.key_server, endpoint.host].presence not in UNSETTLED:
                 raise
-            async with self._objects.session(reach, timeout_s=target.limit_s, fresh=True) as session:
-                if not await self._found(session, target, reach):
+            async with self._objects.session(endpoint, timeout_s=target.limit_s, fresh=True) as session:
+                if not await self._found(session, target, endpoint):
                     raise
 
-    async def _register(self, session: ObjectSession, target: Target, reach: Reach) -> Secret | None:
+    async def _register(self, session: ObjectSession, target: Target, endpoint: Endpoint) -> Secret | None:
         """Register the attempt's object; return what was read back in the same message, if anything was."""
         writing = self.writing
         information = writing.key.key_id if target.profile.application_information else None
         new = str(names.object_name(writing.attempt)), writing.material, target.profile.form
-        self._note(reach, presence=Presence.SENT)
+        self._note(endpoint, presence=Presence.SENT)
         try:
             if target.profile.batches and target.profile.locate_by_name:
                 ids, returned = await session.register_and_get(*new, application_information=information)
@@ -194,20 +196,22 @@ class Copying:
                 ids, returned = await session.register(*new, application_information=information), None
         except KeyServerFault as fault:
             if fault.fault is Fault.EXISTS:
-                self.had.add(reach.key_server)
+                self.had.add(endpoint.key_server)
             elif fault.fault is not Fault.UNANSWERED:
-                self._note(reach, presence=Presence.MISSING)
+                self._note(endpoint, presence=Presence.MISSING)
             raise
-        self._note(reach, presence=Presence.UNKNOWN, unique_identifiers=ids, written=self._clock.now())
+        self._note(endpoint, presence=Presence.UNKNOWN, unique_identifiers=ids, written=self._clock.now())
         return returned
 
-    async def _found(self, session: ObjectSession, target: Target, reach: Reach) -> bool:
+    async def _found(self, session: ObjectSession, target: Target, endpoint: Endpoint) -> bool:
         """Prove what this attempt has left at an address; False when nothing is there."""
-        ids = self._copies[reach.key_server, reach.host].unique_identifiers or await self._located(session, target)
+        ids = self._copies[endpoint.key_server, endpoint.host].unique_identifiers or await self._located(
+            session, target
+        )
         if not ids:
             return False
-        self._note(reach, presence=Presence.UNKNOWN, unique_identifiers=ids)
-        await self._prove(session, reach)
+        self._note(endpoint, presence=Presence.UNKNOWN, unique_identifiers=ids)
+        await self._prove(session, endpoint)
         return True
 
     async def _located(self, session: ObjectSession, target: Target) -> tuple[str, ...]:
@@ -223,24 +227,24 @@ class Copying:
             found.append(min(ids, key=lambda id_: id_ in others))
         return tuple(found)
 
-    async def _prove(self, session: ObjectSession, reach: Reach, returned: Secret | None = None) -> None:
+    async def _prove(self, session: ObjectSession, endpoint: Endpoint, returned: Secret | None = None) -> None:
         """Compare what the server returns with what was sent; it is asked for unless that was ``returned`` already."""
         if returned is None or not self._agrees(returned):
-            returned = await session.get(self._copies[reach.key_server, reach.host].unique_identifiers)
+            returned = await session.get(self._copies[endpoint.key_server, endpoint.host].unique_identifiers)
         if self._agrees(returned):
-            self._note(reach, presence=Presence.PRESENT, proven=self._clock.now())
-            self.reasons.pop(reach.key_server, None)
+            self._note(endpoint, presence=Presence.PRESENT, proven=self._clock.now())
+            self.reasons.pop(endpoint.key_server, None)
         else:
-            self._note(reach, presence=Presence.DIFFERENT)
-            self.reasons[reach.key_server] = DIFFERENT
-            log.error("key server returned other material", address=str(reach.server))
+            self._note(endpoint, presence=Presence.DIFFERENT)
+            self.reasons[endpoint.key_server] = DIFFERENT
+            log.error("key server returned other material", address=str(endpoint.server))
 
     def _agrees(self, material: Secret) -> bool:
         writing = self.writing
         return digests.agrees(writing.digest_key, writing.key.uuid, material, writing.key.digest)
 
-    def _is_present(self, reach: Reach) -> bool:
-        copy = self._copies.get((reach.key_server, reach.host))
+    def _is_present(self, endpoint: Endpoint) -> bool:
+        copy = self._copies.get((endpoint.key_server, endpoint.host))
         return copy is not None and copy.presence is Presence.PRESENT
 
     def _steps(self, target: Target) -> Iterator[_Step]:
@@ -250,27 +254,27 @@ class Copying:
         if self.writing.descriptor is not None and target.profile.form is KeyForm.SECRET_DATA:
             yield partial(self._describe, Secret(self.writing.descriptor))
 
-    async def _finish(self, target: Target, reach: Reach, step: _Step) -> None:
+    async def _finish(self, target: Target, endpoint: Endpoint, step: _Step) -> None:
         """Take one step, on a connection of its own; what fails is left to the keeper."""
         try:
-            async with self._objects.session(reach, timeout_s=target.limit_s) as session:
-                await step(session, reach)
+            async with self._objects.session(endpoint, timeout_s=target.limit_s) as session:
+                await step(session, endpoint)
         except KeyServerFault as fault:
-            log.warning("copy not finished yet", address=str(reach.server), why=fault.reason)
+            log.warning("copy not finished yet", address=str(endpoint.server), why=fault.reason)
 
-    async def _activate(self, session: ObjectSession, reach: Reach) -> None:
-        for id_ in self._copies[reach.key_server, reach.host].unique_identifiers:
+    async def _activate(self, session: ObjectSession, endpoint: Endpoint) -> None:
+        for id_ in self._copies[endpoint.key_server, endpoint.host].unique_identifiers:
             await session.activate(id_)
-        self._note(reach, object_state=ACTIVE)
+        self._note(endpoint, object_state=ACTIVE)
 
-    async def _describe(self, descriptor: Secret, session: ObjectSession, reach: Reach) -> None:
+    async def _describe(self, descriptor: Secret, session: ObjectSession, endpoint: Endpoint) -> None:
         """Write the descriptor beside a copy."""
         name = str(names.object_name(self.writing.attempt, names.ObjectKind.DESCRIPTOR))
         (id_,) = await session.register(name, descriptor, KeyForm.SECRET_DATA, application_information=None)
-        self._note(reach, descriptor=id_)
+        self._note(endpoint, descriptor=id_)
 
-    def _note(self, reach: Reach, **values: object) -> None:
-        place = reach.key_server, reach.host
+    def _note(self, endpoint: Endpoint, **values: object) -> None:
+        place = endpoint.key_server, endpoint.host
         self._copies[place] = replace(self._copies[place], **values)  # type: ignore[arg-type]
 
 
@@ -281,7 +285,7 @@ async def _until(
     enough: Callable[[], bool],
     stopping: asyncio.Event,
 ) -> None:
-    """Wait for tasks as :meth:`Copying.write` says; those that are not done by then are cancelled."""
+    """Wait for tasks as :meth:`AttemptCopies.write` says; those that are not done by then are cancelled."""
     now = asyncio.get_running_loop().time
     under_way = set(tasks)
     stop = asyncio.create_task(stopping.wait())

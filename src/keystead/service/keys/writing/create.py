@@ -21,14 +21,14 @@ from keystead.core.keys.digests import agrees, digest
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
 from keystead.core.keys.reading import NOT_NEEDED
-from keystead.core.keys.writing import as_seen, as_they_stand, is_open, lacking, proven_domains
+from keystead.core.keys.writing import as_seen, as_they_stand, domains_still_proven, is_open, missing_domain_count
 from keystead.core.query.where import Condition, Op
 from keystead.core.secret import Secret
 from keystead.service.cluster.svms import concerning
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.access import require_manager_of_keys, serving_key_manager
-from keystead.service.keys.topology import load_places
-from keystead.service.keys.writing.attempt_runner import COPYING_S, NOT_REACHED, AttemptWork, unusable
+from keystead.service.keys.topology import load_topology
+from keystead.service.keys.writing.attempt_runner import COPYING_S, NOT_REACHED, AttemptRunner, unusable
 from keystead.service.keys.writing.copies import OVERTAKEN
 from keystead.service.keys.writing.shortage import at_fault, beyond_domains
 from keystead.service.ports.store import Page, StoreError
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer, Svm
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.keys.topology import KeyPlaces, Reacher
+    from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.keys.writing.attempt_runner import Describe
-    from keystead.service.keys.writing.copies import Copying, Writing
+    from keystead.service.keys.writing.copies import AttemptCopies, Writing
     from keystead.service.ports.keys import KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
@@ -50,10 +50,10 @@ GRACE_S = 2.0
 """How long servers that are late are waited for once enough domains hold proven copies."""
 
 
-class Learner(Protocol):
+class LearnsServers(Protocol):
     """Learns what the servers of a key manager can do; see :mod:`keystead.service.keys.learning.learn`."""
 
-    async def ensure(self, key_manager: str) -> KeyPlaces: ...  # noqa: D102 - as above
+    async def ensure(self, key_manager: str) -> ServerTopology: ...  # noqa: D102 - as above
     def unlearned(self, key_manager: str) -> Mapping[str, str]: ...  # noqa: D102 - as above
 
 
@@ -91,8 +91,8 @@ class KeyWriter:
         self,
         store: Store,
         objects: KeyObjects,
-        reacher: Reacher,
-        learner: Learner,
+        endpoints: Endpoints,
+        learner: LearnsServers,
         audit: AuditLog,
         clock: Clock,
         node: str,
@@ -102,14 +102,14 @@ class KeyWriter:
         grace_s: float = GRACE_S,
     ) -> None:
         self._store = store
-        self._reacher = reacher
+        self._endpoints = endpoints
         self._learner = learner
         self._audit = audit
         self._clock = clock
         self._on_aborted = on_aborted
         self._grace_s = grace_s
         self._learned: set[str] = set()  # key managers whose servers were all known lately
-        self._work = AttemptWork(store, objects, reacher, clock, node, describe)
+        self._work = AttemptRunner(store, objects, endpoints, clock, node, describe)
 
     async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
         """Create a key and return it once it is committed; else raise one OntapError, and there is no such key.
@@ -129,14 +129,14 @@ class KeyWriter:
                 return key
             self._learned.discard(key_manager)  # there is a new server, or another certificate
 
-    async def copy_to(self, key: Key, server: KeyServer, material: Secret, places: KeyPlaces) -> str:
+    async def copy_to(self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology) -> str:
         """Give one server a copy of a key that is kept, as an attempt of its own; return what kept it from having one.
 
         That is a fixed word, empty when the copy was proven and committed. ``material`` is what other copies returned:
         ValueError when it is not the key's. Nothing is done where a copy is, or may come to be (:data:`NOT_NEEDED`).
-        Raises as :class:`Reacher` does when the key manager's certificates cannot be used.
+        Raises as :class:`Endpoints` does when the key manager's certificates cannot be used.
         """
-        if not agrees(self._reacher.digest_key(places), key.uuid, material, key.digest):
+        if not agrees(self._endpoints.digest_key(topology), key.uuid, material, key.digest):
             raise ValueError(f"material is not that of key {key.uuid}")
         return await self._work.run(self._copy_to(key, server, material), Purpose.COPY, key.key_manager)
 
@@ -153,24 +153,24 @@ class KeyWriter:
     async def _after_learning(self, request: _Request) -> _Request:
         """Learn what can be learned of the servers, unless the request is refused for other reasons."""
         manager = request.key_manager
-        planned, places = await self._store.glance(
+        planned, topology = await self._store.glance(
             lambda tx: self._plan(tx, request.call, manager, request.new, request.uuid)
         )
         with concerning(planned.svm):
-            if not places.learned:
-                places = await self._learner.ensure(manager)
-        if places.learned:
+            if not topology.learned:
+                topology = await self._learner.ensure(manager)
+        if topology.learned:
             self._learned.add(manager)
         return replace(request, learned=True)
 
     def _plan(
         self, tx: Transaction, call: Call, key_manager: str, new: NewKey, uuid: str, *, lock: bool = False
-    ) -> tuple[Key, KeyPlaces]:
+    ) -> tuple[Key, ServerTopology]:
         """Read what decides, and plan; with ``lock``, nobody else creates a key in this key manager meanwhile."""
         manager = require_manager_of_keys(tx, call, key_manager, lock=lock)
         with concerning(manager.svm or call.scope):
-            places = load_places(tx, manager)
-            return plan_create(create_state(tx, call.scope, places, new), new, uuid, self._clock.now()), places
+            topology = load_topology(tx, manager)
+            return plan_create(create_state(tx, call.scope, topology, new), new, uuid, self._clock.now()), topology
 
     async def _create(self, request: _Request) -> Key | None:
         """Create a key; None, and nothing was stored, when a server was not learned and that was not tried yet."""
@@ -182,12 +182,12 @@ class KeyWriter:
 
     async def _write(self, request: _Request, writing: Writing) -> Key:
         """Write the copies of an intent that is stored, and commit or abort it."""
-        places, copying = writing.places, self._work.copying(writing)
+        topology, copying = writing.topology, self._work.copying(writing)
 
         def enough() -> bool:
-            seen = as_seen(places.domain_of, copying.copies, copying.had)
-            proven = proven_domains(copying.copies, places.servers, places.servers, seen)
-            return not lacking(proven, places.key_manager.min_copies, places.domain_of)
+            seen = as_seen(topology.domain_of, copying.copies, copying.had)
+            proven = domains_still_proven(copying.copies, topology.servers, topology.servers, seen)
+            return not missing_domain_count(proven, topology.key_manager.min_copies, topology.domain_of)
 
         await copying.write(request.until, self._grace_s, enough, self._work.stopping)
         ending, key = await self._store.write(lambda tx: self._end(tx, request.call, writing, copying))
@@ -197,42 +197,42 @@ class KeyWriter:
         self._on_aborted(key)
         if ending is Ending.OVERTAKEN or self._work.stopping.is_set() or enough():
             raise self._work.unavailable()  # in the last case, what there was enough of does not count any more
-        reasons = self._unusable(places, writing.key.length) | copying.reasons
+        reasons = self._unusable(topology, writing.key.length) | copying.reasons
         taken = any(copy.presence is Presence.PRESENT for copy in copying.copies)
-        raise _shortage(request.call, places, reasons, taken=taken)
+        raise _shortage(request.call, topology, reasons, taken=taken)
 
     def _intend(self, tx: Transaction, request: _Request) -> Writing | None:
         """Plan again under the key manager's lock, and store the key, its attempt and what is about to be sent."""
-        key, places = self._plan(tx, request.call, request.key_manager, request.new, request.uuid, lock=True)
-        if not (places.learned or request.learned):
+        key, topology = self._plan(tx, request.call, request.key_manager, request.new, request.uuid, lock=True)
+        if not (topology.learned or request.learned):
             return None
-        targets = self._work.targets(places, places.servers, key.length)
-        reachable = {places.domain_of[target.server.uuid] for target in targets}
-        if lacking(reachable, places.key_manager.min_copies, places.domain_of):
-            raise _shortage(request.call, places, self._unusable(places, key.length), taken=bool(reachable))
-        digest_key = self._reacher.digest_key(places)
+        targets = self._work.targets(topology, topology.servers, key.length)
+        reachable = {topology.domain_of[target.server.uuid] for target in targets}
+        if missing_domain_count(reachable, topology.key_manager.min_copies, topology.domain_of):
+            raise _shortage(request.call, topology, self._unusable(topology, key.length), taken=bool(reachable))
+        digest_key = self._endpoints.digest_key(topology)
         key = replace(key, digest=digest(digest_key, key.uuid, request.material))
         tx.add_key(key)
-        return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, places, targets)
+        return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, topology, targets)
 
-    def _unusable(self, places: KeyPlaces, length: int) -> dict[str, str]:
+    def _unusable(self, topology: ServerTopology, length: int) -> dict[str, str]:
         """The servers (uuids) to which nothing was sent, and why."""
-        why = self._learner.unlearned(places.key_manager.uuid)
-        found = unusable(places, length)
+        why = self._learner.unlearned(topology.key_manager.uuid)
+        found = unusable(topology, length)
         return {uuid: why.get(uuid, reason) if reason == NOT_REACHED else reason for uuid, reason in found.items()}
 
-    def _end(self, tx: Transaction, call: Call, writing: Writing, copying: Copying) -> tuple[Ending, Key]:
+    def _end(self, tx: Transaction, call: Call, writing: Writing, copying: AttemptCopies) -> tuple[Ending, Key]:
         """Commit if enough domains hold copies that count now, else abort: by compare-and-set, under the lock."""
-        manager, places, _ = key_attempts.standing(tx, writing.key)
+        manager, topology, _ = key_attempts.standing(tx, writing.key)
         copies = copying.copies
-        seen = as_seen(places.domain_of, copies, copying.had)
-        proven = proven_domains(copies, writing.places.servers, places.servers, seen)
-        enough = not lacking(proven, manager.min_copies, places.domain_of)
-        committed = enough and key_attempts.unchanged(writing.places, places)
+        seen = as_seen(topology.domain_of, copies, copying.had)
+        proven = domains_still_proven(copies, writing.topology.servers, topology.servers, seen)
+        enough = not missing_domain_count(proven, manager.min_copies, topology.domain_of)
+        committed = enough and key_attempts.unchanged(writing.topology, topology)
         key = replace(writing.key, state=KeyState.ABORTED)
         if committed:
             key = replace(writing.key, state=KeyState.COMMITTED, committed=self._clock.now())
-        copies = as_they_stand(copies, writing.places.servers, places.servers)
+        copies = as_they_stand(copies, writing.topology.servers, topology.servers)
         if not key_attempts.end(tx, writing.attempt, copies, committed=committed):
             return Ending.OVERTAKEN, writing.key
         if not tx.change_key(key, KeyState.PENDING):
@@ -259,9 +259,9 @@ class KeyWriter:
 
     def _intend_copy(self, tx: Transaction, key: Key, server: KeyServer, material: Secret) -> Writing | None:
         """Store the attempt, unless the key is not kept any more, or the server has a copy or may get one."""
-        _, places, key = key_attempts.standing(tx, key)
+        _, topology, key = key_attempts.standing(tx, key)
         targets = self._work.targets(
-            places, [found for found in places.servers if found.uuid == server.uuid], key.length
+            topology, [found for found in topology.servers if found.uuid == server.uuid], key.length
         )
         attempts = tx.attempts([key.uuid])
         if not targets or key.state not in KEPT:
@@ -269,13 +269,13 @@ class KeyWriter:
         if is_open(tx.copies([key.uuid]), attempts, server.uuid):
             return None
         number = 1 + max(attempt.number for attempt in attempts)
-        return self._work.begin(tx, key, number, Purpose.COPY, material, places, targets)
+        return self._work.begin(tx, key, number, Purpose.COPY, material, topology, targets)
 
     def _end_copy(self, tx: Transaction, writing: Writing, copies: Sequence[Copy]) -> bool:
         """Commit a copy that is proven, of a key that is still kept, on a server that is still configured."""
-        _, places, key = key_attempts.standing(tx, writing.key)
-        proven = proven_domains(copies, writing.places.servers, places.servers, places.domain_of)
-        stands = key.state in KEPT and key_attempts.unchanged(writing.places, places)
+        _, topology, key = key_attempts.standing(tx, writing.key)
+        proven = domains_still_proven(copies, writing.topology.servers, topology.servers, topology.domain_of)
+        stands = key.state in KEPT and key_attempts.unchanged(writing.topology, topology)
         committed = bool(proven) and stands
         return key_attempts.end(tx, writing.attempt, copies, committed=committed) and committed
 
@@ -288,15 +288,15 @@ def made_material(key_type: KeyType) -> Secret:
             return material
 
 
-def create_state(tx: Transaction, scope: Svm | None, places: KeyPlaces, new: NewKey) -> CreateState:
+def create_state(tx: Transaction, scope: Svm | None, topology: ServerTopology, new: NewKey) -> CreateState:
     """What decides about a new key, be it written or adopted; ``scope`` is the SVM that the call is confined to."""
-    manager = places.key_manager
+    manager = topology.key_manager
     owner = owner_of(manager, scope, new)
     serves = serving_key_manager(tx, owner) if owner else None
     return CreateState(
         key_manager=manager,
-        certificates=places.certificates,
-        servers=places.servers,
+        certificates=topology.certificates,
+        servers=topology.servers,
         scope=scope,
         serving=serves.uuid if serves else None,
         named=tx.key_named(manager.uuid, new.name),
@@ -311,7 +311,7 @@ def _authentication_keys(tx: Transaction, key_manager: str) -> int:
     return len(tx.page(Key, page))
 
 
-def _shortage(call: Call, places: KeyPlaces, reasons: Mapping[str, str], *, taken: bool) -> OntapError:
+def _shortage(call: Call, topology: ServerTopology, reasons: Mapping[str, str], *, taken: bool) -> OntapError:
     """Why a key could not be created: too much is asked for, or servers failed."""
-    arguments = [*beyond_domains(call, places), *at_fault(call, places, reasons)]
+    arguments = [*beyond_domains(call, topology), *at_fault(call, topology, reasons)]
     return OntapError(errors.TOO_FEW_COPIES if taken else errors.NOT_PUSHED, arguments=arguments)

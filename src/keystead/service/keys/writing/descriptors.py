@@ -8,15 +8,15 @@ from keystead.core.keys.descriptors import described, written
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Key
-    from keystead.service.keys.topology import KeyPlaces, Reacher
+    from keystead.service.keys.topology import Endpoints, ServerTopology
 
 
 class Describer:
     """What the writer of keys calls to have descriptors written beside copies."""
 
-    def __init__(self, reacher: Reacher) -> None:
-        self._reacher = reacher
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
 
-    def __call__(self, key: Key, attempt: Attempt, places: KeyPlaces) -> bytes:
+    def __call__(self, key: Key, attempt: Attempt, topology: ServerTopology) -> bytes:
         """The descriptor of the copies that an attempt writes. Raises SealError."""
-        return written(described(key, attempt), self._reacher.digest_key(places))
+        return written(described(key, attempt), self._endpoints.digest_key(topology))
