@@ -367,7 +367,9 @@ async def test_what_cannot_be_deleted_is_not_taken_back() -> None:
 
     collection = Collection(resource=NODES, page=nothing, show=nothing, create=create)
     query = WriteQuery(return_records=False, own={})
-    written = await creating(collection, create)(cast("Any", None), Record(None, {"name": "a1"}), query)
+    written = await creating(collection.resource, create, collection.delete)(
+        cast("Any", None), Record(None, {"name": "a1"}), query
+    )
     assert written.key == ABSENT
     assert written.undo is not None
     with pytest.raises(OntapError) as caught:

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from keystead.app import backup as backup_module
 from keystead.app.backup import _new_file, backup, restore
 from keystead.app.initialise import initialise
-from keystead.app.wiring import CannotStart, verify_audit
+from keystead.app.opening import CannotStart
+from keystead.app.wiring import verify_audit
 from keystead.cli.main import cli
 from keystead.core.events import DESTRUCTION_HELD
 from keystead.core.model import Event, KeyManager, Svm

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from keystead.app.initialise import initialise, upgrade
-from keystead.app.wiring import CannotStart, running, verify_audit
+from keystead.app.opening import CannotStart
+from keystead.app.wiring import running, verify_audit
 from keystead.core.secret import Secret
 from keystead.sealing import Argon2Hasher
 from keystead.settings import Settings, SettingsError

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.app.initialise import initialise
+from keystead.app.opening import CannotStart
 from keystead.app.signing import public_key, signer
-from keystead.app.wiring import CannotStart
 from keystead.sealing.signing import SIGNING, Signer, one_line, verify
 from keystead.settings import Settings
 from tests.service.worlds.basics import KEYRING

@@ -10,11 +10,11 @@ import pytest
 from keystead.core.keys.model import KeyForm
 from keystead.core.secret import Secret
 from keystead.keyservers.objects import Objects
+from keystead.kmip.server.profile import PLAIN
 from keystead.kmip.server.responder import Responder
-from keystead.kmip.testing.profiles import PLAIN
 from keystead.kmip.testing.server import KeyServer
 from keystead.kmip.ttlv.enums import Operation
-from keystead.service.ports.keys import Endpoint, Fault, KeyServerFault
+from keystead.service.ports.objects import Endpoint, Fault, KeyServerFault
 from tests.keyservers.cases import CLIENT_CA, LOOPBACK, SERVER, identity, target
 from tests.peers.certificates import server_context
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from keystead.core.probing import TlsIdentity
-    from keystead.kmip.testing.profiles import Profile
-    from keystead.service.ports.keys import KeyObjects, ObjectSession
+    from keystead.kmip.server.profile import Profile
+    from keystead.service.ports.objects import KeyObjects, ObjectSession
 
 TIMEOUT_S = 20.0
 """Longer than anything that is not meant to run out of time."""

@@ -16,7 +16,7 @@ from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.objects import Objects
 from keystead.kmip.testing import server as testing
 from keystead.kmip.ttlv.enums import Operation, ResultReason
-from keystead.service.ports.keys import Fault
+from keystead.service.ports.objects import Fault
 from tests.keyservers.cases import CLIENT, CLIENT_CA, OTHER_CA, SERVER, SERVER_CA, STRANGER, identity
 from tests.keyservers.reaching import (
     MATERIAL,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from keystead.core.probing import TlsIdentity
-    from keystead.service.ports.keys import Endpoint
+    from keystead.service.ports.objects import Endpoint
 
 
 # --- no connection ---

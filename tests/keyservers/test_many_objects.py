@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from keystead.core.keys.model import KeyForm
+from keystead.kmip.server.profile import PLAIN
 from keystead.kmip.testing import server as testing
-from keystead.kmip.testing.profiles import PLAIN, PROFILES
+from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.ttlv.enums import Operation
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 from tests.keyservers.reaching import (
     MATERIAL,
     SHORT_S,

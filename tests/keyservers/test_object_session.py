@@ -19,7 +19,7 @@ from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason, ResultStatus
 from keystead.kmip.ttlv.errors import OperationFailed
 from keystead.kmip.ttlv.ttlv import Item, ItemType
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 from tests.keyservers.cases import LOOPBACK
 from tests.keyservers.reaching import (
     MATERIAL,
@@ -36,7 +36,7 @@ from tests.keyservers.reaching import (
 )
 
 if TYPE_CHECKING:
-    from keystead.service.ports.keys import ObjectSession
+    from keystead.service.ports.objects import ObjectSession
 
 # --- what is written comes back ---
 

@@ -16,7 +16,7 @@ from keystead.keyservers.circuits import FIRST_PAUSE_S
 from keystead.keyservers.objects import Objects
 from keystead.kmip.testing import server as testing
 from keystead.kmip.ttlv.enums import Operation
-from keystead.service.ports.keys import Fault
+from keystead.service.ports.objects import Fault
 from tests.keyservers.cases import CLIENT, CLIENT_CA, OTHER_CA, SERVER_CA, STRANGER, identity
 from tests.keyservers.reaching import (
     MATERIAL,
@@ -39,7 +39,7 @@ from tests.peers.certificates import client
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keystead.service.ports.keys import Endpoint
+    from keystead.service.ports.objects import Endpoint
     from tests.peers.fixtures import Pki, Run
     from tests.peers.groups import Group
 

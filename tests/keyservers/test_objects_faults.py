@@ -15,7 +15,7 @@ from keystead.kmip.ttlv.errors import (
     TransportError,
     TTLVError,
 )
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 
 PEER_SAYS = "what the peer says"
 

@@ -17,7 +17,7 @@ from keystead.service.keys.looking import verify as copy_proving
 from keystead.service.keys.reading import fetch as key_fetching
 from keystead.service.keys.writing import attempt_runner as attempt_work
 from keystead.service.keys.writing import copies as key_copying
-from keystead.service.ports import keys as key_ports
+from keystead.service.ports.objects import NO_FREE_CONNECTION
 from keystead.settings import Settings
 from scripts.generate_docs import PAGES, REFERENCE, cli_page, errors_page, reasons_page, settings_page
 
@@ -51,7 +51,7 @@ def test_every_reason_about_keys_is_listed() -> None:
             for outcome in (copy_proving.OTHER_MATERIAL, copy_proving.NOT_IN_TIME, copy_proving.NO_CANARY)
         ),
         *(outcome.reason for outcome in (copy_proving.UNREAD, copy_proving.UNSETTLED)),
-        *(key_fetching.UNUSABLE, reading.AVOIDED, key_ports.NO_FREE_CONNECTION),
+        *(key_fetching.UNUSABLE, reading.AVOIDED, NO_FREE_CONNECTION),
         *(attempt_work.NOT_REACHED, attempt_work.NOT_TAKEN, key_copying.EXPIRED, key_copying.OVERTAKEN),
     }
     assert said <= WORDS.keys()

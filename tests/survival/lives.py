@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 
     from keystead.keyservers.objects import Objects
-    from keystead.service.ports.keys import Endpoint, ObjectSession
+    from keystead.service.ports.objects import Endpoint, ObjectSession
     from keystead.service.ports.store import Transaction
     from keystead.store import SqlStore
 

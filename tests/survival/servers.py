@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from keystead.core.keys.names import parse
 from keystead.keyservers.forms import material_of
+from keystead.kmip.server.profile import PLAIN
 from keystead.kmip.server.responder import Responder
-from keystead.kmip.testing.profiles import PLAIN
 from keystead.kmip.testing.server import KeyServer as KmipServer
 from keystead.kmip.testing.server import close, delay, reset, silence, truncate
 from keystead.kmip.ttlv.enums import Operation, ResultReason
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from keystead.kmip.messages.messages import RequestMessage, ResponseMessage
+    from keystead.kmip.server.profile import Profile
     from keystead.kmip.server.storage import Store
-    from keystead.kmip.testing.profiles import Profile
     from keystead.kmip.testing.server import Exchange, Fault
     from tests.peers.groups import Server
 

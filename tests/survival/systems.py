@@ -39,6 +39,7 @@ from keystead.service.cluster.leases import LeaseLost, Leases
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.context import Call, Caller
 from keystead.service.keys.attempts import EXPIRES
+from keystead.service.keys.context import KeeperContext
 from keystead.service.keys.destroying.epoch_markers import EpochMarkers
 from keystead.service.keys.destroying.purge import KeyPurge
 from keystead.service.keys.destroying.retire import KeyRetirement
@@ -48,7 +49,6 @@ from keystead.service.keys.keeping.rounds import KeyRounds, Parts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.learning.learn import ServerLearner
-from keystead.service.keys.looking.look import KeeperContext
 from keystead.service.keys.orphans.scan import OrphanScan
 from keystead.service.keys.reading.cache import KeyCache
 from keystead.service.keys.reading.fetch import Fetcher

@@ -7,7 +7,7 @@ the resource's; a body with ``records`` is a job (records.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,20 +18,12 @@ from keystead.api.collecting import collect
 from keystead.api.declared import Codes, Form, Operation, Own, Paths, Run
 from keystead.api.errors import error_body, error_reply
 from keystead.api.hal import Reply, render, self_link
-from keystead.api.operations import (
-    Patch,
-    ReadOne,
-    ReadPage,
-    created,
-    deleting,
-    listing,
-    patching,
-    showing,
-)
+from keystead.api.operations import Create, Patch, ReadOne, ReadPage, created, deleting, listing, patching, showing
 from keystead.api.parameters import RETURN_TIMEOUT_S, WRITE_PARAMETERS
 from keystead.api.query import next_page, read_get, read_write, refused_in_write
-from keystead.api.record_writes import changing, creating, key_of, removing
+from keystead.api.record_writes import changing, creating, removing
 from keystead.api.records import JOB_RESULTS_PARAMETER, as_job, job_results
+from keystead.api.written import key_of
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.service.cluster.svms import concerning
@@ -40,13 +32,11 @@ if TYPE_CHECKING:
     from keystead.api.hal import Answer
     from keystead.api.operations import Delete
     from keystead.api.query import GetQuery, WriteQuery
-    from keystead.api.record_writes import WriteRecord
     from keystead.api.request import Request
     from keystead.api.resource import Resource
+    from keystead.api.written import WriteRecord
     from keystead.core.model import Svm
 
-Create = Callable[["Request", dict[str, Any], "WriteQuery"], Coroutine[Any, Any, Any]]
-"""Creates one object from the checked values of a body and returns its view."""
 
 _Act = Callable[["Request", Any, "WriteQuery"], Awaitable[Reply | None]]
 _Now = Callable[["Request", Any], Awaitable[Any]]
@@ -117,7 +107,7 @@ class Collection:
                 await self.owner(request)
             body = await request.body(self.resource)
             if RECORDS in body:
-                return await self._as_job(request, body, query, creating(self, create))
+                return await self._as_job(request, body, query, creating(self.resource, create, self.delete))
             ignore = query.ignore_unknown_fields
             values = check_body(self.resource, body, "POST", ignore_unknown=ignore)
             view = await request.while_connected(create(request, values, query))
@@ -131,7 +121,7 @@ class Collection:
             body = await request.body(self.resource)
             if RECORDS in body:
                 _check_no_filter(self.resource, wanted)
-                return await self._as_job(request, body, query, changing(self, patch))
+                return await self._as_job(request, body, query, changing(self.resource, self.show, patch))
             matching = _matching(self.resource, wanted, "PATCH")
             values = check_body(self.resource, body, "PATCH", ignore_unknown=query.ignore_unknown_fields)
 

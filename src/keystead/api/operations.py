@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keystead.service.ports.store import Page
     from keystead.service.services import Services
 
+
 ReadPage = Callable[[Request, "Page"], Awaitable[Sequence[Any]]]
 ReadOne = Callable[[Request, "Wanted"], Awaitable[Any]]
 
@@ -179,3 +180,7 @@ def _changed(resource: Resource, request: Request, key: Any, query: WriteQuery) 
         path = f"{path.rstrip('/').rpartition('/')[0]}/{segment(str(key))}"
     record = {resource.key: str(key)} | ({"_links": self_link(path)} if request.hal else {})
     return Reply(200, {"num_records": 1, "records": [record]})
+
+
+Create = Callable[["Request", dict[str, Any], "WriteQuery"], Coroutine[Any, Any, Any]]
+"""Creates one object from the checked values of a body and returns its view."""

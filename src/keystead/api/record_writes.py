@@ -6,53 +6,24 @@ cannot be given back, and the undoing says so.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from keystead.api.checking import Record, check_body, nested
 from keystead.api.hal import render
-from keystead.api.query import WriteQuery
-from keystead.api.request import Request
+from keystead.api.written import Undo, WriteRecord, Written, key_of, value_of
 from keystead.core import errors
 from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
-    from keystead.api.collections import Collection, Create
-    from keystead.api.operations import Delete, Patch
+    from keystead.api.operations import Create, Delete, Patch, ReadOne
+    from keystead.api.query import WriteQuery
+    from keystead.api.request import Request
     from keystead.api.resource import Resource
 
 
-class Undo(NamedTuple):
-    """How to take back what was done to the object with this key, and the method by which it is done.
-
-    ``earlier`` is the key that the object has afterwards, None when it is gone then.
-    """
-
-    method: str
-    key: Any
-    work: Callable[[], Awaitable[Any]]
-    earlier: Any = None
-
-
-class Written(NamedTuple):
-    """What became of one record: the key of the object that is there now, and how to take it back."""
-
-    key: Any = None
-    undo: Undo | None = None
-
-
-WriteRecord = Callable[[Request, Record, WriteQuery], Awaitable[Written]]
-
-
-def key_of(resource: Resource, view: Any) -> Any:
-    """The parsed value of an object's key field."""
-    return resource.fields[resource.key].type.parse(next(iter(resource.values(view, resource.key))))
-
-
-def creating(collection: Collection, create: Create) -> WriteRecord:
+def creating(resource: Resource, create: Create, delete: Delete | None) -> WriteRecord:
     """POST of one record."""
-    resource, delete = collection.resource, collection.delete
 
     async def write(request: Request, record: Record, query: WriteQuery) -> Written:
         key = key_of(resource, await create(request, record.values, query))
@@ -67,9 +38,8 @@ def creating(collection: Collection, create: Create) -> WriteRecord:
     return write
 
 
-def changing(collection: Collection, patch: Patch) -> WriteRecord:
+def changing(resource: Resource, show: ReadOne, patch: Patch) -> WriteRecord:
     """PATCH of one record."""
-    resource = collection.resource
 
     async def write(request: Request, record: Record, query: WriteQuery) -> Written:
         named = {
@@ -79,7 +49,7 @@ def changing(collection: Collection, patch: Patch) -> WriteRecord:
         earlier: Any = None
         unread: OntapError | None = None
         try:
-            earlier = await collection.show(request, shown)
+            earlier = await show(request, shown)
         except OntapError as error:
             unread = error  # the change itself will say so
         await patch(request, record.key, dict(record.values), query)
@@ -105,15 +75,6 @@ def removing(delete: Delete) -> WriteRecord:
         return Written()
 
     return write
-
-
-def value_of(values: Any, name: str) -> Any:
-    """What nested objects hold for a field, None for nothing; of a field in an array, the array."""
-    for part in name.split("."):
-        if not isinstance(values, dict):
-            return values
-        values = values.get(part)
-    return values
 
 
 def _beside(resource: Resource, named: set[str]) -> set[str]:

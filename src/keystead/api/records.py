@@ -17,9 +17,9 @@ from keystead.api.checking import RECORDS, check_records, joined, masked
 from keystead.api.errors import error_body
 from keystead.api.hal import Reply, render, self_link
 from keystead.api.query import read_get
-from keystead.api.record_writes import value_of
 from keystead.api.request import plain_path
 from keystead.api.values import UUID, Parameter
+from keystead.api.written import value_of
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.jobs import JobOutcome
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from keystead.api.checking import Record
     from keystead.api.operations import ReadOne
     from keystead.api.query import WriteQuery
-    from keystead.api.record_writes import Undo, WriteRecord
     from keystead.api.request import Request
     from keystead.api.resource import Resource
+    from keystead.api.written import Undo, WriteRecord
     from keystead.core.model import Job, Svm
     from keystead.service.cluster.jobs import Progress
 

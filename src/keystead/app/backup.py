@@ -23,16 +23,17 @@ from uuid import uuid4
 
 from keystead.app import tls
 from keystead.app.clock import SystemClock
-from keystead.app.wiring import NODE_FILE, CannotStart, opened
+from keystead.app.opening import CannotStart, opened
+from keystead.app.wiring import NODE_FILE
 from keystead.core import events
 from keystead.core.keys.incarnations import Reason, begun
 from keystead.core.model import KeyManager
 from keystead.sealing import Keyring, read_root_key
 from keystead.sealing.passphrases import LONGEST_PART, read_sealed, write_sealed
+from keystead.service.announcing import add_events
 from keystead.service.audit import log as audit
-from keystead.service.keys.topology import incarnation_of
+from keystead.service.loading import incarnation_of
 from keystead.service.ports.store import Page, SealError, StoreError
-from keystead.service.probing.observations import add_events
 from keystead.store import copying, open_store
 from keystead.store.opening import open_database, parse
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.service.ports.store import Transaction
     from keystead.settings import Settings
-    from keystead.store.engine import Database
+    from keystead.store.database import Database
 
 DATABASE, BUNDLE = "database", "bundle"
 _FILES: Final = {NODE_FILE: 0o444, tls.CERTIFICATE_FILE: 0o444, tls.KEY_FILE: 0o400}

@@ -18,6 +18,7 @@ from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.trusted_clock import TrustedClock
 from keystead.service.configuration.detached_servers import DetachedKeyServers
 from keystead.service.keys.catalogue import Keys
+from keystead.service.keys.context import KeeperContext
 from keystead.service.keys.destroying.epoch_markers import EpochMarkers
 from keystead.service.keys.destroying.purge import KeyPurge
 from keystead.service.keys.destroying.retire import KeyRetirement
@@ -28,7 +29,6 @@ from keystead.service.keys.keeping.rounds import KeyRounds, Parts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.learning.learn import ServerLearner
-from keystead.service.keys.looking.look import KeeperContext
 from keystead.service.keys.orphans.adopt import Orphans
 from keystead.service.keys.orphans.scan import OrphanScan
 from keystead.service.keys.reading.cache import KeyCache

@@ -39,7 +39,7 @@ def public_key(settings: Settings) -> str:
 
 
 async def _public_key(settings: Settings) -> str:
-    from keystead.app.wiring import CannotStart, opened  # which itself needs the signer
+    from keystead.app.opening import CannotStart, opened
 
     store = opened(settings)
     try:

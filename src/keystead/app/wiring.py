@@ -17,6 +17,7 @@ from keystead.app import core_dumps, listener, logs
 from keystead.app.clock import SystemClock
 from keystead.app.incarnation import DataDirectory
 from keystead.app.keys import Dependencies, key_work
+from keystead.app.opening import CannotStart, opened
 from keystead.app.signing import signer
 from keystead.app.tls import TlsContexts, UnusableFilesError
 from keystead.keyservers.egress import EgressRules
@@ -49,7 +50,6 @@ from keystead.service.probing.queue import ProbeQueue
 from keystead.service.probing.watching import Watching
 from keystead.service.services import Services
 from keystead.settings import SettingsError
-from keystead.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -60,13 +60,10 @@ if TYPE_CHECKING:
     from keystead.settings import Settings
     from keystead.store import SqlStore
 
+
 NODE_FILE = "node.uuid"
 LOCK_FILE = "serve.lock"
 OPEN_FILES = 65536
-
-
-class CannotStart(Exception):  # noqa: N818 - what the operator reads: the service cannot start, because ...
-    """The data directory, its database or its root key cannot be used; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -178,14 +175,6 @@ def egress_rules(settings: Settings) -> EgressRules:
         return EgressRules.parse(settings.egress_allow, settings.egress_only)
     except ValueError as error:
         raise SettingsError(f"settings 'egress_allow', 'egress_only': {error}") from None
-
-
-def opened(settings: Settings) -> SqlStore:
-    """Open the database; raises CannotStart when it is missing, unreachable or of another release's schema."""
-    try:
-        return open_store(settings.database_url)
-    except StoreError as error:
-        raise CannotStart(str(error)) from None
 
 
 def node_uuid(data: Path) -> str:

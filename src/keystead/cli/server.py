@@ -33,7 +33,7 @@ def directory_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def refusals() -> Iterator[None]:
     """Print what cannot be done as one line, without a traceback: 2 for settings, 1 for the rest."""
-    from keystead.app.wiring import CannotStart
+    from keystead.app.opening import CannotStart
 
     try:
         yield

@@ -23,7 +23,7 @@ from keystead.kmip.client.pool import Pool
 from keystead.kmip.transport.tls import TLSError
 from keystead.kmip.ttlv.errors import KMIPError, LocalProtocolError, OperationFailed, TransportError
 from keystead.kmip.ttlv.ttlv import DEFAULT_LIMITS
-from keystead.service.ports.keys import NO_FREE_CONNECTION
+from keystead.service.ports.objects import NO_FREE_CONNECTION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from keystead.kmip.client.client import Client
     from keystead.kmip.transport.sessions import Sessions
     from keystead.kmip.transport.tls import Stream
-    from keystead.service.ports.keys import Endpoint, KeyServerFault
+    from keystead.service.ports.objects import Endpoint, KeyServerFault
 
 T = TypeVar("T")
 

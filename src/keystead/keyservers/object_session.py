@@ -19,7 +19,7 @@ from keystead.kmip.payloads.get import GetResponsePayload
 from keystead.kmip.ttlv.enums import QueryFunction, RevocationReasonCode, State
 from keystead.kmip.ttlv.errors import OperationFailed
 from keystead.kmip.ttlv.versions import V1_3
-from keystead.service.ports.keys import Capabilities, Fault, KeyServerFault, ObjectAttributes
+from keystead.service.ports.objects import Capabilities, Fault, KeyServerFault, ObjectAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from keystead.kmip.payloads.locate import LocateResponsePayload
     from keystead.kmip.payloads.query import QueryResponsePayload
     from keystead.kmip.payloads.register import RegisterResponsePayload
-    from keystead.service.ports.keys import Quirks
+    from keystead.service.ports.objects import Quirks
 
 ITEMS_PER_MESSAGE: Final = 32
 """Objects asked for in one message."""

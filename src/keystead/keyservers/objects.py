@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from keystead.keyservers.egress import EgressRules
     from keystead.keyservers.resolve import Answer
-    from keystead.service.ports.keys import Endpoint
+    from keystead.service.ports.objects import Endpoint
 
 PEERS: Final = 4096
 """Peers that are remembered; more only while all of them are in use."""

@@ -11,7 +11,7 @@ from keystead.keyservers.failures import classify
 from keystead.keyservers.symptoms import Event, kmip_symptom
 from keystead.kmip.ttlv.enums import ResultReason, ResultStatus
 from keystead.kmip.ttlv.errors import OperationFailed
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from keystead.kmip.messages.attributes import name_attribute
 from keystead.kmip.payloads.get import GetResponsePayload
 from keystead.kmip.ttlv.versions import V1_3
-from keystead.service.ports.keys import KeyServerFault, Quirks
+from keystead.service.ports.objects import KeyServerFault, Quirks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,6 +10,7 @@ from keystead.core.key_servers import ServersState
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
+    from keystead.core.keys.model import Incarnation
     from keystead.core.model import Certificate, Cluster, KeyManager, KeyServer
     from keystead.service.context import Call
     from keystead.service.ports.store import Transaction
@@ -60,3 +61,11 @@ def installed(tx: Transaction, key_manager: KeyManager, *, lock: bool = False) -
     """Read those of a key manager's certificates that are installed, by uuid."""
     wanted = {key_manager.client_certificate, *key_manager.server_ca_certificates}
     return {certificate.uuid: certificate for certificate in tx.certificates(wanted, lock=lock)}
+
+
+def incarnation_of(tx: Transaction) -> Incarnation:
+    """The database's incarnation. It is made with the schema, so a database without one is damaged."""
+    found = tx.incarnation()
+    if found is None:
+        raise StoreError("the database has no incarnation: it is damaged")
+    return found

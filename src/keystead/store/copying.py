@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
 
-    from keystead.store.engine import Database
+    from keystead.store.database import Database
 
 Rows = dict[str, list[dict[str, Any]]]
 """Rows by table, as JSON can hold them: times in ISO 8601, bytes in base64."""

@@ -10,7 +10,6 @@ import random
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from keystead.service.ports.store import Transaction
-    from keystead.store.failures import Classify
+    from keystead.store.database import Database
+
 
 T = TypeVar("T")
 FIRST_PAUSE_S = 0.005
@@ -41,31 +41,6 @@ UNTIL = "keystead_until"
 
 CLOSING_S = 2.0
 """How long a closing store, or a caller that was cancelled, waits for a transaction that is under way."""
-
-
-@dataclass(frozen=True)
-class Database:
-    """What the two engines differ in.
-
-    ``reader`` and ``writer`` begin the right kind of transaction at their first statement; the numbers are threads, and
-    connections. ``glancer`` is a reader that never waits, None where every read crosses a network; ``version`` then
-    tells, on a connection of it, whether anything was committed.
-    """
-
-    reader: Engine
-    writer: Engine
-    glancer: Engine | None
-    readers: int
-    writers: int
-    row_locks: bool
-    classify: Classify
-    version: Callable[[Connection], int] | None = None
-
-    def dispose(self) -> None:
-        """Close all connections that are not in use."""
-        for engine in (self.reader, self.writer, self.glancer):
-            if engine is not None:
-                engine.dispose()
 
 
 class _Cancelled(Exception):  # noqa: N818 - never leaves this module

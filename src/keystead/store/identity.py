@@ -18,7 +18,7 @@ from keystead.service.ports.store import StoreError
 from keystead.store.failures import RunAgain
 
 if TYPE_CHECKING:
-    from keystead.store.engine import Database
+    from keystead.store.database import Database
 
 _FILE = text("SELECT file FROM pragma_database_list WHERE name = 'main'")
 _PLACE = text(

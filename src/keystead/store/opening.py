@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from keystead.service.ports.store import StoreError
 from keystead.store import postgres, sqlite
-from keystead.store.engine import Database, SqlStore
+from keystead.store.engine import SqlStore
 from keystead.store.schema import check_schema
+
+if TYPE_CHECKING:
+    from keystead.store.database import Database
 
 MALFORMED = "the database URL is malformed (in a user and a password, / ? : @ % are written %2F %3F %3A %40 %25)"
 DRIVER = "pip install '.[postgres]'"

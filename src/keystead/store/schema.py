@@ -13,7 +13,7 @@ from keystead.store import tables
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from keystead.store.engine import Database
+    from keystead.store.database import Database
 
 REVISIONS = "alembic_version"
 

@@ -19,7 +19,8 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from keystead.service.ports.store import StorageError, StoreConflict, StoreError
-from keystead.store.engine import UNTIL, Database
+from keystead.store.database import Database
+from keystead.store.engine import UNTIL
 from keystead.store.failures import DISK_FAILS, DISK_FULL, RunAgain
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from keystead.store.schema import SchemaError, revision
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from keystead.store.engine import Database
+    from keystead.store.database import Database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 0x4B657973  # "Keys": any number that others are unlikely to lock

@@ -19,7 +19,6 @@ from keystead.core.keys.guarding import (
     Shown,
     check_no_keys,
     check_not_at_cluster,
-    copy_id,
     fresh,
     is_elsewhere,
     is_on_its_way,
@@ -29,7 +28,7 @@ from keystead.core.keys.guarding import (
     to_be_read,
     without_aborted,
 )
-from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose
+from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, copy_id
 from tests.core.factories import server
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -7,24 +7,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from keystead.core.keys.attempts import AHEAD, is_expired, object_names
 from keystead.core.keys.keeping import (
-    AHEAD,
     AT_ONCE,
     CopyAnswer,
     Sweep,
     Tally,
-    holds,
-    is_expired,
     looked_at,
-    object_names,
     servers_to_fill,
-    taken,
     to_be_proven,
     tolerated,
     without_copy,
 )
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Lease, Presence, Purpose
 from keystead.core.keys.names import parse
+from keystead.core.leases import holds, taken
 from tests.core.factories import server
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

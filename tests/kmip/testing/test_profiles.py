@@ -32,8 +32,9 @@ from keystead.kmip.payloads.locate import LocateRequestPayload
 from keystead.kmip.payloads.query import QueryRequestPayload
 from keystead.kmip.payloads.register import RegisterRequestPayload
 from keystead.kmip.payloads.revoke import RevokeRequestPayload
+from keystead.kmip.server.profile import PLAIN
 from keystead.kmip.server.responder import Responder
-from keystead.kmip.testing.profiles import PLAIN, PROFILES
+from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.ttlv import enums
 from keystead.kmip.ttlv.enums import ObjectType, Operation, QueryFunction, ResultReason, ResultStatus, State
 from keystead.kmip.ttlv.versions import V1_4, V2_0

@@ -17,7 +17,7 @@ from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, KeyManagerChange, NewKeyManager
 from keystead.core.model import Certificate, KeyManager
 from keystead.core.secret import Secret
-from keystead.service.keys.topology import incarnation_of
+from keystead.service.loading import incarnation_of
 from keystead.service.ports.store import Page
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip

@@ -18,6 +18,7 @@ from keystead.kmip.testing.server import close, first
 from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason
 from keystead.service.cluster.leases import Leases
 from keystead.service.cluster.trusted_clock import TrustedClock
+from keystead.service.keys.context import KeeperContext
 from keystead.service.keys.destroying.epoch_markers import EpochMarkers
 from keystead.service.keys.destroying.purge import KeyPurge, sites_of
 from keystead.service.keys.destroying.retire import KeyRetirement
@@ -25,7 +26,6 @@ from keystead.service.keys.keeping.replicate_now import KeyReplicator
 from keystead.service.keys.keeping.rounds import KeyRounds, Parts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
-from keystead.service.keys.looking.look import KeeperContext
 from keystead.service.keys.orphans.adopt import Orphans
 from keystead.service.keys.orphans.scan import OrphanScan
 from tests.service.worlds.keys import CALL

@@ -18,8 +18,8 @@ from tests.service.worlds.keys import CALL
 if TYPE_CHECKING:
     from keystead.core.keys.report import KeyReport
     from keystead.core.model import Job
+    from keystead.service.cluster.jobs import Task
     from keystead.service.context import Call
-    from keystead.service.keys.reporting.jobs import Task
     from tests.service.worlds.keys import KeyNode, KeyWorld
 
 

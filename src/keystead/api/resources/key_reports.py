@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from keystead.api.values import Type
     from keystead.core.keys.report import KeyReport
     from keystead.core.query.query import Wanted
-    from keystead.service.keys.reporting.jobs import Task
+    from keystead.service.cluster.jobs import Task
     from keystead.service.ports.store import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/key-reports"

@@ -17,8 +17,7 @@ from keystead.core.server_address import ServerAddress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from keystead.core.keys.guarding import AddressId
-    from keystead.core.keys.model import Copy, ServerProfile
+    from keystead.core.keys.model import AddressId, Copy, ServerProfile
     from keystead.core.model import KeyServer
 
 Domains = frozenset[str]

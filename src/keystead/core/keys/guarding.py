@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
-from keystead.core.keys.keeping import is_expired
-from keystead.core.keys.model import AttemptState, Copy, Key, KeyState, Presence
+from keystead.core.keys.attempts import is_expired
+from keystead.core.keys.model import AddressId, AttemptState, Copy, CopyId, Key, KeyState, Presence, copy_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Attempt
     from keystead.core.model import KeyManager, KeyServer
+
 
 FRESH: Final = timedelta(seconds=30)
 """How old a proof may be that a removal relies on."""
@@ -58,18 +59,6 @@ _who = attrgetter("address", "username")
 _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
 
 _IN_DOUBT = frozenset({Presence.MISSING, Presence.DIFFERENT})
-
-CopyId = tuple[str, int, str, str, tuple[str, ...]]
-"""Which object, or pair of objects, was read: key, attempt, server, host and Unique Identifiers."""
-
-
-AddressId = tuple[str, str]
-"""An address of a key server: the server's uuid, and a secondary's host, empty for the primary."""
-
-
-def copy_id(copy: Copy) -> CopyId:
-    """What a proof of this copy is a proof of."""
-    return copy.key, copy.attempt, copy.key_server, copy.host, copy.unique_identifiers
 
 
 def may_be_there(copy: Copy) -> bool:

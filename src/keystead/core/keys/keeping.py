@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.keys.attempts import is_expired
 from keystead.core.keys.domains import proven_domains
-from keystead.core.keys.model import KeyState, Lease, Presence
-from keystead.core.keys.names import object_name
+from keystead.core.keys.model import KeyState, Presence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from keystead.core.keys.model import Attempt, Copy
     from keystead.core.model import KeyServer
+
 
 KEPT: Final = (KeyState.COMMITTED, KeyState.RETIRED)
 """States of keys whose copies are kept: a retired key may be recovered."""
@@ -32,38 +32,6 @@ ONE_IN: Final = 20
 
 DESTROYED_STATES: Final = frozenset({"Destroyed", "Destroyed Compromised"})
 """KMIP States of an object that is no more, though its attributes may be there."""
-
-
-# --- one holder at a time ---
-
-
-def taken(
-    lease: Lease | None, name: str, holder: str, now: datetime, length: timedelta, *, left: bool = False
-) -> Lease | None:
-    """The lease as ``holder`` has it from now on, or None while somebody else does.
-
-    The token grows with each change of hands: also when a holder comes too late to renew its own. ``left``: nobody has
-    renewed it for its length, whatever the clock says by which its holder wrote when it runs out.
-    """
-    if lease is None:
-        return Lease(name, holder, 1, now + length)
-    if lease.expires > now and not left:
-        return replace(lease, expires=now + length) if lease.holder == holder else None
-    return Lease(name, holder, lease.token + 1, now + length)
-
-
-def holds(lease: Lease | None, holder: str, token: int) -> bool:
-    """Whether nobody has taken the lease since ``holder`` got this token."""
-    return lease is not None and lease.holder == holder and lease.token == token
-
-
-AHEAD: Final = timedelta(minutes=12)
-"""What expires later than this was begun by a node whose clock is wrong: no attempt may take so long by far."""
-
-
-def is_expired(attempt: Attempt, now: datetime) -> bool:
-    """Whether others may abort an attempt that is still pending, and nothing of it is on its way any more."""
-    return not now < attempt.expires <= now + AHEAD
 
 
 # --- what a look says of a copy ---
@@ -93,12 +61,6 @@ def looked_at(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, 
     if look is CopyAnswer.ABSENT and (copy.presence is Presence.MISSING or (canary and never_there)):
         return replace(copy, presence=Presence.MISSING)
     return replace(copy, presence=Presence.UNKNOWN)
-
-
-def object_names(attempt: Attempt) -> tuple[tuple[str, ...], ...]:
-    """The names of the objects that an attempt may have brought to a server: one for a whole, or two for a pair."""
-    name = object_name(attempt)
-    return (str(name),), tuple(str(replace(name, part=part)) for part in (1, 2))
 
 
 # --- too many at once ---

@@ -268,3 +268,16 @@ class ClusterKey:
     name: str
     public: str
     sealed: bytes = field(repr=False)
+
+
+CopyId = tuple[str, int, str, str, tuple[str, ...]]
+"""Which object, or pair of objects, was read: key, attempt, server, host and Unique Identifiers."""
+
+
+AddressId = tuple[str, str]
+"""An address of a key server: the server's uuid, and a secondary's host, empty for the primary."""
+
+
+def copy_id(copy: Copy) -> CopyId:
+    """What a proof of this copy is a proof of."""
+    return copy.key, copy.attempt, copy.key_server, copy.host, copy.unique_identifiers

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystead.kmip.ttlv import enums, tags
 from keystead.kmip.ttlv.errors import LocalProtocolError
+from keystead.kmip.ttlv.forms import Form, NestedReader
 from keystead.kmip.ttlv.kinds import Either, Raw, Select
-from keystead.kmip.ttlv.schema import Form, NestedReader, Structure, Writer, as_kind, field, structure
+from keystead.kmip.ttlv.schema import Structure, Writer, as_kind, field, structure
 from keystead.kmip.ttlv.ttlv import Item, ItemType
 from keystead.kmip.ttlv.versions import V1_1, V1_2, V1_4, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from keystead.kmip.ttlv.specialise import Decode
+    from keystead.kmip.ttlv.forms import Decode
 
 IDENTIFIER: Final = Either(ItemType.TEXT_STRING, Raw())
 """Unique Identifier: ``str``; in 2.x it may also be an Enumeration (the ID Placeholder) or an Integer, kept raw."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from keystead.kmip.messages.attributes import TAGS, Attribute, Attributes, TemplateAttribute, attribute
 from keystead.kmip.messages.headers import ProtocolVersion
@@ -26,8 +26,9 @@ from keystead.kmip.payloads.locate import LocateRequestPayload, LocateResponsePa
 from keystead.kmip.payloads.query import QueryRequestPayload, QueryResponsePayload
 from keystead.kmip.payloads.register import RegisterRequestPayload, RegisterResponsePayload
 from keystead.kmip.payloads.revoke import RevokeRequestPayload, RevokeResponsePayload
+from keystead.kmip.server.profile import OPERATIONS, Offset
+from keystead.kmip.server.refusal import Refusal
 from keystead.kmip.server.storage import Stored, spoiled
-from keystead.kmip.testing.profiles import OPERATIONS, Offset
 from keystead.kmip.ttlv import tags
 from keystead.kmip.ttlv.enums import (
     CryptographicAlgorithm,
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from keystead.kmip.messages.objects import ManagedObject
-    from keystead.kmip.server.responder import Responder
+    from keystead.kmip.server.profile import Profile
+    from keystead.kmip.server.storage import Store
     from keystead.kmip.ttlv.schema import Structure
+
 
 COMPROMISED: Final = {RevocationReasonCode.KEY_COMPROMISE, RevocationReasonCode.CA_COMPROMISE}
 DATES: Final = {
@@ -57,18 +60,28 @@ DATES: Final = {
 """The attribute that tells when a state began."""
 
 
-class Refusal(Exception):  # noqa: N818 - becomes a Result Reason, never an error of Python
-    """A request is answered with Operation Failed and this reason."""
+class KeyServerState(Protocol):
+    """What operations ask and change of the server that performs them; see :class:`.responder.Responder`."""
 
-    def __init__(self, reason: ResultReason) -> None:
-        super().__init__(reason.name)
-        self.reason = reason
+    versions: tuple[Version, ...]
+    profile: Profile
+    store: Store
+    refusals: dict[Operation, ResultReason]
+    capacity: int | None
+    capacity_reason: ResultReason
+    lying: bool
+
+    def now(self) -> int:
+        """Return the seconds since 1970."""
+
+    def vendor(self) -> str:
+        """Return the Vendor Identification."""
 
 
 class Batch:
     """The operations of one batch, for one client: they share the ID Placeholder (KMIP 1.4 section 4)."""
 
-    def __init__(self, server: Responder, version: Version, client: str | None) -> None:
+    def __init__(self, server: KeyServerState, version: Version, client: str | None) -> None:
         self._server = server
         self._profile = server.profile
         self._store = server.store

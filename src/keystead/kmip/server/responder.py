@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from keystead.kmip.messages.headers import ProtocolVersion, ResponseHeader, UsernameAndPassword
 from keystead.kmip.messages.messages import RequestBatchItem, RequestMessage, ResponseBatchItem, ResponseMessage
-from keystead.kmip.server.operations import Batch, Refusal
+from keystead.kmip.server.operations import Batch
+from keystead.kmip.server.profile import PLAIN, Profile
+from keystead.kmip.server.refusal import Refusal
 from keystead.kmip.server.storage import Replication, Store, Stored
-from keystead.kmip.testing.profiles import PLAIN, Profile
 from keystead.kmip.ttlv.enums import BatchErrorContinuationOption, Operation, ResultReason, ResultStatus
 from keystead.kmip.ttlv.versions import V1_4, VERSIONS, Version
 

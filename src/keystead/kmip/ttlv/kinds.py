@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.kmip.ttlv import tags, ttlv
 from keystead.kmip.ttlv.errors import LocalProtocolError, RemoteProtocolError
-from keystead.kmip.ttlv.schema import Form, Kind, NestedReader, Structure, Writer, as_kind
+from keystead.kmip.ttlv.forms import Form, NestedReader
+from keystead.kmip.ttlv.schema import Kind, Structure, Writer, as_kind
 from keystead.kmip.ttlv.ttlv import Item, ItemType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from keystead.kmip.ttlv.specialise import Decode
+    from keystead.kmip.ttlv.forms import Decode
     from keystead.kmip.ttlv.versions import Version
 
 

@@ -18,40 +18,10 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar, dataclas
 
 from keystead.kmip.ttlv import tags, ttlv
 from keystead.kmip.ttlv.errors import LocalProtocolError, RemoteProtocolError, TTLVError
-from keystead.kmip.ttlv.specialise import Decode, Encode, specialise_decode, specialise_encode
+from keystead.kmip.ttlv.forms import Decode, Encode, Form
+from keystead.kmip.ttlv.specialise import specialise_decode, specialise_encode
 from keystead.kmip.ttlv.ttlv import DEFAULT_LIMITS, Item, ItemType, Limits
 from keystead.kmip.ttlv.versions import V1_0, Version, nearest
-
-PlainReader = Callable[[bytes, int, int], Any]
-"""(buffer, start of the value, its length) -> value."""
-
-
-class NestedReader(Protocol):
-    """What reads a value that has others inside, or depends on others."""
-
-    decode: Decode
-    """See :data:`keystead.kmip.ttlv.specialise.Decode`; looked up at each call, since a codec replaces it once."""
-
-
-class Form(NamedTuple):
-    """One way in which a field's value may stand on the wire: its key (tag and type) and the one reader that is set."""
-
-    key: int
-    plain: PlainReader | None
-    nested: NestedReader | None = None
-
-    def reader(self) -> NestedReader:
-        """Return either reader behind the same call."""
-        if self.nested is not None:
-            return self.nested
-        assert self.plain is not None  # noqa: S101 - a Form has one reader
-        return _Plain(self.plain)
-
-
-class _Plain:
-    def __init__(self, read: PlainReader) -> None:
-        self.decode: Decode = lambda buffer, start, length, _depth, _siblings: read(buffer, start, length)
-
 
 Writer = Callable[[Any, "Structure"], bytes]
 """(value, the structure that holds it) -> its item's bytes.

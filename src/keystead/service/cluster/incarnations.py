@@ -16,9 +16,9 @@ import structlog
 
 from keystead.core import events
 from keystead.core.keys.incarnations import Reason, begun, plan_begin
-from keystead.service.keys.topology import incarnation_of
+from keystead.service.announcing import add_events
+from keystead.service.loading import incarnation_of
 from keystead.service.ports.store import StoreError
-from keystead.service.probing.observations import add_events
 from keystead.service.repeated import Periodic
 
 if TYPE_CHECKING:

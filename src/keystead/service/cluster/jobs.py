@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from keystead.service.context import Call
     from keystead.service.ports.store import Clock, Page, Store, Transaction
 
+
 log = structlog.get_logger(__name__)
 
 PER_ACCOUNT = 16
@@ -217,3 +218,10 @@ def _outcome(job: Job, working: asyncio.Task[JobOutcome | None]) -> JobOutcome:
     fault = OntapError(errors.INTERNAL_ERROR)
     fault.svm = svm_of(error)
     return JobOutcome(fault)
+
+
+class Task(NamedTuple):
+    """What :meth:`keystead.service.cluster.jobs.Jobs.run` is to be given: the work, and whose it is."""
+
+    work: Work
+    svm: Svm | None

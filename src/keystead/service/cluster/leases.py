@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import structlog
 
-from keystead.core.keys.keeping import holds, taken
+from keystead.core.leases import holds, taken
 from keystead.service.cluster.trusted_clock import JUMP_S
 from keystead.service.ports.store import StoreError
 

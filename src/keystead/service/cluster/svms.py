@@ -11,7 +11,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.guarding import ACTIVE_STATES, TERMINAL_STATES
 from keystead.core.model import Svm
-from keystead.service.keys.topology import incarnation_of
+from keystead.service.loading import incarnation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

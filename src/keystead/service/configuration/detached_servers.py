@@ -16,8 +16,7 @@ from keystead.core.keys.destroying import ABANDONED
 from keystead.core.keys.guarding import Removal, RemovalFindings, sole_copy
 from keystead.core.keys.model import Receipt
 from keystead.service.cluster.svms import concerning
-from keystead.service.keys.topology import incarnation_of
-from keystead.service.loading import require_key_manager
+from keystead.service.loading import incarnation_of, require_key_manager
 from keystead.service.probing.queue import check_left
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from keystead.core.server_address import ServerAddress
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
+    from keystead.service.keys.context import KeeperContext
     from keystead.service.keys.guarding.removal import RemovalGuard
-    from keystead.service.keys.looking.look import KeeperContext
     from keystead.service.ports.store import Transaction
 
 GIVE_UP_S: Final = 40.0

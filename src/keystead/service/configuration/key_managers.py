@@ -28,8 +28,8 @@ from keystead.core.keys.guarding import ACTIVE_STATES, TERMINAL_STATES
 from keystead.core.model import KeyManager, KeyServer
 from keystead.service.cluster.svms import concerning, named_svm
 from keystead.service.configuration.key_servers import at_positions, named, sealed_rows
-from keystead.service.keys.topology import PRIMARY, incarnation_of
-from keystead.service.loading import installed, load_state, require_cluster, require_key_manager
+from keystead.service.keys.topology import PRIMARY
+from keystead.service.loading import incarnation_of, installed, load_state, require_cluster, require_key_manager
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.prober import first_failure, raise_first_failure
 from keystead.service.probing.queue import check_left
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from keystead.core.key_managers import CertificateName, CreationPlan, Found, KeyManagerChange, NewKeyManager
     from keystead.core.key_servers import ServersState
-    from keystead.core.keys.guarding import AddressId
+    from keystead.core.keys.model import AddressId
     from keystead.core.model import Certificate, Svm
     from keystead.core.probing import ProbeResult
     from keystead.core.query.query import Wanted

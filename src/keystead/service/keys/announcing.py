@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystead.core import events
 from keystead.core.keys.model import Presence
-from keystead.service.probing.observations import cluster_name
+from keystead.service.announcing import cluster_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from keystead.core.events import EventKind
     from keystead.core.keys.keeping import Tally
     from keystead.core.model import Event, KeyManager, KeyServer
-    from keystead.service.keys.looking.look import CopyChange, KeeperContext
+    from keystead.service.keys.context import KeeperContext
+    from keystead.service.keys.looking.changes import CopyChange
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 

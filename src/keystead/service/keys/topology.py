@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from keystead.core.key_servers import secondary_addresses
 from keystead.core.keys.domains import domains
-from keystead.service.ports.keys import Endpoint
-from keystead.service.ports.store import SealContext, StoreError
+from keystead.service.loading import incarnation_of
+from keystead.service.ports.objects import Endpoint
+from keystead.service.ports.store import SealContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.service.ports.store import Sealer, Transaction
     from keystead.service.probing.prober import ServerProber
+
 
 PRIMARY = ""
 """The ``host`` of a primary."""
@@ -72,14 +74,6 @@ def load_topology(tx: Transaction, key_manager: KeyManager) -> ServerTopology:
         incarnation=incarnation_of(tx),
         sealed_digest_key=tx.digest_key(key_manager.uuid),
     )
-
-
-def incarnation_of(tx: Transaction) -> Incarnation:
-    """The database's incarnation. It is made with the schema, so a database without one is damaged."""
-    found = tx.incarnation()
-    if found is None:
-        raise StoreError("the database has no incarnation: it is damaged")
-    return found
 
 
 class Endpoints:

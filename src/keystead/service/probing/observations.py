@@ -8,10 +8,9 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from keystead.core import events
 from keystead.core.availability import PRIMARY, AddressCheck, WatchedAddress, announced, is_announced, looks, observed
 from keystead.core.key_servers import secondary_addresses
-from keystead.service.ports.store import StoreError
+from keystead.service.announcing import add_events, cluster_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -104,17 +103,3 @@ def places(server: KeyServer) -> dict[WatchedAddress, ServerAddress]:
     hosts = zip(server.secondary_key_servers, secondary_addresses(server), strict=True)
     secondaries = {WatchedAddress(server.uuid, host): address for host, address in hosts}
     return {WatchedAddress(server.uuid, PRIMARY): server.address} | secondaries
-
-
-def add_events(tx: Transaction, found: Sequence[Event]) -> None:
-    """Store events, with the next indexes of their node: last, for it locks the node's row."""
-    if found:
-        tx.add_events(found, events.KEPT)
-
-
-def cluster_name(tx: Transaction) -> str:
-    """The name that events have for the SVM of what belongs to the cluster."""
-    cluster = tx.cluster()
-    if cluster is None:
-        raise StoreError("the database holds no cluster: run keystead init")
-    return cluster.name

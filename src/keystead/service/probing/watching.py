@@ -21,7 +21,8 @@ from keystead.core.availability import (
     own_certificate,
 )
 from keystead.core.model import KeyServer
-from keystead.service.probing.observations import add_events, cluster_name, places
+from keystead.service.announcing import add_events, cluster_name
+from keystead.service.probing.observations import places
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from keystead.core.keys.epoch_markers import ANCHOR, EpochMarkerState
 from keystead.service.keys.destroying.epoch_markers import EVERY_S
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 from keystead.service.ports.store import StoreError
 from tests.service.worlds.clones import GOES_ON, HELD, fences_on, side, twin_of
 from tests.service.worlds.keepers import keeping

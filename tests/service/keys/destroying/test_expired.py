@@ -22,7 +22,7 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.configuration.detached_servers import DetachedKeyServers
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.guarding.removal import RemovalGuard
-from keystead.service.keys.looking.look import endpoint_of
+from keystead.service.keys.looking.visit import endpoint_of
 from keystead.service.keys.writing.descriptors import Describer
 from tests.service.worlds.clones import (
     GOES_ON,

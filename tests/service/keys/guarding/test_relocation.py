@@ -18,8 +18,8 @@ from keystead.core.key_managers import CertificateName, KeyManagerChange
 from keystead.core.keys.model import Presence
 from keystead.core.model import Role
 from keystead.core.secret import Secret
+from keystead.kmip.server.profile import PLAIN
 from keystead.kmip.server.responder import Responder
-from keystead.kmip.testing.profiles import PLAIN
 from keystead.kmip.testing.server import KeyServer as KmipServer
 from keystead.kmip.testing.server import delay
 from keystead.kmip.ttlv.enums import Operation, ResultReason

@@ -13,8 +13,9 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.descriptors import opened
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, object_name
+from keystead.kmip.server.profile import Offset
 from keystead.kmip.server.responder import Responder
-from keystead.kmip.testing.profiles import PROFILES, Offset
+from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.testing.server import close, silence
 from keystead.kmip.testing.server import held as held_up
 from keystead.kmip.ttlv.enums import Operation, ResultReason
@@ -22,7 +23,7 @@ from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.keeping import settle as key_settling
 from keystead.service.keys.keeping.settle import UNDESCRIBED_S, AttemptSettlement
-from keystead.service.keys.looking.look import visit
+from keystead.service.keys.looking.visit import visit
 from keystead.service.keys.topology import Endpoints
 from keystead.service.keys.writing.descriptors import Describer
 from tests.service.worlds.keepers import PAIRS, Keeping, again, keeping, of_kind

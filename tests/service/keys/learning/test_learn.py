@@ -18,8 +18,9 @@ from keystead.core.server_address import ServerAddress
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.forms import material_of
 from keystead.keyservers.gateway import Gateway
+from keystead.kmip.server.profile import PLAIN
 from keystead.kmip.server.responder import Responder, cluster
-from keystead.kmip.testing.profiles import PLAIN, PROFILES
+from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.testing.server import held as answered_after
 from keystead.kmip.testing.server import silence
 from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason, State

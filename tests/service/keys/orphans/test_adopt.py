@@ -20,7 +20,7 @@ from keystead.kmip.testing.server import close
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.context import Call, Caller
-from keystead.service.keys.looking.look import endpoint_of
+from keystead.service.keys.looking.visit import endpoint_of
 from keystead.service.keys.orphans import adopt as unclaimed
 from keystead.service.keys.orphans import scan as unclaimed_scan
 from tests.service.worlds.keepers import PAIRS, Keeping, again, keeping, of_kind, retire_and_wait, set_incarnation

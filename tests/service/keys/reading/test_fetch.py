@@ -17,11 +17,11 @@ from keystead.core.model import Event
 from keystead.kmip.server.responder import Responder
 from keystead.kmip.testing.server import KeyServer, close, delay, held, silence
 from keystead.kmip.ttlv.enums import Operation
+from keystead.service.announcing import cluster_name
 from keystead.service.cluster.events import Events
 from keystead.service.keys.reading import fetch as module
 from keystead.service.keys.reading.fetch import Hedges
 from keystead.service.ports.store import Page
-from keystead.service.probing.observations import cluster_name
 from tests.service.worlds.keys import CALL, SECONDARY, KeyWorld, asked
 from tests.service.worlds.reading import MATERIAL, ReadingNode, reader_of, reading
 

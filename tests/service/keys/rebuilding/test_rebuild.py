@@ -24,8 +24,8 @@ from keystead.service.keys.learning.learn import ServerLearner
 from keystead.service.keys.reading.fetch import Fetcher
 from keystead.service.keys.rebuilding.import_keys import KeyImporter
 from keystead.service.keys.rebuilding.rebuild import Rebuilder, Rebuilt
-from keystead.service.keys.topology import incarnation_of
 from keystead.service.keys.writing.descriptors import Describer
+from keystead.service.loading import incarnation_of
 from keystead.store import SqlStore, copying, open_store
 from keystead.store.upgrade import upgrade
 from tests.service.keys.orphans.test_adopt import adopt, leave

@@ -22,17 +22,19 @@ from keystead.core.keys.model import KeyForm
 from keystead.core.keys.names import epoch_marker_name
 from keystead.core.secret import Secret
 from keystead.service.cluster.incarnations import Cloned
+from keystead.service.keys.context import topology_of
 from keystead.service.keys.destroying.purge import ending_on, sites_of
-from keystead.service.keys.looking.look import topology_of, visit
-from keystead.service.keys.topology import incarnation_of
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.keys.looking.visit import visit
+from keystead.service.loading import incarnation_of
+from keystead.service.ports.objects import Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from keystead.core.keys.epoch_markers import EpochMarker
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.looking.look import KeeperContext, Site, Visit
+    from keystead.service.keys.context import KeeperContext, Site
+    from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 

@@ -20,9 +20,11 @@ from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import Presence
 from keystead.core.keys.names import epoch_marker_name
 from keystead.service.cluster.incarnations import Cloned
+from keystead.service.keys.context import tracked
 from keystead.service.keys.destroying.objects import attributes_if_present, descriptor_name, left_by
-from keystead.service.keys.looking.look import is_named, tracked, visit_each
-from keystead.service.ports.keys import KeyServerFault
+from keystead.service.keys.looking.look import is_named
+from keystead.service.keys.looking.visit import visit_each
+from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.epoch_markers import EpochMarker
     from keystead.core.keys.model import Copy
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.looking.look import KeeperContext, Site, Tracked, Visit
+    from keystead.service.keys.context import KeeperContext, Site, Tracked
+    from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from keystead.core.keys.attempts import object_names
 from keystead.core.keys.destroying import ABSENT, DESTROYED, REVOKED, Step, steps
-from keystead.core.keys.keeping import object_names
 from keystead.core.keys.model import IN_USE
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.service.keys.looking.look import agrees, attributes_of, is_named
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.looking.look import Tracked, Visit
-    from keystead.service.ports.keys import ObjectAttributes, ObjectSession
+    from keystead.service.keys.context import Tracked
+    from keystead.service.keys.looking.visit import Visit
+    from keystead.service.ports.objects import ObjectAttributes, ObjectSession
 
 log = structlog.get_logger(__name__)
 

@@ -32,18 +32,13 @@ from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyState, Presence, Receipt
 from keystead.core.keys.names import object_name
 from keystead.service.cluster.incarnations import Cloned
+from keystead.service.keys.context import COPIES_PER_READ, Site, topology_of, tracked
 from keystead.service.keys.destroying.expired import ExpiredAttempts, named
 from keystead.service.keys.destroying.objects import attributes_if_present, descriptors, end_object, left_by, with_ids
-from keystead.service.keys.looking.look import (
-    COPIES_PER_READ,
-    Site,
-    store_changes,
-    topology_of,
-    tracked,
-    visit_each,
-)
-from keystead.service.keys.topology import incarnation_of
-from keystead.service.ports.keys import KeyServerFault
+from keystead.service.keys.looking.changes import store_changes
+from keystead.service.keys.looking.visit import visit_each
+from keystead.service.loading import incarnation_of
+from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Mapping, Sequence
@@ -52,7 +47,8 @@ if TYPE_CHECKING:
 
     from keystead.service.cluster.leases import Holding
     from keystead.service.cluster.trusted_clock import TrustedClock
-    from keystead.service.keys.looking.look import KeeperContext, Tracked, Visit
+    from keystead.service.keys.context import KeeperContext, Tracked
+    from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 

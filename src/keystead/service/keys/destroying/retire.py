@@ -11,7 +11,7 @@ from keystead.core.keys.destroying import WINDOW, plan_recover, plan_retire
 from keystead.core.keys.model import KeyState
 from keystead.service.cluster.svms import concerning
 from keystead.service.keys.access import require_manager_of_keys
-from keystead.service.keys.topology import incarnation_of
+from keystead.service.loading import incarnation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

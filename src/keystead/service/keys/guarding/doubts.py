@@ -12,21 +12,24 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from keystead.core.keys.guarding import copy_id, is_on_its_way
+from keystead.core.keys.guarding import is_on_its_way
 from keystead.core.keys.keeping import CopyAnswer
+from keystead.core.keys.model import copy_id
+from keystead.service.keys.context import tracked
 from keystead.service.keys.looking.canaries import Sight, sight
-from keystead.service.keys.looking.look import Visit, look, tracked
-from keystead.service.ports.keys import NO_FREE_CONNECTION, KeyServerFault
+from keystead.service.keys.looking.look import look
+from keystead.service.keys.looking.visit import Visit
+from keystead.service.ports.objects import NO_FREE_CONNECTION, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from keystead.core.keys.guarding import AddressId, CopyId
-    from keystead.core.keys.model import Copy, Presence, ServerProfile
+    from keystead.core.keys.model import AddressId, Copy, CopyId, Presence, ServerProfile
     from keystead.core.secret import Secret
-    from keystead.service.keys.looking.look import CopyObservation, Tracked
+    from keystead.service.keys.context import Tracked
+    from keystead.service.keys.looking.look import CopyObservation
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.keys import Endpoint, KeyObjects
+    from keystead.service.ports.objects import Endpoint, KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
 

@@ -21,7 +21,6 @@ from keystead.core.keys.guarding import (
     Period,
     Relocation,
     Shown,
-    copy_id,
     is_configured,
     is_elsewhere,
     may_be_there,
@@ -29,24 +28,24 @@ from keystead.core.keys.guarding import (
     present_on,
     to_be_read,
 )
-from keystead.core.keys.model import Presence
+from keystead.core.keys.model import Presence, copy_id
 from keystead.service.keys.attempts import EXPIRES
 from keystead.service.keys.guarding.removal import LOOKING_S, PAGE, copies_on, holding, kept, with_copies
 from keystead.service.keys.guarding.showing import SERVER, RelocationCheck, Routes, raise_first
 from keystead.service.keys.looking.verify import NO_CANARY, CopyVerifier
-from keystead.service.keys.topology import PRIMARY, incarnation_of, load_topology
+from keystead.service.keys.topology import PRIMARY, load_topology
+from keystead.service.loading import incarnation_of
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from keystead.core.keys.guarding import AddressId
-    from keystead.core.keys.model import Copy, Key
+    from keystead.core.keys.model import AddressId, Copy, Key
     from keystead.core.model import KeyManager, KeyServer
     from keystead.service.context import Call
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.keys import KeyObjects
+    from keystead.service.ports.objects import KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
 SKEW: Final = timedelta(minutes=1)

@@ -22,14 +22,13 @@ from keystead.core.keys.guarding import (
     Period,
     Removal,
     RemovalFindings,
-    copy_id,
     fresh,
     key_at_risk,
     sole_copy,
     without_aborted,
 )
 from keystead.core.keys.keeping import KEPT
-from keystead.core.keys.model import Detached, Presence
+from keystead.core.keys.model import Detached, Presence, copy_id
 from keystead.service.keys.guarding.doubts import CopyDoubts
 from keystead.service.keys.guarding.showing import SERVER, no_time
 from keystead.service.keys.looking.verify import UNREAD, CopyVerifier, Proving
@@ -41,14 +40,13 @@ from keystead.service.probing.queue import check_left
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from keystead.core.keys.guarding import AddressId
-    from keystead.core.keys.model import Copy, Incarnation, Key
+    from keystead.core.keys.model import AddressId, Copy, Incarnation, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.context import Call
     from keystead.service.keys.looking.verify import VerifyResult
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.keys import Endpoint, KeyObjects
+    from keystead.service.ports.objects import Endpoint, KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
 PAGE: Final = 1000

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.key_managers import CLIENT_CERTIFICATE
-from keystead.core.keys.guarding import copy_id
-from keystead.core.keys.model import Presence
+from keystead.core.keys.model import Presence, copy_id
 from keystead.service.keys.guarding.doubts import CopyDoubts
 from keystead.service.keys.looking.verify import NOT_IN_TIME, UNREAD, UNSETTLED, CopyVerifier, Proving, VerifyResult
 from keystead.service.probing.prober import NO_IDENTITY
@@ -23,11 +22,11 @@ from keystead.service.probing.queue import RETRY_AFTER_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from keystead.core.keys.guarding import AddressId, CopyId, Shown
-    from keystead.core.keys.model import Copy, Key
+    from keystead.core.keys.guarding import Shown
+    from keystead.core.keys.model import AddressId, Copy, CopyId, Key
     from keystead.service.context import Call
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.keys import Endpoint, KeyObjects
+    from keystead.service.ports.objects import Endpoint, KeyObjects
     from keystead.service.ports.store import Clock, Store
 
 STAGE: Final = "keys"

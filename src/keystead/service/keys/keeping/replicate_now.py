@@ -14,14 +14,14 @@ from keystead.core.errors import OntapError
 from keystead.core.jobs import JobOutcome
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import Presence
+from keystead.service.cluster.jobs import Task
+from keystead.service.keys.context import topology_of
 from keystead.service.keys.looking.canaries import Sight, sight
-from keystead.service.keys.looking.look import topology_of
 from keystead.service.keys.looking.verify import CANARY_NOT_SEEN
-from keystead.service.keys.reporting.jobs import Task
 from keystead.service.keys.writing.attempt_runner import NOT_REACHED
 from keystead.service.keys.writing.shortage import at_fault
 from keystead.service.loading import require_key_manager
-from keystead.service.ports.keys import KeyServerFault
+from keystead.service.ports.objects import KeyServerFault
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from keystead.service.cluster.jobs import Progress
     from keystead.service.context import Call
+    from keystead.service.keys.context import KeeperContext
     from keystead.service.keys.keeping.sweep import CopySweep, Filled
     from keystead.service.keys.learning.learn import ServerLearner
-    from keystead.service.keys.looking.look import KeeperContext
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.keys import Endpoint
+    from keystead.service.ports.objects import Endpoint
 
 
 class KeyReplicator:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import structlog
 
 from keystead.core.errors import OntapError
+from keystead.service.announcing import add_events, cluster_name
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys.announcing import of_tally
 from keystead.service.ports.store import StoreError
-from keystead.service.probing.observations import add_events, cluster_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from keystead.core.keys.keeping import Tally
     from keystead.core.model import KeyManager, KeyServer
     from keystead.service.cluster.leases import Holding, Leases
+    from keystead.service.keys.context import KeeperContext
     from keystead.service.keys.destroying.epoch_markers import EpochMarkers
     from keystead.service.keys.destroying.purge import KeyPurge
     from keystead.service.keys.keeping.settle import AttemptSettlement
     from keystead.service.keys.keeping.sweep import CopySweep
-    from keystead.service.keys.looking.look import KeeperContext
     from keystead.service.keys.orphans.scan import OrphanScan
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction

@@ -11,24 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from keystead.core.keys.attempts import AHEAD
 from keystead.core.keys.destroying import ACTIVE, PRE_ACTIVE
-from keystead.core.keys.keeping import AHEAD, CopyAnswer, looked_at
+from keystead.core.keys.keeping import CopyAnswer, looked_at
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.secret import Secret
+from keystead.service.announcing import add_events
 from keystead.service.keys.announcing import different
-from keystead.service.keys.looking.look import (
-    COPIES_PER_READ,
-    by_host,
-    look,
-    store_changes,
-    topology_of,
-    tracked,
-    visit,
-    with_seen,
-)
-from keystead.service.ports.keys import KeyServerFault
-from keystead.service.probing.observations import add_events
+from keystead.service.keys.context import COPIES_PER_READ, by_host, topology_of, tracked
+from keystead.service.keys.looking.changes import store_changes, with_seen
+from keystead.service.keys.looking.look import look
+from keystead.service.keys.looking.visit import visit
+from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +31,9 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt
     from keystead.core.model import KeyServer
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.looking.look import CopyChange, KeeperContext, Tracked, Visit
+    from keystead.service.keys.context import KeeperContext, Tracked
+    from keystead.service.keys.looking.changes import CopyChange
+    from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.keys.writing.attempt_runner import Describe
     from keystead.service.ports.store import Transaction

@@ -21,22 +21,14 @@ from keystead.core.keys.keeping import KEPT, CopyAnswer, Sweep, Tally, servers_t
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.reading import NOT_NEEDED, sources
 from keystead.core.keys.writing import fits
+from keystead.service.announcing import add_events
 from keystead.service.keys.announcing import different, of_server
+from keystead.service.keys.context import COPIES_PER_READ, by_host, slices, topology_of, tracked
 from keystead.service.keys.keeping.backoff import Pauses
-from keystead.service.keys.looking.look import (
-    COPIES_PER_READ,
-    by_host,
-    changes_of,
-    endpoint_of,
-    look_at_many,
-    slices,
-    store_changes,
-    topology_of,
-    tracked,
-    visit,
-)
-from keystead.service.ports.keys import KeyServerFault
-from keystead.service.probing.observations import add_events
+from keystead.service.keys.looking.changes import changes_of, store_changes
+from keystead.service.keys.looking.look import look_at_many
+from keystead.service.keys.looking.visit import endpoint_of, visit
+from keystead.service.ports.objects import KeyServerFault
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
@@ -47,7 +39,10 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.looking.look import CopyChange, CopyObservation, KeeperContext, Tracked, Visit
+    from keystead.service.keys.context import KeeperContext, Tracked
+    from keystead.service.keys.looking.changes import CopyChange
+    from keystead.service.keys.looking.look import CopyObservation
+    from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 

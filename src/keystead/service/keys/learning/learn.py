@@ -25,7 +25,7 @@ from keystead.service.keys.learning.profiles import store_profile, store_renumbe
 from keystead.service.keys.looking import canaries
 from keystead.service.keys.looking.canaries import Sight, Subject
 from keystead.service.keys.topology import digest_key_place, load_topology
-from keystead.service.ports.keys import KeyServerFault
+from keystead.service.ports.objects import KeyServerFault
 from keystead.service.ports.store import SealError, StoreError
 from keystead.service.probing.prober import NO_IDENTITY
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.core.probing import TlsIdentity
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.keys import Endpoint, KeyObjects, ObjectSession
+    from keystead.service.ports.objects import Endpoint, KeyObjects, ObjectSession
     from keystead.service.ports.store import Clock, Sealer, Store, Transaction
 
 log = structlog.get_logger(__name__)

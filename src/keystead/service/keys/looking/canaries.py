@@ -25,7 +25,7 @@ from keystead.core.keys.learning import (
 )
 from keystead.core.keys.model import ServerProfile
 from keystead.core.keys.names import canary_name, parse, parts
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import KeyForm
     from keystead.core.keys.names import ObjectName
     from keystead.core.secret import Secret
-    from keystead.service.ports.keys import ObjectSession
+    from keystead.service.ports.objects import ObjectSession
 
 T = TypeVar("T")
 

@@ -14,14 +14,14 @@ import structlog
 
 from keystead.core.keys.digests import agrees
 from keystead.service.keys.looking import canaries
-from keystead.service.ports.keys import NO_FREE_CONNECTION, Fault, KeyServerFault
+from keystead.service.ports.objects import NO_FREE_CONNECTION, Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from keystead.core.keys.model import ServerProfile
     from keystead.core.secret import Secret
-    from keystead.service.ports.keys import Endpoint, KeyObjects
+    from keystead.service.ports.objects import Endpoint, KeyObjects
 
 log = structlog.get_logger(__name__)
 

@@ -33,11 +33,11 @@ from keystead.core.keys.model import (
 from keystead.core.keys.names import ObjectKind, is_written_by, parse
 from keystead.service.cluster.svms import concerning
 from keystead.service.keys.attempts import count_still
-from keystead.service.keys.looking.look import visit
+from keystead.service.keys.looking.visit import visit
 from keystead.service.keys.orphans.scan import all_names, is_orphaned, key_of, whole_name
 from keystead.service.keys.topology import load_topology
 from keystead.service.keys.writing.create import create_state
-from keystead.service.ports.keys import KeyServerFault
+from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.keys.looking.look import KeeperContext, Visit
+    from keystead.service.keys.context import KeeperContext
+    from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 

@@ -19,8 +19,10 @@ from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Orphan, Presence
 from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.query.where import Condition, Op, Order
-from keystead.service.keys.looking.look import COPIES_PER_READ, attributes_of, topology_of, visit
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.keys.context import COPIES_PER_READ, topology_of
+from keystead.service.keys.looking.look import attributes_of
+from keystead.service.keys.looking.visit import visit
+from keystead.service.ports.objects import Fault, KeyServerFault
 from keystead.service.ports.store import Page
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.names import ObjectName
     from keystead.core.model import KeyServer
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.looking.look import KeeperContext, Visit
+    from keystead.service.keys.context import KeeperContext
+    from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 

@@ -31,10 +31,10 @@ from keystead.core.keys.reading import (
     not_restored,
     sources,
 )
+from keystead.service.announcing import add_events, cluster_name
 from keystead.service.keys.topology import load_topology
-from keystead.service.ports.keys import KeyServerFault
+from keystead.service.ports.objects import KeyServerFault
 from keystead.service.ports.store import StoreError
-from keystead.service.probing.observations import add_events, cluster_name
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.core.server_address import ServerAddress
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.keys import Endpoint, KeyObjects
+    from keystead.service.ports.objects import Endpoint, KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
 log = structlog.get_logger(__name__)

@@ -19,7 +19,7 @@ from keystead.core.keys.model import KeyState, Presence
 from keystead.core.keys.reading import Source, not_restored, restoring_server
 from keystead.service.keys.access import require_manager_of_keys
 from keystead.service.keys.topology import PRIMARY, load_topology
-from keystead.service.ports.keys import KeyServerFault
+from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.reading.cache import KeyCache
     from keystead.service.keys.reading.fetch import Fetcher, ReadContext
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.keys import KeyObjects
+    from keystead.service.ports.objects import KeyObjects
     from keystead.service.ports.store import Store, Transaction
 
 PAGE = 2000

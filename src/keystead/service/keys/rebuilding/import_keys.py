@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.keys.keeping import KEPT, is_expired
+from keystead.core.keys.attempts import is_expired
+from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import HOLD_NAMES, Attempt, AttemptState, Copy, Key, KeyState, Presence, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.keys.rebuilding import Doubt, Known
 from keystead.core.model import Role, Svm
 from keystead.service.context import Call, Caller
 from keystead.service.keys.attempts import count_still
-from keystead.service.keys.topology import incarnation_of, load_topology
+from keystead.service.keys.topology import load_topology
+from keystead.service.loading import incarnation_of
 from keystead.service.ports.store import Page
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from keystead.core.keys.descriptors import opened
 from keystead.core.keys.names import ObjectKind, parse
 from keystead.core.keys.rebuilding import FoundCopy, FoundDescriptor, FoundObject
 from keystead.service.keys.looking.verify import COPIES_PER_MESSAGE, SESSIONS, CopyVerifier, Proving
-from keystead.service.ports.keys import KeyServerFault
+from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import ServerProfile
     from keystead.core.keys.names import ObjectName
     from keystead.core.secret import Secret
-    from keystead.service.ports.keys import Endpoint, KeyObjects
+    from keystead.service.ports.objects import Endpoint, KeyObjects
 
 PROVING_S: Final = 3600.0
 """How long the copies on one server may take to be read."""

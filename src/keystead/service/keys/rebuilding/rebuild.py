@@ -21,7 +21,7 @@ from keystead.service.keys.orphans.scan import is_kept_elsewhere
 from keystead.service.keys.rebuilding.import_keys import KEYS_AT_ONCE, KeyImporter, known_of
 from keystead.service.keys.rebuilding.inventory import Contents, ContentsReader
 from keystead.service.keys.topology import load_topology
-from keystead.service.ports.keys import KeyServerFault
+from keystead.service.ports.objects import KeyServerFault
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.keys import KeyObjects
+    from keystead.service.ports.objects import KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
 NO_IDENTITY_OF_OURS: Final = "identity"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from keystead.core.keys.digests import agrees
 from keystead.core.keys.report import Finding, Result
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.reading import Source
     from keystead.core.secret import Secret
     from keystead.service.keys.reading.fetch import Fetcher, ReadContext
-    from keystead.service.ports.keys import KeyObjects
+    from keystead.service.ports.objects import KeyObjects
 
 Asked = tuple["Key", "Source"]
 """A key, and the address that it is to be read from next."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,7 +17,8 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.model import KeyState
 from keystead.core.keys.report import Finding, ReportFindings, ReportKind, Result
-from keystead.service.keys.looking.look import COPIES_PER_READ, KeeperContext
+from keystead.service.cluster.jobs import Task
+from keystead.service.keys.context import COPIES_PER_READ, KeeperContext
 from keystead.service.keys.reading.fetch import UNUSABLE, Fetcher
 from keystead.service.keys.reporting.drill import Drill
 from keystead.service.keys.reporting.proof import CopyAudit
@@ -29,23 +30,16 @@ if TYPE_CHECKING:
 
     from keystead.core.jobs import JobOutcome
     from keystead.core.keys.model import Key
-    from keystead.core.model import Svm
     from keystead.service.audit.log import AuditLog
-    from keystead.service.cluster.jobs import Progress, Work
+    from keystead.service.cluster.jobs import Progress
     from keystead.service.context import Call
     from keystead.service.keys.reporting.reports import KeyReports, Maker
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.keys import KeyObjects
+    from keystead.service.ports.objects import KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
+
 log = structlog.get_logger(__name__)
-
-
-class Task(NamedTuple):
-    """What :meth:`keystead.service.cluster.jobs.Jobs.run` is to be given: the work, and whose it is."""
-
-    work: Work
-    svm: Svm | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,29 +13,23 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.keys.keeping import CopyAnswer, to_be_proven, without_copy
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.report import NOT_WRITTEN, Finding, Result
+from keystead.service.announcing import add_events
 from keystead.service.keys.announcing import different
-from keystead.service.keys.looking.look import (
-    CopyObservation,
-    Tracked,
-    attributes_of,
-    by_host,
-    changes_of,
-    look_at_many,
-    put_changes,
-    slices,
-    tracked,
-    visit,
-)
+from keystead.service.keys.context import Tracked, by_host, slices, tracked
+from keystead.service.keys.looking.changes import changes_of, put_changes
+from keystead.service.keys.looking.look import CopyObservation, attributes_of, look_at_many
+from keystead.service.keys.looking.visit import visit
 from keystead.service.keys.writing.attempt_runner import NOT_TAKEN, unusable
-from keystead.service.ports.keys import KeyServerFault
-from keystead.service.probing.observations import add_events
+from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from keystead.core.keys.model import Key
     from keystead.core.model import KeyServer
-    from keystead.service.keys.looking.look import CopyChange, KeeperContext, Visit
+    from keystead.service.keys.context import KeeperContext
+    from keystead.service.keys.looking.changes import CopyChange
+    from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.store import Transaction
 

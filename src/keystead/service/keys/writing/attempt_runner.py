@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
     from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.keys import KeyObjects
+    from keystead.service.ports.objects import KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
     Describe = Callable[[Key, Attempt, ServerTopology], bytes | None]

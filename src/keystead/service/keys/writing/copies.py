@@ -20,7 +20,7 @@ from keystead.core.keys.destroying import ACTIVE
 from keystead.core.keys.model import Copy, KeyForm, Presence
 from keystead.core.keys.writing import SETTLED, UNSETTLED
 from keystead.core.secret import Secret
-from keystead.service.ports.keys import Fault, KeyServerFault
+from keystead.service.ports.objects import Fault, KeyServerFault
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Key, ServerProfile
     from keystead.core.model import KeyServer
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.keys import Endpoint, KeyObjects, ObjectSession
+    from keystead.service.ports.objects import Endpoint, KeyObjects, ObjectSession
     from keystead.service.ports.store import Clock
 
     _Step = Callable[[ObjectSession, Endpoint], Awaitable[None]]

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.keys.writing.attempt_runner import Describe
     from keystead.service.keys.writing.copies import AttemptCopies, Writing
-    from keystead.service.ports.keys import KeyObjects
+    from keystead.service.ports.objects import KeyObjects
     from keystead.service.ports.store import Clock, Store, Transaction
 
 GRACE_S = 2.0

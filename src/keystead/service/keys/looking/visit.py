@@ -1,0 +1,133 @@
+"""Visits: a session on one address of a key server, its canary looked for first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from keystead.service.keys.looking.canaries import Sight, sight
+from keystead.service.ports.objects import Fault, KeyServerFault
+from keystead.service.probing.prober import NO_IDENTITY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from keystead.core.keys.model import ServerProfile
+    from keystead.core.model import KeyServer
+    from keystead.core.secret import Secret
+    from keystead.service.keys.context import KeeperContext, Site, Tracked
+    from keystead.service.keys.topology import ServerTopology
+    from keystead.service.ports.objects import Endpoint, ObjectSession
+
+
+log = structlog.get_logger(__name__)
+
+PATIENCE: Final = 3
+"""Copies in a row about which a server that answers otherwise may fall silent."""
+
+RECONNECT_S: Final = 1.1
+"""How long an address that was silent once is left alone by :class:`~keystead.service.ports.keys.KeyObjects`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A session on one address of a key server (uuid). ``canary``: the server shows what must be there.
+
+    ``stands_in``: it is the primary, looked at for a secondary that failed lately. ``host`` is empty for the primary.
+    """
+
+    session: ObjectSession
+    key_server: str
+    address: str
+    profile: ServerProfile | None
+    canary: bool
+    digest_key: Secret = field(repr=False)
+    stands_in: bool = False
+    host: str = ""
+
+    @property
+    def absence_counts(self) -> bool:
+        """Whether a copy that is not here is nowhere: the secondary that was sent it may not have replicated it yet."""
+        return self.canary and not self.stands_in
+
+
+@asynccontextmanager
+async def visit(
+    context: KeeperContext,
+    topology: ServerTopology,
+    server: KeyServer,
+    host: str = "",
+    profile: ServerProfile | None = None,
+    *,
+    fresh: bool = False,
+    exact: bool = False,
+    failed: bool = False,
+) -> AsyncIterator[Visit]:
+    """Have a session on a server, or on one of its secondaries, its canary looked for first. Raises KeyServerFault.
+
+    A secondary that is none any more, or that ``failed`` just now or lately, is looked at through its primary: they are
+    one domain. With ``exact`` it is not: what one of them does not show, the other may still hold where they do not
+    replicate. ``profile`` is that of a detached server.
+    """
+    profile = profile or topology.profiles.get(server.uuid)
+    if exact and host not in server.secondary_key_servers:
+        server = replace(server, secondary_key_servers=(host,) * bool(host))
+    endpoint = endpoint_of(context, topology, server, host)
+    stands_in = bool(endpoint.host) and not exact and (failed or context.objects.slow_or_dead(endpoint))
+    if stands_in:
+        endpoint = endpoint_of(context, topology, server, "")
+    try:
+        digest_key = context.endpoints.digest_key(topology)
+    except NO_IDENTITY:
+        raise KeyServerFault(Fault.UNREACHABLE, "digest_key") from None
+    async with context.objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=fresh) as session:
+        known = profile if profile is not None and profile.canary else None
+        seen = known is not None and await sight(session, known, digest_key) is Sight.SEEN
+        yield Visit(session, server.uuid, str(endpoint.server), profile, seen, digest_key, stands_in, endpoint.host)
+
+
+async def visit_each(
+    context: KeeperContext,
+    topology: ServerTopology,
+    site: Site,
+    rows: Sequence[Tracked],
+    work: Callable[[Visit, Tracked], Awaitable[None]],
+) -> bool:
+    """Do something about each copy at one address; False when it does not answer: at all, or to several in a row.
+
+    A copy about which it falls silent (``work`` raises KeyServerFault) holds up no other: they have another connection.
+    """
+    waiting, host, silent = deque(rows), rows[0].copy.host, 0
+    while waiting:
+        before = len(waiting)
+        try:
+            async with visit(context, topology, site.server, host, site.profile, exact=True) as at:
+                while waiting:
+                    await context.turn()
+                    await work(at, waiting.popleft())
+                    silent = 0
+        except KeyServerFault as fault:
+            server = str(site.server.address)
+            log.info("objects to be destroyed wait for a key server", address=server, host=host, why=fault.reason)
+            silent += 1
+            if len(waiting) == before or silent == PATIENCE:
+                return False
+            await asyncio.sleep(RECONNECT_S)
+    return True
+
+
+def endpoint_of(context: KeeperContext, topology: ServerTopology, server: KeyServer, host: str) -> Endpoint:
+    """How an address is reached. Raises KeyServerFault (``unreachable``) when our own certificate cannot be used."""
+    try:
+        found = {
+            endpoint.host: endpoint for endpoint in context.endpoints.each(server, context.endpoints.identity(topology))
+        }
+    except NO_IDENTITY as error:
+        log.error("a key server cannot be reached", address=str(server.address), why=type(error).__name__)  # noqa: TRY400
+        raise KeyServerFault(Fault.UNREACHABLE, "identity") from None
+    return found.get(host) or found[""]
