@@ -1,7 +1,7 @@
-"""Every setting once: name, default, help. Flags > environment ``KEYSTEAD_*`` > ``DIR/keystead.toml`` > default.
+"""All settings: name, default, help. Flags > environment ``KEYSTEAD_*`` > ``DIR/keystead.toml`` > default.
 
 ``docs/reference/settings.md`` is generated from the declarations below. This module reads files and the environment
-when asked to, and knows nothing of the rest of the service.
+only when it is asked to. It knows nothing of the rest of the service.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ENVIRONMENT_PREFIX = "KEYSTEAD_"
 FILE_NAME = "keystead.toml"
 DEFAULT_DATA = Path("keystead-data")
 MOST_RECOVERY_DAYS = 36_500
-"""A hundred years: what comes so much later is still a time that databases have."""
+"""The most days of the recovery window: a hundred years, so that its end is a time that databases can store."""
 
 
 class SettingsError(Exception):
-    """A setting cannot be used; the text names it and says where it came from."""
+    """A setting cannot be used. The text names the setting and its source."""
 
 
 def _setting(help_: str, default: Any, *, secret: bool = False, flag: bool = False, most: int | None = None) -> Any:
@@ -43,10 +43,12 @@ class Settings:
         None,
         flag=True,
     )
-    listen: str = _setting("Address and port of the HTTPS listener; port 0: a free one.", "127.0.0.1:8443", flag=True)
+    listen: str = _setting(
+        "Address and port of the HTTPS listener. Port 0: any free port.", "127.0.0.1:8443", flag=True
+    )
     database: str = _setting(
-        "Database URL: `postgresql://...`, or empty for SQLite in the data directory. One with a password comes from"
-        " the environment or the file (mode 0600), never from a flag.",
+        "Database URL: `postgresql://...`, or empty for SQLite in the data directory. A URL with a password must come"
+        " from the environment or the file (mode 0600), not from a flag.",
         "",
         secret=True,
         flag=True,
@@ -58,16 +60,16 @@ class Settings:
     probes_per_account: int = _setting("Calls of one account that may probe key servers at the same time.", 4)
     probes_per_svm: int = _setting("Calls of one SVM's accounts together that may probe at the same time.", 8)
     probes_in_all: int = _setting("Calls that may probe key servers at the same time, all accounts together.", 16)
-    probes_waiting: int = _setting("Calls of one account that may wait for their turn to probe; more answer 429.", 32)
-    monitor_interval: int = _setting("Seconds between two looks at a watched key server.", 5)
+    probes_waiting: int = _setting("Calls of one account that may wait for their turn to probe. More get 429.", 32)
+    monitor_interval: int = _setting("Seconds between two checks of a watched key server.", 5)
     monitor_probe_interval: int = _setting(
-        "Seconds between two full probes of a watched key server that answers; the looks between them are light.", 60
+        "Seconds between two full probes of a watched key server that answers. The checks between them are light.", 60
     )
     cached_keys: int = _setting("Keys whose material a node keeps in memory, so that they can be read again.", 100_000)
     fail_closed: bool = _setting(
-        "Whether no key is read while the database is away or answers too late (`true`, `false`). By default keys in"
-        " memory are, and their audit records wait on the node's disk; a key that was retired through another node"
-        " less than a minute before may then be read from memory, one that was retired through this node is not.",
+        "If `true`, no key is read while the database is unavailable or answers too late. If `false`, keys in memory"
+        " are still read, and their audit records wait on the node's disk. Then a key that another node retired less"
+        " than a minute before may still be read from memory. A key that this node retired is not read.",
         default=False,
     )
     key_recovery_days: int = _setting(
@@ -81,13 +83,13 @@ class Settings:
 
     @classmethod
     def help(cls, name: str) -> str:
-        """Return what a setting is for."""
+        """Return the help text of a setting."""
         text: str = cls.__dataclass_fields__[name].metadata["help"]
         return text
 
     @property
     def database_url(self) -> str | Path:
-        """The database in SQLAlchemy's form, or the path of SQLite's file in the data directory when none is set."""
+        """The database in SQLAlchemy's form. If none is set, the path of SQLite's file in the data directory."""
         if not self.database:
             return self.data.resolve() / "keystead.db"
         scheme, separator, rest = self.database.partition("://")
@@ -95,7 +97,7 @@ class Settings:
 
     @property
     def root_key_file(self) -> Path:
-        """Where the root key is: the setting, systemd's credentials directory, or the data directory."""
+        """The path of the root key: the setting, or in systemd's credentials directory, or in the data directory."""
         if self.root_key:
             return self.root_key
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -107,7 +109,8 @@ class Settings:
 def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
     """Combine flags (None = not given), environment, file and defaults.
 
-    Raises SettingsError for an unknown name in the file, a value of the wrong form, or a secret where it must not be.
+    Raises SettingsError for an unknown name in the file, for a value of a wrong form, and for a secret in a wrong
+    place.
     """
     known = {item.name: item for item in fields(Settings)}
     from_environment = {
@@ -138,7 +141,7 @@ def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
-        raise SettingsError(f"{path}: not TOML") from None  # the parser's message could quote a secret
+        raise SettingsError(f"{path}: not TOML") from None  # because the parser's message could quote a secret
     unknown = sorted(set(table) - known)
     if unknown:
         raise SettingsError(f"{path}: unknown setting {unknown[0]!r}")
@@ -153,14 +156,17 @@ def _refuse_password_in_flag(database: str | None) -> None:
 
 
 def _has_password(database: object) -> bool:
-    """Whether a URL may hold a password: in doubt it does, for one that is written wrongly splits anywhere."""
+    """Return True if the URL may hold a password.
+
+    In doubt, return True, because a malformed URL cannot be split safely.
+    """
     scheme, separator, rest = str(database or "").partition("://")
     user = (rest if separator else scheme).rpartition("@")[0]
     return ":" in user or "password=" in rest.partition("?")[2]
 
 
 def _converted(name: str, default: object, value: Any, source: str, most: int | None) -> Any:
-    """Give a raw value the type of the setting's default."""
+    """Convert a raw value to the type of the setting's default. Raises SettingsError."""
     where = f"{ENVIRONMENT_PREFIX}{name.upper()}" if source == "environment" else f"{source} setting {name!r}"
     if isinstance(default, tuple):
         parts = value.split(",") if isinstance(value, str) else value

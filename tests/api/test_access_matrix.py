@@ -32,7 +32,7 @@ from keystead.core.model import (
     Svm,
 )
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from tests.api.conftest import ABSENT, PASSWORD
 from tests.peers.asgi import AsgiClient, Response
 

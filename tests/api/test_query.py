@@ -24,7 +24,7 @@ from keystead.core.errors import ErrorKind, OntapError
 from keystead.core.model import CertificateType, KeyServer, Svm
 from keystead.core.query.where import Order
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from tests.core import factories
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from keystead.core.events import DESTRUCTION_HELD
 from keystead.core.model import Event, KeyManager, Svm
 from keystead.core.secret import Secret
 from keystead.sealing import passphrases
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.settings import Settings
 from keystead.store import copying, open_store
 from tests.peers.homes import Home

@@ -109,7 +109,7 @@ async def test_the_way_back_from_real_key_servers(
     store = open_store(Settings(data=tmp_path / "restored").database_url)
     try:
         again = await store.read(lambda tx: tx.keys([key.uuid for key in keys]))
-        unclaimed = await store.read(lambda tx: tx.unclaimed(lost.manager))
+        unclaimed = await store.read(lambda tx: tx.orphans(lost.manager))
     finally:
         await store.close()
     assert {(key.uuid, key.name, key.digest) for key in again} == {(key.uuid, key.name, key.digest) for key in keys}

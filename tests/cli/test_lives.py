@@ -69,7 +69,7 @@ def test_releasing(installation: Installation, folder: Path, environment: dict[s
     with restored.serving() as running:
         own = environment | {"KEYSTEAD_URL": running.url, "KEYSTEAD_CA": str(restored.data / "tls.crt")}
         with Terminal(RELEASE, folder, own, columns=200) as terminal:
-            terminal.wait_for("destroy what purged keys left? [y/N]: ")
+            terminal.wait_for("destroy the objects of purged keys? [y/N]: ")
             terminal.type("y\n")
             assert terminal.end() == 0, terminal.screen
         assert "released: incarnation 2 destroys objects of purged keys" in terminal.screen

@@ -116,7 +116,7 @@ def test_a_report_that_was_not_signed_so_is_refused(tmp_path: Path, content: str
     """Status 1, and nothing of what it says."""
     done = run(tmp_path, content)
     assert done.exit_code == 1
-    assert "do not believe it" in done.output
+    assert "do not trust the report" in done.output
     assert "vs0" not in done.output
 
 

@@ -75,7 +75,7 @@ def test_what_takes_time_is_shown_on_a_terminal(folder: Path, environment: dict[
     """Until it is done, or refused."""
     add = ("keystead", "security", "key-manager", "external", "add-servers", "--key-servers", "ks1.example")
     with Terminal(add, folder, environment, columns=120) as terminal:
-        terminal.wait_for("proving ks1.example")
+        terminal.wait_for("probing ks1.example")
         assert terminal.end() == 1
         assert "Error: the cluster has no key manager" in terminal.screen
 

@@ -20,7 +20,7 @@ from keystead.core.model import Event, Observation, Role, State
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 from keystead.service.context import Call, Caller
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.settings import Settings
 from tests.peers.certificates import server_context
 from tests.peers.fault_servers import FaultServer, tls

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystead.sealing import envelope
-from keystead.service.ports.store import SealContext, SealError
+from keystead.service.ports.sealing import SealContext, SealError
 
 KEY = AESGCM(bytes(range(32)))
 PLACE = SealContext("key_servers", "uuid-1", "sealed_password")

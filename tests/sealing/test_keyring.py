@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from keystead.core.secret import Secret
 from keystead.sealing import Keyring, WrongRootKeyError
-from keystead.service.ports.store import SealContext, SealError
+from keystead.service.ports.sealing import SealContext, SealError
 
 ROOT = Secret(bytes(range(32)))
 OTHER_ROOT = Secret(bytes(32))

@@ -9,7 +9,7 @@ import pytest
 from keystead.core.secret import Secret
 from keystead.sealing import passphrases
 from keystead.sealing.passphrases import HEADER, SALT_BYTES, read_sealed, write_sealed
-from keystead.service.ports.store import SealError
+from keystead.service.ports.sealing import SealError
 
 PASSPHRASE = Secret("correct horse battery staple")
 PARTS = [b"first", b"", bytes(1000)]

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keystead.sealing.signing import SIGNING, Signer, one_line, public_key, verify
-from keystead.service.ports.store import SealContext, SealError
+from keystead.service.ports.sealing import SealContext, SealError
 from tests.service.worlds.basics import KEYRING
 
 if TYPE_CHECKING:

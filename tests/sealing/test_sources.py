@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.sealing import create_root_key, read_root_key
-from keystead.service.ports.store import SealError
+from keystead.service.ports.sealing import SealError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keystead.core.key_servers import ServersState
     from keystead.core.model import KeyServer
     from keystead.core.probing import ProbeResult
-    from keystead.service.ports.store import Store
+    from keystead.service.ports.store import Store, Transaction
     from keystead.service.services import Services
     from tests.peers.fixtures import Pki
 
@@ -50,7 +50,7 @@ class World:
         return self.open.services
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Store[Transaction]:
         return self.open.store
 
     async def certificates(self, svm: str | None = None) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from keystead.core.certificates.certificates import NewCertificate
 from keystead.core.key_managers import CertificateName, NewKeyManager
 from keystead.core.model import Certificate
 from keystead.core.secret import Secret
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.service.probing.prober import private_key_place
 from tests.service.configuration.test_key_servers import refused
 from tests.service.conftest import CALL, World, asked

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core.model import Account, CertificateType, Cluster, Role
-from keystead.service.ports.store import Page, StoreConflict
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreConflict
 from tests.store import samples
 from tests.store.samples import OTHER_SVM, SVM
 

@@ -20,7 +20,8 @@ from keystead.core.model import (
     Svm,
 )
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports.store import Page, StoreConflict
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreConflict
 from tests.store import samples
 from tests.store.samples import NODE, NOON, OTHER_SVM, SVM
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from keystead.core.jobs import JobOutcome, ended
 from keystead.core.model import Job, JobState, Svm
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from tests.store.samples import NOON, OTHER_SVM, SVM
 
 if TYPE_CHECKING:

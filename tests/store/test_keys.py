@@ -12,7 +12,8 @@ import pytest
 
 from keystead.core.keys.model import AttemptState, Key, KeyState, KeyType, Presence, Purpose, Receipt
 from keystead.core.query.where import Condition, Op, Order
-from keystead.service.ports.store import Page, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from tests.store import samples
 from tests.store.keys import attempt, copy, key, receipt
 from tests.store.samples import NOON, OTHER_SVM, SVM

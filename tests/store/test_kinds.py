@@ -9,7 +9,7 @@ import pytest
 
 from keystead.core.model import Certificate, CertificateType, KeyManager, KeyServer, Node, Release, Svm
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.store import kinds
 from tests.store import samples
 from tests.store.samples import OTHER_SVM, SVM

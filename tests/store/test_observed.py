@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core.model import Account, Cluster, Event, Observation, PeerCertificate, Role, State
-from keystead.service.ports.store import Page, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from keystead.store.schema import SchemaError
 from tests.store import samples
 from tests.store.samples import NODE, NOON, OTHER_SVM, SVM

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from keystead.core.model import Certificate, CertificateType, Job, JobState, KeyManager, KeyServer, Svm
 from keystead.core.query.where import Condition, Op, Order, holds
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.store.kinds import CERTIFICATE, JOB, KEY_MANAGER, KEY_SERVER
 from tests.store import samples
 

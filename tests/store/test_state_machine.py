@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from keystead.core.model import Account, Certificate, Cluster, DataKey, KeyManager, KeyServer, Node, Release, Role, Svm
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports.store import Page, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from keystead.store import open_store
 from keystead.store.upgrade import upgrade
 from tests.store import samples

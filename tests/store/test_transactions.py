@@ -15,7 +15,8 @@ from keystead.core.model import (
     Certificate,
     Svm,
 )
-from keystead.service.ports.store import Page, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from keystead.store import SqlStore, engine, open_store
 from tests.store import samples
 from tests.store.samples import SVM

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from keystead.core.model import Account, AuditRecord, KeyManager, Options, Role, Svm
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.store import open_store, tables
 from keystead.store.opening import open_database
 from keystead.store.upgrade import upgrade

@@ -544,7 +544,7 @@ class System:
             incarnation = tx.incarnation()
             assert incarnation is not None
             own = frozenset(each.incarnation for each in attempts.values()) | {incarnation.uuid}
-            unclaimed = frozenset((each.key_server, each.name) for each in tx.unclaimed(self.manager))
+            unclaimed = frozenset((each.key_server, each.name) for each in tx.orphans(self.manager))
             return Catalogue(keys, attempts, tx.copies(keys), places_in(tx, self.manager), own, unclaimed)
 
         return await self.home.store.read(read)

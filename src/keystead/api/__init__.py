@@ -1,1 +1,1 @@
-"""The REST face: ONTAP's URLs, bodies and errors over the use cases. It holds no rule of key management."""
+"""The REST layer: ONTAP's URLs, bodies and errors in front of the use cases. It holds no rule of key management."""

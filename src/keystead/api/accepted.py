@@ -1,4 +1,4 @@
-"""The answer to a call that runs as a job: where to look for it, or what came of it when it ended in time.
+"""Replies to calls that run as jobs: a link to the job, or the result if the job has ended.
 
 Source: "Getting started with the ONTAP REST API", "Synchronous and asynchronous operations".
 """
@@ -18,19 +18,19 @@ JOB_RESULTS = "job_results_uuid"
 
 
 def job_link(uuid: str) -> str:
-    """The path of a job."""
+    """Return the path of a job."""
     return f"{JOBS_PATH}/{segment(uuid)}"
 
 
 def results_link(path: str, uuid: str) -> str:
-    """The path of what came of a job with ``records``, whose call was to ``path``."""
+    """Return the path of the results of a ``records`` job. ``path`` is the path of the call that began the job."""
     return f"{path}?{JOB_RESULTS}={uuid}"
 
 
 def job_reply(ran: Ran, *, done: int = 200) -> Reply:
-    """202 while the job runs, ``done`` after its success; its failure is raised.
+    """Return 202 while the job runs and ``done`` after its success. Raise the job's error after its failure.
 
-    The links stand there whatever ``Accept`` says: the official client finds the job by them.
+    The reply has ``_links`` even if ``Accept`` asks for none, because the official client finds the job by them.
     """
     if ran.error is not None:
         raise ran.error
@@ -38,9 +38,9 @@ def job_reply(ran: Ran, *, done: int = 200) -> Reply:
 
 
 def records_reply(ran: Ran, path: str, *, done: int, arguments: bool) -> Reply:
-    """202 while a job with ``records`` runs, ``done`` after its success, its error after its failure.
+    """Return 202 while a ``records`` job runs, ``done`` after its success, and its error after its failure.
 
-    Each says where the results are, in ``Location`` and ``_links.results``. ``path`` is that of the call.
+    ``Location`` and ``_links.results`` hold the link to the results. ``path`` is the path of the call.
     """
     results = results_link(path, ran.job.uuid)
     job = _job(ran, results={"href": results})

@@ -1,7 +1,7 @@
-"""The REST application: paths to operations, inside authentication, inside the error boundary.
+"""The REST application: the router inside authentication inside the error boundary.
 
-Composition only. Paths are ONTAP's: ``/api/...``, also ``/api/v1/...``, with doubled slashes and a trailing one
-tolerated (clients build such paths out of links).
+This module only composes them. Paths are ONTAP's: ``/api/...``, and ``/api/v1/...`` as well. Doubled slashes and a
+trailing slash are accepted, because clients build such paths out of links.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def create_app(services: Services) -> ASGIApp:
-    """Return the ASGI application that serves ``/api`` with these use cases."""
+    """Return the ASGI application that serves ``/api`` with the use cases in ``services``."""
     health = services.health
     routes = [Route(path, Endpoint(services, operations)) for path, operations in PATHS.items()]
     routes.append(Route(METRICS, MetricsPage(health.telemetry)))
@@ -39,7 +39,7 @@ def create_app(services: Services) -> ASGIApp:
 
 
 class _Paths:
-    """Rewrites the path to the one spelling that routes have."""
+    """ASGI middleware that rewrites a path to the spelling that the routes use."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""Who calls, and whether they may: credentials, roles and the rules for browsers, before a byte of the body is read.
+"""Authentication and authorisation: credentials, roles and the rules for browsers, before the body is read.
 
-ASGI middleware around the router. What a password or a client certificate is worth is decided by services; here are
-only where they stand, the role's table and the ``Origin`` rules. A refusal is raised and answered by errors.py.
+This is ASGI middleware around the router. Services verify passwords and client certificates. This module extracts the
+credentials and checks the role's table and the ``Origin`` rules. It raises refusals; errors.py answers them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from keystead.service.accounts.logins import Logins
     from keystead.service.context import Caller
 
-CREDENTIAL_LIMIT = 4096  # bytes of an Authorization header: far beyond any name and password
+CREDENTIAL_LIMIT = 4096  # bytes of an Authorization header; far more than any name and password need
 JSON_TYPES = {b"application/json", b"application/hal+json"}
 
 
 class Authentication:
-    """Lets a request pass with its caller in the scope, or raises 6691623 (401) or 6 (403)."""
+    """Middleware that stores the caller in the scope, or raises 6691623 (401) or 6 (403)."""
 
     def __init__(self, app: ASGIApp, logins: Logins, certificate_logins: CertificateLogins) -> None:
         self._app = app
@@ -40,7 +40,7 @@ class Authentication:
         self._certificate_logins = certificate_logins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Authenticate, authorise, go on."""
+        """Authenticate the caller, check that the role allows the call, and pass the request on."""
         if scope["type"] == "http":
             caller = scope[CALLER] = await self._caller(scope)
             if not is_allowed(caller.role, scope["method"], scope["path"]):
@@ -49,26 +49,32 @@ class Authentication:
         await self._app(scope, receive, send)
 
     async def _caller(self, scope: Scope) -> Caller:
-        """The account that calls: a Basic credential counts before a client certificate."""
+        """Return the account that calls. A Basic credential takes precedence over a client certificate."""
         location = scope["client"][0] if scope.get("client") else ""
         credential = header(scope, b"authorization")
         chain = client_chain(scope)
         if chain and not credential:
             return await self._certificate_logins.authenticate(chain, location)
         name, password = read_basic(credential)
-        # A node that fails closed believes the credential, too, and reads no key for all that.
+        # A remembered credential is enough here if the database fails. A node that fails closed still reads no key.
         recall = scope["path"] == METRICS or is_retrieval(scope["path"])
         return await self._logins.authenticate(name, password, location, recall=recall)
 
 
 def client_chain(scope: Scope) -> Sequence[str]:
-    """The certificates (PEM, the leaf first) that the client showed in TLS: the ASGI extension ``tls``."""
+    """Return the certificates that the client sent in TLS, as PEM, the leaf first.
+
+    Source: the ASGI extension ``tls``. The result is empty if the client sent none.
+    """
     chain: Sequence[str] = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
     return chain
 
 
 def read_basic(value: bytes) -> tuple[str, Secret]:
-    """Return name and password of a Basic credential (RFC 7617): UTF-8, or Latin-1 where it is not UTF-8."""
+    """Return name and password of a Basic credential (RFC 7617), or raise 6691623 (401).
+
+    The credential is decoded as UTF-8, or as Latin-1 if it is not UTF-8.
+    """
     scheme, _, encoded = value.partition(b" ")
     if scheme.lower() != b"basic" or len(encoded) > CREDENTIAL_LIMIT:
         raise OntapError(errors.AUTHENTICATION_FAILED)
@@ -87,10 +93,11 @@ def read_basic(value: bytes) -> tuple[str, Secret]:
 
 
 def check_origin(scope: Scope) -> None:
-    """Refuse a write from a browser unless it comes from our own origin and declares JSON.
+    """Raise 6 (403) for a write from a foreign web page. Raise an error if a browser's write does not declare JSON.
 
-    A browser sends ``Origin`` with every write, and a foreign page cannot declare JSON without asking us first; clients
-    that are no browser send no ``Origin``, and any type of theirs is read as JSON (``curl -d`` declares a form).
+    A browser sends ``Origin`` with every write. A foreign page cannot declare JSON without a preflight request to us.
+    Other clients send no ``Origin``. Their bodies are read as JSON whatever type they declare, because ``curl -d``
+    declares a form.
     """
     origin = header(scope, b"origin")
     if not origin or scope["method"] in READS:

@@ -1,7 +1,7 @@
-"""The one reader of request bodies: bounded in size and time, strict JSON (RFC 8259, RFC 7493), an object at the top.
+"""The only reader of request bodies: strict JSON (RFC 8259, RFC 7493) with an object at the top.
 
-It knows no field: what the object must hold is the resource's declaration. No error and no exception repeats what the
-body held, because that may be a secret.
+Size and reading time are limited. This module knows no fields: the resource's declaration says which fields the object
+may hold. No error or exception repeats content of the body, because the content may be a secret.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ DEPTH_LIMIT = 32
 INTEGER_DIGITS = 19  # of a 64-bit integer
 READ_LIMIT_S = 10.0
 
-# A string (one that never ends too, so that a search stays linear) or a bracket.
+# A string or a bracket. An unterminated string matches too, so that a search stays linear.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection before its request was complete: nobody waits for an answer."""
+    """The error for a client that closed the connection before its request was complete. No answer is sent."""
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """Return the whole body, or raise 262200 (413) as soon as it is known to be too large, 262201 (408) if too slow."""
+    """Return the whole body, or raise 262200 (413) if it is too large or 262201 (408) if it is too slow.
+
+    Raise 262200 as soon as the size is known. Raise ClientGoneError if the client disconnects.
+    """
     declared = header(scope, b"content-length")
     if declared == b"0":
         return b""
@@ -57,14 +60,14 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
-    """Return when the client has closed its connection; only after the body was read."""
+    """Return when the client has closed its connection. Call this only after the body was read."""
     gone = False
     while not gone:
         gone = (await receive())["type"] == "http.disconnect"
 
 
 def header(scope: Scope, name: bytes) -> bytes:
-    """Return a request header's value, empty when it was not sent."""
+    """Return the value of a request header, or empty bytes if the client did not send it."""
     for key, value in scope["headers"]:
         if key == name:
             return bytes(value)
@@ -72,14 +75,14 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 
 def declares_body(scope: Scope) -> bool:
-    """Whether the request's headers announce a body."""
+    """Return True if the request's headers announce a body."""
     return header(scope, b"content-length").strip(b"0 ") != b"" or header(scope, b"transfer-encoding") != b""
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """Return the JSON object that ``data`` holds; nothing at all is the empty object.
+    """Return the JSON object that ``data`` holds. Empty ``data`` is an empty object.
 
-    Raises 262199 for what is not strict JSON, 262200 for what is out of range, 262188 for a name given twice.
+    Raise 262199 if it is not strict JSON, 262200 if it is out of range, and 262188 if a name is repeated.
     """
     if not data:
         return {}
@@ -99,8 +102,8 @@ def parse_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-class _Twice(dict[str, Any]):
-    """An object in which a name stood twice; the walk that knows the path reports it."""
+class _DuplicateName(dict[str, Any]):
+    """An object with a repeated name. :func:`_check_texts` reports it, because only that function knows the path."""
 
     name = ""
 
@@ -109,9 +112,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
-            twice = _Twice()
-            twice.name = name
-            return twice
+            duplicate = _DuplicateName()
+            duplicate.name = name
+            return duplicate
         members[name] = value
     return members
 
@@ -153,13 +156,13 @@ def _check_depth(text: str) -> None:
 
 
 def _check_texts(value: Any, path: str) -> None:
-    """Refuse names given twice, and characters that no database or log can hold, wherever they stand."""
+    """Refuse repeated names anywhere, and characters that a database or log cannot hold."""
     if isinstance(value, str):
         _check_characters(value, path)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _check_texts(item, f"{path}[{index}]")
-    elif isinstance(value, _Twice):
+    elif isinstance(value, _DuplicateName):
         name = quoted(_joined(path, value.name))
         raise OntapError(errors.FIELD_TWICE, target=name, field=name)
     elif isinstance(value, dict):

@@ -1,8 +1,14 @@
-"""A body against a resource's declaration: what may be set, of which type; else ONTAP's code with its ``target``.
+"""The check of a body against a resource's declaration: which fields may be set, and their types.
 
-In order: unknown fields (262179), fields that cannot be set (262196), wrong types (262197, 262254, 262255), absent
-required fields (262212), a PATCH that sets nothing (262190). ``_links`` is accepted anywhere and ignored. Values of
-secrets, of unknown fields and of anything that is not a plain value are never repeated.
+An error has ONTAP's code and the ``target``. The checks rank in this order:
+
+- unknown fields (262179);
+- fields that cannot be set (262196);
+- wrong types (262197, 262254, 262255);
+- missing required fields (262212), or a PATCH that sets nothing (262190).
+
+``_links`` is accepted anywhere and ignored. Errors never repeat values of secrets, values of unknown fields, or objects
+and arrays.
 """
 
 from __future__ import annotations
@@ -28,7 +34,7 @@ _UNKNOWN, _NOT_SETTABLE, _TYPE, _MISSING = range(4)
 
 
 class Record(NamedTuple):
-    """One object of a ``records`` body: what names it (None in POST) and what to set."""
+    """One object of a ``records`` body: the value of its key field (None in POST) and the values to set."""
 
     key: Any
     values: dict[str, Any]
@@ -37,9 +43,9 @@ class Record(NamedTuple):
 def check_body(
     resource: Resource, body: Mapping[str, Any], method: str = "POST", *, ignore_unknown: bool = False
 ) -> dict[str, Any]:
-    """Return the values of a body, objects as dicts and arrays as tuples; absent fields stay absent.
+    """Return the values of a body, with objects as dicts and arrays as tuples. Absent fields stay absent.
 
-    A bulk POST comes back as ``{"records": (...)}``. Raises the first fault of the most basic kind.
+    A bulk POST returns ``{"records": (...)}``. Raise the first fault of the kind that ranks first.
     """
     check = _Check(resource, method, ignore_unknown=ignore_unknown)
     if resource.bulk and method == "POST" and RECORDS in body:
@@ -53,9 +59,9 @@ def check_body(
 def check_records(
     resource: Resource, body: Mapping[str, Any], method: str, *, ignore_unknown: bool = False
 ) -> tuple[Record, ...]:
-    """Return the objects of a ``records`` body; those of PATCH and DELETE hold the resource's key field.
+    """Return the objects of a ``records`` body. Objects of PATCH and DELETE must hold the resource's key field.
 
-    Of a DELETE's objects nothing else is looked at: clients send what else they know.
+    Other fields of a DELETE's objects are ignored, because clients send whole objects.
     """
     check = _Check(resource, method, ignore_unknown=ignore_unknown)
     records = check.records(body)
@@ -64,7 +70,10 @@ def check_records(
 
 
 def nested(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with dotted names of fields (``{"svm.name": "x"}``) as objects; 262188 for a field given both ways."""
+    """Return the body with dotted field names (``{"svm.name": "x"}``) turned into objects.
+
+    Raise 262188 if a field is given both ways.
+    """
     found = _nested(resource.tree, body, "")
     if isinstance(found.get(RECORDS), list):
         found[RECORDS] = [
@@ -75,7 +84,7 @@ def nested(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def masked(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a body for the audit record: what is secret or undeclared is ``***``."""
+    """Return a copy of a body for the audit record, with ``***`` for secret and undeclared values."""
     copy: dict[str, Any] = _masked(resource.tree, body)
     if isinstance(body.get(RECORDS), list):
         copy[RECORDS] = [_masked(resource.tree, item) for item in body[RECORDS]]
@@ -109,7 +118,7 @@ def _nested_value(node: Node | None, value: Any, path: str) -> Any:
 
 
 def _is_dotted_field(node: Node, name: str) -> bool:
-    """Whether a name leads to a declared place, not through an array."""
+    """Return True if a dotted name leads to a declared place without passing through an array."""
     *groups, last = name.split(".")
     for group in groups:
         if group not in node.members or node.members[group].many:
@@ -119,7 +128,7 @@ def _is_dotted_field(node: Node, name: str) -> bool:
 
 
 def _put(found: dict[str, Any], names: list[str], value: Any, path: str) -> None:
-    """Set a value inside nested objects; objects that are given in parts grow together."""
+    """Set a value inside nested objects. Merge objects that are given in parts."""
     name, *beneath = names
     target = joined(path, name)
     if beneath:
@@ -137,28 +146,28 @@ def _put(found: dict[str, Any], names: list[str], value: Any, path: str) -> None
 
 
 class _Check:
-    """One walk over a body, collecting faults by kind."""
+    """One walk over a body that collects faults by kind."""
 
     def __init__(self, resource: Resource, method: str, *, ignore_unknown: bool) -> None:
         self._resource = resource
         self._method = method
         self._ignore_unknown = ignore_unknown
-        self._given = 0  # fields that the object names
+        self._given = 0  # number of fields in the object
         self._faults: list[tuple[int, OntapError]] = []
 
     def end(self) -> None:
-        """Raise the first fault of the most basic kind."""
+        """Raise the first fault of the kind that ranks first, if there is a fault."""
         if self._faults:
             raise min(self._faults, key=lambda fault: fault[0])[1]
 
     def given_something(self, target: str) -> None:
-        """Note a PATCH that sets no field."""
+        """Add a fault if a PATCH sets no field."""
         if self._method == "PATCH" and not self._given:
             self._faults.append((_MISSING, OntapError(self._resource.empty_patch, target=target or None)))
         self._given = 0
 
     def records(self, body: Mapping[str, Any]) -> tuple[Record, ...]:
-        """Check a bulk body: ``records`` alone, an array of at least one object."""
+        """Check a bulk body: only ``records``, an array of at least one object."""
         for name in body:
             if name in {RECORDS, LINKS}:
                 continue
@@ -191,7 +200,7 @@ class _Check:
         return Record(key, values)
 
     def members(self, node: Node, body: Mapping[str, Any], path: str) -> dict[str, Any]:
-        """Check one object's members and what it lacks."""
+        """Check the members of one object, and the required fields that are absent."""
         values: dict[str, Any] = {}
         for name, value in body.items():
             if name == LINKS:
@@ -233,7 +242,7 @@ class _Check:
         return values
 
     def _is_settable(self, node: Node) -> bool:
-        """Whether a body may hold something of an object."""
+        """Return True if a body may set any field at or below this node."""
         if isinstance(node.declared, Field):
             return node.declared.settable(self._method)
         return any(map(self._is_settable, node.members.values()))
@@ -280,10 +289,10 @@ class _Check:
 
 
 def joined(path: str, name: str) -> str:
-    """The dotted name of a member."""
+    """Return the dotted name of a member."""
     return f"{path}.{name}" if path else name
 
 
 def _shown(value: Any) -> str:
-    """A plain JSON value as an error repeats it."""
+    """Return a plain JSON value in the form that an error repeats."""
     return quoted(value if isinstance(value, str) else json.dumps(value))

@@ -1,6 +1,7 @@
-"""The errors that the rules of a family may answer, for the API's description: each operation names those of its own.
+"""The errors that each family of operations may answer, for the API's description.
 
-Errors of every call, of bodies and of lists are added by the form of an operation (description/openapi.py).
+Each operation names the errors of its own rules. description/openapi.py adds the errors of every call, of bodies and of
+lists, by the form of the operation.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ PROBING = (
     *(errors.KMIP_VERSIONS, errors.SERVER_CA_REFUSED, errors.CLIENT_CERTIFICATE_REFUSED, errors.TLS_ENGINE),
     *(errors.NETWORK, errors.KMIP_COMMAND, errors.TOO_MANY_REQUESTS, errors.TOO_BUSY, errors.SHUTTING_DOWN),
 )
-"""Of what proves key servers."""
+"""Errors of operations that probe key servers."""
 
 MULTITENANT = (errors.CLUSTER_VERSION, errors.METROCLUSTER)
 
@@ -30,28 +31,28 @@ NEW_SERVERS = (
     *(errors.ALREADY_SECONDARY, errors.KEY_SERVER_LIMIT, errors.KEY_SERVERS_UNREADABLE),
     *PROBING,
 )
-"""Of primary key servers that are to be added."""
+"""Errors of operations that add primary key servers."""
 
 NEW_KEY = (
     *(errors.NOT_ENABLED, errors.CERTIFICATE_NOT_INSTALLED, errors.NO_KEY_SERVERS, errors.KEY_SERVERS_UNREADABLE),
     *(errors.KEY_TAG_INVALID, errors.KEY_TAG_BLANKS, errors.NOT_PUSHED, errors.TOO_FEW_COPIES),
     *(errors.TOO_BUSY, errors.SHUTTING_DOWN),
 )
-"""Of a key that is to be created."""
+"""Errors of operations that create a key."""
 
 OF_THE_CLUSTER = (errors.ENTRY_NOT_FOUND,)
-"""Of what is the cluster's own: a call that is confined to an SVM does not see it."""
+"""Errors of operations on objects of the cluster. A call that is confined to an SVM does not see these objects."""
 
 ONE_OWNER = (errors.SVM_NOT_FOUND, errors.INVALID_VALUE)
-"""Of a body that names an SVM."""
+"""Errors of a body that names an SVM."""
 
 PUBLIC_KEY = (errors.KEY_SIZE, errors.HASH_FUNCTION)
-"""Of a key or signature that is to be made."""
+"""Errors of operations that generate a key pair or a signature."""
 
 SUBJECT = (errors.COMMON_NAME_INVALID, errors.SUBJECT_MALFORMED)
-"""Of the name in a certificate or request."""
+"""Errors of the subject name in a certificate or request."""
 
-# --- what the form of an operation brings -----------------------------------------------------------------------------
+# --- errors by the form of an operation -------------------------------------------------------------------------------
 
 EVERY_CALL = (
     *(errors.AUTHENTICATION_FAILED, errors.NOT_AUTHORIZED, errors.INTERNAL_ERROR, errors.SHUTTING_DOWN),
@@ -59,10 +60,10 @@ EVERY_CALL = (
     *(errors.UNEXPECTED_ARGUMENT, errors.FIELD_TWICE, errors.INVALID_VALUE, errors.INVALID_FIELD_VALUE),
     *(errors.FIELDS_EXCLUDE_EACH_OTHER, errors.SVM_NOT_FOUND),
 )
-"""The last two are also of the headers that name an SVM."""
+"""Errors of every call. The last two belong to the headers that name an SVM, too."""
 
 PATH = (errors.INVALID_PATH_VALUE, errors.ENTRY_NOT_FOUND, errors.API_NOT_FOUND, errors.METHOD_NOT_SUPPORTED)
-"""Of a path that holds a value; with a slash in it, it is another path."""
+"""Errors of a path that holds a value. A value with a slash makes another path."""
 
 FILTERS = (errors.FIELD_NOT_QUERYABLE, errors.EXPRESSION_WITHOUT_VALUE)
 
@@ -97,10 +98,10 @@ DELETE = (*WRITE, errors.BODY_NOT_ALLOWED)
 JOB = (errors.JOB_INTERRUPTED, errors.TOO_MANY_REQUESTS)
 
 RECORDS = (*JOB, errors.RECORD_FAILED, errors.RECORDS_LEFT, errors.RECORDS_PARTIAL, errors.FIELD_NOT_READABLE)
-"""Of a job that writes several objects, and of how it is taken back."""
+"""Errors of a job that writes several objects, and of its rollback."""
 
 MANY = (*LIST, *BODY, *RECORDS, errors.QUERY_REQUIRED)
-"""Of what changes all objects that a query or ``records`` names."""
+"""Errors of a PATCH of all objects that a query or ``records`` selects."""
 
 MANY_GONE = (*MANY, errors.BODY_NOT_ALLOWED)
-"""The same, of DELETE."""
+"""Errors of a DELETE of all objects that a query or ``records`` selects."""

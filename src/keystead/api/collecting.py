@@ -1,4 +1,4 @@
-"""The records of one answer: read in steps until the page is full, or the list or the time is at its end."""
+"""The records of one answer: read in steps until the page is full, the list ends or the time is over."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from keystead.api.query import GetQuery
     from keystead.api.resource import Resource
     from keystead.core.query.where import Where
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 _STEP = 1000  # records read at a time, at most
-_LEAST_S = 0.05  # to compare the records of a step, however little time is left: every answer gets on
+_LEAST_S = 0.05  # minimum time to compare the records of a step, so that every answer makes progress
 
 
 class Found(NamedTuple):
-    """Records, and where there may be more: after ``last``, of which ``offset`` are still to be left out."""
+    """The records of one page, and the place where the list continues.
+
+    ``last`` is the record after which the list continues, or None at the end of the list. ``offset`` is the number of
+    records after ``last`` that must still be left out.
+    """
 
     views: Sequence[Any]
     last: Any = None
@@ -30,10 +34,10 @@ class Found(NamedTuple):
 
 
 async def collect(resource: Resource, query: GetQuery, read: Callable[[Page], Awaitable[Sequence[Any]]]) -> Found:
-    """Read the records that a GET asks for. What the store cannot answer is compared here."""
+    """Read the records that a GET asks for. Compare in memory the filters that the store cannot evaluate."""
     ends = time.monotonic() + query.return_timeout
     limit, page = query.page.limit, query.page
-    offset = page.offset if query.rest else 0  # what the store cannot count
+    offset = page.offset if query.rest else 0  # the store cannot count records that are filtered in memory
     page = replace(page, offset=page.offset - offset)
     found: list[Any] = []
     step = 0
@@ -54,7 +58,10 @@ async def collect(resource: Resource, query: GetQuery, read: Callable[[Page], Aw
 
 
 async def _matching(resource: Resource, where: Where, rows: Sequence[Any], ends: float) -> tuple[list[Any], int]:
-    """The records that match, and how many were compared: all, unless the time is over before."""
+    """Return the records that match, and the number of records compared.
+
+    All records are compared unless the time ends first.
+    """
     ends = max(ends, time.monotonic() + _LEAST_S)
     matching: list[Any] = []
     turns = Turns()

@@ -1,7 +1,7 @@
 """A whole collection as one declaration: list, create, and PATCH or DELETE of all objects that a query matches.
 
-Source: "Getting started with the ONTAP REST API", "Operations on multiple records". What one object's change means is
-the resource's; a body with ``records`` is a job (records.py).
+Source: "Getting started with the ONTAP REST API", "Operations on multiple records". The resource defines the change of
+one object. A body with ``records`` becomes a job (records.py).
 """
 
 from __future__ import annotations
@@ -40,17 +40,18 @@ if TYPE_CHECKING:
 
 _Act = Callable[["Request", Any, "WriteQuery"], Awaitable[Reply | None]]
 _Now = Callable[["Request", Any], Awaitable[Any]]
-_GET_ONLY = ("query", "query_fields", "offset")  # what a write has changed moves the records that an offset counts
+_GET_ONLY = ("query", "query_fields", "offset")  # a write changes which records an offset counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """How the objects of a resource are read and changed, one at a time. None is a method that they do not have.
+    """The functions that read and change the objects of a resource, one at a time. A method without a function is None.
 
-    ``owner`` finds the SVM of the object that the collection lies under, or raises before a body is read when there is
-    no such object; without it a call's scope is whose a job is.
-    ``own`` are the parameters of a method beside the common ones, ``codes`` the errors that its use case may answer,
-    by method.
+    ``owner`` finds the SVM of the object above the collection. It raises an error before the body is read if there is
+    no such object. Without ``owner``, a job belongs to the call's scope.
+
+    ``own`` holds the parameters of a method besides the common ones. ``codes`` holds the errors that its use case may
+    answer. Both are by method.
     """
 
     resource: Resource
@@ -64,7 +65,7 @@ class Collection:
     codes: Mapping[str, Codes] = field(default_factory=dict)
 
     def paths(self, path: str) -> Paths:
-        """The collection's path, and beneath it that of one object."""
+        """Return the operations of the collection's path and of the path of one object."""
         codes = self.codes.get
         one = {"GET": showing(self.resource, self.show, codes("GET", ()))}
         if self.patch is not None:
@@ -74,7 +75,7 @@ class Collection:
         return {path: self.operations(), f"{path}/{{{self.resource.key}}}": one}
 
     def operations(self) -> dict[str, Operation]:
-        """The methods of the collection's path."""
+        """Return the operations of the collection's path, by method."""
         made = {"GET": self._get()}
         if self.create is not None:
             made["POST"] = self._declared("POST", Form.CREATE, self._post(self.create))
@@ -154,7 +155,7 @@ class Collection:
         return run
 
     def _read(self, request: Request) -> tuple[WriteQuery, dict[str, str]]:
-        """Split the URL's parameters into those of the write and those that choose objects."""
+        """Split the URL's parameters into those of the write and those that select objects."""
         own = self.own.get(request.method, {})
         parameters = request.parameters()
         written = {*WRITE_PARAMETERS, *own, *_GET_ONLY}
@@ -173,9 +174,9 @@ class Collection:
     async def _by_query(
         self, request: Request, query: WriteQuery, matching: GetQuery, act: _Act, now: _Now | None = None
     ) -> Reply:
-        """Change what matches, one after the other, until all is done, one fails or the time is over.
+        """Change the matching objects one after the other, until all are changed, one fails or the time is over.
 
-        ``now`` reads an object that was changed.
+        ``now`` reads an object after its change. With ``continue_on_failure`` a failure does not end the loop.
         """
         ends = time.monotonic() + (RETURN_TIMEOUT_S if query.return_timeout is None else query.return_timeout)
         found = await collect(self.resource, matching, lambda page: self.page(request, page))
@@ -193,7 +194,7 @@ class Collection:
 
 
 class _Run:
-    """What has been done of a change by query."""
+    """The progress of one change by query."""
 
     def __init__(self, resource: Resource, request: Request, act: _Act, now: _Now | None) -> None:
         self._resource = resource
@@ -205,7 +206,7 @@ class _Run:
         self.failures: list[OntapError] = []
 
     async def change(self, view: Any, query: WriteQuery) -> None:
-        """Change one object, or note why not. What is recorded names it by its path."""
+        """Change one object, or store the reason for the failure. The audit record names the object by its path."""
         key = key_of(self._resource, view)
         request = self._request.of_key(self._resource, key, path=self._resource.link(view))
         try:
@@ -216,16 +217,16 @@ class _Run:
             self.failures.append(error)
             return
         if self._now is not None:
-            with suppress(OntapError):  # it is gone already, and named as it was
+            with suppress(OntapError):  # the object is gone: the answer shows the earlier one
                 view = await self._now(request, key)
         self._changed.append(view)
         if reply is not None and "job" in reply.body:
             self._jobs.append(reply.body["job"])
 
     def reply(self, query: WriteQuery, following: str = "") -> Reply:
-        """Say how many were changed, and with the first failure's code and status which were not.
+        """Return the number of changed objects, and the failures with the first failure's code and status.
 
-        ``following`` is the path by which the rest is changed.
+        ``following`` is the path that changes the remaining objects, or empty.
         """
         hal = self._request.hal
         body: dict[str, Any] = {"num_records": len(self._changed)}
@@ -236,7 +237,7 @@ class _Run:
             body["jobs"] = self._jobs
         links = self_link(self._request.self_path) if hal else {}
         if following:
-            links["next"] = {"href": following}  # whatever Accept says, as in a list
+            links["next"] = {"href": following}  # independent of Accept, as in a list
         if links:
             body["_links"] = links
         if not self.failures:
@@ -247,7 +248,10 @@ class _Run:
 
 
 def _matching(resource: Resource, wanted: Mapping[str, str], method: str) -> GetQuery:
-    """What the URL's parameters choose: at least one field must, or everything would be changed."""
+    """Return the query that the URL's parameters make.
+
+    Raise 262212 unless the parameters name at least one field, so that nobody changes all objects by mistake.
+    """
     matching = read_get(resource, wanted, single=False)
     if not any(name in resource.fields for name in wanted):
         raise OntapError(errors.QUERY_REQUIRED, method=method)
@@ -255,7 +259,7 @@ def _matching(resource: Resource, wanted: Mapping[str, str], method: str) -> Get
 
 
 def _check_no_filter(resource: Resource, wanted: Mapping[str, str]) -> None:
-    """Refuse a query beside ``records``: they name their objects."""
+    """Refuse a query together with ``records``, because ``records`` already names the objects."""
     for name in wanted:
         if name in resource.fields:
             raise OntapError(errors.FIELDS_EXCLUDE_EACH_OTHER, target=name, field=name, other=RECORDS)

@@ -1,4 +1,4 @@
-"""A method of a path as a declaration: what runs, and what the API's description (description/) says of it."""
+"""A method of a path as a declaration: the function that runs, and its description for description/."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
 
 Run = Callable[[Request], Awaitable[Answer]]
-"""Answers a request, or raises OntapError."""
+"""A function that answers a request or raises OntapError."""
 
 Own = Mapping[str, Parameter]
-"""The parameters that one operation has beside the common ones."""
+"""The parameters of one operation besides the common ones."""
 
 Codes = tuple["ErrorKind", ...]
 
 
 class Form(Enum):
-    """What an operation is: how its URL's parameters, its body and its answers look."""
+    """The form of an operation: the shape of its URL parameters, its body and its answers."""
 
     LIST = auto()  # GET of a collection
-    LIST_OR_RESULTS = auto()  # the same, of one whose writes may be jobs, for a job's results
+    LIST_OR_RESULTS = auto()  # GET of a collection with writes that may be jobs; shows a job's results, too
     SHOW = auto()  # GET of one object
     CREATE = auto()  # POST of an object, or of ``records``: at once (Resource.bulk) or as a job
     CHANGE = auto()  # PATCH of one object of a collection
     REMOVE = auto()  # DELETE of one object
-    CHANGE_MANY = auto()  # PATCH of the objects that a query or ``records`` names
-    REMOVE_MANY = auto()  # DELETE of these
+    CHANGE_MANY = auto()  # PATCH of the objects that a query or ``records`` selects
+    REMOVE_MANY = auto()  # DELETE of the objects that a query or ``records`` selects
     SET = auto()  # PATCH of the only object of its kind
     ACT = auto()  # POST that stores nothing and answers an object
     COMMAND = auto()  # POST that answers an empty object
@@ -43,11 +43,11 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What runs, and what is said of it.
+    """The function that runs, and its description.
 
-    ``codes`` are the errors that it may answer beside those that all operations of its form have. ``tried`` is what
-    a dry run answers; ``job`` says that one of its own parameters makes a job of it, ``octets`` that a client that
-    accepts nothing but octets is answered some.
+    ``codes`` are the errors that the operation may answer besides the errors of its form. ``tried`` is the resource
+    that a dry run answers. ``job`` is True if one of the operation's own parameters turns the call into a job.
+    ``octets`` is True if a client that accepts only octets gets octets.
     """
 
     run: Run

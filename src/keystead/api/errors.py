@@ -1,7 +1,7 @@
-"""The outermost layer: whatever goes wrong becomes ONTAP's error body here, and refused writes are recorded here, once.
+"""The outermost layer: it turns every failure into ONTAP's error body and records each refused write once.
 
-Nothing of an unexpected exception reaches the caller, and not its text the log: only its types and where it happened,
-because exceptions may quote what they failed on.
+The caller learns nothing about an unexpected exception. The log gets its types and the places in the code, but not its
+text, because an exception may quote secrets.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 REALM = b'Basic realm="Keystead", charset="UTF-8"'
 RETRY_AFTER_S = 5
-_CLOSING = {408, 413}  # answered before the body was read to its end
+_CLOSING = {408, 413}  # these are answered before the whole body was read
 
 log = structlog.get_logger(__name__)
 
 
 class ErrorBoundary:
-    """Runs the application inside it; answers and records what that raises."""
+    """Middleware that answers and records the errors that the application raises."""
 
     def __init__(self, app: ASGIApp, audit: AuditLog) -> None:
         self._app = app
         self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, whatever happens."""
+        """Answer the request, even if the application raises an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -60,7 +60,7 @@ class ErrorBoundary:
             refusal = error
         except asyncio.CancelledError:
             refusal = OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S)
-        except Exception as error:  # noqa: BLE001 - this is the place that answers for every fault
+        except Exception as error:  # noqa: BLE001 - this layer answers every fault
             log.error(  # noqa: TRY400 - a traceback's last line is the exception's text
                 "unexpected error",
                 method=scope["method"],
@@ -85,12 +85,12 @@ class ErrorBoundary:
         await self._record_read(scope, refusal)
 
     async def _record_read(self, scope: Scope, error: OntapError | None) -> None:
-        """Record a read by a known caller, if the audit log's options ask for it."""
+        """Record a read by a known caller, if the options of the audit log ask for it."""
         if scope["method"] in READS and CALLER in scope:
             await self._audit.answered(call_of(scope, scope[CALLER]), error)
 
     async def _record(self, scope: Scope, error: OntapError) -> None:
-        """Record the refusal of a write by a known caller. If that fails too, the answer stands."""
+        """Record the refusal of a write by a known caller. If this fails, log the failure and keep the answer."""
         if scope["method"] in READS or CALLER not in scope or error.recorded:
             return
         try:
@@ -102,14 +102,17 @@ class ErrorBoundary:
 
 
 def unforeseen(error: Exception) -> OntapError:
-    """The answer to what no rule foresees: that it can be tried again later where the database's disk is the cause."""
+    """Return the answer to an unexpected exception.
+
+    A StorageError becomes an answer that allows a retry later. Any other exception becomes an internal error.
+    """
     if isinstance(error, StorageError):
         return OntapError(errors.STORAGE_FAILED, reason=error.reason, retry_after=RETRY_AFTER_S)
     return OntapError(errors.INTERNAL_ERROR)
 
 
 def error_body(error: OntapError, *, arguments: bool = True) -> dict[str, Any]:
-    """ONTAP's ``error`` object. Clients can leave out ``arguments`` by a header, X-Dot-Error-Arguments."""
+    """Return ONTAP's ``error`` object. A client can leave out ``arguments`` by the header X-Dot-Error-Arguments."""
     body: dict[str, Any] = {"message": error.message, "code": str(error.kind.code)}
     if error.target is not None:
         body["target"] = error.target
@@ -119,9 +122,9 @@ def error_body(error: OntapError, *, arguments: bool = True) -> dict[str, Any]:
 
 
 def error_reply(error: OntapError, *, allow: bytes = b"", arguments: bool = True, **more: Any) -> Reply:
-    """ONTAP's error body and status for an error; ``allow`` is the value of a 405's Allow header.
+    """Return the reply with ONTAP's error body and status. ``allow`` is the value of a 405's Allow header.
 
-    ``more`` stands beside ``error``: what was done before a call of several objects failed.
+    ``more`` goes into the body next to ``error``: the results of a call of several objects before it failed.
     """
     headers: list[tuple[bytes, bytes]] = []
     if error.kind.status == 401:
@@ -136,9 +139,9 @@ def error_reply(error: OntapError, *, allow: bytes = b"", arguments: bool = True
 
 
 def described(error: BaseException) -> dict[str, object]:
-    """An exception for the log: the types of it and its causes, and where it was raised.
+    """Return an exception as log fields: its types with those of its causes, and where it was raised.
 
-    Of all texts only a StoreError's is shown, which names a kind of failure and never quotes a value.
+    The text is included only for a StoreError, because that text names a kind of failure and never quotes a value.
     """
     types = []
     chained: BaseException | None = error

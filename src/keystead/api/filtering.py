@@ -1,6 +1,7 @@
-"""Filters and orders of a resource's fields: typed, split into what the store answers and what is compared in memory.
+"""Filters and orders on a resource's fields, split into conditions for the store and conditions compared in memory.
 
-Both mean the same: a condition on a field with a column is one on the column, the operand as it is stored.
+Both kinds give the same result. A condition on a field with a column becomes a condition on the column, with the
+operand in its stored form.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """``stored`` is on columns, ``rest`` on fields; ``single`` are those of one field each; ``names`` all of these."""
+    """Filters that were read. ``stored`` is on columns, ``rest`` is on fields and compared in memory.
+
+    ``single`` holds the clauses that concern one field each, before the split.
+    """
 
     stored: Where = ()
     rest: Where = ()
@@ -36,21 +40,21 @@ class Filters:
 
     @property
     def names(self) -> frozenset[str]:
-        """The fields that are filtered by."""
+        """The names of the fields in ``single``."""
         return frozenset(clause[0].name for clause in self.single)
 
     @property
     def comparisons(self) -> int:
-        """How often each record is compared, at most."""
+        """The maximum number of comparisons for each record."""
         return sum(map(len, self.stored + self.rest))
 
 
 def read_filters(
     resource: Resource, parameters: Mapping[str, str], *, ignore_unknown: bool = False, beside: int = 0
 ) -> Filters:
-    """Read what every parameter asks of the field that it names; ``beside`` are the comparisons of a query.
+    """Read the filters: each parameter names a field. ``beside`` is the number of comparisons that a query adds.
 
-    Raises 262179 for an unknown name, 262250 for a field that cannot be read, 262185, 262194 or 262197 for a value.
+    Raise 262179 for an unknown name, 262250 for a field that cannot be read, and 262185, 262194 or 262197 for a value.
     """
     clauses: list[Clause] = []
     comparisons = beside
@@ -71,7 +75,7 @@ def read_filters(
 
 
 def read_words(resource: Resource, query: str | None, query_fields: str | None) -> Filters:
-    """Read a cross-field query. Raises 262272 to 262276, or 262185 for one that asks too much."""
+    """Read a cross-field query. Raise 262272 to 262276, or 262185 if it needs too many comparisons."""
     if query is None and query_fields is None:
         return Filters()
     if query is None or query_fields is None:
@@ -105,7 +109,7 @@ def _query_fields(resource: Resource, text: str) -> list[str]:
 
 
 def read_order(resource: Resource, text: str) -> tuple[Order, ...]:
-    """Read ``order_by``, on fields. Raises 262268 for a field that the store cannot order by."""
+    """Read ``order_by``, on fields. Raise 262268 for a field that the store cannot order by."""
     order = parse_order(text)
     for key in order:
         declared = resource.fields.get(key.name)
@@ -115,9 +119,9 @@ def read_order(resource: Resource, text: str) -> tuple[Order, ...]:
 
 
 def matches(resource: Resource, where: Where, view: Any, beneath: str = "") -> bool:
-    """Evaluate conditions on fields in memory; ``beneath`` is the group that the view is an element of.
+    """Return True if a view meets the conditions on its fields. ``beneath`` is the group that contains the view.
 
-    What the view has for a field is taken once, however many conditions are on it.
+    Each field's values are read only once, even if several conditions use them.
     """
 
     @cache
@@ -130,12 +134,12 @@ def matches(resource: Resource, where: Where, view: Any, beneath: str = "") -> b
 
 
 def beneath(where: Where, path: str) -> Where:
-    """The clauses about fields beneath a group."""
+    """Return the clauses about fields below a group."""
     return tuple(clause for clause in where if clause[0].name.startswith(f"{path}."))
 
 
 def parsed(type_: Type, name: str, text: Any) -> Any:
-    """Make a value of a type from a parameter's text. Raises 262197."""
+    """Return a parameter's text as a value of a type, or raise 262197."""
     try:
         return type_.parse(text)
     except ValueError:
@@ -170,7 +174,7 @@ def _split(resource: Resource, clauses: Iterable[Clause], single: Where = ()) ->
 
 
 def _stored(declared: Field, condition: Condition) -> Condition | None:
-    """The same condition on the column, None when there is none that answers it."""
+    """Return the same condition on the column, or None if no column can evaluate it."""
     if declared.column is None or (condition.op is Op.LIKE and not declared.type.textual):
         return None
     operand = condition.operand

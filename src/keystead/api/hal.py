@@ -1,7 +1,7 @@
-"""Answers: an object as JSON with the fields that were asked for, HAL links by ``Accept``, and the reply itself.
+"""Replies: an object as JSON with the selected fields, and HAL links as ``Accept`` asks.
 
-Source: "Getting started with the ONTAP REST API", "HAL links" and "Response body"; ``_links`` are left out with
-``Accept: application/json`` only. What is shown comes from the resource's declaration, nothing else is added here.
+Source: "Getting started with the ONTAP REST API", "HAL links" and "Response body". ``_links`` are left out only with
+``Accept: application/json``. The resource's declaration decides what is shown; this module adds nothing.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _FIXED_HEADERS = [
 ]
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _encode_pretty = json.JSONEncoder(indent=2).encode
-_CHUNK = 64 * 1024  # characters of an answer that are sent at a time, at least
+_CHUNK = 64 * 1024  # minimum number of characters of a chunk, except the last
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: status, JSON object, further headers."""
+    """A reply: the status, the JSON object and further headers."""
 
     status: int
     body: Mapping[str, Any]
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     async def send(self, send: Send, *, hal: bool, bodiless: bool = False, pretty: bool = False) -> None:
-        """Send it; ``bodiless`` (HEAD) sends the headers only, ``pretty`` is for people."""
+        """Send the reply. ``bodiless`` (HEAD) sends only the headers; ``pretty`` indents the JSON."""
         chunks = await _chunks(self.body, pretty=pretty)
         headers = [
             (b"content-type", HAL_TYPE if hal else JSON_TYPE),
@@ -63,12 +63,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Octets:
-    """An answer that is a secret as it is, without JSON around it; no cache keeps it."""
+    """A reply that holds a secret as raw octets, without JSON. No cache may keep it."""
 
     content: Secret
 
     async def send(self, send: Send, *, hal: bool, bodiless: bool = False, pretty: bool = False) -> None:
-        """Send it, as :meth:`Reply.send` does."""
+        """Send the reply with status 200. The options of :meth:`Reply.send` have no effect."""
         del hal, bodiless, pretty
         octets = self.content.reveal()
         length = (b"content-length", str(len(octets)).encode())
@@ -81,7 +81,7 @@ Answer = Reply | Octets
 
 
 async def _chunks(body: Mapping[str, Any], *, pretty: bool) -> list[bytes]:
-    """A body as JSON, in pieces. Records are written one by one: many take long."""
+    """Return a body as JSON in chunks. Encode records one by one, because many records take long."""
     encode, newline = (_encode_pretty, "\n    ") if pretty else (_encode, "")
     records = body.get("records")
     if not records:
@@ -102,50 +102,54 @@ async def _chunks(body: Mapping[str, Any], *, pretty: bool) -> list[bytes]:
 
 
 def wants_links(accept: bytes) -> bool:
-    """Whether an ``Accept`` header asks for HAL: everything but plain JSON without HAL does."""
+    """Return True if an ``Accept`` header asks for HAL. Only plain JSON without HAL does not."""
     return b"application/json" not in accept.lower() or b"hal+json" in accept.lower()
 
 
 def wants_octets(accept: bytes) -> bool:
-    """Whether an ``Accept`` header asks for octets, and for no JSON."""
+    """Return True if an ``Accept`` header asks for octets and not for JSON."""
     return OCTETS_TYPE in accept.lower() and b"json" not in accept.lower()
 
 
 def wants_arguments(wanted: bytes) -> bool:
-    """Whether errors hold ``arguments``: unless the header X-Dot-Error-Arguments says ``false``."""
+    """Return True if errors hold ``arguments``: unless the header X-Dot-Error-Arguments is ``false``."""
     return wanted.lower() != b"false"
 
 
 def wants_pretty(query_string: bytes) -> bool:
-    """Whether a query string asks for answers that people read. What else it holds may be anything."""
+    """Return True if a query string asks for indented answers. The rest of the query string is not checked."""
     return any(piece.lower() == b"pretty=true" for piece in query_string.split(b"&"))
 
 
 def segment(text: str) -> str:
-    """A path segment, percent-encoded as ONTAP does: the colon too."""
+    """Return a path segment percent-encoded as in ONTAP, including the colon."""
     return quote(text, safe="")
 
 
 def self_link(path: str) -> dict[str, Any]:
-    """A ``_links`` object that holds ``self``."""
+    """Return a ``_links`` object that holds ``self``."""
     return {"self": {"href": path}}
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What to write of one object: name, getter, and for groups their own plan and which elements of an array stay."""
+    """How to write one object.
 
-    entries: tuple[tuple[str, Callable[[Any], Any], _Plan | None, _Kept | None], ...]
+    Each entry has a name and a getter. A group's entry also has a plan, and for an array a function that selects
+    elements.
+    """
+
+    entries: tuple[tuple[str, Callable[[Any], Any], _Plan | None, _ElementFilter | None], ...]
     link: Callable[[Any], str] | None
 
 
-_Kept = Callable[[Any], bool]
+_ElementFilter = Callable[[Any], bool]
 
 
 def render(resource: Resource, selected: frozenset[str], view: Any, *, hal: bool, pruned: Where = ()) -> dict[str, Any]:
-    """Return the JSON object for ``view`` with the selected fields; what has no value is left out.
+    """Return the JSON object for ``view`` with the selected fields. Fields without a value are left out.
 
-    Of arrays of objects the elements are left out that do not meet a clause of ``pruned`` about them.
+    An element of an array is left out if it fails a clause of ``pruned`` about its fields.
     """
     record = _render(_plan_of(resource, selected, pruned), view, hal=hal)
     if hal:
@@ -162,7 +166,7 @@ def _plan_of(resource: Resource, selected: frozenset[str], pruned: Where) -> _Pl
 def _plan(
     resource: Resource, node: Node, selected: frozenset[str], link: Callable[[Any], str] | None, pruned: Where
 ) -> _Plan:
-    entries: list[tuple[str, Callable[[Any], Any], _Plan | None, _Kept | None]] = []
+    entries: list[tuple[str, Callable[[Any], Any], _Plan | None, _ElementFilter | None]] = []
     for name, member in node.members.items():
         declared = member.declared
         if isinstance(declared, Field):
@@ -171,12 +175,12 @@ def _plan(
         elif any(path.startswith(f"{member.path}.") for path in selected):
             get, link_beneath = (declared.get, declared.link) if declared else (itself, None)
             plan = _plan(resource, member, selected, link_beneath, pruned)
-            entries.append((name, get, plan, _kept(resource, member.path, pruned) if member.many else None))
+            entries.append((name, get, plan, _element_filter(resource, member.path, pruned) if member.many else None))
     return _Plan(tuple(entries), link)
 
 
-def _kept(resource: Resource, path: str, pruned: Where) -> _Kept:
-    """Whether an element of the array at a path stays."""
+def _element_filter(resource: Resource, path: str, pruned: Where) -> _ElementFilter:
+    """Return a function that returns True for the elements to keep in the array at ``path``."""
     about = beneath(pruned, path)
     return lambda element: matches(resource, about, element, path)
 

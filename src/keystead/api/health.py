@@ -1,7 +1,7 @@
-"""``/healthz``, ``/readyz`` and ``/metrics``: for operators' tools, outside of ``/api``; and the count of answers.
+"""``/healthz``, ``/readyz`` and ``/metrics`` for operators' tools, outside of ``/api``, and the counter of answers.
 
-The first two need no login and say nothing but their word. ``/metrics`` needs a cluster account, unless a setting opens
-it to all. They are no part of ONTAP's API, so they answer in plain text.
+The first two need no login and answer only one word. ``/metrics`` needs a cluster account, unless a setting makes it
+public. These pages are not part of ONTAP's API, so they answer in plain text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from keystead.service.cluster.health import Health
-    from keystead.service.ports.store import Telemetry
+    from keystead.service.ports.process import Telemetry
 
 METRICS: Final = "/metrics"
 _PLAIN: Final = "text/plain; charset=utf-8"
@@ -26,14 +26,14 @@ _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PATCH", "DELETE"
 
 
 class HealthPages:
-    """Answers the pages that need no login, and hands on everything else."""
+    """Middleware that answers the pages that need no login and passes on all other requests."""
 
     def __init__(self, app: ASGIApp, health: Health) -> None:
         self._app = app
         self._health = health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer or hand on."""
+        """Answer the request or pass it on."""
         match scope.get("path"):
             case "/healthz":
                 await _reply(scope, send, 200, b"ok\n")
@@ -48,29 +48,29 @@ class HealthPages:
 
 
 class MetricsPage:
-    """The metrics as text."""
+    """The page of metrics as text."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Answer with the metrics."""
         del receive
-        if SVM_SCOPE in scope:  # confined to an SVM: these are the whole cluster's
+        if SVM_SCOPE in scope:  # the metrics describe the whole cluster
             raise OntapError(errors.NOT_AUTHORIZED)
         text, media_type = await self._telemetry.exposition()
         await _reply(scope, send, 200, text, media_type)
 
 
 class Counted:
-    """Counts answers by method and status."""
+    """Middleware that counts answers by method and status."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
         self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on, and look at the answer's first message."""
+        """Pass the request on, and count the answer by its first message."""
         method = scope.get("method", "")
 
         async def counting(message: Message) -> None:

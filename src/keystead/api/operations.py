@@ -1,4 +1,4 @@
-"""The methods of a path, and the operations that all resources share: list, show, change, answer a creation."""
+"""The ASGI endpoint of a path, and the operations that all resources share: list, show, change and delete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keystead.api.query import GetQuery
     from keystead.api.resource import Resource
     from keystead.core.query.query import Wanted
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
     from keystead.service.services import Services
 
 
@@ -30,20 +30,26 @@ ReadPage = Callable[[Request, "Page"], Awaitable[Sequence[Any]]]
 ReadOne = Callable[[Request, "Wanted"], Awaitable[Any]]
 
 Patch = Callable[[Request, Any, dict[str, Any], WriteQuery], Awaitable[Reply | None]]
-"""Changes one object of a collection: its key, the checked values of the body, the URL's parameters. None is 200."""
+"""A function that changes one object of a collection.
+
+It takes the object's key, the checked values of the body and the URL's parameters. None means 200.
+"""
 
 Delete = Callable[[Request, Any, WriteQuery], Coroutine[Any, Any, Reply | None]]
-"""Deletes one object of a collection by its key."""
+"""A function that deletes one object of a collection by its key. None means 200."""
 
 Change = Callable[[Request, dict[str, Any]], Awaitable[None]]
-"""Changes the only object of its kind to the checked values of the body."""
+"""A function that changes the only object of its kind to the checked values of the body."""
 
 Act = Callable[[Request, dict[str, Any], WriteQuery], Awaitable["Answer"]]
-"""Does what the checked values of a body, and the URL's parameters, ask for."""
+"""A function that does what the checked values of a body and the URL's parameters ask for."""
 
 
 class Endpoint:
-    """The ASGI application of one path: GET serves HEAD too, OPTIONS names the methods, the rest is 405."""
+    """The ASGI application of one path.
+
+    GET also serves HEAD. OPTIONS answers the allowed methods. Any other method is 405.
+    """
 
     def __init__(self, services: Services, operations: Mapping[str, Operation]) -> None:
         self._services = services
@@ -70,7 +76,7 @@ class Endpoint:
 
 
 def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Operation:
-    """GET of a collection: the records that the filters leave, a page at a time."""
+    """Return the operation for GET of a collection: the records that match the filters, one page at a time."""
 
     async def run(request: Request) -> Reply:
         parameters = request.parameters()
@@ -84,7 +90,7 @@ def listing(resource: Resource, read_page: ReadPage, codes: Codes = ()) -> Opera
         if found.last is None:
             return Reply(200, body | ({"_links": links} if links else {}))
         href = next_page(request.path, parameters, query, found.last, found.offset)
-        # Whatever Accept says: without this link the rest cannot be had.
+        # Independent of Accept, because a client needs this link to read the other pages.
         body["_links"] = links | {"next": {"href": href}}
         return Reply(200, body, ((b"link", f'<{href}>; rel="next"'.encode()),))
 
@@ -101,7 +107,7 @@ async def _rendered(resource: Resource, query: GetQuery, views: Sequence[Any], *
 
 
 def showing(resource: Resource, read_one: ReadOne, codes: Codes = ()) -> Operation:
-    """GET of one object."""
+    """Return the operation for GET of one object."""
 
     async def run(request: Request) -> Reply:
         query = read_get(resource, request.parameters(), single=True)
@@ -112,7 +118,7 @@ def showing(resource: Resource, read_one: ReadOne, codes: Codes = ()) -> Operati
 
 
 def created(resource: Resource, request: Request, query: WriteQuery, views: Sequence[Any]) -> Reply:
-    """201: where the (first) new object is, and with ``return_records`` what is said of each."""
+    """Return a 201 with the path of the first new object, and with ``return_records`` the new records."""
     headers = ((b"location", resource.link(views[0]).encode()),)
     if not query.return_records:
         return Reply(201, {}, headers)
@@ -122,7 +128,10 @@ def created(resource: Resource, request: Request, query: WriteQuery, views: Sequ
 
 
 def patching(resource: Resource, patch: Patch, own: Own | None = None, codes: Codes = ()) -> Operation:
-    """PATCH of one object: its body is checked against the resource, the answer is an empty object (or a job's)."""
+    """Return the operation for PATCH of one object. It checks the body and answers an empty object or a job.
+
+    With ``return_records`` it answers the object's key field.
+    """
 
     async def run(request: Request) -> Reply:
         key = request.key(resource)
@@ -135,7 +144,10 @@ def patching(resource: Resource, patch: Patch, own: Own | None = None, codes: Co
 
 
 def deleting(resource: Resource, delete: Delete, own: Own | None = None, codes: Codes = ()) -> Operation:
-    """DELETE of one object. One that is repeated while the first is under way shares the first one's result."""
+    """Return the operation for DELETE of one object.
+
+    A DELETE that is repeated while the first one runs shares the first one's result.
+    """
 
     async def run(request: Request) -> Reply:
         key = request.key(resource)
@@ -149,7 +161,7 @@ def deleting(resource: Resource, delete: Delete, own: Own | None = None, codes: 
 
 
 def setting(resource: Resource, change: Change, codes: Codes = ()) -> Operation:
-    """PATCH of the only object of its kind."""
+    """Return the operation for PATCH of the only object of its kind."""
 
     async def run(request: Request) -> Reply:
         read_write(resource, request.parameters(), "PATCH")
@@ -162,7 +174,7 @@ def setting(resource: Resource, change: Change, codes: Codes = ()) -> Operation:
 def acting(
     resource: Resource, act: Act, form: Form, summary: str, codes: Codes = (), own: Own | None = None
 ) -> Operation:
-    """POST that creates nothing that a path shows, or begins a job."""
+    """Return the operation for a POST that creates no object with a path, or begins a job."""
 
     async def run(request: Request) -> Answer:
         query = read_write(resource, request.parameters(), "POST", own)
@@ -172,7 +184,7 @@ def acting(
 
 
 def _changed(resource: Resource, request: Request, key: Any, query: WriteQuery) -> Reply:
-    """The answer to a PATCH or DELETE of one object: empty, or with ``return_records`` what names the object."""
+    """Return the reply to a PATCH or DELETE of one object: empty, or with ``return_records`` its key field."""
     if not query.return_records:
         return Reply(200, {})
     path = request.path
@@ -183,4 +195,4 @@ def _changed(resource: Resource, request: Request, key: Any, query: WriteQuery) 
 
 
 Create = Callable[["Request", dict[str, Any], "WriteQuery"], Coroutine[Any, Any, Any]]
-"""Creates one object from the checked values of a body and returns its view."""
+"""A function that creates one object from the checked values of a body and returns its view."""

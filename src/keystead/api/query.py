@@ -1,8 +1,8 @@
-"""URL parameters against a resource's declaration. Whatever is not known is refused (262179), in every method.
+"""The check of URL parameters against a resource's declaration. Every method refuses unknown parameters (262179).
 
-Reading the URL is here; what a filter and an order mean is in filtering.py and keystead.core.query_*. A page is found
-again by the place of the record before it (``start.<name>`` for each key of the order), not by a count, so that it
-costs the same wherever it stands in the list and stays where it is when others write.
+This module reads the URL. filtering.py and keystead.core.query define filters and orders. A page begins after a place
+in the list, not after a count of records. ``start.<name>`` gives that place for each key of the order. So every page
+costs the same, and writes by others do not shift it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.query.query import quoted
 from keystead.core.query.where import Order
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ _START = "start."
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One key of a list's order: the parameter and type of its place, and what a record shows for it, if anything."""
+    """One key of a list's order: the URL parameter of its place, its type, and its getter from a record."""
 
     parameter: str
     type: Type
@@ -43,9 +43,9 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class GetQuery:
-    """What a GET asks for. ``page`` is what the store answers, its ``limit`` the records of the answer.
+    """What a GET asks for. ``page`` goes to the store; its ``limit`` is the number of records in the answer.
 
-    ``rest`` are the filters that are left to compare in memory; elements of nested arrays must meet ``pruned``.
+    ``rest`` are the filters that are compared in memory. Elements of nested arrays must meet ``pruned``.
     """
 
     selected: frozenset[str]
@@ -57,20 +57,20 @@ class GetQuery:
     return_timeout: int
 
     def place(self, view: Any) -> tuple[Any, ...]:
-        """Where a record stands in the list."""
+        """Return the place of a record in the list."""
         shown = ((start.type, start.of(view)) for start in self.starts)
         return tuple(None if value is None else type_.stored(type_.comparable(value)) for type_, value in shown)
 
     def beyond(self, view: Any, offset: int = 0, *, limit: int) -> GetQuery:
-        """The same from the place after a record, at most ``limit`` records."""
+        """Return the same query from the place after a record, with at most ``limit`` records."""
         return replace(self, page=replace(self.page, after=self.place(view), offset=offset, limit=limit))
 
 
 @dataclass(frozen=True, slots=True)
 class WriteQuery:
-    """What a write's URL asks for: the common parameters, and the operation's own that were given.
+    """What a write's URL asks for: the common parameters, and the operation's own parameters that were given.
 
-    ``return_timeout`` is None when it was not given: a write of one object takes it as 0, one by query as 15.
+    ``return_timeout`` is None if it was not given. Then it counts as 0 for one object and as 15 for a write by query.
     """
 
     return_records: bool
@@ -81,14 +81,14 @@ class WriteQuery:
 
     @property
     def patience(self) -> int:
-        """Seconds that the answer waits for a job."""
+        """The number of seconds that the answer waits for a job."""
         return self.return_timeout or 0
 
 
 def read_parameters(query_string: bytes) -> dict[str, str]:
-    """Split a query string into decoded names and values; ``+`` is a space.
+    """Split a query string into decoded names and values. ``+`` is a space.
 
-    Raises 262188 for a name given twice, 262185 for what is no UTF-8 text or too long.
+    Raise 262188 for a name given twice, and 262185 for a text that is too long, is not UTF-8 or holds a NUL.
     """
     if len(query_string) > QUERY_LIMIT:
         reason = f"longer than {QUERY_LIMIT} bytes"
@@ -117,9 +117,10 @@ def _decoded(raw: bytes, name: str) -> str:
 
 
 def read_get(resource: Resource, parameters: Mapping[str, str], *, single: bool) -> GetQuery:
-    """Read the parameters of a GET: of one object with ``single``, else of a collection.
+    """Read the parameters of a GET of one object (``single``) or of a collection.
 
-    A collection is filtered, ordered and cut; of one object only the elements of nested arrays are filtered.
+    A collection can be filtered, ordered and split into pages. Filters on one object apply only to elements of its
+    nested arrays.
     """
     return _read_get(resource, tuple(parameters.items()), single=single)
 
@@ -171,12 +172,12 @@ def _order(resource: Resource, left: dict[str, str]) -> tuple[Order, ...]:
 
 
 def _column(resource: Resource, name: str) -> str:
-    """The column of a field that is ordered by: it has one."""
+    """Return the column of a field in the order. Such a field always has a column."""
     return resource.fields[name].column or ""
 
 
 def _starts(resource: Resource, order: tuple[Order, ...]) -> tuple[Start, ...]:
-    """The keys of an order, the list's own at the end unless it is among them."""
+    """Return the keys of an order, with the list's own key at the end unless the order names it."""
     own, type_, of = resource.order
     starts = tuple(
         Start(_START + key.name, resource.fields[key.name].type, _first_value(resource, key.name)) for key in order
@@ -191,7 +192,11 @@ def _first_value(resource: Resource, name: str) -> Callable[[Any], Any]:
 
 
 def _after(order: tuple[Order, ...], starts: tuple[Start, ...], left: dict[str, str]) -> tuple[Any, ...] | None:
-    """Where the list goes on. What is unset, and an empty text, which some clients lose, is left out of the URL."""
+    """Return the place where the list continues, or None for its beginning.
+
+    The URL leaves out unset values, and empty texts because some clients lose them. They count as None. Raise 262212 if
+    only the list's own key is missing.
+    """
     given = {start: left.pop(start.parameter) for start in starts if start.parameter in left}
     if not given:
         return None
@@ -209,7 +214,7 @@ def _after(order: tuple[Order, ...], starts: tuple[Start, ...], left: dict[str, 
 def read_write(
     resource: Resource, parameters: Mapping[str, str], method: str, own: Mapping[str, Parameter] | None = None
 ) -> WriteQuery:
-    """Read the parameters of a write: the common ones and the operation's ``own``; in POST, fields are refused."""
+    """Read the parameters of a write: the common ones and the operation's ``own``. Refuse all others."""
     left = dict(parameters)
     given = {name: _taken(left, name, parameter.type) for name, parameter in (own or {}).items() if name in left}
     common = {name: _taken(left, name, parameter.type) for name, parameter in WRITE_PARAMETERS.items()}
@@ -225,7 +230,7 @@ def read_write(
 
 
 def refused_in_write(resource: Resource, name: str, method: str) -> OntapError:
-    """The error for a parameter that a write does not take."""
+    """Return the error for a parameter that a write does not accept."""
     declared = resource.fields.get(name)
     if name in {"query", "query_fields"}:
         kind = errors.QUERY_ONLY_IN_GET
@@ -239,9 +244,9 @@ def refused_in_write(resource: Resource, name: str, method: str) -> OntapError:
 
 
 def next_page(path: str, parameters: Mapping[str, str], query: GetQuery, last: Any, offset: int = 0) -> str:
-    """The path and query of the page after a record; ``offset`` records are still to be left out.
+    """Return the path and query of the page after the record ``last``, which keeps all other parameters.
 
-    Every other parameter is carried.
+    ``offset`` is the number of records that must still be left out.
     """
     kept = {name: value for name, value in parameters.items() if not name.startswith(_START) and name != "offset"}
     for start in query.starts:

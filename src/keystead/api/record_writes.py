@@ -1,7 +1,7 @@
-"""What is done to one object of a ``records`` body, and how it is taken back when a later one fails.
+"""The write of one object of a ``records`` body, and its rollback when a later write fails.
 
-A created object is deleted again. A changed one is given the values back that it had; what cannot be known (a password)
-cannot be given back, and the undoing says so.
+The rollback deletes a created object and restores the earlier values of a changed one. It raises an error for a value
+that cannot be read, such as a password.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def creating(resource: Resource, create: Create, delete: Delete | None) -> WriteRecord:
-    """POST of one record."""
+    """Return the function that writes one record of a POST."""
 
     async def write(request: Request, record: Record, query: WriteQuery) -> Written:
         key = key_of(resource, await create(request, record.values, query))
@@ -39,26 +39,26 @@ def creating(resource: Resource, create: Create, delete: Delete | None) -> Write
 
 
 def changing(resource: Resource, show: ReadOne, patch: Patch) -> WriteRecord:
-    """PATCH of one record."""
+    """Return the function that writes one record of a PATCH."""
 
     async def write(request: Request, record: Record, query: WriteQuery) -> Written:
         named = {
             name for name, item in resource.fields.items() if item.patch and value_of(record.values, name) is not None
         }
-        shown = frozenset(named | _beside(resource, named))
+        shown = frozenset(named | _same_element_fields(resource, named))
         earlier: Any = None
         unread: OntapError | None = None
         try:
             earlier = await show(request, shown)
         except OntapError as error:
-            unread = error  # the change itself will say so
+            unread = error  # the PATCH will raise the same error
         await patch(request, record.key, dict(record.values), query)
         key = resource.moved(record.key, record.values)
 
         async def undo() -> None:
             if unread is not None:
                 raise unread
-            body = _earlier(resource, named, render(resource, shown, earlier, hal=False), earlier)
+            body = _restoring_body(resource, named, render(resource, shown, earlier, hal=False), earlier)
             values = check_body(resource, nested(resource, body), "PATCH")
             await patch(request.of_key(resource, key), key, values, replace(query, own={}))
 
@@ -68,7 +68,7 @@ def changing(resource: Resource, show: ReadOne, patch: Patch) -> WriteRecord:
 
 
 def removing(delete: Delete) -> WriteRecord:
-    """DELETE of one record, which is not taken back."""
+    """Return the function that writes one record of a DELETE. There is no rollback."""
 
     async def write(request: Request, record: Record, query: WriteQuery) -> Written:
         await delete(request, record.key, query)
@@ -77,16 +77,19 @@ def removing(delete: Delete) -> WriteRecord:
     return write
 
 
-def _beside(resource: Resource, named: set[str]) -> set[str]:
-    """What stands beside these fields in the objects of arrays: a certificate that was named is put back by uuid."""
+def _same_element_fields(resource: Resource, named: set[str]) -> set[str]:
+    """Return the settable fields of the same array objects as these fields.
+
+    The rollback needs them: a certificate that was set by name is restored by uuid.
+    """
     groups = {name.rpartition(".")[0] for name in named if resource.in_array(name)}
     return {name for name, item in resource.fields.items() if item.patch and name.rpartition(".")[0] in groups}
 
 
-def _earlier(resource: Resource, named: set[str], shown: dict[str, Any], view: Any) -> dict[str, Any]:
-    """A body that gives all of these fields their earlier values: an array that was not shown was empty.
+def _restoring_body(resource: Resource, named: set[str], shown: dict[str, Any], view: Any) -> dict[str, Any]:
+    """Return a body that restores the earlier values of all these fields. An array that was not shown was empty.
 
-    Raises 262249 for a field whose value cannot be known.
+    Raise 262249 for a field with a value that cannot be read.
     """
     body = dict(shown)
     for name in sorted(named):

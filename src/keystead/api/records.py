@@ -1,8 +1,8 @@
-"""POST, PATCH and DELETE of several objects that the body lists in ``records``: one job, its rollback, its results.
+"""POST, PATCH and DELETE of several objects that the body lists in ``records``: one job, its rollback and its results.
 
-Source: "Getting started with the ONTAP REST API", "Record-based POST, PATCH, and DELETE". What can be seen in the body
-is refused at once; everything else is the job's. Records are written in their order. POST and PATCH take back what they
-did when one fails, as well as that can be done; DELETE never does.
+Source: "Getting started with the ONTAP REST API", "Record-based POST, PATCH, and DELETE". Faults in the body are
+refused at once; all other faults appear in the job. Records are written in their order. When one fails, POST and PATCH
+roll back the earlier ones as far as possible. DELETE never rolls back.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from keystead.core.model import Job, Svm
     from keystead.service.cluster.jobs import Progress
 
-JOB_RESULTS_PARAMETER = Parameter(UUID, "A job of this collection's records: shows what came of it, not the list.")
+JOB_RESULTS_PARAMETER = Parameter(
+    UUID, "The UUID of a ``records`` job of this collection: shows the job's results instead of the list."
+)
 _DONE = {"POST": 201, "PATCH": 200, "DELETE": 200}
-_PATIENCE_S = 120  # for a piece that is a job itself
-_SHOWN_FAILURES = 5  # in the job's message; its results hold all
+_INNER_JOB_WAIT_S = 120  # for a record with a write that is a job itself
+_SHOWN_FAILURES = 5  # limit in the job's message; its results hold all failures
 
 
 _INTERRUPTIONS = (errors.SHUTTING_DOWN, errors.JOB_INTERRUPTED)
@@ -54,7 +56,7 @@ async def as_job(
     write: WriteRecord,
     svm: Svm | None,
 ) -> Reply:
-    """Check the records and begin the job that writes them. ``svm`` is whose the job is."""
+    """Check the records and begin the job that writes them. ``svm`` is the owner of the job."""
     ignore = query.ignore_unknown_fields
     records = check_records(resource, body, request.method, ignore_unknown=ignore)
     work = _Work(resource, request.detached(), query, records, body[RECORDS], write)
@@ -64,7 +66,7 @@ async def as_job(
 
 
 async def job_results(resource: Resource, request: Request, show: ReadOne) -> Reply:
-    """GET of a collection for one job's results: its objects as they are now, and what could not be written."""
+    """Answer a GET of a collection for one job's results: its objects as they are now, and its errors."""
     parameters = request.parameters()
     job = await _job(request, parameters.pop(JOB_RESULTS))
     query = read_get(resource, parameters, single=True)
@@ -72,7 +74,7 @@ async def job_results(resource: Resource, request: Request, show: ReadOne) -> Re
     records = []
     for text in results.get("keys", ()):
         key = resource.fields[resource.key].type.parse(text)
-        with suppress(OntapError):  # it is gone, or not seen any more
+        with suppress(OntapError):  # the object is gone or not visible any more
             view = await show(request.of_key(resource, key), query.selected)
             records.append(render(resource, query.selected, view, hal=request.hal))
     body: dict[str, Any] = {"records": records, "num_records": len(records)}
@@ -83,14 +85,14 @@ async def job_results(resource: Resource, request: Request, show: ReadOne) -> Re
 
 
 async def _job(request: Request, text: str) -> Job:
-    """The finished job of this collection; any other is 262294, an unfinished one 262293."""
+    """Return the finished job of this collection. Raise 262294 for any other job and 262293 for a running one."""
     try:
         job = await request.services.jobs.get(request.call, str(UUID.parse(text)))
     except (ValueError, OntapError):
         raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS) from None
     caller = request.call.caller
     if caller.svm is not None and job.account != caller.account:
-        raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS)  # an account of the cluster is told more
+        raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS)  # a cluster account may read the jobs of others
     if plain_path(job.description.partition(" ")[2]) != plain_path(request.path):
         raise OntapError(errors.JOB_ELSEWHERE, target=JOB_RESULTS)
     if job.end_time is None:
@@ -99,7 +101,7 @@ async def _job(request: Request, text: str) -> Job:
 
 
 class _Work:
-    """The work of one such job."""
+    """The work of one ``records`` job."""
 
     def __init__(
         self,
@@ -112,18 +114,18 @@ class _Work:
     ) -> None:
         self._resource = resource
         self._request = request
-        self._query = replace(query, return_timeout=_PATIENCE_S)
+        self._query = replace(query, return_timeout=_INNER_JOB_WAIT_S)
         self._goes_on = query.continue_on_failure or request.method == "DELETE"
         self._records = list(zip(records, bodies, strict=True))
         self._write = write
         self._done = 0
-        self._keys: list[Any] = []  # of the objects that were written and are there
+        self._keys: list[Any] = []  # of the written objects that exist now
         self._undo: list[Undo] = []
         self._errors: list[OntapError] = []
         self._rollback_errors: list[OntapError] = []
 
     async def run(self, progress: Progress) -> JobOutcome:
-        """Write all records, or take back those before the one that fails. A stop of the service takes nothing back."""
+        """Write all records. If one fails, roll back the earlier ones. A stop of the service rolls nothing back."""
         for place, (record, body) in enumerate(self._records):
             try:
                 await self._write_one(record, body, place)
@@ -171,7 +173,7 @@ class _Work:
             self._keys[place : place + 1] = [] if undo.earlier is None else [undo.earlier]
 
     def _name(self, record: Record, body: Mapping[str, Any], place: int) -> str:
-        """How messages name a record: by its key, in POST by what identifies it among the fields of its body."""
+        """Return the name of a record for messages: its key, or in POST the identifying fields of its body."""
         if record.key is not None:
             return f"{self._resource.key}: {record.key}"
         names = [name for name, item in self._resource.fields.items() if item.read is Read.KEY or name == "name"]
@@ -201,11 +203,11 @@ class _Work:
 
 
 def _is_interruption(error: Exception) -> bool:
-    """Whether the service stops: that is no fault of a record, and the job's end says so."""
+    """Return True if the error means that the service stops. That is not a fault of the record."""
     return isinstance(error, OntapError) and error.kind in _INTERRUPTIONS
 
 
 def _failure(method: str, record: str, error: OntapError) -> OntapError:
-    """One record's failure as ONTAP words it; the code of what failed is the first of the arguments."""
+    """Return one record's failure in ONTAP's words. The first of its arguments is the code of the cause."""
     arguments = (("code", str(error.kind.code)), *error.arguments)
     return OntapError(errors.RECORD_FAILED, arguments=arguments, method=method, record=record, reason=error.message)

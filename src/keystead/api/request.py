@@ -1,6 +1,6 @@
-"""One request as the operations see it: who calls, the path's values, the URL's parameters, the checked body.
+"""One request as the operations see it: the caller, the path's values, the URL's parameters and the checked body.
 
-Secrets leave here only as Secret values; the text kept for the audit record has them masked.
+Secrets leave this module only as Secret values. The text for the audit record has them masked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CALLER = "keystead.caller"  # keys of the ASGI scope
+CALLER = "keystead.caller"  # CALLER, INPUT, SVM_SCOPE and ALLOW are keys of the ASGI scope
 INPUT = "keystead.input"
 SVM_SCOPE = "keystead.svm"  # the SVM that the call tunnels to
 ALLOW = "keystead.allow"
@@ -57,27 +57,27 @@ class Request:
 
     @property
     def hal(self) -> bool:
-        """Whether the answer holds ``_links``."""
+        """True if the answer holds ``_links``."""
         return wants_links(header(self._scope, b"accept"))
 
     @property
     def octets(self) -> bool:
-        """Whether the answer is octets, where an operation has some."""
+        """True if the client accepts only octets, for operations that can answer octets."""
         return wants_octets(header(self._scope, b"accept"))
 
     @property
     def arguments(self) -> bool:
-        """Whether an error holds ``arguments``."""
+        """True if an error holds ``arguments``."""
         return wants_arguments(header(self._scope, b"x-dot-error-arguments"))
 
     @property
     def pretty(self) -> bool:
-        """Whether people will read the answer."""
+        """True if the answer is indented."""
         return wants_pretty(self._scope["query_string"])
 
     @property
     def path(self) -> str:
-        """The path as the client wrote it, but for doubled slashes."""
+        """The path as the client wrote it, but without doubled slashes."""
         return single_slashes(raw_path(self._scope))
 
     @property
@@ -88,24 +88,24 @@ class Request:
 
     @property
     def call(self) -> Call:
-        """What the use cases and the audit record need to know about this request."""
+        """The facts about this request that the use cases and the audit record need."""
         return call_of(self._scope, self._scope[CALLER])
 
     def parameters(self) -> dict[str, str]:
-        """The URL's parameters."""
+        """Return the URL's parameters."""
         return read_parameters(self._scope["query_string"])
 
     def path_text(self, name: str) -> str:
-        """A value of the path, decoded."""
+        """Return a value of the path, decoded."""
         return str(self._scope["path_params"][name])
 
     def check_path(self) -> None:
-        """Refuse a malformed uuid in the path before anything else is looked at."""
+        """Refuse a malformed uuid in the path before any other check."""
         if "uuid" in self._scope["path_params"]:
             self.path_uuid()
 
     def path_uuid(self, name: str = "uuid") -> str:
-        """A uuid of the path, in lower case; a malformed one is code 2 (404)."""
+        """Return a uuid of the path in lower case, or raise 2 (404) if it is malformed."""
         text = self.path_text(name)
         try:
             return str(UUID.parse(text))
@@ -115,7 +115,7 @@ class Request:
             ) from None
 
     def key(self, resource: Resource) -> Any:
-        """What the path's last part names: the value of the resource's key field. A malformed one is absent (404)."""
+        """Return the value of the resource's key field from the path, or raise 4 (404) if it is malformed."""
         name = resource.key
         text = self.path_text(name)
         try:
@@ -124,12 +124,12 @@ class Request:
             raise OntapError(errors.ENTRY_NOT_FOUND, target=name) from None
 
     def refuse_body(self) -> None:
-        """Refuse a body where none is allowed, without reading it."""
+        """Refuse a body where no body is allowed, without reading it."""
         if declares_body(self._scope):
             raise OntapError(errors.BODY_NOT_ALLOWED)
 
     async def body(self, resource: Resource) -> dict[str, Any]:
-        """Read the body of a write, dotted names of fields as objects, and keep it masked for the audit record."""
+        """Read the body of a write, with dotted field names as objects. Keep a masked copy for the audit record."""
         body = nested(resource, parse_object(await read_body(self._scope, self._receive)))
         self._scope[INPUT] = _input(resource, body)
         return body
@@ -140,13 +140,14 @@ class Request:
         return check_body(resource, await self.body(resource), self.method, ignore_unknown=ignore)
 
     def detached(self) -> Request:
-        """This request for work that goes on after its answer: nothing ends it, not even the client."""
-        return Request(self.services, dict(self._scope), _nothing)
+        """Return this request for work that continues after the answer, even if the client disconnects."""
+        return Request(self.services, dict(self._scope), _never_receive)
 
     def of_key(self, resource: Resource, key: Any, record: Mapping[str, Any] | None = None, path: str = "") -> Request:
-        """This request as if its path named one object; with ``record``, as if that were the body, for the audit.
+        """Return this request as if its path named one object. ``record`` replaces the body in the audit record.
 
-        ``path`` is the object's, where the audit record shall name that.
+        ``path`` replaces the path in the audit record, unless it is empty. If ``key`` is None, the path keeps its
+        values.
         """
         changed: dict[str, Any] = {"path_params": {**self._scope["path_params"], resource.key: str(key)}}
         if key is None:
@@ -158,9 +159,9 @@ class Request:
         return Request(self.services, {**self._scope, **changed}, self._receive)
 
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await what may take long, and end it when the client closes its connection. The body was read before.
+        """Await long work, and cancel it when the client closes its connection. Call this only after the body was read.
 
-        A client that goes away while the result is being stored gets it stored: that is not undone.
+        If the client leaves while the result is being stored, the result stays stored.
         """
         task = asyncio.create_task(work)
         gone = asyncio.create_task(wait_for_disconnect(self._receive))
@@ -178,12 +179,15 @@ class Request:
                 task.add_done_callback(_ignore)
 
     async def empty_body(self) -> None:
-        """Read the body of a DELETE: nothing, or an empty object as the official client sends."""
+        """Read the body of a DELETE, and refuse it unless it is empty or ``{}``.
+
+        The official client sends ``{}``.
+        """
         if parse_object(await read_body(self._scope, self._receive)):
             raise OntapError(errors.BODY_NOT_ALLOWED)
 
     async def shared(self, what: Hashable, work: Coroutine[Any, Any, T]) -> T:
-        """Await a deletion, or the same one of the same account that is under way."""
+        """Await a deletion, or join the same deletion of the same account that already runs."""
         call = self.call
         scope = call.scope.uuid if call.scope else None
         path = tuple(self._scope["path_params"].values())
@@ -191,39 +195,39 @@ class Request:
 
 
 def _input(resource: Resource, body: Mapping[str, Any]) -> str:
-    """A body as the audit record keeps it."""
+    """Return a body as text for the audit record, with secrets masked."""
     return masked_input(json.dumps(masked(resource, body)).encode()) if body else "{}"
 
 
-async def _nothing() -> Message:
-    """The messages of a connection that nobody listens to."""
+async def _never_receive() -> Message:
+    """Wait forever, in place of a connection's messages."""
     silence: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
     return await silence
 
 
 def _ignore(task: asyncio.Task[Any]) -> None:
-    """Look at how abandoned work ended, so that nobody complains about it."""
+    """Read the outcome of abandoned work, so that asyncio does not log an unread exception."""
     if not task.cancelled():
         task.exception()
 
 
 def single_slashes(path: str) -> str:
-    """The path without empty segments: some clients build ``/api//security``."""
+    """Return the path without empty segments, because some clients build ``/api//security``."""
     return _SLASHES.sub("/", path) if "//" in path else path
 
 
 def plain_path(path: str) -> str:
-    """The one spelling of a path that routes have."""
+    """Return the path in the spelling that the routes use."""
     plain = single_slashes(path).rstrip("/")
     return f"/api{plain[7:]}" if plain.startswith("/api/v1/") else plain
 
 
 def raw_path(scope: Scope) -> str:
-    """The path as it was sent: ASCII, percent-encoded."""
+    """Return the path as the client sent it: ASCII, percent-encoded."""
     return bytes(scope["raw_path"]).decode("ascii", "backslashreplace")
 
 
 def call_of(scope: Scope, caller: Caller) -> Call:
-    """The call as it is known so far. The query string is left out: a secret may have been put there."""
+    """Return the facts about a call that are known so far, without the query string, because it may hold a secret."""
     confined = scope.get(SVM_SCOPE) or caller.svm
     return Call(caller, scope["method"], raw_path(scope)[:_PATH_LIMIT], scope.get(INPUT, ""), confined)

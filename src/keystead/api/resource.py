@@ -1,8 +1,7 @@
-"""A REST resource as a declaration: its fields once, and everything that is derived from the list.
+"""A REST resource as a declaration: a list of its fields, and everything that is derived from this list.
 
-From it come the check of bodies (checking.py), ``fields`` and filters (query.py), answers and links (hal.py), the
-OpenAPI document and the reference page (description/). Source: the object tables of the ONTAP REST API
-reference.
+Derived are the check of bodies (checking.py), ``fields`` and filters (query.py), answers and links (hal.py), and the
+OpenAPI document and the reference page (description/). Source: the object tables of the ONTAP REST API reference.
 """
 
 from __future__ import annotations
@@ -22,18 +21,21 @@ if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
 
 OURS: Final = "ours"
-"""``since`` of a field that ONTAP does not have."""
+"""The value of ``since`` for a field that ONTAP does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """One field. ``name`` is dotted; the members before the last are groups.
 
-    ``get`` reads it from the group's object: a JSON value, or None when there is nothing to show. ``column`` is the
-    column of the store's page that holds it, where there is one: then the store filters by it, and orders by it unless
-    it stands in an array; else filters are compared in memory, and there is no order. ``many`` is an array. ``given``
-    is the type of a body's value, where that is another. ``restore`` reads from the whole object what a PATCH that is
-    taken back sets the field to, where ``get`` shows nothing; None when that cannot be known.
+    ``get`` reads the field from the group's object: a JSON value, or None when there is nothing to show. ``column`` is
+    the column of the store's page that holds the field, or None. With a column, the store filters by the field and
+    orders by it, but does not order by a field in an array. Without a column, filters are compared in memory, and there
+    is no order.
+
+    ``many`` means an array. ``given`` is the type of a body's value if that differs from ``type``. ``restore`` gives
+    the value that a rollback of a PATCH sets when ``get`` shows nothing. It reads from the whole object and returns
+    None if the value cannot be known.
     """
 
     name: str
@@ -50,24 +52,24 @@ class Field:
     column: str | None = None
     given: Type | None = None
     restore: Callable[[Any], Any] | None = None
-    refusal: ErrorKind | None = None  # what setting it answers, where ONTAP has a code of its own
+    refusal: ErrorKind | None = None  # the error for setting the field, if ONTAP has a special code
 
     def settable(self, method: str) -> bool:
-        """Whether a body of this method may hold it."""
+        """Return True if a body of this method may hold the field."""
         return self.patch if method == "PATCH" else self.post
 
 
-def _stays(key: Any, _: Mapping[str, Any]) -> Any:
-    """The key of an object whose PATCH never changes it."""
+def _same_key(key: Any, _: Mapping[str, Any]) -> Any:
+    """Return the key unchanged, for objects with a key that PATCH never changes."""
     return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """An object, or an array of objects, that fields stand in. ``get`` reads it from the object around it.
+    """An object, or an array of objects, that contains fields. ``get`` reads it from the object around it.
 
-    ``link`` makes the path of its ``_links.self``. An array that is always ``empty`` may stand in a body as such:
-    clients send what they would have.
+    ``link`` makes the path of its ``_links.self``. ``empty`` marks an array that is always empty. A body may hold such
+    an empty array, because some clients send it.
     """
 
     name: str
@@ -80,9 +82,9 @@ class Group:
 
 @dataclass(slots=True)
 class Node:
-    """A place in the tree that the dotted names make: the declaration there, if any, and the members beneath.
+    """A place in the tree of dotted names: its declaration, if any, and the members below it.
 
-    Without a declaration it is a group that only gives a name to some of the fields around it.
+    A node without a declaration is a group of names only: its fields belong to the object around it.
     """
 
     path: str
@@ -91,30 +93,32 @@ class Node:
 
     @property
     def many(self) -> bool:
-        """Whether an array stands here."""
+        """True if the node is an array."""
         return self.declared is not None and self.declared.many
 
 
 def itself(value: Any) -> Any:
-    """The getter of a field that is the whole of its group's object."""
+    """Return the value, as the getter of a field that is the whole object of its group."""
     return value
 
 
 def always(value: Any) -> Callable[[Any], Any]:
-    """The getter of a field that is the same for every object."""
+    """Return a getter that gives the same value for every object."""
     return lambda _: value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Resource:
-    """A resource. ``link`` is the path of one object; ``order`` the column, type and value of its place in a list.
+    """A resource: its name, its fields and how its objects are found.
 
-    ``key`` is the field that names an object in its collection, and the path's parameter for it.
-    ``absent`` are fields that ONTAP has and this service has nothing to show for; ``bulk`` says that POST takes
-    ``records``, an array of objects, at once, not as a job. ``empty_patch`` is the answer to a PATCH that sets nothing.
-    ``moved`` tells an object's key after a PATCH with these values; ``links`` are
-    further paths beside that of ``self``, by name, None when there is none.
-    ``returned`` are the fields, as in ``fields``, that a POST with ``return_records`` shows beside the key fields.
+    ``link`` makes the path of one object. ``order`` is the column, type and getter of its place in a list. ``key`` is
+    the field that names an object in its collection, and the name of the path's parameter. ``absent`` are ONTAP's
+    fields for which this service has nothing to show. With ``bulk``, POST takes an array ``records`` at once and not as
+    a job. ``empty_patch`` is the answer to a PATCH that sets nothing.
+
+    ``moved`` returns an object's key after a PATCH with the given values. ``links`` makes further paths next to
+    ``self``, by name; None means no link. ``returned`` are the fields that a POST with ``return_records`` shows besides
+    the key fields, in the form of ``fields``.
     """
 
     name: str
@@ -127,7 +131,7 @@ class Resource:
     bulk: bool = False
     empty_patch: ErrorKind = errors.NO_VALUES
     returned: str = ""
-    moved: Callable[[Any, Mapping[str, Any]], Any] = _stays
+    moved: Callable[[Any, Mapping[str, Any]], Any] = _same_key
     links: Mapping[str, Callable[[Any], str | None]] = field(default_factory=dict)
     tree: Node = field(init=False)
     fields: Mapping[str, Field] = field(init=False)
@@ -147,7 +151,7 @@ class Resource:
         object.__setattr__(self, "catalogue", Catalogue(reads, self.absent))
 
     def in_array(self, name: str) -> bool:
-        """Whether a field stands in the objects of an array."""
+        """Return True if a field is in the objects of an array."""
         node = self.tree
         for part in name.split(".")[:-1]:
             node = node.members[part]
@@ -158,7 +162,8 @@ class Resource:
     def values(self, view: Any, name: str, beneath: str = "") -> Iterator[Any]:
         """Yield the values that an object has for a readable field: none, one, or several through arrays.
 
-        ``beneath`` is the path of the group that the object is an element of, when it is not the resource's.
+        ``beneath`` is the path of the group that contains the object as an element. It is empty for an object of the
+        resource.
         """
         found = [view]
         node = self.tree

@@ -1,7 +1,7 @@
-"""SVM tunnelling: the headers that confine a call to one SVM, read after its caller is known and before its body.
+"""SVM tunnelling: the headers that confine a call to one SVM, read after authentication and before the body.
 
-``X-Dot-SVM-Name`` and ``X-Dot-SVM-UUID`` name the SVM; what the body says of an SVM is compared by the use cases.
-Source: "Getting started with the ONTAP REST API", "SVM tunneling".
+``X-Dot-SVM-Name`` and ``X-Dot-SVM-UUID`` name the SVM. The use cases compare this SVM with the body. Source: "Getting
+started with the ONTAP REST API", "SVM tunneling".
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ _OPERATORS = frozenset('*|<>!{}"')
 
 
 class Tunnelling:
-    """Puts the SVM that the headers name into the scope; one that the caller does not see is 2621462, as a missing."""
+    """Middleware that stores the SVM from the headers in the scope.
+
+    It raises 2621462 if the SVM does not exist or the caller does not see it.
+    """
 
     def __init__(self, app: ASGIApp, svms: Svms) -> None:
         self._app = app
         self._svms = svms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Find the SVM, if one is named, and go on."""
+        """Find the SVM, if a header names one, and pass the request on."""
         if scope["type"] == "http":
             name, uuid = _header(scope, NAME_HEADER), _uuid(_header(scope, UUID_HEADER))
             named = name is not None or uuid is not None
@@ -46,7 +49,10 @@ class Tunnelling:
 
 
 def _header(scope: Scope, name: str) -> str | None:
-    """A header's value; None when it is absent, for an empty one names no SVM. Two values that differ are 262188."""
+    """Return a header's value, or None if the header is absent. Raise 262188 if two values differ.
+
+    An empty header is not None, because it names no SVM and must be refused.
+    """
     wanted = name.lower().encode()
     values = {value for key, value in scope["headers"] if key == wanted}
     if len(values) > 1:
@@ -66,7 +72,7 @@ def _uuid(text: str | None) -> str | None:
 
 
 def _check_query(query_string: bytes, svm: Svm) -> None:
-    """Refuse a query that names another SVM than the headers (262186); one with operators is a filter like others."""
+    """Raise 262186 if the query names another SVM than the headers. A value with operators is a normal filter."""
     parameters = read_parameters(query_string)
     given_uuid = parameters.get("svm.uuid", svm.uuid).lower()
     for field, given, own, header in (

@@ -1,11 +1,11 @@
-"""Work on the event loop that many records make long: everything else gets its turn in between."""
+"""Pauses in long work on the event loop, so that other tasks can run."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-_TURN_S = 0.005  # how long may be worked at a stretch; one record may take longer
+_TURN_S = 0.005  # maximum time between two pauses, unless one record takes longer
 
 
 class Turns:
@@ -15,7 +15,7 @@ class Turns:
         self._ends = time.monotonic() + _TURN_S
 
     async def pause(self) -> None:
-        """Let everything else that is ready go first, if the turn is over."""
+        """Let other ready tasks run, if the turn is over."""
         if time.monotonic() > self._ends:
             await asyncio.sleep(0)
             self._ends = time.monotonic() + _TURN_S

@@ -1,7 +1,8 @@
-"""The types of a resource's fields: how a JSON or URL value becomes a value, and how a refusal names the type.
+"""The types of a resource's fields: how to parse a JSON or URL value, and how errors name the type.
 
-A parser takes what JSON or a URL can hold and raises ValueError, whose text is never shown. Digit strings are integers
-and "true" is a boolean, because ONTAP's clients send them so; a boolean is never an integer.
+A parser takes any JSON or URL value. It raises ValueError for a value of another type; the text of that error is never
+shown. Digit strings are integers and "true" is a boolean, because ONTAP's clients send them so. A boolean is never an
+integer.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _BOOLEANS = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A type: ``text`` is how errors and the reference page show it.
+    """A type. ``text`` is its form in errors and on the reference page.
 
-    ``stored`` makes of a value what the store's column holds. ``textual`` says that it holds the text that is shown, so
-    that it can be searched for patterns; ``caseless`` that patterns do not tell case apart. ``schema`` is the type in
-    JSON Schema: of what is shown, and of what every client may send.
+    ``stored`` converts a value to the form of the store's column. ``textual`` means that the column holds the text that
+    is shown, so that patterns can search it. ``caseless`` means that patterns ignore case. ``schema`` is the JSON
+    Schema of the shown value, which every client may also send.
     """
 
     text: str
@@ -40,11 +41,11 @@ class Type:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"}, compare=False)
 
     def folded(self, shown: Any) -> str:
-        """What is shown, or a piece of a pattern, as text that patterns are compared with."""
+        """Return a shown value, or a piece of a pattern, as text for comparing patterns."""
         return str(shown).lower() if self.caseless else str(shown)
 
     def comparable(self, shown: Any) -> Any:
-        """The value of what is shown. What was stored before the type became stricter is left as it is."""
+        """Return the value of a shown text. Return it unparsed if it was stored before the type became stricter."""
         try:
             return self.parse(shown)
         except ValueError:
@@ -58,7 +59,7 @@ def _text(value: Any) -> str:
 
 
 def text(limit: int) -> Type:
-    """Text of at most ``limit`` characters."""
+    """Return the type of a text of at most ``limit`` characters."""
 
     def parse(value: Any) -> str:
         if len(_text(value)) > limit:
@@ -71,7 +72,7 @@ def text(limit: int) -> Type:
 
 
 def name(limit: int) -> Type:
-    """A name: text of at most ``limit`` characters, not empty, printable, without blanks at its ends."""
+    """Return the type of a name: 1 to ``limit`` printable characters without blanks at the ends."""
 
     def parse(value: Any) -> str:
         if not 0 < len(_text(value)) <= limit or not value.isprintable() or value != value.strip():
@@ -83,7 +84,7 @@ def name(limit: int) -> Type:
 
 
 def integer(low: int, high: int) -> Type:
-    """A whole number from ``low`` to ``high``."""
+    """Return the type of a whole number from ``low`` to ``high``."""
 
     def parse(value: Any) -> int:
         if isinstance(value, str) and _INTEGER.fullmatch(value):
@@ -96,7 +97,7 @@ def integer(low: int, high: int) -> Type:
 
 
 def one_of(*words: str) -> Type:
-    """One of a few words."""
+    """Return the type of a value that is one of a few words."""
 
     def parse(value: Any) -> str:
         if value not in words:
@@ -107,7 +108,7 @@ def one_of(*words: str) -> Type:
 
 
 def place_in_list(pattern: str) -> Type:
-    """Where a record stands in a list, as the link to the next page writes it."""
+    """Return the type of a record's place in a list, as the link to the next page writes it."""
     form = re.compile(pattern, re.ASCII | re.DOTALL)
 
     def parse(value: Any) -> str:

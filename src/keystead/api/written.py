@@ -1,4 +1,4 @@
-"""One record that was written: its key, its value and how it is undone."""
+"""One record that was written: its key, its value and its rollback."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Undo(NamedTuple):
-    """How to take back what was done to the object with this key, and the method by which it is done.
+    """How to roll back one write: the method, the object's key and the function that does it.
 
-    ``earlier`` is the key that the object has afterwards, None when it is gone then.
+    ``earlier`` is the object's key after the rollback, or None if the object is gone then.
     """
 
     method: str
@@ -26,7 +26,7 @@ class Undo(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What became of one record: the key of the object that is there now, and how to take it back."""
+    """The result of one record's write: the key of the object that exists now, and the rollback."""
 
     key: Any = None
     undo: Undo | None = None
@@ -36,12 +36,12 @@ WriteRecord = Callable[[Request, Record, WriteQuery], Awaitable[Written]]
 
 
 def key_of(resource: Resource, view: Any) -> Any:
-    """The parsed value of an object's key field."""
+    """Return the parsed value of an object's key field."""
     return resource.fields[resource.key].type.parse(next(iter(resource.values(view, resource.key))))
 
 
 def value_of(values: Any, name: str) -> Any:
-    """What nested objects hold for a field, None for nothing; of a field in an array, the array."""
+    """Return the value that nested objects hold for a field, or None. For a field in an array, return the array."""
     for part in name.split("."):
         if not isinstance(values, dict):
             return values

@@ -1,1 +1,1 @@
-"""The composition root: settings become adapters, services and the ASGI app. It alone knows all layers."""
+"""The composition root: it makes adapters, services and the ASGI app from the settings. It alone knows all layers."""

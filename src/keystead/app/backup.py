@@ -1,9 +1,11 @@
-"""``keystead backup`` and ``restore``: an installation in one file under a passphrase, and back from it.
+"""``keystead backup`` and ``restore``: save an installation in one file under a passphrase, and restore it.
 
-A backup holds all that opens it: root key, node, the listener's certificate, and the database (SQLite, copied while it
-is served) or, as a recovery bundle, the configuration alone: what it takes to log in at the key servers again. Nothing
-is written over. A restored database is another one: it destroys nothing until an operator releases that. It must not
-print: it returns what to say.
+A backup holds the root key, the node's uuid and the listener's certificate. It also holds the database (SQLite, copied
+while it is served). A recovery bundle holds the configuration instead: what it takes to log in at the key servers
+again.
+
+Nothing is overwritten. A restored database begins a new incarnation: it destroys nothing until an operator releases
+destruction. This module must not print: it returns the lines to show.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from keystead.sealing.passphrases import LONGEST_PART, read_sealed, write_sealed
 from keystead.service.announcing import add_events
 from keystead.service.audit import log as audit
 from keystead.service.loading import incarnation_of
-from keystead.service.ports.store import Page, SealError, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.sealing import SealError
+from keystead.service.ports.store import StoreError
 from keystead.store import copying, open_store
 from keystead.store.opening import open_database, parse
 
@@ -51,24 +55,24 @@ _SQLITE: Final = "sqlite"
 
 BUILDING: Final = ".restoring"
 KILLED_S: Final = 86_400.0
-"""So long after anything was written to it, what a backup has left is nobody's any more."""
+"""Seconds after the last write from which a temporary file of a backup counts as left by a killed process."""
 
 _EMPTY: Final = {BUILDING, "lost+found"}
-"""What an empty data directory may hold: what a restore that was killed has left, and what file systems make."""
+"""Names that an empty data directory may hold: leftovers of a killed restore, and a folder that file systems make."""
 
 
 # --- backup ---
 
 
 def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) -> list[str]:
-    """Write a backup to a file that must not exist; return the lines to show. Raises CannotStart."""
+    """Write a backup to a file that must not exist. Return the lines to show. Raises CannotStart."""
     store = opened(settings)
     try:
         database = store.database
         unlearned = asyncio.run(store.read(_unlearned)) if bundle else []
         if not bundle and database.writer.dialect.name != _SQLITE:
             raise CannotStart(
-                "the database is PostgreSQL's: back it up with pg_dump, and what opens it with"
+                "the database is PostgreSQL's: back it up with pg_dump, and its root key and configuration with"
                 f" `keystead backup --bundle {file}`; both are needed to restore it"
             )
         root_key = read_root_key(settings.root_key_file)
@@ -89,25 +93,25 @@ def backup(settings: Settings, file: Path, passphrase: Secret, *, bundle: bool) 
         asyncio.run(store.close())
     what = "recovery bundle" if bundle else "backup"
     lines = [f"{what} {file}, {file.stat().st_size} bytes: keep it apart from its passphrase"]
-    why = "none of its key servers was learned yet: make another bundle then, this one cannot tell whose its keys are"
+    why = "no key server of it was learned yet: make another bundle later, because this one cannot identify its keys"
     return lines + [f"key manager {uuid}: {why}" for uuid in unlearned]
 
 
 def _unlearned(tx: Transaction) -> list[str]:
-    """The key managers (uuids) whose keys a bundle cannot find again: they have no digest key yet."""
+    """Return the key managers (uuids) that have no digest key yet: a bundle cannot find their keys again."""
     managers = [each.uuid for each in tx.page(KeyManager, Page(limit=2**31 - 1))]
     return [uuid for uuid in managers if tx.key_servers(uuid) and tx.digest_key(uuid) is None]
 
 
 def _parts(manifest: dict[str, Any], database: Database, file: Path, *, bundle: bool) -> Iterator[bytes]:
-    """What is sealed: the manifest, then the configuration or the database in pieces."""
+    """Yield the parts to seal: the manifest, then the configuration or the database in pieces."""
     yield json.dumps(manifest).encode()
     if bundle:
         content = json.dumps(copying.configuration(database)).encode()
         for start in range(0, len(content), LONGEST_PART):
             yield content[start : start + LONGEST_PART]
         return
-    copy = _beside(file, "database")
+    copy = _temporary_name(file, "database")
     try:
         copying.copy_file(database, copy)
         with copy.open("rb") as whole:
@@ -119,12 +123,12 @@ def _parts(manifest: dict[str, Any], database: Database, file: Path, *, bundle: 
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file (0600) that is under its name when it is whole and on disk; one that is there is not replaced."""
+    """Yield a new file (0600). It gets its name when it is complete and on disk. An existing file is not replaced."""
     exists = CannotStart(f"{path} exists: it is not written over")
-    if os.path.lexists(path):  # a link that leads nowhere, too
+    if os.path.lexists(path):  # because the path may be a dangling link
         raise exists
-    _forget_killed(path)
-    temporary = _beside(path, "new")
+    _remove_leftovers(path)
+    temporary = _temporary_name(path, "new")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             yield file
@@ -137,13 +141,13 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def _beside(file: Path, what: str) -> Path:
-    """A new name beside a file: another backup to the same file may be under way."""
+def _temporary_name(file: Path, what: str) -> Path:
+    """Return a new name in the folder of a file, because another backup to the same file may be under way."""
     return file.with_name(f".{file.name}.{uuid4().hex}.{what}")
 
 
-def _forget_killed(file: Path) -> None:
-    """Remove what backups to a file have left that were killed; what may be under way is younger."""
+def _remove_leftovers(file: Path) -> None:
+    """Remove what killed backups to a file have left. Younger files stay, because a backup may be under way."""
     left = re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{32}}\.(new|database)")
     with suppress(OSError):
         for each in file.parent.iterdir():
@@ -155,7 +159,7 @@ def _forget_killed(file: Path) -> None:
 
 
 def restore(settings: Settings, file: Path, passphrase: Secret) -> list[str]:
-    """Make a data directory of a backup, where there is none; return the lines to show. Raises CannotStart."""
+    """Make a data directory from a backup, where there is none. Return the lines to show. Raises CannotStart."""
     data, building, new = settings.data, settings.data / BUILDING, not settings.data.exists()
     if not new and not (data.is_dir() and {each.name for each in data.iterdir()} <= _EMPTY):
         raise CannotStart(f"{data} is not empty: nothing is restored over it")
@@ -164,7 +168,7 @@ def restore(settings: Settings, file: Path, passphrase: Secret) -> list[str]:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         building.mkdir(mode=0o700)
         kind = _build(replace(settings, data=building), file, passphrase)
-        for each in building.iterdir():  # not the directory itself: it may be a mount, in one that is not ours
+        for each in building.iterdir():  # not the directory itself, because it may be a mount point
             each.rename(data / each.name)
     except (SealError, StoreError) as error:
         raise CannotStart(str(error)) from None
@@ -173,14 +177,14 @@ def restore(settings: Settings, file: Path, passphrase: Secret) -> list[str]:
     finally:
         shutil.rmtree(building, ignore_errors=True)
         if new:
-            with suppress(OSError):  # unless it is restored by now
+            with suppress(OSError):  # because a restored directory is not empty
                 data.rmdir()
-    lines = [f"data directory {data}, restored: nothing is destroyed on key servers until that is released"]
+    lines = [f"data directory {data}, restored: nothing is destroyed on key servers until an operator releases that"]
     return lines if kind == DATABASE else [*lines, "keys are found again by `keystead key-manager rebuild`"]
 
 
 def _build(settings: Settings, file: Path, passphrase: Secret) -> str:
-    """Make everything in a directory of its own; return what kind of backup it was made of."""
+    """Make everything in a directory of its own. Return the kind of the backup."""
     payload = settings.data / "payload"
     with file.open("rb") as source, payload.open("xb") as target:
         parts = read_sealed(source, passphrase)
@@ -230,7 +234,7 @@ def _fill_database(settings: Settings, payload: Path) -> None:
 
 
 async def _begin(settings: Settings) -> None:
-    """Begin the incarnation of the restored database, and the chains of audit records where they are gone."""
+    """Begin the incarnation of the restored database, and the audit chains of nodes that have none."""
     store = open_store(settings.database_url)
     node, clock = (settings.data / NODE_FILE).read_text().strip(), SystemClock()
 
@@ -250,7 +254,7 @@ async def _begin(settings: Settings) -> None:
 
 
 def _write_root_key(path: Path, content: bytes) -> None:
-    """Write the root key, unless the same one is there."""
+    """Write the root key, unless the same key is there. Raises CannotStart if another key is there."""
     if path.exists():
         if read_root_key(path).reveal() != content:
             raise CannotStart(f"the root key {path} is another one than that of the backup")
@@ -260,7 +264,7 @@ def _write_root_key(path: Path, content: bytes) -> None:
 
 def _write(path: Path, content: bytes, mode: int) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        os.fchmod(file.fileno(), mode)  # whatever the umask
+        os.fchmod(file.fileno(), mode)  # because the umask may have removed permissions
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

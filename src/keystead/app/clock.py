@@ -1,4 +1,4 @@
-"""The real time, as the port that use cases are given."""
+"""The real clocks, as the port that use cases are given."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a data directory remembers of its database, in a file beside it, and where that database stands.
+"""What a data directory remembers of its database (the witness), in a file, and where that database is stored.
 
-The file holds no secret. It is replaced as a whole, and on disk before it counts; whoever replaces it, it stays its
-owner's.
+The file holds no secret. It is replaced as a whole, and is on disk before it counts. It keeps its owner, whoever
+replaces it.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class DataDirectory:
         self._store = store
 
     async def storage(self) -> Storage:
-        """Where the database stands."""
+        """Return where the database is stored."""
         return Storage(*await self._store.examine(place_of))
 
     async def read(self) -> Witness:
-        """What was remembered last; nothing before the first time."""
+        """Return what was remembered last, an empty witness before the first time."""
         try:
             return await asyncio.to_thread(self._read)
         except (OSError, ValueError, KeyError) as error:
             raise StoreError(f"{self._file} cannot be read: {type(error).__name__}") from None
 
     async def write(self, witness: Witness) -> None:
-        """Remember."""
+        """Remember the witness. It is on disk when this returns."""
         try:
             await asyncio.to_thread(self._write, witness)
         except OSError as error:

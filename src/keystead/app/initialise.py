@@ -1,6 +1,7 @@
-"""``keystead init`` and ``db upgrade``: everything that is made once. Safe to repeat; nothing is ever made anew.
+"""``keystead init`` and ``db upgrade``: make everything that is made once.
 
-It must not print: it returns what to say. The first password is shown on a terminal, or written to a 0400 file.
+Both can be repeated safely, because nothing is made twice. This module must not print: it returns the lines to show.
+The first password is shown on a terminal, or written to a file (0400).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from keystead.sealing import Argon2Hasher, Keyring, create_root_key, read_root_k
 from keystead.sealing.signing import one_line
 from keystead.sealing.sources import unfinished
 from keystead.service.audit import log as audit
-from keystead.service.ports.store import SealError, StoreError
+from keystead.service.ports.sealing import SealError
+from keystead.service.ports.store import StoreError
 from keystead.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -40,14 +42,14 @@ ADMIN = "admin"
 PASSWORD_FILE = "admin.password"  # noqa: S105 - a file's name
 LOST = (
     "{data} was served from a database that is lost: a new one would know none of its keys. Move the directory away,"
-    " then restore a backup or a recovery bundle with `keystead restore`; or begin anew with `keystead init`"
+    " then restore a backup or a recovery bundle with `keystead restore`; or start from nothing with `keystead init`"
 )
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 128
 
 
 def initialise(settings: Settings, password_file: bytes | None, *, terminal: bool) -> list[str]:
-    """Make what is missing of a data directory and its database; return the lines to show.
+    """Make the missing parts of a data directory and its database. Return the lines to show.
 
     ``password_file`` is the content of ``--admin-password-file``. Raises CannotStart, SettingsError.
     """
@@ -56,7 +58,7 @@ def initialise(settings: Settings, password_file: bytes | None, *, terminal: boo
     lines = [f"data directory {settings.data}"]
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone(settings.data):
+        with _locked(settings.data):
             _check_not_lost(settings)
             lines += [upgrade(settings), *_root_key(settings), *_certificate(settings.data, host)]
             lines += asyncio.run(_rows(settings, given, terminal=terminal))
@@ -68,8 +70,8 @@ def initialise(settings: Settings, password_file: bytes | None, *, terminal: boo
 
 
 @contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    """Hold the data directory: a second init waits here, and then finds everything made."""
+def _locked(data: Path) -> Iterator[None]:
+    """Lock the data directory. A second init waits here, and then finds everything made."""
     directory = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
@@ -79,7 +81,7 @@ def _alone(data: Path) -> Iterator[None]:
 
 
 def _check_not_lost(settings: Settings) -> None:
-    """Refuse to make a database where there was one: a node has its uuid only after that was made."""
+    """Raise CannotStart if the database of this node is gone. A node gets its uuid only after its database was made."""
     from keystead.store.upgrade import is_empty
 
     if (settings.data / NODE_FILE).exists() and is_empty(settings.database_url):
@@ -87,7 +89,7 @@ def _check_not_lost(settings: Settings) -> None:
 
 
 def upgrade(settings: Settings) -> str:
-    """Bring the database to this release's schema; return the line to show. Raises CannotStart."""
+    """Upgrade the database to this release's schema. Return the line to show. Raises CannotStart."""
     from keystead.store import tables
     from keystead.store.upgrade import upgrade as upgrade_
 
@@ -101,8 +103,10 @@ def upgrade(settings: Settings) -> str:
 
 
 def _checked_password(content: bytes) -> Secret:
-    """Only the length counts here, not the API's further rules: generated passwords may lack a digit, and who makes the
-    data directory holds the root key anyhow.
+    """Return the password without its line end. Raises SettingsError for a wrong length or encoding.
+
+    The API's further rules do not count here. Generated passwords may lack a digit, and whoever makes the data
+    directory holds the root key anyway.
     """
     password = content.removesuffix(b"\n").removesuffix(b"\r")
     try:
@@ -117,7 +121,7 @@ def _checked_password(content: bytes) -> Secret:
 
 
 def _root_key(settings: Settings) -> list[str]:
-    """Make the root key where there is none, unless the database was set up with one already."""
+    """Make the root key if there is none. Raises CannotStart if the database was set up with another one."""
     path = settings.root_key_file
     if unfinished(path).exists():
         unfinished(path).unlink()
@@ -140,7 +144,7 @@ async def _has_data_keys(settings: Settings) -> bool:
 
 
 def _certificate(data: Path, host: str) -> list[str]:
-    """Make the listener's certificate unless there is one."""
+    """Make the listener's certificate unless there is one. Return the line to show."""
     certificate, key = data / tls.CERTIFICATE_FILE, data / tls.KEY_FILE
     if not (certificate.exists() and key.exists()):
         made, private = listener.make_certificate(host, datetime.now(UTC))
@@ -150,12 +154,12 @@ def _certificate(data: Path, host: str) -> list[str]:
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Write a file under its final name only when it is whole and on disk. Only while :func:`_alone`."""
+    """Write a file, which gets its name when it is complete and on disk. Call it only while the directory is locked."""
     temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)  # an init was killed here
+    temporary.unlink(missing_ok=True)  # left by an init that was killed
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)  # whatever the umask
+        os.fchmod(descriptor, mode)  # because the umask may have removed permissions
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -176,13 +180,13 @@ async def _rows(settings: Settings, given: Secret | None, *, terminal: bool) -> 
 
 
 async def _keyring(store: SqlStore, settings: Settings) -> Keyring:
-    """Open the data keys; make the first, unless the node had some: `db upgrade` makes tables without them."""
+    """Open the data keys. Make the first one, unless the node had some: `db upgrade` makes tables without them."""
     root_key, known = read_root_key(settings.root_key_file), (settings.data / NODE_FILE).exists()
 
     def make(tx: Transaction) -> Keyring:
         keys = tx.data_keys()
         if keys:
-            return Keyring.open(root_key, keys)  # raises when it is another root key
+            return Keyring.open(root_key, keys)  # raises SealError for another root key
         if known:
             raise CannotStart(LOST.format(data=settings.data))
         keyring, key = Keyring.create(root_key)
@@ -204,7 +208,7 @@ def _cluster_and_node(tx: Transaction, data: Path, keyring: Keyring) -> None:
     known = {node.uuid: node for node in tx.nodes()}
     name = known[uuid].name if uuid in known else f"{cluster.name}-{len(known) + 1:02}"
     tx.put_node(Node(uuid, name, ONTAP_LEVEL))
-    if uuid not in known:  # a node that is known and has no records any more lost them: verify must say so
+    if uuid not in known:  # because a known node without records has lost them, and verify must say so
         audit.begin(tx, keyring, SystemClock(), uuid)
 
 
@@ -219,7 +223,7 @@ async def _admin(store: SqlStore, data: Path, given: Secret | None, *, terminal:
         hasher.close()
     file = data / PASSWORD_FILE
     if not (given or terminal):
-        _write_new(file, password.reveal() + b"\n", 0o400)  # before the account exists: a kill here loses nothing
+        _write_new(file, password.reveal() + b"\n", 0o400)  # before the account, so that a kill here loses nothing
     await store.write(lambda tx: tx.put_account(Account(ADMIN, Role.ADMIN, hashed)))
     if given:
         return [f"account {ADMIN} made, with the password given"]

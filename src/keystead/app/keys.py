@@ -1,6 +1,6 @@
-"""What works with keys on key servers, put together: opened with the service, ended and closed in order.
+"""The parts that work with keys on key servers, put together: opened with the service, and closed in order.
 
-Part of the composition root: like wiring.py it chooses adapters, and it makes nothing on disk.
+Part of the composition root: like wiring.py it chooses adapters. It makes nothing on disk.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from keystead.monitor.metrics import Metrics
     from keystead.service.audit.log import AuditLog
     from keystead.service.cluster.incarnations import Incarnations
-    from keystead.service.ports.keys import Signer
-    from keystead.service.ports.store import Clock, Sealer, Store
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.sealing import Sealer, Signer
+    from keystead.service.ports.store import Store, Transaction
     from keystead.service.probing.prober import ServerProber
     from keystead.settings import Settings
 
@@ -59,9 +60,9 @@ SPOOL_FILE = "reads.spool"
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the work with keys stands on."""
+    """What the work with keys needs from the rest of the service."""
 
-    store: Store
+    store: Store[Transaction]
     prover: ServerProber
     sealer: Sealer
     signer: Signer
@@ -96,23 +97,23 @@ class KeyWork:
     keeper: Keeper
 
     async def start(self) -> None:
-        """Begin what answers calls; raises StoreError."""
+        """Start the parts that answer calls. Raises StoreError."""
         await self.reads.start()
         self.forgetter.start()
 
     def changed(self, key_manager: str) -> None:
-        """Learn its servers, and write copies that they lack, soon: a key manager's configuration has changed."""
+        """Learn a key manager's servers and fill missing copies soon, because its configuration has changed."""
         self.learner.retry(key_manager)
         self.keeper.kick(key_manager)
 
     def stop(self) -> None:
-        """End what waits for key servers: it ends in its own way, within seconds."""
+        """End the parts that wait for key servers. They end in their own way, within seconds."""
         self.keeper.stop()
         self.writer.stop()
         self.reader.stop()
 
     async def close(self) -> None:
-        """Wait for what is under way, then close the connections to key servers."""
+        """Wait for work under way, then close the connections to key servers."""
         await self.keeper.close()
         await self.writer.close()
         await self.forgetter.close()
@@ -123,7 +124,7 @@ class KeyWork:
 
 
 def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> KeyWork:
-    """Put it together; nothing runs yet."""
+    """Put all parts together. Nothing runs yet."""
     store, audit, clock, node = world.store, world.audit, world.clock, world.node
     objects = Objects(rules)
     endpoints = Endpoints(world.prover, world.sealer)
@@ -136,17 +137,17 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
     describe = Describer(endpoints)
     writer = KeyWriter(store, objects, endpoints, learner, audit, clock, node, describe=describe, on_aborted=look_soon)
     keeping = CopySweep(context, writer)
-    lives = world.incarnations
-    fencing = EpochMarkers(context, lives.cloned)
-    destroying = KeyPurge(context, TrustedClock(store, clock, node), lives.cloned, lives.check)
-    parts = Parts(AttemptSettlement(context, describe), keeping, fencing, destroying, OrphanScan(context), learner)
+    incarnations = world.incarnations
+    markers = EpochMarkers(context, incarnations.cloned)
+    destroying = KeyPurge(context, TrustedClock(store, clock, node), incarnations.cloned, incarnations.check)
+    parts = Parts(AttemptSettlement(context, describe), keeping, markers, destroying, OrphanScan(context), learner)
     cache = KeyCache(settings.cached_keys)
     fetcher = Fetcher(store, objects, endpoints, clock, node)
     spool = ReadSpool(settings.data / SPOOL_FILE, world.sealer.mac)
     reads = ReadAudit(store, audit, spool, clock, fail_closed=settings.fail_closed)
     reader = KeyReader(store, fetcher, cache, reads)
     reports = KeyReports(store, world.signer, clock, node)
-    rounds = KeyRounds(context, Leases(store, clock, node), parts, look=lives.look)
+    rounds = KeyRounds(context, Leases(store, clock, node), parts, look=incarnations.look)
     keeper = Keeper(rounds, world.metrics)
     guard = RemovalGuard(store, objects, endpoints, clock)
     return KeyWork(

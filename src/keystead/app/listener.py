@@ -1,6 +1,6 @@
-"""The HTTPS listener: its self-signed certificate, and the server process from ready line to clean end.
+"""The HTTPS listener: its self-signed certificate, and the server process from its ready line to its end.
 
-It knows nothing of what the app answers.
+It knows nothing of the app's answers.
 """
 
 from __future__ import annotations
@@ -35,18 +35,21 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-VALID_FOR = dt.timedelta(days=825)  # the longest that common trust stores accept of a server certificate
-GRACE_S = 3  # of the 5 s that a stop may take: requests that are not answered by then are cancelled
-IDLE_S = 1  # for clients that do nothing to take note of the end of their connection
-LAST_ANSWERS_S = 0.5  # for these to say so
-STOP_S = 4.5  # whatever still hangs then (a database that is locked) is left behind
-CONNECTIONS = 1024  # or half of the descriptors that the process may have: the rest is for database and key servers
+VALID_FOR = dt.timedelta(days=825)  # the longest validity that common trust stores accept
+GRACE_S = 3  # of the 5 s that a stop may take; then unanswered requests are cancelled
+IDLE_S = 1  # for idle clients to notice the end of their connection
+LAST_ANSWERS_S = 0.5  # for cancelled requests to send their answers
+STOP_S = 4.5  # then the process ends, even if something hangs (a locked database)
+CONNECTIONS = 1024  # at most half of the descriptors, because database and key servers need the rest
 BACKLOG = 1024
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
 
 
 def make_certificate(host: str, now: dt.datetime) -> tuple[bytes, bytes]:
-    """Make an ECDSA P-256 key and a self-signed certificate for this machine's names: (certificate, key) in PEM."""
+    """Make an ECDSA P-256 key and a self-signed certificate for this machine's names.
+
+    Return (certificate, key) in PEM.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Keystead")])
     builder = (
@@ -67,7 +70,7 @@ def make_certificate(host: str, now: dt.datetime) -> tuple[bytes, bytes]:
 
 def _alternative_names(host: str) -> list[x509.GeneralName]:
     names = {"localhost", "127.0.0.1", "::1", host} - {"0.0.0.0", "::"}  # noqa: S104 - left out
-    machine = socket.gethostname()  # anything: the kernel does not check it
+    machine = socket.gethostname()  # may be anything, because the kernel does not check it
     if _HOST_NAME.fullmatch(machine):
         names.add(machine)
     return [_general_name(name) for name in sorted(names)]
@@ -86,7 +89,7 @@ def fingerprint(certificate_pem: bytes) -> str:
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
-    """Read ``host:port`` or ``[v6]:port``; raises SettingsError."""
+    """Return host and port of ``host:port`` or ``[v6]:port``. Raises SettingsError."""
     host, _, port = listen.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     sound = _is_ipv6(bare) if bare != host else _HOST_NAME.fullmatch(host)
@@ -104,13 +107,13 @@ def _is_ipv6(text: str) -> bool:
 
 
 def bind(address: tuple[str, int]) -> socket.socket:
-    """Open the listening socket; raises OSError when the address cannot be had."""
+    """Open the listening socket. Raises OSError if the address is not available."""
     opened = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
         opened.listen(BACKLOG)
-        opened.settimeout(0)  # for the loop
+        opened.settimeout(0)  # because the event loop needs a non-blocking socket
     except OSError:
         opened.close()
         raise
@@ -118,9 +121,9 @@ def bind(address: tuple[str, int]) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with a bound on connections, saying where it listens and telling the services of a stop at once.
+    """uvicorn's server with a bound on connections. It writes a ready line, and tells the services of a stop at once.
 
-    It accepts connections itself: a loop's own server cannot count those that are in their handshake.
+    It accepts connections itself, because a loop's own server cannot count the connections that are in their handshake.
     """
 
     handshake_s = 15.0
@@ -149,12 +152,12 @@ class Server(uvicorn.Server):
                 log.warning("the ready line cannot be written", reason=error.strerror)
 
     async def _accept(self, listening: socket.socket) -> None:
-        """Accept connections for ever; those beyond the limit are closed before they cost a handshake."""
+        """Accept connections for ever. Connections beyond the limit are closed before they cost a handshake."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 accepted, _ = await loop.sock_accept(listening)
-            except OSError as error:  # the peer has gone again, or there is no descriptor
+            except OSError as error:  # because the peer has gone, or no descriptor is left
                 log.warning("a connection cannot be accepted", reason=error.strerror)
                 await asyncio.sleep(0.1)
                 continue
@@ -169,7 +172,7 @@ class Server(uvicorn.Server):
             handshake.add_done_callback(self._handshakes.discard)
 
     async def _shake_hands(self, accepted: socket.socket) -> None:
-        """Give the connection to a protocol of its own, if its peer speaks TLS."""
+        """Do the TLS handshake, and give the connection to a protocol of its own."""
         context = await self._contexts.newest()
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(
@@ -181,31 +184,31 @@ class Server(uvicorn.Server):
             )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what could hold a request for long, then let uvicorn finish the rest."""
+        """End services that could hold a request for long, then let uvicorn finish the rest."""
         _end_within(STOP_S)
         self._on_stop()
-        await _cancelled([*self._accepting, *self._handshakes])
+        await _cancel([*self._accepting, *self._handshakes])
         asyncio.get_running_loop().call_later(IDLE_S, self._drop_idle)
         await super().shutdown(sockets)
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=LAST_ANSWERS_S)
-        self._captured_signals.clear()  # a stop that was asked for is a success, not a death by signal
+        self._captured_signals.clear()  # because a requested stop is a success, not a death by signal
 
     def _drop_idle(self) -> None:
-        """Drop connections that were told to close: TLS waits for the peer to agree, and an idle one does not."""
+        """Abort connections that are closing. TLS waits for the peer to agree, and an idle peer does not."""
         for connection in list(self.server_state.connections):
             if connection.transport.is_closing():
                 connection.transport.abort()
 
 
-async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _end_within(seconds: float) -> None:
-    """End the process when its orderly end takes longer."""
+    """End the process if its orderly end takes longer than so many seconds."""
     timer = threading.Timer(seconds, _leave)
     timer.daemon = True
     timer.start()

@@ -1,6 +1,6 @@
-"""What the operator's log looks like: one event per line, on standard error.
+"""The form of the operator's log: one event per line, on standard error.
 
-Events name what happened and to what; no event holds a password, a key or a request's body.
+Events name what happened, and the object. No event holds a password, a key or a request's body.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def configure(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
-    logging.getLogger("keystead").setLevel(level)  # ours at the level asked for, libraries from warnings on
+    logging.getLogger("keystead").setLevel(level)  # ours at the wanted level, libraries from warnings on
 
 
 class _Log:
-    """A stream that takes events also when they cannot be written (a full disk): serving goes on without its log."""
+    """A stream that ignores write errors (a full disk), so that the service goes on without its log."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Open what settings name, or say why the process cannot start."""
+"""Opening the database that the settings name, or saying why the process cannot start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CannotStart(Exception):  # noqa: N818 - what the operator reads: the servi
 
 
 def opened(settings: Settings) -> SqlStore:
-    """Open the database; raises CannotStart when it is missing, unreachable or of another release's schema."""
+    """Open the database. Raises CannotStart if it is missing, unreachable or of another release's schema."""
     try:
         return open_store(settings.database_url)
     except StoreError as error:

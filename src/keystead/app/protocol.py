@@ -1,7 +1,8 @@
-"""HTTP/1.1 on one connection (RFC 9112): uvicorn's protocol with what it leaves out, bounds and two rules.
+"""HTTP/1.1 on one connection (RFC 9112): uvicorn's protocol, with bounds and two rules that it lacks.
 
-What a client may send before it is known is bounded in size and time, an Upgrade is ignored (RFC 9110, 7.8), and an
-answer that comes before the whole request closes the connection. It knows nothing of what the app answers.
+Requests are bounded in size and time, because a client may send them before it has logged in. An Upgrade is ignored
+(RFC 9110, 7.8). An answer that comes before the whole request closes the connection. The protocol knows nothing of the
+app's answers.
 """
 
 from __future__ import annotations
@@ -23,34 +24,37 @@ class HttpProtocol(HttpToolsProtocol):
     """Seconds from the connection, or from a request's first byte, until its headers are complete."""
 
     header_bytes = 64 * 1024
-    """Of a request's line and headers."""
+    """Most bytes of a request's line and headers."""
 
     header_count = 128
 
     request_bytes = 1024 * 1024
-    """Of a whole request as it is sent; the app's own limit for a body is lower, but counts no chunks and trailers."""
+    """Most bytes of a whole request as it is sent.
+
+    The app's own limit for a body is lower, but does not count chunks and trailers.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._headers_due = False  # a request has begun
-        self._received = 0  # bytes since the piece that it began in
-        self._keep_alive = False  # what the request asked for
+        self._headers_due = False  # True while a request has begun and its headers are not complete
+        self._received = 0  # bytes since the piece of data in which the request began
+        self._keep_alive = False  # as the request asked
         self._timer: asyncio.TimerHandle | None = None
         self._client_chain: tuple[str, ...] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a request."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
         self._client_chain = client_chain(transport.get_extra_info("ssl_object"))
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Stop the timer."""
         self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and refuse what is too much."""
+        """Parse the data, and refuse a request that is too large."""
         if self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
@@ -78,29 +82,34 @@ class HttpProtocol(HttpToolsProtocol):
                 return
 
     def _parse_without_upgrade(self) -> None:
-        """Parse the head again without its Upgrade: the parser has ended with it, and takes no body after one."""
+        """Parse the head again without its Upgrade: the parser has ended with it, and takes no body after it."""
         kept = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
         line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
         self.parser.feed_data(b"\r\n".join([line, *kept, b"", b""]))
 
-    # --- called by the parser; what they raise becomes the answer 400 ---
+    # --- called by the parser; their exceptions become the answer 400 ---
 
     def on_message_begin(self) -> None:
-        """Expect headers."""
+        """Begin a request. Its headers come next."""
         super().on_message_begin()
         if self._client_chain:
             self.scope["extensions"] = {"tls": {"client_cert_chain": self._client_chain}}
         self._headers_due, self._received = True, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; what comes after a body (a trailer) is dropped."""
+        """Take a header. A trailer, which comes after a body, is dropped."""
         if self._headers_due:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the app, unless its head is too large or comes again without an Upgrade."""
+        """Give the request to the app.
+
+        A head with an Upgrade is not given, because it is parsed again without the Upgrade.
+
+        Raises ValueError (answer 400) if the head is too large, or for CONNECT.
+        """
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > self.header_bytes or len(self.headers) > self.header_count:
             raise ValueError("too large")
@@ -114,8 +123,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
 
     def on_message_complete(self) -> None:
-        """Keep the connection after the answer, because all of the request is here."""
-        if self._headers_due:  # comes again without its Upgrade
+        """Allow the connection to stay open after the answer, because the whole request is here."""
+        if self._headers_due:  # because the head is parsed again without its Upgrade
             return
         super().on_message_complete()
         if not self.cycle.response_started:
@@ -125,7 +134,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def _busy(self) -> bool:
-        """Whether a request has not been answered yet."""
+        """True if a request has not been answered yet."""
         return bool(self.cycle) and not self.cycle.response_complete  # None before the first request
 
     def _start_timer(self) -> None:
@@ -137,20 +146,23 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _on_time(self) -> None:
-        """Close, but not before the answer to an earlier request: until then nothing may be read."""
+        """Close the connection, but not before the answer to an earlier request: nothing may be read until then."""
         if self._busy:
             self._start_timer()
         else:
             self.transport.close()
 
     def shutdown(self) -> None:
-        """Close after the answer, if there is one to come."""
+        """Close the connection after the answer, if an answer is to come."""
         self._keep_alive = False
         super().shutdown()
 
 
 def client_chain(tls: SSLObject | None) -> tuple[str, ...]:
-    """What the peer showed, as ``client_cert_chain`` of ASGI's ``tls`` extension: PEM, the leaf first."""
+    """Return the chain that the peer showed, as ``client_cert_chain`` of ASGI's ``tls`` extension: PEM, the leaf first.
+
+    Without a client certificate it is empty.
+    """
     if tls is None or not tls.getpeercert(binary_form=True):
         return ()
     shown = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001 - public from Python 3.13 on

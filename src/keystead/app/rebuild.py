@@ -1,7 +1,7 @@
-"""``keystead key-manager rebuild``: the keys of key managers, found again on their key servers.
+"""``keystead key-manager rebuild``: finds the keys of key managers again on their key servers.
 
-It needs the configuration: of a recovery bundle, or of an older database; which it notices before, as a start does. It
-must not print: it returns what to say.
+It needs the configuration of a recovery bundle, or of an older database. As at a start, it first checks whether the
+database is another one. This module must not print: it returns the lines to show.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from keystead.service.audit.log import AuditLog
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.keys.rebuilding.rebuild import Rebuilder
 from keystead.service.keys.topology import Endpoints
-from keystead.service.ports.store import Page, SealError, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.sealing import SealError
+from keystead.service.ports.store import StoreError
 from keystead.service.probing.observations import Observations
 from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def rebuild(settings: Settings, key_manager: str | None) -> tuple[list[str], bool]:
-    """Rebuild all key managers, or one; return the lines to show, and whether nothing is in doubt.
+    """Rebuild all key managers, or one. Return the lines to show, and True if nothing is in doubt.
 
     Raises CannotStart, SettingsError.
     """

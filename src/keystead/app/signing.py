@@ -1,6 +1,6 @@
-"""The cluster's signing key: made by whoever opens the database first, `keystead init` or a node of a newer release.
+"""The cluster's signing key. The first to open the database makes it: `keystead init`, or a node of a newer release.
 
-It must not print: it returns what to say.
+This module must not print: it returns the lines to show.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import ClusterKey
-    from keystead.service.ports.store import Sealer, Store, Transaction
+    from keystead.service.ports.sealing import Sealer
+    from keystead.service.ports.store import Store, Transaction
     from keystead.settings import Settings
 
 
-async def signer(store: Store, sealer: Sealer) -> Signer:
-    """Open the cluster's signing key, and make it where there is none. Raises SealError, StoreError."""
+async def signer(store: Store[Transaction], sealer: Sealer) -> Signer:
+    """Open the cluster's signing key, and make it if there is none. Raises SealError, StoreError."""
     row = await store.read(_stored)
     return Signer.open(sealer, row) if row else await store.write(lambda tx: _made(tx, sealer))
 
 
 def _made(tx: Transaction, sealer: Sealer) -> Signer:
-    tx.cluster(lock=True)  # of two that make it, the second finds the first one's
+    tx.cluster(lock=True)  # so that the second of two makers finds the first one's key
     row = _stored(tx)
     if row is not None:
         return Signer.open(sealer, row)
@@ -34,7 +35,7 @@ def _made(tx: Transaction, sealer: Sealer) -> Signer:
 
 
 def public_key(settings: Settings) -> str:
-    """The public part of the cluster's signing key, in one line. Raises CannotStart."""
+    """Return the public part of the cluster's signing key, in one line. Raises CannotStart."""
     return asyncio.run(_public_key(settings))
 
 

@@ -1,8 +1,8 @@
-"""The listener's TLS contexts: which certificate it shows, and whom it believes when a client shows one.
+"""The listener's TLS contexts: the certificate that it shows, and the CAs that it trusts for client certificates.
 
-A client is asked for a certificate only while there are CAs that vouch for accounts, and never required to have one.
-What a certificate is worth is decided anew with every request, elsewhere: a session must not be resumed, for its chain
-would be missing. So there are no tickets, and a context in which TLS 1.2 kept a session is not used again.
+A client is asked for a certificate only while there are CAs that vouch for accounts. A client never needs to have one.
+The certificate is checked elsewhere, again with every request. So a session must not be resumed, because its chain
+would be missing. For that reason there are no tickets, and a context in which TLS 1.2 kept a session is not used again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ log = structlog.get_logger(__name__)
 CERTIFICATE_FILE = "tls.crt"
 KEY_FILE = "tls.key"
 PATIENCE_S = 1.0
-"""How long a connection waits for the newest CAs; with a database that is slower, it gets those known before, and so
-do all others at once until the database has answered."""
+"""Seconds that a connection waits for the newest CAs.
+
+If the database is slower, the connection gets the CAs known before. All other connections then get these at once, until
+the database has answered.
+"""
 
 
 class UnusableFilesError(Exception):
@@ -33,10 +36,10 @@ class UnusableFilesError(Exception):
 
 
 class TlsContexts:
-    """Makes contexts; ``authorities`` returns the CAs (PEM), the same object until they change."""
+    """The maker of TLS contexts. ``authorities`` returns the CAs (PEM), the same object until they change."""
 
     def __init__(self, data: Path, authorities: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
-        """Raises UnusableFilesError for the listener's own files."""
+        """Make the first context. Raises UnusableFilesError for the listener's own files."""
         self._data = data
         self._read = authorities
         self._authorities: tuple[str, ...] = ()
@@ -60,7 +63,7 @@ class TlsContexts:
         self._late = None
 
     async def _refresh(self) -> None:
-        """Make another context when the CAs have changed."""
+        """Make a new context if the CAs have changed, or if the present context has kept a session."""
         try:
             authorities = await self._read()
         except StoreError as error:
@@ -74,11 +77,11 @@ class TlsContexts:
         try:
             self._context, self._authorities = server_context(self._data, authorities), authorities
         except (UnusableFilesError, ssl.SSLError) as error:
-            log.error("the TLS context is the old one", why=str(error))  # noqa: TRY400 - the text says it
+            log.error("the TLS context is not renewed", why=str(error))  # noqa: TRY400 - the text says it
 
 
 def _why(data: Path, error: OSError | ssl.SSLError) -> str:
-    """What is wrong with the files: which of them cannot be read, else what OpenSSL does not like of both."""
+    """Return what is wrong with the files: the one that cannot be read, else what OpenSSL says of both."""
     for file in (data / CERTIFICATE_FILE, data / KEY_FILE):
         try:
             file.open("rb").close()
@@ -93,7 +96,7 @@ def _why(data: Path, error: OSError | ssl.SSLError) -> str:
 
 
 def server_context(data: Path, authorities: tuple[str, ...]) -> ssl.SSLContext:
-    """Make a context that believes these CAs; raises UnusableFilesError for the listener's own files."""
+    """Make a context that trusts these CAs. Raises UnusableFilesError for the listener's own files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -105,7 +108,7 @@ def server_context(data: Path, authorities: tuple[str, ...]) -> ssl.SSLContext:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
         context.verify_mode = ssl.CERT_OPTIONAL
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an installed intermediate is believed by itself
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # because an installed intermediate is trusted by itself
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the default of Python 3.13, not of 3.11
         context.load_verify_locations(cadata="\n".join(authorities))
     return context

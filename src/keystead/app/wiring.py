@@ -1,6 +1,6 @@
-"""Settings become an open store, adapters, services and the ASGI app; ``serve`` runs them until it is stopped.
+"""Makes an open store, adapters, services and the ASGI app from settings. ``serve`` runs them until it is stopped.
 
-The only place where an adapter is chosen. It makes nothing on disk but a lock file: that is ``initialise``.
+Adapters are chosen here, and in keys.py. This module makes nothing on disk but a lock file: ``initialise`` does that.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.configuration.key_stores import KeyStores
-from keystead.service.ports.store import SealError, StoreError
+from keystead.service.ports.sealing import SealError
+from keystead.service.ports.store import StoreError
 from keystead.service.probing.observations import Observations
 from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keystead.app.keys import KeyWork
-    from keystead.service.ports.store import Sealer
+    from keystead.service.ports.sealing import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
 
@@ -76,10 +77,10 @@ class Running:
     queue: ProbeQueue
     keys: KeyWork
     monitor: Monitor
-    """Not started, nor is the keeper of keys: ``serve`` does that."""
+    """Not started, like the keeper of keys: ``serve`` starts both."""
 
     def stop(self) -> None:
-        """End what could hold a request for long; each of them answers that the service stops."""
+        """End the parts that could hold a request for long. Each of them answers that the service stops."""
         self.monitor.stop()
         self.queue.close()
         self.keys.stop()
@@ -88,7 +89,7 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Open everything, and close it in order; raises CannotStart, SettingsError."""
+    """Open everything, and close it in order. Raises CannotStart, SettingsError."""
     rules = egress_rules(settings)
     node = node_uuid(settings.data)
     store = opened(settings)
@@ -170,7 +171,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
 
 def egress_rules(settings: Settings) -> EgressRules:
-    """Read the egress settings; raises SettingsError."""
+    """Read the egress settings. Raises SettingsError."""
     try:
         return EgressRules.parse(settings.egress_allow, settings.egress_only)
     except ValueError as error:
@@ -178,7 +179,7 @@ def egress_rules(settings: Settings) -> EgressRules:
 
 
 def node_uuid(data: Path) -> str:
-    """Read which node this data directory is; raises CannotStart."""
+    """Read the uuid of the data directory's node. Raises CannotStart."""
     try:
         return (data / NODE_FILE).read_text().strip()
     except OSError:
@@ -186,10 +187,10 @@ def node_uuid(data: Path) -> str:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; raises CannotStart, SettingsError."""
+    """Serve until SIGTERM or SIGINT. Raises CannotStart, SettingsError."""
     import uvloop
 
-    address = listener.parse_listen(settings.listen)  # what is refused is refused before the database is looked at
+    address = listener.parse_listen(settings.listen)  # first, so that a bad setting is refused at once
     logs.configure(settings)
     core_dumps.forbid()
     allow_open_files()
@@ -199,8 +200,10 @@ def serve(settings: Settings) -> None:
 
 @contextmanager
 def served_alone(data: Path) -> Iterator[None]:
-    """Hold a data directory for this process: two that serve it would both keep its reads to be recorded, and lose
-    some. The system frees it when the process ends, however it does. Raises CannotStart.
+    """Lock a data directory for this process. Raises CannotStart.
+
+    Two processes that serve it would both use its spool of reads, and lose records. The system frees the lock when the
+    process ends, however it ends.
     """
     node_uuid(data)
     file = data / LOCK_FILE
@@ -219,7 +222,7 @@ def served_alone(data: Path) -> Iterator[None]:
 
 
 def allow_open_files() -> None:
-    """Raise the limit of open files as far as this process may and needs: each watched key server keeps one open."""
+    """Raise the limit of open files as far as allowed and needed: each watched key server keeps one open."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
@@ -244,7 +247,7 @@ async def _serve(settings: Settings, address: tuple[str, int]) -> None:
 
 
 def verify_audit(settings: Settings) -> tuple[list[str], bool]:
-    """Walk every node's audit chain: one line per node, and whether all are intact."""
+    """Verify every node's audit chain. Return one line per node, and True if all are intact. Raises CannotStart."""
     return asyncio.run(_verify_audit(settings))
 
 

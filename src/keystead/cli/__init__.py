@@ -1,1 +1,1 @@
-"""The command line. Heavy imports stand inside functions, so that it starts quickly; REST goes through http.client."""
+"""The command line. Heavy imports are inside functions, so that it starts quickly. REST calls use http.client."""

@@ -1,4 +1,4 @@
-"""Commands that save and bring back an installation: ``backup``, ``restore``, ``key-manager rebuild``."""
+"""Commands that save, restore and rebuild an installation: ``backup``, ``restore``, ``key-manager rebuild``."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 _PASSPHRASE = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Read the passphrase from this file (one trailing newline is ignored); else it is asked for.",
+    help="Read the passphrase from this file (one trailing newline is ignored). Without it, the command asks.",
 )
 SHORTEST_PASSPHRASE = 12
-"""Characters: what a stolen file is guessed with, offline."""
+"""The minimum number of characters, because a passphrase of a stolen file can be guessed offline."""
 
 
 def _passphrase(file: Path | None, *, new: bool) -> Secret:
-    """The passphrase of a backup, from a file or from the terminal, twice for a new one."""
+    """Return the passphrase of a backup from a file or from the terminal. Ask twice for a new one."""
     from keystead.core.secret import Secret
 
     if file is not None:
@@ -44,21 +44,21 @@ def _passphrase(file: Path | None, *, new: bool) -> Secret:
     return Secret(content)
 
 
-def _in_a_folder(_: click.Context, __: click.Parameter, file: Path) -> Path:
-    """Check that a file can be made, before temporary ones are, which nobody has asked for; raises BadParameter."""
+def _in_writable_folder(_: click.Context, __: click.Parameter, file: Path) -> Path:
+    """Raise BadParameter unless a file can be created in the folder. Check this before temporary files are created."""
     if not os.access(file.parent, os.W_OK | os.X_OK):
         raise click.BadParameter(f"{file}: no file can be made in {file.parent}")
     return file
 
 
 @contextlib.contextmanager
-def _without_new_parents(data: Path) -> Iterator[None]:
-    """Take away again, when the block fails, the directories that it made above a data directory."""
+def _removing_new_parents_on_failure(data: Path) -> Iterator[None]:
+    """Remove the parent directories that the block created above a data directory, if the block fails."""
     missing = [each for each in data.parents if not each.exists()]
     try:
         yield
     except BaseException:
-        for each in missing:  # the innermost first; what somebody else has filled by now stays
+        for each in missing:  # the innermost first; a directory that is not empty stays
             with contextlib.suppress(OSError):
                 each.rmdir()
         raise
@@ -67,10 +67,10 @@ def _without_new_parents(data: Path) -> Iterator[None]:
 @click.command(cls=Command)
 @directory_options
 @_PASSPHRASE
-@click.option("--bundle", is_flag=True, help="Only what it takes to log in at the key servers again.")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), callback=_in_a_folder)
+@click.option("--bundle", is_flag=True, help="Save only the data that is needed to log in at the key servers again.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), callback=_in_writable_folder)
 def backup(file: Path, passphrase_file: Path | None, *, bundle: bool, **flags: Any) -> None:
-    """Write a backup of an installation to FILE, sealed under a passphrase; the service may run meanwhile.
+    """Write a backup of an installation to FILE, sealed under a passphrase. The service may run meanwhile.
 
     Example: keystead backup --data keystead-data keystead.backup
     """
@@ -87,7 +87,7 @@ def backup(file: Path, passphrase_file: Path | None, *, bundle: bool, **flags: A
 @_PASSPHRASE
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def restore(file: Path, passphrase_file: Path | None, **flags: Any) -> None:
-    """Make a data directory of the backup FILE. It must be empty; on key servers nothing is destroyed afterwards.
+    """Restore a backup FILE to an empty data directory. Nothing is destroyed on key servers afterwards until a release.
 
     Example: keystead restore --data keystead-data keystead.backup
     """
@@ -95,7 +95,7 @@ def restore(file: Path, passphrase_file: Path | None, **flags: Any) -> None:
         from keystead.app.backup import restore as restore_
 
         settings = load(flags)
-        with _without_new_parents(settings.data):
+        with _removing_new_parents_on_failure(settings.data):
             lines = restore_(settings, file, _passphrase(passphrase_file, new=False))
         for line in lines:
             click.echo(line)
@@ -103,16 +103,16 @@ def restore(file: Path, passphrase_file: Path | None, **flags: Any) -> None:
 
 @click.group("key-manager", cls=Group)
 def key_manager() -> None:
-    """Key managers, on the data directory itself."""
+    """Repair key managers directly in the data directory."""
 
 
 @key_manager.command()
 @directory_options
 @click.argument("uuid", required=False)
 def rebuild(uuid: str | None, **flags: Any) -> None:
-    """Find the keys of all key managers, or of one, on their key servers, and copies that the database does not know.
+    """Find keys and unknown copies on the key servers of all key managers, or of the one with this UUID.
 
-    Exit status 1 when a server could not be read, or not all of it, or objects were found whose keys are not certain.
+    Exit status 1 if a server could not be read completely, or if objects with uncertain keys were found.
 
     Example: keystead key-manager rebuild --data keystead-data
     """

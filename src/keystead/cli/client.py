@@ -1,6 +1,7 @@
-"""The CLI's way to the service: the REST API over ``http.client``, one connection, JSON in and out.
+"""The REST client of the CLI: ``http.client``, one connection, JSON in and out.
 
-What answers is not believed to be Keystead: anything but ONTAP's JSON ends the command with exit status 3.
+The client does not trust the answering program to be Keystead. Any answer that is not ONTAP's JSON ends the command
+with exit status 3.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60
 ANSWER_LIMIT = 64 * 2**20  # bytes: far beyond a full page of records
-_OF_THE_API = re.compile(r"`|\]\(")
+_API_SYNTAX = re.compile(r"`|\]\(")
 _NEXT = re.compile(r'<(/api/[^>]*)>; rel="next"')
 
 
 class Refused(click.ClickException):
-    """The service answered with an error: what it said is printed, and the exit status is 1."""
+    """The error that the service answered. Its text is printed, and the exit status is 1."""
 
     def __init__(self, error: Mapping[str, Any], *, as_json: bool = False) -> None:
         super().__init__(str(error.get("message", "")))
@@ -43,7 +44,7 @@ class Refused(click.ClickException):
         self._as_json = as_json
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print code and text, and what they leave open: the key servers at fault, or the field; or all as JSON."""
+        """Print the code, the text and the key servers or field at fault, or print everything as JSON."""
         if self._as_json:
             click.echo(json.dumps({"error": self.error}, indent=2), file=file, err=True)
             return
@@ -51,7 +52,7 @@ class Refused(click.ClickException):
         field = f" (field {target})" if target and not arguments and target not in self.message else ""
         lines = [f"Error {self.error.get('code')}: {self.message}{field}"]
         advised: set[str] = set()
-        of_server = False  # whether the last line is a server's, which ends with what went wrong there
+        of_server = False  # the last line names a server, so stage and reason belong to that line
         for argument in arguments:
             name, text = argument.get("code"), argument.get("message")
             of_server = name == "server" or (of_server and name in {"stage", "reason"})
@@ -71,16 +72,19 @@ class Refused(click.ClickException):
 
 
 def _advice(code: Any) -> str | None:
-    """What the error table says is to be done; what names calls or fields there is for callers of the API."""
+    """Return the advice of the error table, or None if there is none or more than one.
+
+    Advice that names API calls or fields is left out.
+    """
     from keystead.core.errors import ADVICE  # a command that is not refused starts without the table
 
     found = {advice for kind, advice in ADVICE.items() if str(kind.code) == code}
-    plain = [advice for advice in found if not _OF_THE_API.search(advice)]
+    plain = [advice for advice in found if not _API_SYNTAX.search(advice)]
     return plain[0] if len(found) == len(plain) == 1 else None
 
 
 def _advice_about(reason: str) -> list[str]:
-    """What is to be done about a fixed word for what went wrong at a key server, if it is one."""
+    """Return the advice about the reason word of a key server's failure, or nothing for another word."""
     from keystead.keyservers.failures import ADVICE
     from keystead.keyservers.key_reasons import WORDS
 
@@ -90,7 +94,7 @@ def _advice_about(reason: str) -> list[str]:
 
 @contextlib.contextmanager
 def advising(code: str, advice: str) -> Iterator[None]:
-    """Let the refusal with this code say what to do about it."""
+    """Add advice to the refusal with this code."""
     try:
         yield
     except Refused as error:
@@ -100,7 +104,7 @@ def advising(code: str, advice: str) -> Iterator[None]:
 
 
 class Unreachable(click.ClickException):
-    """Nothing answers at the service's URL, or something else does; the exit status is 3."""
+    """The error for a service that does not answer, or for another program at its URL. The exit status is 3."""
 
     exit_code = 3
 
@@ -128,21 +132,21 @@ class Api:
         self._connection.close()
 
     def confine(self, vserver: str) -> None:
-        """Confine the calls that follow to an SVM: to them there is nothing that is not its. Source: SVM tunnelling.
+        """Confine the following calls to an SVM, so that only its objects are visible. Source: SVM tunnelling.
 
-        Raises click.ClickException for what can be no SVM's name, nor a header.
+        Raise click.ClickException for a name that cannot be an SVM's name or a header.
         """
         if not vserver.isprintable():
             raise click.ClickException(f"there is no SVM {printable(vserver)}")
         self._svm = {"X-Dot-SVM-Name": vserver.encode()}
 
     def call(self, method: str, path: str, body: Any = None, **query: str) -> dict[str, Any]:
-        """Make one call of ``/api`` + path and return its answer; raises Refused, Unreachable."""
+        """Make one call of ``/api`` + path and return its answer. Raise Refused or Unreachable."""
         answer, _ = self._exchange(method, _target(path, query), body)
         return answer
 
     def make(self, path: str, body: Any) -> str:
-        """POST, and return the path under ``/api`` of what was made; raises Refused, Unreachable."""
+        """Send a POST and return the path of the new object, without ``/api``. Raise Refused or Unreachable."""
         _, headers = self._exchange("POST", _target(path, {}), body)
         location = headers.get("Location", "")
         if not location.startswith("/api/"):
@@ -150,7 +154,7 @@ class Api:
         return location.removeprefix("/api")
 
     def records(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """Return all records of a collection, page by page; raises Refused, Unreachable."""
+        """Return all records of a collection, page by page. Raise Refused or Unreachable."""
         target: str | None = _target(path, query)
         found: list[dict[str, Any]] = []
         while target is not None:
@@ -161,11 +165,11 @@ class Api:
         return found
 
     def create(self, path: str, body: Any, **query: str) -> list[dict[str, Any]]:
-        """POST, and return the records that the answer tells of; raises Refused, Unreachable."""
+        """Send a POST and return the records in the answer. Raise Refused or Unreachable."""
         return self._records_of(self.call("POST", path, body, **({"return_records": "true"} | query)))
 
     def refusal(self, error: Mapping[str, Any]) -> Refused:
-        """What the service says of a failure that was not an answer's, such as a job's."""
+        """Return the error for a failure that is not an answer's, such as a failed job."""
         return Refused(error, as_json=self._errors_as_json)
 
     def _records_of(self, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -175,7 +179,7 @@ class Api:
         return records
 
     def _exchange(self, method: str, target: str, body: Any) -> tuple[dict[str, Any], HTTPMessage]:
-        """Return the answer and its headers."""
+        """Return the answer and its headers. Raise Refused or Unreachable."""
         headers: dict[str, str | bytes] = {"Authorization": self._authorization, "Accept": "application/json"}
         headers |= self._svm
         payload = None
@@ -209,7 +213,7 @@ def _target(path: str, query: Mapping[str, str]) -> str:
 
 
 def _reason(error: OSError | http.client.HTTPException) -> str:
-    """What went wrong, in words for people."""
+    """Return the reason of a failure in words for people."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{error.verify_message} (--ca names the file of certificates to trust)"
     if isinstance(error, ssl.SSLError):

@@ -1,7 +1,7 @@
-"""What every command is made of: what is given to it empty is refused, before anything is done.
+"""The base of every command. It refuses empty options and arguments before anything is done.
 
-``--vserver "$SVM"`` would mean the cluster where the variable is not set, and ``--data ""`` the current directory. An
-option that an empty text is a value of says so: it has ``cls=MayBeEmpty``.
+``--vserver "$SVM"`` with an unset variable would mean the cluster, and ``--data ""`` the current directory. An option
+that accepts an empty text has ``cls=MayBeEmpty``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import click
 
 
 class MayBeEmpty(click.Option):
-    """An option that an empty text is a value of."""
+    """An option that accepts an empty text as a value."""
 
 
 class Command(click.Command):
-    """A command that takes no empty text for an answer."""
+    """A command that refuses empty options and arguments."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Raise click.UsageError for an option or argument that is empty."""
-        given, _, _ = self.make_parser(ctx).parse_args(list(args))  # as typed: a type makes "." of an empty path
+        # Look at the values before types convert them, because a path type turns "" into ".".
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
         for parameter in self.get_params(ctx):
             values = given.get(parameter.name or "")
             empty = "" in (values if isinstance(values, list | tuple) else (values,))
@@ -28,12 +29,12 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands, and of groups like itself."""
+    """A group of such commands and groups."""
 
     command_class = Command
     group_class = type
 
 
 def _shown(parameter: click.Parameter) -> str:
-    """How an option or an argument is called in the help."""
+    """Return the name of an option or argument in the help."""
     return max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.human_readable_name

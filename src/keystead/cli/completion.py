@@ -1,4 +1,4 @@
-"""``keystead completion SHELL``: the script that makes a shell complete commands and flags."""
+"""``keystead completion SHELL``: the script that makes a shell complete commands and options."""
 
 from __future__ import annotations
 

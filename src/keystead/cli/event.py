@@ -1,4 +1,4 @@
-"""``keystead event log show``: what was announced of key servers and certificates. Source: the ONTAP CLI's verbs."""
+"""``keystead event log show``: the events about key servers and certificates. Source: the ONTAP CLI's verbs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from keystead.cli.rest import api, api_command
 
 @click.group(cls=Group)
 def event() -> None:
-    """Events."""
+    """Show events."""
 
 
 @event.group()
 def log() -> None:
-    """The log of events."""
+    """Show the event log."""
 
 
 @log.command()
 @api_command
-@click.option("--message-name", metavar="PATTERN", help='Only these, such as "km.keyserver.*".')
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest of them.")
+@click.option("--message-name", metavar="PATTERN", help='Show only events with this name, such as "km.keyserver.*".')
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most this number of events."
+)
 def show(message_name: str | None, limit: int, **flags: Any) -> None:
     """Show the newest events, the oldest of them first.
 

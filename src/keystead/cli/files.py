@@ -1,4 +1,4 @@
-"""New files that commands write: one that is there is not replaced, one that is not finished does not stay."""
+"""New files that commands write. An existing file is never replaced, and an unfinished file is removed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PUBLIC = 0o644
 
 @contextlib.contextmanager
 def new_file(path: Path, mode: int) -> Iterator[IO[bytes]]:
-    """A new file, gone again when the block fails or the disk is full: then the same command may be run again.
+    """Open a new file. Remove it if the block fails or the disk is full, so that the same command can run again.
 
-    Raises click.UsageError when it cannot be made, click.ClickException when it cannot be written.
+    Raise click.UsageError if the file cannot be created, and click.ClickException if it cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -1,4 +1,4 @@
-"""``keystead job show``: work that outlives its call."""
+"""``keystead job show``: the jobs, which continue after the answer to their call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keystead.cli.rest import api, api_command
 
 @click.group(cls=Group)
 def job() -> None:
-    """Jobs."""
+    """Show jobs."""
 
 
 @job.command()

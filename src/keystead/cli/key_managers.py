@@ -1,4 +1,4 @@
-"""What commands about keys share: which key manager they mean, and jobs that they wait for."""
+"""The parts that commands about keys share: the choice of the key manager, and waiting for jobs."""
 
 from __future__ import annotations
 
@@ -23,29 +23,35 @@ _PATH = "/security/key-managers"
 
 
 def _flags(whose: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The flags that say which key manager is meant, by its uuid or by an SVM; what that means is said in words."""
+    """Return a decorator for the options that choose a key manager: by uuid, or by an SVM as ``whose`` explains."""
     manager = click.option(
         "--key-manager",
         "manager",
         metavar="UUID",
-        help="The key manager, for accounts of SVMs whose keys the cluster's keeps: they do not see it.",
+        help="Use this key manager. Accounts of SVMs need it if the cluster's key manager keeps their keys, because"
+        " they cannot see that key manager.",
     )
     vserver = click.option("--vserver", metavar="SVM", help=whose)
     return lambda command: vserver(manager(command))
 
 
-key_manager = _flags("The SVM whose keys it keeps, as its own or the cluster's; without it, the cluster's.")
-of_new_key = _flags("The SVM whose key it will be; without it, the cluster's.")
-of_keys = _flags("The SVM whose keys are meant, and nobody else's; without it, any in the cluster's key manager.")
+key_manager = _flags(
+    "Use the key manager that keeps this SVM's keys: its own, or the cluster's. Without it: the cluster's."
+)
+of_new_key = _flags("Create the key for this SVM; without it, for the cluster.")
+of_keys = _flags("Use only keys of this SVM; without it, all keys in the cluster's key manager.")
 
 
 def key_manager_path(service: Api, vserver: str | None, manager: str | None) -> str:
-    """The path of the key manager that keeps an SVM's keys: its own, else the cluster's."""
+    """Return the path of the key manager that keeps an SVM's keys: the SVM's own, else the cluster's."""
     return _found(service, vserver, manager)[0]
 
 
 def keys_path(service: Api, vserver: str | None, manager: str | None, collection: str) -> str:
-    """The path of a collection of keys; with an SVM, the service is confined to it where others' keys are kept, too."""
+    """Return the path of a collection of keys.
+
+    Confine the service to the SVM if the key manager may also keep other keys.
+    """
     path, own = _found(service, vserver, manager)
     if vserver and not own:
         service.confine(vserver)
@@ -53,7 +59,7 @@ def keys_path(service: Api, vserver: str | None, manager: str | None, collection
 
 
 def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str, bool]:
-    """The path of a key manager, and whether it is certain that it is the SVM's own."""
+    """Return the path of a key manager, and True if it is certainly the SVM's own."""
     if manager is not None:
         return f"{_PATH}/{quote(manager, safe='')}", False
     for own, scope in ((True, scope_of(vserver)), (False, scope_of(None))):
@@ -72,19 +78,19 @@ def _found(service: Api, vserver: str | None, manager: str | None) -> tuple[str,
 
 
 class GoesOn(click.ClickException):
-    """A job was left running by Ctrl-C: what is printed is no error."""
+    """The outcome when Ctrl-C stops waiting for a job. The job continues, so the message is not printed as an error."""
 
     exit_code = INTERRUPTED
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print it."""
+        """Print the message."""
         click.echo(self.message, file=file, err=True)
 
 
 def run_job(service: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Begin a job, wait for its end, and return it; raises Refused for one that fails.
+    """Begin a job, wait for its end and return the job. Raise Refused if the job fails.
 
-    Raises GoesOn for one that is not waited for.
+    Raise GoesOn if Ctrl-C stops waiting.
     """
     uuid = service.call("POST", path, body)["job"]["uuid"]
     try:

@@ -1,4 +1,4 @@
-"""How commands are told which key they mean: by its name, or by its id of 80 hexadecimal digits."""
+"""How commands identify a key: by its name, or by its id of 80 hexadecimal digits."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from keystead.cli.rest import named, only_one
 if TYPE_CHECKING:
     from keystead.cli.client import Api
 
-NAMED = "pending|committed|retired"  # states of keys whose names cannot be another key's
+NAMED = "pending|committed|retired"  # in these states no other key can have the same name
 _KEY_ID = re.compile(r"[0-9a-f]{80}", re.IGNORECASE)
 
 
 def key_id_only(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Check a key id; raises click.BadParameter."""
+    """Check a key id. Raise click.BadParameter for an invalid one."""
     return _checked(value, "")
 
 
 def key_id_or_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Check a key id where a name would do as well; raises click.BadParameter."""
+    """Check a key id. Raise click.BadParameter, which mentions --name, for an invalid one."""
     return _checked(value, ": a key's name is given with --name")
 
 
 def one_key_path(service: Api, keys: str, name: str | None, key_id: str | None) -> str:
-    """The path of a key by its name or its id, of which one is given.
+    """Return the path of a key by its name or its id; exactly one of them must be given.
 
-    ``keys`` is the path of the collection. Raises click.UsageError, click.ClickException, Refused.
+    ``keys`` is the path of the collection. Raise click.UsageError, click.ClickException or Refused.
     """
     only_one({"--name": name, "--key-id": key_id})
     if key_id is not None:
@@ -44,7 +44,7 @@ def one_key_path(service: Api, keys: str, name: str | None, key_id: str | None) 
 
 
 def key_path(keys: str, key_id: str) -> str:
-    """The path of a key in its collection."""
+    """Return the path of a key in its collection."""
     return f"{keys}/{quote(key_id, safe='')}"
 
 

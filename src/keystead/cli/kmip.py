@@ -1,7 +1,7 @@
 """``keystead kmip probe``: the staged diagnosis of one key server, without a service.
 
-It is the proof that an add makes, under the same egress rules (``KEYSTEAD_EGRESS_ALLOW``, ``KEYSTEAD_EGRESS_ONLY``),
-run by an operator with certificates from files. A password is never a flag.
+It probes in the same way as adding a server does, under the same egress rules (``KEYSTEAD_EGRESS_ALLOW``,
+``KEYSTEAD_EGRESS_ONLY``). The operator gives certificates as files. A password is never an option.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.core.server_address import ServerAddress
 
-LIMIT_S: Final = 40.0  # what a time-out of -1 means, as in an add
+LIMIT_S: Final = 40.0  # the limit for a time-out of -1, as when a server is added
 REFUSED: Final = 1
 MARKS: Final = {"passed": ("\N{CHECK MARK}", "green"), "failed": ("\N{BALLOT X}", "bold red"), "skipped": ("-", "dim")}
 
@@ -42,38 +42,50 @@ def _server_name(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @click.group(cls=Group)
 def kmip() -> None:
-    """Look at KMIP key servers."""
+    """Diagnose KMIP key servers."""
 
 
 @kmip.command()
 @click.argument("server", metavar="HOST[:PORT]")
 @click.option(
-    "--client-cert", type=_FILE, required=True, help="Our certificate (PEM); its intermediates may follow in the file."
+    "--client-cert",
+    type=_FILE,
+    required=True,
+    help="Client certificate (PEM); its intermediates may follow in the file.",
 )
 @click.option(
-    "--client-key", type=_FILE, required=True, help="Its private key (PEM); asked for its passphrase, if any."
+    "--client-key",
+    type=_FILE,
+    required=True,
+    help="Private key of the client certificate (PEM). The command asks for its passphrase, if any.",
 )
 @click.option(
     "--server-ca", type=_FILE, required=True, multiple=True, help="CA certificates of the key server (PEM); repeatable."
 )
 @click.option(
-    "--timeout", type=click.IntRange(-1, 60), default=25, show_default=True, help="Seconds; 0 means 1, -1 means 40."
+    "--timeout",
+    type=click.IntRange(-1, 60),
+    default=25,
+    show_default=True,
+    help="Limit in seconds; 0 means 1, -1 means 40.",
 )
-@click.option("--username", default="", help="KMIP username; its password is in KEYSTEAD_KMIP_PASSWORD or asked for.")
 @click.option(
-    "--password-file", type=_FILE, help="Read that password from this file (one trailing newline is ignored)."
+    "--username", default="", help="KMIP username. Its password comes from KEYSTEAD_KMIP_PASSWORD or a prompt."
+)
+@click.option(
+    "--password-file", type=_FILE, help="Read the KMIP password from this file (one trailing newline is ignored)."
 )
 @click.option(
     "--tls-server-name",
     default="",
     callback=_server_name,
     metavar="NAME",
-    help="The name to expect in the server's certificate, and to send as SNI, instead of the host.",
+    help="Expect this name in the server's certificate, and send it as SNI, instead of the host.",
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def probe(ctx: click.Context, /, server: str, **flags: Any) -> None:
-    """Prove a key server over mutual TLS and KMIP, stage by stage; the port is 5696 unless given.
+    """Probe a key server over mutual TLS and KMIP, stage by stage. The default port is 5696.
 
     Exit status: 0 accepted, 1 refused, 2 usage.
 
@@ -141,7 +153,7 @@ def _certificates(path: Path, option: str) -> list[str]:
 
 
 def _private_key(path: Path) -> Secret:
-    """Read the key; one that is encrypted is opened with a passphrase asked for on the terminal."""
+    """Return the private key. Ask on the terminal for the passphrase of an encrypted key."""
     from cryptography.hazmat.primitives.serialization import (
         Encoding,
         NoEncryption,
@@ -173,7 +185,7 @@ def _password(username: str, file: Path | None) -> Secret | None:
     return None if given is None else Secret(given)
 
 
-# --- for people ---
+# --- output for people ---
 
 
 def _show(result: ProbeResult) -> None:

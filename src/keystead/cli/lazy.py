@@ -1,4 +1,4 @@
-"""Groups whose commands are imported when they are run or asked for their help, so that every command starts fast."""
+"""Groups that import a command only when it runs or shows its help, so that every command starts fast."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class LazyGroup(Group):
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands, in the order of their declaration."""
+        """Return the names of the commands, in the order of their declaration."""
         return [*super().list_commands(ctx), *self._lazy]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
+        """Import and return a command."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self._lazy[cmd_name].partition(":")

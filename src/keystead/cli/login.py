@@ -1,7 +1,7 @@
-"""Where the service is and who calls: flags, else environment, else the profile file, else defaults.
+"""The service's address and the caller's account: from options, else environment, else the profile file, else defaults.
 
-A password is never a flag, nor part of the URL: it comes from ``KEYSTEAD_PASSWORD``, from the profile file (mode 0600)
-or from a prompt on the terminal. Nothing here talks to the service.
+A password is never an option or part of the URL. It comes from ``KEYSTEAD_PASSWORD``, from the profile file (mode 0600)
+or from a prompt on the terminal. This module does not call the service.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ DEFAULT_PROFILE = Path("~/.config/keystead/profile.toml")
 HTTPS_PORT = 443
 PROFILE_FIELDS = {"url", "ca", "user", "password"}
 SECRET_LIMIT = 4096
-"""Bytes of a file with a password, a passphrase or a key: more than any has, so that no device is read without end."""
+"""The maximum number of bytes of a file with a password, passphrase or key.
+
+No real secret is so long. The limit stops endless reading from a device.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Where the service is and who calls. ``ca`` is a file of certificates to trust; None means the system's."""
+    """The service's address and the caller's account. ``ca`` is a file of trusted certificates, or None."""
 
     url: str
     user: str
@@ -42,13 +45,13 @@ class Login:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of the service."""
+        """The host and port of the service."""
         parts = urlsplit(self.url)
         return parts.hostname or "", parts.port or HTTPS_PORT
 
 
 def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path | None) -> Login:
-    """Combine flags, environment and profile file, in this order; raises click.UsageError."""
+    """Combine options, environment and profile file, in this order. Raise click.UsageError."""
     table = _read_profile(profile)
     chosen_ca = ca or os.environ.get("KEYSTEAD_CA") or table.get("ca")
     login = Login(
@@ -57,7 +60,8 @@ def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path
         ca=Path(chosen_ca).expanduser() if chosen_ca else None,
         password=os.environ.get("KEYSTEAD_PASSWORD") or None,
     )
-    if login.password is None and login.user == (table.get("user") or DEFAULT_USER):  # another account's is no use
+    # The password of the profile belongs only to the account of the profile.
+    if login.password is None and login.user == (table.get("user") or DEFAULT_USER):
         login = replace(login, password=table.get("password"))
     _check_url(login.url)
     check_utf8(login.password or "", "KEYSTEAD_PASSWORD")
@@ -67,14 +71,14 @@ def read_login(url: str | None, user: str | None, ca: Path | None, profile: Path
 
 
 def ask_password(user: str) -> str:
-    """Ask on the terminal, without echo; raises click.UsageError where there is no terminal."""
+    """Ask for a password on the terminal without echo. Raise click.UsageError if there is no terminal."""
     return _ask(f"Password of {user}: ", "set KEYSTEAD_PASSWORD, put it into the profile file, or use a terminal")
 
 
 def kmip_password(username: str, file: Path | None) -> str | None:
-    """Return the password of a KMIP user: from the file, ``KEYSTEAD_KMIP_PASSWORD`` or a prompt; None without a user.
+    """Return the password of a KMIP user from the file, ``KEYSTEAD_KMIP_PASSWORD`` or a prompt.
 
-    Raises click.UsageError.
+    Return None without a user. Raise click.UsageError.
     """
     if not username:
         if file is not None:
@@ -92,7 +96,7 @@ def kmip_password(username: str, file: Path | None) -> str | None:
 
 
 def new_password(account: str, file: Path | None) -> str:
-    """Return a password to give to an account: from the file, or asked for twice on the terminal."""
+    """Return the new password of an account, from the file or from two prompts on the terminal."""
     if file is None:
         given = _ask(f"New password of {account}: ", "give --password-file, or use a terminal")
         if _ask("The same again: ", "") != given:
@@ -103,9 +107,9 @@ def new_password(account: str, file: Path | None) -> str:
 
 @contextlib.contextmanager
 def hidden(what: str, instead: str) -> Iterator[None]:
-    """Let a prompt without echo end with what to do ``instead`` where there is no terminal, or no text is typed.
+    """Turn the failure of a prompt without echo into click.UsageError: no terminal, or input that is not UTF-8.
 
-    Raises click.UsageError.
+    ``instead`` tells the user what to do without a terminal.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
@@ -118,20 +122,20 @@ def hidden(what: str, instead: str) -> Iterator[None]:
 
 
 def _ask(prompt: str, instead: str) -> str:
-    """Ask for a password on the terminal, without echo; ``instead`` says what to do where there is none."""
+    """Ask for a password on the terminal without echo. ``instead`` tells the user what to do without a terminal."""
     with hidden("password", instead):
         return getpass.getpass(prompt)
 
 
 def secret_text(file: Path, flag: str) -> str:
-    """The text of a file, without one trailing newline; raises click.UsageError, which quotes nothing of it."""
+    """Return the text of a file without one trailing newline. Raise click.UsageError, which never quotes the text."""
     text = secret_bytes(file, flag).removesuffix(b"\n").decode(errors="surrogateescape")
     check_utf8(text, flag)
     return text
 
 
 def secret_bytes(file: Path, flag: str) -> bytes:
-    """The content of a file; raises click.UsageError for one that cannot be read or is too large to be meant."""
+    """Return the content of a file. Raise click.UsageError if it cannot be read or is too large."""
     try:
         with file.open("rb") as opened:
             content = opened.read(SECRET_LIMIT + 1)
@@ -143,7 +147,7 @@ def secret_bytes(file: Path, flag: str) -> bytes:
 
 
 def check_utf8(text: str, name: str) -> None:
-    """Refuse what the command line or the environment held as bytes that are no text; raises click.UsageError."""
+    """Raise click.UsageError if a text of the command line or environment is not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -151,7 +155,7 @@ def check_utf8(text: str, name: str) -> None:
 
 
 def _check_url(url: str) -> None:
-    """The message does not repeat the URL: somebody may have put a password there."""
+    """Raise click.UsageError for an invalid URL. The message leaves out the URL, because it may hold a password."""
     try:
         parts = urlsplit(url)
         sound = parts.scheme == "https" and parts.hostname and (parts.port is None or parts.port > 0)
@@ -175,7 +179,7 @@ def _read_profile(given: Path | None) -> dict[str, str]:
         return {}
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from None
-    except ValueError:  # its text could quote the password
+    except ValueError:  # the exception's text could quote the password
         raise click.UsageError(f"{path}: not TOML") from None
     if set(table) - PROFILE_FIELDS or not all(isinstance(value, str) for value in table.values()):
         raise click.UsageError(f"{path}: holds texts named {', '.join(sorted(PROFILE_FIELDS))} only")

@@ -1,4 +1,4 @@
-"""The ``keystead`` command: its tree, loaded command by command, and its exit statuses.
+"""The ``keystead`` command: its tree of commands, loaded one by one, and its exit statuses.
 
 Exit status: 0 done; 1 refused (the error is printed), not confirmed, or the output cannot be written; 2 usage; 3 the
 service cannot be reached; 130 interrupted.
@@ -16,7 +16,7 @@ from keystead import __version__
 from keystead.cli.lazy import LazyGroup
 
 REFUSED = 1
-INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 @click.group(
@@ -49,7 +49,7 @@ def main() -> None:
     _open_standard_streams()
     try:
         status = _run()
-    except OSError as error:  # mostly standard output, closed or full; where it is a file, its name is known
+    except OSError as error:  # mostly standard output, closed or full; a file's error has its name
         with contextlib.suppress(OSError):
             click.echo(f"Error: {error.filename or 'the output cannot be written'}: {error.strerror}", err=True)
         _drop_output()
@@ -69,14 +69,14 @@ def _run() -> int:
 
 
 def _open_standard_streams() -> None:
-    """Open /dev/null where the process was started without a stream: a socket or a database must not take its place."""
+    """Open /dev/null for each missing standard stream, so that no socket or database gets its file number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, closefd=False))
 
 
 def _drop_output() -> None:
-    """Let the interpreter's end find nothing that it could complain of."""
+    """Redirect standard output and error to /dev/null, so that the interpreter's end reports no write error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(nowhere, number)

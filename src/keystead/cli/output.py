@@ -1,4 +1,4 @@
-"""How commands show records: JSON for programs, a table for people, or blocks where a table is too wide."""
+"""The output of records: JSON for programs, a table for people, or blocks if a table is too wide."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 
 GAP = "  "
 _MICROSECONDS = re.compile(r"(?<=^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+(?=(Z|[+-]\d\d:\d\d)$)")
-"""Of a time: JSON has them."""
+"""The microseconds of a time. Only JSON output shows them."""
 
 
 def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], form: str) -> None:
-    """Print records: every field as JSON, or these columns as a table; columns without any value are left out.
+    """Print records: every field as JSON, or these columns as a table without empty columns.
 
-    On a terminal that is too narrow for the table each record becomes a block of lines; or two lines, where that is due
-    to the last column, such as a key id's 80 digits. What goes into a pipe is always a table, unfolded and without
-    colours.
+    If the terminal is too narrow, each record becomes a block of lines. If only the last column is too wide, such as a
+    key id, each record becomes two lines. Output to a pipe is always a table, without folding and colours.
     """
     if form == "json":
         click.echo(json.dumps(records, indent=2))
@@ -48,7 +47,7 @@ def print_records(records: Sequence[dict[str, Any]], columns: Sequence[str], for
 
 
 def print_done(record: dict[str, Any], said: str, form: str) -> None:
-    """Print what a command that lists nothing has done: the record that it left as JSON, or words for people."""
+    """Print the result of a command that lists nothing: the record as JSON, or words for people."""
     if form == "json":
         print_records([record], (), form)
     else:
@@ -56,12 +55,12 @@ def print_done(record: dict[str, Any], said: str, form: str) -> None:
 
 
 def printable(text: str) -> str:
-    """A text on one line that cannot steer a terminal: what is not printable becomes an escape."""
+    """Return a text on one line that cannot control a terminal. Characters that are not printable become escapes."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def folded(line: str, columns: int) -> str:
-    """A line as lines of so many columns, broken between words and indented as it is; words are not broken."""
+    """Return a line folded to so many columns. Break only between words, and keep the indentation."""
     indent = line[: len(line) - len(line.lstrip())]
     return textwrap.fill(
         line.lstrip(),
@@ -74,7 +73,7 @@ def folded(line: str, columns: int) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """How many there are, in words: "1 key", "2 keys"."""
+    """Return a number with its noun: "1 key", "2 keys"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
@@ -85,7 +84,7 @@ def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Se
 
 
 def _print_folded(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
-    """A table whose last column stands below the others, which have the widths."""
+    """Print a table with the last column below the others. ``widths`` are the widths of the other columns."""
     click.echo(_bold(_line(names[:-1], widths)))
     click.echo(_bold(names[-1]))
     for row in rows:
@@ -103,7 +102,7 @@ def _print_blocks(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _breadth(widths: Sequence[int]) -> int:
-    """How many columns of a terminal a table takes."""
+    """Return the number of terminal columns that a table takes."""
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
@@ -116,7 +115,7 @@ def _padded(text: str, width: int) -> str:
 
 
 def _width(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Return the number of terminal columns that a text takes."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -125,12 +124,12 @@ def _width(text: str) -> int:
 
 
 def _bold(text: str) -> str:
-    """Bold on a terminal; click takes it away in a pipe, NO_COLOR (https://no-color.org) does so everywhere."""
+    """Return a text in bold, unless NO_COLOR (https://no-color.org) is set. click removes the style in a pipe."""
     return text if os.environ.get("NO_COLOR") else click.style(text, bold=True)
 
 
 def shown(value: Any) -> str:
-    """A value as people read it: a list with commas, a time without microseconds."""
+    """Return a value in the form for people: a list with commas, a time without microseconds."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""``keystead report``: reports of key proofs and reboot drills, made over the REST API, checked without a service."""
+"""``keystead report``: make reports of verifications and reboot drills over the REST API, and check them offline."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False, a
 
 @click.group(cls=Group)
 def report() -> None:
-    """Signed reports of key proofs and reboot drills."""
+    """Make, save and check signed reports of verifications and reboot drills."""
 
 
 @report.command()
 @api_command
 @owner
 def prove(vserver: str | None, **flags: Any) -> None:
-    """Read every copy of every key and make a report; exit status 1 when a copy is not proven.
+    """Verify every copy of every key and make a report. Exit status 1 if a copy is not proven.
 
-    "failures" counts copies; below, they stand by key server: "unreachable", no answer came; "missing", the server
-    shows what it should, but not the copy; "not_shown", it shows neither; "different", the bytes are not the key's;
-    "refused", it does not give it; "unsettled", which object it is, is not known yet; "no_copy", of a key no copy is
-    known at all.
+    "failures" is the number of copies that are not proven. The lines below the table count them by key server and
+    result. With "unreachable", no answer came. With "missing", the server shows its canary, but not the copy. With
+    "not_shown", it shows neither. With "different", the bytes are not the key's. With "refused", the server does not
+    return the copy. With "unsettled", the object of the copy is not known yet. With "no_copy", no copy of the key is
+    known.
 
     Example: keystead report prove --vserver vs0
     """
@@ -57,10 +58,10 @@ def prove(vserver: str | None, **flags: Any) -> None:
 @api_command
 @owner
 def reboot_drill(vserver: str | None, **flags: Any) -> None:
-    """Read every key as a restarted node would and make a report; exit status 1 when a key is not read.
+    """Read every key as a restarted node would, and make a report. Exit status 1 if a key is not read.
 
-    "failures" counts keys that no key server returned. Below stands which servers did not return a copy, also when
-    another did: the words are those of `keystead report prove --help`.
+    "failures" is the number of keys that no key server returned. The lines below the table list the servers that did
+    not return a copy, even if another server did. `keystead report prove --help` explains the words.
 
     Example: keystead report reboot-drill --vserver vs0
     """
@@ -71,7 +72,7 @@ def reboot_drill(vserver: str | None, **flags: Any) -> None:
 @api_command
 @owner
 def show(vserver: str | None, **flags: Any) -> None:
-    """List the reports that are kept, the newest first.
+    """List the stored reports, the newest first.
 
     Example: keystead report show --vserver vs0
     """
@@ -83,16 +84,16 @@ def show(vserver: str | None, **flags: Any) -> None:
 @report.command()
 @api_command
 @owner
-@click.option("--uuid", help="Which one; the newest by default.")
-@click.option("--kind", type=click.Choice(["proof", "reboot-drill"]), help="The newest of this kind.")
+@click.option("--uuid", help="Save the report with this uuid; the default is the newest.")
+@click.option("--kind", type=click.Choice(["proof", "reboot-drill"]), help="Save the newest report of this kind.")
 @_file
 def save(vserver: str | None, uuid: str | None, kind: str | None, file: Path, **flags: Any) -> None:
-    """Write a report to a new file, to be kept and verified; "-" is standard output.
+    """Write a report to a new file, to keep and verify it. "-" is standard output.
 
     Example: keystead report save --vserver vs0 --kind proof proof.json
     """
     if uuid and kind:
-        raise click.UsageError("--uuid names one report: --kind says nothing of it")
+        raise click.UsageError("--uuid already names one report: leave out --kind")
     with api(flags) as service:
         path = f"{_key_manager_path(service, vserver)}/key-reports"
         wanted = quote(uuid, safe="") if uuid else _newest(service, path, kind)["uuid"]
@@ -110,11 +111,11 @@ def save(vserver: str | None, uuid: str | None, kind: str | None, file: Path, **
     "--public-key",
     required=True,
     metavar="FILE|TEXT",
-    help="The cluster's public key as `keystead init` showed it, or a file with it.",
+    help="The cluster's public key as `keystead init` showed it, or a file that holds it.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing of what the report says.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not print the content of the report.")
 def verify(file: Path, public_key: str, *, quiet: bool) -> None:
-    """Check a report's signature, offline, and show what it says; exit status 1 when it is not the cluster's.
+    """Check a report's signature offline and show its content. Exit status 1 if the signature is not the cluster's.
 
     Example: keystead report verify proof.json --public-key cluster.pub
     """
@@ -128,7 +129,7 @@ def verify(file: Path, public_key: str, *, quiet: bool) -> None:
         raise click.UsageError(f"{file}: {error.strerror}") from None
     try:
         signed = parse(content.decode())
-    except ValueError as error:  # of which a UnicodeDecodeError is one
+    except ValueError as error:  # UnicodeDecodeError is a ValueError, too
         text = "this is no signed report" if isinstance(error, UnicodeDecodeError) else str(error)
         raise click.ClickException(f"{file}: {text}") from None
     try:
@@ -136,7 +137,7 @@ def verify(file: Path, public_key: str, *, quiet: bool) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--public-key") from None
     if not genuine:
-        raise click.ClickException(f"{file}: the signature is not of this report by this key: do not believe it")
+        raise click.ClickException(f"{file}: this key did not sign this report: do not trust the report")
     click.echo(f"{file}: the signature is good")
     if not quiet:
         _show(signed.report)
@@ -145,7 +146,7 @@ def verify(file: Path, public_key: str, *, quiet: bool) -> None:
 @report.command()
 @directory_options
 def public_key(**flags: Any) -> None:
-    """Print the public part of the key that signs reports: keep a copy where nobody can change both.
+    """Print the public part of the key that signs reports. Keep a copy at a place that nobody else can change.
 
     Example: keystead report public-key --data keystead-data
     """
@@ -158,7 +159,7 @@ def public_key(**flags: Any) -> None:
 
 
 def _make(action: str, doing: str, vserver: str | None, flags: dict[str, Any]) -> None:
-    """Run a job to its end and show the report that it left."""
+    """Run a job to its end and show its report."""
     with api(flags) as service, progress(doing):
         path = _key_manager_path(service, vserver)
         run_job(service, f"{path}/{action}", {})
@@ -175,7 +176,7 @@ def _make(action: str, doing: str, vserver: str | None, flags: dict[str, Any]) -
 
 
 def not_proven(said: Mapping[str, Any]) -> Iterator[str]:
-    """Which key servers did not return copies, and why, a line each; and how many keys have none."""
+    """Yield a line for each key server with copies that are not proven, and then the number of keys without a copy."""
     for server in said["servers"]:
         results = sorted((word, number) for word, number in server["results"].items() if word != PROVEN)
         if results:
@@ -204,7 +205,7 @@ def _key_manager_path(service: Api, vserver: str | None) -> str:
 
 
 def _key(given: str) -> str:
-    """The text itself, or that of the file that it names."""
+    """Return the given text, or the text of the file that it names."""
     if not os.path.isfile(given):  # noqa: PTH113 - Path.is_file raises for a text that is too long for a name
         return given
     try:
@@ -214,7 +215,7 @@ def _key(given: str) -> str:
 
 
 def _show(said: Mapping[str, Any]) -> None:
-    """Print what a report says; its signature is good, so it has the form that the service gives it."""
+    """Print the content of a report. Its signature is verified, so it has the form that the service gives it."""
     manager, keys, failures = said["key_manager"], said["keys"], said["failures"]
     owner = manager["svm"]["name"] if manager["svm"] else said["cluster"]["name"]
     kind, node = said["kind"].replace("_", " "), printable(said["node"]["name"])

@@ -17,4 +17,4 @@ from keystead.cli.lazy import LazyGroup
     },
 )
 def security() -> None:
-    """Key managers, certificates, accounts, the audit log."""
+    """Manage key managers, certificates, accounts and the audit log."""

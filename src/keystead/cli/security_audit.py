@@ -1,4 +1,4 @@
-"""``keystead security audit show``: what was done, by whom, through the API."""
+"""``keystead security audit show``: the audit records of calls through the API."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from keystead.cli.rest import api, api_command, exactly, of_svm, one_svm, svm_na
 
 @click.group(cls=Group)
 def audit() -> None:
-    """The audit log."""
+    """Show the audit log."""
 
 
 @audit.command()
 @api_command
 @one_svm
-@click.option("--account", help="Of this account only.")
-@click.option("--state", type=click.Choice(["success", "error"]), help="Of this outcome only.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest of them.")
+@click.option("--account", help="Show only records of this account.")
+@click.option("--state", type=click.Choice(["success", "error"]), help="Show only records with this outcome.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most this number of records."
+)
 def show(vserver: str | None, account: str | None, state: str | None, limit: int, **flags: Any) -> None:
     """Show the newest audit records, the oldest of them first.
 

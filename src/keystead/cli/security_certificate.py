@@ -1,4 +1,4 @@
-"""``keystead security certificate ...``: install, make, sign, show, delete. Source: the ONTAP CLI's verbs."""
+"""``keystead security certificate ...``: install, create, sign, show and delete. Source: the ONTAP CLI's verbs."""
 
 from __future__ import annotations
 
@@ -42,17 +42,24 @@ _new_file = click.Path(path_type=Path, dir_okay=False)
 
 @click.group(cls=Group)
 def certificate() -> None:
-    """Certificates."""
+    """Manage certificates."""
 
 
 @certificate.command("install")
 @api_command
 @owner
 @click.option("--type", "type_", type=click.Choice(TYPES), required=True)
-@click.option("--cert", type=FILE, required=True, help="The certificate, PEM.")
-@click.option("--key", type=FILE, help="Its private key, PEM, not encrypted; for types client, server and root_ca.")
-@click.option("--intermediate", type=FILE, multiple=True, help="PEM, the issuer first; with a key. Repeatable.")
-@click.option("--name", help="Unique per SVM; made up when absent.")
+@click.option("--cert", type=FILE, required=True, help="File of the certificate, PEM.")
+@click.option(
+    "--key", type=FILE, help="File of the private key, PEM, not encrypted; for types client, server and root_ca."
+)
+@click.option(
+    "--intermediate",
+    type=FILE,
+    multiple=True,
+    help="File of an intermediate certificate, PEM, the issuer first; with a key. Repeatable.",
+)
+@click.option("--name", help="Name of the certificate, unique per SVM; generated if absent.")
 def install(
     vserver: str | None,
     type_: str,
@@ -82,12 +89,12 @@ def install(
 @owner
 @click.option("--type", "type_", type=click.Choice(TYPES), required=True)
 @click.option("--common-name", required=True, help="The subject's common name.")
-@click.option("--name", help="Unique per SVM; made up when absent.")
-@click.option("--size", type=int, help="Bits of the RSA key; 2048 when absent.")
-@click.option("--hash-function", type=click.Choice(HASHES), help="Of the signature; sha256 when absent.")
-@click.option("--expire-days", type=click.IntRange(1, 3652), help="Days that it is valid; 365 when absent.")
+@click.option("--name", help="Name of the certificate, unique per SVM; generated if absent.")
+@click.option("--size", type=int, help="Bits of the RSA key; 2048 if absent.")
+@click.option("--hash-function", type=click.Choice(HASHES), help="Hash function of the signature; sha256 if absent.")
+@click.option("--expire-days", type=click.IntRange(1, 3652), help="Number of days of validity; 365 if absent.")
 def create(vserver: str | None, type_: str, expire_days: int | None, **flags: Any) -> None:
-    """Make a self-signed certificate with a new key; of type root_ca, an authority that signs.
+    """Create a self-signed certificate with a new key. A certificate of type root_ca can sign others.
 
     Example: keystead security certificate create --vserver vs0 --type root_ca --common-name "vs0 CA" --name vs0-ca
     """
@@ -99,7 +106,7 @@ def create(vserver: str | None, type_: str, expire_days: int | None, **flags: An
 
 
 def _create(body: dict[str, Any], flags: dict[str, Any]) -> None:
-    with api(flags) as service, progress("making the certificate"):
+    with api(flags) as service, progress("creating the certificate"):
         made = service.create("/security/certificates", body)[0]
         record = service.call("GET", f"/security/certificates/{made['uuid']}")
     print_records([record], COLUMNS, flags["output"])
@@ -108,13 +115,13 @@ def _create(body: dict[str, Any], flags: dict[str, Any]) -> None:
 @certificate.command("generate-csr")
 @api_command
 @click.option("--common-name", help="The subject's common name.")
-@click.option("--subject", help='The whole subject instead, "C=US,O=Example,CN=client".')
-@click.option("--algorithm", type=click.Choice(["rsa", "ec"]), help="Of the new key; rsa when absent.")
-@click.option("--hash-function", type=click.Choice(HASHES), help="Of the signature; sha256 when absent.")
+@click.option("--subject", help='The whole subject instead of --common-name, "C=US,O=Example,CN=client".')
+@click.option("--algorithm", type=click.Choice(["rsa", "ec"]), help="Algorithm of the new key; rsa if absent.")
+@click.option("--hash-function", type=click.Choice(HASHES), help="Hash function of the signature; sha256 if absent.")
 @click.option("--dns-name", callback=names, metavar="NAME,...", help="Subject alternative names.")
 @click.option("--ipaddr", callback=names, metavar="ADDRESS,...", help="Subject alternative addresses.")
-@click.option("--csr-file", type=_new_file, required=True, help="Write the request here; it must not exist yet.")
-@click.option("--key-file", type=_new_file, required=True, help="Write the private key here, mode 0600; as --csr-file.")
+@click.option("--csr-file", type=_new_file, required=True, help="Write the request to this new file.")
+@click.option("--key-file", type=_new_file, required=True, help="Write the private key to this new file, mode 0600.")
 def generate_csr(
     common_name: str | None,
     subject: str | None,
@@ -124,7 +131,7 @@ def generate_csr(
     key_file: Path,
     **flags: Any,
 ) -> None:
-    """Make a private key and a request for a certificate, for an authority to sign.
+    """Create a private key and a certificate signing request.
 
     Example: keystead security certificate generate-csr --common-name client --csr-file c.csr --key-file c.key
     """
@@ -138,17 +145,17 @@ def generate_csr(
         answer = service.call("POST", "/security/certificate-signing-request", body)
         for file, content in ((key, answer["generated_private_key"]), (csr, answer["csr"])):
             file.write(content.encode())
-            file.flush()  # here, where neither stays without the other
+            file.flush()  # a failure here removes both files
     print_records([{"csr_file": str(csr_file), "key_file": str(key_file)}], ["csr_file", "key_file"], flags["output"])
 
 
 @certificate.command("sign")
 @api_command
 @owner
-@click.option("--ca-name", required=True, metavar="NAME", help="An installed root_ca certificate.")
-@click.option("--csr-file", type=FILE, required=True, help="The request, PEM.")
-@click.option("--expire-days", type=click.IntRange(1, 3652), help="Days that it is valid; 365 when absent.")
-@click.option("--cert-file", type=_new_file, required=True, help="Write the certificate here; it must not exist yet.")
+@click.option("--ca-name", required=True, metavar="NAME", help="Name of an installed root_ca certificate.")
+@click.option("--csr-file", type=FILE, required=True, help="File of the request, PEM.")
+@click.option("--expire-days", type=click.IntRange(1, 3652), help="Number of days of validity; 365 if absent.")
+@click.option("--cert-file", type=_new_file, required=True, help="Write the certificate to this new file.")
 def sign(
     vserver: str | None, ca_name: str, csr_file: Path, expire_days: int | None, cert_file: Path, **flags: Any
 ) -> None:
@@ -168,7 +175,7 @@ def sign(
 @certificate.command("show")
 @api_command
 @one_svm
-@click.option("--type", "type_", type=click.Choice(TYPES), help="Of this type only.")
+@click.option("--type", "type_", type=click.Choice(TYPES), help="Show only certificates of this type.")
 def show(vserver: str | None, type_: str | None, **flags: Any) -> None:
     """List certificates.
 
@@ -185,7 +192,7 @@ def show(vserver: str | None, type_: str | None, **flags: Any) -> None:
 @certificate.command("delete")
 @api_command
 @owner
-@click.option("--name", required=True, help="The certificate.")
+@click.option("--name", required=True, help="Name of the certificate.")
 @yes
 def delete(vserver: str | None, name: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
     """Delete a certificate that nothing uses.
@@ -199,7 +206,10 @@ def delete(vserver: str | None, name: str, yes: bool, **flags: Any) -> None:  # 
 
 
 def _named(service: Api, vserver: str | None, name: str, wanted: str | None = None) -> str:
-    """The uuid of a certificate, of the type that is ``wanted``, if any."""
+    """Return the uuid of a certificate.
+
+    Raise click.ClickException if the certificate does not exist or is not of the ``wanted`` type.
+    """
     record = named(service, "/security/certificates", name, fields="name,type", **scope_of(vserver))
     if record is None:
         check_svm(service, vserver)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from keystead.cli.client import Api
 
-NONE = "-"  # what stands for an empty list, as in ONTAP
+NONE = "-"  # the empty list, as in ONTAP
 
 _seconds = click.IntRange(-1, 60)
 _key_servers = click.option(
@@ -45,7 +45,7 @@ _key_servers = click.option(
     required=True,
     callback=names,
     metavar="HOST[:PORT],...",
-    help="Up to four primary key servers; the port is 5696 when absent.",
+    help="Up to four primary key servers; the default port is 5696.",
 )
 
 
@@ -62,7 +62,7 @@ _KEEPING = "keystead.cli.security_key_manager_keeping"
     },
 )
 def key_manager() -> None:
-    """Key managers and keys."""
+    """Manage key managers and keys."""
 
 
 @key_manager.group(
@@ -74,7 +74,7 @@ def key_manager() -> None:
     },
 )
 def external() -> None:
-    """External key managers and their key servers."""
+    """Manage external key managers and their key servers."""
 
 
 @external.command()
@@ -85,7 +85,7 @@ def external() -> None:
 @click.option(
     "--server-ca-certs", required=True, callback=names, metavar="NAME,...", help="Installed server_ca certificates."
 )
-@click.option("--policy", help="The key manager's policy.")
+@click.option("--policy", help="Policy of the key manager.")
 def enable(
     vserver: str | None,
     key_servers: tuple[str, ...],
@@ -94,7 +94,7 @@ def enable(
     policy: str | None,
     **flags: Any,
 ) -> None:
-    """Prove key servers and create a key manager with them.
+    """Probe key servers and create a key manager with them.
 
     Example: keystead security key-manager external enable --vserver vs0 --key-servers ks1,ks2:5697
     --client-cert kmip-client --server-ca-certs kmip-ca
@@ -108,7 +108,7 @@ def enable(
             "servers": [{"server": server} for server in key_servers],
         },
     }
-    with api(flags) as service, progress(f"proving {', '.join(key_servers)}"):
+    with api(flags) as service, progress(f"probing {', '.join(key_servers)}"):
         (made,) = service.create("/security/key-managers", body)
         record = service.call("GET", f"/security/key-managers/{made['uuid']}")
     _print_servers([record], flags["output"])
@@ -119,7 +119,7 @@ def enable(
 @owner
 @yes
 def disable(vserver: str | None, yes: bool, **flags: Any) -> None:  # noqa: FBT001
-    """Delete a key manager and forget its key servers; the keys on them stay.
+    """Delete a key manager and forget its key servers. The keys on them stay.
 
     Example: keystead security key-manager external disable --vserver vs0
     """
@@ -134,12 +134,12 @@ def disable(vserver: str | None, yes: bool, **flags: Any) -> None:  # noqa: FBT0
 @external.command()
 @api_command
 @owner
-@click.option("--client-cert", metavar="NAME", help="Another installed client certificate of the same key pair.")
+@click.option("--client-cert", metavar="NAME", help="Use this other installed client certificate of the same key pair.")
 @click.option(
-    "--server-ca-certs", callback=names, metavar="NAME,...", help="Other server_ca certificates, all of them."
+    "--server-ca-certs", callback=names, metavar="NAME,...", help="Replace all server_ca certificates by these."
 )
 def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[str, ...], **flags: Any) -> None:
-    """Prove all key servers with other certificates, then use those.
+    """Probe all key servers with other certificates, then use these certificates.
 
     Example: keystead security key-manager external modify --vserver vs0 --server-ca-certs kmip-ca,kmip-ca-2027
     """
@@ -149,7 +149,7 @@ def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[
     }
     if not changes:
         raise click.UsageError("nothing to modify: give --client-cert or --server-ca-certs")
-    with api(flags) as service, progress("proving the key servers with the new certificates"):
+    with api(flags) as service, progress("probing the key servers with the new certificates"):
         path = f"/security/key-managers/{_key_manager_uuid(service, vserver)}"
         service.call("PATCH", path, {"external": changes})
     click.echo(f"changed the certificates of the key manager of {whose(vserver)}", err=True)
@@ -159,8 +159,10 @@ def modify(vserver: str | None, client_cert: str | None, server_ca_certs: tuple[
 @api_command
 @owner
 @_key_servers
-@click.option("--tls-server-name", metavar="NAME", help="The name in their certificates, where it is not the host.")
-@click.option("--dry-run", is_flag=True, help="Prove the servers and store nothing; exit status 1 when one is refused.")
+@click.option(
+    "--tls-server-name", metavar="NAME", help="Expect this name in the servers' certificates instead of the host."
+)
+@click.option("--dry-run", is_flag=True, help="Probe the servers and store nothing; exit status 1 if one is refused.")
 def add_servers(
     vserver: str | None,
     key_servers: tuple[str, ...],
@@ -168,13 +170,13 @@ def add_servers(
     dry_run: bool,  # noqa: FBT001
     **flags: Any,
 ) -> None:
-    """Prove primary key servers and add them, all or none.
+    """Probe primary key servers and add them, all or none.
 
     Example: keystead security key-manager external add-servers --vserver vs0 --key-servers ks3,ks4:5697
     """
     name = {"tls_server_name": tls_server_name} if tls_server_name else {}
     body = {"records": [{"server": server, **name} for server in key_servers]}
-    with api(flags) as service, progress(f"proving {', '.join(key_servers)}"):
+    with api(flags) as service, progress(f"probing {', '.join(key_servers)}"):
         path = f"/security/key-managers/{_key_manager_uuid(service, vserver)}/key-servers"
         records = service.create(path, body, **({"dry_run": "true"} if dry_run else {}))
     if dry_run:
@@ -187,7 +189,7 @@ def add_servers(
 @api_command
 @owner
 @_key_servers
-@click.option("--force", is_flag=True, help="Taken as ONTAP takes it; changes nothing: no key loses its only copy.")
+@click.option("--force", is_flag=True, help="Accepted as in ONTAP, without effect: a key's only copy is never removed.")
 @yes
 def remove_servers(
     vserver: str | None,
@@ -198,7 +200,7 @@ def remove_servers(
 ) -> None:
     """Remove primary key servers with their secondaries, one after the other.
 
-    Says first how many keys would be left with a proven copy in one replication domain only.
+    First print how many keys would have a proven copy in only one replication domain.
 
     Example: keystead security key-manager external remove-servers --vserver vs0 --key-servers ks3
     """
@@ -215,19 +217,26 @@ def remove_servers(
 @external.command("modify-server")
 @api_command
 @owner
-@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="The primary key server.")
+@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="Address of the primary key server.")
 @click.option("--timeout", type=_seconds, help="Seconds to wait for an answer; 0 fails at once, -1 waits for ever.")
-@click.option("--create-remove-timeout", type=_seconds, help="As --timeout, for making and removing keys.")
+@click.option("--create-remove-timeout", type=_seconds, help="The same as --timeout, for creating and removing keys.")
 @click.option(
     "--username",
     cls=MayBeEmpty,
-    help="KMIP user name, empty for none; its password is in KEYSTEAD_KMIP_PASSWORD or asked.",
+    help="KMIP username, empty for none. Its password comes from KEYSTEAD_KMIP_PASSWORD or a prompt.",
 )
-@click.option("--password-file", type=FILE, help="Read that password from this file (one trailing newline is ignored).")
-@click.option("--secondary-key-servers", metavar="HOST,...", help='Up to three, in the order of access; "-" for none.')
-@click.option("--port", type=click.IntRange(1, 65535), help="The server's new port, its secondaries' too.")
 @click.option(
-    "--tls-server-name", cls=MayBeEmpty, metavar="NAME", help="The name in its certificate; empty for the host's."
+    "--password-file", type=FILE, help="Read the KMIP password from this file (one trailing newline is ignored)."
+)
+@click.option(
+    "--secondary-key-servers", metavar="HOST,...", help='Up to three secondaries, in the order of access; "-" for none.'
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="New port of the server and its secondaries.")
+@click.option(
+    "--tls-server-name",
+    cls=MayBeEmpty,
+    metavar="NAME",
+    help="Expect this name in the server's certificate; empty for the host.",
 )
 def modify_server(
     vserver: str | None,
@@ -237,7 +246,7 @@ def modify_server(
     secondary_key_servers: str | None,
     **flags: Any,
 ) -> None:
-    """Change a primary key server; what concerns the connection is proved first.
+    """Change a primary key server. Probe the server first if the connection changes.
 
     Example: keystead security key-manager external modify-server --vserver vs0 --key-server ks1 --timeout 40
     """
@@ -252,7 +261,7 @@ def modify_server(
     password = kmip_password(username or "", password_file)
     if username is not None:
         changes |= {"username": username, "password": password or ""}
-    with api(flags) as service, progress(f"proving {key_server}"):
+    with api(flags) as service, progress(f"probing {key_server}"):
         service.call("PATCH", _server_path(_key_manager_uuid(service, vserver), key_server), changes)
     click.echo(f"changed {key_server}", err=True)
 
@@ -275,7 +284,7 @@ def show_key_managers(vserver: str | None, **flags: Any) -> None:
 @api_command
 @one_svm
 def show_status(vserver: str | None, **flags: Any) -> None:
-    """Show which node reaches which key server.
+    """Show which nodes reach which key servers.
 
     Example: keystead security key-manager external show-status
     """

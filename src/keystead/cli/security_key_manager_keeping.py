@@ -1,4 +1,4 @@
-"""What keeps keys, as commands: missing copies, removed servers, found objects, lives of the database."""
+"""Commands about keeping keys: missing copies, detached key servers, unclaimed objects, incarnations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INCARNATION = "/security/key-manager-incarnation"
 @api_command
 @key_manager
 def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
-    """Bring missing copies of keys to the key servers that lack them, now; the service does so by itself, too.
+    """Write missing copies of keys now. The service also does this by itself.
 
     Example: keystead security key-manager external replicate --vserver vs0
     """
@@ -30,14 +30,14 @@ def replicate(vserver: str | None, manager: str | None, **flags: Any) -> None:
 
 @click.group(cls=Group)
 def detached() -> None:
-    """Key servers that were removed while copies of keys are on them."""
+    """Manage key servers that were removed while copies of keys are on them."""
 
 
 @detached.command("show")
 @api_command
 @key_manager
 def show_detached(vserver: str | None, manager: str | None, **flags: Any) -> None:
-    """List them. What is to be destroyed there is, when they can be reached.
+    """List the detached key servers. Copies to destroy there are destroyed once a server can be reached.
 
     Example: keystead security key-manager external detached show --vserver vs0
     """
@@ -49,30 +49,30 @@ def show_detached(vserver: str | None, manager: str | None, **flags: Any) -> Non
 @detached.command("give-up")
 @api_command
 @key_manager
-@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="The removed primary key server.")
+@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="Address of the removed primary key server.")
 @yes
 def give_up(vserver: str | None, manager: str | None, key_server: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
-    """Give up one that never comes back: what is on it is not destroyed, and held to be gone.
+    """Give up a detached key server that never comes back. Its copies are not destroyed, and they count as gone.
 
     Example: keystead security key-manager external detached give-up --vserver vs0 --key-server ks3
     """
     with api(flags) as service:
         path = f"{key_manager_path(service, vserver, manager)}/detached-key-servers/{quote(key_server, safe='')}"
-        confirm(f"Never destroy what is left of keys on {key_server}", yes=yes)
+        confirm(f"Never destroy the remaining copies on {key_server}", yes=yes)
         service.call("DELETE", path)
     click.echo(f"gave up {key_server}", err=True)
 
 
 @click.group(cls=Group)
 def unclaimed() -> None:
-    """Objects on key servers that another life of the database wrote."""
+    """Manage objects on key servers that another incarnation of the database wrote."""
 
 
 @unclaimed.command("show")
 @api_command
 @key_manager
 def show_unclaimed(vserver: str | None, manager: str | None, **flags: Any) -> None:
-    """List them. They are never destroyed.
+    """List the unclaimed objects. They are never destroyed.
 
     Example: keystead security key-manager unclaimed show
     """
@@ -84,9 +84,14 @@ def show_unclaimed(vserver: str | None, manager: str | None, **flags: Any) -> No
 @unclaimed.command()
 @api_command
 @key_manager
-@click.option("--key-server", required=True, metavar="HOST[:PORT]", help="The primary key server that holds it.")
-@click.option("--unique-identifier", required=True, help="What that calls it.")
-@click.option("--name", required=True, help="The name of the key that it becomes.")
+@click.option(
+    "--key-server",
+    required=True,
+    metavar="HOST[:PORT]",
+    help="Address of the primary key server that holds the object.",
+)
+@click.option("--unique-identifier", required=True, help="Unique identifier of the object on the server.")
+@click.option("--name", required=True, help="Name of the new key.")
 @yes
 def adopt(
     vserver: str | None,
@@ -97,10 +102,10 @@ def adopt(
     yes: bool,  # noqa: FBT001
     **flags: Any,
 ) -> None:
-    """Make one of them a key, whose other copies are then written from it.
+    """Make an unclaimed object a key. The other copies of the key are then written from it.
 
-    Asks first, and names the incarnation that wrote it: another life of this database, or another installation, whose
-    key it may still be.
+    The command asks for confirmation and names the incarnation that wrote the object. That is another incarnation of
+    this database, or another installation that may still use the key.
 
     Example: keystead security key-manager unclaimed adopt --key-server ks1 --unique-identifier 7 --name vol1
     """
@@ -116,20 +121,20 @@ def adopt(
 
 
 def _origin(object_name: str) -> str:
-    """Who wrote an object, by its name: ``keystead-``, the incarnation, which key, which attempt."""
+    """Return the writer of an object, from its name: ``keystead-``, the incarnation, the key and the attempt."""
     incarnation = object_name.removeprefix("keystead-").partition("-")[0]
-    return f"{object_name} of incarnation {incarnation} (an earlier life of this database, or another installation)"
+    return f"{object_name} of incarnation {incarnation} (an earlier one of this database, or another installation)"
 
 
 @click.group(cls=Group)
 def incarnation() -> None:
-    """Which life of its database the cluster leads, and whether it destroys objects on key servers."""
+    """Show the incarnation of the cluster's database, and let it destroy objects on key servers."""
 
 
 @incarnation.command("show")
 @api_command
 def show_incarnation(**flags: Any) -> None:
-    """Show it.
+    """Show the incarnation of the cluster's database.
 
     Example: keystead security key-manager incarnation show
     """
@@ -142,7 +147,7 @@ def show_incarnation(**flags: Any) -> None:
 @api_command
 @yes
 def release(yes: bool, **flags: Any) -> None:  # noqa: FBT001
-    """Let objects of purged keys be destroyed: no other copy of this database may be in use.
+    """Allow the destruction of objects of purged keys. No other copy of this database may be in use.
 
     Example: keystead security key-manager incarnation release
     """
@@ -151,6 +156,8 @@ def release(yes: bool, **flags: Any) -> None:  # noqa: FBT001
         if record["destroys"]:
             click.echo(f"incarnation {record['number']} destroys already: there is nothing to release", err=True)
             return
-        confirm("Is no other copy of this database in use, and may this one destroy what purged keys left", yes=yes)
+        confirm(
+            "Is no other copy of this database in use, and may this one destroy the objects of purged keys", yes=yes
+        )
         service.call("PATCH", INCARNATION, {"destroys": True})
     click.echo(f"released: incarnation {record['number']} destroys objects of purged keys", err=True)

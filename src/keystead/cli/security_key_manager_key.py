@@ -1,6 +1,6 @@
-"""``keystead security key-manager key ...``: keys. The verbs are the ONTAP CLI's where it has them.
+"""``keystead security key-manager key ...``: commands about keys. The verbs are the ONTAP CLI's if it has them.
 
-Material goes to a file that nobody else can read, or to standard output when that is asked for; it is never printed.
+Key material goes to a file that nobody else can read, or to standard output on request. It is never printed.
 """
 
 from __future__ import annotations
@@ -47,30 +47,32 @@ READERS_ONLY = "Reading keys takes an account with the role key-reader, which no
 NODES_HIDDEN = "Accounts of SVMs do not see the nodes of the cluster's key manager: list its keys with `key show`."
 COPIES = ("server", "detached", "host", "attempt", "presence", "object_state", "proven")
 
-_key_id = click.option("--key-id", required=True, metavar="ID", callback=key_id_only, help="The key.")
+_key_id = click.option("--key-id", required=True, metavar="ID", callback=key_id_only, help="Id of the key.")
 
 
 def _one_key(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags that say which volume's key is meant."""
-    command = click.option("--key-id", metavar="ID", callback=key_id_or_name, help="Or its id.")(command)
-    return click.option("--name", help="The key's name.")(command)
+    """Add the options that identify one volume key."""
+    command = click.option(
+        "--key-id", metavar="ID", callback=key_id_or_name, help="Id of the key, instead of its name."
+    )(command)
+    return click.option("--name", help="Name of the key.")(command)
 
 
 @click.group(cls=Group)
 def key() -> None:
-    """Keys: of volumes, and authentication keys."""
+    """Manage volume keys and authentication keys."""
 
 
 @key.command()
 @api_command
 @of_new_key
-@click.option("--name", required=True, help="The key's name.")
-@click.option("--key-tag", help="A word that tells what it is for.")
-@click.option("--material-file", type=FILE, help="Keep these 64 bytes instead of random ones.")
+@click.option("--name", required=True, help="Name of the key.")
+@click.option("--key-tag", help="A word that describes the use of the key.")
+@click.option("--material-file", type=FILE, help="Use the 64 bytes in this file as the key instead of random ones.")
 def create(
     vserver: str | None, manager: str | None, name: str, key_tag: str | None, material_file: Path | None, **flags: Any
 ) -> None:
-    """Create a volume's key, on key servers enough that it cannot get lost with one of them.
+    """Create a volume key, with copies on enough key servers that the loss of one server does not lose the key.
 
     Example: keystead security key-manager key create --vserver vs0 --name vol1
     """
@@ -90,17 +92,18 @@ def create(
 @key.command()
 @api_command
 @of_keys
-@click.option("--name", help="Those with this name; * is any text.")
-@click.option("--key-id", metavar="ID", callback=key_id_or_name, help="One key, and its copies on key servers.")
+@click.option("--name", help="Show only keys with this name; * matches any text.")
+@click.option("--key-id", metavar="ID", callback=key_id_or_name, help="Show one key, and its copies on key servers.")
 def show(vserver: str | None, manager: str | None, name: str | None, key_id: str | None, **flags: Any) -> None:
-    """List the keys of volumes; one of them with its copies.
+    """List volume keys, or show one key with its copies.
 
     Example: keystead security key-manager key show --vserver vs0
     """
     only_one({"--name": name, "--key-id": key_id})
     wanted = ({"name": matching(name)} if name else {}) | ({"key_id": key_id} if key_id else {}) | of_svm(vserver)
     with api(flags) as service:
-        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"  # not confined: copies would not be seen
+        # The call is not confined to the SVM, because a confined call does not see copies.
+        path = f"{key_manager_path(service, vserver, manager)}/volume-keys"
         records = service.records(path, fields="**" if key_id else "*", order_by="svm.name,name", **wanted)
     if key_id and not records:
         raise click.ClickException(f"there is no key {key_id}")
@@ -123,7 +126,7 @@ def retire(
     yes: bool,  # noqa: FBT001
     **flags: Any,
 ) -> None:
-    """Delete a volume's key: it cannot be read any more, can be recovered for some days, and is then destroyed.
+    """Retire a volume key. It cannot be read any more; it can be recovered for some days, and is then destroyed.
 
     Example: keystead security key-manager key retire --vserver vs0 --name vol1
     """
@@ -143,7 +146,7 @@ def retire(
 @of_keys
 @_one_key
 def recover(vserver: str | None, manager: str | None, name: str | None, key_id: str | None, **flags: Any) -> None:
-    """Take back that a volume's key was retired.
+    """Recover a volume key that was retired.
 
     Example: keystead security key-manager key recover --vserver vs0 --name vol1
     """
@@ -153,7 +156,7 @@ def recover(vserver: str | None, manager: str | None, name: str | None, key_id: 
         service.call("PATCH", path, {"state": IN_USE})
         record = service.call("GET", path)
     if was == IN_USE:
-        said = f"{name or key_id} was not deleted: there is nothing to recover"
+        said = f"{name or key_id} is not retired: there is nothing to recover"
     else:
         said = f"recovered {name or key_id}: it can be read again"
     print_done(record, said, flags["output"])
@@ -163,9 +166,11 @@ def recover(vserver: str | None, manager: str | None, name: str | None, key_id: 
 @api_command
 @of_keys
 @_one_key
-@click.option("--file", "file", type=click.Path(path_type=Path), help="A new file for the key; only you can read it.")
+@click.option(
+    "--file", "file", type=click.Path(path_type=Path), help="Write the key to this new file, which only you can read."
+)
 @click.option("--stdout", "to_stdout", is_flag=True, help="Write the key's bytes to standard output, for a pipe.")
-@click.option("--explain", is_flag=True, help="Say on standard error which key servers were tried.")
+@click.option("--explain", is_flag=True, help="Print on standard error which key servers were tried.")
 def retrieve(
     vserver: str | None,
     manager: str | None,
@@ -176,7 +181,7 @@ def retrieve(
     explain: bool,  # noqa: FBT001
     **flags: Any,
 ) -> None:
-    """Read a volume's key, as an account with the role key-reader: no other role includes it.
+    """Read a volume key. This needs an account with the role key-reader, which no other role includes.
 
     Example: keystead security key-manager key retrieve --user storage --vserver vs0 --name vol1 --file vol1.key
     """
@@ -185,7 +190,7 @@ def retrieve(
         raise click.UsageError("say where the key goes: --file FILE, or --stdout")
     if to_stdout and sys.stdout.isatty():
         raise click.UsageError("a key is not shown on a terminal: give --file, or let a program read it")
-    if to_stdout and sys.__stdout__ is None:  # the process was started without one: what is in its place takes all
+    if to_stdout and sys.__stdout__ is None:  # /dev/null replaces a missing standard output and would swallow the key
         raise click.UsageError("standard output is closed: nobody would get the key")
     asked = {"explain": "true"} if explain else {}
     with _sink(file) as sink, api(flags) as service, advising(NOT_AUTHORIZED, READERS_ONLY):
@@ -199,11 +204,11 @@ def retrieve(
 @key.command()
 @api_command
 @of_keys
-@click.option("--key-id", metavar="ID", callback=key_id_only, help="This key only.")
-@click.option("--key-tag", metavar="TAG", help="Keys with this tag only.")
-@click.option("--key-server", metavar="HOST[:PORT]", help="From this primary key server only.")
+@click.option("--key-id", metavar="ID", callback=key_id_only, help="Restore only this key.")
+@click.option("--key-tag", metavar="TAG", help="Restore only keys with this tag.")
+@click.option("--key-server", metavar="HOST[:PORT]", help="Restore only from this primary key server.")
 def restore(vserver: str | None, manager: str | None, **flags: Any) -> None:
-    """Bring keys from their key servers into the node's memory, so that they are read even if those fail.
+    """Read keys from their key servers into the node's memory, so that they can be read even if those servers fail.
 
     Example: keystead security key-manager key restore --vserver vs0
     """
@@ -216,15 +221,20 @@ def restore(vserver: str | None, manager: str | None, **flags: Any) -> None:
 @key.command("query")
 @api_command
 @of_keys
-@click.option("--key-type", type=click.Choice(["vek", "nse_ak"]), help="Keys of volumes, or authentication keys.")
+@click.option(
+    "--key-type",
+    type=click.Choice(["vek", "nse_ak"]),
+    help="Show only volume keys (vek) or authentication keys (nse_ak).",
+)
 def query_ids(vserver: str | None, manager: str | None, key_type: str | None, **flags: Any) -> None:
-    """List key ids as a node has them: which key server holds each, and whether the node can read it.
+    """List key ids from the view of each node: the key server that holds a key, and whether the node can read it.
 
     Example: keystead security key-manager key query --key-type vek
     """
     filters = ({"key_type": key_type} if key_type else {}) | of_svm(vserver)
     with api(flags) as service:
-        path = key_manager_path(service, vserver, manager)  # not confined: key servers would not be seen
+        # The call is not confined to the SVM, because a confined call does not see key servers.
+        path = key_manager_path(service, vserver, manager)
         nodes = _nodes(service, path)
         records = [
             record for node in nodes for record in service.records(f"{path}/keys/{node}/key-ids", fields="*", **filters)
@@ -236,17 +246,19 @@ def query_ids(vserver: str | None, manager: str | None, key_type: str | None, **
 
 @key.group()
 def auth() -> None:
-    """Authentication keys of self-encrypting drives, which are the cluster's."""
+    """Manage authentication keys of self-encrypting drives. They belong to the cluster."""
 
 
 @auth.command("create")
 @api_command
-@click.option("--key-tag", help="A word that tells what it is for.")
+@click.option("--key-tag", help="A word that describes the use of the key.")
 @click.option(
-    "--passphrase-file", type=FILE, help="20 to 32 characters to be the key (one trailing newline is ignored)."
+    "--passphrase-file",
+    type=FILE,
+    help="Use the 20 to 32 characters in this file as the key (one trailing newline is ignored).",
 )
 def create_auth(key_tag: str | None, passphrase_file: Path | None, **flags: Any) -> None:
-    """Create an authentication key, random or of a passphrase.
+    """Create an authentication key from random bytes or from a passphrase.
 
     Example: keystead security key-manager key auth create --key-tag drives
     """
@@ -278,7 +290,7 @@ def show_auth(**flags: Any) -> None:
 @_key_id
 @yes
 def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
-    """Delete an authentication key; `recover` takes that back until the days of key_recovery_days are over.
+    """Delete an authentication key. `recover` restores it for the number of days in key_recovery_days.
 
     Example: keystead security key-manager key auth delete --key-id ID
     """
@@ -286,7 +298,7 @@ def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
         path = f"{key_manager_path(service, None, None)}/auth-keys"
         confirm(f"Delete authentication key {key_id}", yes=yes)
         service.call("DELETE", key_path(path, key_id))
-    said = f"deleted authentication key {key_id}: it can be recovered for the days of key_recovery_days"
+    said = f"deleted authentication key {key_id}: it can be recovered for the number of days in key_recovery_days"
     print_done({"key_id": key_id}, said, flags["output"])
 
 
@@ -294,7 +306,7 @@ def delete_auth(key_id: str, yes: bool, **flags: Any) -> None:  # noqa: FBT001
 @api_command
 @_key_id
 def recover_auth(key_id: str, **flags: Any) -> None:
-    """Take back that an authentication key was deleted.
+    """Recover an authentication key that was deleted.
 
     Example: keystead security key-manager key auth recover --key-id ID
     """
@@ -306,7 +318,7 @@ def recover_auth(key_id: str, **flags: Any) -> None:
 
 
 def _nodes(service: Api, key_manager: str) -> list[str]:
-    """The nodes' uuids; accounts that may not list them learn them from the key servers of a key manager of theirs."""
+    """Return the nodes' uuids. For an account that may not list nodes, take them from its key manager's key servers."""
     try:
         return [node["uuid"] for node in service.records("/cluster/nodes")]
     except Refused as error:
@@ -339,7 +351,7 @@ def _print(records: list[dict[str, Any]], form: str) -> None:
 
 def _explain(explanation: dict[str, Any] | None) -> None:
     if explanation is None:
-        click.echo("how it was read is told to accounts of the cluster only", err=True)
+        click.echo("only accounts of the cluster see how the key was read", err=True)
         return
     if explanation.get("cached"):
         click.echo("read from memory: no key server was asked", err=True)
@@ -351,10 +363,13 @@ def _explain(explanation: dict[str, Any] | None) -> None:
 
 @contextlib.contextmanager
 def _sink(file: Path | None) -> Iterator[IO[bytes]]:
-    """Where a key goes: a new file of mode 0600, which is gone again when no key came, or standard output for None."""
+    """Yield the output for a key: standard output for None, else a new file of mode 0600.
+
+    The file is removed if no key was written.
+    """
     if file is None:
         yield sys.stdout.buffer
-        sys.stdout.buffer.flush()  # here, where it is said when it fails
+        sys.stdout.buffer.flush()  # flush here, so that a failure is reported
         return
     with new_file(file, PRIVATE) as opened:
         yield opened

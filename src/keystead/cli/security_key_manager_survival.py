@@ -1,6 +1,6 @@
-"""``keystead security key-manager external survival``, and what the removal of key servers would leave.
+"""``keystead security key-manager external survival``, and the loss that a removal of key servers would cause.
 
-Both are worked out from what the service says would be unreadable if sets of replication domains failed.
+Both are computed from the service's survival report: the unreadable keys for each set of failing replication domains.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 @api_command
 @key_manager
 def survival(vserver: str | None, manager: str | None, **flags: Any) -> None:
-    """Draw which keys would be unreadable if key servers failed, and how old the proof is.
+    """Draw which keys would be unreadable if key servers failed, and show the age of the proofs.
 
     A replication domain is a key server, or several that replicate among themselves. Each line is a set of domains that
-    could fail together: "x" fails, "." stays. "unreadable" counts the keys that would then be lost, "oldest_proof" is
-    when the copies that are left were last read and compared, the oldest of them.
+    could fail together. An "x" marks a domain that fails, and a "." marks one that stays. The column "unreadable" is
+    the number of keys that would be lost. The column "oldest_proof" is the time of the oldest proof among the remaining
+    copies.
 
     Example: keystead security key-manager external survival --vserver vs0
     """
@@ -41,7 +42,7 @@ def survival(vserver: str | None, manager: str | None, **flags: Any) -> None:
 
 
 def not_responding(servers: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The primary key servers of which a node says that they do not respond, and none that they do."""
+    """Return the primary key servers that some node reports as not responding and no node as available."""
     said = {
         server["server"]: {node["state"] for node in server.get("connectivity", {}).get("node_states", ())}
         for server in servers
@@ -50,7 +51,7 @@ def not_responding(servers: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def draw(found: Mapping[str, Any], down: set[str]) -> None:
-    """Print what would survive; ``down`` are addresses of servers that do not respond now."""
+    """Print the survival report. ``down`` are the addresses of servers that do not respond now."""
     domains, losses = found.get("domains", []), found.get("losses", [])
     failed = [domain["uuid"] for domain in domains if down.issuperset(domain["servers"])]
     for number, domain in enumerate(domains, 1):
@@ -79,9 +80,9 @@ def draw(found: Mapping[str, Any], down: set[str]) -> None:
 
 
 def left_sole(found: Mapping[str, Any], servers: Sequence[str]) -> int:
-    """How many keys have proven copies in one domain only, once these key servers (as typed) are removed.
+    """Return the number of keys with proven copies in only one domain after these key servers (as typed) are removed.
 
-    None for servers that there are not: nothing is removed then.
+    Return 0 if none of the servers exists, because then nothing is removed.
     """
     removed = set(map(_address, servers))
     there = {_address(server) for domain in found.get("domains", ()) for server in domain["servers"]}
@@ -96,7 +97,7 @@ def left_sole(found: Mapping[str, Any], servers: Sequence[str]) -> int:
 
 
 def _address(text: str) -> ServerAddress | None:
-    """None for what is no address: the service says so when it is told to remove it."""
+    """Return an address, or None for an invalid text. The service reports an invalid address when it is removed."""
     try:
         return ServerAddress.parse(text)
     except ValueError:
@@ -104,7 +105,7 @@ def _address(text: str) -> ServerAddress | None:
 
 
 def _lost(found: Mapping[str, Any]) -> dict[frozenset[str], int]:
-    """How many keys are unreadable, by the domains that fail."""
+    """Return the number of unreadable keys for each set of failing domains."""
     none: frozenset[str] = frozenset()
     return {none: found["unproven"]} | {frozenset(loss["domains"]): loss["keys"] for loss in found.get("losses", ())}
 
@@ -114,5 +115,5 @@ def _may_fail(survives: int, domains: int) -> str:
 
 
 def _more(loss: Mapping[str, Any]) -> str:
-    """How many keys a loss has beside the one that is named: an id fills a line."""
+    """Return the number of further lost keys as text. Only one key is named, because an id fills a line."""
     return f", and {loss['keys'] - 1} more" if loss["keys"] > 1 else ""

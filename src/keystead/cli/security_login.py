@@ -1,4 +1,4 @@
-"""``keystead security login ...``: accounts. A password is never a flag: it is asked for, or read from a file."""
+"""``keystead security login ...``: accounts. A password is never an option; it comes from a prompt or a file."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ if TYPE_CHECKING:
 ROLES = ["admin", "readonly", "vsadmin", "vsadmin-readonly", "key-reader"]
 METHODS = {"password": "password", "cert": "certificate"}
 
-_name = click.option("--user-or-group-name", "name", required=True, metavar="NAME", help="The account.")
+_name = click.option("--user-or-group-name", "name", required=True, metavar="NAME", help="Name of the account.")
 _password_file = click.option(
-    "--password-file", type=FILE, help="Read its password from this file (one trailing newline is ignored)."
+    "--password-file", type=FILE, help="Read the account's password from this file (one trailing newline is ignored)."
 )
 
 
 @click.group(cls=Group)
 def login() -> None:
-    """Accounts."""
+    """Manage accounts."""
 
 
 @login.command()
 @api_command
 @_name
-@click.option("--vserver", metavar="SVM", help="The SVM that it belongs to; without it, the cluster.")
-@click.option("--role", type=click.Choice(ROLES), help="admin when absent, vsadmin with --vserver.")
+@click.option("--vserver", metavar="SVM", help="SVM that owns the account; without it, the cluster.")
+@click.option(
+    "--role", type=click.Choice(ROLES), help="Role of the account; admin if absent, or vsadmin with --vserver."
+)
 @click.option("--authentication-method", type=click.Choice(list(METHODS)), default="password", show_default=True)
 @_password_file
-@click.option("--comment", cls=MayBeEmpty, help="What it is for.")
+@click.option("--comment", cls=MayBeEmpty, help="Purpose of the account.")
 def create(name: str, vserver: str | None, role: str | None, password_file: Path | None, **flags: Any) -> None:
-    """Create an account; its password is asked for. With cert, a client certificate of this common name logs in.
+    """Create an account and ask for its password. With cert, a client certificate with this common name logs in.
 
     Example: keystead security login create --user-or-group-name vs0-admin --vserver vs0
     """

@@ -24,7 +24,7 @@ _FLAGS = [
 
 
 def directory_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags that say which data directory, root key and database are meant."""
+    """Add the options that name the data directory, the root key and the database."""
     for option in reversed(_FLAGS):
         command = option(command)
     return command
@@ -32,7 +32,7 @@ def directory_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Print what cannot be done as one line, without a traceback: 2 for settings, 1 for the rest."""
+    """Print a refusal as one line without a traceback. The exit status is 2 for settings and 1 for other refusals."""
     from keystead.app.opening import CannotStart
 
     try:
@@ -51,7 +51,7 @@ def refusals() -> Iterator[None]:
     help="Read the password of the account admin from this file (one trailing newline is ignored).",
 )
 def init(admin_password_file: Path | None, **flags: Any) -> None:
-    """Make a data directory: root key, database, TLS certificate, account admin. Safe to repeat.
+    """Create a data directory: root key, database, TLS certificate, account admin. The command is safe to repeat.
 
     Example: keystead init --data keystead-data
     """
@@ -79,13 +79,13 @@ def serve(**flags: Any) -> None:
 
 @click.group(cls=Group)
 def db() -> None:
-    """The database."""
+    """Maintain the database."""
 
 
 @db.command()
 @directory_options
 def upgrade(**flags: Any) -> None:
-    """Bring the database to this release's schema.
+    """Upgrade the database to this release's schema.
 
     Example: keystead db upgrade --data keystead-data
     """
@@ -97,13 +97,13 @@ def upgrade(**flags: Any) -> None:
 
 @click.group(cls=Group)
 def audit() -> None:
-    """The audit records."""
+    """Check the audit records."""
 
 
 @audit.command()
 @directory_options
 def verify(**flags: Any) -> None:
-    """Walk every node's chain of audit records; exit status 1 when one is broken.
+    """Verify every node's chain of audit records. Exit status 1 if a chain is broken.
 
     Example: keystead audit verify --data keystead-data
     """

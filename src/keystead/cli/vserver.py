@@ -13,12 +13,12 @@ from keystead.cli.rest import api, api_command, confirm, named, yes
 if TYPE_CHECKING:
     from keystead.cli.client import Api
 
-_vserver = click.option("--vserver", required=True, metavar="SVM", help="The SVM.")
+_vserver = click.option("--vserver", required=True, metavar="SVM", help="Name of the SVM.")
 
 
 @click.group(cls=Group)
 def vserver() -> None:
-    """SVMs: the tenants of the cluster."""
+    """Manage SVMs, the tenants of the cluster."""
 
 
 @vserver.command()
@@ -49,7 +49,7 @@ def show(**flags: Any) -> None:
 @vserver.command()
 @api_command
 @_vserver
-@click.option("--newname", required=True, help="Its new name.")
+@click.option("--newname", required=True, help="New name of the SVM.")
 def rename(vserver: str, newname: str, **flags: Any) -> None:
     """Rename an SVM.
 

@@ -1,8 +1,8 @@
-"""What each built-in role may do: one table from path to access, and the access that a method needs.
+"""The rights of each built-in role: one table from paths to access, and the access that a method needs. Pure.
 
-The same table is shown by ``/security/roles``. Pure. Source: ONTAP REST API reference, "REST roles": a privilege is a
-path and everything beneath it, ``*`` stands for any one segment, the longest that fits counts; GET needs ``readonly``,
-POST ``read_create``, PATCH ``read_modify``, DELETE ``all``.
+``/security/roles`` shows the same table. Source: ONTAP REST API reference, "REST roles". A privilege is for a path and
+everything beneath it. ``*`` matches any one segment. The longest matching path counts. GET needs ``readonly``, POST
+``read_create``, PATCH ``read_modify``, DELETE ``all``.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _METHODS = {
     Access.READ_MODIFY: READS | {"PATCH"},
     Access.READ_CREATE_MODIFY: READS | {"POST", "PATCH"},
 }
-"""The methods that an access allows; ``all`` allows any, so that an unknown method is refused as such."""
+"""The methods that an access allows. ``all`` allows every method, so that an unknown method is refused as unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Privilege:
-    """Access to a path and to what lies beneath it."""
+    """Access to a path and to everything beneath it."""
 
     path: str
     access: Access
@@ -48,7 +48,7 @@ _OWN_ACCOUNT = (
     Privilege("/api/security/accounts", Access.READ_MODIFY),
     Privilege("/api/security/authentication/password", Access.READ_CREATE),
 )
-"""Every account changes its own password; the use case sees to it that it changes nothing else."""
+"""Every account may change its own password. The use case refuses any other change."""
 
 _OF_EVERY_SVM_ACCOUNT = (
     Privilege("/api", Access.NONE),
@@ -63,7 +63,7 @@ _OF_EVERY_SVM_ACCOUNT = (
 )
 
 RETRIEVE = "/api/security/key-managers/*/volume-keys/*/retrieve"
-"""Where key material leaves: for ``key-reader`` alone, which nothing else implies."""
+"""The path that returns key material: for ``key-reader`` alone. No other role includes it."""
 
 _RETRIEVE = RETRIEVE.split("/")
 _NO_MATERIAL = Privilege(RETRIEVE, Access.NONE)
@@ -95,7 +95,7 @@ PRIVILEGES = {
         *(Privilege("/api/security/key-managers", Access.READONLY), Privilege(RETRIEVE, Access.READ_CREATE)),
     ),
 }
-"""THE table. An SVM role grants it on the account's own SVM only: the rest is as if it did not exist."""
+"""The table of all roles. An SVM role grants access on the account's own SVM only; other SVMs look absent."""
 
 CLUSTER_ROLES = (Role.ADMIN, Role.READONLY, Role.KEY_READER)
 SVM_ROLES = (Role.VSADMIN, Role.VSADMIN_READONLY, Role.KEY_READER)
@@ -105,11 +105,11 @@ _PATTERNS = {
     role: sorted(((row.path.split("/"), row.access) for row in rows), key=lambda each: len(each[0]), reverse=True)
     for role, rows in PRIVILEGES.items()
 }
-"""The table as it is looked up for each request: the longest paths first, ``/api``'s row last."""
+"""The table in the form for lookups on each request: the longest paths first, the row of ``/api`` last."""
 
 
 def access_to(role: Role, path: str) -> Access:
-    """What a role grants on a path, as written in a request without doubled slashes: the longest fitting row's."""
+    """Return what the role grants on a path without doubled slashes: the access of the longest matching row."""
     segments = path.split("/")
     return next((access for pattern, access in _PATTERNS[role] if _fits(pattern, segments)), _PATTERNS[role][-1][1])
 
@@ -117,7 +117,7 @@ def access_to(role: Role, path: str) -> Access:
 def _fits(pattern: list[str], segments: list[str]) -> bool:
     if len(pattern) > len(segments):
         return False
-    # A loop, at half the cost of all(): this is done some ten times for each request.
+    # A loop costs half as much as all(), and this runs some ten times for each request.
     for wanted, found in zip(pattern, segments, strict=False):  # noqa: SIM110
         if wanted not in ("*", found):
             return False
@@ -125,12 +125,12 @@ def _fits(pattern: list[str], segments: list[str]) -> bool:
 
 
 def is_retrieval(path: str) -> bool:
-    """Whether a path is where key material leaves."""
+    """Return True if the path is the one that returns key material."""
     segments = path.split("/")
     return len(segments) == len(_RETRIEVE) and _fits(_RETRIEVE, segments)
 
 
 def is_allowed(role: Role, method: str, path: str) -> bool:
-    """Whether a role may call a method of a path."""
+    """Return True if the role may call this method of the path."""
     access = access_to(role, path)
     return access is Access.ALL or method in _METHODS[access]

@@ -1,7 +1,7 @@
 """The rules of accounts: names, passwords, roles, and the administrator that must remain. Pure.
 
-Source: ONTAP pages of ``/security/accounts``. What differs: a name is unique in the whole cluster, because there is one
-listener and Basic credentials name no SVM; the only application is ``http``.
+Source: ONTAP pages of ``/security/accounts``. Two things differ. A name is unique in the whole cluster, because there
+is one listener and Basic credentials name no SVM. The only application is ``http``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _METHODS_FIELD = "applications.authentication_methods"
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """An account as the caller asks for it. Neither owner means the cluster's; no role means its owner's default."""
+    """An account as the caller asks for it. Without an owner it is the cluster's; without a role it has the default."""
 
     name: str
     methods: frozenset[str]
@@ -47,7 +47,7 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True)
 class AccountChange:
-    """What a caller changes of an account; None stays as it is."""
+    """Changes of an account; None leaves a value as it is."""
 
     methods: frozenset[str] | None = None
     role: str | None = None
@@ -57,7 +57,7 @@ class AccountChange:
 
     @property
     def only_password(self) -> bool:
-        """Whether the password is changed and nothing else: what every account may do to itself."""
+        """True if only the password is changed. Every account may change its own password."""
         return self.password is not None and self == AccountChange(password=self.password)
 
 
@@ -72,7 +72,7 @@ def check_name(name: str) -> None:
 
 
 def check_password(password: Secret, name: str) -> None:
-    """Raise the rule that a new password breaks. ``name`` is its account's."""
+    """Raise the rule that a new password breaks. ``name`` is that of the account."""
     text = password.reveal().decode(errors="replace")
     if len(text) < PASSWORD_LENGTHS.start:
         raise OntapError(errors.PASSWORD_TOO_SHORT, target=PASSWORD)
@@ -86,7 +86,10 @@ def check_password(password: Secret, name: str) -> None:
 
 
 def role_named(name: str | None, svm: Svm | None) -> Role:
-    """Return the role of this name for an account of an SVM, or of the cluster (None)."""
+    """Return the role with this name for an account of the SVM, or of the cluster (None). No name gives the default.
+
+    Raises 1261215 for an unknown role, 7077906 for a role of the other scope.
+    """
     roles = CLUSTER_ROLES if svm is None else SVM_ROLES
     if name is None:
         return roles[0]
@@ -99,7 +102,7 @@ def role_named(name: str | None, svm: Svm | None) -> Role:
 
 
 def plan_create(new: NewAccount, svm: Svm | None, password_hash: str) -> Account:
-    """Return the account to store; ``password_hash`` is of ``new.password``, empty without one."""
+    """Return the account to store. ``password_hash`` is the hash of ``new.password``, empty without a password."""
     check_name(new.name)
     account = Account(
         name=new.name,
@@ -113,7 +116,7 @@ def plan_create(new: NewAccount, svm: Svm | None, password_hash: str) -> Account
 
 
 def plan_change(account: Account, change: AccountChange, password_hash: str, others: Iterable[Account]) -> Account:
-    """Return the account as it will be. ``others`` are those that might be left to administer the cluster."""
+    """Return the changed account. ``others`` are the accounts that may remain to administer the cluster."""
     changed = replace(
         account,
         role=account.role if change.role is None else role_named(change.role, account.svm),
@@ -128,13 +131,13 @@ def plan_change(account: Account, change: AccountChange, password_hash: str, oth
 
 
 def check_can_go(account: Account, others: Iterable[Account]) -> None:
-    """Raise 5636098 when this account is the last that administers the cluster."""
+    """Raise 5636098 if this account is the last one that administers the cluster."""
     if _administers(account) and not any(_administers(other) for other in others if other.name != account.name):
         raise OntapError(errors.LAST_ADMIN)
 
 
 def methods_of(account: Account) -> frozenset[str]:
-    """How an account may log in."""
+    """Return the methods by which an account may log in."""
     return frozenset(
         method
         for method, usable in ((PASSWORD, bool(account.password_hash)), (CERTIFICATE, account.certificate))
@@ -143,7 +146,7 @@ def methods_of(account: Account) -> frozenset[str]:
 
 
 def _with_methods(account: Account, methods: frozenset[str], password: Secret | None, password_hash: str) -> Account:
-    """Give an account its ways to log in: a password that it may not use is refused, one that it lacks as well."""
+    """Return the account with these methods. Raise if a password is given but not allowed, or needed but absent."""
     if not methods:
         raise OntapError(errors.MISSING_VALUE, target=_METHODS_FIELD, field=_METHODS_FIELD)
     if PASSWORD not in methods:

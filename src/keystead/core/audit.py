@@ -1,8 +1,8 @@
-"""What an audit record holds, what is masked in it, and the chain that shows whether records were changed.
+"""Audit records: what they hold, how secrets are masked, and the audit chain that shows changes.
 
-A record's MAC covers all its other fields and the MAC of the record before it; the end of a node's chain has a MAC of
-its own. So a record that was altered, removed, inserted or moved breaks the chain where it happened, and one that was
-cut off the end is missed. Nothing is stored, and no key is known here: the MAC is a function argument.
+The MAC of a record covers its other fields and the MAC of the record before. The end of a node's chain has its own MAC.
+So a record that was altered, removed, inserted or moved breaks the chain at that place. Records that were cut off the
+end are missed, too. Nothing is stored here, and no key is known here: the MAC is a function argument.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ if TYPE_CHECKING:
 
 MASK = "***"
 SECRET_NAMES = ("password", "passphrase", "private_key", "material")
-"""A JSON field is secret when its name contains one of these: ``existing_passphrase`` too."""
+"""A JSON field is secret if its name contains one of these, for example ``existing_passphrase``."""
 
 TEXT_LIMIT = 256
-"""Characters of one string that are kept."""
+"""How many characters of one string are kept."""
 
 INPUT_LIMIT = 8 * 1024
-"""Characters of a whole masked body that are kept."""
+"""The greatest length in characters of a masked body that is kept."""
 
 PARSED_LIMIT = 1024 * 1024
-"""Bytes of a body that is looked into at all."""
+"""The greatest size in bytes of a body that is parsed."""
 
 
 # --- masking ---------------------------------------------------------------------------------------------------------
 
 
 def masked_input(body: bytes) -> str:
-    """Return a request body as JSON text with its secrets masked, in ASCII; only its length when it is no JSON object.
+    """Return a request body as ASCII JSON text with its secrets masked; else only its length.
 
-    What cannot be parsed cannot be masked, so nothing of it is kept.
+    Only the length is kept if the body is no JSON object or array, or is too large. A body that cannot be parsed cannot
+    be masked, so nothing of it is kept.
     """
     if not body:
         return ""
@@ -55,7 +56,7 @@ def masked_input(body: bytes) -> str:
 
 
 def cleaned(text: str, limit: int = TEXT_LIMIT) -> str:
-    """Return a caller's text as one line that any database and terminal takes, cut at ``limit`` characters."""
+    """Return the caller's text as one line that any database and terminal takes, cut at ``limit`` characters."""
     shown = text[:limit]
     if not shown.isprintable():
         shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
@@ -79,7 +80,7 @@ def _masked(value: Any) -> Any:
 
 
 def _short(text: str) -> str:
-    """A string that holds a PEM private key is secret wherever it stands; a long one is cut."""
+    """Mask a string that contains a PEM private key, wherever the string is; cut a long string."""
     if "PRIVATE KEY" in text:
         return MASK
     return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text)} characters)"
@@ -89,7 +90,7 @@ def _short(text: str) -> str:
 
 
 class BrokenChainError(Exception):
-    """The chain of a node does not hold at ``index``."""
+    """The audit chain of a node is broken at ``index``."""
 
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(f"record {index}: {reason}")
@@ -98,13 +99,13 @@ class BrokenChainError(Exception):
 
 
 def append(record: AuditRecord, head: AuditHead | None, mac: Mac) -> tuple[AuditRecord, AuditHead]:
-    """Give a record its place after ``head`` (None: it is the first) and its MAC; return it with the new head."""
+    """Return the record with its index and MAC, and the new head. ``head`` is None for the first record."""
     (chained,), new = append_all([record], head, mac)
     return chained, new
 
 
 def append_all(records: Sequence[AuditRecord], head: AuditHead | None, mac: Mac) -> tuple[list[AuditRecord], AuditHead]:
-    """Give records of one node, one or more, their places and MACs; return them with the new head."""
+    """Return the records of one node (at least one) with their indexes and MACs, and the new head."""
     index, previous = (head.index, head.mac) if head else (0, b"")
     chained = []
     for record in records:
@@ -116,14 +117,14 @@ def append_all(records: Sequence[AuditRecord], head: AuditHead | None, mac: Mac)
 
 
 def place(record: AuditRecord) -> str:
-    """Where a record stands among those of all nodes: a text, unique, and ordered by time."""
+    """Return the sort key of a record among those of all nodes: a unique text, ordered by time."""
     return f"{record.timestamp.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} {record.node} {record.index:020}"
 
 
 def follow(node: str, records: Iterable[AuditRecord], last: tuple[int, bytes], mac: Mac) -> tuple[int, bytes]:
-    """Check the records that come after ``last`` (index and MAC; ``(0, b"")`` at first) and return the new last.
+    """Check the records after ``last`` and return the new last. ``last`` is index and MAC, ``(0, b"")`` at first.
 
-    Raises BrokenChainError at the first record that is missing, altered or out of its place.
+    Raises BrokenChainError at the first record that is missing, altered or moved.
     """
     index, previous = last
     for record in records:
@@ -151,7 +152,7 @@ def check_end(node: str, last: tuple[int, bytes], head: AuditHead | None, mac: M
 
 def _canonical(record: AuditRecord, index: int, previous: bytes) -> bytes:
     timestamp = record.timestamp.astimezone(UTC).isoformat(timespec="microseconds")
-    added = (record.role, record.svm_uuid)  # later than version 1, whose records are checked as they were written
+    added = (record.role, record.svm_uuid)  # added after version 1, so that records of version 1 still verify
     version = "2" if any(added) else "1"
     texts = (
         *(f"keystead audit record v{version}", record.node, str(index), timestamp, record.account),
@@ -166,5 +167,5 @@ def _canonical_head(node: str, end: AuditHead | AuditRecord) -> bytes:
 
 
 def _joined(parts: list[bytes]) -> bytes:
-    """Each part with its length before it: no two lists look alike."""
+    """Join the parts, each with its length before it, so that different lists give different bytes."""
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

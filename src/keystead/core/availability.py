@@ -1,8 +1,7 @@
-"""From what looks at key servers showed to their states, and to what is announced of them.
+"""The rules of availability: the state of a key server after a look, and the events to announce.
 
-Pure: a look is a value, the time an argument. Whether a failure was looked at twice is the monitor's business; what
-comes here is certain. Source: ONTAP's states of a key server (``available``, ``not_responding``, ``unknown``), EMS
-reference.
+Pure: a look is a value, the time an argument. The monitor looks twice at a failure; only certain results come here.
+Source: ONTAP's states of a key server (``available``, ``not_responding``, ``unknown``), EMS reference.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ EXPIRES_SOON: Final = timedelta(days=30)
 """How long before its end a certificate is announced: ONTAP's default."""
 
 SILENT_AFTER: Final = timedelta(seconds=45)
-"""How far behind the others a node's last word may be until what it said does not count."""
+"""How much older than the latest sign of life a node's own may be. An older one makes the node's observations void."""
 
 SERVER: Final = "server"
 """The type of a key server's own certificate."""
 
 STATUS: Final = "not-responding"
-"""``keyserver_status`` in events: ONTAP's word on the command line."""
+"""``keyserver_status`` in events: ONTAP's word on its command line."""
 
 PRIMARY: Final = ""
-"""The ``host`` of a primary's observation; a secondary's is its own."""
+"""The ``host`` in the observation of a primary. A secondary has its own host there."""
 
 
 class WatchedAddress(NamedTuple):
-    """One watched address: of a key server (its uuid) the primary, or one of its secondaries."""
+    """An address that is watched: the primary of a key server (its uuid), or one of its secondaries."""
 
     key_server: str
     host: str
@@ -47,9 +46,9 @@ class WatchedAddress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a look at one address showed: ``reason`` is empty when it was accepted.
+    """The result of a look at one address. ``reason`` is empty if the address was accepted.
 
-    ``certificates`` are those that the server showed; none when it did not come to that.
+    ``certificates`` are those that the server showed, none if the look failed before.
     """
 
     stage: str = ""
@@ -58,15 +57,15 @@ class CheckResult:
 
     @classmethod
     def of(cls, result: ProbeResult) -> CheckResult:
-        """What the probe of one address found."""
+        """Return the result of the probe of one address."""
         return cls(result.stage or "", result.reason or "", result.certificates)
 
 
 class AddressCheck(NamedTuple):
-    """What a look at an address of a key manager's server showed, and when it was certain.
+    """The result of a look at an address of a key manager's server, and the time at which it was certain.
 
-    ``about`` is the configuration that was looked at: a change about one that is no more says nothing of the one that
-    took its place. None is the one that the transaction stores.
+    ``about`` is the configuration that was looked at: a result of a former configuration says nothing about the present
+    one. None means the configuration that the transaction stores.
     """
 
     key_manager: str
@@ -77,7 +76,7 @@ class AddressCheck(NamedTuple):
 
 
 def looks(server: KeyServer, result: ProbeResult) -> dict[WatchedAddress, CheckResult]:
-    """What the probe of a server found at each of its addresses."""
+    """Return the result for each address of a server from its probe."""
     hosts = (PRIMARY, *server.secondary_key_servers)
     return {
         WatchedAddress(server.uuid, host): CheckResult.of(each) for host, each in zip(hosts, result.each, strict=True)
@@ -87,9 +86,10 @@ def looks(server: KeyServer, result: ProbeResult) -> dict[WatchedAddress, CheckR
 def observed(
     node: str, place: WatchedAddress, before: Observation | None, look: CheckResult, now: datetime
 ) -> Observation:
-    """What is known of an address after a look; ``before`` itself when the look showed nothing new.
+    """Return the observation of an address after a look.
 
-    ``since`` moves with the state only. Certificates stay as last seen when a look saw none.
+    ``before`` is its observation until now. ``since`` changes only with the state. Certificates stay as last seen if
+    the look saw none.
     """
     state = State.NOT_RESPONDING if look.reason else State.AVAILABLE
     if before is None:
@@ -105,13 +105,13 @@ def observed(
 
 
 def is_announced(before: Observation | None, after: Observation) -> bool:
-    """Whether a change has an event: the loss of a server once, its return only after a loss."""
+    """Return True if the change has an event: the loss of a server, or its return after a loss."""
     was_lost = before is not None and before.state is State.NOT_RESPONDING
     return was_lost != (after.state is State.NOT_RESPONDING)
 
 
 def announced(after: Observation, svm: Svm | None, vserver: str, address: str) -> Event:
-    """The event of a change that :func:`is_announced`."""
+    """Return the event for a change. The change must be one that :func:`is_announced`."""
     is_lost = after.state is State.NOT_RESPONDING
     values = {"vserver": vserver, "address": address}
     if is_lost:
@@ -132,18 +132,21 @@ class NodeState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Connectivity:
-    """What all nodes say about one primary key server, in the nodes' order."""
+    """What all nodes say about one primary, in the nodes' order."""
 
     node_states: tuple[NodeState, ...]
 
     @property
     def cluster_availability(self) -> bool:
-        """Whether every node reaches it."""
+        """True if every node reaches the key server."""
         return all(said.state is State.AVAILABLE for said in self.node_states)
 
 
 def silent_nodes(nodes: Sequence[Node]) -> frozenset[str]:
-    """The uuids of nodes that were heard of long before the last one: that is the node that asks, for it runs."""
+    """Return the uuids of silent nodes: their last sign of life is much older than the latest one.
+
+    The latest is from the node that asks, because it runs.
+    """
     heard = {node.uuid: node.heard_at for node in nodes}
     last = max((time for time in heard.values() if time is not None), default=None)
     if last is None:
@@ -154,9 +157,9 @@ def silent_nodes(nodes: Sequence[Node]) -> frozenset[str]:
 def connectivity(
     key_servers: Iterable[str], nodes: Sequence[Node], observations: Iterable[Observation]
 ) -> dict[str, Connectivity]:
-    """What the nodes say, by the key server's uuid; ``unknown`` where a node said nothing yet, or is silent.
+    """Return what the nodes say, by the key server's uuid; ``unknown`` for a node that is silent or has not looked yet.
 
-    A primary is judged by itself: a secondary that answers keeps its keys readable, and is shown in the metrics.
+    Only the primary decides. A secondary that answers keeps keys readable, and is shown in the metrics.
     """
     silent = silent_nodes(nodes)
     said: dict[str, dict[str, State]] = {server: {} for server in key_servers}
@@ -189,28 +192,31 @@ class UsedCertificate:
 
     @property
     def warned_from(self) -> timedelta:
-        """How long before its end it is announced: one that is made for weeks is not when it is new."""
+        """How long before its end the certificate is announced: at most a third of its life, not while it is new."""
         if self.not_before is None:
             return EXPIRES_SOON
         return min(EXPIRES_SOON, (self.not_after - self.not_before) / 3)
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What tells it from others: of a CA that several key servers show, that is not who shows it."""
+        """The values that tell the certificate from others.
+
+        Several key servers may show the same CA certificate, so they are not part of its identity.
+        """
         shown_by = self.key_server if self.type == SERVER else ""
         return (self.certificate_authority, self.serial_number, self.type, self.vserver, shown_by)
 
     def days_left(self, now: datetime) -> float:
-        """Days until it expires; negative afterwards."""
+        """Return the days until it expires; negative afterwards."""
         return (self.not_after - now) / timedelta(days=1)
 
 
 Announced = tuple[str, ...]
-"""An event's name and the identity of the certificate that it was about."""
+"""The name of an event, and the identity of the certificate in it."""
 
 
 def announced_certificate(event: Event) -> Announced:
-    """Which certificate an event was about."""
+    """Return the certificate that an event was about."""
     values = dict(event.parameters)
     authority, serial_number, type_, vserver, key_server = (
         values.get(name, "") for name in ("certificate_authority", "serial_number", "type", "vserver", "key_server")
@@ -221,7 +227,7 @@ def announced_certificate(event: Event) -> Announced:
 def certificate_events(
     node: str, used: Iterable[UsedCertificate], known: AbstractSet[Announced], now: datetime
 ) -> tuple[Event, ...]:
-    """The events that are due for certificates, without those announced already."""
+    """Return the events that are due for certificates, without those in ``known`` (already announced)."""
     due = {}
     for certificate in used:
         left = certificate.not_after - now
@@ -235,7 +241,7 @@ def certificate_events(
 
 
 def own_certificate(certificate: Certificate, svm: Svm | None, vserver: str) -> UsedCertificate:
-    """A certificate of ours, as a key manager of an SVM (None: the cluster) uses it."""
+    """Return one of our certificates, as used by a key manager of an SVM (None: the cluster)."""
     return UsedCertificate(
         certificate.common_name,
         certificate.serial_number,
@@ -249,7 +255,7 @@ def own_certificate(certificate: Certificate, svm: Svm | None, vserver: str) -> 
 
 
 def peer_certificates(observation: Observation, svm: Svm | None, vserver: str, address: str) -> list[UsedCertificate]:
-    """The certificates that a key server last showed: its own and those above it."""
+    """Return the certificates that a key server last showed: its own, and those of its chain."""
     return [
         UsedCertificate(
             certificate.subject,

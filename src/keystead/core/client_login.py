@@ -1,8 +1,9 @@
-"""Whether a client certificate proves an account: its chain, dates and common name. Pure; ``now`` is an argument.
+"""The rules of client certificates: whether a certificate proves an account, by chain, dates and common name. Pure.
 
-TLS has proved that the client holds the key. Here the chain is built anew to the CAs of the account's owner alone,
-because TLS believes the CAs of all owners. A CA certificate that is installed itself is believed, too: ONTAP's guides
-make self-signed certificates. Source: RFC 5280, section 6, as ``cryptography.x509.verification`` implements it.
+TLS has proved that the client holds the private key. But TLS trusts the CAs of all owners. So the chain is built again
+here, to the CAs of the account's owner alone. A CA certificate that the client itself presents is accepted if it is
+installed, because ONTAP's guides make self-signed certificates. Source: RFC 5280, section 6, as
+``cryptography.x509.verification`` implements it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from cryptography.x509.verification import Policy
 
 CERTIFICATES = 8
-"""Of a client that are looked at."""
+"""How many certificates of a client are read."""
 
 INTERMEDIATES = 4
-"""Between a leaf and a CA at most: with namesakes, the ways to build a chain grow with the power of its length."""
+"""The greatest number of certificates between a leaf and a CA.
+
+With equal names, the number of possible chains grows exponentially with their length.
+"""
 
 _CLIENT_PURPOSES = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
@@ -36,19 +40,19 @@ class NotProvenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClientProof:
-    """What a chain was found to prove: which of the CAs vouches for it, and between which times."""
+    """What a chain proves: the uuid of the CA that it leads to, and the times between which it is valid."""
 
     authority: str
     valid_from: datetime
     valid_until: datetime
 
     def holds(self, now: datetime) -> bool:
-        """Whether every certificate of the chain is valid."""
+        """Return True if every certificate of the chain is valid at this time."""
         return self.valid_from <= now <= self.valid_until
 
 
 def account_named(leaf: str) -> str:
-    """Return the one common name of a leaf's subject (PEM); raises NotProvenError."""
+    """Return the only common name in a leaf's subject (PEM). Raises NotProvenError."""
     try:
         names = x509.load_pem_x509_certificate(leaf.encode()).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except ValueError:
@@ -59,9 +63,10 @@ def account_named(leaf: str) -> str:
 
 
 def believed(of_cluster: Sequence[str], of_svms: Sequence[str]) -> tuple[str, ...]:
-    """Return the CAs (PEM) that TLS is to believe: those of SVMs too, but none in the name of one of the cluster's.
+    """Return the CAs (PEM) that TLS is to trust: the cluster's, and those of SVMs with other subject names.
 
-    OpenSSL picks an issuer by its name before it looks at signatures, so a namesake would spoil the cluster's logins.
+    OpenSSL finds an issuer by its name before it checks signatures. So an SVM's CA with the name of a cluster's CA
+    would break the cluster's logins.
     """
     names = {x509.load_pem_x509_certificate(pem.encode()).subject for pem in of_cluster}
     others = [pem for pem in of_svms if x509.load_pem_x509_certificate(pem.encode()).subject not in names]
@@ -69,7 +74,7 @@ def believed(of_cluster: Sequence[str], of_svms: Sequence[str]) -> tuple[str, ..
 
 
 def prove(chain: Sequence[str], authorities: Mapping[str, str], now: datetime) -> ClientProof:
-    """Verify a chain (PEM, the leaf first) against authorities (PEM by uuid); raises NotProvenError."""
+    """Verify a chain (PEM, the leaf first) against authorities (PEM by uuid). Raises NotProvenError."""
     try:
         leaf, *rest = [x509.load_pem_x509_certificate(pem.encode()) for pem in chain[:CERTIFICATES]]
         anchors = {uuid: x509.load_pem_x509_certificate(pem.encode()) for uuid, pem in authorities.items()}
@@ -103,7 +108,7 @@ def _is_for_clients(_policy: Policy, _certificate: x509.Certificate, usage: x509
 
 _AUTHORITY = (
     ExtensionPolicy.permit_all()
-    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)  # that it says "CA" is always checked
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)  # the CA flag itself is always checked
     .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign)
 )
 _LEAF = ExtensionPolicy.permit_all().may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _is_for_clients)

@@ -1,7 +1,8 @@
-"""The EMS events that Keystead announces: name, severity, parameters and text of each, in one table.
+"""The EMS events of Keystead in one table: name, severity, parameters and text of each.
 
-Pure: whoever announces says when and for whom. Source: ONTAP EMS reference (names, severities and parameters); the
-parameters marked as ours follow ONTAP's. ``vserver`` is the SVM's name, for the cluster's own the cluster's.
+Pure: the caller says when an event happened, and for which SVM. Source: ONTAP EMS reference (names, severities,
+parameters). Parameters marked as ours follow ONTAP's style. ``vserver`` is the SVM's name; for the cluster's own key
+manager it is the cluster's name.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ if TYPE_CHECKING:
     from keystead.core.model import Svm
 
 KEPT: Final = 10_000
-"""Events of one node that are kept: the newest."""
+"""How many events of one node are kept, the newest."""
 
 SOURCE: Final = "keystead"
-"""The program that announces, as ``source`` says."""
+"""The program that announces, for the field ``source``."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventKind:
-    """One event. ``text`` is filled with the parameters; ``internal`` ones are for callers who see the whole cluster.
+    """A kind of event. ``text`` is filled with the parameters. ``internal`` parameters are for callers of the cluster.
 
-    What a key server's failure looked like from here is among the latter: an SVM's administrator chooses the address.
+    They tell how a key server's failure looked from here. An SVM's administrator chooses the address, so that the
+    failure could tell about our network.
     """
 
     name: str
@@ -40,7 +42,9 @@ class EventKind:
     internal_text: str = ""
 
     def happened(self, node: str, time: datetime, svm: Svm | None, values: Mapping[str, str]) -> Event:
-        """The event for these values; the store gives it its index. Raises KeyError when a parameter lacks a value."""
+        """Return the event for these values; the store gives it its index. Raise KeyError for a parameter without
+        value.
+        """
         names = (*self.parameters, *self.internal)
         pairs = tuple((name, values[name]) for name in names)
         return Event(node, 0, time, self.name, self.severity, svm, pairs, self.text.format_map(values))
@@ -87,7 +91,7 @@ EXPIRED: Final = EventKind(
 KEY_DIFFERENT: Final = EventKind(
     "km.key.different",
     "alert",
-    "A key server returns other material for a key than was written there. The copy is neither used nor written over."
+    "A key server returns other material for a key than was written there. The copy is neither used nor overwritten."
     " Ours.",
     ("vserver", "address", "key_id"),
     'The copy of key "{key_id}" on the external key management server "{address}" for Vserver "{vserver}" is not what '
@@ -96,15 +100,15 @@ KEY_DIFFERENT: Final = EventKind(
 KEYS_MISSING: Final = EventKind(
     "km.key.missing",
     "error",
-    "Copies are not on a key server any more. They are written there again. Ours.",
+    "Copies are missing from a key server. They are written there again. Ours.",
     ("vserver", "address", "count"),
     'Copies of {count} key(s) are missing from the external key management server "{address}" for Vserver "{vserver}".',
 )
 KEYS_LOST: Final = EventKind(
     "km.keys.masslost",
     "alert",
-    "More keys than 1 in 20, or than 50, have gone missing from a key server at once. Nothing is concluded from that,"
-    " and nothing written. A server that was wiped is removed and added again: then it gets all keys. Ours.",
+    "More than 1 in 20 copies, or more than 50, have gone missing from a key server at once. None is marked missing,"
+    " and none is written there. If the server was wiped, remove it and add it again: then it gets all keys. Ours.",
     ("vserver", "address", "count"),
     'Copies of {count} or more keys went missing at once from the external key management server "{address}" for '
     'Vserver "{vserver}": keeping them there has stopped.',
@@ -112,17 +116,16 @@ KEYS_LOST: Final = EventKind(
 CANARY_HIDDEN: Final = EventKind(
     "km.canary.notvisible",
     "alert",
-    "A key server answers, and shows neither keys nor the object that was left there to tell by: it has lost its data,"
-    " or takes us for another. Nothing is concluded from that. A server that was wiped is removed and added again: then"
-    " it gets all keys. Ours.",
+    "A key server answers, but does not show its canary: it has lost its data, or takes us for another client. No copy"
+    " is marked missing. If the server was wiped, remove it and add it again: then it gets all keys. Ours.",
     ("vserver", "address"),
     'The external key management server "{address}" for Vserver "{vserver}" does not show what was left there.',
 )
 SOLE_COPIES: Final = EventKind(
     "km.key.solecopy",
     "alert",
-    "Keys have a proven copy in one replication domain only, or in none: announced when that begins, and when their"
-    " number grows. Ours.",
+    "Keys have a proven copy in one replication domain only, or in none. Announced when that begins, and when the"
+    " number of such keys grows. Ours.",
     ("vserver", "sole", "unproven"),
     '{sole} key(s) of Vserver "{vserver}" have proven copies in one replication domain only, {unproven} in none.',
 )
@@ -146,8 +149,8 @@ DESTRUCTION_HELD: Final = EventKind(
 DESTRUCTION_RELEASED: Final = EventKind(
     "km.destruction.released",
     "notice",
-    "An operator has released destruction: what this incarnation of the database wrote is destroyed again when its time"
-    " has come. Ours.",
+    "An operator has released destruction: objects that this incarnation of the database wrote are destroyed again when"
+    " they are due. Ours.",
     ("incarnation",),
     "The database is in its incarnation {incarnation}, which may destroy what it wrote on key servers.",
 )
@@ -169,11 +172,11 @@ KINDS: Final[Mapping[str, EventKind]] = {
         DESTRUCTION_RELEASED,
     )
 }
-"""Every event, by name."""
+"""All kinds of events, by name."""
 
 
 def sentence(event: Event, *, whole_cluster: bool) -> str:
-    """The text of an event, as a caller may see it: ONTAP's sentence first."""
+    """Return the text of an event, as the caller may see it. ONTAP's sentence comes first."""
     kind = KINDS.get(event.name)
     values = dict(event.parameters)
     if not whole_cluster or kind is None or not values.keys() >= set(kind.internal):
@@ -182,7 +185,7 @@ def sentence(event: Event, *, whole_cluster: bool) -> str:
 
 
 def shown(event: Event, *, whole_cluster: bool) -> tuple[tuple[str, str], ...]:
-    """The parameters of an event that a caller may see."""
+    """Return the parameters of an event that the caller may see."""
     kind = KINDS.get(event.name)
     hidden = () if whole_cluster or kind is None else kind.internal
     return tuple(pair for pair in event.parameters if pair[0] not in hidden)

@@ -1,6 +1,6 @@
-"""What becomes of a job: running, then success or failure, once. Source: ONTAP REST API reference, ``/cluster/jobs``.
+"""The rules of jobs: a job runs, then succeeds or fails, once. Source: ONTAP REST API reference, ``/cluster/jobs``.
 
-Pure: who runs the work, and where a job is kept, is the service's.
+Pure: the service runs the work and stores the job.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """How the work of a job ended: without ``error`` it succeeded, and ``message`` is what it says then.
+    """How the work of a job ended. Without ``error`` it succeeded, and ``message`` is the job's message.
 
-    ``results`` is a JSON object as text, or empty. ``detail`` is what the job says after the error's text: a job keeps
-    no arguments.
+    ``results`` is a JSON object as text, or empty. ``detail`` follows the error's text in the job's message, because a
+    job stores no arguments.
     """
 
     error: OntapError | None = None
@@ -38,7 +38,7 @@ class JobOutcome:
 
 
 def ended(job: Job, outcome: JobOutcome, now: datetime) -> Job:
-    """The job with its outcome."""
+    """Return the job with its outcome."""
     error = outcome.error
     if error is None:
         return replace(job, state=JobState.SUCCESS, message=outcome.message, end_time=now, results=outcome.results)
@@ -54,5 +54,5 @@ def ended(job: Job, outcome: JobOutcome, now: datetime) -> Job:
 
 
 def interrupted() -> JobOutcome:
-    """The outcome of a job whose node stopped while it ran."""
+    """Return the outcome of a job that was running when its node stopped."""
     return JobOutcome(OntapError(errors.JOB_INTERRUPTED))

@@ -1,6 +1,6 @@
 """The rules of the settings that all key managers of a cluster share.
 
-Pure. Source: ONTAP page of ``/security/key-manager-configs``. Common Criteria mode is the Onboard Key Manager's.
+Pure. Source: ONTAP page of ``/security/key-manager-configs``. Common Criteria mode belongs to the Onboard Key Manager.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ConfigsChange:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is kept of the change."""
+        """The values of the change that are stored."""
         given = {
             "health_monitor_polling_interval": self.health_monitor_polling_interval,
             "cloud_kms_retry_count": self.cloud_kms_retry_count,
@@ -42,7 +42,10 @@ class ConfigsChange:
 
 
 def plan_configs(options: Options, change: ConfigsChange, nodes: Iterable[Node], *, external: bool) -> Options:
-    """Return the options after a change; ``external`` says whether there is an enabled external key manager."""
+    """Return the options after a change, or raise the first rule that is broken.
+
+    ``external`` says whether there is an enabled external key manager.
+    """
     if change.cc_mode_enabled or change.passphrase:
         target = "cc_mode_enabled" if change.cc_mode_enabled else "passphrase"
         raise OntapError(errors.ONBOARD_NOT_ENABLED, target=target)

@@ -1,6 +1,6 @@
-"""The rules of external key managers: what may be created, changed and deleted, else which ONTAP code it gets.
+"""The rules of external key managers: what may be created, changed and deleted, and the ONTAP codes of refusals.
 
-Pure: facts in, a plan or one :class:`OntapError` out. Source: ONTAP pages of ``/security/key-managers``; 65538111 and
+Pure: facts in; a plan or one :class:`OntapError` out. Source: ONTAP pages of ``/security/key-managers``; 65538111 and
 65538120 from 9.17, inactive configurations (655395xx) from 9.16.
 """
 
@@ -34,23 +34,23 @@ SERVER_CA_CERTIFICATES = "external.server_ca_certificates"
 
 @dataclass(frozen=True, slots=True)
 class CertificateName:
-    """How a body names a certificate: by uuid, by name, or by both, which must be of the same one."""
+    """How a body names a certificate: by uuid, by name, or by both. Both must be of the same certificate."""
 
     uuid: str | None = None
     name: str | None = None
 
     def is_of(self, certificate: Certificate) -> bool:
-        """Whether it names this certificate."""
+        """Return True if this names the certificate."""
         return self.uuid in {None, certificate.uuid} and self.name in {None, certificate.name}
 
 
 Found = dict[CertificateName, tuple["Certificate", ...]]
-"""What each name may mean, of the certificates that the call sees: an SVM's own before the cluster's."""
+"""The certificates that each name may mean, of those that the call sees: an SVM's own before the cluster's."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewKeyManager:
-    """A key manager as the caller asks for it; neither ``svm_uuid`` nor ``svm_name`` means the cluster's own."""
+    """A key manager as the caller asks for it. Without ``svm_uuid`` and ``svm_name`` it is the cluster's."""
 
     svm_uuid: str | None
     svm_name: str | None
@@ -64,18 +64,18 @@ class NewKeyManager:
 
     @property
     def add_request(self) -> AddRequest:
-        """The servers as an add of their own, with targets where they stand in this body."""
+        """The servers as an add request. Its targets are the places of their fields in this body."""
         return AddRequest(self.servers, prefix="external.servers[{index}].")
 
     @property
     def named(self) -> tuple[CertificateName, ...]:
-        """All certificates that it names."""
+        """All certificates that the request names."""
         return _named(self.client_certificate, self.server_ca_certificates)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyManagerChange:
-    """Changes of a key manager: None leaves a value as it is. ``scope``, ``svm_*`` only say again whose it is."""
+    """Changes of a key manager; None leaves a value as it is. ``scope`` and ``svm_*`` may only repeat the owner."""
 
     client_certificate: CertificateName | None = None
     server_ca_certificates: tuple[CertificateName, ...] | None = None
@@ -87,17 +87,17 @@ class KeyManagerChange:
 
     @property
     def named(self) -> tuple[CertificateName, ...]:
-        """All certificates that it names."""
+        """All certificates that the change names."""
         return _named(self.client_certificate, self.server_ca_certificates or ())
 
     @property
     def empty(self) -> bool:
-        """Whether it asks for no change."""
+        """True if no change is asked for."""
         values = (self.client_certificate, self.server_ca_certificates, self.policy, self.min_copies)
         return all(value is None for value in values)
 
     def blamed(self, kind: ErrorKind) -> str:
-        """Which of the certificates in the request a server's refusal is about."""
+        """Return the certificate field of the request that a key server's refusal is about."""
         given = [CLIENT_CERTIFICATE] if self.client_certificate else []
         given += [SERVER_CA_CERTIFICATES] if self.server_ca_certificates else []
         return given[-1 if kind is errors.SERVER_CA_REFUSED else 0]
@@ -105,7 +105,7 @@ class KeyManagerChange:
 
 @dataclass(frozen=True, slots=True)
 class CreateState:
-    """What decides about a creation: whose it will be, and the key manager that this owner has, enabled or not.
+    """The facts that decide about a creation: the owner, and the key manager that the owner has, enabled or not.
 
     ``keys_at_cluster`` is how many keys of this SVM the cluster's key manager has.
     """
@@ -122,7 +122,7 @@ class CreateState:
 class CreationPlan:
     """An accepted key manager with its certificates, by uuid.
 
-    ``proves``: the servers must be proved with these certificates before it is stored.
+    ``proves``: the servers must be proved with these certificates before the key manager is stored.
     """
 
     key_manager: KeyManager
@@ -144,14 +144,14 @@ def check_complete(new: NewKeyManager) -> None:
 
 
 def plan_create(state: CreateState, new: NewKeyManager, uuid: str) -> CreationPlan:
-    """Decide on a creation; the first rule broken is raised. Call :func:`check_complete` first."""
+    """Return the plan of a creation, or raise the first rule that is broken. Call :func:`check_complete` first."""
     if new.policy is not None:
         check_policy(new.policy, state.svm)
     if new.inactive:
         _check_inactive(state)
     check_multitenant(state.svm, state.cluster, state.nodes)
     if state.existing is not None:
-        raise OntapError(_exists(state.existing, new), arguments=[("key_manager", state.existing.uuid)])
+        raise OntapError(_already_exists(state.existing, new), arguments=[("key_manager", state.existing.uuid)])
     check_not_at_cluster(state.keys_at_cluster)
     client = _chosen(state.found, new.client_certificate or CertificateName(), CertificateType.CLIENT)
     cas = _chosen_cas(state.found, new.server_ca_certificates)
@@ -172,7 +172,7 @@ def plan_create(state: CreateState, new: NewKeyManager, uuid: str) -> CreationPl
 
 
 def check_policy(policy: str, svm: Svm | None) -> None:
-    """Raise 65538120 for the cluster's key manager, 65538111 for what is no policy's name."""
+    """Raise 65538120 for the cluster's key manager, 65538111 for an invalid name of a policy."""
     if svm is None:
         raise OntapError(errors.POLICY_ON_ADMIN_SVM, target="policy")
     if not 0 < len(policy) <= POLICY_LIMIT or not policy.isprintable() or policy != policy.strip():
@@ -187,8 +187,8 @@ def _check_inactive(state: CreateState) -> None:
         raise OntapError(errors.INACTIVE_METROCLUSTER)
 
 
-def _exists(existing: KeyManager, new: NewKeyManager) -> ErrorKind:
-    """What it means that the owner has a key manager."""
+def _already_exists(existing: KeyManager, new: NewKeyManager) -> ErrorKind:
+    """Return the error for an owner that has a key manager already."""
     if new.inactive:
         return errors.INACTIVE_BESIDE_ANOTHER
     if not existing.enabled:
@@ -200,7 +200,7 @@ def _exists(existing: KeyManager, new: NewKeyManager) -> ErrorKind:
 
 
 def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> CreationPlan:
-    """Decide on a change; the first rule broken is raised."""
+    """Return the plan of a change, or raise the first rule that is broken."""
     _check_changeable(state, change)
     before = state.key_manager
     after = before if change.policy is None else replace(before, policy=change.policy)
@@ -222,7 +222,7 @@ def plan_change(state: ServersState, found: Found, change: KeyManagerChange) -> 
 
 
 def _check_changeable(state: ServersState, change: KeyManagerChange) -> None:
-    """Raise what forbids a change, whatever certificates it names."""
+    """Raise the error that forbids the change, whichever certificates it names."""
     key_manager = state.key_manager
     _check_agrees(key_manager, change)
     if change.empty:
@@ -237,7 +237,7 @@ def _check_changeable(state: ServersState, change: KeyManagerChange) -> None:
 
 
 def _check_agrees(key_manager: KeyManager, change: KeyManagerChange) -> None:
-    """A body may repeat whose the key manager is, as clients do; it cannot be given to somebody else."""
+    """Raise 262185 if the body names another owner. A body may repeat the owner, but cannot change it."""
     svm = key_manager.svm
     actual = {
         "scope": "svm" if svm else "cluster",
@@ -252,7 +252,7 @@ def _check_agrees(key_manager: KeyManager, change: KeyManagerChange) -> None:
 
 
 def _check_same_key_pair(certificates: Mapping[str, Certificate], before: KeyManager, after: KeyManager) -> None:
-    """Raise 65536850 for another key pair. A client certificate that is gone has none to compare with."""
+    """Raise 65536850 for another key pair. A client certificate that no longer exists cannot be compared."""
     old = certificates.get(before.client_certificate)
     if old is not None and _public_key(old) != _public_key(certificates[after.client_certificate]):
         raise OntapError(errors.KEY_PAIR, target=CLIENT_CERTIFICATE)
@@ -267,10 +267,11 @@ def _public_key(certificate: Certificate) -> bytes:
 
 
 def check_delete(key_manager: KeyManager, keys: Mapping[KeyState, int], left: int, *, held: bool) -> None:
-    """Raise 65536828 for one that is not enabled: that is deleted as a key store; 65536867 for one that has keys.
+    """Raise 65536828 if the key manager is not enabled, 65536867 if it has keys or destruction is held.
 
-    ``keys`` are those of each state, counted; ``left`` those in final states of which objects are still to be ended.
-    While destruction is ``held``, the database may lack keys, and nobody else can tell whose those are.
+    A key manager that is not enabled is deleted as a key store. ``keys`` are the numbers of keys by state. ``left`` is
+    the number of keys in terminal states with objects that must still be destroyed. While destruction is ``held``, the
+    database may lack keys, and only this key manager can tell which keys its objects are.
     """
     if not key_manager.enabled:
         raise OntapError(errors.NOT_ENABLED)
@@ -283,7 +284,7 @@ def check_delete(key_manager: KeyManager, keys: Mapping[KeyState, int], left: in
 
 
 def _chosen_cas(found: Found, named: Iterable[CertificateName]) -> list[Certificate]:
-    """Return the server CA certificates that a body names, each once (else 262222)."""
+    """Return the server CA certificates that a body names, or raise 262222 if one is named twice."""
     cas: list[Certificate] = []
     for index, name in enumerate(named):
         target = f"{SERVER_CA_CERTIFICATES}[{index}]"
@@ -305,7 +306,10 @@ def _chosen(
 
 
 def serving(svm_uuids: Iterable[str], enabled: Iterable[KeyManager]) -> dict[str, KeyManager]:
-    """Of enabled key managers, the one that keeps each SVM's keys: its own, else the cluster's; no entry for none."""
+    """Return the key manager that keeps each SVM's keys, by the SVM's uuid: its own, else the cluster's.
+
+    ``enabled`` are the enabled key managers. An SVM without a key manager has no entry.
+    """
     by_owner = {manager.svm.uuid if manager.svm else None: manager for manager in enabled}
     found = {uuid: by_owner.get(uuid) or by_owner.get(None) for uuid in svm_uuids}
     return {uuid: manager for uuid, manager in found.items() if manager is not None}

@@ -1,6 +1,6 @@
-"""The rules of primary key servers: which add, change or removal is accepted, else which ONTAP code it gets.
+"""The rules of primary key servers: which add, change or removal is accepted, and the ONTAP codes of refusals.
 
-Pure: facts in, a plan or one :class:`OntapError` out. Source: ONTAP 9.6 pages of ``/security/key-managers/{uuid}/
+Pure: facts in; a plan or one :class:`OntapError` out. Source: ONTAP 9.6 pages of ``/security/key-managers/{uuid}/
 key-servers``; 65536042, 65537400 and 65538xxx from the 9.11.1 pages and later, 65537002 from 9.18.1.
 """
 
@@ -32,9 +32,9 @@ DEFAULT_TIMEOUT_S = 25
 DEFAULT_CREATE_REMOVE_TIMEOUT_S = 10
 
 Target = Callable[[int, str], str]
-"""Where a field of the server at an index stands in the request."""
+"""A function from an index and a field to the place of that server's field in the request."""
 
-_proved = attrgetter("address", "username", "sealed_password", "secondary_key_servers", "tls_server_name")
+_proved_values = attrgetter("address", "username", "sealed_password", "secondary_key_servers", "tls_server_name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class NewKeyServer:
 
     @property
     def secondaries(self) -> tuple[ServerAddress, ...]:
-        """The secondaries' addresses, on the primary's port. Only after :func:`plan_add` accepted them."""
+        """The addresses of the secondaries, on the primary's port. Valid only after :func:`plan_add` accepted them."""
         return _on_port(self.secondary_key_servers, self.server.port)
 
 
 @dataclass(frozen=True, slots=True)
 class AddRequest:
-    """The servers of one call. ``prefix`` is where a server's fields stand in the body, for an error's target.
+    """The servers of one call. ``prefix`` says where the fields of a server are in the body, for an error's target.
 
     ``""`` for a single server, ``records[{index}].`` in bulk, ``external.servers[{index}].`` in a new key manager.
     """
@@ -67,13 +67,13 @@ class AddRequest:
     prefix: str = ""
 
     def target(self, index: int, field: str) -> str:
-        """Where a field of the server at ``index`` stands in the request's body."""
+        """Return the place of a field of the server at ``index`` in the request's body."""
         return self.prefix.format(index=index) + field
 
 
 @dataclass(frozen=True, slots=True)
 class ModifyRequest:
-    """Changes of the primary key server at ``address``: None leaves a value as it is, an empty one clears it."""
+    """Changes of the primary key server at ``address``. None leaves a value as it is, an empty value clears it."""
 
     address: ServerAddress
     port: int | None = None
@@ -86,21 +86,26 @@ class ModifyRequest:
     replication_domain: str | None = None
 
     def target(self, _: int, field: str) -> str:
-        """The field if the request holds it, else the port, which moves all addresses; ``server`` is in the path."""
+        """Return the field if the request has it, else ``port`` if the request changes it, else ``server`` (in the
+        path).
+        """
         if getattr(self, field, None) is not None:
             return field
         return "server" if self.port is None else "port"
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the request holds, by the names of the fields."""
+        """The values in the request, by field name."""
         found = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "address"}
         return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class ServersState:
-    """What decides about key servers. ``certificates`` are those of the key manager's that are installed, by uuid."""
+    """The facts that decide about key servers.
+
+    ``certificates`` are the installed ones among those that the key manager names, by uuid.
+    """
 
     key_manager: KeyManager
     cluster: Cluster
@@ -119,9 +124,10 @@ class AddPlan:
 
 @dataclass(frozen=True, slots=True)
 class ModifyPlan:
-    """An accepted change: the server as it will be, but for ``password``, a new one to be sealed to it.
+    """An accepted change: the server as it will be. ``password`` is a new password, to be sealed and added to it.
 
-    ``proves``: the change is about how the server is reached or who we are to it, so it is proved before it is stored.
+    ``proves``: the change affects how the server is reached, or who we are to it. So the server is proved before the
+    change is stored.
     """
 
     server: KeyServer
@@ -133,7 +139,7 @@ class ModifyPlan:
 
 
 def plan_add(state: ServersState, request: AddRequest) -> AddPlan:
-    """Decide on an add. The first rule broken is raised, in the order in which the design lists them."""
+    """Return the plan of an add, or raise the first rule that is broken, in the order of the design."""
     _check_supported(state)
     check_certificates(state.key_manager, state.certificates)
     for index, new in enumerate(request.servers):
@@ -144,7 +150,7 @@ def plan_add(state: ServersState, request: AddRequest) -> AddPlan:
 
 
 def check_servers(existing: Sequence[KeyServer], request: AddRequest) -> None:
-    """Raise the first rule that the new servers break, among themselves and with those that exist."""
+    """Raise the first rule that the new servers break, among themselves or with existing servers."""
     for index, new in enumerate(request.servers):
         if new.password and not new.username:
             raise OntapError(errors.MISSING_USERNAME, target=request.target(index, "username"))
@@ -157,7 +163,7 @@ def check_servers(existing: Sequence[KeyServer], request: AddRequest) -> None:
 
 
 def plan_modify(state: ServersState, request: ModifyRequest) -> ModifyPlan:
-    """Decide on a change, by the rules of an add in their order; nothing else of the server changes."""
+    """Return the plan of a change, by the rules of an add in their order. Values that are not in the request stay."""
     _check_supported(state)
     check_certificates(state.key_manager, state.certificates)
     before = require(state.servers, request.address)
@@ -169,11 +175,11 @@ def plan_modify(state: ServersState, request: ModifyRequest) -> ModifyPlan:
     others = tuple(server for server in state.servers if server is not before)
     _check_addresses(others, (asked,), request.target)
     password = request.password or None
-    return ModifyPlan(after, password, password is not None or _proved(before) != _proved(after))
+    return ModifyPlan(after, password, password is not None or _proved_values(before) != _proved_values(after))
 
 
 def _changed(before: KeyServer, request: ModifyRequest) -> KeyServer:
-    """The server with the request's values, and without its password unless that one stays."""
+    """Return the server with the request's values, and without its password unless the password stays."""
     values = request.values
     password_stays = _password_stays(before, request)
     port = values.pop("port", before.address.port)
@@ -187,7 +193,7 @@ def _changed(before: KeyServer, request: ModifyRequest) -> KeyServer:
 
 
 def _password_stays(before: KeyServer, request: ModifyRequest) -> bool:
-    """Whether the stored password stays. A user name and a password go together: both, or neither."""
+    """Return True if the stored password stays. Raise 65536845 or 65536846 if only user name or password is given."""
     username = before.username if request.username is None else request.username
     if not username:
         if request.password:
@@ -204,12 +210,12 @@ def _password_stays(before: KeyServer, request: ModifyRequest) -> bool:
 
 
 def plan_remove(state: ServersState, address: ServerAddress) -> KeyServer:
-    """Decide on a removal and return the server. The last one may go: its key manager lives on."""
+    """Return the server to remove. The last one may be removed: its key manager stays."""
     _check_supported(state)
     return require(state.servers, address)
 
 
-# --- rules that several share ---
+# --- shared rules ---
 
 
 def _check_supported(state: ServersState) -> None:
@@ -219,7 +225,7 @@ def _check_supported(state: ServersState) -> None:
 
 
 def check_multitenant(svm: Svm | None, cluster: Cluster, nodes: Iterable[Node]) -> None:
-    """Raise 65536822 or 65536824 when an SVM cannot have a key manager of its own here."""
+    """Raise 65536822 or 65536824 if an SVM cannot have its own key manager here."""
     if svm is None:
         return
     check_release(nodes, MULTITENANT_SINCE, errors.CLUSTER_VERSION)
@@ -228,7 +234,7 @@ def check_multitenant(svm: Svm | None, cluster: Cluster, nodes: Iterable[Node]) 
 
 
 def check_release(nodes: Iterable[Node], since: Release, kind: ErrorKind, target: str | None = None) -> None:
-    """The effective version of a cluster is that of its oldest node."""
+    """Raise the error if any node runs a release before ``since``: the oldest node decides for the cluster."""
     if any(node.release < since for node in nodes):
         raise OntapError(kind, target=target)
 
@@ -239,7 +245,7 @@ def _check_secondaries_supported(nodes: Iterable[Node], secondaries: Sequence[st
 
 
 def check_certificates(key_manager: KeyManager, installed: Mapping[str, Certificate]) -> None:
-    """Raise 65536821 unless every certificate is installed, of the right type, and of the SVM or the cluster."""
+    """Raise 65536821 unless every certificate is installed, has the right type, and is the SVM's or the cluster's."""
     wanted = [(key_manager.client_certificate, CertificateType.CLIENT)]
     wanted += [(uuid, CertificateType.SERVER_CA) for uuid in key_manager.server_ca_certificates]
     for uuid, type_ in wanted:
@@ -249,7 +255,7 @@ def check_certificates(key_manager: KeyManager, installed: Mapping[str, Certific
 
 
 def _check_addresses(existing: Sequence[KeyServer], servers: Sequence[NewKeyServer], target: Target) -> None:
-    """Raise the first rule that the servers' addresses break, secondaries included."""
+    """Raise the first rule that the addresses of the servers and their secondaries break."""
     for index, new in enumerate(servers):
         _check_own_secondaries(new, target(index, "secondary_key_servers"))
     _check_primaries(existing, servers, target)
@@ -293,7 +299,7 @@ def _check_primaries(existing: Sequence[KeyServer], servers: Sequence[NewKeyServ
 
 
 def secondary_addresses(server: KeyServer) -> tuple[ServerAddress, ...]:
-    """The addresses of a stored server's secondaries: they use their primary's port."""
+    """Return the addresses of a stored server's secondaries. They use the primary's port."""
     return _on_port(server.secondary_key_servers, server.address.port)
 
 
@@ -302,12 +308,12 @@ def _on_port(hosts: Iterable[str], port: int) -> tuple[ServerAddress, ...]:
 
 
 def find(servers: Iterable[KeyServer], address: ServerAddress) -> KeyServer | None:
-    """Find a server by address, however it is spelled."""
+    """Return the server with this address, however it is spelled, or None."""
     return next((server for server in servers if server.address == address), None)
 
 
 def require(servers: Iterable[KeyServer], address: ServerAddress) -> KeyServer:
-    """Find a server that is to be changed, or raise 65536843."""
+    """Return the server to be changed, or raise 65536843."""
     server = find(servers, address)
     if server is None:
         raise OntapError(errors.KEY_SERVER_NOT_CONFIGURED, target="server")

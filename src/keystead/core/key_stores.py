@@ -1,4 +1,4 @@
-"""The rules of key stores: a key manager's configuration seen as a key store, which can be enabled or discarded.
+"""The rules of key stores: the configurations of key managers, as key stores that can be enabled or deleted.
 
 Pure. Source: ONTAP page of ``/security/key-stores``, 9.14 and later. Every key store here is of type ``kmip``.
 """
@@ -24,9 +24,9 @@ KEY_STORES_SINCE = Release(9, 14, 0)
 
 
 def plan_enable(state: ServersState, *, enabled: bool) -> KeyManager:
-    """Return an inactive key manager as it will be when its servers are proved; the first rule broken is raised.
+    """Return the key manager as enabled, or raise the first rule that is broken. Its servers must still be proved.
 
-    ``enabled`` is what the caller asks for.
+    ``enabled`` is the value that the caller asks for.
     """
     if not enabled:
         raise OntapError(errors.NO_DISABLING, target="enabled")
@@ -39,7 +39,7 @@ def plan_enable(state: ServersState, *, enabled: bool) -> KeyManager:
 
 
 def check_discard(key_manager: KeyManager, nodes: Iterable[Node]) -> None:
-    """Raise unless a key store may be deleted: only one that is not enabled."""
+    """Raise unless the key store may be deleted: it must not be enabled."""
     nodes = tuple(nodes)
     check_release(nodes, KEY_STORES_SINCE, errors.KEY_STORES_RELEASE)
     if key_manager.enabled:

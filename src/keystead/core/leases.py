@@ -1,4 +1,4 @@
-"""Leases: who holds one, and who may take it. Pure."""
+"""The rules of leases: who holds a lease, and who may take it. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 def taken(
     lease: Lease | None, name: str, holder: str, now: datetime, length: timedelta, *, left: bool = False
 ) -> Lease | None:
-    """The lease as ``holder`` has it from now on, or None while somebody else does.
+    """Return the lease as ``holder`` has it from now on, or None while another node holds it.
 
-    The token grows with each change of hands: also when a holder comes too late to renew its own. ``left``: nobody has
-    renewed it for its length, whatever the clock says by which its holder wrote when it runs out.
+    The fencing token grows with each new holder, and when a holder renews its own lease too late. ``left`` says that
+    the lease was not renewed for its whole length. Then it can be taken whatever its ``expires`` says, which may be by
+    a wrong clock.
     """
     if lease is None:
         return Lease(name, holder, 1, now + length)
@@ -30,5 +31,5 @@ def taken(
 
 
 def holds(lease: Lease | None, holder: str, token: int) -> bool:
-    """Whether nobody has taken the lease since ``holder`` got this token."""
+    """Return True if nobody has taken the lease since ``holder`` got this token."""
     return lease is not None and lease.holder == holder and lease.token == token

@@ -1,7 +1,7 @@
-"""The things that Keystead keeps, as frozen values. Rules stand beside them in this package, storage elsewhere.
+"""The things that Keystead keeps, as frozen values. Their rules are in this package, their storage is not.
 
-Uuids are lower-case canonical text. Times are aware and UTC. Fields named ``sealed_*`` are ciphertext; no clear secret
-is a field of any class here.
+Uuids are lower-case canonical text. Times are aware and in UTC. Fields named ``sealed_*`` are ciphertext. No class here
+has a field for a clear secret.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Release:
-    """A release of the service that a node runs, compared by number: ``9.18.1``."""
+    """A release of the service on a node, such as ``9.18.1``. Releases are compared by number."""
 
     generation: int
     major: int
@@ -29,12 +29,12 @@ class Release:
 
 
 ONTAP_LEVEL = Release(9, 18, 1)
-"""The ONTAP release that this API follows: what ``GET /cluster`` reports, and the row of a node of this release."""
+"""The ONTAP release that this API follows. ``GET /cluster`` reports it, and each node of this release stores it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The one cluster that a database holds."""
+    """The one cluster of a database."""
 
     uuid: str
     name: str
@@ -43,9 +43,9 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One process home (a data directory) that serves this database; ``heard_at`` is when its process last said so.
+    """A Keystead process on this database, with its data directory. ``heard_at`` is its last sign of life.
 
-    ``up`` is what the other nodes make of that. ``clock_doubted``: its clock was not believed when it was read last.
+    ``up`` is what the other nodes conclude from it. ``clock_doubted``: its clock was untrusted when it was last read.
     """
 
     uuid: str
@@ -76,9 +76,9 @@ class CertificateType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """An installed certificate; what it says was read from the PEM when it was installed.
+    """An installed certificate. Its values were read from the PEM text when it was installed.
 
-    ``svm`` is None for the cluster's own. ``intermediates`` are PEM texts, leaf's issuer first.
+    ``svm`` is None for the cluster's own. ``intermediates`` are PEM texts, the issuer of the leaf first.
     """
 
     uuid: str
@@ -101,10 +101,10 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class KeyManager:
-    """An external key manager configuration; ``svm`` is None for the cluster's (scope ``cluster``).
+    """An external key manager configuration. ``svm`` is None for the cluster's (scope ``cluster``).
 
-    The certificates are uuids: they can name certificates that are gone (ONTAP code 65536821). ``min_copies`` is how
-    many replication domains must hold a key before it is acknowledged; 0 for a majority.
+    The certificates are uuids, perhaps of certificates that no longer exist (ONTAP code 65536821). ``min_copies`` is
+    how many replication domains must hold a key before it is acknowledged; 0 for a majority.
     """
 
     uuid: str
@@ -122,8 +122,8 @@ class KeyServer:
     """A primary key server of a key manager. Times are whole seconds; ``position`` is the order of creation.
 
     ``secondary_key_servers`` are hosts as the caller wrote them; they use the primary's port. ``tls_server_name`` is
-    the name to send as SNI and to verify instead of the host; empty for the host itself. Servers with the same
-    ``replication_domain`` are declared to be one replicated cluster; empty where that is left to be found out.
+    the name to send as SNI and to verify instead of the host; empty for the host itself. ``replication_domain``
+    declares that the servers with the same value are one replicated cluster; empty to have it found out.
     """
 
     uuid: str
@@ -149,9 +149,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """A certificate that a key server showed: its leaf or one of its chain. Texts are the peer's, cleaned.
+    """A certificate that a key server showed: its own, or one of its chain. Texts come from the peer and are cleaned.
 
-    ``subject`` and ``issuer`` are common names, or whole names where there is none.
+    ``subject`` and ``issuer`` are common names, or whole names where there is no common name.
     """
 
     subject: str
@@ -163,10 +163,10 @@ class PeerCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one node last found out about a primary or secondary key server; stored when it changes.
+    """What one node last found out about a primary or secondary. It is stored when it changes.
 
-    ``host`` is empty for the primary, else the secondary's. ``stage`` and ``reason`` are empty while available.
-    ``certificates`` are the leaf and its chain as last seen.
+    ``host`` is empty for the primary, else that of the secondary. ``stage`` and ``reason`` are empty while available.
+    ``certificates`` are the server's own and its chain, as last seen.
     """
 
     node: str
@@ -181,7 +181,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One EMS event. ``parameters`` are name and value, in the event's order; ``index`` counts per node."""
+    """One EMS event. ``parameters`` are names and values in the event's order. ``index`` counts per node."""
 
     node: str
     index: int
@@ -194,7 +194,7 @@ class Event:
 
     @property
     def key(self) -> str:
-        """What the events of all nodes are in order by: the time, and what tells apart those of one time."""
+        """The sort key of events of all nodes: the time, and then what tells apart events of one time."""
         return f"{self.time:%Y%m%dT%H%M%S.%fZ}-{self.node}-{self.index:019d}"
 
 
@@ -210,9 +210,9 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work that outlives its call. ``svm`` is whose it is, None for the cluster's; ``node`` runs it.
+    """Work that outlives its call. ``svm`` is the owner, None for the cluster; ``node`` runs the work.
 
-    ``code`` is 0, or the ONTAP code of a failure, whose text is ``message``. ``results`` is a JSON object, or empty.
+    ``code`` is 0, or the ONTAP code of a failure with the text ``message``. ``results`` is a JSON object, or empty.
     """
 
     uuid: str
@@ -230,7 +230,7 @@ class Job:
 
 
 class Role(StrEnum):
-    """Built-in roles: two of cluster accounts, two of SVM accounts, and the one that may read keys, of either."""
+    """Built-in roles: two for cluster accounts, two for SVM accounts, and the key reader's for both."""
 
     ADMIN = "admin"
     READONLY = "readonly"
@@ -241,10 +241,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account that may log in; ``version`` changes with every change of its row. Names are unique in the cluster.
+    """An account that may log in. ``version`` changes with every change of its row. Names are unique in the cluster.
 
-    ``svm`` is None for a cluster account. ``password_hash`` is empty for an account without password; ``certificate``
-    says that a client certificate whose common name is the account's name logs in.
+    ``svm`` is None for a cluster account. ``password_hash`` is empty for an account without password. ``certificate``
+    says that a client certificate may log in if its common name is the account's name.
     """
 
     name: str
@@ -259,9 +259,9 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Settings of the cluster that are kept in its database and changed through the API.
+    """Settings of the cluster that are stored in its database and changed through the API.
 
-    ``audit_cli``, ``audit_http`` and ``audit_ontapi`` ask for records of reads, too. The polling interval is minutes.
+    ``audit_cli``, ``audit_http`` and ``audit_ontapi`` turn on records of reads. The polling interval is in minutes.
     """
 
     audit_cli: bool = False
@@ -273,7 +273,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """A data key, wrapped by the root key that ``root_key_check`` (a one-way value) tells from others."""
+    """A data key, wrapped by a root key. ``root_key_check``, a one-way value, says by which one."""
 
     id: int
     wrapped: bytes = field(repr=False)
@@ -282,9 +282,9 @@ class DataKey:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One line of a node's audit chain. ``mac`` covers every other field and the previous record's ``mac``.
+    """One record of a node's audit chain. ``mac`` covers every other field and the previous record's ``mac``.
 
-    ``input`` is the masked request body, ``state`` is ``success`` or ``error``, ``code`` the ONTAP code of an error.
+    ``input`` is the masked request body, ``state`` is ``success`` or ``error``, ``code`` is the ONTAP code of an error.
     ``svm`` is the name that the SVM ``svm_uuid`` had; both are empty for the cluster's own.
     """
 
@@ -307,9 +307,9 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditHead:
-    """The end of a node's audit chain: the last record's index and MAC.
+    """The end of a node's audit chain: the index and MAC of the last record.
 
-    ``head_mac`` covers them, so that cutting records off the end cannot be hidden by pointing at an earlier one.
+    ``head_mac`` covers both, so that nobody can hide that records were cut off the end.
     """
 
     node: str

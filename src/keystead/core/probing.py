@@ -1,6 +1,6 @@
-"""What a probe of a key server is asked and answers: pure values between the use cases and the key server gateway.
+"""The request and result of a probe: pure values between the use cases and the key server gateway.
 
-Nothing here holds a byte that must not be shown to accounts of the cluster; those of SVMs see ``coarse`` results.
+All values here may be shown to accounts of the cluster. Accounts of SVMs see ``coarse`` results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STAGES = ("egress", "resolve", "connect", "tls", "kmip", "credential")
 
 @dataclass(frozen=True)
 class TlsIdentity:
-    """What we show to key servers and whom we believe: PEM texts, the leaf's issuer first among intermediates."""
+    """The client identity and the trusted CAs. PEM texts; among intermediates the issuer of the leaf comes first."""
 
     certificate: str
     private_key: Secret
@@ -32,7 +32,7 @@ class TlsIdentity:
 
     @cached_property
     def digest(self) -> bytes:
-        """What tells identities apart in memory."""
+        """The digest that tells identities apart in memory."""
         digest = hashlib.sha256()
         parts = [self.certificate.encode(), self.private_key.reveal()]
         groups = (parts, [part.encode() for part in self.intermediates], [ca.encode() for ca in self.server_cas])
@@ -45,7 +45,7 @@ class TlsIdentity:
 
 @dataclass(frozen=True, slots=True)
 class ProbeTarget:
-    """One primary with its secondaries (whose port is the primary's). ``timeout_s`` bounds the probe of each.
+    """One primary with its secondaries, on the primary's port. ``timeout_s`` bounds the probe of each address.
 
     ``server_name`` is the name to verify, and to send as SNI unless it is an IP address; empty for each host itself.
     """
@@ -60,7 +60,7 @@ class ProbeTarget:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """How one stage went: ``state`` is ``passed``, ``failed`` or ``skipped``."""
+    """The result of one stage: ``state`` is ``passed``, ``failed`` or ``skipped``."""
 
     stage: str
     state: str
@@ -69,12 +69,11 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The answer for one primary, its secondaries included.
+    """The result for one primary, its secondaries included.
 
-    ``error`` is None when all were accepted; else ``stage`` and ``reason`` (a fixed word) say what failed first, and
-    ``failed_server`` which address it was: the primary or one of its secondaries. ``certificates`` are those that the
-    primary showed, its own first. ``addresses`` are the results of the single addresses, the primary's first, where
-    there are secondaries.
+    ``error`` is None if all addresses were accepted. Otherwise ``stage`` and ``reason`` (a fixed word) say what failed
+    first, and ``failed_server`` at which address. ``certificates`` are those that the primary showed, its own first.
+    ``addresses`` are the results of the single addresses, the primary's first; empty without secondaries.
     """
 
     server: ServerAddress
@@ -89,24 +88,24 @@ class ProbeResult:
 
     @property
     def each(self) -> tuple[ProbeResult, ...]:
-        """The result of each address on its own, the primary's first."""
+        """The result of each address alone, the primary's first."""
         return self.addresses or (self,)
 
     @property
     def accepted(self) -> bool:
-        """Whether the primary and all of its secondaries passed every stage."""
+        """True if the primary and all secondaries passed every stage."""
         return self.error is None
 
     def coarse(self) -> ProbeResult:
-        """What accounts of SVMs may know: code and stage, not why, nor what was learned.
+        """Return what accounts of SVMs may know: code and stage, but neither the reason nor what was learned.
 
-        A name that leads to an address which is not allowed looks like one that leads nowhere.
+        A name of a forbidden address looks like a name without an address.
         """
         stage = "resolve" if self.stage == "egress" else self.stage
         return replace(self, stage=stage, reason=None, stages=(), learned={})
 
     def record(self) -> dict[str, object]:
-        """The result as ``?dry_run=true`` and ``keystead kmip probe -o json`` show it; a coarse one is shorter."""
+        """Return the result for ``?dry_run=true`` and ``keystead kmip probe -o json``. A coarse result is shorter."""
         record: dict[str, object] = {"server": str(self.server), "accepted": self.accepted}
         if self.error is not None:
             record |= {"code": str(self.error.code)} | (

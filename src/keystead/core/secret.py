@@ -1,6 +1,6 @@
-"""A value that must not be seen: passwords, private keys, key material.
+"""A value that must not be seen: a password, a private key, key material.
 
-It must never be formatted, logged, compared in variable time or pickled; only :meth:`Secret.reveal` opens it.
+Never format, log or pickle a secret, and never compare it in variable time. Only :meth:`Secret.reveal` opens it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NoReturn, final
 
 @final
 class Secret:
-    """Bytes that show themselves as ``Secret(***)`` everywhere but through :meth:`reveal`."""
+    """Bytes that show as ``Secret(***)`` everywhere except through :meth:`reveal`."""
 
     __slots__ = ("_value",)
 
@@ -19,7 +19,7 @@ class Secret:
         self._value = value.encode() if isinstance(value, str) else bytes(value)
 
     def reveal(self) -> bytes:
-        """Return the bytes, to be handed straight to what needs them."""
+        """Return the bytes. Pass them straight to the code that needs them."""
         return self._value
 
     def __repr__(self) -> str:

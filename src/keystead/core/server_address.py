@@ -1,8 +1,8 @@
 """Key server addresses: parse, show and compare ``host:port`` (ONTAP's ``server`` field).
 
-Shown is what the caller wrote, plus the port; compared is the normal form: host names without case and trailing dot,
-IPv6 addresses by value. Nothing is trimmed, resolved or guessed. Host names follow RFC 1123, with
-underscores allowed as DNS servers do; zone ids and non-ASCII names are refused.
+An address is shown as the caller wrote it, plus the port. It is compared in normal form: host names without case and
+trailing dot, IPv6 addresses by value. Nothing is trimmed, resolved or guessed. Host names follow RFC 1123, and may have
+underscores, as DNS servers allow. Zone ids and non-ASCII names are refused.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _HOST_LIMIT = 253  # octets of a name in presentation form, RFC 1035 section 2.3
 
 @dataclass(frozen=True, slots=True, order=True)
 class ServerAddress:
-    """A host and a port; equal when they name the same server however they are spelled.
+    """A host and a port. Two are equal if they name the same server, however they are spelled.
 
-    ``host`` is the caller's spelling without brackets; ``str()`` is the caller's spelling with the port added.
+    ``host`` is the caller's spelling without brackets. ``str()`` is the caller's spelling with the port added.
     """
 
     host: str = field(compare=False)
     port: int = field(compare=False)
     key: str = field(init=False, repr=False)
-    """The normal form, unique per server: ``host:port``, an IPv6 host as its 32 hexadecimal digits."""
+    """The normal form, unique per server: ``host:port``. An IPv6 host is written as its 32 hexadecimal digits."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", f"{_normal_host(self.host)}:{self.port}")
@@ -39,9 +39,9 @@ class ServerAddress:
 
     @classmethod
     def parse(cls, text: str) -> ServerAddress:
-        """Read ``host``, ``host:port``, ``a.b.c.d[:port]``, ``[v6]`` or ``[v6]:port``.
+        """Parse ``host``, ``host:port``, ``a.b.c.d[:port]``, ``[v6]`` or ``[v6]:port``.
 
-        Raises ValueError, whose text names the rule broken and quotes nothing.
+        Raises ValueError. Its text names the rule that is broken and quotes nothing.
         """
         if text.startswith("["):
             host, bracket, rest = text[1:].partition("]")
@@ -59,13 +59,16 @@ class ServerAddress:
 
     @classmethod
     def parse_host(cls, text: str, port: int) -> ServerAddress:
-        """Read a secondary key server: a host or an address (IPv6 with or without brackets), never a port."""
+        """Parse a secondary key server: a host name or an address (IPv6 with or without brackets), never with a port.
+
+        Raises ValueError as :meth:`parse`.
+        """
         bare = text[1:-1] if text.startswith("[") and text.endswith("]") and ":" in text else text
         return cls(_checked_host(bare), port)
 
 
 def server_name(text: object) -> str:
-    """Read a name that a certificate may hold: a host name or an address, IPv6 without brackets then; or nothing.
+    """Return the name that a certificate may hold: a host name or an address, without brackets. Empty text stays empty.
 
     Raises ValueError.
     """
@@ -79,7 +82,7 @@ def _join(host: str, port: int) -> str:
 
 
 def _normal_host(host: str) -> str:
-    # The text form of an IPv4-mapped address differs between Python versions, and keys are stored: so digits.
+    # Digits, because the text of an IPv4-mapped address differs between Python versions, and keys are stored.
     return f"{int(ipaddress.IPv6Address(host)):032x}" if ":" in host else host.lower().removesuffix(".")
 
 
@@ -90,7 +93,7 @@ def _checked_port(text: str) -> int:
 
 
 def _checked_host(host: str) -> str:
-    """Return the host as it is when it is an address or a host name, else raise ValueError."""
+    """Return the host unchanged if it is an address or a host name, else raise ValueError."""
     if ":" in host:
         if "%" in host:
             raise ValueError("an address with a zone is not accepted")
@@ -104,7 +107,7 @@ def _checked_host(host: str) -> str:
     if not name or len(name) > _HOST_LIMIT or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError("not a host name")
     if _NUMERIC.fullmatch(labels[-1]):
-        # "1.2.3", "127.1" and "0x7f.1" are addresses to some resolvers: only a full dotted quad is one here.
+        # Some resolvers take "1.2.3", "127.1" and "0x7f.1" for addresses, so only a full dotted quad is allowed.
         try:
             ipaddress.IPv4Address(host)
         except ValueError:

@@ -1,1 +1,1 @@
-"""Key servers over KMIP: the adapter behind :class:`keystead.service.ports.store.KeyServerGateway`."""
+"""Access to key servers over KMIP: the adapter behind :class:`keystead.service.ports.probing.KeyServerGateway`."""

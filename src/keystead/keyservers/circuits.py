@@ -1,7 +1,7 @@
-"""Which addresses of key servers are left alone for a while, and how long a Get takes where it works.
+"""Circuit breakers and latencies of addresses of key servers.
 
-A circuit opens when an address does not take connections or does not answer in time, so that a dead server costs one
-time-out and not one per key. It does no I/O and knows no reasons but those that it is told.
+A circuit opens when an address refuses connections or does not answer in time. So a dead server costs one time-out, not
+one per key. This module does no I/O. It knows only the reasons that its callers give.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from keystead.core.backoff import Backoff
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUICK_FAILURES: Final = 3
-"""Consecutive failures that open a circuit, when each is quick; of those that take a time-out, one does."""
+"""Consecutive quick failures that open a circuit. One failure that takes a time-out is enough."""
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
 SAMPLES: Final = 64
-"""Times of Gets that are remembered, per address."""
+"""Times of Gets that are remembered per address."""
 
 
 class Pass:
-    """One session's leave to use an address. ``trial``: it is the one that finds out whether the address works again.
+    """The permission of one session to use an address. A ``trial`` finds out whether the address works again.
 
-    Say :meth:`succeeded` for each complete answer, :meth:`failed` for what counts against the address, and
-    :meth:`end` when the session is over.
+    Call :meth:`succeeded` for each complete answer, :meth:`failed` for each failure of the address, and :meth:`end`
+    when the session is over.
     """
 
     __slots__ = ("_circuit", "_trial")
@@ -37,69 +39,65 @@ class Pass:
 
     @property
     def valid(self) -> bool:
-        """Whether the address may still be used: others may have found it dead since."""
+        """True if the address may still be used. Another session may have opened the circuit since."""
         return self._trial or not self._circuit.open
 
     def succeeded(self) -> None:
-        """The address answered: the circuit is closed, whoever finds that out."""
+        """Close the circuit, because the address answered."""
         self._trial = False
         self._circuit._close()  # noqa: SLF001 - the two are one thing
 
     def failed(self, reason: str, *, slow: bool) -> None:
-        """The address failed; ``slow`` means that a time-out was spent on it."""
+        """Count a failure of the address. ``slow`` means that the failure took a time-out."""
         trial, self._trial = self._trial, False
         self._circuit._count(reason, slow=slow, trial=trial)  # noqa: SLF001
 
     def end(self) -> None:
-        """The session is over; a trial that found out nothing leaves the next one to somebody else."""
+        """End the session. If a trial ends without a result, the next session may be the trial."""
         if self._trial:
             self._trial = False
             self._circuit._trying = False  # noqa: SLF001
 
 
 class Circuit:
-    """Of one address: closed (used), or open (left alone) until its pause is over and one trial at a time is let in.
+    """The circuit breaker of one address: closed (the address is used) or open (it is not used).
 
-    The pause is doubled by each trial that fails, from 1 to 30 s. ``reason`` is why it failed last. ``clock`` gives
-    seconds that never go back.
+    After a pause, an open circuit lets in one trial at a time. Each failed trial doubles the pause, from 1 to 30 s.
+    ``reason`` is the reason of the last failure. ``clock`` returns seconds of a monotonic clock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures = 0
-        self._pause_s = 0.0  # none: the circuit is closed
-        self._retry_at = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)  # without a pause: the circuit is closed
         self._trying = False
         self.reason = ""
 
     @property
     def open(self) -> bool:
-        """Whether a session would be refused now."""
-        return bool(self._pause_s) and (self._trying or self._clock() < self._retry_at)
+        """True if a session would be refused now."""
+        return bool(self._backoff.pause_s) and (self._trying or not self._backoff.is_over(self._clock()))
 
     def enter(self, *, anew: bool = False) -> Pass | None:
-        """Let a session in, or refuse it with None; ``anew`` lets it in, as a trial, whatever the pause says."""
+        """Let a session in, or return None. With ``anew``, let the session in as a trial even during the pause."""
         if self.open and not anew:
             return None
-        self._trying = bool(self._pause_s)
+        self._trying = bool(self._backoff.pause_s)
         return Pass(self, trial=self._trying)
 
     def _close(self) -> None:
-        self._failures, self._pause_s, self._trying = 0, 0.0, False
+        self._failures, self._trying = 0, False
+        self._backoff.succeeded()
 
     def _count(self, reason: str, *, slow: bool, trial: bool) -> None:
         self.reason = reason
         if trial:
             self._trying = False
-            self._wait(min(2 * self._pause_s, LONGEST_PAUSE_S))
-        elif not self._pause_s:  # once it is open, those who were let in before say nothing new
+            self._backoff.failed(self._clock())
+        elif not self._backoff.pause_s:  # failures of sessions that entered before the circuit opened do not count
             self._failures += QUICK_FAILURES if slow else 1
             if self._failures >= QUICK_FAILURES:
-                self._wait(FIRST_PAUSE_S)
-
-    def _wait(self, pause_s: float) -> None:
-        self._pause_s = pause_s
-        self._retry_at = self._clock() + pause_s
+                self._backoff.failed(self._clock())
 
 
 class Latencies:
@@ -109,14 +107,14 @@ class Latencies:
         self._samples: deque[float] = deque(maxlen=SAMPLES)
 
     def add(self, seconds: float) -> None:
-        """Remember one."""
+        """Remember the time of one Get."""
         self._samples.append(seconds)
 
     def median_s(self) -> float | None:
-        """What half of them stay below, None when there are none."""
+        """Return the median in seconds, or None if there are no times."""
         return statistics.median(self._samples) if self._samples else None
 
     def p95_s(self) -> float | None:
-        """What 95 of 100 stay below, None when there are none."""
+        """Return the 95th percentile in seconds, or None if there are no times."""
         ordered = sorted(self._samples)
         return ordered[(95 * len(ordered) - 1) // 100] if ordered else None

@@ -1,8 +1,8 @@
 """TLS contexts for key servers: built once per identity, shared by all connections, bounded in number.
 
 The settings are explicit, so that every supported Python behaves alike. A private key reaches OpenSSL through an
-anonymous memory file, or where there is none through a temporary file encrypted under a random password; it is never
-in a file in clear. This module decides nothing about a peer: it only finds faults in our own certificate.
+anonymous memory file. If there is none, a temporary file is used that is encrypted under a random password. The key is
+never in a file in clear. This module decides nothing about a peer; it only finds faults in our own certificate.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import os
 import secrets
 import ssl
 import tempfile
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
+from cachetools import LRUCache
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from keystead.core.probing import TlsIdentity
 
 CONTEXTS: Final = 256
-"""Contexts kept: about 100 KiB each, and 0.3 ms to build one again."""
+"""The most contexts that are kept. Each takes about 100 KiB, and 0.3 ms to build."""
 
-# Python's own default list, with the security level pinned: RSA below 2048 bits and SHA-1 signatures are refused.
-# Without DHE: the server chooses the prime, and one of 10,000 bits holds the event loop for seconds.
+# Python's default list with a fixed security level, so that RSA below 2048 bits and SHA-1 signatures are refused.
+# No DHE, because the server chooses the prime, and a prime of 10,000 bits blocks the event loop for seconds.
 CIPHERS: Final = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
 
-# The last: a key of another type than the certificate's (RSA, EC) looks for a certificate of its own type.
+# NO_CERTIFICATE_ASSIGNED: for a key of another type (RSA, EC), OpenSSL looks for a certificate of that type.
 _KEY_DOES_NOT_MATCH: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
 
@@ -44,7 +44,7 @@ class KeyMismatchError(Exception):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class ClientContext:
-    """A shared SSLContext and the time in which its client certificate is valid."""
+    """A shared SSLContext, and the period in which its client certificate is valid."""
 
     ssl: ssl.SSLContext
     not_before: datetime
@@ -52,34 +52,31 @@ class ClientContext:
 
 
 class Contexts:
-    """The contexts in use, the least recently used dropped first; what somebody holds is not built again."""
+    """The contexts in use, an LRU cache. A context that a caller still holds is not built again."""
 
     def __init__(self, limit: int = CONTEXTS) -> None:
-        self._limit = limit
-        self._known: OrderedDict[bytes, ClientContext] = OrderedDict()
+        self._known: LRUCache[bytes, ClientContext] = LRUCache(limit)
         self._held: WeakValueDictionary[bytes, ClientContext] = WeakValueDictionary()
 
     def get(self, identity: TlsIdentity) -> ClientContext:
         """Return the context of an identity.
 
         Raises:
-            KeyMismatchError: the private key is not the certificate's.
+            KeyMismatchError: the private key does not belong to the certificate.
             ssl.SSLError, ValueError: OpenSSL cannot read the certificate, the key or a CA certificate.
         """
         digest = identity.digest
         context = self._held.get(digest) or build(identity)
         self._known[digest] = self._held[digest] = context
-        self._known.move_to_end(digest)
-        if len(self._known) > self._limit:
-            self._known.popitem(last=False)
         return context
 
 
 def build(identity: TlsIdentity) -> ClientContext:
-    """Build a context: TLS 1.2 and 1.3, our certificate, the peer's checked against ``server_cas`` and its name.
+    """Build a context for TLS 1.2 and 1.3. It checks the peer's certificate against ``server_cas`` and the peer's name.
 
-    A certificate in ``server_cas`` is trusted as it stands, so an intermediate may be listed instead of its root
-    (PARTIAL_CHAIN); certificates without an Authority Key Identifier are accepted (no X509_STRICT).
+    Every certificate in ``server_cas`` is trusted, so an intermediate may be listed instead of its root
+    (PARTIAL_CHAIN). Certificates without an Authority Key Identifier are accepted (no X509_STRICT). Raises like
+    :meth:`Contexts.get`.
     """
     certificate = x509.load_pem_x509_certificate(identity.certificate.encode())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -103,7 +100,7 @@ def _load_client_certificate(context: ssl.SSLContext, identity: TlsIdentity) -> 
     try:
         with _memory_file(chain.encode() + b"\n" + identity.private_key.reveal()) as path:
             context.load_cert_chain(path, password=_no_password)
-    except (AttributeError, FileNotFoundError):  # no memfd_create, or no /proc
+    except (AttributeError, FileNotFoundError):  # the system has no memfd_create, or no /proc
         _load_through_encrypted_file(context, chain, identity.private_key.reveal())
 
 
@@ -131,5 +128,5 @@ def _load_through_encrypted_file(context: ssl.SSLContext, chain: str, key: bytes
 
 
 def _no_password() -> str:
-    """Answer OpenSSL's question for a password, which it would else ask on the terminal."""
+    """Return an empty password, so that OpenSSL does not ask for one on the terminal."""
     return ""

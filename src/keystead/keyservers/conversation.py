@@ -1,8 +1,8 @@
-"""What a probe asks a key server once TLS is up: its versions, what it is, and whether our credential counts.
+"""The requests of a probe after TLS: the server's versions, its properties, and whether it accepts our credential.
 
-Discover Versions and Query are often open to all, so Locate asks last: it needs a client that the server knows. All
-three change nothing. Errors are the library's (:class:`keystead.kmip.ttlv.errors.KMIPError`); ``operation`` names the
-one that was under way.
+Many servers answer Discover Versions and Query to everyone. Locate comes last, because it needs a client that the
+server knows. All three change nothing. Errors are those of the library (:class:`keystead.kmip.ttlv.errors.KMIPError`).
+``operation`` names the operation under way.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from keystead.kmip.ttlv.ttlv import Limits
 
 FALLBACK_VERSIONS: Final = (V1_4, V1_2, V1_0)
-"""Headers under which Query is tried when Discover Versions is not permitted."""
+"""The versions under which Query is tried if Discover Versions is not permitted."""
 
 _WITHOUT_DISCOVER_VERSIONS: Final = ((), (V1_0,))
-"""What a client was offered by a server that does not permit Discover Versions, or does not have it."""
+"""The versions ``offered`` of a client whose server refuses or lacks Discover Versions."""
 
 
 class Conversation:
     """The requests of one probe, in order: :meth:`settle_version`, :meth:`query`, :meth:`locate`.
 
-    ``client`` is what they are made with; the version that was settled stays set in it.
+    ``client`` makes the requests. It keeps the version that was agreed on.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Conversation:
         self.operation = "DiscoverVersions"
 
     async def settle_version(self) -> None:
-        """Choose the highest common version; a server that does not permit the question is asked by trial."""
+        """Choose the highest common version. If Discover Versions is not permitted, try Query with several versions."""
         try:
             await self.client.negotiate()
         except OperationFailed as failure:
@@ -63,7 +63,7 @@ class Conversation:
         self._learned["kmip_version"] = _shown(self.client.version)
 
     async def query(self) -> None:
-        """Ask for operations and server information; a server without Query is fine."""
+        """Ask for operations and server information. A server without Query only gets a warning."""
         if self._queried:
             return
         self.operation = "Query"
@@ -75,7 +75,10 @@ class Conversation:
             self._warn("Query is not supported")
 
     async def locate(self) -> None:
-        """Ask for one object, as any client of a key server must be able to; that we may not is only a warning."""
+        """Ask for one object, as every client of a key server must be able to.
+
+        If Locate is unsupported or not permitted, only a warning is noted.
+        """
         self.operation = "Locate"
         try:
             await self.client.locate(maximum_items=1)
@@ -94,7 +97,7 @@ class Conversation:
                 await self._query()
             except OperationFailed:
                 continue
-            except TransportError:  # it closes after an answer that it does not like
+            except TransportError:  # some servers close after a version that they do not accept
                 break
             self._queried = True
             self._warn("Discover Versions is not permitted")
@@ -109,7 +112,7 @@ class Conversation:
     def _learn_clock(self) -> None:
         header = self.client.response_header
         if header is not None and header.time_stamp is not None:
-            # A Date-Time is cut to whole seconds: on average it is half a second behind.
+            # A Date-Time is truncated to whole seconds, so it is half a second behind on average.
             self._learned["clock_skew_s"] = round(header.time_stamp + 0.5 - time.time())
 
     def _warn(self, text: str) -> None:
@@ -119,7 +122,7 @@ class Conversation:
 
 
 async def ask_lightly(client: Client, limit_s: float) -> None:
-    """Ask the cheapest question that the server is known to answer. Raises KMIPError."""
+    """Send the cheapest request that the server is known to answer. Raises KMIPError."""
     if client.offered in _WITHOUT_DISCOVER_VERSIONS:
         await client.query((QueryFunction.QUERY_SERVER_INFORMATION,), timeout=limit_s)
     else:

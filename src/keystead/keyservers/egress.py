@@ -1,8 +1,9 @@
-"""Which addresses Keystead may connect to. An administrator of one SVM says where we connect, so this is a fence.
+"""The egress rules: which addresses Keystead may connect to.
 
-Refused by default are the addresses by which we would reach ourselves, our own link or a cloud's metadata service,
-also inside the IPv6 forms that carry an IPv4 address (Python 3.11's ``ipaddress`` does not look into those). Private
-networks are allowed: key servers live there. This module neither resolves nor connects.
+Rules are needed because administrators of a single SVM choose the addresses of key servers. By default, addresses of
+this host, of our own link, and of a cloud's metadata service are refused. The rules also refuse IPv6 forms that carry
+such an IPv4 address; ``ipaddress`` of Python 3.11 does not look into these. Private networks are allowed, because key
+servers are there. This module does not resolve names and does not connect.
 """
 
 from __future__ import annotations
@@ -48,20 +49,20 @@ _TEREDO: Final = ipaddress.IPv6Network("2001::/32")  # RFC 4380: the client's ad
 
 @dataclass(frozen=True, slots=True)
 class EgressRules:
-    """The rules: ``allow`` are exceptions to what is refused; ``only``, if not empty, is all that is allowed."""
+    """The rules. ``allow`` are exceptions to the refused networks. If ``only`` is not empty, only it is allowed."""
 
     allow: tuple[IPNetwork, ...] = ()
     only: tuple[IPNetwork, ...] = ()
 
     @classmethod
     def parse(cls, allow: Iterable[str] = (), only: Iterable[str] = ()) -> EgressRules:
-        """Read networks in CIDR notation or single addresses; ValueError when one is neither."""
+        """Read networks in CIDR notation, or single addresses. Raises ValueError if a text is neither."""
         return cls(tuple(map(_network, allow)), tuple(map(_network, only)))
 
     def permits(self, text: str) -> bool:
-        """Whether an address may be connected to; ``text`` may carry an IPv6 zone, as a resolver's answers do."""
+        """Return True if the rules allow an address. ``text`` may have an IPv6 zone, as a resolver's answers do."""
         address = ipaddress.ip_address(text.partition("%")[0])
-        if address in _MAPPED:  # the kernel connects to the IPv4 address itself
+        if address in _MAPPED:  # because the kernel connects to the IPv4 address itself
             address = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
         if self.only:
             return _in(address, self.only)
@@ -71,11 +72,11 @@ class EgressRules:
 
 
 def carried(address: IPAddress) -> Iterator[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address may carry for a translator or a tunnel on the way."""
+    """Yield the IPv4 addresses that an IPv6 address may carry for a translator or a tunnel on the way."""
     if not isinstance(address, ipaddress.IPv6Address):
         return
     value = int(address)
-    if _in(address, _LOW_32_BITS) and value > 1:  # "::" and "::1" are no IPv4 addresses
+    if _in(address, _LOW_32_BITS) and value > 1:  # "::" and "::1" carry no IPv4 address
         yield ipaddress.IPv4Address(value & 0xFFFF_FFFF)
     elif address in _LOCAL_NAT64:
         yield from _carried_by_local_nat64(value)
@@ -86,9 +87,9 @@ def carried(address: IPAddress) -> Iterator[ipaddress.IPv4Address]:
 
 
 def _carried_by_local_nat64(value: int) -> Iterator[ipaddress.IPv4Address]:
-    """Read the layouts that an operator of 64:ff9b:1::/48 may have chosen (RFC 6052 section 2.2).
+    """Yield the IPv4 addresses of all layouts that an operator of 64:ff9b:1::/48 may use (RFC 6052 section 2.2).
 
-    A layout is possible when the bits after its IPv4 address, and the octet that it must skip, are zero.
+    A layout is possible if the bits after its IPv4 address, and the octet that it must skip, are zero.
     """
     if value >> 56 & 0xFF == 0:
         octets = value.to_bytes(16)

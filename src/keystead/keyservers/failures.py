@@ -1,8 +1,8 @@
-"""Why a key server was refused: facts in, one row of a table out. The first matching row wins.
+"""The table of causes why a key server was refused. The first row that matches the symptom wins.
 
-A row says which symptoms it covers and gives the reason (a fixed word), the stage it is reported under and the ONTAP
-error. It must stay a table: what cannot be said by sets of values belongs into the symptom.
-``docs/reference/reasons.md`` is generated from it.
+A row says which symptoms it covers. It gives the reason (a fixed word), the stage to report, and the ONTAP error. This
+must stay a table: a condition that sets of values cannot express belongs into the symptom.
+``docs/reference/reasons.md`` is generated from the table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PERMISSION_DENIED: Final = 0xC
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Symptoms whose attributes all lie in the sets of ``when`` have this cause."""
+    """One cause. It covers the symptoms whose attributes all lie in the sets of ``when``."""
 
     stage: str
     condition: str
@@ -35,7 +35,7 @@ class Row:
     error: ErrorKind
 
     def matches(self, symptom: Symptom) -> bool:
-        """Whether this row covers the symptom."""
+        """Return True if this row covers the symptom."""
         return all(getattr(symptom, name) in values for name, values in self.when.items())
 
 
@@ -244,7 +244,7 @@ ADVICE: Final[Mapping[str, str]] = {
     " manager.",
     "client_certificate_not_yet_valid": "Our client certificate starts in the future: check the clock of the Keystead"
     " host.",
-    "client_certificate_key_mismatch": "The private key is not that of the client certificate: install both again.",
+    "client_certificate_key_mismatch": "The private key does not belong to the client certificate: install both again.",
     "server_certificate_self_signed": "The server's chain ends in a certificate that is not among"
     " server_ca_certificates: install the CA that issued the server's certificate.",
     "server_certificate_issuer_not_found": "The issuer of the server's certificate is unknown: install the right CA, or"
@@ -273,9 +273,9 @@ ADVICE: Final[Mapping[str, str]] = {
     " clientAuth; on some appliances it must be uploaded or approved first.",
     "client_certificate_probably_refused": "The server closed the connection when it saw our client certificate,"
     " without saying why: check that it trusts the CA, and that the client is registered.",
-    "client_certificate_not_registered": "The server trusts our client certificate but knows no client by it: register"
-    " it. GKLM puts an unknown client certificate on a pending list, to be accepted there; CipherTrust needs a client"
-    " registered with the certificate.",
+    "client_certificate_not_registered": "The server trusts our client certificate, but no client is registered with"
+    " it: register one. GKLM puts an unknown client certificate on a pending list: accept it there. CipherTrust needs"
+    " a client registered with the certificate.",
     "server_name_not_recognised": "The server does not serve the host name that was given: use the name it knows.",
     "not_tls": "What answers on this port is not TLS: check the port, or a proxy in between.",
     "legacy_tls": "The server's TLS is too old to be safe: update it.",
@@ -294,14 +294,17 @@ ADVICE: Final[Mapping[str, str]] = {
     "operation_failed": "The server refuses an ordinary operation: look at its log.",
     "engine_error": "The TLS or KMIP engine failed in a way that has no row of its own: the service's log has details.",
 }
-"""One line per reason: what to do about it."""
+"""One line of advice per reason."""
 
 
 def classify(symptom: Symptom) -> Row:
-    """Return the row of a symptom; the last row takes what no other does."""
+    """Return the row of a symptom. The last row covers every symptom."""
     return next(row for row in TABLE if row.matches(symptom))
 
 
 def stage_of(row: Row, symptom: Symptom) -> str:
-    """The stage to report: the row's own, except that authentication and late failures stay where they happened."""
+    """Return the stage to report.
+
+    This is the row's stage. For a row of any stage, and for stage ``credential``, it is the symptom's stage.
+    """
     return symptom.stage if row.stage == "any" or symptom.stage == "credential" else row.stage

@@ -1,4 +1,4 @@
-"""As which Managed Objects a key is kept on a key server, and its material out of what a server returns.
+"""The Managed Objects that hold a key on a key server, and how to get the material out of a returned object.
 
 Objects are registered Pre-Active: no Activation Date is given. No I/O here. KMIP 1.4 sections 2.2.2, 2.2.7 and 3.
 """
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from keystead.kmip.messages.objects import ManagedObject
 
 NAMESPACE: Final = "keystead"
-"""The Application Namespace under which our Application Specific Information stands."""
+"""The Application Namespace of our Application Specific Information."""
 
-# The two bits that every server knows; nothing is ever encrypted or decrypted there.
+# Every server knows these two bits. Keystead never encrypts or decrypts on a key server.
 _USAGE_MASK: Final = int(CryptographicUsageMask.ENCRYPT | CryptographicUsageMask.DECRYPT)
 
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """One object to register."""
+    """An object to register."""
 
     object_type: ObjectType
     managed_object: ManagedObject
@@ -45,22 +45,22 @@ class NewObject:
 def new_objects(
     name: str, material: Secret, form: KeyForm, application_information: str | None = None
 ) -> tuple[NewObject, ...]:
-    """Return the object or objects that keep the material under this name; those of a pair are ``-1`` and ``-2``.
+    """Return the object or objects that hold the material under this name. Objects of a pair end in ``-1`` and ``-2``.
 
-    Raises ValueError when the material cannot be halved for a pair.
+    Raises ValueError if a pair is asked for and the material cannot be halved.
     """
     octets = material.reveal()
     if form is not KeyForm.SYMMETRIC_KEY_PAIR:
         return (_new_object(name, octets, form, application_information),)
     middle, odd = divmod(len(octets), 2)
     if odd or not middle:
-        raise ValueError("the material has no two halves")
+        raise ValueError("the material cannot be halved")
     halves = (f"{name}-1", octets[:middle]), (f"{name}-2", octets[middle:])
     return tuple(_new_object(part, half, form, application_information) for part, half in halves)
 
 
 def material_of(managed_object: ManagedObject) -> bytes | None:
-    """Return the material of an object that a server returned, None unless it is there in clear, as plain bytes."""
+    """Return the material of an object that a server returned. None unless the material is unwrapped, plain bytes."""
     if not isinstance(managed_object, SecretData | SymmetricKey):
         return None
     block = managed_object.key_block

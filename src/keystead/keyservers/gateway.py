@@ -1,8 +1,10 @@
-"""The key server gateway of the service: all probes of a request at once, one answer per primary.
+"""The key server gateway of the service: it runs all probes of a request at once and gives one answer per primary.
 
-It holds what probes share (resolvers, TLS contexts) and no connection; each watch of an address has its own. How many
-requests may probe at a time is the service's business. Each account and each watch has a resolver of its own: lookups
-that hang, which nothing can end, hold the places of whom they are for and nobody else's.
+The gateway holds what probes share (resolvers, TLS contexts), but no connection. Each watch of an address has its own
+connection. The service limits how many requests may probe at a time.
+
+Each account and each watch has its own resolver, because a hanging lookup cannot be cancelled. So it uses up only the
+lookups of its own account or watch.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Gateway:
-    """Probes key servers over KMIP. Belongs to one event loop."""
+    """A gateway that probes key servers over KMIP. It belongs to one event loop."""
 
     def __init__(
         self,
@@ -45,9 +47,9 @@ class Gateway:
     async def probe_all(
         self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float, *, account: str = ""
     ) -> list[ProbeResult]:
-        """Probe every target and its secondaries at once and return one result per target, in order.
+        """Probe every target and its secondaries at once. Return one result per target, in order.
 
-        Each address has the target's time limit, and none has more than ``deadline_s`` seconds.
+        Each address has the target's time limit, but at most ``deadline_s`` seconds.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
@@ -65,7 +67,7 @@ class Gateway:
         return [_combined([task.result() for task in of_one_target]) for of_one_target in tasks]
 
     def can_use(self, identity: TlsIdentity) -> bool:
-        """Whether TLS takes this certificate, its key and its intermediates."""
+        """Return True if TLS accepts this certificate, its key and its intermediates."""
         try:
             build(identity)
         except (KeyMismatchError, ssl.SSLError, ValueError):
@@ -73,14 +75,14 @@ class Gateway:
         return True
 
     def watch(self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity) -> Watch:
-        """Return the watch of one address, a target's primary or one of its secondaries; nothing is connected yet."""
+        """Return the watch of one address: a target's primary or one of its secondaries. Nothing is connected yet."""
         return Watch(
             server, target, identity, Resolver(self._rules, lookups=1, getaddrinfo=self._getaddrinfo), self._contexts
         )
 
 
 def _combined(results: Sequence[ProbeResult]) -> ProbeResult:
-    """Answer for a primary by its own result, or by the first of its secondaries that was refused."""
+    """Return the primary's result; if any address was refused, with the failure of the first refused address."""
     primary, *secondaries = results
     refused = next((result for result in results if not result.accepted), None)
     if secondaries:

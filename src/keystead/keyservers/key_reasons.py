@@ -1,7 +1,7 @@
-"""Why keys could not be written to a key server, read there or told to be there: what each fixed word means.
+"""The reasons why keys could not be written to, read from or found on a key server: what each fixed word means.
 
-Connections fail for the reasons of a probe, in :mod:`keystead.keyservers.failures`; the words here are said by use
-cases, and by :mod:`keystead.keyservers.objects_faults`. ``docs/reference/reasons.md`` is generated from both.
+Use cases and :mod:`keystead.keyservers.objects_faults` give these reasons. Failed connections have the reasons of a
+probe, in :mod:`keystead.keyservers.failures`. ``docs/reference/reasons.md`` is generated from both modules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Word(NamedTuple):
-    """What a reason says, and what to do about it."""
+    """The meaning of a reason, and the advice for the operator."""
 
     meaning: str
     advice: str
@@ -21,58 +21,61 @@ class Word(NamedTuple):
 
 _LOG: Final = "Look at the log of the key server."
 _IDENTITY: Final = (
-    "Look at the log of Keystead: the key manager's client certificate or a sealed secret is gone, or the root key is"
-    " another."
+    "Look at the log of Keystead: the key manager's client certificate or a sealed secret is missing, or the root key"
+    " is not the right one."
 )
 _AGAIN: Final = "Send the same call again."
-_ENOUGH: Final = "Nothing, where enough other servers took the key; else send the same call again."
-_BY_ITSELF: Final = "Nothing: it is asked again by itself."
+_ENOUGH: Final = "Do nothing if enough other servers took the key. Otherwise send the same call again."
+_BY_ITSELF: Final = "Do nothing: Keystead asks the server again by itself."
 _MATERIAL: Final = (
-    "What is on the key server is not the key: keep the other copies, and find out who changed it."
-    " `keystead report prove` tells which copies are concerned."
+    "The object on the key server is not the key: keep the other copies, and find out who changed the object."
+    " `keystead report prove` shows which copies are affected."
 )
 
 WORDS: Final[Mapping[str, Word]] = {
     "canary_not_seen": Word(
-        "the server does not show the object that was written there to tell it by",
-        "Another server answers there, or the same one does not show us what it showed before: check address, port and"
-        " user; with another client certificate, that it belongs to the same client, and may read what that one wrote."
-        " A server that was replaced or wiped is removed, and added anew.",
+        "the server does not show the canary, the object that we wrote there to recognise the server",
+        "Another server answers at the address, or the server no longer shows our objects to us: check address, port"
+        " and user. After a change of the client certificate, check that the new one belongs to the same client and may"
+        " read the objects of the old one. If the server was replaced or wiped, remove it and add it again.",
     ),
     "different_material": Word("the server returned other bytes than the key's", _MATERIAL),
     "not_readable": Word(
         "the copy could not be asked for: a certificate or a password is missing, or the server is silent", _IDENTITY
     ),
     "unsettled": Word(
-        "nobody knows yet whether the server took the copy, and it does not find it under its name",
+        "it is not known yet whether the server took the copy, and the server does not find the copy by its name",
         "Wait for the next round of the keeper (half a minute), and send the same call again.",
     ),
     "not_proven_in_time": Word("the copy was not read in the time that the call has", _AGAIN),
     "not_reached": Word(
-        "nothing was sent: what the server can do is not known yet",
-        "Probe it with `keystead kmip probe`, and mend what that finds.",
+        "nothing was sent: the server's profile is not known yet",
+        "Probe the server with `keystead kmip probe`, and repair what the probe finds.",
     ),
     "key_length_not_supported": Word(
         "the server does not take keys of this length",
-        "Allow symmetric keys or secret data of 64 bytes on the server, or use another.",
+        "Allow symmetric keys or secret data of 64 bytes on the server, or use another server.",
     ),
     "attempt_expired": Word("the time of the attempt was over before the server was asked", _AGAIN),
     "attempt_ended": Word("the attempt was decided before the server was asked", _ENOUGH),
-    "circuit_open": Word("the server failed moments ago, and is left alone for some seconds", _BY_ITSELF),
+    "circuit_open": Word("the server failed moments ago, so Keystead does not ask it for some seconds", _BY_ITSELF),
     "no_free_connection": Word(
         "all connections to the server are in use", "Send the same call again; look at the load of the key server."
     ),
     "identity": Word("our certificate, or the password, cannot be opened", _IDENTITY),
     "identity_unusable": Word("our certificate, or a secret of the key manager, cannot be opened", _IDENTITY),
-    "digest_key": Word("what digests of keys are made with cannot be opened", _IDENTITY),
+    "digest_key": Word("the digest key, with which digests of keys are made, cannot be opened", _IDENTITY),
     "locate_incomplete": Word("the server lists objects, but not to the end", _LOG),
-    "unusable_identifier": Word("the server calls an object something that is no text", _LOG),
+    "unusable_identifier": Word("the server's identifier of an object is not a text", _LOG),
     "unusable_material": Word(
-        "the key came wrapped, or in a form that is not asked for",
+        "the server returned the key wrapped, or in a form that Keystead does not read",
         "Turn off the wrapping of keys for our client on the server.",
     ),
-    "operation_pending": Word("the server put the operation off, which it was not asked to", _LOG),
+    "operation_pending": Word("the server postponed the operation, although it was not asked to", _LOG),
     "no_result_reason": Word("the server refuses, and does not say why", _LOG),
-    "unknown_result_reason": Word("the server refuses for a reason that KMIP does not know", _LOG),
+    "unknown_result_reason": Word("the server refuses for a reason that KMIP does not define", _LOG),
 }
-"""By reason. Any other word is the name of a Result Reason in lower case, such as ``permission_denied``."""
+"""Meaning and advice by reason.
+
+Any other reason is the name of a Result Reason in lower case, such as ``permission_denied``.
+"""

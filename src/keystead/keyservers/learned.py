@@ -1,7 +1,6 @@
-"""What a probe learned about a key server, as plain JSON values for cluster accounts and operators.
+"""The facts that a probe learned about a key server, as plain JSON values for cluster accounts and operators.
 
-Everything here came from the peer: texts are cut and stripped of control characters, and nothing of it may enter an
-error.
+All facts come from the peer. Texts are shortened and control characters are replaced. No fact may enter an error.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ _UNREADABLE: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.Unsup
 
 
 def clean(text: str) -> str:
-    """Make a peer's text fit to be shown: one line, printable, at most 256 characters."""
+    """Make a peer's text safe to show: one line, printable, at most 256 characters."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:TEXT_LIMIT]
     )
 
 
 def certificate_facts(certificate: bytes) -> dict[str, object]:
-    """Return subject, issuer, dates and names of a certificate (DER); empty when it cannot be read."""
+    """Return subject, issuer, dates and names of a certificate (DER). Empty if the certificate cannot be read."""
     try:
         parsed = x509.load_der_x509_certificate(certificate)
         return {
@@ -46,7 +45,7 @@ def certificate_facts(certificate: bytes) -> dict[str, object]:
 
 
 def peer_certificates(chain: Sequence[bytes]) -> tuple[PeerCertificate, ...]:
-    """What is kept of the certificates (DER) that a key server showed, those that can be read; its own first."""
+    """Return facts of the certificates (DER) that a key server showed; its own first. Unreadable ones are left out."""
     found = []
     for certificate in chain[:CHAIN_LIMIT]:
         with contextlib.suppress(*_UNREADABLE):
@@ -64,7 +63,7 @@ def peer_certificates(chain: Sequence[bytes]) -> tuple[PeerCertificate, ...]:
 
 
 def _common_name(name: x509.Name) -> str:
-    """A name's common name, or all of it where it has none."""
+    """Return the common name of a name, or the whole name if it has no common name."""
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(found[0].value) if found else name.rfc4514_string()
 

@@ -1,8 +1,10 @@
-"""Connections for the work with keys: to whom they lead, and how a session gets, renews and gives back its own.
+"""Connections for key work: which address they lead to, and how a session gets, renews and returns a connection.
 
-A :class:`Peer` is one address under one name, identity and credential; no two peers ever share a connection. Names are
-resolved and addresses checked at each new connection. Nothing that changes something is ever sent twice; what changes
-nothing is sent once more when a kept connection turns out to be dead, which says nothing against the server.
+A :class:`Peer` is one address under one name, identity and credential. Two peers never share a connection. Each new
+connection resolves the name and checks the addresses.
+
+A request that changes something is never sent twice. A request that changes nothing is sent once more if a kept
+connection turns out to be dead. A dead kept connection does not count as a failure of the server.
 """
 
 from __future__ import annotations
@@ -39,24 +41,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECTIONS: Final = 8
-"""Connections to one peer at a time."""
+"""The most connections to one peer at a time."""
 
 RECENTLY_S: Final = 1.0
-"""A connection on which an answer came so lately may change something without being asked first whether it lives."""
+"""If the last answer on a connection is younger, a request that changes something needs no light check first."""
 
 SINGLY_S: Final = 600.0
-"""How long a server that did badly with several operations in one message is sent one at a time."""
+"""How long a server that failed on several operations in one message gets only one operation per message."""
 
 CLOSED: Final = "connection_closed"
 
 _FIRST_OPERATION: Final = "DiscoverVersions"
-"""What a new connection is for, before it is anybody's."""
+"""The operation that opens a new connection, before the connection belongs to a session."""
 
 
 class Peer:
-    """One address of a key server as one client sees it: its connections, its circuit, and what was learned of it.
+    """One address of a key server as one client sees it: connections, circuit, and facts learned about it.
 
-    ``clock`` gives seconds that never go back.
+    ``clock`` returns seconds of a monotonic clock.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Peer:
         self._resolver = resolver
         self._contexts = contexts
         self._sessions = sessions
-        self._context: ClientContext | None = None  # held: sessions are resumed with the context that made them
+        self._context: ClientContext | None = None  # kept, because only the same context can resume a TLS session
         self.clock = clock
         self.used = clock()
         self.circuit = Circuit(clock)
@@ -83,26 +85,26 @@ class Peer:
 
     @property
     def batches(self) -> bool:
-        """Whether nothing speaks against asking for several objects in one message."""
+        """True if no batch of requests failed lately."""
         return self.clock() >= self._singly_until
 
     def ask_singly(self) -> None:
-        """Note that the server did badly with a batch."""
+        """Note that the server failed on a batch."""
         self._singly_until = self.clock() + SINGLY_S
 
     @property
     def combines(self) -> bool:
-        """Whether nothing speaks against a Register and the Get of what it made in one message."""
+        """True if no message with both Register and Get failed lately."""
         return self.clock() >= self._apart_until
 
     def send_apart(self) -> None:
-        """Note that such a message failed, in whatever way."""
+        """Note that a message with both Register and Get failed, for any reason."""
         self._apart_until = self.clock() + SINGLY_S
 
     async def connect(self, note: Callable[[str], None] = lambda _: None, *, resume: bool = True) -> Client:
-        """Return a connected client that has agreed on a version. ``note`` is told each stage before it begins.
+        """Return a connected client that has agreed on a version. Call ``note`` with each stage before it begins.
 
-        A TLS session is resumed if there is one; when that is what fails, the handshake is done in full. Raises
+        Resume a TLS session if there is one. If resuming fails, do a full handshake on a new connection. Raises
         RefusedError.
         """
         if resume:
@@ -147,15 +149,16 @@ class Peer:
 
 
 class Line:
-    """The connection of one session, and how it is spoken on. Every method raises KeyServerFault.
+    """The connection of one session, and how the session uses it. Every method raises KeyServerFault.
 
-    A kept connection on which nothing was heard yet in this session may be dead without a sign; once it was heard, or
-    is a new one, what breaks it is the server's failure, and the end of the session.
+    A kept connection may turn out to be dead at its first request in this session. If that request changes nothing, the
+    line connects again. After an answer, or on a new connection, a broken connection is the server's failure and ends
+    the session.
     """
 
-    def __init__(self, peer: Peer, leave: Pass, timeout_s: float, *, fresh: bool) -> None:
+    def __init__(self, peer: Peer, permission: Pass, timeout_s: float, *, fresh: bool) -> None:
         self._peer = peer
-        self._leave = leave
+        self._permission = permission
         self._timeout_s = timeout_s
         self._fresh = fresh
         self._lent = contextlib.AsyncExitStack()
@@ -164,11 +167,11 @@ class Line:
         self._stage = ""
 
     async def open(self) -> None:
-        """Get a connection within the session's time: a kept one unless the session wants a fresh one."""
+        """Get a connection within the session's time: a kept one, or a new one if the session wants a fresh one."""
         await self._obtain(self._timeout_s, kept=not self._fresh)
 
     async def close(self, *, keep: bool = True) -> None:
-        """Give the connection back, which is kept if all is well with it and ``keep`` does not say otherwise."""
+        """Return the connection to the pool. It is kept if it is healthy and ``keep`` is true."""
         if not keep and self._client is not None:
             self._client.close()
         await self._lent.aclose()
@@ -179,13 +182,13 @@ class Line:
         return self._usable().version
 
     async def ask(self, call: Callable[[Client, float], Awaitable[T]], *, changes: bool = False) -> T:
-        """Make a call, given the client and the seconds that are left. What ``changes`` something is sent once."""
+        """Call ``call`` with the client and the seconds that are left. With ``changes``, send the request only once."""
         deadline = self._peer.clock() + self._timeout_s
         try:
             if changes:
                 await self._check(deadline)
                 return await self._call(call, deadline)
-            return await self._reviving(call, deadline)
+            return await self._call_reconnecting(call, deadline)
         except OperationFailed as failure:
             fault = fault_of(failure)
             if fault.fault.sent:
@@ -195,18 +198,18 @@ class Line:
             raise self._failed(error) from error
 
     async def _check(self, deadline: float) -> None:
-        """Have an answer on the connection first if there was none lately: what changes something is never repeated."""
+        """Send a light check if there was no answer lately, because a request that changes something is sent once."""
         heard = self._peer.heard.get(self._usable())
         if self._unheard and (heard is None or self._peer.clock() - heard > RECENTLY_S):
             with contextlib.suppress(OperationFailed):
-                await self._reviving(ask_lightly, deadline)
+                await self._call_reconnecting(ask_lightly, deadline)
 
-    async def _reviving(self, call: Callable[[Client, float], Awaitable[T]], deadline: float) -> T:
+    async def _call_reconnecting(self, call: Callable[[Client, float], Awaitable[T]], deadline: float) -> T:
         if self._unheard:
             try:
                 return await self._call(call, deadline)
             except TransportError as error:
-                if isinstance(error.__cause__, TimeoutError):  # slow is not dead
+                if isinstance(error.__cause__, TimeoutError):  # a slow server is not a dead connection
                     raise
             await self._renew(deadline)
         return await self._call(call, deadline)
@@ -219,9 +222,9 @@ class Line:
         try:
             answer = await call(client, left_s)
         except OperationFailed:
-            self._hear(client)
+            self._note_answer(client)
             raise
-        self._hear(client)
+        self._note_answer(client)
         return answer
 
     async def _renew(self, deadline: float) -> None:
@@ -229,7 +232,7 @@ class Line:
         await self._obtain(max(0.0, deadline - self._peer.clock()), kept=False)
 
     async def renew(self) -> None:
-        """Have a new connection in place of one that broke over a question that changes nothing."""
+        """Replace a connection that broke on a request that changes nothing."""
         await self._renew(self._peer.clock() + self._timeout_s)
 
     def _usable(self) -> Client:
@@ -237,17 +240,17 @@ class Line:
             raise unreachable(CLOSED)
         return self._client
 
-    def _hear(self, client: Client) -> None:
+    def _note_answer(self, client: Client) -> None:
         self._unheard = False
         self._peer.heard[client] = self._peer.clock()
-        self._leave.succeeded()
+        self._permission.succeeded()
 
     def _failed(self, error: KMIPError) -> KeyServerFault:
-        """Say what an exchange that broke means, and count it against the address unless we are to blame."""
+        """Return the fault of a broken exchange, and count it against the address unless we caused it."""
         slow = isinstance(error.__cause__, TimeoutError)
         fault = timed_out() if slow else fault_of(error)
         if not isinstance(error, LocalProtocolError):
-            self._leave.failed(fault.reason, slow=slow)
+            self._permission.failed(fault.reason, slow=slow)
         return fault
 
     async def _obtain(self, timeout_s: float, *, kept: bool) -> None:
@@ -266,22 +269,28 @@ class Line:
             self._unheard = not self._stage
             return
         fault = refused_opening(symptom)
-        self._leave.failed(fault.reason, slow=symptom.event is Event.TIMED_OUT)
+        self._permission.failed(fault.reason, slow=symptom.event is Event.TIMED_OUT)
         raise fault
 
     def _note(self, stage: str) -> None:
-        """Note how far a new connection is; none is begun to an address that others found dead meanwhile."""
-        if not (self._stage or self._leave.valid):
+        """Note the stage of a new connection.
+
+        Raise KeyServerFault instead of beginning one if other sessions opened the circuit meanwhile.
+        """
+        if not (self._stage or self._permission.valid):
             raise unreachable(self._peer.circuit.reason)
         self._stage = stage
 
 
 class _ResumingError(Exception):
-    """A TLS session was offered, and the connection failed before the server had said anything else."""
+    """A TLS session was offered, and the connection failed before the server sent any other data."""
 
 
 def _symptom(error: KMIPError, operation: str, *, username: bool) -> Symptom:
-    """What a failed agreement on a version shows. In TLS 1.3 the word on our certificate comes only then."""
+    """Return the symptom of a failed version agreement.
+
+    In TLS 1.3, the server's verdict on our certificate comes only at this point.
+    """
     if isinstance(error, TLSError):
         return tls_symptom(error)
     return kmip_symptom("kmip", operation, error, username=username)

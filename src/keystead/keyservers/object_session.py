@@ -1,8 +1,8 @@
-"""Operations on the objects of one key server, in the words of the service: material in, material out, facts, faults.
+"""The operations on objects of one key server, as the service's ObjectSession port defines them.
 
-Nothing of a server's is believed: what Locate names is checked by its attributes, pages are counted, batches that go
-wrong are asked for one by one. Whether material is the right one is the caller's to find out.
-KMIP 1.4 section 4, KMIP 2.1 section 6.1.
+Answers of a server are not trusted. The attributes of located objects are checked, pages are counted, and the objects
+of a failed batch are asked for one by one. The caller compares material with the digest. KMIP 1.4 section 4, KMIP 2.1
+section 6.1.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from keystead.service.ports.objects import Quirks
 
 ITEMS_PER_MESSAGE: Final = 32
-"""Objects asked for in one message."""
+"""The most objects that one message asks for."""
 
 PAGE: Final = 10_000
-"""Objects asked for in one Locate when all of them are too many: half of what a message of 1 MiB takes."""
+"""The objects that one Locate asks for after a too large answer. They fill half of a message of 1 MiB."""
 
 LOCATED: Final = 1_000_000
-"""Objects that a server may name; what goes on is no key server."""
+"""The most objects that a server may name. If a server names more, the search stops."""
 
 _ABOUT: Final = (
     QueryFunction.QUERY_OPERATIONS,
@@ -59,18 +59,18 @@ _STATES: Final[Mapping[int, str]] = {
 }
 
 _OF_AN_OBJECT: Final = frozenset({Fault.NOT_FOUND, Fault.DENIED, Fault.WRONG_STATE})
-"""Faults that are about the object asked for. Any other that all of a batch share may be about the batch."""
+"""Faults that concern the object asked for. If all items of a batch share another fault, it may concern the batch."""
 
 
 class Session:
-    """Implements :class:`keystead.service.ports.keys.ObjectSession`. Each message has the session's time limit."""
+    """An :class:`keystead.service.ports.objects.ObjectSession`. Each message has the session's time limit."""
 
     def __init__(self, peer: Peer, line: Line) -> None:
         self._peer = peer
         self._line = line
 
     async def get_capabilities(self) -> Capabilities:
-        """Ask what the server is; empty where it does not say."""
+        """Ask the server for its capabilities. They are empty if it refuses Query. Raises KeyServerFault."""
 
         async def ask(client: Client, limit_s: float) -> QueryResponsePayload:
             return await client.query(_ABOUT, timeout=limit_s)
@@ -86,7 +86,7 @@ class Session:
         return Capabilities(tuple(map(int, answer.operation)), tuple(map(int, answer.object_type)), version, vendor)
 
     async def find_quirks(self, name: str, unique_identifier: str) -> Quirks:
-        """Find out with an object that is there, under this name."""
+        """Learn the quirks of the server, with an object that is there under this name."""
         return await find_quirks(self._line, name, unique_identifier)
 
     # --- writing: each of these is sent once ---
@@ -94,7 +94,7 @@ class Session:
     async def register(
         self, name: str, material: Secret, form: KeyForm, *, application_information: str | None
     ) -> tuple[str, ...]:
-        """Register what keeps the key. When only the first of a pair is there, the fault is ``unanswered``."""
+        """Register the key. If only the first object of a pair was registered, the fault is ``unanswered``."""
         identifiers: list[str] = []
         for new in new_objects(name, material, form, application_information):
             try:
@@ -109,17 +109,18 @@ class Session:
     async def register_and_get(
         self, name: str, material: Secret, form: KeyForm, *, application_information: str | None
     ) -> tuple[tuple[str, ...], Secret | None]:
-        """Register and read back in one message, where it is one object and the server did well with that so far.
+        """Register the key and read it back in one message. The material is None if it was not read back.
 
-        What comes back counts only if the server says that it is of the object that it has just registered. Register is
-        sent once, however the message fails; a server with which it fails is not sent both together for a while.
+        Use one message only for a single object, and if such a message did not fail lately; otherwise only register.
+        The material counts only if the server says that it belongs to the object just registered. Register is sent
+        once, whatever happens. After a failure, the server gets Register and Get in separate messages for a while.
         """
         objects = new_objects(name, material, form, application_information)
         if not self._peer.combines or len(objects) > 1:
             return await self.register(name, material, form, application_information=application_information), None
         try:
             identifier, got = await self._register_and_get(objects[0])
-        except BaseException as failure:  # a cancellation, too: the server may have hung
+        except BaseException as failure:  # also a cancellation, because the server may hang
             if not (isinstance(failure, KeyServerFault) and failure.fault is Fault.UNREACHABLE):
                 self._peer.send_apart()
             raise
@@ -141,7 +142,7 @@ class Session:
 
         registered, got = await self._line.ask(ask, changes=True)
         identifier = None if registered is None else _text(registered.unique_identifier)
-        if identifier is None:  # it may be there, and nobody can say where
+        if identifier is None:  # the object may exist, but its identifier is unknown
             await self._line.close(keep=False)
             raise malformed()
         return identifier, got
@@ -154,12 +155,12 @@ class Session:
             return _text(answer.unique_identifier)
 
         identifier = await self._line.ask(ask, changes=True)
-        if identifier is None:  # it is there, and nobody can say where
+        if identifier is None:  # the object exists, but its identifier is unknown
             raise malformed()
         return identifier
 
     async def activate(self, unique_identifier: str) -> None:
-        """Make it Active."""
+        """Make the object Active."""
 
         async def ask(client: Client, limit_s: float) -> None:
             await client.activate(unique_identifier, timeout=limit_s)
@@ -167,7 +168,7 @@ class Session:
         await self._line.ask(ask, changes=True)
 
     async def revoke(self, unique_identifier: str) -> None:
-        """Deactivate it."""
+        """Deactivate the object."""
 
         async def ask(client: Client, limit_s: float) -> None:
             await client.revoke(unique_identifier, RevocationReasonCode.CESSATION_OF_OPERATION, timeout=limit_s)
@@ -175,7 +176,7 @@ class Session:
         await self._line.ask(ask, changes=True)
 
     async def destroy(self, unique_identifier: str) -> None:
-        """Destroy it."""
+        """Destroy the object."""
 
         async def ask(client: Client, limit_s: float) -> None:
             await client.destroy(unique_identifier, timeout=limit_s)
@@ -189,7 +190,7 @@ class Session:
         return Secret(b"".join([await self._get(identifier) for identifier in unique_identifiers]))
 
     async def get_many(self, wanted: Sequence[Sequence[str]]) -> list[Secret | KeyServerFault]:
-        """Return the material of several keys, each or why not. A lost connection is the fault of all that is left."""
+        """Return the material of several keys, or the fault of each. A lost connection is the fault of all the rest."""
         identifiers = [identifier for key in wanted for identifier in key]
         found: dict[str, bytes | KeyServerFault] = {}
         for start in range(0, len(identifiers), ITEMS_PER_MESSAGE):
@@ -241,7 +242,7 @@ class Session:
     async def _after_broken_batch(
         self, identifiers: Sequence[str], fault: KeyServerFault
     ) -> dict[str, bytes | KeyServerFault]:
-        """Ask singly, on a new connection, a server that closed or said nonsense; one that is silent is not asked."""
+        """Ask for each object alone on a new connection. If the server was silent, do not ask it again."""
         if not fault.fault.sent or fault.reason not in _BATCH_BREAKS:
             return dict.fromkeys(identifiers, fault)
         self._peer.ask_singly()
@@ -254,7 +255,7 @@ class Session:
     # --- facts ---
 
     async def get_attributes(self, unique_identifier: str) -> ObjectAttributes:
-        """Read Name, State and Object Type; a server that cannot pick attributes is asked for all of them."""
+        """Read Name, State and Object Type. If the server cannot select attributes, ask for all attributes."""
         try:
             return await self._facts(unique_identifier, _FACTS)
         except KeyServerFault as fault:
@@ -279,7 +280,7 @@ class Session:
     # --- finding ---
 
     async def locate(self, name: str) -> tuple[str, ...]:
-        """Return the objects with exactly this name. A list that is known to be cut short and lacks it is a fault."""
+        """Return the objects with exactly this name. Raise KeyServerFault if none is in an incomplete list."""
         identifiers, complete = await self._located([name_attribute(name)])
         found = tuple([identifier for identifier in identifiers if await self._is_named(identifier, name)])
         if not (found or complete):
@@ -287,7 +288,7 @@ class Session:
         return found
 
     async def locate_all(self) -> tuple[str, ...]:
-        """Return all objects that this client sees and the server can be brought to name."""
+        """Return all objects that the server names for this client."""
         identifiers, _ = await self._located([])
         return tuple(identifiers)
 
@@ -295,14 +296,15 @@ class Session:
         try:
             return name in (await self.get_attributes(identifier)).names
         except KeyServerFault as fault:
-            if fault.fault is Fault.NOT_FOUND:  # destroyed meanwhile, or by then
+            if fault.fault is Fault.NOT_FOUND:  # destroyed since Locate named it
                 return False
             raise
 
     async def _located(self, attributes: Sequence[Attribute]) -> tuple[list[str], bool]:
-        """Return the objects with these attributes, and whether those are all as far as can be known.
+        """Return the objects with these attributes, and whether the list is complete as far as can be known.
 
-        All are asked for at once, as Offset Items is what servers do not have, and in pages when that is too much.
+        Ask for all objects at once, because many servers do not support Offset Items. Ask in pages only if the answer
+        is too large.
         """
         try:
             return await self._pages(attributes, None)
@@ -313,7 +315,7 @@ class Session:
         return await self._pages(attributes, PAGE)
 
     async def _pages(self, attributes: Sequence[Attribute], size: int | None) -> tuple[list[str], bool]:
-        """Ask for further pages while each brings something new: there are servers that ignore Offset Items."""
+        """Ask for further pages while each page names new objects, because some servers ignore Offset Items."""
         answer = await self._locate(attributes, size, None)
         found = dict.fromkeys(map(_text, answer.unique_identifier))
         known = 0
@@ -339,19 +341,19 @@ class Session:
 
 
 _TOO_LARGE: Final = frozenset({"answer_too_large", "response_too_large"})
-"""Said by us of an answer, or by the server of what would be one."""
+"""Reasons of an answer that is too large: the first is ours, the second is the server's."""
 
 _BATCH_BREAKS: Final = frozenset({"connection_closed", "malformed_answer", "answer_too_large"})
-"""How a server may take a batch that it does not like."""
+"""Reasons with which a server may fail on a batch that it does not support."""
 
 
 def _all_named(answer: LocateResponsePayload, count: int) -> bool:
-    """Whether so many objects are all that there are. A server that does not say so is asked again."""
+    """Return True if the server says that it has no more than ``count`` objects. False if it does not say."""
     return answer.located_items is not None and answer.located_items <= count
 
 
 def _text(identifier: object) -> str | None:
-    """A Unique Identifier; None for one of another type (KMIP 2.x), which we never ask for."""
+    """Return a Unique Identifier, or None if it is of another type (KMIP 2.x), which we never ask for."""
     return identifier if isinstance(identifier, str) else None
 
 
@@ -384,7 +386,7 @@ def _joined(parts: Sequence[bytes | KeyServerFault]) -> Secret | KeyServerFault:
 
 
 def _refused_as_a_whole(answers: Sequence[GetResponsePayload | OperationFailed | None]) -> bool:
-    """Whether all failed alike, for a reason that is not the objects'."""
+    """Return True if all items failed alike, for a reason that does not concern a single object."""
     failures = [answer for answer in answers if isinstance(answer, OperationFailed)]
     alike = len({(failure.status, failure.reason) for failure in failures}) == 1
     return len(failures) == len(answers) and alike and fault_of(failures[0]).fault not in _OF_AN_OBJECT

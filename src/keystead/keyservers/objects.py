@@ -1,8 +1,8 @@
-"""Objects on key servers: sessions on pooled connections, and what is remembered of each address.
+"""Sessions on the objects of key servers, over pooled connections, and what is remembered per address.
 
-Connections are shared by nobody but those who reach the same address under the same name with the same identity and
-credential. What is remembered (idle connections, circuits, times) is bounded, and forgotten when it was not used for a
-while. It knows no key manager and decides nothing about copies.
+Sessions share connections only if address, server name, identity and credential are the same. Idle connections,
+circuits and times are remembered. Their number is bounded, and they are forgotten after a while without use. This
+module knows no key manager and decides nothing about copies.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     from keystead.service.ports.objects import Endpoint
 
 PEERS: Final = 4096
-"""Peers that are remembered; more only while all of them are in use."""
+"""The most peers that are remembered. There are more only while all of them are in use."""
 
 REMEMBERED_S: Final = 600.0
 """How long an unused peer is remembered."""
 
 LOOKUPS: Final = 2
-"""Lookups of a peer's name at a time; its own, so that a resolver that hangs for it hangs for nobody else."""
+"""The most lookups of one peer's name at a time. The limit is per peer, so that a hanging resolver blocks only it."""
 
 TIDYING_S: Final = 10.0
-"""How often idle connections and unused peers are looked at, while there are peers."""
+"""How often idle connections and unused peers are removed, while there are peers."""
 
 
 class Objects:
-    """Implements :class:`keystead.service.ports.keys.KeyObjects`. Belongs to one event loop.
+    """An implementation of :class:`keystead.service.ports.objects.KeyObjects`. It belongs to one event loop.
 
-    ``clock`` gives seconds that never go back.
+    ``clock`` returns seconds of a monotonic clock.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Objects:
         self._contexts = Contexts()
         self._sessions = Sessions(clock=clock)
         self._secret = secrets.token_bytes(32)
-        self._peers: OrderedDict[bytes, Peer] = OrderedDict()  # the longest unused first
+        self._peers: OrderedDict[bytes, Peer] = OrderedDict()  # least recently used first
         self._tidying: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -77,37 +77,38 @@ class Objects:
     ) -> AsyncIterator[Session]:
         """Lend a connection for the time of an ``async with`` block; see the port.
 
-        A ``fresh`` one does its handshake in full. A connection is nobody else's for that time in any case.
+        A ``fresh`` connection does a full handshake. In any case, no other session uses the connection during the
+        block.
         """
         peer = self._peer(endpoint)
-        leave = peer.circuit.enter(anew=anew)
-        if leave is None:
+        permission = peer.circuit.enter(anew=anew)
+        if permission is None:
             raise unreachable(peer.circuit.reason)
-        line = Line(peer, leave, timeout_s, fresh=fresh)
+        line = Line(peer, permission, timeout_s, fresh=fresh)
         try:
             await line.open()
             yield Session(peer, line)
         finally:
-            leave.end()
+            permission.end()
             await line.close(keep=not exclusive)
 
     def slow_or_dead(self, endpoint: Endpoint) -> bool:
-        """Whether the peer's circuit is open."""
+        """Return True if the peer's circuit is open."""
         peer = self._peers.get(self._key(endpoint))
         return peer is not None and peer.circuit.open
 
     def latency_s(self, endpoint: Endpoint) -> float | None:
-        """Return the median of the latest Gets from this peer."""
+        """Return the median of the latest Gets from this peer, in seconds. None if there are none."""
         peer = self._peers.get(self._key(endpoint))
         return peer.latencies.median_s() if peer else None
 
     def p95_s(self, endpoint: Endpoint) -> float | None:
-        """Return the time that 95 of 100 of the latest Gets from this peer stayed below."""
+        """Return the 95th percentile of the latest Gets from this peer, in seconds. None if there are none."""
         peer = self._peers.get(self._key(endpoint))
         return peer.latencies.p95_s() if peer else None
 
     async def close(self) -> None:
-        """Close all connections: the idle ones now, the lent ones when they come back. Nothing is lent any more."""
+        """Close the idle connections now, and the lent ones when they are returned. No more connections are lent."""
         self._closed = True
         if self._tidying is not None:
             self._tidying.cancel()
@@ -132,7 +133,7 @@ class Objects:
         return peer
 
     def _key(self, endpoint: Endpoint) -> bytes:
-        """Tell peers apart without keeping what they are told apart by."""
+        """Return a keyed digest that identifies a peer, so that its credential is not kept as a key."""
         target = endpoint.target
         password = target.password.reveal() if target.password else b""
         name = name_of(endpoint.server, target)

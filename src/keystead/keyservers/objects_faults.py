@@ -1,6 +1,7 @@
-"""What a failed operation on a key server means for what to do next: a table by what happened and by Result Reason.
+"""The fault of a failed operation on a key server: a table by event and by Result Reason.
 
-A fault's reason is a fixed word: the probe's, or the Result Reason's name in lower case. No byte of a peer's is in it.
+A fault tells the caller what to do next. Its reason is a fixed word: the probe's reason, or the Result Reason's name in
+lower case. It contains no byte of a peer.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ RESULT_REASONS: Final[Mapping[Fault, frozenset[ResultReason]]] = {
     Fault.WRONG_STATE: frozenset(
         {ResultReason.WRONG_KEY_LIFECYCLE_STATE, ResultReason.ILLEGAL_OPERATION, ResultReason.OBJECT_ARCHIVED}
     ),
-    Fault.UNANSWERED: frozenset({ResultReason.RESPONSE_TOO_LARGE}),  # it was carried out; what came of it is not told
+    Fault.UNANSWERED: frozenset({ResultReason.RESPONSE_TOO_LARGE}),  # it was done, but its result is unknown
 }
-"""Result Reasons by what they mean; any other is ``refused``. KMIP 1.4 section 9.1.3.2.29, KMIP 2.1 section 11.48."""
+"""Result Reasons by fault. Any other reason is ``refused``. KMIP 1.4 section 9.1.3.2.29, KMIP 2.1 section 11.48."""
 
 NO_ANSWER: Final = "no_answer"
 
@@ -58,27 +59,27 @@ _NAMES: Final = {reason.value: reason.name.lower() for reason in ResultReason}
 
 
 def unreachable(reason: str) -> KeyServerFault:
-    """Nothing was sent."""
+    """Return the fault of an operation that was not sent."""
     return KeyServerFault(Fault.UNREACHABLE, reason)
 
 
 def refused_opening(symptom: Symptom) -> KeyServerFault:
-    """No connection came about, for the reason that a probe would give."""
+    """Return the fault of a connection that failed to open, with the reason that a probe would give."""
     return unreachable(classify(symptom).reason)
 
 
 def timed_out() -> KeyServerFault:
-    """It was sent, and no complete answer came in time."""
+    """Return the fault of an operation that was sent, but not answered completely in time."""
     return KeyServerFault(Fault.UNANSWERED, NO_ANSWER)
 
 
 def malformed() -> KeyServerFault:
-    """It was answered, but not with what was asked for."""
+    """Return the fault of an operation whose answer is not an answer to the request."""
     return KeyServerFault(Fault.UNANSWERED, _BROKEN[Event.MALFORMED])
 
 
 def unusable(what: str) -> KeyServerFault:
-    """What was asked for came in a form that we cannot use: material that is wrapped, an identifier that is no text."""
+    """Return the fault of an answer in an unusable form: wrapped material, or an identifier that is not text."""
     return KeyServerFault(Fault.REFUSED, f"unusable_{what}")
 
 
@@ -91,7 +92,7 @@ def fault_of(error: KMIPError) -> KeyServerFault:
 
 
 def _answered(error: OperationFailed) -> KeyServerFault:
-    if error.status != ResultStatus.OPERATION_FAILED:  # Pending, or Undone, neither of which we ask for
+    if error.status != ResultStatus.OPERATION_FAILED:  # Pending or Undone: we never ask for these
         return KeyServerFault(Fault.UNANSWERED, "operation_pending")
     if error.reason is None:
         return KeyServerFault(Fault.REFUSED, "no_result_reason")

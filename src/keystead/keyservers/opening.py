@@ -1,7 +1,7 @@
-"""The steps to a connection of a key server, each with its symptom when it fails: what probes and key work share.
+"""The single steps to a connection of a key server, shared by probes and key work. A failed step gives a symptom.
 
-Names are resolved and every address is checked at each new connection; what is connected to is what was checked. These
-are single steps: in which order, within which time and how often is the caller's.
+Each new connection resolves the name again and checks every address. Only checked addresses are connected to. The
+caller chooses the order of the steps, their time limits and repetitions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RefusedError(Exception):
-    """A step failed; carries what was observed."""
+    """A step failed. It carries the symptom."""
 
     def __init__(self, symptom: Symptom) -> None:
         super().__init__(symptom.event)
@@ -39,17 +39,17 @@ class RefusedError(Exception):
 
 
 def name_of(server: ServerAddress, target: ProbeTarget) -> str:
-    """The name that the server's certificate must hold: the target's, or the host itself."""
+    """Return the name that the server's certificate must hold: the target's, or else the host itself."""
     return target.server_name.removesuffix(".") or host_of(server)
 
 
 def host_of(server: ServerAddress) -> str:
-    """The host as resolvers and certificates know it, without the dot that ends it."""
+    """Return the host without a final dot, as resolvers and certificates expect it."""
     return server.host.removesuffix(".")
 
 
 async def look_up(resolver: Resolver, server: ServerAddress) -> tuple[Address, ...]:
-    """Return all addresses of the server, which are not yet checked."""
+    """Return all addresses of the server. They are not checked yet. Raises RefusedError."""
     try:
         return await resolver.look_up(host_of(server), server.port)
     except NameNotResolvedError as error:
@@ -57,7 +57,7 @@ async def look_up(resolver: Resolver, server: ServerAddress) -> tuple[Address, .
 
 
 def check(resolver: Resolver, addresses: Sequence[Address]) -> None:
-    """Refuse when one of the addresses is forbidden by the egress rules."""
+    """Raise RefusedError if the egress rules forbid one of the addresses."""
     try:
         resolver.check(addresses)
     except AddressNotAllowedError as error:
@@ -65,7 +65,7 @@ def check(resolver: Resolver, addresses: Sequence[Address]) -> None:
 
 
 def context_of(contexts: Contexts, identity: TlsIdentity) -> ClientContext:
-    """Return the identity's TLS context."""
+    """Return the TLS context of the identity. Raises RefusedError."""
     try:
         return contexts.get(identity)
     except KeyMismatchError as error:
@@ -75,7 +75,7 @@ def context_of(contexts: Contexts, identity: TlsIdentity) -> ClientContext:
 
 
 def check_dates(context: ClientContext) -> None:
-    """Refuse, before any packet leaves, when our certificate is not valid now."""
+    """Raise RefusedError, before any packet leaves, if our certificate is not valid now."""
     now = datetime.now(UTC)
     if now > context.not_after:
         raise RefusedError(Symptom("tls", Event.OWN_EXPIRED))
@@ -84,7 +84,7 @@ def check_dates(context: ClientContext) -> None:
 
 
 async def connect(addresses: Sequence[Address]) -> socket.socket:
-    """Connect to the first of the checked addresses that answers."""
+    """Connect to the first of the checked addresses that answers. Raises RefusedError."""
     try:
         return await connect_tcp(addresses)
     except TransportError as error:
@@ -94,7 +94,7 @@ async def connect(addresses: Sequence[Address]) -> socket.socket:
 async def secure(
     sock: socket.socket, context: ssl.SSLContext, server_name: str, sessions: Sessions | None = None
 ) -> Stream:
-    """Do the TLS handshake. The cause of a RefusedError is the TLSError."""
+    """Do the TLS handshake. Raises RefusedError, whose cause is the TLSError."""
     try:
         return await handshake(sock, context, server_name=server_name, sessions=sessions)
     except TLSError as error:

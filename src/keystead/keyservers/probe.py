@@ -1,8 +1,8 @@
-"""One probe of one key server: resolve, check, connect, TLS, KMIP, credential, each stage a fact.
+"""A probe of one address of a key server. Its stages: resolve, egress, connect, tls, kmip, credential.
 
-A probe is a liveness and compatibility test on a connection of its own: it resumes no session, takes no pooled
-connection and changes nothing on the server. It never outlives its time limit and never raises for what a peer does.
-What a failure means is the table's business (``failures.py``).
+A probe tests liveness and compatibility on its own connection. It resumes no TLS session, takes no pooled connection
+and changes nothing on the server. It never exceeds its time limit, and never raises for what a peer does.
+``failures.py`` says what a failure means.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from keystead.kmip.transport.connect import Address
     from keystead.kmip.transport.tls import Stream
 
-# How long a second connection is watched before its silence counts as patience: at least so many seconds, and so many
-# times what its handshake took, because a loaded server is slow to close as well.
+# How long a second connection must stay open to show that the server accepts our certificate: at least so many seconds,
+# and so many times the duration of its handshake, because a loaded server is also slow to close.
 SECOND_LOOK_S: Final = 0.25
 SECOND_LOOK_HANDSHAKES: Final = 3
 
@@ -48,8 +48,8 @@ _log = logging.getLogger(__name__)
 class Probe:
     """A probe of one address, a primary's or a secondary's. Run it once.
 
-    With ``keep`` the connection of a server that was accepted stays open: it is ``kept`` afterwards, the caller's to
-    close. Refusals of such a probe are told by the caller, and hardly logged here.
+    With ``keep``, the connection of an accepted server stays open. It is ``kept`` afterwards, and the caller must close
+    it. The caller reports refusals of such a probe, so this class logs them at debug level only.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Probe:
         self._stage = "resolve"
         self._elapsed_ms: dict[str, float] = {}
         self._conversation: Conversation | None = None
-        self._suspicion: Symptom | None = None  # stands if the time runs out during the second look
+        self._suspicion: Symptom | None = None  # the result if the time runs out during the second look
         self._learned: dict[str, object] = {}
         self._chain: Sequence[bytes] = ()
         self._keep = keep
@@ -110,14 +110,14 @@ class Probe:
                 closing.pop_all()
 
     def _own_context(self) -> ssl.SSLContext:
-        """Find the faults of our own certificate before any packet leaves."""
+        """Return our TLS context. Raises RefusedError for a faulty certificate of ours, before any packet leaves."""
         context = opening.context_of(self._contexts, self._identity)
         opening.check_dates(context)
         return context.ssl
 
     async def _connect(self, addresses: Sequence[Address]) -> socket.socket:
         sock = await opening.connect(addresses)
-        with contextlib.suppress(OSError):  # it may be closed again by now
+        with contextlib.suppress(OSError):  # the peer may have closed the connection already
             self._learned["address"] = str(ServerAddress(*sock.getpeername()[:2]))
         return sock
 
@@ -161,7 +161,10 @@ class Probe:
     async def _unanswered(
         self, error: TransportError, stream: Stream, addresses: Sequence[Address], context: ssl.SSLContext
     ) -> Symptom:
-        """Tell a TLS 1.3 server that refuses our certificate from one that dislikes our request."""
+        """Return the symptom of a first request without an answer.
+
+        Distinguish a TLS 1.3 server that refuses our certificate from a server that rejects our request.
+        """
         closed = self._kmip_symptom(error)
         evidence = stream.evidence
         if evidence.received:
@@ -174,7 +177,10 @@ class Probe:
         return await self._second_look(addresses, context) or closed
 
     async def _second_look(self, addresses: Sequence[Address], context: ssl.SSLContext) -> Symptom | None:
-        """Connect again and send nothing: who is closed on now, too, is refused for who they are."""
+        """Connect again and send nothing. If the server closes this connection too, it refuses our certificate.
+
+        Return the symptom, or None if the second connection shows no TLS failure.
+        """
         try:
             stream = await handshake(await connect_tcp(addresses), context, server_name=self._server_name)
             with contextlib.closing(stream):
@@ -239,7 +245,11 @@ class Probe:
         )
 
     def _stages_until(self, failed: str) -> tuple[StageResult, ...]:
-        """Stages before the failed one passed if they were run; those behind it are skipped, whatever they saw."""
+        """Return a result for each stage.
+
+        Stages before the failed one passed if they were run. Stages after the failed one are skipped, even if they were
+        run.
+        """
         before = STAGES[: STAGES.index(failed)]
         return tuple(self._stage_result(stage, failed=stage == failed, before=stage in before) for stage in STAGES)
 

@@ -1,6 +1,7 @@
-"""What a key server makes of questions that servers answer differently: names in Locate, Offset Items, batches.
+"""Learn what a key server answers to questions that servers answer differently.
 
-It asks about one object that is there, and changes nothing. KMIP 1.4 sections 4.9 and 6.13 to 6.15.
+The questions are about names in Locate, Offset Items and batches. They need one object that is on the server. They
+change nothing. KMIP 1.4 sections 4.9 and 6.13 to 6.15.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ if TYPE_CHECKING:
 
 
 async def find_quirks(line: Line, name: str, unique_identifier: str) -> Quirks:
-    """Find out with the object of this name. Raises KeyServerFault when there is no answer."""
+    """Learn the quirks of the server, with the object of this name. Raises KeyServerFault when there is no answer."""
     return Quirks(
         locate_by_name=await _finds_by_name(line, name, unique_identifier),
-        locate_offset=await _pages(line),
+        locate_offset=await _obeys_offset_items(line),
         batches=await _answers_batches(line, unique_identifier),
     )
 
 
 async def _finds_by_name(line: Line, name: str, unique_identifier: str) -> bool:
-    """Whether the object is found under its name, and not under one that it does not have."""
+    """Return True if Locate finds the object by its name, and does not find it by a name that it does not have."""
     found = await _located(line, [name_attribute(name)])
     others = await _located(line, [name_attribute(f"{name}-0")])
     return found is not None and others is not None and unique_identifier in found and unique_identifier not in others
 
 
-async def _pages(line: Line) -> bool:
-    """Whether Offset Items lead on: the second object, or none, is another answer than the first."""
+async def _obeys_offset_items(line: Line) -> bool:
+    """Return True if the server obeys Offset Items: Locate with offset 1 must answer differently from Locate."""
     if line.version < V1_3:
         return False
     first = await _located(line, maximum=1)
@@ -50,7 +51,7 @@ async def _pages(line: Line) -> bool:
 async def _located(
     line: Line, attributes: Sequence[Attribute] = (), maximum: int | None = None, offset: int | None = None
 ) -> tuple[object, ...] | None:
-    """What Locate names; None when the question is refused."""
+    """Return the identifiers that Locate answers with. Return None if the server refuses the question."""
 
     async def ask(client: Client, limit_s: float) -> LocateResponsePayload:
         return await client.locate(attributes, maximum_items=maximum, offset_items=offset, timeout=limit_s)
@@ -64,7 +65,10 @@ async def _located(
 
 
 async def _answers_batches(line: Line, unique_identifier: str) -> bool:
-    """Whether two Gets in one message are answered. Asked last: a server may close the connection, or hang."""
+    """Return True if the server answers two Gets in one message.
+
+    This question comes last because a server may close the connection or hang.
+    """
 
     async def ask(client: Client, limit_s: float) -> list[GetResponsePayload | OperationFailed | None]:
         return await client.get_many([unique_identifier] * 2, timeout=limit_s)

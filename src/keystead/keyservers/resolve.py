@@ -1,7 +1,7 @@
-"""Host name to checked socket addresses. A name is resolved once; what is connected to is what was checked.
+"""The resolver: from a host name to checked socket addresses. Only addresses that were checked are connected to.
 
-``getaddrinfo`` cannot be given a deadline or cancelled, so each lookup has a daemon thread of its own, a bounded number
-of them at a time: a resolver that hangs delays neither the caller's deadline nor the end of the process.
+A call of ``getaddrinfo`` has no deadline and cannot be cancelled. So each lookup runs in its own daemon thread, and the
+number of lookups is bounded. A hanging resolver delays neither the caller's deadline nor the end of the process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keystead.keyservers.egress import EgressRules
 
 LOOKUPS: Final = 32
-"""Lookups at a time. One that hangs keeps its place until the system's resolver gives up (seconds to a minute)."""
+"""The most lookups at a time. A hanging lookup counts until the system's resolver gives up (seconds to a minute)."""
 
 Answer = list[tuple[int, int, int, str, tuple[Any, ...]]]
 
@@ -35,7 +35,7 @@ class AddressNotAllowedError(Exception):
 
 
 class Resolver:
-    """Resolves host names, outside the event loop, and checks every address. One event loop per resolver."""
+    """A resolver of host names outside the event loop, which checks every address. It belongs to one event loop."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Resolver:
         self._getaddrinfo = getaddrinfo
 
     async def look_up(self, host: str, port: int) -> tuple[Address, ...]:
-        """Return all addresses of ``host``, in the system's order; none may be used before :meth:`check`.
+        """Return all addresses of ``host``, in the system's order. Call :meth:`check` before you use any of them.
 
         Raises:
             NameNotResolvedError.
@@ -60,7 +60,7 @@ class Resolver:
         return addresses
 
     def check(self, addresses: Sequence[Address]) -> None:
-        """Raise AddressNotAllowedError when one of the addresses is forbidden, whatever the others are."""
+        """Raise AddressNotAllowedError if one of the addresses is forbidden, even if others are allowed."""
         if not all(self._rules.permits(address.sockaddr[0]) for address in addresses):
             raise AddressNotAllowedError
 
@@ -82,7 +82,7 @@ class Resolver:
             answer, failure = None, None
             try:
                 answer = self._getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError) as error:  # UnicodeError: an empty or an over-long label
+            except (OSError, UnicodeError) as error:  # UnicodeError: a label is empty or too long
                 failure = NameNotResolvedError()
                 failure.__cause__ = error
             with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -100,7 +100,7 @@ class Resolver:
 
 
 def _literal(host: str, port: int) -> tuple[Address, ...]:
-    """The socket address of an address written out, without asking anyone."""
+    """Return the socket address of a host that is written as an IP address. Empty if it is a name."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,7 +1,6 @@
-"""What was observed when a key server was refused: fixed words and numbers, taken from exceptions and evidence.
+"""The facts of a failure to reach a key server: fixed words and numbers, taken from exceptions and evidence.
 
-Nothing is read from the text of an exception, and no byte from a peer enters a symptom. What a symptom means is the
-table's business (``failures.py``).
+Symptoms contain no text of an exception and no byte of a peer. ``failures.py`` says what a symptom means.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """The facts of one failure. Numbers are ``None`` where they do not apply."""
+    """The facts of one failure. A number is ``None`` if it does not apply."""
 
     stage: str
     event: Event
@@ -58,20 +57,20 @@ class Symptom:
     spoke_tls: bool | None = None
     server_hello: bool = False
     certificate_sent: bool = False
-    """TLS 1.2: our certificate left, and the server's Finished did not come."""
+    """TLS 1.2: our certificate was sent, and the server's Finished did not come."""
     closes_without_request: bool = False
-    """TLS 1.3: no ticket came, and a second connection that sent nothing was closed as well."""
+    """TLS 1.3: no ticket came, and the server also closed a second connection on which we sent nothing."""
     operation: str | None = None
     result_reason: int | None = None
     username: bool = False
 
 
 def connect_symptom(error: TransportError) -> Symptom:
-    """What a failed TCP connection shows."""
+    """Return the symptom of a failed TCP connection."""
     match error.__cause__:
         case ConnectionRefusedError():
             return Symptom("connect", Event.REFUSED)
-        case ConnectionResetError():  # it was accepted, and reset before we looked
+        case ConnectionResetError():  # the connection was accepted, then reset before we used it
             return Symptom("tls", Event.CLOSED)
         case TimeoutError():  # ETIMEDOUT: the kernel gave up before we did
             return Symptom("connect", Event.TIMED_OUT)
@@ -80,7 +79,7 @@ def connect_symptom(error: TransportError) -> Symptom:
 
 
 def tls_symptom(error: TLSError) -> Symptom:
-    """What a failed TLS connection shows, in the handshake or at the first read."""
+    """Return the symptom of a TLS connection that failed in the handshake or at the first read."""
     return Symptom(
         "tls",
         _tls_event(error),
@@ -105,7 +104,7 @@ def _tls_event(error: TLSError) -> Event:
 
 
 def kmip_symptom(stage: str, operation: str, error: KMIPError, *, username: bool) -> Symptom:
-    """What a failed KMIP operation shows."""
+    """Return the symptom of a failed KMIP operation."""
     reason = error.reason if isinstance(error, OperationFailed) else None
     return Symptom(stage, _kmip_event(error), operation=operation, result_reason=reason, username=username)
 

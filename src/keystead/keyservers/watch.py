@@ -1,8 +1,8 @@
-"""The watch of one address: probes on fresh connections, and light checks on the connection that the last one left.
+"""The watch of one address: probes on new connections, and light checks on the connection that the last probe kept.
 
-A light check is no probe: it asks the cheapest question that the server is known to answer, on a kept-alive connection,
-and says yes or no; why not is for the next probe to find out. Names are resolved and addresses checked at each probe,
-which is the only way to a new connection. It decides nothing about states.
+A light check is not a probe. It sends the cheapest request that the server is known to answer, and says only yes or no.
+The next probe finds the reason. A new connection is made by a probe only, so each new connection resolves names and
+checks addresses. This module decides nothing about states.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """Implements :class:`keystead.service.ports.store.Watch`. One call at a time; at most one connection stays open."""
+    """An implementation of :class:`keystead.service.ports.probing.Watch`.
+
+    Make one call at a time. At most one connection stays open.
+    """
 
     def __init__(
         self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity, resolver: Resolver, contexts: Contexts
@@ -36,16 +39,19 @@ class Watch:
         self._identity = identity
         self._resolver = resolver
         self._contexts = contexts
-        self._context: ClientContext | None = None  # held, so that the other watches of the identity share it
+        self._context: ClientContext | None = None  # kept alive so that other watches of the identity share it
         self._client: Client | None = None
 
     @property
     def connected(self) -> bool:
-        """Whether a connection is kept."""
+        """True if a connection is kept."""
         return self._client is not None
 
     async def probe(self, limit_s: float) -> ProbeResult:
-        """Probe on a fresh connection within ``limit_s`` seconds; it replaces the kept one, whatever comes of it."""
+        """Probe on a new connection within ``limit_s`` seconds.
+
+        The kept connection is closed first. If the server is accepted, the new connection is kept.
+        """
         self.close()
         self._hold_context()
         probe = Probe(self._server, self._target, self._identity, self._resolver, self._contexts, keep=True)
@@ -54,7 +60,7 @@ class Watch:
         return result
 
     async def check(self, limit_s: float) -> bool:
-        """Whether the server answers on the kept connection within ``limit_s`` seconds; False when there is none."""
+        """Return True if the server answers on the kept connection within ``limit_s`` seconds. False without one."""
         if self._client is None:
             return False
         try:
@@ -77,5 +83,5 @@ class Watch:
 
     def _hold_context(self) -> None:
         if self._context is None:
-            with contextlib.suppress(KeyMismatchError, ssl.SSLError, ValueError):  # the probe says so
+            with contextlib.suppress(KeyMismatchError, ssl.SSLError, ValueError):  # the probe reports it
                 self._context = self._contexts.get(self._identity)

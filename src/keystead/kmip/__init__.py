@@ -1,4 +1,4 @@
-"""KMIP 1.0 to 2.1: a protocol library that needs nothing but the standard library, usable alone."""
+"""KMIP 1.0 to 2.1: a protocol library that needs only the standard library and can be used alone."""
 
 from keystead.kmip.client.client import Client
 from keystead.kmip.ttlv.errors import (

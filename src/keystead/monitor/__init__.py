@@ -1,1 +1,1 @@
-"""The loop that looks at this node's key servers, and the metrics of the process."""
+"""The loops that watch this node's key servers and keep its keys, and the metrics of the process."""

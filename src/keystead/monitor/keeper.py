@@ -1,9 +1,11 @@
-"""The keeper of a node: makes rounds over all key managers while this process holds the lease, and waits while not.
+"""The keeper of a node. It makes rounds over all key managers while this process holds the lease.
 
-A round is made once in a period, and soon after a kick for the key managers that it names. They are kept one after the
-other; one that takes long (its servers are slow, or its keys many) is kept beside the others. Sweeps over all copies,
-and looks at everything that servers hold, are made seldom. Attempts whose time is over are aborted beside the rounds:
-they take names, and a round may be long. It decides nothing about keys.
+A round is made once in a period, and soon after a kick for the key managers that the kick names. Key managers are kept
+one after the other. A key manager that takes long (slow servers, many keys) is kept concurrently with the others.
+Sweeps over all copies, and scans of all objects on servers, are rare.
+
+Attempts that timed out are aborted concurrently with the rounds, because they occupy names, and a round may be long.
+The keeper decides nothing about keys.
 """
 
 from __future__ import annotations
@@ -29,33 +31,33 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BETWEEN: Final = 9.0
-"""How long to rest after a round, of the time that it took: keeping keys leaves most of a CPU and database to calls."""
+"""The rest after a round, as a multiple of its time, so that calls get most of the CPU and the database."""
 
 MOST_REST_S: Final = 600.0
-"""How long to rest at most: long rounds wait for key servers most of their time, and copies may be lacking."""
+"""The longest rest, in seconds. A long round mostly waits for key servers, and copies may be missing."""
 
 KEYS_PER_S: Final = 200.0
-"""Keys, or batches of them, that key servers are asked about by keeping, at most."""
+"""Most keys, or batches of keys, per second that keeping asks key servers about."""
 
 SOON_S: Final = 0.25
-"""How long after a kick a round begins: who kicked answers its caller first, and many kicks are one round."""
+"""Seconds from a kick to its round. So the call that kicked is answered first, and many kicks make one round."""
 
 BESIDE: Final = 8
-"""Key managers that are kept at a time of those that took long before: nobody waits for them."""
+"""Most slow key managers that are kept at a time. The round does not wait for them."""
 
 CLOSING_S: Final = 1.0
-"""How long a stop waits for what is under way."""
+"""Seconds that a stop waits for work under way."""
 
 AGAIN_S: Final = 5.0
-"""How long after what is under way was cancelled it is cancelled again: it may not have heard."""
+"""Seconds until cancelled work is cancelled again, because a cancellation may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """Seconds between two rounds, two sweeps of a server, two looks at all of its objects, and two tries to begin.
+    """Seconds between two rounds, two sweeps of a server, two scans of its objects, and two tries to get the lease.
 
-    ``abort_s`` is between two looks for attempts whose time is over, ``share_s`` how long the others wait for the round
-    of one key manager.
+    ``abort_s`` is the time between two searches for attempts that timed out. ``share_s`` is how long the others wait
+    for the round of one key manager.
     """
 
     round_s: float = 30.0
@@ -67,7 +69,7 @@ class Periods:
 
 
 class Keeper:
-    """Keeps keys from :meth:`start` to :meth:`close`. Belongs to one event loop."""
+    """The keeping of keys from :meth:`start` to :meth:`close`. Belongs to one event loop."""
 
     def __init__(self, rounds: KeyRounds, metrics: Metrics, periods: Periods = Periods()) -> None:
         self._rounds = rounds
@@ -76,7 +78,7 @@ class Keeper:
         self._woken = asyncio.Event()
         self._kicked: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}  # rounds, by key manager
-        self._due: dict[tuple[str, str], float] = {}  # when to sweep a server; to scan, or keep again, a key manager's
+        self._due: dict[tuple[str, str], float] = {}  # loop time from which (what, uuid) is due
         self._tallies: dict[str, tuple[Kept, Tally]] = {}
         self._announced: dict[str, tuple[bool, bool]] = {}
         self._holds = False
@@ -84,23 +86,23 @@ class Keeper:
         metrics.add_source(self._samples)
 
     def start(self) -> None:
-        """Begin to keep, as soon as this process gets the lease."""
+        """Begin to keep keys, as soon as this process gets the lease."""
         self._task = asyncio.create_task(self._for_ever())
 
     def stop(self) -> None:
-        """End what is under way; :meth:`close` waits for that."""
-        self._stopped = True  # a transaction that is being committed does not hear that it is cancelled
+        """Cancel work under way. :meth:`close` waits for its end."""
+        self._stopped = True  # because a cancellation is lost during a commit
         if self._task is not None:
             self._task.cancel()
 
     async def close(self) -> None:
-        """End what is under way, and give the lease back."""
+        """Cancel work under way, and give the lease back."""
         self.stop()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=CLOSING_S)
 
     def kick(self, key_manager: str) -> None:
-        """Make a round of a key manager soon: something of its keys or servers has changed."""
+        """Make a round of a key manager soon, because its keys or servers have changed."""
         self._kicked.add(key_manager)
         self._woken.set()
 
@@ -113,12 +115,12 @@ class Keeper:
             except StoreError as failure:
                 log.warning("keys are not kept", why=str(failure))
             except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
-                log.error("the keeper broke", why=type(error).__name__)  # noqa: TRY400
+                log.error("keeper loop failed", why=type(error).__name__)  # noqa: TRY400
             if not self._stopped:
                 await self._wait(self._periods.take_s)
 
     async def _keep(self) -> None:
-        """Make rounds for as long as this process holds the lease."""
+        """Make rounds while this process holds the lease."""
         async with self._rounds.holding() as holding:
             if holding is None:
                 return
@@ -137,14 +139,17 @@ class Keeper:
                 self._announced.clear()
 
     async def _abort_expired(self, holding: Holding) -> None:
-        """Abort attempts, again and again; the rounds find out themselves that the lease is lost."""
+        """Abort attempts that timed out, periodically.
+
+        End silently if the lease is lost, because the rounds notice that too.
+        """
         with suppress(LeaseLost):
             while self._holds:
                 await self._rounds.abort_expired(holding)
                 await asyncio.sleep(self._periods.abort_s)
 
     async def _round(self, holding: Holding) -> None:
-        """Make a round of everything, then of what is kicked, until the next one is due."""
+        """Make a round of all key managers, then rounds of kicked ones until the next full round is due."""
         clock = asyncio.get_running_loop().time
         began = clock()
         holding.check_time()
@@ -160,9 +165,9 @@ class Keeper:
                 await asyncio.sleep(_rest_s(clock() - began))
 
     async def _round_of(self, holding: Holding, kept: Sequence[Kept], now: float | None) -> None:
-        """Keep key managers, one after the other; those whose rounds take long come last, and nobody waits for them.
+        """Keep key managers, one after the other. Those with long rounds come last, and nobody waits for them.
 
-        Raises LeaseLost, StoreError: also when that ended a round which went on beside others.
+        Raises LeaseLost, StoreError, also if they ended a concurrent round.
         """
         for each in sorted(kept, key=lambda each: self._due.get(("round", each.key_manager.uuid), 0.0)):
             uuid = each.key_manager.uuid
@@ -180,7 +185,10 @@ class Keeper:
             self._forget_gone(kept)
 
     def _may_begin(self, uuid: str, now: float | None) -> bool:
-        """Whether a key manager may be kept now: not twice at a time; one that takes long rests as long rounds do."""
+        """Return True if a key manager may be kept now: not if it is under way, and not while a slow one rests.
+
+        A slow one also needs a free place among the ``BESIDE`` concurrent ones.
+        """
         if uuid in self._under_way:
             return False
         what = "kick" if now is None else "round"
@@ -196,45 +204,46 @@ class Keeper:
         try:
             if tally is not None:
                 await self._count(holding, kept, tally)
-        except StoreError as failure:  # it holds up no other, and is announced by the next round
-            log.warning("how keys stand is not announced yet", key_manager=uuid, why=str(failure))
+        except StoreError as failure:  # not raised, because the next round announces it
+            log.warning("the state of keys is not announced yet", key_manager=uuid, why=str(failure))
         took_s = clock() - began
-        for what in ("round", "kick") if now is None else ("round",):  # a kick after a long round is heeded at once
+        for what in ("round", "kick") if now is None else ("round",):  # so that a kick after a long round works at once
             self._due.pop((what, uuid), None)
             if took_s > self._periods.share_s:
                 self._due[what, uuid] = clock() + _rest_s(took_s)
 
     def _wake(self, task: asyncio.Task[None]) -> None:
-        """Look at the kicks again: one may have come for a key manager that was under way, or found no place.
+        """Wake the loop if kicks wait, or if a concurrent round failed.
 
-        Or what ended the round ends them all: the lease is another's.
+        A kick may have come for a key manager that was under way, or that found no place. A failed round ends all
+        rounds, because another process may hold the lease.
         """
         if self._kicked or (not task.cancelled() and task.exception() is not None):
             self._woken.set()
 
     def _forget_ended(self) -> None:
-        """Forget rounds that have ended. Raises what ended one."""
+        """Forget concurrent rounds that have ended. Raises the exception of one that failed."""
         for uuid, task in [*self._under_way.items()]:
             if task.done():
                 del self._under_way[uuid]
                 task.result()
 
     def _is_due(self, what: str, uuid: str, now: float | None) -> bool:
-        """Whether it is time for something, which is done then; never in a round that was kicked (None)."""
+        """Return True if a sweep or scan is due, and set its next time. In a kicked round (None) nothing is due."""
         if now is None or now < self._due.get((what, uuid), now):
             return False
         self._due[what, uuid] = now + (self._periods.sweep_s if what == "sweep" else self._periods.scan_s)
         return True
 
     def _take_kicked(self) -> set[str]:
-        """The key managers that were kicked and may be kept now; the others wait."""
+        """Take and return the kicked key managers that may be kept now. The others wait."""
         self._forget_ended()
         kicked = {uuid for uuid in self._kicked if self._may_begin(uuid, None)}
         self._kicked -= kicked
         return kicked
 
     async def _wait(self, seconds: float) -> None:
-        """Wait so long, or until a kick."""
+        """Wait so many seconds, or until a kick."""
         try:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
@@ -246,13 +255,13 @@ class Keeper:
     # --- what is announced and shown ---
 
     async def _count(self, holding: Holding, kept: Kept, tally: Tally) -> None:
-        """Show how keys stand, and announce it when that begins to be bad, gets worse, or is over."""
+        """Show the state of keys in metrics. Announce it when it becomes bad, worse, better or good."""
         uuid = kept.key_manager.uuid
         self._tallies[uuid] = kept, tally
-        stands = (tally.sole + tally.unproven > 0, tally.unproven > 0)
-        if stands != self._announced.get(uuid, (False, False)):
+        at_risk = (tally.sole + tally.unproven > 0, tally.unproven > 0)
+        if at_risk != self._announced.get(uuid, (False, False)):
             await self._rounds.announce(holding, kept.key_manager, tally)
-        self._announced[uuid] = stands
+        self._announced[uuid] = at_risk
 
     def _forget_gone(self, kept: Sequence[Kept]) -> None:
         key_managers = {each.key_manager.uuid for each in kept}
@@ -291,9 +300,9 @@ class Keeper:
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: a transaction that is being committed does not hear it.
+    """Cancel tasks until they have ended, because a cancellation is lost during a commit.
 
-    Who is cancelled meanwhile ends them all the same: what they do is done under a lease that is given back next.
+    If the caller is cancelled meanwhile, it still waits for all tasks. They work under a lease that is given back next.
     """
     while left := [task for task in tasks if not task.done()]:
         for task in left:
@@ -302,7 +311,7 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
             await asyncio.wait(left, timeout=AGAIN_S)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # what ended one that is ended anyway is nobody's concern
+            task.exception()  # because asyncio logs exceptions that nobody retrieves
 
 
 def _rest_s(took_s: float) -> float:
@@ -310,5 +319,5 @@ def _rest_s(took_s: float) -> float:
 
 
 def _address(kept: Kept, key_server: str) -> str:
-    """The address of a server; empty for one that was removed: copies there count for nothing."""
+    """Return the address of a server, empty for one that was removed, because copies there do not count."""
     return next((str(server.address) for server in kept.servers if server.uuid == key_server), "")

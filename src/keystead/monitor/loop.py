@@ -1,7 +1,7 @@
-"""The monitor of a node: a watcher for each address of the configuration, which it follows as it changes.
+"""The monitor of a node. It has a watcher for each configured address, and follows changes of the configuration.
 
-The configuration is read again when the store's change marker moved, which is looked at after each change that this
-node made, and once a second for those of others. It decides nothing about states.
+The configuration is read again when the store's change marker has moved. The marker is checked after each change by
+this node, and once a second for changes by other nodes. The monitor decides nothing about states.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ log = structlog.get_logger(__name__)
 
 REREAD_S: Final = 1.0
 BETWEEN: Final = 3.0
-"""How long to wait after the configuration was read, of the time that this took: calls may change it without pause."""
+"""The pause after a read of the configuration, as a multiple of its time. Calls may change it all the time."""
 
 SOON_S: Final = 0.05
-"""How long after a change the configuration is read: who made it is answered first."""
+"""Seconds from a change to the read of the configuration, so that the call that changed it is answered first."""
 
 HEARD_EVERY_S: Final = 10.0
-"""How often a node says that it watches: several times within :data:`keystead.core.availability.SILENT_AFTER`."""
+"""Seconds between two notes that this node watches: several in :data:`keystead.core.availability.SILENT_AFTER`."""
 
 CERTIFICATES_S: Final = 60.0
-"""How often the ends of certificates are looked at."""
+"""Seconds between two checks of the expiry of certificates."""
 
 PROBES_PER_S: Final = 200.0
 CLOSING_S: Final = 1.0
-"""How long a stop waits for what is under way, and then for the last changes to be stored."""
+"""Seconds that a stop waits for work under way, and then again for the last changes to be stored."""
 
 
 class Monitor:
-    """Watches this node's key servers from :meth:`start` to :meth:`close`. Belongs to one event loop."""
+    """The watching of this node's key servers from :meth:`start` to :meth:`close`. Belongs to one event loop."""
 
     def __init__(self, watching: Watching, metrics: Metrics, intervals: Intervals = Intervals()) -> None:  # noqa: B008 - frozen
         self._watching = watching
@@ -80,18 +80,18 @@ class Monitor:
             self._follow,
             self._recorder.run,
             self._compare,
-            self._say_so,
+            self._hear,
             self._announce_certificates,
         )
         self._loops = [asyncio.create_task(_for_ever(loop)) for loop in loops]
 
     def stop(self) -> None:
-        """End all looks; :meth:`close` waits for that."""
+        """Cancel all looks. :meth:`close` waits for their end."""
         for task in self._tasks():
             task.cancel()
 
     async def close(self) -> None:
-        """End all looks, close their connections, and store what they found last."""
+        """End all looks, close their connections, and store their last results."""
         self.stop()
         tasks = self._tasks()
         if tasks:
@@ -108,7 +108,7 @@ class Monitor:
 
     @property
     def connected(self) -> int:
-        """How many addresses have a kept connection."""
+        """The number of addresses that have a kept connection."""
         return sum(watcher.connected for watcher, _ in self._watchers.values())
 
     # --- following the configuration ---
@@ -129,7 +129,7 @@ class Monitor:
             await asyncio.sleep(SOON_S)
 
     async def _reread(self) -> None:
-        """Watch what is new or changed anew, and end what is gone."""
+        """Start watchers for new and changed addresses, and end the watchers of addresses that are gone."""
         configuration = await self._watching.configuration()
         wanted = configuration.watched
         fresh = [each for place, each in wanted.items() if not self._watches(place, each)]
@@ -149,7 +149,10 @@ class Monitor:
         return place in self._watchers and self._watchers[place][0].watched == wanted
 
     def _check_descriptors(self) -> None:
-        """Each address keeps one open; a process without any left takes servers for unreachable."""
+        """Warn if file descriptors are scarce.
+
+        Each address keeps one open, and without any left, servers look unreachable.
+        """
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if len(self._watchers) > limit // 2:
             log.warning("too few open files are allowed (ulimit -n)", limit=limit, watched=len(self._watchers))
@@ -161,17 +164,21 @@ class Monitor:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _say_so(self) -> None:
-        """Note that this node watches: what a node says counts as long as it is heard."""
+    async def _hear(self) -> None:
+        """Store periodically that this node watches, because its observations count only while it is heard."""
         while True:
             try:
                 await self._watching.hear()
             except StoreError as failure:
-                log.warning("that this node watches is not stored", why=str(failure))
+                log.warning("the heartbeat of this node is not stored", why=str(failure))
             await asyncio.sleep(HEARD_EVERY_S)
 
     async def _compare(self) -> None:
-        """Look whether the store says what the watchers know: a call that proves a server says so there alone."""
+        """Compare the stored observations with those of the watchers, periodically.
+
+        They may differ, because a call that probes a server only stores the result. Such a watcher reports its next
+        look again.
+        """
         while True:
             await asyncio.sleep(self._context.intervals.probe_s)
             try:
@@ -275,15 +282,18 @@ class Monitor:
 
 
 def _agree(stored: Observation | None, known: Observation) -> bool:
-    """Whether two observations say the same; since when may differ, for a change may have been stored before it."""
+    """Return True if two observations say the same.
+
+    ``since`` may differ, because a change may have been stored before.
+    """
     return stored is not None and replace(stored, since=known.since) == known
 
 
 async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop, and again when something ends it that nobody foresaw: nothing watches unless all of them run."""
+    """Run a loop, and start it again after an unexpected failure, because watching needs all of the loops."""
     while True:
         try:
             await loop()
         except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
-            log.error("a loop of the monitor broke", loop=loop.__qualname__, why=type(error).__name__)  # noqa: TRY400
+            log.error("monitor loop failed", loop=loop.__qualname__, why=type(error).__name__)  # noqa: TRY400
         await asyncio.sleep(REREAD_S)

@@ -1,8 +1,8 @@
 """The metrics of this process, in Prometheus' exposition format.
 
-Counters and histograms are kept as things happen; what is true now (states, days left, queues) is asked for when
-somebody reads. One registry of our own: nothing of this library's defaults is shown. ``docs/how-to/monitor.md`` says
-what to make of them.
+Counters and histograms are updated as things happen. Present values (states, days left, queues) are read when somebody
+reads the metrics. The registry is our own, so that the library's default metrics are not shown.
+``docs/how-to/monitor.md`` explains the metrics.
 """
 
 from __future__ import annotations
@@ -85,23 +85,26 @@ class Metrics:
         self._probes.labels(reason or ACCEPTED).inc()
 
     def detected(self, seconds: float) -> None:
-        """Count a loss that was found out so long after the last good look."""
+        """Count a confirmed loss, so many seconds after the last good look."""
         self._detect.observe(seconds)
 
     def discarded(self) -> None:
-        """Count a loss that was not believed."""
+        """Count a loss that was discarded, because this process had been held up."""
         self._discarded.inc()
 
     def answered(self, method: str, status: int) -> None:
-        """Count an answer; ``method`` is one that the server knows."""
+        """Count an answer. ``method`` is one that the server knows."""
         self._requests.labels(method, str(status)).inc()
 
     def add_source(self, source: Callable[[], Iterable[Samples]]) -> None:
-        """Show what a function says when somebody reads. It is called in the event loop."""
+        """Add a function that returns samples whenever somebody reads the metrics. It is called in the event loop."""
         self._sources.append(source)
 
     async def exposition(self) -> tuple[bytes, str]:
-        """Everything as text, and its media type. The text is made in a thread: thousands of series take a while."""
+        """Return all metrics as text, and their media type.
+
+        A thread makes the text, because thousands of series take a while.
+        """
         now = [sample for source in self._sources for sample in source()]
         return await asyncio.to_thread(self._text, now), CONTENT_TYPE
 
@@ -112,13 +115,13 @@ class Metrics:
 
 
 def in_work(queue: ProbeQueue, jobs: Jobs) -> Iterable[Samples]:
-    """How much this node has to do for callers."""
+    """Yield how many calls and jobs this node works on."""
     yield ("keystead_probe_queue", "Calls that probe key servers, or wait for their turn to.", (), [((), queue.calls)])
     yield ("keystead_jobs_running", "Jobs that this node runs.", (), [((), jobs.running)])
 
 
 class _Current(Collector):
-    """Gauges that were read a moment ago."""
+    """Gauges whose values were read just before."""
 
     def __init__(self, samples: Sequence[Samples]) -> None:
         self._samples = samples

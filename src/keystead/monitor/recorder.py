@@ -1,7 +1,7 @@
-"""Changes on their way to the store: one transaction takes all that came while the one before was written.
+"""The recorder of observations. One transaction stores all changes that came during the transaction before.
 
-What cannot be stored stays, and is tried again, behind the other key managers' changes: one that is locked, or damaged,
-holds up no other. A newer change of the same address follows the older one.
+Changes that cannot be stored stay. They are tried again after the changes of other key managers, so that a locked or
+damaged key manager delays no other. A newer change of the same address follows the older one.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 200
-"""Changes of one transaction at most: it holds up those of callers."""
+"""Most changes of one transaction, because it delays the transactions of callers."""
 
 RETRY_S: Final = 1.0
 HELD_S: Final = 0.1
-"""How long to leave a key manager alone that somebody else holds locked."""
+"""Seconds to leave a key manager alone that another transaction holds locked."""
 
 
 class Recorder:
-    """Stores the changes of each key manager in the order in which they came."""
+    """The recorder. It stores the changes of each key manager in the order in which they came."""
 
     def __init__(self, watching: Watching) -> None:
         self._watching = watching
@@ -37,30 +37,30 @@ class Recorder:
         self._came = asyncio.Event()
 
     def put(self, change: AddressCheck) -> None:
-        """Have a change stored."""
+        """Add a change to those that wait to be stored."""
         self._waiting.setdefault(change.key_manager, []).append(change)
         self._came.set()
 
     async def run(self) -> None:
-        """Store what comes, for ever."""
+        """Store changes as they come, for ever."""
         while True:
             await self._came.wait()
             await self._store_some()
 
     async def flush(self) -> None:
-        """Store what waits, once; what cannot be stored is found out again by the next start."""
+        """Store the waiting changes once. The next start finds out again what cannot be stored."""
         while self._waiting and await self._store_some():
             pass
 
     async def _store_some(self) -> bool:
-        """Store those of the first key managers; return whether all of them were."""
+        """Store the changes of the first key managers. Return True if all of them were stored."""
         batch = self._batch()
         stored: set[str] = set()
         try:
             stored = batch.keys() - await self._watching.record([each for some in batch.values() for each in some])
             self._at_once = min(2 * self._at_once, AT_ONCE)
         except StoreError as failure:
-            self._at_once = 1  # what the others have to say is not lost to one that cannot be stored
+            self._at_once = 1  # so that one change that cannot be stored holds up no others
             count = sum(map(len, self._waiting.values()))
             log.warning("observations are not stored yet", changes=count, why=str(failure))
             await asyncio.sleep(RETRY_S)
@@ -77,7 +77,7 @@ class Recorder:
         return stored == batch.keys()
 
     def _batch(self) -> dict[str, list[AddressCheck]]:
-        """All changes of so many key managers that there are enough of them."""
+        """Return all changes of the first key managers, of so many that the batch is full."""
         batch: dict[str, list[AddressCheck]] = {}
         count = 0
         for key_manager, changes in self._waiting.items():

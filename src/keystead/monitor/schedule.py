@@ -1,6 +1,6 @@
-"""When to look: settings, places on a time grid that spread evenly, and a bound on probes per second.
+"""When to look: intervals, times on a grid that spread evenly, and a bound on probes per second.
 
-Numbers are seconds of the event loop's clock. It looks at nothing itself.
+Numbers are seconds of the event loop's clock. This module looks at nothing itself.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ from dataclasses import dataclass
 from typing import Final
 
 CHECK_S: Final = 1.0
-"""What a light check may take."""
+"""Seconds that a light check may take."""
 
 PROBE_S: Final = 3.5
-"""What a probe may take. With an interval of 5 s the last good look, a silent check and the probe that confirms it lie
-within 10 s, and half a second is left to store it."""
+"""Seconds that a probe may take.
+
+With an interval of 5 s, the last good look, a failed check and the probe that confirms it lie within 10 s. Half a
+second is then left to store the loss.
+"""
 
 LITTLE: Final = 0.2
-"""What a probe that ends before TLS costs, of one that does not."""
+"""The cost of a probe that ends before TLS, as a fraction of a full probe."""
 
 CREDIT_S: Final = 0.25
-"""How much of what was not used up may be used later, at once."""
+"""Seconds of unused turns that may be used later, at once."""
 
 BEAT_S: Final = 0.25
 HELD_UP_S: Final = 0.5
-"""A beat that comes so much too late says that the process was held up."""
+"""A beat that is late by more seconds than this shows that the process was held up."""
 
 GOLDEN: Final = (math.sqrt(5) - 1) / 2
 """Its multiples modulo 1 are spread evenly over the unit interval, however many there are."""
@@ -33,7 +36,7 @@ GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """How often an address is looked at, and how often by a probe."""
+    """Seconds between two looks at an address, and between two probes of it."""
 
     check_s: float = 5.0
     probe_s: float = 60.0
@@ -41,22 +44,22 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Times that come back every ``interval_s``; ``number`` spreads the grids of many addresses."""
+    """Times that repeat every ``interval_s`` seconds. ``number`` spreads the grids of many addresses."""
 
     interval_s: float
     number: int
 
     def next(self, now: float) -> float:
-        """The first of its times after ``now``."""
+        """Return the first time of the grid after ``now``."""
         phase = self.number * GOLDEN % 1 * self.interval_s
         return phase + (math.floor((now - phase) / self.interval_s) + 1) * self.interval_s
 
 
 class Pace:
-    """Turns that come at most so often per second, first come, first served.
+    """Turns at a bounded rate per second, first come, first served.
 
-    A probe costs CPU, most of it for TLS, and its time limit runs while others use it: what begins at once when a
-    network comes back would time out by its own number.
+    A probe costs CPU, most of it for TLS, and its time limit runs while other probes use the CPU. When a network comes
+    back, many probes that begin at once would time out by their number alone.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -73,18 +76,21 @@ class Pace:
             self._next = max(self._next, clock() - CREDIT_S) + self._gap_s
 
     def cost_little(self) -> None:
-        """Let the next turn come sooner: one that was taken did not come to what costs."""
+        """Let the next turn come sooner, because the probe of the last turn ended before TLS."""
         self._next -= self._gap_s * (1 - LITTLE)
 
 
 class Heartbeat:
-    """Notices when this process was held up: paused, or out of CPU. Time limits that ran out then say nothing."""
+    """A detector of times when this process was held up: paused, or out of CPU.
+
+    Time limits that expired then prove nothing.
+    """
 
     def __init__(self) -> None:
         self._held_up_at = -math.inf
 
     async def run(self) -> None:
-        """Beat for ever."""
+        """Beat for ever, and note when a beat is late."""
         clock = asyncio.get_running_loop().time
         while True:
             due = clock() + BEAT_S
@@ -93,5 +99,5 @@ class Heartbeat:
                 self._held_up_at = clock()
 
     def held_up_since(self, time: float) -> bool:
-        """Whether that happened since some time of the loop's clock."""
+        """Return True if the process was held up since a time of the loop's clock."""
         return self._held_up_at >= time

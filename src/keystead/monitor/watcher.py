@@ -1,7 +1,8 @@
-"""One watched address: a light check at each time of its grid, a probe when that is due or the check failed.
+"""The watcher of one address: a light check at each time of its grid, a probe if it is due or the check failed.
 
-Its looks follow each other, so an address that is slow delays itself alone. A loss is told after two looks that failed:
-the check and a probe, or two probes; what failed while this process was held up is looked at again. It stores nothing.
+The looks of one address follow each other, so that a slow address delays only itself. A loss is reported after two
+failed looks: the check and a probe, or two probes. A look that failed while this process was held up is repeated. The
+watcher stores nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Observation
     from keystead.monitor.metrics import Metrics
     from keystead.monitor.schedule import Heartbeat, Intervals, Pace
-    from keystead.service.ports.store import Watch
+    from keystead.service.ports.probing import Watch
     from keystead.service.probing.watching import Opened, Watched
 
 log = structlog.get_logger(__name__)
@@ -31,10 +32,10 @@ log = structlog.get_logger(__name__)
 BEFORE_TLS = frozenset({"egress", "resolve", "connect"})
 
 EXCUSES = 3
-"""How many losses of an address in a row are put down to this process having been held up."""
+"""Most losses of an address in a row that are put down to this process having been held up."""
 
 AFTER_EXPIRY_S = 0.1
-"""Seconds from the end of a leaf's validity to the probe that sees it."""
+"""Seconds from the expiry of a leaf certificate to the probe that sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class WatchContext:
 
 
 class Watcher:
-    """Watches one address until it is cancelled. ``known`` is what is known of it."""
+    """The watcher of one address, until it is cancelled. ``known`` is the last observation, if there is one."""
 
     def __init__(self, watched: Watched, opened: Opened, number: int, context: WatchContext) -> None:
         self.watched = watched
@@ -68,12 +69,12 @@ class Watcher:
         self._clock = asyncio.get_running_loop().time
 
     def tell_again(self) -> None:
-        """Tell what the next look shows, new or not: the store knows something else."""
+        """Report what the next look shows, even if it is not new, because the store holds something else."""
         self._told = False
 
     @property
     def connected(self) -> bool:
-        """Whether the address answers on a kept connection."""
+        """True if the address answers on a kept connection."""
         return self._watch.connected
 
     async def run(self) -> None:
@@ -87,7 +88,7 @@ class Watcher:
             self._watch.close()
 
     async def _look_safely(self) -> None:
-        """An address whose look fails in a way that nobody foresaw is looked at again, as are all others."""
+        """Look once. An unexpected failure is logged, so that the next look takes place all the same."""
         try:
             await self._look()
         except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
@@ -134,7 +135,7 @@ class Watcher:
         return look
 
     def _next_probe(self, now: float, look: CheckResult) -> float:
-        """The time of its grid, or the end of the leaf that was just seen."""
+        """Return the next time of the probe grid, or the end of the leaf that was just seen, if that is sooner."""
         due = self._probes.next(now)
         if look.reason or not look.certificates:
             return due
@@ -142,7 +143,10 @@ class Watcher:
         return min(due, now + left_s + AFTER_EXPIRY_S) if left_s > 0 else due
 
     def _tell(self, look: CheckResult) -> None:
-        """Tell what a look that is certain showed, if it is new, and the first anyway: older ones may be on the way."""
+        """Report a confirmed look if it shows something new.
+
+        The first look is always reported, because older changes may still be on their way to the store.
+        """
         watched, was_lost, now = self.watched, self._is_lost, self._clock()
         about = (watched.key_manager, watched.server)
         change = AddressCheck(watched.key_manager.uuid, watched.place, look, self._context.now(), about)

@@ -1,4 +1,4 @@
-"""Secrets made and at rest: sealing with keys that the root key wraps, password hashing, private keys.
+"""Making and storing secrets: sealed values, data keys under the root key, password hashes, private keys.
 
 Implements three service ports.
 """

@@ -1,4 +1,4 @@
-"""Private keys, made and proved in threads of their own: one of RSA takes up to seconds, two at a time at most."""
+"""Making and proving private keys in separate threads, two at a time, because an RSA key takes up to seconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CURVES: Mapping[int, Callable[[], ec.EllipticCurve]] = {224: ec.SECP224R1, 256:
 
 
 class ThreadedKeyMaker:
-    """Implements :class:`keystead.service.ports.store.KeyMaker`. Threads start with the first key."""
+    """An implementation of :class:`keystead.service.ports.sealing.KeyMaker`. Its threads start with the first key."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="keystead-key")
@@ -32,11 +32,11 @@ class ThreadedKeyMaker:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _make, algorithm)
 
     async def prove(self, key: PrivateKey) -> bool:
-        """Whether what the key signs is valid."""
+        """Return True if a signature by the key is valid."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, is_proved, key)
 
     def close(self) -> None:
-        """Let queued keys go and the threads end."""
+        """Cancel queued keys and let the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,7 +1,7 @@
-"""The keyring: the root key, the data keys that it wraps, and what is derived from it. Implements the Sealer port.
+"""The keyring: the root key, the data keys that it wraps, and keys derived from it. Implements the Sealer port.
 
-It works over plain rows (:class:`keystead.core.model.DataKey`); loading and storing them is the caller's. The root key
-itself seals nothing but data keys, so that it can be changed without sealing every value again.
+It works on plain rows (:class:`keystead.core.model.DataKey`); the caller loads and stores them. The root key seals only
+data keys. So the root key can be changed without sealing every value again.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from keystead.core.model import DataKey
 from keystead.core.secret import Secret
 from keystead.sealing import envelope
-from keystead.service.ports.store import SealContext, SealError
+from keystead.service.ports.sealing import SealContext, SealError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT_KEY_ID = 0
-"""Stands in the envelopes of data keys; data keys themselves count from 1."""
+"""The key id in the envelopes of data keys. The data keys are numbered from 1."""
 
 
 class WrongRootKeyError(SealError):
-    """The database's data keys are wrapped by another root key than the one given."""
+    """The data keys of the database are wrapped by another root key."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -36,7 +36,7 @@ class WrongRootKeyError(SealError):
 
 
 class Keyring:
-    """Seals with the newest data key, opens with any. Its repr shows nothing."""
+    """A keyring that seals with the newest data key and opens with any. Its repr shows nothing."""
 
     def __init__(self, root_key: Secret, data_keys: dict[int, AESGCM]) -> None:
         self._data_keys = data_keys
@@ -45,14 +45,17 @@ class Keyring:
 
     @classmethod
     def create(cls, root_key: Secret, key_id: int = 1) -> tuple[Keyring, DataKey]:
-        """Make a keyring with a fresh data key; the row is to be stored."""
+        """Make a keyring with a new data key. The caller must store the returned row."""
         data_key = os.urandom(envelope.KEY_BYTES)
         wrapped = envelope.seal(_wrapping(root_key), ROOT_KEY_ID, data_key, _place(key_id))
         return cls(root_key, {key_id: AESGCM(data_key)}), DataKey(key_id, wrapped, _check(root_key))
 
     @classmethod
     def open(cls, root_key: Secret, data_keys: Sequence[DataKey]) -> Keyring:
-        """Unwrap the stored data keys. Raises WrongRootKeyError, SealError for a damaged row or no rows at all."""
+        """Unwrap the stored data keys.
+
+        Raises WrongRootKeyError; raises SealError if a row is damaged or there are no rows.
+        """
         if not data_keys:
             raise SealError("the database holds no data keys: run `keystead init`")
         if not all(hmac.compare_digest(row.root_key_check, _check(root_key)) for row in data_keys):
@@ -65,7 +68,7 @@ class Keyring:
         return envelope.seal(self._data_keys[self._newest], self._newest, value.reveal(), place)
 
     def unseal(self, sealed: bytes, place: SealContext) -> Secret:
-        """Open a value sealed for this place. Raises SealError."""
+        """Open a value that was sealed for this place. Raises SealError."""
         key_id = envelope.key_id_of(sealed)
         key = self._data_keys.get(key_id)
         if key is None:
@@ -94,10 +97,10 @@ def _wrapping(root_key: Secret) -> AESGCM:
 
 
 def _check(root_key: Secret) -> bytes:
-    """A one-way value that tells root keys apart and says nothing about them."""
+    """Return a one-way value that identifies the root key and reveals nothing about it."""
     return _derive(root_key, "keystead root key check v1")
 
 
 def _derive(root_key: Secret, purpose: str) -> bytes:
-    """One key per purpose out of the root key: HKDF-SHA-256, RFC 5869."""
+    """Derive the key of one purpose from the root key: HKDF-SHA-256, RFC 5869."""
     return HKDF(SHA256(), envelope.KEY_BYTES, salt=None, info=purpose.encode()).derive(root_key.reveal())

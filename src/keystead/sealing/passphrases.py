@@ -1,7 +1,8 @@
-"""Files sealed under a passphrase: argon2id makes a key of it (RFC 9106), envelopes of AES-256-GCM hold the parts.
+"""Files sealed under a passphrase: argon2id derives the key (RFC 9106), envelopes of AES-256-GCM hold the parts.
 
 Layout: header | salt (16 bytes) | parts, each with its length (4 bytes, big-endian) before it. Each envelope is bound
-to its file's salt, to its number, and to whether it is the last: parts cannot be lost, moved or cut off unnoticed.
+to the file's salt, to its own number, and to whether it is the last. So it is noticed if a part is lost or moved, or if
+the file is cut off.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keystead.sealing import envelope
-from keystead.service.ports.store import SealContext, SealError
+from keystead.service.ports.sealing import SealContext, SealError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +26,10 @@ SALT_BYTES: Final = 16
 MEMORY_KIB: Final = 256 * 1024
 PASSES: Final = 3
 LANES: Final = 4
-"""RFC 9106's parameters but for less memory: a passphrase is guessed offline, and restoring has time."""
+"""The parameters of RFC 9106, with less memory.
+
+They are high because a passphrase can be guessed offline, and restoring may take time.
+"""
 
 LONGEST_PART: Final = 16 * 1024 * 1024
 _LENGTH_BYTES: Final = 4
@@ -34,7 +38,7 @@ _OVERHEAD: Final = 33
 
 
 def write_sealed(file: IO[bytes], parts: Iterable[bytes], passphrase: Secret) -> None:
-    """Write parts, each of up to :data:`LONGEST_PART` bytes, sealed; raises what the file raises."""
+    """Seal and write parts, each of at most :data:`LONGEST_PART` bytes. Raises what the file raises."""
     salt = os.urandom(SALT_BYTES)
     key = _key(passphrase, salt)
     file.write(HEADER + salt)
@@ -49,9 +53,10 @@ def write_sealed(file: IO[bytes], parts: Iterable[bytes], passphrase: Secret) ->
 
 
 def read_sealed(file: IO[bytes], passphrase: Secret) -> Iterator[bytes]:
-    """Return the parts one by one. Raises SealError: another passphrase, or the file is none of these or altered.
+    """Yield the parts one by one.
 
-    What came before a failure may have been used, so use nothing for good before all parts have come.
+    Raises SealError for a wrong passphrase, an altered file, or a file that is not a sealed file. The error may come
+    after some parts. So do not use any part for good before all parts have been read.
     """
     if file.read(len(HEADER)) != HEADER:
         raise SealError("the file is no sealed file of Keystead")
@@ -79,7 +84,7 @@ def _write(file: IO[bytes], sealed: bytes) -> None:
 
 
 def _read(file: IO[bytes]) -> bytes | None:
-    """The next envelope, None at the end. Raises SealError for one that is cut off, or longer than any is."""
+    """Return the next envelope, or None at the end. Raises SealError if it is cut off or too long."""
     header = file.read(_LENGTH_BYTES)
     if not header:
         return None

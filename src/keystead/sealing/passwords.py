@@ -1,6 +1,6 @@
 """Password hashing: argon2id, 19 MiB, two passes, one lane (OWASP's first choice), at most two at a time.
 
-A hash costs tens of milliseconds and 19 MiB, so it runs in threads of its own and a flood of logins queues here.
+A hash takes tens of milliseconds and 19 MiB. So hashes run in separate threads, and a flood of logins waits in a queue.
 """
 
 from __future__ import annotations
@@ -23,23 +23,26 @@ LANES = 1
 
 
 class Argon2Hasher:
-    """Implements :class:`keystead.service.ports.store.PasswordHasher`. Threads start with the first hash."""
+    """An implementation of :class:`keystead.service.ports.sealing.PasswordHasher`.
+
+    Its threads start with the first hash.
+    """
 
     def __init__(self) -> None:
         self._argon2 = Argon2(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES, type=Type.ID)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="keystead-password")
 
     async def hash(self, password: Secret) -> str:
-        """Return the hash in PHC text form, with a fresh salt."""
+        """Return the hash in PHC text form, with a new salt."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._argon2.hash, password.reveal())
 
     async def verify(self, password_hash: str, password: Secret) -> bool:
-        """Whether the password belongs to the hash; a damaged hash fits no password."""
+        """Return True if the password belongs to the hash. False if the hash is damaged."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._verify, password_hash, password.reveal())
 
     def close(self) -> None:
-        """Let queued hashes go and the threads end."""
+        """Cancel queued hashes and let the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _verify(self, password_hash: str, password: bytes) -> bool:

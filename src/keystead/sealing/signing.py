@@ -1,7 +1,7 @@
-"""The cluster's signature: Ed25519 (RFC 8032) under a key that is made once, its private part sealed in the database.
+"""The signature of the cluster: Ed25519 (RFC 8032). The key is made once; its private part is sealed in the database.
 
-What is signed is bound to its purpose, so that a signature of one kind of document never passes for another's. The
-public part is shown in two forms, PEM and its one line of base64; :func:`verify` takes either.
+Each signature is bound to a purpose, so that a signature of one kind of document is never valid for another kind. The
+public part is shown in two forms: PEM, and its base64 text as one line. :func:`verify` takes both.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from cryptography.hazmat.primitives.serialization import (
 
 from keystead.core.keys.model import ClusterKey
 from keystead.core.secret import Secret
-from keystead.service.ports.store import SealContext, SealError
+from keystead.service.ports.sealing import SealContext, SealError
 
 if TYPE_CHECKING:
-    from keystead.service.ports.store import Sealer
+    from keystead.service.ports.sealing import Sealer
 
 SIGNING: Final = "signing"
-"""The name of the cluster's key."""
+"""The name of the cluster's signing key."""
 
 _PEM: Final = "-----BEGIN PUBLIC KEY-----"
 
 
 class Signer:
-    """Implements :class:`keystead.service.ports.keys.Signer`. Its repr shows nothing but the public part."""
+    """An implementation of :class:`keystead.service.ports.sealing.Signer`. Its repr shows only the public part."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
@@ -41,14 +41,14 @@ class Signer:
 
     @classmethod
     def create(cls, sealer: Sealer) -> tuple[Signer, ClusterKey]:
-        """Make a key pair; the row is to be stored."""
+        """Make a key pair. The caller must store the returned row."""
         made = cls(Ed25519PrivateKey.generate())
         private = Secret(made._key.private_bytes_raw())
         return made, ClusterKey(SIGNING, made.public, sealer.seal(private, _place()))
 
     @classmethod
     def open(cls, sealer: Sealer, row: ClusterKey) -> Signer:
-        """Unseal the stored key. Raises SealError, also for a row whose public part is another key's."""
+        """Unseal the stored key. Raises SealError, also if the public part of the row does not belong to the key."""
         opened = cls(Ed25519PrivateKey.from_private_bytes(sealer.unseal(row.sealed, _place()).reveal()))
         if opened.public != row.public:
             raise SealError("the public part of the cluster's signing key was altered")
@@ -63,7 +63,10 @@ class Signer:
 
 
 def verify(public: str, purpose: str, message: bytes, signature: bytes) -> bool:
-    """Whether the owner of a public key signed the message for this purpose. Raises ValueError for what is no key."""
+    """Return True if the owner of the public key signed the message for this purpose.
+
+    Raises ValueError if ``public`` is not a public key.
+    """
     try:
         public_key(public).verify(signature, _bound(purpose, message))
     except InvalidSignature:
@@ -72,7 +75,7 @@ def verify(public: str, purpose: str, message: bytes, signature: bytes) -> bool:
 
 
 def public_key(text: str) -> Ed25519PublicKey:
-    """Read an Ed25519 public key, PEM or its one line of base64. Raises ValueError."""
+    """Read an Ed25519 public key in PEM or as one line of base64. Raises ValueError."""
     text = text.strip()
     try:
         loaded = (
@@ -88,7 +91,7 @@ def public_key(text: str) -> Ed25519PublicKey:
 
 
 def one_line(public: str) -> str:
-    """A public key as one line of base64, as `keystead init` shows it. Raises ValueError."""
+    """Return a public key as one line of base64, as `keystead init` shows it. Raises ValueError."""
     der = public_key(public).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(der).decode()
 

@@ -1,6 +1,6 @@
-"""Where the root key comes from: a file of 32 random bytes that nobody but the service's user may read.
+"""The file of the root key: 32 random bytes that only the service's user may read.
 
-The file is never written over: a lost root key is a lost database.
+The file is never overwritten, because without the root key the database is lost.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 
 from keystead.core.secret import Secret
 from keystead.sealing.envelope import KEY_BYTES
-from keystead.service.ports.store import SealError
+from keystead.service.ports.sealing import SealError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 OWNER_ONLY = 0o600
-"""The widest mode; `keystead init` makes 0400."""
+"""The widest mode that is allowed. `keystead init` makes the file with mode 0400."""
 
 CREDENTIAL = 0o440
-"""What systemd's credentials show: an access list lets the service read them, and its mask looks like group access."""
+"""The widest mode of a credential of systemd. Its access list for the service looks like group access."""
 
 
 def create_root_key(path: Path) -> Secret:
     """Write a new root key to a file (mode 0400) that must not exist. Raises SealError, FileExistsError."""
     key = os.urandom(KEY_BYTES)
-    whole = unfinished(path)  # a kill must not leave half a key under the name
+    whole = unfinished(path)  # so that a kill leaves no half key under the name
     try:
         whole.unlink(missing_ok=True)
         descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
@@ -48,12 +48,12 @@ def create_root_key(path: Path) -> Secret:
 
 
 def unfinished(path: Path) -> Path:
-    """Where a root key stands until it is whole; what is found there was left behind by a kill."""
+    """Return the path of a root key file before it is complete. A kill may leave such a file behind."""
     return path.with_name(f".{path.name}.new")
 
 
 def read_root_key(path: Path) -> Secret:
-    """Read the root key. Raises SealError when it is missing, of the wrong size, or others may read it."""
+    """Read the root key. Raises SealError if the file is missing, has a wrong size, or if others may read it."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -76,7 +76,7 @@ def _is_credential(path: Path) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A file's name is durable when its folder is."""
+    """Make a new file's name durable: it is durable only after its directory is synced."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

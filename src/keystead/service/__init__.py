@@ -1,1 +1,1 @@
-"""Use cases, one file per resource. They call ports only and hold no rule of ONTAP's: rules are in keystead.core."""
+"""Use cases, one file per resource. They call ports only. The rules of ONTAP are in keystead.core, not here."""

@@ -1,4 +1,4 @@
-"""Who calls, from where, with what: handed to every use case, written into the audit record."""
+"""The context of a call: caller, address and input. Every use case gets it, and its audit record is made from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keystead.core.errors import OntapError
 
 if TYPE_CHECKING:
     from keystead.core.model import Role, Svm
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,9 @@ class Caller:
 class Call:
     """One API call. ``input`` is the request body as text with every secret masked, or empty.
 
-    ``scope`` is the SVM that the call is confined to: an SVM account's own, or the one that a cluster account tunnels
-    to; None is the whole cluster. What lies outside of it answers exactly as what does not exist.
+    ``scope`` is the SVM to which the call is confined: the account's own SVM, or the SVM to which a cluster account
+    tunnels. None means the whole cluster. An object outside the scope is answered exactly like an object that does not
+    exist.
     """
 
     caller: Caller
@@ -39,18 +40,21 @@ class Call:
 
     @property
     def within_svm(self) -> str | None:
-        """The uuid of the scope, for reads that must not even find what lies outside."""
+        """The uuid of the scope's SVM, None for the whole cluster. With it, reads find nothing outside the scope."""
         return self.scope.uuid if self.scope else None
 
     def sees(self, svm: Svm | None) -> bool:
-        """Whether a thing of this SVM (None: the cluster's own) lies within the call's scope."""
+        """Return True if an object of this SVM lies within the call's scope.
+
+        None stands for the cluster's own objects.
+        """
         return self.scope is None or (svm is not None and svm.uuid == self.scope.uuid)
 
     def check_sees(self, svm: Svm | None) -> None:
-        """Raise 4 (404) for a thing outside of the scope."""
+        """Raise 4 (404) for an object of this SVM that lies outside the scope."""
         if not self.sees(svm):
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
 
     def within(self, page: Page, column: str = "svm_uuid") -> Page:
-        """The part of a list that lies within the scope."""
+        """Return the page, limited to the rows within the scope. ``column`` names the column with the SVM's uuid."""
         return page if self.scope is None else page.within(**{column: self.scope.uuid})

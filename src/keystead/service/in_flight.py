@@ -1,6 +1,6 @@
-"""Calls that are sent again while the first is still under way: they share its work and its result.
+"""Single-flight: a call that is repeated while the first one is under way shares its work and its result.
 
-Clients repeat a DELETE whose answer is late; the repetition must not find half of what the first one does.
+Clients repeat a DELETE whose answer is late. The repeated call must not find the half-done work of the first.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ T = TypeVar("T")
 
 
 class InFlight:
-    """The work that is under way, by what tells it apart from other work."""
+    """The work under way, by a key that identifies it."""
 
     def __init__(self) -> None:
         self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def shared(self, key: Hashable, work: Coroutine[Any, Any, T]) -> T:
-        """Await ``work``, or what is under way by the same ``key``.
+        """Await ``work``, or the work that is under way with the same ``key``.
 
-        A caller is cancelled by a stop of the service only: that ends the work, for all.
+        Only a stop of the service cancels a caller. The cancellation ends the work for all its callers. Work that has
+        already committed still returns its result.
         """
         task = self._tasks.get(key)
         if task is None:
@@ -36,4 +37,4 @@ class InFlight:
             return cast("T", await asyncio.shield(task))
         except asyncio.CancelledError:
             task.cancel()
-            return cast("T", await task)  # what was committed already is a result
+            return cast("T", await task)  # because work that has already committed has a result

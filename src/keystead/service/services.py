@@ -1,4 +1,4 @@
-"""All use cases together, as the REST face is given them."""
+"""All use cases together, as the REST API gets them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One object per resource, wired by app.py."""
+    """The use cases, one object per resource. keystead.app.wiring makes them."""
 
     accounts: Accounts
     audit: AuditLog

@@ -1,4 +1,4 @@
-"""The store: one schema and one repository over SQLite and PostgreSQL. It implements keystead.service.ports.store."""
+"""The store: one schema and one repository for SQLite and PostgreSQL. It implements keystead.service.ports.store."""
 
 from keystead.store.engine import SqlStore
 from keystead.store.opening import open_store

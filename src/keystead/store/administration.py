@@ -60,7 +60,7 @@ _DATA_KEYS = select(tables.data_keys).order_by(tables.data_keys.c.id)
 
 
 class AdministrationRows(Statements):
-    """What the service itself is made of."""
+    """The rows of the cluster and its administration."""
 
     def cluster(self, *, lock: bool = False) -> Cluster | None:
         if lock and self.row_locks:

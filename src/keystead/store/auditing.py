@@ -35,7 +35,7 @@ _AUDIT_RECORDS = (
 
 
 class AuditRows(Statements):
-    """The chains."""
+    """The rows of the audit chains."""
 
     def audit_head(self, node: str) -> AuditHead | None:
         statement = _LOCKED_AUDIT_HEAD if self.row_locks else _AUDIT_HEAD
@@ -46,7 +46,7 @@ class AuditRows(Statements):
         self.change(_ADD_AUDIT_RECORD, rows)
         self.store(_PUT_AUDIT_HEAD, columns_of(tables.audit_heads, head))
         if self.reconfigured:
-            self.change(_COUNT_CHANGE, {"n": head.node})  # the row is locked already: no writer waits for this
+            self.change(_COUNT_CHANGE, {"n": head.node})  # no wait here, because the row is locked already
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]:
         bound = {"n": node, "after": after, "most": limit}

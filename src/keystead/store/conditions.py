@@ -1,4 +1,7 @@
-"""Conditions as SQL, alike on SQLite and PostgreSQL: text by bytes, patterns telling case apart. Executes nothing."""
+"""Conditions as SQL, alike on SQLite and PostgreSQL: text is compared by bytes, patterns are case-sensitive.
+
+Nothing is executed here.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,21 @@ if TYPE_CHECKING:
 
     from keystead.core.query.where import Clause, Pieces
 
-_LARGEST = 2**63 - 1  # what both engines can bind as a whole number
+_LARGEST = 2**63 - 1  # the largest whole number that both engines can bind
 
 
 class Related(NamedTuple):
-    """A column of the rows that belong to a row, of which any may meet a condition; ``parent`` is the row's key."""
+    """A column of rows that belong to a parent row. A condition is met if any of these rows meets it.
+
+    ``parent`` is the key column of the parent row.
+    """
 
     column: Column[Any]
     child: Column[Any]
     parent: Column[Any]
 
     def meets(self, conditions: Sequence[Condition]) -> Iterator[ColumnElement[bool]]:
-        """Ask whether there is a row that meets any of the conditions: once for all that compare values."""
+        """Yield SQL for "some row meets one of the conditions". All comparisons of values share one subquery."""
         found = select(self.column).where(self.child == self.parent).correlate(self.parent.table)
         for condition in conditions:
             if condition.op is Op.UNSET:
@@ -42,22 +48,22 @@ class Related(NamedTuple):
 
 
 def within(table: Table) -> ColumnElement[bool]:
-    """Whether a row is the SVM ``w``'s, or that SVM itself; true of every row when ``w`` is None."""
+    """Return the condition that a row belongs to the SVM ``w`` or is that SVM; it is true if ``w`` is None."""
     svm = bindparam("w", type_=Text)
     owner = table.c.svm_uuid if "svm_uuid" in table.c else table.c.uuid
     return or_(svm.is_(None), owner == svm)
 
 
 def compiled(columns: Mapping[str, ColumnElement[Any] | Related], clause: Clause) -> ColumnElement[bool]:
-    """A clause on columns by name. Raises KeyError for a name that is not among them."""
+    """Return a clause as SQL, with columns by name. Raises KeyError for an unknown name."""
     by_name: dict[str, list[Condition]] = {}
-    for condition in dict.fromkeys(map(_plainest, clause)):
+    for condition in dict.fromkeys(map(_scope_as_owner, clause)):
         by_name.setdefault(condition.name, []).append(condition)
     return or_(*(term for name, conditions in by_name.items() for term in _terms(columns[name], conditions)))
 
 
 def compared(column: ColumnElement[Any], op: Op, operand: Any) -> ColumnElement[bool]:
-    """One comparison."""
+    """Return one comparison as SQL."""
     if op is Op.UNSET:
         return column.is_(None)
     if op is Op.LIKE:
@@ -69,7 +75,7 @@ def compared(column: ColumnElement[Any], op: Op, operand: Any) -> ColumnElement[
 
 
 class unindexed(FunctionElement[Any]):  # noqa: N801 - named like the functions of SQLAlchemy
-    """A column whose indexes SQLite must not use: it takes any of them for a good one."""
+    """A column whose indexes SQLite must not use, because SQLite would choose them although they are bad."""
 
     inherit_cache = True
 
@@ -84,8 +90,8 @@ def _compile_unindexed(element: unindexed, compiler: SQLCompiler, **options: Any
     return f"+{column}" if compiler.dialect.name == "sqlite" else column
 
 
-def _plainest(condition: Condition) -> Condition:
-    """What a scope says, asked of the SVM's column itself, which has an index."""
+def _scope_as_owner(condition: Condition) -> Condition:
+    """Replace a condition on the scope by one on the SVM's column, because that column has an index."""
     if condition.name == "scope" and condition.op is Op.EQUAL and condition.operand in {"cluster", "svm"}:
         return Condition("svm_uuid", Op.UNSET, negated=condition.negated is (condition.operand == "cluster"))
     return condition
@@ -96,7 +102,7 @@ def _terms(column: ColumnElement[Any] | Related, conditions: Sequence[Condition]
 
 
 def _alternatives(column: ColumnElement[Any], conditions: Sequence[Condition]) -> Iterator[ColumnElement[bool]]:
-    """Conditions on one column, several equal values as one list."""
+    """Yield conditions on one column. Several equal values become one list."""
     equal = [condition for condition in conditions if condition.op is Op.EQUAL and not condition.negated]
     if len(equal) > 1:
         yield column.in_([_bound(condition.operand) for condition in equal])
@@ -119,14 +125,14 @@ _COMPARISONS: dict[Op, Callable[[Any, Any], Any]] = {
 
 
 def _bound(value: Any) -> Any:
-    """A value as a parameter: a boolean as it is stored, a whole number as one that any column can be compared with."""
+    """Return a value as a parameter. An integer or boolean is limited to what a column can be compared with."""
     if isinstance(value, int):
         return literal(max(-_LARGEST, min(int(value), _LARGEST)), BigInteger)
     return value
 
 
 class _Pattern(TypeDecorator[Any]):
-    """A pattern as the engine writes it, every other character literal."""
+    """A pattern in the engine's syntax, with all other characters literal."""
 
     impl = Text
     cache_ok = True
@@ -142,7 +148,7 @@ _LIKE = {ord(character): f"\\{character}" for character in "\\%_"}
 
 
 class _like(FunctionElement[bool]):  # noqa: N801 - named like the functions of SQLAlchemy
-    """``column LIKE pattern``, case-sensitive: that is GLOB in SQLite."""
+    """A case-sensitive ``column LIKE pattern``, which is GLOB in SQLite."""
 
     type = Boolean()
     inherit_cache = True

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Certificate, KeyManager, KeyServer, Svm
     from keystead.core.server_address import ServerAddress
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
     from keystead.store.kinds import Kind
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ _CERTIFICATE_USES = select(
 
 
 class ConfigurationRows(Statements):
-    """What the key managers are made of."""
+    """The rows of SVMs, certificates, key managers and key servers."""
 
     def svm(self, uuid: str, *, within: str | None = None, lock: bool = False) -> Svm | None:
         if lock:
@@ -209,7 +209,7 @@ class ConfigurationRows(Statements):
         self.reconfigure(_DELETE_KEY_SERVER, {"u": uuid})
 
     def page(self, kind: type[T], page: Page) -> tuple[T, ...]:
-        """Return a page of any kind that has one; see :class:`Page`."""
+        """Return a page of values of any kind that has pages; see :class:`Page`."""
         described: Kind[T] = KINDS[kind]
         return self.values_of(described, statement(described, page), {})
 

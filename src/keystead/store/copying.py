@@ -1,6 +1,7 @@
-"""Copies of databases: SQLite's as a whole, while it is served, and the configuration of either as plain values.
+"""Copies of databases: the whole SQLite file, while it is in use, or the configuration as plain values.
 
-What was sealed stays sealed: a copy opens with the root key that belongs to it.
+The configuration can be copied from either engine. Sealed values stay sealed: a copy needs the root key of the original
+database.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from keystead.store.database import Database
 
 Rows = dict[str, list[dict[str, Any]]]
-"""Rows by table, as JSON can hold them: times in ISO 8601, bytes in base64."""
+"""Rows by table, in a form for JSON: times in ISO 8601, bytes in base64."""
 
 CONFIGURATION: Final = (
     tables.cluster,
@@ -49,11 +50,14 @@ CONFIGURATION: Final = (
     tables.incarnations,
     tables.cluster_keys,
 )
-"""What it takes to log in at the key servers again, and to be who we were. Keys, audit, events are not part of it."""
+"""The tables that a new database needs to log in at the key servers again, as the same cluster.
+
+Keys, audit records and events are not part of the configuration.
+"""
 
 
 def copy_file(database: Database, to: Path) -> None:
-    """Copy SQLite's database into a new file (0600), by its online backup. Raises StoreError."""
+    """Copy SQLite's database into a new file (mode 0600), by SQLite's online backup. Raises StoreError."""
     try:
         os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with (
@@ -69,7 +73,7 @@ def copy_file(database: Database, to: Path) -> None:
 
 
 def configuration(database: Database) -> Rows:
-    """Read the configuration, all of one moment. Raises StoreError."""
+    """Read the configuration in one snapshot. Raises StoreError."""
     with _failures(database), database.reader.connect() as connection:
         return {
             table.name: [_plain(row) for row in connection.execute(select(table)).mappings()] for table in CONFIGURATION
@@ -77,12 +81,12 @@ def configuration(database: Database) -> Rows:
 
 
 def fill(database: Database, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Store a configuration in a database that has this release's schema and holds nothing. Raises StoreError."""
+    """Store a configuration in an empty database with this release's schema. Raises StoreError."""
     known = {table.name: table for table in CONFIGURATION}
     if set(rows) != set(known):
         raise StoreError("the configuration is another release's: restore it with that release, then upgrade")
     with _failures(database), database.writer.begin() as connection:
-        connection.execute(tables.incarnations.delete())  # the schema's own, if it never served
+        connection.execute(tables.incarnations.delete())  # the migration's own row
         if any(connection.execute(select(table).limit(1)).first() is not None for table in CONFIGURATION):
             raise StoreError("the database is not empty: nothing is restored over it")
         for table in CONFIGURATION:
@@ -100,7 +104,7 @@ def _failures(database: Database) -> Iterator[None]:
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row's values without those that are null."""
+    """Return the values of a row, without nulls."""
     return {str(name): _text(value) for name, value in row.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""A database as the store uses it: its writer and reader engines, and how its failures are classified."""
+"""A database as the store uses it: its reader and writer engines, and the classification of their failures."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Database:
-    """What the two engines differ in.
+    """The parts in which SQLite and PostgreSQL differ.
 
-    ``reader`` and ``writer`` begin the right kind of transaction at their first statement; the numbers are threads, and
-    connections. ``glancer`` is a reader that never waits, None where every read crosses a network; ``version`` then
-    tells, on a connection of it, whether anything was committed.
+    ``reader`` and ``writer`` begin the right kind of transaction at their first statement. ``readers`` and ``writers``
+    are numbers of threads, and of connections. ``glancer`` is a reader that never waits; it is None if every read
+    crosses a network. ``version`` returns, on a connection of ``glancer``, a number that changes when anything was
+    committed.
     """
 
     reader: Engine

@@ -1,6 +1,6 @@
-"""The Store of both engines: transactions on worker threads, repeated when their failure says so.
+"""The Store of both engines: it runs transactions on worker threads, and repeats them if their failure allows it.
 
-It knows neither tables nor the two databases' habits: those are in repository.py, sqlite.py and postgres.py.
+It knows no tables and no details of the two databases. These are in repository.py, sqlite.py and postgres.py.
 """
 
 from __future__ import annotations
@@ -33,28 +33,31 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FIRST_PAUSE_S = 0.005
 DEADLINE_S = 15.0
-"""The longest a transaction waits from its submission on: in the queue, for locks, for its turn to run again. So many
-that wait behind a locked database all fail within it, below the 40 s of a request, not one after the other."""
+"""The longest time of a transaction from its submission: for the queue, for locks, and for repetitions.
+
+If many transactions wait behind a locked database, all fail within this time, not one after the other. It is below the
+40 s of a request.
+"""
 
 UNTIL = "keystead_until"
-"""In the ``info`` of a connection: the time.monotonic() at which an engine's waits for locks must end."""
+"""The key in the ``info`` of a connection for the time.monotonic() at which an engine's waits for locks must end."""
 
 CLOSING_S = 2.0
-"""How long a closing store, or a caller that was cancelled, waits for a transaction that is under way."""
+"""How long a closing store, or a cancelled caller, waits for a running transaction."""
 
 
 class _Cancelled(Exception):  # noqa: N818 - never leaves this module
-    """The caller went away before the commit."""
+    """The caller was cancelled before the commit."""
 
 
-def _looked_at(outcome: asyncio.Future[Any]) -> None:
-    """Take note of a failure that comes when nobody waits any more: else asyncio would log it with its text."""
+def _retrieve_failure(outcome: asyncio.Future[Any]) -> None:
+    """Retrieve a failure that no caller waits for any more, because asyncio would log it with its text otherwise."""
     if not outcome.cancelled():
         outcome.exception()
 
 
 class SqlStore:
-    """Implements :class:`keystead.service.ports.store.Store`.
+    """An implementation of :class:`keystead.service.ports.store.Store`.
 
     ``database.writer`` takes SQLAlchemy's event listeners.
     """
@@ -75,19 +78,19 @@ class SqlStore:
         return await asyncio.wrap_future(future)
 
     async def glance(self, work: Callable[[Transaction], T]) -> T:
-        """Run a read of a few rows by key on the caller's thread where that cannot wait, else as :meth:`read`.
+        """Run a read of a few rows by key on the caller's thread. If it would wait there, run it as :meth:`read`.
 
-        Two hops between threads cost more than such a read of a local file.
+        The switch to another thread and back costs more than such a read of a local file.
         """
         self._check_open()
         if self.database.glancer is not None:
-            # Busy or broken: the workers may wait, repeat, and find out what it means.
+            # If the database is busy or broken, the worker threads may wait, repeat and classify the failure.
             with suppress(SQLAlchemyError, RunAgain):
                 return self._glance(self.database.glancer, work)
         return await self.read(work)
 
     def version(self) -> int | None:
-        """Return a value that is another one when anything was committed; None where that costs a read, or fails."""
+        """Return a value that changes when anything was committed. None if this would cost a read, or if it fails."""
         self._check_open()
         if self.database.glancer is None or self.database.version is None:
             return None
@@ -101,7 +104,8 @@ class SqlStore:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run a function in a transaction and commit. Raises StoreError, StoreConflict, or what the function raises.
 
-        A caller that is cancelled before the commit leaves nothing behind; later, it gets the result all the same.
+        If the caller is cancelled before the commit, nothing is stored. If it is cancelled later, it still gets the
+        result.
         """
         self._check_open()
         cancelled = threading.Event()
@@ -114,7 +118,7 @@ class SqlStore:
         except asyncio.CancelledError:
             cancelled.set()
             future.cancel()
-            outcome.add_done_callback(_looked_at)
+            outcome.add_done_callback(_retrieve_failure)
             await asyncio.wait([outcome], timeout=CLOSING_S)
             if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
                 return outcome.result()
@@ -122,23 +126,23 @@ class SqlStore:
         return outcome.result()
 
     async def changed(self, within_s: float) -> None:
-        """Wait until this process has changed the configuration since the last call, at most so many seconds."""
+        """Wait until this process has changed the configuration since the last call, at most ``within_s`` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._changed.wait()
         self._changed.clear()
 
     async def check(self) -> None:
-        """Raise SchemaError unless the schema is this release's, StoreError when the database does not answer."""
+        """Raise SchemaError unless the schema is this release's. Raise StoreError if the database does not answer."""
         await self.examine(check_schema)
 
     async def examine(self, look: Callable[[Database], T]) -> T:
-        """Run a function that asks the database about itself, on connections of its own; it raises what it raises."""
+        """Run a function that inspects the database, on its own connections. Raises what the function raises."""
         self._check_open()
         return await asyncio.wrap_future(self._readers.submit(lambda: look(self.database)))
 
     async def close(self) -> None:
-        """Let what is under way end (within seconds), then close all connections. May be called twice."""
+        """Let running transactions end (within seconds), then close all connections. It may be called twice."""
         self._closed = True
         ends = [asyncio.wrap_future(end) for end in self._readers.stop() + self._writers.stop()]
         await asyncio.wait(ends, timeout=CLOSING_S)
@@ -146,7 +150,7 @@ class SqlStore:
         self.database.dispose()
 
     def _glance(self, glancer: Engine, work: Callable[[Transaction], T]) -> T:
-        """Read on a connection that stays checked out: taking one from a pool costs as much as the read."""
+        """Read on a connection that stays checked out, because taking one from the pool costs as much as the read."""
         self._glancing = self._glancing or glancer.connect()
         try:
             result = self._run(self._glancing, work)
@@ -157,7 +161,7 @@ class SqlStore:
         return result
 
     def _stop_glancing(self) -> None:
-        """Give the connection back: it begins anew, or is closed with the others."""
+        """Return the connection to its pool, after a failure or at the end. The next glance takes a new one."""
         if self._glancing is not None:
             self._glancing.close()
             self._glancing = None
@@ -189,7 +193,7 @@ class SqlStore:
                 if cancelled.is_set():
                     raise _Cancelled
             except BaseException:
-                with suppress(SQLAlchemyError):  # what the function raised counts, not a connection that broke as well
+                with suppress(SQLAlchemyError):  # the function's error matters more than a broken connection
                     connection.rollback()
                 raise
             try:
@@ -199,14 +203,14 @@ class SqlStore:
                     raise StoreError("the connection broke during the commit: it may have happened or not") from None
                 raise
             if transaction.reconfigured:
-                with suppress(RuntimeError):  # the loop is closed
+                with suppress(RuntimeError):  # the event loop is closed
                     changed()
             return result
 
     def _repeat(self, attempt: Callable[[], T], until: float) -> T:
-        """Make attempts as long as their failures say that another one may succeed, and it is not too late."""
+        """Run ``attempt`` again while its failures allow another run and ``until`` has not passed."""
         if time.monotonic() >= until:
-            raise StoreError("the database is too busy: a transaction waited in vain for its turn")
+            raise StoreError("the database is too busy: a transaction waited too long for its turn")
         runs = 0
         while True:
             runs += 1
@@ -220,4 +224,4 @@ class SqlStore:
                 raise failure
             if runs >= failure.runs or time.monotonic() >= until:
                 raise failure.otherwise
-            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**runs))  # noqa: S311 - two writers must not stay in step
+            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**runs))  # noqa: S311 - so that two writers do not collide again

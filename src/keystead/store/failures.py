@@ -1,6 +1,6 @@
-"""What a driver's failure means to a transaction: run it again, or give up with a StoreError.
+"""The meaning of a driver's failure for a transaction: run it again, or give up with a StoreError.
 
-Texts name the kind of failure and never quote the driver where it could quote a value.
+Texts name the kind of failure. They never quote the driver if it could quote a value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from keystead.service.ports.store import StoreError
 
-# What drivers raise bare for a value that they cannot store, and mappings for a row that makes no sense.
+# Drivers raise these, not wrapped, for a value that they cannot store; mappings raise them for a damaged row.
 VALUE_ERRORS = (ValueError, OverflowError)
 
 
@@ -22,8 +22,11 @@ DISK_FULL = "its disk is full"
 DISK_FAILS = "its disk cannot be read or written"
 
 
-class RunAgain(Exception):  # noqa: N818 - an order to the store's loop, not a StoreError that a use case may catch
-    """The transaction is void and may succeed when run again: ``runs`` times in all, then ``otherwise`` is raised."""
+class RunAgain(Exception):  # noqa: N818 - an instruction to SqlStore, not a StoreError that a use case may catch
+    """The transaction was rolled back and may succeed if it runs again.
+
+    It may run ``runs`` times in all; then ``otherwise`` is raised.
+    """
 
     def __init__(self, otherwise: StoreError, *, runs: int) -> None:
         super().__init__(str(otherwise))

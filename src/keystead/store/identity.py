@@ -1,7 +1,7 @@
-"""Where a database stands: what tells it from its copies, and from what it was before it went another way.
+"""The storage of a database: facts that distinguish it from its copies, and from its own state before a restore.
 
-SQLite: an id in a file beside it, which belongs to their directory, and the database's file. PostgreSQL: the system
-identifier and the database, and the timeline, which a promotion or a recovery to a point in time begins anew.
+SQLite: the database's file, and an id in a file next to it that is bound to their directory. PostgreSQL: the system
+identifier, the database and the timeline. A promotion or a point-in-time recovery begins a new timeline.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _TIMELINE_DIGITS = 8
 PLACE_SUFFIX = ".place"
 ROOT = 0
 UNKNOWN = ("unknown", "")
-"""A database that speaks PostgreSQL's protocol and does not tell where it stands."""
+"""The identity of a database that speaks PostgreSQL's protocol but does not tell its storage."""
 
 
 def place_of(database: Database) -> tuple[str, str, str]:
-    """Return the engine, what identifies the database, and its branch; it blocks. Raises StoreError."""
+    """Return the engine, the identity of the database, and its branch. This blocks. Raises StoreError."""
     engine = database.writer.dialect.name
     try:
         return engine, *(_of_file(database) if engine == "sqlite" else _of_server(database))
@@ -43,18 +43,21 @@ def place_of(database: Database) -> tuple[str, str, str]:
 
 
 def _of_file(database: Database) -> tuple[str, str]:
-    """A file has no identity of its own: a copy has all that is in it."""
+    """Return the identity of SQLite's file and its branch.
+
+    The id is outside the database, because a copy of the file has the same content.
+    """
     with database.reader.connect() as connection:
         path = Path(connection.execute(_FILE).scalar_one())
     try:
-        # Not the device's number: that may be another one after each start of the machine.
-        return _id_beside(path), f"{os.statvfs(path).f_fsid:x}-{path.stat().st_ino}"
+        # Not the device's number, because it may change at each start of the machine.
+        return _directory_id(path), f"{os.statvfs(path).f_fsid:x}-{path.stat().st_ino}"
     except OSError as error:
         raise StoreError(f"{path}{PLACE_SUFFIX} cannot be used: {error.strerror}") from None
 
 
-def _id_beside(path: Path) -> str:
-    """The id of the place where a file stands, made where there is none; one that was copied along is of another."""
+def _directory_id(path: Path) -> str:
+    """Return the id of the file's directory, and make the id if there is none. Replace an id of another directory."""
     file = path.with_name(path.name + PLACE_SUFFIX)
     directory = str(path.parent.stat().st_ino)
     if file.exists():
@@ -67,7 +70,7 @@ def _id_beside(path: Path) -> str:
         give_to_owner(new.fileno(), path)
         new.write(f"{uuid4()} {directory}\n")
     try:
-        os.link(temporary, file)  # the first of two processes makes it, whole
+        os.link(temporary, file)  # so that the first of two processes makes the complete file
     except FileExistsError:
         pass
     finally:
@@ -76,7 +79,7 @@ def _id_beside(path: Path) -> str:
 
 
 def give_to_owner(descriptor: int, of: Path) -> None:
-    """Have a new file belong to whom another one, or its directory, does: what root runs once, a service uses then."""
+    """Give a new file to the owner of ``of``, if we are root. So the service can use what root made."""
     if os.geteuid() == ROOT:
         owner = of.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)

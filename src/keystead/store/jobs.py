@@ -41,7 +41,7 @@ _REMOVE = delete(tables.jobs).where(
 
 
 class JobRows(Statements):
-    """What is under way, and what became of it."""
+    """The rows of jobs and their results."""
 
     def job(self, uuid: str, *, within: str | None = None) -> Job | None:
         return self.value_of(JOB, _JOB, {"u": uuid, "w": within})

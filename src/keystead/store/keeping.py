@@ -1,4 +1,4 @@
-"""Rows of what keeping keys needs: profiles of key servers, incarnations, leases, detached servers, found objects."""
+"""Rows for keeping keys: server profiles, epoch markers, incarnations, leases, detached key servers and orphans."""
 
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
@@ -39,8 +39,8 @@ _PROFILES = (
 )
 _PUT_PROFILE = storing(tables.server_profiles, "key_server")
 _DELETE_PROFILE = delete(tables.server_profiles).where(_profiles.key_server == bindparam("s"))
-_FENCE = select(tables.fences).where(tables.fences.c.key_server == bindparam("s"))
-_PUT_FENCE = storing(tables.fences, "key_server")
+_EPOCH_MARKER = select(tables.fences).where(tables.fences.c.key_server == bindparam("s"))
+_PUT_EPOCH_MARKER = storing(tables.fences, "key_server")
 _OF_KEY_MANAGER = tables.fences.c.key_server.in_(
     union(
         *(
@@ -49,10 +49,10 @@ _OF_KEY_MANAGER = tables.fences.c.key_server.in_(
         )
     )
 )
-_FALL_DUE = update(tables.fences).where(_OF_KEY_MANAGER).values(due=1)
-_DUE_FENCES = select(tables.fences.c.key_server).where(_OF_KEY_MANAGER, tables.fences.c.due != 0)
-_NOT_DUE = update(tables.fences).where(tables.fences.c.key_server == bindparam("s")).values(due=0)
-_DELETE_FENCE = delete(tables.fences).where(tables.fences.c.key_server == bindparam("s"))
+_SET_DUE = update(tables.fences).where(_OF_KEY_MANAGER).values(due=1)
+_DUE_EPOCH_MARKERS = select(tables.fences.c.key_server).where(_OF_KEY_MANAGER, tables.fences.c.due != 0)
+_CLEAR_DUE = update(tables.fences).where(tables.fences.c.key_server == bindparam("s")).values(due=0)
+_DELETE_EPOCH_MARKER = delete(tables.fences).where(tables.fences.c.key_server == bindparam("s"))
 
 _DIGEST_KEY = select(tables.digest_keys.c.sealed).where(tables.digest_keys.c.key_manager == bindparam("k"))
 _INCARNATIONS = select(tables.incarnations).order_by(tables.incarnations.c.number.desc())
@@ -86,7 +86,7 @@ _CLUSTER_KEY = select(tables.cluster_keys).where(tables.cluster_keys.c.name == b
 
 
 class KeepingRows(Statements):
-    """What is known of the servers and of this database, and who does which work."""
+    """The rows about key servers, this database's incarnations, and leases."""
 
     def profiles(self, key_servers: Collection[str]) -> tuple[ServerProfile, ...]:
         return self.all(_PROFILES, {"servers": list(key_servers)}, _profile) if key_servers else ()
@@ -98,24 +98,24 @@ class KeepingRows(Statements):
 
     def delete_profile(self, key_server: str) -> None:
         self.change(_DELETE_PROFILE, {"s": key_server})
-        self.change(_DELETE_FENCE, {"s": key_server})
+        self.change(_DELETE_EPOCH_MARKER, {"s": key_server})
 
     def epoch_marker(self, key_server: str) -> EpochMarker | None:
-        return self.one(_FENCE, {"s": key_server}, _fence)
+        return self.one(_EPOCH_MARKER, {"s": key_server}, _epoch_marker)
 
     def put_epoch_marker(self, marker: EpochMarker) -> None:
         row = columns_of(tables.fences, marker)
         lists = {name: json.dumps(row[name]) for name in ("unique_identifiers", "behind")}
-        self.store(_PUT_FENCE, row | lists | {"state": marker.state.value})
+        self.store(_PUT_EPOCH_MARKER, row | lists | {"state": marker.state.value})
 
     def epoch_markers_fall_due(self, key_manager: str) -> None:
-        self.change(_FALL_DUE, {"k": key_manager})
+        self.change(_SET_DUE, {"k": key_manager})
 
     def due_epoch_markers(self, key_manager: str) -> frozenset[str]:
-        return frozenset(self.all(_DUE_FENCES, {"k": key_manager}, lambda row: str(row.key_server)))
+        return frozenset(self.all(_DUE_EPOCH_MARKERS, {"k": key_manager}, lambda row: str(row.key_server)))
 
     def note_epoch_marker_moves(self, key_server: str) -> None:
-        self.change(_NOT_DUE, {"s": key_server})
+        self.change(_CLEAR_DUE, {"s": key_server})
 
     def digest_key(self, key_manager: str) -> bytes | None:
         return self.one(_DIGEST_KEY, {"k": key_manager}, lambda row: bytes(row.sealed))
@@ -163,14 +163,14 @@ class KeepingRows(Statements):
     def delete_detached_key_server(self, uuid: str) -> None:
         self.change(_DELETE_DETACHED, {"u": uuid})
 
-    def unclaimed(self, key_manager: str) -> tuple[Orphan, ...]:
+    def orphans(self, key_manager: str) -> tuple[Orphan, ...]:
         return self.all(_UNCLAIMED, {"k": key_manager}, lambda row: Orphan(**row._mapping))
 
     def put_orphans(self, found: Sequence[Orphan]) -> None:
         known = {
             (each.key_server, each.unique_identifier)
             for key_manager in {each.key_manager for each in found}
-            for each in self.unclaimed(key_manager)
+            for each in self.orphans(key_manager)
         }
         rows = [
             columns_of(tables.unclaimed_objects, each)
@@ -201,11 +201,14 @@ def _profile(row: Row[Any]) -> ServerProfile:
 
 @lru_cache(maxsize=1024)
 def _items(text: str) -> tuple[Any, ...]:
-    """A list in JSON. Most servers have the same ones, and they are read in every transaction about keys."""
+    """Return a list from JSON.
+
+    It is cached, because most servers have the same lists and every key transaction reads them.
+    """
     return tuple(json.loads(text))
 
 
-def _fence(row: Row[Any]) -> EpochMarker:
+def _epoch_marker(row: Row[Any]) -> EpochMarker:
     values: Parameters = {name: value for name, value in row._mapping.items() if name != "due"}
     lists = {name: tuple(json.loads(values[name])) for name in ("unique_identifiers", "behind")}
     return EpochMarker(**values | lists | {"token": bytes(row.token), "state": EpochMarkerState(row.state)})

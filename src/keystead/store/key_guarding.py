@@ -1,4 +1,4 @@
-"""Rows of keys as far as a removal, or another certificate, endangers them: few of many, found by the database."""
+"""Rows of keys that a removal or a relocation puts at risk. The database finds them, because they are few of many."""
 
 # ruff: noqa: D102 - the port documents the methods
 from __future__ import annotations
@@ -25,7 +25,7 @@ _attempts = tables.key_attempts.c
 _copies = tables.key_copies.c
 
 _IS_KEPT = _keys.state.in_([state.value for state in KEPT])
-_LASTS = (
+_ATTEMPT_NOT_ABORTED = (
     exists()
     .where(
         _attempts.key == _copies.key,
@@ -34,7 +34,7 @@ _LASTS = (
     )
     .correlate(tables.key_copies)
 )
-_AT_STAKE = (
+_KEYS_AT_RISK = (
     select(_keys.uuid)
     .where(
         _keys.key_manager == bindparam("k"),
@@ -54,14 +54,14 @@ _AT_STAKE = (
             _copies.host == "",
             _copies.presence == Presence.PRESENT.value,
             _copies.proven.between(bindparam("since"), bindparam("until")),
-            _LASTS,
+            _ATTEMPT_NOT_ABORTED,
         )
         .correlate(tables.keys),
     )
     .order_by(_keys.uuid)
     .limit(bindparam("limit"))
 )
-_PROVEN = (
+_PROVEN_COPIES = (
     select(tables.key_copies)
     .join(tables.keys, _keys.uuid == _copies.key)
     .where(
@@ -69,11 +69,11 @@ _PROVEN = (
         _IS_KEPT,
         _copies.presence == Presence.PRESENT.value,
         _copies.proven >= bindparam("since"),
-        _LASTS,
+        _ATTEMPT_NOT_ABORTED,
     )
     .order_by(_copies.key, _copies.attempt, _copies.key_server, _copies.host)
 )
-_NOTE = (
+_NOTE_PROVEN = (
     update(tables.key_copies)
     .where(
         _copies.key == bindparam("the_key"),
@@ -92,11 +92,11 @@ _LOCK_KEYS_ON = (
     .order_by(_keys.uuid)
     .with_for_update()
 )
-_DOUBT = update(tables.key_copies).where(*_PRESENT_ON).values(presence=Presence.UNKNOWN.value)
+_DOUBT_COPIES = update(tables.key_copies).where(*_PRESENT_ON).values(presence=Presence.UNKNOWN.value)
 
 
 class KeyRemovalRows(Statements):
-    """What is in danger, and what is proven."""
+    """The rows of keys at risk and of proven copies."""
 
     def keys_at_risk(
         self,
@@ -109,7 +109,7 @@ class KeyRemovalRows(Statements):
     ) -> tuple[str, ...]:
         servers = {"going": list(going), "stay": list(stay)}
         bound = servers | {"k": key_manager, "since": period.since, "until": period.until}
-        return self.all(_AT_STAKE, bound | {"after": after, "limit": limit}, lambda row: str(row.uuid))
+        return self.all(_KEYS_AT_RISK, bound | {"after": after, "limit": limit}, lambda row: str(row.uuid))
 
     def note_proven(self, copies: Sequence[Copy], time: datetime) -> None:
         rows = [
@@ -124,12 +124,12 @@ class KeyRemovalRows(Statements):
             for copy in copies
         ]
         if rows:
-            self.change(_NOTE, rows)
+            self.change(_NOTE_PROVEN, rows)
 
     def doubt_copies(self, key_server: str) -> None:
         if self.row_locks:
             self.all(_LOCK_KEYS_ON, {"s": key_server}, lambda row: str(row.uuid))
-        self.change(_DOUBT, {"s": key_server})
+        self.change(_DOUBT_COPIES, {"s": key_server})
 
     def copies_proven(self, key_manager: str, since: datetime) -> tuple[Copy, ...]:
-        return self.all(_PROVEN, {"k": key_manager, "since": since}, copy_of)
+        return self.all(_PROVEN_COPIES, {"k": key_manager, "since": since}, copy_of)

@@ -1,4 +1,4 @@
-"""What is proven of keys, counted by the servers that hold it, and the signed reports of proofs and drills."""
+"""Counts of proven copies by the servers that hold them, and the signed reports of verifications and drills."""
 
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
@@ -45,10 +45,10 @@ _DROP_BEYOND = delete(tables.key_reports).where(_reports.uuid.in_(_BEYOND.subque
 
 @cache
 def _covers(servers: int) -> Select[Any]:
-    """Count keys by which of so many servers (``s0``, ``s1``, ...) hold a proven copy, with the first ids of each.
+    """Return a statement that counts keys by which of so many servers (``s0``, ``s1``, ...) hold a proven copy.
 
-    One pass: per key a bit for each server that holds it and since when it is proven there, then the groups, numbered
-    within by key id.
+    It also returns the first key ids of each group. It is one pass over the keys. For each key it makes a bit per
+    server that holds the key, and the time of the proof. Then it groups by these bits and numbers each group by key id.
     """
     numbers = range(servers)
     here = [_copies.key_server == bindparam(f"s{number}") for number in numbers]
@@ -82,7 +82,7 @@ def _covers(servers: int) -> Select[Any]:
 
 
 class KeyProofRows(Statements):
-    """What is proven, and the reports of that."""
+    """The rows of proven copies and of reports."""
 
     def covers(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[Cover, ...]:
         asked = servers or ("",)
@@ -102,7 +102,7 @@ class KeyProofRows(Statements):
 
 
 def _cover(servers: Sequence[str], holders: int, rows: Sequence[Row[Any]]) -> Cover:
-    """A group of keys out of its first rows; ``holders`` has a bit for each server, by its place."""
+    """Return one group of keys from its first rows. ``holders`` has one bit per server, in the order of ``servers``."""
     first = rows[0]._mapping
     oldest = {uuid: first[f"oldest{number}"] for number, uuid in enumerate(servers)}
     return Cover(

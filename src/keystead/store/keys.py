@@ -118,16 +118,16 @@ _END_ATTEMPT = (
     )
     .values(state=bindparam("ended"), expired=bindparam("late"))
 )
-_OVER_FOR_TIME = (_attempts.state == AttemptState.ABORTED.value) & (_attempts.expired == 1)
-_DISOWN_ATTEMPT = (
+_TIMED_OUT = (_attempts.state == AttemptState.ABORTED.value) & (_attempts.expired == 1)
+_ORPHAN_ATTEMPT = (
     update(tables.key_attempts)
-    .where(_attempts.key == bindparam("k"), _attempts.number == bindparam("n"), _OVER_FOR_TIME)
+    .where(_attempts.key == bindparam("k"), _attempts.number == bindparam("n"), _TIMED_OUT)
     .values(incarnation="")
 )
-_DISOWN_ATTEMPTS_ON = (
+_ORPHAN_ATTEMPTS_ON = (
     update(tables.key_attempts)
     .where(
-        _OVER_FOR_TIME,
+        _TIMED_OUT,
         exists().where(
             _copies.key == _attempts.key,
             _copies.attempt == _attempts.number,
@@ -178,7 +178,7 @@ _OPEN_COPIES = {
     for inactive in (False, True)
     for undescribed in (False, True)
 }
-_NEXT_ON = (
+_NEXT_KEYS_ON = (
     select(_copies.key)
     .where(_copies.key_server == bindparam("s"), _copies.key > bindparam("after"))
     .distinct()
@@ -187,7 +187,7 @@ _NEXT_ON = (
 )
 _COPIES_ON = (
     select(tables.key_copies)
-    .where(_copies.key_server == bindparam("s"), _copies.key.in_(_NEXT_ON.subquery().select()))
+    .where(_copies.key_server == bindparam("s"), _copies.key.in_(_NEXT_KEYS_ON.subquery().select()))
     .order_by(*_IN_ORDER)
 )
 _WHERE = {"key": "the_key", "attempt": "the_attempt", "key_server": "the_server", "host": "the_host"}
@@ -208,16 +208,16 @@ _WRITTEN_TO = (
     .order_by(None)
     .order_by(_keys.uuid)
 )
-_OPEN_ON = (_copies.key_server == bindparam("s"), _copies.presence != Presence.DESTROYED.value)
+_NOT_DESTROYED_ON = (_copies.key_server == bindparam("s"), _copies.presence != Presence.DESTROYED.value)
 _OF_A_RECEIPT = ("unique_identifier", "action", "time", "incarnation", "node")
-_ABANDONED = insert(tables.key_receipts).from_select(
+_ADD_ABANDONED_RECEIPTS = insert(tables.key_receipts).from_select(
     ["key", "attempt", "key_server", "host", *_OF_A_RECEIPT],
     select(
         *(_copies.key, _copies.attempt, _copies.key_server, _copies.host),
         *(bindparam(f"the_{name}", type_=_receipts[name].type).label(name) for name in _OF_A_RECEIPT),
-    ).where(*_OPEN_ON),
+    ).where(*_NOT_DESTROYED_ON),
 )
-_END_COPIES = update(tables.key_copies).where(*_OPEN_ON).values(presence=Presence.DESTROYED.value)
+_END_COPIES = update(tables.key_copies).where(*_NOT_DESTROYED_ON).values(presence=Presence.DESTROYED.value)
 
 _RECEIPTS = (
     select(tables.key_receipts)
@@ -230,7 +230,7 @@ _RECEIPT = select(_receipts.key).where(
 
 
 class KeyRows(Statements):
-    """The catalogue of keys."""
+    """The rows of keys, attempts, copies and receipts."""
 
     def key(self, uuid: str, *, lock: bool = False) -> Key | None:
         if lock:
@@ -316,7 +316,7 @@ class KeyRows(Statements):
         self.change(_DROP_ATTEMPT, {"k": key, "n": number})
 
     def orphan_attempt(self, key: str, number: int) -> None:
-        self.change(_DISOWN_ATTEMPT, {"k": key, "n": number})
+        self.change(_ORPHAN_ATTEMPT, {"k": key, "n": number})
 
     def end_attempt(self, attempt: Attempt, state: AttemptState, *, expired: bool = False) -> bool:
         bound = {"k": attempt.key, "n": attempt.number, "t": attempt.token, "ended": state.value, "late": int(expired)}
@@ -353,8 +353,8 @@ class KeyRows(Statements):
 
     def abandon_copies(self, receipt: Receipt) -> None:
         each = {f"the_{name}": getattr(receipt, name) for name in _OF_A_RECEIPT}
-        self.change(_DISOWN_ATTEMPTS_ON, {"s": receipt.key_server})
-        self.change(_ABANDONED, each | {"s": receipt.key_server})
+        self.change(_ORPHAN_ATTEMPTS_ON, {"s": receipt.key_server})
+        self.change(_ADD_ABANDONED_RECEIPTS, each | {"s": receipt.key_server})
         self.change(_END_COPIES, {"s": receipt.key_server})
 
     def add_receipts(self, receipts: Sequence[Receipt]) -> None:
@@ -382,13 +382,13 @@ def _attempt(row: Row[Any]) -> Attempt:
 
 
 def copy_of(row: Row[Any]) -> Copy:
-    """The copy of a row."""
+    """Return the copy of a row."""
     values = dict(row._mapping)  # noqa: SLF001 - as above
     known = {"presence": Presence(row.presence), "unique_identifiers": tuple(json.loads(row.unique_identifiers))}
     return Copy(**values | known)
 
 
 def row_of(copy: Copy) -> Parameters:
-    """The row of a copy."""
+    """Return the row of a copy."""
     row = columns_of(tables.key_copies, copy)
     return row | {"presence": copy.presence.value, "unique_identifiers": json.dumps(copy.unique_identifiers)}

@@ -1,7 +1,7 @@
-"""How each kind of value is read from its tables: one declaration per kind, one pair of functions for all.
+"""How each kind of value is read from its tables: one declaration per kind, and the same functions for all kinds.
 
-A kind is a main table, its SVM's name if it has an owner, and at most one child table (parent, position, value) whose
-values are a tuple in the model. Nothing is executed here.
+A kind has a main table, the name of the SVM if rows have an owner, and at most one child table (parent, position,
+value). The child's values are a tuple in the model. Nothing is executed here.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _AUDIT_FIELDS = tuple(item.name for item in fields(AuditRecord))
 
 @dataclass(frozen=True)
 class Kind(Generic[T]):
-    """How one model class is read: ``make`` gets a row of the main table and the child's values.
+    """A description of how to read one model class. ``make`` gets a row of the main table and the child's values.
 
-    ``related`` are names of what belongs to a row and may restrict a page, but not order it.
+    ``related`` are names that may restrict a page, but not order it. They stand for rows that belong to a row.
     """
 
     model: type[T]
@@ -61,18 +61,18 @@ class Kind(Generic[T]):
 
     @cached_property
     def owner(self) -> Column[Any] | None:
-        """The column that refers to the SVM whose a row is; None where rows have no owner."""
+        """The column that refers to the SVM that owns the row. None if rows have no owner."""
         column = self.main.c.get("svm_uuid")
         return column if column is not None and column.foreign_keys else None
 
     @cached_property
     def filters(self) -> Mapping[str, ColumnElement[Any] | Related]:
-        """What a page may be restricted by."""
+        """The columns that may restrict a page, by name."""
         return {**self.columns, **dict(self.related)}
 
     @cached_property
     def columns(self) -> Mapping[str, ColumnElement[Any]]:
-        """What a page may be restricted and ordered by, by the model's names."""
+        """The columns that may restrict and order a page, by the model's names."""
         named = {self.order, *(item.name for item in fields(self.model))}  # type: ignore[arg-type]
         found: dict[str, ColumnElement[Any]] = {
             column.name: column for column in self.main.c if column.name in named and not _is_secret(column)
@@ -87,7 +87,7 @@ class Kind(Generic[T]):
 
     @cached_property
     def everything(self) -> Select[Any]:
-        """All rows in the kind's order, one per value of the child (or one without)."""
+        """All rows in the kind's order: one row per value of the child, or one row without."""
         columns: list[ColumnElement[Any]] = list(self.main.c)
         source: Any = self.main
         order = [self.main.c[self.order]]
@@ -104,15 +104,18 @@ class Kind(Generic[T]):
         return select(*columns).select_from(source).order_by(*order)
 
     def where(self, **equals: str) -> Select[Any]:
-        """Rows where columns equal bound parameters: ``where(uuid="u")`` is executed with ``{"u": ...}``."""
+        """Return rows with columns equal to bound parameters. Execute ``where(uuid="u")`` with ``{"u": ...}``."""
         return self.everything.where(*(self.main.c[column] == bindparam(name) for column, name in equals.items()))
 
     def within(self, **equals: str) -> Select[Any]:
-        """As :meth:`where`, and of the SVM ``w``; of all when ``w`` is None. What is foreign must not even be made."""
+        """Return rows as :meth:`where`, but only those of the SVM ``w``, or all if ``w`` is None.
+
+        Rows of another SVM are not even made into values.
+        """
         return self.where(**equals).where(within(self.main))
 
     def values(self, rows: Iterable[Row[Any]]) -> Iterator[T]:
-        """Make values of the rows of :attr:`everything`. Raises ValueError for a row that makes no sense."""
+        """Make values from the rows of :attr:`everything`. Raises ValueError for a damaged row."""
         for _, group in groupby(rows, key=attrgetter(self.identity)):
             found = list(group)
             yield self.make(found[0], tuple(row.child for row in found if row.child is not None))
@@ -127,7 +130,7 @@ def _svm_of(row: Row[Any]) -> Svm | None:
 
 
 def node_of(row: Row[Any], _: tuple[str, ...] = ()) -> Node:
-    """The node whose columns a row holds."""
+    """Return the node of a row."""
     release, doubted = Release(row.generation, row.major, row.minor), bool(row.clock_doubted)
     return Node(row.uuid, row.name, release, row.heard_at, clock_doubted=doubted)
 

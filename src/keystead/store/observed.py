@@ -1,4 +1,4 @@
-"""Rows of what the nodes observed of key servers, and of events, as a transaction reads and writes them."""
+"""Rows of observations of key servers and of events, as a transaction reads and writes them."""
 
 # ruff: noqa: D102, SLF001 - the port documents the methods; Row._mapping is SQLAlchemy's public name
 from __future__ import annotations
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 _observations = tables.observations.c
 _events = tables.events.c
-_MARKER = select(tables.audit_heads.c.node, tables.audit_heads.c.configuration).order_by(tables.audit_heads.c.node)
+_CHANGE_MARKER = select(tables.audit_heads.c.node, tables.audit_heads.c.configuration).order_by(
+    tables.audit_heads.c.node
+)
 _ENABLED = KEY_MANAGER.everything.where(tables.key_managers.c.enabled == 1)
 _AMONG = tables.key_managers.c.uuid.in_(bindparam("uuids", expanding=True))
 _KEY_MANAGERS = KEY_MANAGER.everything.where(_AMONG)
@@ -72,14 +74,14 @@ _EVENT = EVENT.within(node="n", index="i")
 _NAMED = EVENT.where(node="n").where(_events.name.in_(bindparam("names", expanding=True)))
 
 INDEXES = range(1, 2**63)
-"""What the index of an event can be."""
+"""The possible indexes of an event."""
 
 
 class ObservedRows(Statements):
-    """What is known of key servers, and what was announced."""
+    """The rows of watched key servers, observations and events."""
 
     def change_marker(self) -> tuple[tuple[str, int], ...]:
-        return self.all(_MARKER, {}, lambda row: (row.node, row.configuration))
+        return self.all(_CHANGE_MARKER, {}, lambda row: (row.node, row.configuration))
 
     def watched(self) -> tuple[tuple[KeyManager, tuple[KeyServer, ...]], ...]:
         servers = {

@@ -1,4 +1,4 @@
-"""From a database URL to an open store."""
+"""Opening a store from a database URL."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 MALFORMED = "the database URL is malformed (in a user and a password, / ? : @ % are written %2F %3F %3A %40 %25)"
 DRIVER = "pip install '.[postgres]'"
-"""Not by the project's name: a package index would be asked for that."""
+"""The command that installs the driver. It has no project name, so that no package index is asked for that name."""
 
 _ENGINES = {"sqlite": sqlite.open_database, "postgresql": postgres.open_database}
 
 
 def open_store(url: str | Path) -> SqlStore:
-    """Open a database whose schema is of this release.
+    """Open a database whose schema is this release's.
 
     ``url`` is in SQLAlchemy's form, ``sqlite:////absolute/path`` or ``postgresql+psycopg://...``, or the path of
-    SQLite's file. Raises StoreError, whose text never holds the URL; SchemaError when `keystead db upgrade` must run
-    first.
+    SQLite's file. Raises StoreError, whose text never holds the URL. Raises SchemaError if `keystead db upgrade` must
+    run first.
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
@@ -45,7 +45,7 @@ def open_store(url: str | Path) -> SqlStore:
 
 
 def open_database(url: str | Path | URL) -> Database:
-    """Make the engines of a database, whatever its schema; nothing is opened yet. Raises StoreError."""
+    """Make the engines of a database with any schema. No connection is opened yet. Raises StoreError."""
     parsed = parse(url)
     make = _ENGINES.get(parsed.get_backend_name())
     if make is None:
@@ -59,8 +59,9 @@ def open_database(url: str | Path | URL) -> Database:
 
 
 def parse(url: str | Path | URL) -> URL:
-    """Return the URL of a database. Raises StoreError, whose text holds nothing of it: parts of a password may be
-    anywhere in a URL that has an ``@`` too many.
+    """Return the URL of a database. Raises StoreError.
+
+    The error text holds no part of the URL, because in a URL with an ``@`` too many a password may be anywhere.
     """
     if isinstance(url, Path):
         return URL.create("sqlite", database=str(url))

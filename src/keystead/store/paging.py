@@ -1,7 +1,7 @@
-"""A page of a list as a statement: conditions, order and the place to go on from, alike on SQLite and PostgreSQL.
+"""A page of a list as one statement: conditions, order and start, alike on SQLite and PostgreSQL.
 
-What is unset comes last. A page begins after the keys of a row, not after a count of rows, so that it costs the same
-wherever it stands. Nothing is executed here.
+Unset values come last. A page begins after the keys of a row (a cursor), not after a count of rows. So every page costs
+the same. Nothing is executed here.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
 
     from keystead.core.query.where import Clause, Where
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
     from keystead.store.kinds import Kind
 
 _OWNER = "svm_name"
 
 
 class _Key(NamedTuple):
-    """One term of an order, and its value in the row to go on from; ``unset`` when it has none there."""
+    """One term of an order, and its value in the row after which the page begins.
+
+    ``unset`` if that row has no value.
+    """
 
     column: ColumnElement[Any]
     descending: bool
@@ -40,14 +43,14 @@ class _Key(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Rows of a list in an order."""
+    """Rows of a list, with their order."""
 
     rows: Select[Any]
     keys: tuple[_Key, ...]
 
 
 def statement(kind: Kind[Any], page: Page) -> Select[Any]:
-    """Select the rows of a page as :meth:`Kind.values` wants them. Raises KeyError for a column the kind has not."""
+    """Return the statement for a page, for :meth:`Kind.values`. Raises KeyError for a column that the kind lacks."""
     keys = _keys(kind, _complete(kind, page.order), page.after)
     ordered = kind.everything.order_by(None).order_by(*(key.term for key in keys))
     if kind.child is None:
@@ -62,7 +65,7 @@ def statement(kind: Kind[Any], page: Page) -> Select[Any]:
 
 
 def _joined(kind: Kind[Any], rows: Select[Any], where: Where, order: Sequence[Order] = ()) -> Select[Any]:
-    """With the SVM's name, where something asks for it."""
+    """Join the SVM's name, if the conditions or the order need it."""
     if _OWNER not in {key.name for key in order} and not any(_names(clause) & {_OWNER} for clause in where):
         return rows
     return rows.join(tables.svms, tables.svms.c.uuid == kind.main.c.svm_uuid, isouter=True)
@@ -78,9 +81,9 @@ def _restricted(kind: Kind[Any], rows: Select[Any], page: Page, keys: Sequence[_
 
 
 def _by_owner(kind: Kind[Any], page: Page) -> Select[Any]:
-    """The identities in the order of the SVMs' names: what SVMs own, then what the cluster owns, or the reverse.
+    """Select the identities in the order of the SVMs' names: rows of SVMs, then rows of the cluster, or the reverse.
 
-    Each part can follow an index, which the order of an outer join cannot.
+    The two parts are separate because each can follow an index. The order of an outer join cannot.
     """
     first, *others = page.order
     after = page.after or (None,)
@@ -111,10 +114,10 @@ def _by_owner(kind: Kind[Any], page: Page) -> Select[Any]:
 
 
 def _of_svms(kind: Kind[Any], where: Where) -> Select[Any]:
-    """The identities of what SVMs own, read SVM by SVM.
+    """Select the identities of rows that SVMs own, SVM by SVM.
 
-    Written as an outer join that only looks as if it kept an SVM without such a row: SQLite takes every filter for a
-    better start than the order, and would sort all rows for each page.
+    The outer join is only there for SQLite. With an inner join, SQLite would start from a filter and sort all rows for
+    each page. SVMs without such a row are left out.
     """
     of_owner = {_OWNER: tables.svms.c.name, "svm_uuid": tables.svms.c.uuid}
     columns = {**kind.filters, **{name: unindexed(column) for name, column in kind.columns.items()}, **of_owner}
@@ -130,23 +133,23 @@ def _of_svms(kind: Kind[Any], where: Where) -> Select[Any]:
 
 
 def _of_cluster(kind: Kind[Any], where: Where) -> Select[Any]:
-    """The identities of what no SVM owns."""
+    """Select the identities of rows that no SVM owns."""
     rows = _joined(kind, select(kind.main.c[kind.identity].label("identity")), where)
     return rows.where(kind.main.c.svm_uuid.is_(None), *(compiled(kind.filters, clause) for clause in where))
 
 
 def _complete(kind: Kind[Any], order: Sequence[Order]) -> tuple[Order, ...]:
-    """The order with the kind's own, unique key at its end."""
+    """Return the order, ended by the kind's own unique key."""
     return tuple(order) if any(key.name == kind.order for key in order) else (*order, Order(kind.order))
 
 
 def _keys(kind: Kind[Any], order: Sequence[Order], after: Sequence[Any] | None = None) -> tuple[_Key, ...]:
-    """The terms of an order: a column, before it whether it is unset where it can be."""
+    """Return the terms of an order. A nullable column gets a term before it that says whether it is unset."""
     keys: list[_Key] = []
     for key, value in zip(order, after or [None] * len(order), strict=True):
         column = kind.columns[key.name]
         if not _nullable(key.name, column):
-            # An empty parameter gets lost in clients: what is absent was the empty text.
+            # Clients drop an empty parameter, so an absent value stands for the empty text.
             lost = bool(after) and value is None
             text = isinstance(column.type, String)
             keys.append(_Key(column, key.descending, "" if lost and text else value, unset=lost and not text))
@@ -161,7 +164,7 @@ def _nullable(name: str, column: ColumnElement[Any]) -> bool:
 
 
 def _beyond(keys: Sequence[_Key]) -> ColumnElement[bool]:
-    """Rows after the place that the keys' values name. Its first condition bounds an index."""
+    """Return the condition for rows after the given place. The first term can use an index."""
     *leading, last = (key for key in keys if not key.unset)
     beyond = _further(last)
     for key in reversed(leading):

@@ -1,7 +1,7 @@
-"""PostgreSQL, and databases that speak its protocol: engines, transactions and what failures mean; nothing else.
+"""PostgreSQL, and databases with its protocol: only engines, transactions and the meaning of failures.
 
-A read is REPEATABLE READ READ ONLY: one snapshot. A write is READ COMMITTED with row locks, so that what is loaded
-after a lock shows what the previous holder did. Every wait has an end.
+A read is REPEATABLE READ READ ONLY: one snapshot. A write is READ COMMITTED with row locks. So values that are loaded
+after a lock include the changes of the previous holder. Every wait has a limit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ READERS = 8
 WRITERS = 4
 CONFLICT_RUNS = 8
 TIMEOUT_S = 10
-"""The longest a statement, a lock or a silent peer is waited for: below the 40 s of a request."""
+"""The longest wait for a statement, a lock or a silent peer. It is below the 40 s of a request."""
 
 _TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 _STORAGE = {"53100": DISK_FULL, "58030": DISK_FAILS}  # disk_full, io_error
@@ -44,7 +44,7 @@ _SESSION = {
 
 
 def open_database(url: URL) -> Database:
-    """Make the engines; nothing is opened yet. Raises ModuleNotFoundError without psycopg."""
+    """Make the engines. No connection is opened yet. Raises ModuleNotFoundError without psycopg."""
     reader = _engine(url, READERS, "REPEATABLE READ")
     writer = _engine(url, WRITERS, "READ COMMITTED")
 
@@ -56,7 +56,10 @@ def open_database(url: URL) -> Database:
 
 
 def classify(error: SQLAlchemyError) -> Failure:
-    """Tell what a failure means. The server's texts can quote values ("Key (name)=(x) already exists"): not quoted."""
+    """Classify a failure.
+
+    The server's texts are not quoted, because they can hold values ("Key (name)=(x) already exists").
+    """
     cause = getattr(error, "orig", None)
     state = getattr(cause, "sqlstate", None) or ""
     what = f"{type(cause or error).__name__} {state}".strip()
@@ -64,7 +67,7 @@ def classify(error: SQLAlchemyError) -> Failure:
         constraint = getattr(getattr(cause, "diag", None), "constraint_name", None)
         return RunAgain(StoreConflict(f"the database refuses a row: {what} {constraint or ''}".strip()), runs=2)
     if state in _TRANSIENT:
-        return RunAgain(StoreConflict(f"writers keep getting into each other's way: {what}"), runs=CONFLICT_RUNS)
+        return RunAgain(StoreConflict(f"writers keep conflicting: {what}"), runs=CONFLICT_RUNS)
     if getattr(error, "connection_invalidated", False):
         return RunAgain(StoreError(f"the database closed the connection: {what}"), runs=2)
     if isinstance(error, OperationalError) and not state:

@@ -1,4 +1,4 @@
-"""The Transaction of both engines, put together from the files that own its tables. It knows no rule of ONTAP's."""
+"""The Transaction of both engines, combined from the modules that own its tables. It knows no rule of ONTAP."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ class SqlTransaction(
     KeyRemovalRows,
     KeyProofRows,
 ):
-    """Implements :class:`keystead.service.ports.store.Transaction` over a connection."""
+    """An implementation of :class:`keystead.service.ports.store.Transaction` on a connection."""

@@ -1,4 +1,4 @@
-"""Which schema a database has, against the one that this release needs. Alembic is not imported here."""
+"""The check that a database has the schema of this release. Alembic is not imported here."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ REVISIONS = "alembic_version"
 
 
 class SchemaError(StoreError):
-    """The database's schema is not the one that this release needs; the text says what to do."""
+    """The database does not have this release's schema. The text says what to do."""
 
 
 def check_schema(database: Database) -> None:
-    """Raise SchemaError unless the database is of this release's revision, StoreError when it cannot be read."""
+    """Raise SchemaError unless the database has this release's revision. Raise StoreError if it cannot be read."""
     try:
         with database.reader.connect() as connection:
             found = revision(connection)
@@ -43,7 +43,7 @@ def check_schema(database: Database) -> None:
 
 
 def revision(connection: Connection) -> str | None:
-    """Return the schema's revision, None where there is none. Revisions are numbers of four digits, in order."""
+    """Return the revision of the schema, or None if there is none. Revisions are numbers of four digits, in order."""
     if not inspect(connection).has_table(REVISIONS):
         return None
     found = connection.execute(text(f"SELECT version_num FROM {REVISIONS}")).scalar()  # noqa: S608 - a constant

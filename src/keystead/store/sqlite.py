@@ -1,9 +1,12 @@
-"""SQLite: engines, transactions and what its failures mean; nothing else.
+"""SQLite: only engines, transactions and the meaning of failures.
 
-WAL with ``synchronous=FULL``: a commit that was answered survives a loss of power. Python's driver would begin a
-deferred transaction before the first write only, and two writers could both count three key servers and both add one;
-so it begins nothing by itself, and a write begins with BEGIN IMMEDIATE. The file is made by `upgrade` alone: every
-connection is to the file that the first one found, so that nothing is written into one that is deleted or another.
+WAL with ``synchronous=FULL``: a commit that was answered survives a loss of power.
+
+Python's driver would begin a deferred transaction only before the first write. Then two writers could both count three
+key servers and both add one. So the driver begins nothing, and a write begins with BEGIN IMMEDIATE.
+
+Only `upgrade` creates the file. Every connection must use the file that the first connection found, so that nothing is
+written to a deleted or replaced file.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 READERS = 4
 BUSY_TIMEOUT_S = 5
-"""How long a connection waits for another process's lock, where no transaction's deadline says otherwise."""
+"""How long a connection waits for another process's lock, if the transaction has no deadline."""
 
 BUSY_RUNS = 3
 
@@ -49,18 +52,21 @@ RESTORE = "move the data directory away, and `keystead restore` a backup"
 
 
 def open_database(url: URL) -> Database:
-    """Make the engines; nothing is opened yet. Raises StoreError for a URL without a path."""
+    """Make the engines. No connection is opened yet. Raises StoreError for a URL without a path."""
     if not url.database:
         raise StoreError("the database URL must name a file: sqlite:////absolute/path")
     file = _File(url.database)
-    # As a URI, because only that can say "open, do not make". Quoted: any name of a directory is taken as it is.
+    # A URI, because only a URI can say "open, do not create". It is quoted because a path may hold any character.
     url = url.set(database=file.uri, query=url.query | {"uri": "true", "mode": "rw"})
     reader = _engine(url, file, READERS, "BEGIN", (*_PRAGMAS, _READ_ONLY), BUSY_TIMEOUT_S)
     writer = _engine(url, file, 1, _BEGIN_WRITE, _PRAGMAS, BUSY_TIMEOUT_S)
     glancer = _engine(url, file, 1, "BEGIN", (*_PRAGMAS, _READ_ONLY), 0)
 
     def version(connection: Connection) -> int:
-        """SQLite's own: it changes when another connection, of any process, has committed; this one never does."""
+        """Return SQLite's data version. It changes when another connection, of any process, has committed.
+
+        This connection itself never commits.
+        """
         file.check()
         raw: Any = connection.connection.dbapi_connection
         try:
@@ -73,7 +79,7 @@ def open_database(url: URL) -> Database:
 
 
 def classify(error: SQLAlchemyError) -> Failure:
-    """Tell what a failure means. SQLite's own texts hold names of tables and files, never values."""
+    """Classify a failure. SQLite's own texts hold names of tables and files, never values."""
     cause = getattr(error, "orig", None)
     if isinstance(error, IntegrityError):
         return RunAgain(StoreConflict(f"the database refuses a row: {cause}"), runs=2)
@@ -97,12 +103,12 @@ def _primary_code(cause: BaseException | None) -> int:
 
 
 def _wait(connection: Any, seconds: float) -> None:
-    """Say how long the connection waits for others' locks from now on."""
+    """Set how long the connection waits for locks from now on."""
     connection.execute(f"PRAGMA busy_timeout = {max(0, round(seconds * 1000))}").close()
 
 
 def _use_wal(connection: sqlite3.Connection, wait_s: float) -> None:
-    """Switch to WAL. When two do so at once, one fails without the wait of ``busy_timeout``."""
+    """Switch to WAL. Repeat, because if two switch at once, one fails without the wait of ``busy_timeout``."""
     give_up = time.monotonic() + wait_s
     while True:
         try:
@@ -110,13 +116,13 @@ def _use_wal(connection: sqlite3.Connection, wait_s: float) -> None:
         except sqlite3.Error as error:
             if not _is_busy(error) or time.monotonic() >= give_up:
                 raise
-            time.sleep(random.uniform(0, _WAL_PAUSE_S))  # noqa: S311 - two that switch must not stay in step
+            time.sleep(random.uniform(0, _WAL_PAUSE_S))  # noqa: S311 - so that two that switch do not collide again
         else:
             return
 
 
 class _File:
-    """The database's file, the same as long as its engines are used."""
+    """The database's file, which must stay the same while its engines are used."""
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)  # noqa: PTH100 - Path.absolute() leaves ".." for later
@@ -127,7 +133,7 @@ class _File:
         return f"file:{quote(os.fsencode(self._path))}"
 
     def check(self) -> None:
-        """Raise StoreError when the path names another file than at first, or none."""
+        """Raise StoreError if the file is gone, or if the path names another file than at first."""
         try:
             found = os.stat(self._path)  # noqa: PTH116 - for every transaction
         except OSError:
@@ -152,7 +158,7 @@ def _engine(url: URL, file: _File, connections: int, begin: str, pragmas: tuple[
             for pragma in pragmas:
                 connection.execute(pragma).close()
         except sqlite3.Error:
-            connection.close()  # SQLAlchemy forgets a connection that a listener refuses
+            connection.close()  # because SQLAlchemy does not close a connection that a listener refuses
             raise
 
     def start(pooled: PoolProxiedConnection) -> None:
@@ -163,6 +169,6 @@ def _engine(url: URL, file: _File, connections: int, begin: str, pragmas: tuple[
             _wait(raw, until - time.monotonic())
         raw.execute(begin).close()
 
-    # Not by a listener to "begin": an engine with any listener pays a seventh of each statement for all that may be.
+    # Not a listener for "begin", because an engine with any listener needs a seventh more time for each statement.
     setattr(engine.dialect, "do_begin", start)  # noqa: B010 - a method of each dialect's own
     return engine

@@ -1,6 +1,6 @@
-"""How a transaction executes: model values out of rows, failures classified. It knows no table.
+"""Execution of statements: rows become model values, failures are classified. It knows no table.
 
-Statements are built once, at import of the files that own them, so that SQLAlchemy compiles each of them once per
+Statements are built once, when the modules that own them are imported. So SQLAlchemy compiles each statement once per
 engine.
 """
 
@@ -30,56 +30,62 @@ Parameters = dict[str, Any]
 
 
 def locking(table: Table) -> Select[Any]:
-    """A statement that locks the row with uuid ``u``; :func:`keystead.store.conditions.within` may narrow it."""
+    """Return a statement that locks the row with uuid ``u``.
+
+    :func:`keystead.store.conditions.within` may restrict it.
+    """
     return select(table.c.uuid).where(table.c.uuid == bindparam("u")).with_for_update()
 
 
 def storing(table: Table, key: str) -> tuple[str, Executable, Executable]:
-    """An update by key and the insert for when it finds nothing: portable, unlike the engines' upserts."""
+    """Return an update by key, and an insert for when the update finds no row.
+
+    This is portable, unlike the upserts of the engines.
+    """
     return key, update(table).where(table.c[key] == bindparam("the_key")), insert(table)
 
 
 def columns_of(table: Table, value: object) -> Parameters:
-    """The columns of a table that a value has attributes for."""
+    """Return the values of a model object for the columns of a table that have an attribute of the same name."""
     names = _common(table, type(value))  # type: ignore[arg-type]
     return {name: getattr(value, name) for name in names}
 
 
 @cache
 def _common(table: Table, model: type) -> tuple[str, ...]:
-    """The columns of a table that a model class has attributes for."""
+    """Return the names of columns that are also attributes of the model class."""
     return tuple(column.name for column in table.c if hasattr(model, column.name))
 
 
 def owner_of(svm: Svm | None) -> Parameters:
-    """The columns that say whose a row is."""
+    """Return the columns that say who owns a row: the cluster or an SVM."""
     return {"owner": tables.CLUSTER, "svm_uuid": None} if svm is None else {"owner": svm.uuid, "svm_uuid": svm.uuid}
 
 
 class Statements:
-    """Executes on one open connection; begins, commits and repeats nothing (engine.py does)."""
+    """An executor of statements on one open connection. It does not begin, commit or repeat (engine.py does)."""
 
     def __init__(self, connection: Connection, classify: Classify, *, row_locks: bool) -> None:
         self._connection = connection
         self._classify = classify
         self.row_locks = row_locks
         self.reconfigured = False
-        """Whether something was changed that the change marker moves with."""
+        """True if something was changed that must move the change marker."""
 
     def values_of(self, kind: Kind[T], statement: Executable, parameters: Parameters) -> tuple[T, ...]:
-        """Read values of a kind."""
+        """Read the values of a kind."""
         return self._read(statement, parameters, kind.values)
 
     def value_of(self, kind: Kind[T], statement: Executable, parameters: Parameters) -> T | None:
-        """Read the first value of a kind, None when there is none."""
+        """Read the first value of a kind, or None if there is none."""
         return next(iter(self.values_of(kind, statement, parameters)), None)
 
     def all(self, statement: Executable, parameters: Parameters, make: Callable[[Row[Any]], T]) -> tuple[T, ...]:
-        """Read what ``make`` makes of each row."""
+        """Read all rows and return what ``make`` makes of each."""
         return self._read(statement, parameters, lambda rows: map(make, rows))
 
     def one(self, statement: Executable, parameters: Parameters, make: Callable[[Row[Any]], T]) -> T | None:
-        """Read what ``make`` makes of the first row, None when there is none."""
+        """Read the rows and return what ``make`` makes of the first, or None if there is none."""
         return next(iter(self.all(statement, parameters, make)), None)
 
     def _read(
@@ -93,7 +99,7 @@ class Statements:
             raise StoreError("a stored row is damaged, or a value cannot be compared") from None
 
     def change(self, statement: Executable, parameters: Parameters | list[Parameters]) -> int:
-        """Execute a statement that writes and return how many rows it touched."""
+        """Execute a statement that writes, and return the number of changed rows."""
         try:
             return self._connection.execute(statement, parameters).rowcount
         except SQLAlchemyError as error:
@@ -102,25 +108,28 @@ class Statements:
             raise StoreError("a value cannot be stored") from None
 
     def reconfigure(self, statement: Executable, parameters: Parameters | list[Parameters]) -> int:
-        """Execute a statement that changes what is watched, or who logs in; its audit record moves the marker."""
+        """Execute a statement that changes what is watched or who may log in.
+
+        The transaction's audit record then moves the change marker.
+        """
         self.reconfigured = True
         return self.change(statement, parameters)
 
     def lock(self, statement: Executable, uuid: str, **more: str | None) -> None:
-        """Hold a row until the end of the transaction, where the engine locks rows."""
-        # Alone, before the row is read with its children: a joined read that waited would show the children of before.
+        """Lock a row until the end of the transaction, if the engine has row locks."""
+        # A separate statement, before the row and its children are read: a join that waits would read old children.
         if self.row_locks:
             self.all(statement, {"u": uuid, **more}, lambda row: row)
 
     def store(self, statements: tuple[str, Executable, Executable], row: Parameters) -> None:
-        """Update the row with this key, or insert it; ``statements`` are those of :func:`storing`."""
+        """Update the row with this key, or insert it. ``statements`` come from :func:`storing`."""
         key, change, add = statements
         changed = {"the_key" if name == key else name: value for name, value in row.items()}
         if not self.change(change, changed):
             self.change(add, row)
 
     def add_children(self, table: Table, children: Sequence[tuple[str, Sequence[str]]]) -> None:
-        """Insert the values of a child table (parent, position, value), for each parent in order."""
+        """Insert the values of a child table (parent, position, value), in order for each parent."""
         parent, position, value = table.c.keys()
         rows = [
             {parent: uuid, position: place, value: text} for uuid, texts in children for place, text in enumerate(texts)

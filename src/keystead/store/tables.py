@@ -1,7 +1,7 @@
-"""The one schema. It declares tables and nothing else; rows become values in repository.py.
+"""The schema. It only declares tables; kinds.py and the modules of rows (keys.py, ...) turn rows into values.
 
-Types are portable: text, integer (booleans are 0 and 1), bytes and UTC timestamps. A change here needs a migration:
-a test compares this module with what the migrations make, on SQLite and on PostgreSQL.
+Types are portable: text, integer (booleans are 0 and 1), bytes and UTC timestamps. A change here needs a migration. A
+test compares this module with the result of the migrations, on SQLite and on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.schema import SchemaItem
 
 HEAD = "0006"
-"""The newest revision in migrations/versions, kept here so that a normal start does not import Alembic."""
+"""The newest revision in migrations/versions. It is kept here so that a normal start does not import Alembic."""
 
 CLUSTER = ""
-"""The ``owner`` of what belongs to the cluster: unlike null it can be compared, and so be part of a unique index."""
+"""The ``owner`` of rows of the cluster. Unlike null, it can be compared, so it can be part of a unique index."""
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
-    """An aware UTC time. SQLite keeps the naive text, PostgreSQL a ``timestamptz``."""
+    """An aware UTC time. SQLite stores it as naive text, PostgreSQL as ``timestamptz``."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time, which would be read as the machine's local one."""
+        """Raise ValueError for a naive time, because it would be read as local time of the machine."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -56,14 +56,14 @@ class UtcTimestamp(TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the time its zone, whatever the session's is."""
+        """Return the time in UTC, whatever the session's time zone is."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
 class Bytewise(Text):
-    """Text that is compared and ordered by its bytes, on SQLite and on PostgreSQL, whatever the database's locale."""
+    """Text that is compared and ordered by its bytes, on both engines, whatever the database's locale is."""
 
 
 @compiles(Bytewise, "postgresql")
@@ -91,7 +91,7 @@ def _integer(name: str, **options: Any) -> Column[int]:
 
 
 def _owned() -> tuple[Column[str], Column[str | None], CheckConstraint]:
-    """Columns that say whose a row is: the cluster's or an SVM's."""
+    """Return the columns that say who owns a row: the cluster or an SVM."""
     return (
         _text("owner"),
         Column("svm_uuid", Bytewise, ForeignKey("svms.uuid"), nullable=True, index=True),
@@ -99,7 +99,7 @@ def _owned() -> tuple[Column[str], Column[str | None], CheckConstraint]:
     )
 
 
-# One row: two nodes that initialise one database at the same time must not make two clusters.
+# One row only, so that two nodes that initialise one database at the same time do not make two clusters.
 cluster = Table(
     "cluster",
     metadata,
@@ -160,8 +160,8 @@ certificate_intermediates = Table(
     _text("public_certificate"),
 )
 
-# No index on what has few values, such as `enabled`: SQLite would prefer it to the order of a list, and sort all rows.
-# The certificates are named, not referenced: a certificate row can vanish underneath a key manager (code 65536821).
+# No index on columns with few values, such as `enabled`: SQLite would use it instead of the list's order, and sort all
+# rows. No foreign key to certificates, because a key manager may name a deleted certificate (code 65536821).
 key_managers = Table(
     "key_managers",
     metadata,
@@ -230,7 +230,7 @@ accounts = Table(
     _text("comment", server_default=text("''")),
 )
 
-# Name and value of what differs from the defaults in keystead.core.model.Options.
+# Name and value of options that differ from the defaults in keystead.core.model.Options.
 options = Table("options", metadata, _text("name", primary_key=True), _text("value"))
 
 jobs = Table(
@@ -250,7 +250,7 @@ jobs = Table(
     _text("results"),
 )
 
-# `certificates` is a JSON array: leaf and chain as last seen.
+# `certificates` is a JSON array: the leaf and the chain that were seen last.
 observations = Table(
     "observations",
     metadata,
@@ -264,7 +264,7 @@ observations = Table(
     _text("certificates"),
 )
 
-# `parameters` is a JSON array of [name, value]. The newest events of each node are kept. `key` is their order in lists.
+# `parameters` is a JSON array of [name, value]. The newest events of each node are kept. Lists are ordered by `key`.
 events = Table(
     "events",
     metadata,
@@ -287,7 +287,7 @@ data_keys = Table(
     Column("root_key_check", LargeBinary, nullable=False),
 )
 
-# Not tied to nodes or SVMs: the chain outlives what it tells of. `key` is the order in lists.
+# No foreign key to nodes or SVMs, because the chain outlives them. Lists are ordered by `key`.
 audit_records = Table(
     "audit_records",
     metadata,
@@ -310,7 +310,7 @@ audit_records = Table(
     Index("uq_audit_records_key", "key", unique=True),
 )
 
-# `configuration` counts the node's changes of what is watched and of who logs in: what moves the change marker.
+# `configuration` is the node's part of the change marker: it counts changes of watched servers and of logins.
 audit_heads = Table(
     "audit_heads",
     metadata,
@@ -321,7 +321,7 @@ audit_heads = Table(
     _integer("configuration", server_default="0"),
 )
 
-# A key manager with keys cannot be deleted underneath them: no cascade. The name is unique where it is held.
+# No cascade, so that a key manager with keys cannot be deleted. Only keys that hold their name need a unique name.
 keys = Table(
     "keys",
     metadata,
@@ -424,7 +424,7 @@ server_profiles = Table(
     _integer("activates"),
 )
 
-# `unique_identifiers` and `behind` are JSON arrays; `due`: it is to be moved on, whether or not it is time.
+# Epoch markers. `unique_identifiers` and `behind` are JSON arrays. `due`: the marker must be replaced early.
 fences = Table(
     "fences",
     metadata,
@@ -480,7 +480,7 @@ unclaimed_objects = Table(
     Column("found", UtcTimestamp, nullable=False),
 )
 
-# A removed key server as it was configured, until its copies have come to their end. `secondaries` is a JSON array.
+# The configuration of a detached key server, until its copies are destroyed. `secondaries` is a JSON array.
 detached_key_servers = Table(
     "detached_key_servers",
     metadata,
@@ -516,7 +516,7 @@ cluster_keys = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
-# `document` is the signed report as it is given out.
+# `document` is the signed report as users get it.
 key_reports = Table(
     "key_reports",
     metadata,

@@ -1,6 +1,6 @@
-"""`keystead db upgrade`: bring a database's schema to this release's, by the revisions in migrations/versions.
+"""`keystead db upgrade`: upgrade a database's schema to this release's, by the revisions in migrations/versions.
 
-Imported only when it is wanted: a normal start does not import Alembic.
+This module is imported only when it is needed, so that a normal start does not import Alembic.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from keystead.store.database import Database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-LOCK = 0x4B657973  # "Keys": any number that others are unlikely to lock
+LOCK = 0x4B657973  # "Keys": a number that other programs are unlikely to lock
 LOCK_TIMEOUT_S = 30
 STATEMENT_TIMEOUT_S = 600
 
 
 def upgrade(url: str | Path) -> str | None:
-    """Upgrade a database in one transaction, alone; return the revision it had, None for an empty one.
+    """Upgrade a database in one transaction, alone. Return its old revision, or None for an empty database.
 
-    SQLite's file is made (mode 0600) where there is none. Raises StoreError, SchemaError for a newer schema.
+    SQLite's file is created (mode 0600) if there is none. Raises StoreError, and SchemaError for a newer schema.
     """
     parsed = parse(url)
     database = open_database(parsed)
@@ -54,7 +54,7 @@ def upgrade(url: str | Path) -> str | None:
 
 
 def is_empty(url: str | Path) -> bool:
-    """Whether there is no database yet: no file of SQLite, or no schema. Makes nothing. Raises StoreError."""
+    """Return True if there is no database yet: no file of SQLite, or no schema. Create nothing. Raises StoreError."""
     parsed = parse(url)
     file = Path(parsed.database or "")
     if parsed.get_backend_name() == "sqlite" and not (file.is_file() and file.stat().st_size):
@@ -74,7 +74,7 @@ def _upgrade(database: Database) -> str | None:
         connection.info[UNTIL] = time.monotonic() + LOCK_TIMEOUT_S
         with connection.begin():
             if database.row_locks:
-                _be_alone(connection)
+                _lock_alone(connection)
             return _to_head(connection)
 
 
@@ -90,8 +90,11 @@ def _to_head(connection: Connection) -> str | None:
     return found
 
 
-def _be_alone(connection: Connection) -> None:
-    """Hold a lock that every upgrade takes, and bound every wait. (SQLite's BEGIN IMMEDIATE is such a lock.)"""
+def _lock_alone(connection: Connection) -> None:
+    """Take the advisory lock that every upgrade takes, and limit every wait.
+
+    SQLite needs none, because BEGIN IMMEDIATE is such a lock.
+    """
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
     connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK})

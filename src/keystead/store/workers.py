@@ -1,4 +1,4 @@
-"""Threads that run transactions. They are daemons: a database that hangs must not keep the process from ending."""
+"""Threads that run transactions. They are daemons, so that a hanging database does not keep the process alive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Job = tuple["Future[Any]", "Callable[[], Any]"]
 
 
 class Workers:
-    """A fixed number of threads over one queue. Jobs start in the order in which they were submitted."""
+    """A fixed number of threads on one queue. Jobs start in the order in which they were submitted."""
 
     def __init__(self, name: str, count: int) -> None:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -26,13 +26,13 @@ class Workers:
             threading.Thread(target=self._work, args=(end,), name=f"{name}-{number}", daemon=True).start()
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
-        """Queue a job; cancelling its future before it starts leaves it undone."""
+        """Queue a job. If its future is cancelled before the job starts, the job is not run."""
         future: Future[T] = Future()
         self._queue.put((future, job))
         return future
 
     def stop(self) -> list[Future[None]]:
-        """Let the threads end after what is queued; return one future per thread."""
+        """Let the threads end after the queued jobs. Return one future per thread."""
         for _ in self._ends:
             self._queue.put(None)
         return self._ends
@@ -43,9 +43,9 @@ class Workers:
             if future.set_running_or_notify_cancel():
                 try:
                     result = job()
-                except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the caller
+                except BaseException as error:  # noqa: BLE001 - every error is given to the caller
                     future.set_exception(error)
                 else:
                     future.set_result(result)
-            del entry, future, job  # a waiting thread must keep neither values nor errors alive
+            del entry, future, job  # so that a waiting thread keeps no values or errors alive
         end.set_result(None)

@@ -12,7 +12,7 @@ from keystead.core.accounts import AccountChange, NewAccount
 from keystead.core.errors import OntapError
 from keystead.core.model import Account
 from keystead.core.secret import Secret
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from tests.service.conftest import CALL
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from cachetools import TTLCache
 
 from keystead.core.errors import AUTHENTICATION_FAILED, TOO_MANY_REQUESTS, OntapError
 from keystead.core.model import Account, Role
 from keystead.core.secret import Secret
 from keystead.service.accounts import logins as logins_module
-from keystead.service.accounts.logins import AT_ONCE, ENTRIES, Logins, delay_s
+from keystead.service.accounts.logins import AT_ONCE, ENTRIES, FORGIVEN_S, Logins, delay_s
 from keystead.service.audit.log import AuditLog
 from keystead.service.context import Caller
 from keystead.service.ports.store import StoreError
@@ -340,8 +341,8 @@ async def test_an_unknown_account_costs_the_time_of_a_known_one(logins: Logins, 
 
 async def test_memory_is_bounded(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest entries go; a name is kept short."""
-    monkeypatch.setattr(logins_module, "ENTRIES", 3)
-    assert ENTRIES > 3
+    assert logins._failures.maxsize == ENTRIES
+    monkeypatch.setattr(logins, "_failures", TTLCache(3, FORGIVEN_S, timer=HandClock().monotonic))
     for name in ("a", "b", "c", "d" * 1000):
         await refused(logins, name=name)
-    assert list(logins._failures._entries) == [("b", HERE), ("c", HERE), ("d" * 64, HERE)]
+    assert list(logins._failures) == [("b", HERE), ("c", HERE), ("d" * 64, HERE)]

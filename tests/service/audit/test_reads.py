@@ -282,7 +282,7 @@ async def test_torn_lines_are_told_of(reads: Reads, tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logs:
         reads.find_database()
         assert await reads.merged() == ["one"]
-    assert {"event": "lines of the spool were torn or are not ours", "lines": 1, "log_level": "error"} in logs
+    assert {"event": "read spool: lines skipped, torn or without a valid MAC", "lines": 1, "log_level": "error"} in logs
 
 
 async def test_a_spool_that_cannot_be_read_waits(reads: Reads, tmp_path: Path) -> None:

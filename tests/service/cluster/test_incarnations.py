@@ -26,7 +26,8 @@ from keystead.service.audit.log import AuditLog
 from keystead.service.cluster import incarnations
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.context import Call, Caller
-from keystead.service.ports.store import Page, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from keystead.store import SqlStore, open_store
 from tests.service.worlds.basics import HandClock
 

@@ -18,7 +18,8 @@ from keystead.service.cluster import jobs as service
 from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.svms import concerning
 from keystead.service.context import Call, Caller
-from keystead.service.ports.store import Page, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from tests.service.worlds.basics import KEYRING, HandClock
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def of(svm: Svm) -> Call:
     return Call(Caller("tenant", Role.VSADMIN, "127.0.0.1", svm), "GET", "/api/test", scope=svm)
 
 
-def made(store: Store, clock: HandClock) -> Jobs:
+def made(store: Store[Transaction], clock: HandClock) -> Jobs:
     """The jobs of a process of node-1."""
     return Jobs(store, AuditLog(store, KEYRING, clock, NODE.uuid), clock, NODE.uuid)
 
@@ -65,7 +66,7 @@ async def running(store: SqlStore, clock: HandClock) -> AsyncIterator[Jobs]:
     await found.close()
 
 
-async def refused(store: Store) -> list[tuple[str, str, str]]:
+async def refused(store: Store[Transaction]) -> list[tuple[str, str, str]]:
     """Code, SVM and input of the audit records."""
     records = await store.read(lambda tx: tx.audit_records(NODE.uuid, 0, 100))
     return [(record.code, record.svm, record.input) for record in records]

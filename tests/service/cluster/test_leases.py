@@ -176,7 +176,7 @@ async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:
 
     deaf = Deaf()
     async with asyncio.timeout(10):
-        async with Leases(cast("Store", deaf), SystemClock(), "node-1", SHORT).holding("keeper"):
+        async with Leases(cast("Store[Transaction]", deaf), SystemClock(), "node-1", SHORT).holding("keeper"):
             for _ in ("taken", "renewed"):
                 await deaf.committed.get()
 

@@ -23,7 +23,7 @@ from keystead.core.model import Certificate
 from keystead.core.probing import TlsIdentity
 from keystead.core.secret import Secret
 from keystead.keyservers.contexts import build
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.service.probing.prober import private_key_place
 from tests.core import hostile_keys as hostile
 from tests.core.certificates.test_certificates import key_pem

@@ -18,7 +18,7 @@ from keystead.core.key_managers import CertificateName, KeyManagerChange, NewKey
 from keystead.core.model import Certificate, KeyManager
 from keystead.core.secret import Secret
 from keystead.service.loading import incarnation_of
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip
 from tests.peers.certificates import Authority, server_context

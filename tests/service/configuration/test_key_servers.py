@@ -14,7 +14,7 @@ from keystead.core.errors import OntapError
 from keystead.core.model import Node, Release
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.service.probing.prober import password_place
 from tests.service.conftest import CALL, World, add, asked
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from keystead.core import errors
 from keystead.core.key_managers import CertificateName, NewKeyManager
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip
 from tests.peers.certificates import server_context

@@ -11,7 +11,7 @@ from keystead.core.availability import PRIMARY, AddressCheck, CheckResult, Watch
 from keystead.core.model import Cluster, Event, KeyManager, KeyServer, Node, Release, State, Svm
 from keystead.core.probing import ProbeResult
 from keystead.core.server_address import ServerAddress
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.service.probing.observations import Observations
 from keystead.service.probing.watching import Watching
 from tests.service.worlds.basics import HandClock

@@ -14,7 +14,8 @@ from keystead.core import events
 from keystead.core.availability import AddressCheck, CheckResult, WatchedAddress
 from keystead.core.model import Event, State
 from keystead.core.secret import Secret
-from keystead.service.ports.store import Page, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from keystead.service.probing import watching as module
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.keys.destroying.epoch_markers import EpochMarkers
 from keystead.service.keys.destroying.purge import KeyPurge
 from keystead.service.keys.keeping.rounds import KeyRounds
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from keystead.store import open_store
 from tests.service.worlds.keepers import Keeping, believed, keeping
 from tests.service.worlds.keys import CALL, KeyWorld, held, key_node
@@ -155,7 +155,7 @@ async def listed(one: Side) -> list[str]:
     async with one.rounds.holding() as holding:
         assert holding is not None
         await one.rounds._parts.scan.scan(holding, one.kept.manager)
-    found = await one.kept.node.store.read(lambda tx: tx.unclaimed(one.kept.manager))
+    found = await one.kept.node.store.read(lambda tx: tx.orphans(one.kept.manager))
     return [each.name for each in found]
 
 

@@ -77,7 +77,7 @@ async def say_nothing(_: OntapError) -> None:
     """Progress that nobody reads."""
 
 
-def believed(store: Store, clock: ShiftedClock, node: str) -> TrustedClock:
+def believed(store: Store[Transaction], clock: ShiftedClock, node: str) -> TrustedClock:
     """The clock of a process that has been right for a while."""
     made = TrustedClock(store, clock, node)
     made._read = clock.now(), clock.monotonic()
@@ -158,7 +158,7 @@ class Keeping:
         async with self.lease() as holding:
             await self.scanning.scan(holding, self.manager)
         order = [server.uuid for server in await self.world.servers(self.manager)]
-        listed = await self.world.store.read(lambda tx: tx.unclaimed(self.manager))
+        listed = await self.world.store.read(lambda tx: tx.orphans(self.manager))
         return sorted((order.index(each.key_server), each.name) for each in listed)
 
     async def events(self) -> list[tuple[str, dict[str, str]]]:

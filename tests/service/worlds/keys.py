@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from keystead.core.keys.model import Attempt, Copy, Key
-    from keystead.service.ports.store import Clock, Sealer, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.sealing import Sealer
+    from keystead.service.ports.store import Transaction
     from tests.peers.fixtures import Pki
     from tests.peers.homes import Home
 

@@ -1,1 +1,1 @@
-"""The API describes itself: OpenAPI, its page at /docs/api, the reference page; all from the declarations."""
+"""The API's description, made from the declarations: the OpenAPI document, its page and the reference page."""

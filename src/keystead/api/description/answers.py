@@ -1,4 +1,4 @@
-"""Bodies and answers of an operation in the API's description: what its form, resource and codes make of them."""
+"""The bodies and answers of an operation in the API's description, made from its form, resource and codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OF_MANY = {Form.CHANGE_MANY, Form.REMOVE_MANY}
 
 
 class _Success(NamedTuple):
-    """An answer: its status, what it means, the schemas that it may have (``*`` is the resource's name), headers."""
+    """A successful answer: status, text, headers and names of its schemas. ``*`` stands for the resource's name."""
 
     status: int
     text: str
@@ -40,14 +40,20 @@ _SUCCESSES = {
     Form.LIST_OR_RESULTS: (_Success(200, "The records, or a job's results.", ("*.list",), ("Link",)),),
     Form.SHOW: (_Success(200, "The object.", ("*",)),),
     Form.CREATE: (
-        _Success(201, "Created. `Location` is the (first) new object, or a job's results.", ("*.changed", _JOB),
-                 ("Location",)),
+        _Success(201, "Created. `Location` is the path of the (first) new object, or of a job's results.",
+                 ("*.changed", _JOB), ("Location",)),
         _JOB_RUNS,
     ),
     Form.CHANGE: (_Success(200, "Changed.", ("*.changed", _JOB)), _Success(202, "The job runs.", (_JOB,))),
     Form.REMOVE: (_Success(200, "Deleted.", ("*.changed",)),),
-    Form.CHANGE_MANY: (_Success(200, "Changed, as far as `num_records` says.", ("*.changed", _JOB)), _JOB_RUNS),
-    Form.REMOVE_MANY: (_Success(200, "Deleted, as far as `num_records` says.", ("*.changed", _JOB)), _JOB_RUNS),
+    Form.CHANGE_MANY: (
+        _Success(200, "Changed. `num_records` is the number of changed objects.", ("*.changed", _JOB)),
+        _JOB_RUNS,
+    ),
+    Form.REMOVE_MANY: (
+        _Success(200, "Deleted. `num_records` is the number of deleted objects.", ("*.changed", _JOB)),
+        _JOB_RUNS,
+    ),
     Form.SET: (_Success(200, "Changed.", ("empty",)),),
     Form.ACT: (_Success(200, "The object.", ("*",)),),
     Form.COMMAND: (_Success(201, "Done.", ("empty",)),),
@@ -56,7 +62,7 @@ _SUCCESSES = {
 
 
 def body(operation: Operation, examples: Iterable[Example]) -> dict[str, Any] | None:
-    """The request body, None for none."""
+    """Return the request body, or None if the operation has none."""
     schema = _body(operation)
     if schema is None:
         return None
@@ -84,12 +90,12 @@ def _body(operation: Operation) -> Schema | None:
 
 
 def reference(name: str) -> Schema:
-    """A schema of the components."""
+    """Return a reference to a schema of the components."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def successes(operation: Operation, examples: Iterable[Example]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The answers other than refusals, by status."""
+    """Yield the successful answers by status."""
     for success in _SUCCESSES[operation.form]:
         is_job = operation.form is Form.JOB or may_be_job(operation)
         names = [name for name in success.schemas if name != _JOB or is_job]
@@ -102,11 +108,11 @@ def successes(operation: Operation, examples: Iterable[Example]) -> Iterator[tup
                 said["content"] |= _OCTETS
             yield str(success.status), said
     if operation.tried is not None and operation.form is Form.CREATE:
-        yield "200", answer("What a dry run found.", reference(f"{operation.tried.name}.list"))
+        yield "200", answer("The findings of a dry run.", reference(f"{operation.tried.name}.list"))
 
 
 def may_be_job(operation: Operation) -> bool:
-    """Whether an answer may be a job."""
+    """Return True if an answer may be a job."""
     return operation.job or operation.form in _OF_MANY or (
         operation.form is Form.CREATE and not operation.resource.bulk
     )  # fmt: skip
@@ -120,7 +126,7 @@ def _any_of(operation: Operation, names: list[str]) -> Schema:
 def answer(
     text: str, schema: Schema, headers: tuple[str, ...] = (), examples: Iterable[Example] = ()
 ) -> dict[str, Any]:
-    """An answer, which comes as plain JSON or with links."""
+    """Return an answer, which is plain JSON or JSON with links."""
     shown = _examples(examples, "answer")
     said: dict[str, Any] = {
         "description": text,
@@ -145,7 +151,7 @@ def _examples(examples: Iterable[Example], part: str) -> dict[str, Any]:
 
 
 def by_status(kinds: Iterable[ErrorKind]) -> list[tuple[int, list[ErrorKind]]]:
-    """The kinds of each status, each once, in the order of their codes."""
+    """Return the kinds of each status, each once, in the order of their codes."""
     found: dict[int, list[ErrorKind]] = {}
     for kind in sorted(dict.fromkeys(kinds), key=lambda kind: kind.code):
         found.setdefault(kind.status, []).append(kind)
@@ -155,14 +161,17 @@ def by_status(kinds: Iterable[ErrorKind]) -> list[tuple[int, list[ErrorKind]]]:
 def refusals(
     kinds: Iterable[ErrorKind], operation: Operation | None = None, examples: Iterable[Example] = ()
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The refusals, by status."""
+    """Yield the refusals by status."""
     many = operation is not None and may_be_job(operation)
     for status, of_status in by_status(kinds):
         yield str(status), refusal(of_status, [e for e in examples if e.status == status], many=many)
 
 
 def refusal(kinds: list[ErrorKind], examples: Iterable[Example] = (), *, many: bool = False) -> dict[str, Any]:
-    """A refusal of one status. Its schema names the codes; of ``many`` objects it says what was done before."""
+    """Return a refusal of one status. Its schema names the codes.
+
+    With ``many``, its schema also holds the results from before the failure.
+    """
     status = kinds[0].status
     numbers = sorted({str(kind.code) for kind in kinds}, key=int)
     error = {"properties": {"error": {"properties": {"code": {"enum": numbers}}}}}

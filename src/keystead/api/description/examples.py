@@ -1,7 +1,7 @@
-"""Examples of the main calls, as one story: an SVM gets certificates, a key manager, servers, an administrator.
+"""Examples of the main calls, as one story: an SVM gets certificates, a key manager, servers and an administrator.
 
-They stand in the API's description. A test makes these calls in this order of a service with real key servers, and
-compares the answers: only addresses, identifiers, certificates and durations are others.
+The API's description shows them. A test makes these calls in this order on a service with real key servers and compares
+the answers. Only addresses, identifiers, certificates and durations differ.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OF_KEY_MANAGER = {"uuid": KEY_MANAGER}
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A call and its answer. ``path`` is the operation's, ``values`` are what stands in it."""
+    """A call and its answer. ``path`` is the path of the operation; ``values`` are the values in it."""
 
     name: str
     title: str
@@ -77,7 +77,7 @@ def _shown(number: int, timeout: int = 25) -> dict[str, Any]:
 EXAMPLES: Final = (
     Example(
         name="svm",
-        title="Create an SVM, and see what was created",
+        title="Create an SVM and show it",
         method="POST",
         path=_SVMS,
         values={},
@@ -89,7 +89,7 @@ EXAMPLES: Final = (
     ),
     Example(
         name="client_certificate",
-        title="Install the certificate that key servers will see, with its key",
+        title="Install the client certificate for key servers, with its key",
         method="POST",
         path=_CERTIFICATES,
         values={},
@@ -106,7 +106,7 @@ EXAMPLES: Final = (
     ),
     Example(
         name="server_ca",
-        title="Install the authority that signed the key servers' certificates",
+        title="Install the CA certificate of the key servers",
         method="POST",
         path=_CERTIFICATES,
         values={},
@@ -167,7 +167,7 @@ EXAMPLES: Final = (
     ),
     Example(
         name="add_again",
-        title="Add a server that is there already",
+        title="Add a server that exists already",
         method="POST",
         path=_KEY_SERVERS,
         values=_OF_KEY_MANAGER,
@@ -184,7 +184,7 @@ EXAMPLES: Final = (
     ),
     Example(
         name="add_records",
-        title="Add several at once, all or none",
+        title="Add several key servers at once, all or none",
         method="POST",
         path=_KEY_SERVERS,
         values=_OF_KEY_MANAGER,
@@ -235,7 +235,7 @@ EXAMPLES: Final = (
     ),
     Example(
         name="by_timeout",
-        title="Remove the key servers that are waited for longer than 30 seconds",
+        title="Remove the key servers with a time-out above 30 seconds",
         method="DELETE",
         path=_KEY_SERVERS,
         values=_OF_KEY_MANAGER,
@@ -275,7 +275,7 @@ EXAMPLES: Final = (
     ),
     Example(
         name="rename",
-        title="Rename SVMs: records are written by a job",
+        title="Rename SVMs by records, as a job",
         method="PATCH",
         path=_SVMS,
         values={},
@@ -294,7 +294,7 @@ EXAMPLES: Final = (
     ),
     Example(
         name="csr",
-        title="Make a key and a request to certify it",
+        title="Create a key and a certificate signing request",
         method="POST",
         path="/api/security/certificate-signing-request",
         values={},
@@ -310,7 +310,7 @@ EXAMPLES: Final = (
     ),
     Example(
         name="whoami",
-        title="Ask who calls",
+        title="Show the caller",
         method="GET",
         path="/api/security/login/whoami",
         values={},

@@ -1,7 +1,7 @@
-"""The API's description, OpenAPI 3.1.1, written from the declared operations and resources. Pure, made once.
+"""The API's description in OpenAPI 3.1.1, made once from the declared operations and resources, without side effects.
 
-Nothing of an installation is in it. Beside the specification's words it has ``x-since`` (the ONTAP release of a field,
-or ``ours``) and ``x-errors`` (the table of errors). Source: OpenAPI Specification 3.1.1.
+It holds no data of an installation. Besides the specification's words it has ``x-since`` (the ONTAP release of a field,
+or ``ours``), ``x-errors`` (the table of errors) and ``x-schemas``. Source: OpenAPI Specification 3.1.1.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _METHODS = ("GET", "POST", "PATCH", "DELETE")
 
 
 class _Kind(NamedTuple):
-    """What the form of an operation decides: its summary and name, groups of parameters, codes."""
+    """The parts of an operation that its form decides: its summary and name, its parameter groups and its codes."""
 
     summary: str
     name: str
@@ -100,29 +100,32 @@ def document() -> dict[str, Any]:
 
 
 def _names(resource: Resource) -> list[str]:
-    """The schemas that are about a resource: of its objects, and of what dry runs find of them."""
-    return [resource.name, *(tried.name for tried in _tried() if tried.name.startswith(f"{resource.name}_"))]
+    """Return the names of a resource's schemas: of its objects, and of the answers of dry runs."""
+    return [
+        resource.name,
+        *(tried.name for tried in _dry_run_resources() if tried.name.startswith(f"{resource.name}_")),
+    ]
 
 
-def _tried() -> list[Resource]:
-    """What dry runs answer, each once."""
+def _dry_run_resources() -> list[Resource]:
+    """Return the resources that dry runs answer, each once."""
     found = (operation.tried for operations in PATHS.values() for operation in operations.values())
     return list({resource.name: resource for resource in found if resource is not None}.values())
 
 
 def title(resource: Resource) -> str:
-    """How people read a resource's name."""
+    """Return a resource's name in the form for people."""
     name = " ".join(_WORDS.get(word, word) for word in resource.name.split("_"))
     return _TITLES.get(resource.name, name)
 
 
 def template(path: str) -> str:
-    """A route's path as OpenAPI writes it."""
+    """Return a route's path in OpenAPI's form."""
     return path.replace(":path}", "}")
 
 
 def _served() -> list[Resource]:
-    """The resources that paths serve, each once, in their order."""
+    """Return the resources that paths serve, each once, in their order."""
     served = {operation.resource.name for operations in PATHS.values() for operation in operations.values()}
     return [resource for resource in RESOURCES if resource.name in served]
 
@@ -157,12 +160,12 @@ def _operation(path: str, method: str, operation: Operation) -> dict[str, Any]:
     if content is not None:
         said["requestBody"] = content
     refused = dict(refusals(_codes(path, operation), operation, examples))
-    said["responses"] = dict(sorted([*successes(operation, examples), *_shared(refused).items()]))
+    said["responses"] = dict(sorted([*successes(operation, examples), *_with_references(refused).items()]))
     return said
 
 
 def _codes(path: str, operation: Operation) -> Iterator[ErrorKind]:
-    """The errors that an operation may answer."""
+    """Yield the errors that an operation may answer."""
     yield from (*codes.EVERY_CALL, *_KINDS[operation.form].codes, *operation.codes)
     if "{" in path:
         yield from codes.PATH
@@ -176,12 +179,12 @@ def _codes(path: str, operation: Operation) -> Iterator[ErrorKind]:
 
 @cache
 def _common() -> dict[str, Any]:
-    """The refusals that many operations share, by status."""
+    """Return the refusals that many operations share, by status."""
     return dict(refusals(_ALWAYS))
 
 
-def _shared(refused: dict[str, Any]) -> dict[str, Any]:
-    """Refusals as references, where they are the common ones."""
+def _with_references(refused: dict[str, Any]) -> dict[str, Any]:
+    """Replace the refusals that many operations share by references."""
     return {
         status: {"$ref": f"#/components/responses/error{status}"} if said == _common().get(status) else said
         for status, said in refused.items()
@@ -189,7 +192,7 @@ def _shared(refused: dict[str, Any]) -> dict[str, Any]:
 
 
 def operation_summary(path: str, operation: Operation) -> str:
-    """What an operation does, in a few words."""
+    """Return a short text that says what an operation does."""
     if operation.summary:
         return operation.summary
     name = title(operation.resource)
@@ -199,7 +202,10 @@ def operation_summary(path: str, operation: Operation) -> str:
 
 
 def _references(groups: tuple[str, ...], operation: Operation) -> Iterator[Schema]:
-    """The common parameters, the fields to filter by (of one object those in arrays), and the headers."""
+    """Yield references to the common parameters, the filters and the headers.
+
+    For one object, only fields in arrays are filters.
+    """
     resource = operation.resource
     for group in (*groups, "header"):
         for name in PARAMETER_GROUPS.get(group, ()):
@@ -214,7 +220,7 @@ def _filters(resource: Resource) -> Iterator[str]:
 
 
 def _head(get: dict[str, Any]) -> dict[str, Any]:
-    """HEAD is GET without the body."""
+    """Return the HEAD operation: the GET operation without bodies."""
     responses = {
         status: {name: said for name, said in answer_.items() if name != "content"}
         | ({} if "description" in answer_ else {"description": HTTPStatus(int(status)).phrase})
@@ -237,9 +243,9 @@ def _options(path: str, operation: Operation) -> dict[str, Any]:
     return {
         "operationId": f"{name}_options",
         "tags": [title(operation.resource)],
-        "summary": "Name the methods",
+        "summary": "List the allowed methods",
         "parameters": [*_references((), operation)],
-        "responses": {"200": allowed, **_shared(dict(refusals(kinds)))},
+        "responses": {"200": allowed, **_with_references(dict(refusals(kinds)))},
     }
 
 
@@ -247,7 +253,7 @@ def _options(path: str, operation: Operation) -> dict[str, Any]:
 
 
 def _schemas() -> Iterator[tuple[str, Schema]]:
-    for resource in [*_served(), *_tried()]:
+    for resource in [*_served(), *_dry_run_resources()]:
         name = resource.name
         yield name, schemas.shown(resource)
         yield f"{name}.list", _records(resource)
@@ -258,17 +264,21 @@ def _schemas() -> Iterator[tuple[str, Schema]]:
 
 
 def _records(resource: Resource, *, changed: bool = False) -> Schema:
-    """The schema of a list, or of what a write says of the objects that it changed: nothing unless it was asked."""
+    """Return the schema of a list, or with ``changed`` of a write's answer, in which every property is optional."""
     properties = {
         "records": listed(reference(resource.name)),
-        "num_records": {"type": "integer", "minimum": 0, "description": "How many records this answer is about."},
+        "num_records": {"type": "integer", "minimum": 0, "description": "The number of records in this answer."},
         "_links": reference("list_links"),
-        "errors": listed(reference("error")) | {"description": "What failed, with continue_on_failure or of a job."},
+        "errors": listed(reference("error"))
+        | {"description": "The failures of a job, or of a call with continue_on_failure."},
     }
     properties |= (
-        {"jobs": listed(reference("job_of")) | {"description": "The jobs that objects are changed by."}}
+        {"jobs": listed(reference("job_of")) | {"description": "The jobs that change objects."}}
         if changed
-        else {"rollback_errors": listed(reference("error")) | {"description": "What a job could not take back."}}
+        else {
+            "rollback_errors": listed(reference("error"))
+            | {"description": "The changes that a job could not roll back."}
+        }
     )
     return object_of(properties, [] if changed else ["num_records"])
 

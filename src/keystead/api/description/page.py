@@ -1,6 +1,6 @@
-"""The API's description as one page for people: HTML and a style sheet, no script, nothing from elsewhere.
+"""The API's description as one HTML page with a style sheet, without scripts and without external resources.
 
-Written from the OpenAPI document alone, once; nothing of a request ever stands in it.
+It is made once, only from the OpenAPI document. It never holds data of a request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STYLE = Path(__file__).with_name("page.css").read_text()
 _METHODS = ("get", "post", "patch", "delete")
-_FRAMEWORK = 4  # the upper half of the codes that every family has: ONTAP numbers a family in the upper 16 bits
+_SHARED_FAMILY = 4  # the family of the codes that all resources share; ONTAP puts the family into the upper 16 bits
 _CODE, _BOLD, _LINK = re.compile(r"`([^`]+)`"), re.compile(r"\*\*([^*]+)\*\*"), re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _WORD_END = re.compile(r"(?<=[._])(?=\w)")
 _GROUPS = (
@@ -125,7 +125,7 @@ def _answers(described: dict[str, Any], said: dict[str, Any]) -> Iterator[str]:
             yield _json(example["value"])
         codes = _codes(content["schema"])
         if codes:
-            own = [code for code in codes if int(code) >> 16 > _FRAMEWORK]
+            own = [code for code in codes if int(code) >> 16 > _SHARED_FAMILY]
             shared = [code for code in codes if code not in own]
             yield f'<p class="codes">{" ".join(_code(code, status) for code in shared)}</p>' if shared else ""
             if own:
@@ -136,7 +136,7 @@ def _answers(described: dict[str, Any], said: dict[str, Any]) -> Iterator[str]:
 
 
 def _codes(schema: dict[str, Any]) -> list[str]:
-    """The codes of a refusal's schema; none of another's."""
+    """Return the codes of a refusal's schema. Return no codes for any other schema."""
     for part in schema.get("allOf", ()):
         if "properties" in part:
             codes: list[str] = part["properties"]["error"]["properties"]["code"]["enum"]
@@ -195,7 +195,7 @@ def _table(heads: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> Iterator
 
 
 def _cells(heads: tuple[str, ...], line: tuple[str, ...]) -> str:
-    """The cells of a row; on a narrow screen, where they stand beneath each other, each bears its head."""
+    """Return the cells of a row. All but the first carry their column's head, as narrow screens stack the cells."""
     return "".join(
         f'<td data-head="{head}">{cell}</td>' if head and place else f"<td>{cell}</td>"
         for place, (head, cell) in enumerate(zip(heads, line, strict=True))
@@ -203,7 +203,7 @@ def _cells(heads: tuple[str, ...], line: tuple[str, ...]) -> str:
 
 
 def _dotted(name: str) -> str:
-    """A name as code that may be broken between its words."""
+    """Return a name as code that may break between its words."""
     return f"<code>{_WORD_END.sub(r'<wbr>', escape(name))}</code>"
 
 
@@ -216,7 +216,7 @@ def _prose(text: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Markdown's code, bold and links, of texts of our own."""
+    """Convert Markdown's code, bold and links in our own texts to HTML."""
     marked = _LINK.sub(r"\1", escape(text, quote=False))
     return _BOLD.sub(r"<b>\1</b>", _CODE.sub(r"<code>\1</code>", marked))
 

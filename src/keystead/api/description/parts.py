@@ -1,4 +1,4 @@
-"""What the API's description says of all operations alike: conventions, parameters, headers, the error body, links."""
+"""The parts of the API's description that all operations share: conventions, parameters, headers, errors and links."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 INFO = {
     "summary": "An external key manager for storage, managed through the ONTAP REST API.",
     "description": (
-        "Every call carries HTTP Basic credentials, or comes over TLS with a client certificate that an account"
-        " names. Every answer is a JSON object. Paths also start with `/api/v1`. `HEAD` is `GET` without the body.\n\n"
-        "**Links**: `_links` come unless `Accept: application/json` asks for plain JSON; in a request body they are"
-        " accepted and ignored. The `next` link of a list holds parameters `start.*` of its own: where the list goes"
-        " on.\n\n"
-        "**Filters**: the name of a field is a parameter. Its value is compared: `*` stands for any text, `!` in"
-        " front negates, `a|b` is either, `a..b` a range, `<`, `<=`, `>`, `>=` compare, `null` is unset, quotes"
-        " hold what is meant as it stands.\n\n"
-        "**Jobs**: a body with `records` is written by a job, but for key servers, which are added at once, all or"
-        " none. `return_timeout` waits for it.\n\n"
-        "**Errors**: the codes of an operation stand with its answers; `x-errors` is the table of all of them."
+        "Every call needs HTTP Basic credentials or, over TLS, the client certificate of an account. Every answer is a"
+        " JSON object. Paths may also start with `/api/v1`. `HEAD` is `GET` without the body.\n\n"
+        "**Links**: answers hold `_links` unless `Accept: application/json` asks for plain JSON. In a request body"
+        " they are accepted and ignored. The `next` link of a list has parameters `start.*`, which give the place"
+        " where the list continues.\n\n"
+        "**Filters**: the name of a field is a parameter. Its value is a pattern: `*` matches any text, a leading"
+        " `!` negates, `a|b` means a or b, `a..b` is a range, and `<`, `<=`, `>`, `>=` compare. `null` means unset."
+        " Text between quotes is taken literally.\n\n"
+        "**Jobs**: a job writes a body with `records`. Only key servers are added without a job, all or none."
+        " `return_timeout` waits for the job.\n\n"
+        "**Errors**: each operation lists its codes with its answers. `x-errors` is the table of all errors."
     ),
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
 }
@@ -34,8 +34,8 @@ SECURITY = {
     "basic": {"type": "http", "scheme": "basic", "description": "An account with the method `password`."},
     "certificate": {
         "type": "mutualTLS",
-        "description": "An account with the method `certificate`: the common name of the client's certificate is its"
-        " name.",
+        "description": "An account with the method `certificate`. Its name is the common name of the client's"
+        " certificate.",
     },
 }
 
@@ -57,8 +57,8 @@ PARAMETER_GROUPS: dict[str, dict[str, Parameter]] = {
 }
 
 _PATH_PARAMETERS = {
-    "uuid": Parameter(UUID, "The object's identifier; of key servers and keys, their key manager's."),
-    "owner": Parameter(UUID, "The identifier of the SVM, or of the cluster, that it belongs to."),
+    "uuid": Parameter(UUID, "The object's identifier. For key servers and keys: the identifier of their key manager."),
+    "owner": Parameter(UUID, "The identifier of the owner: the SVM or the cluster."),
     "name": Parameter(TEXT, "The object's name."),
     "server": Parameter(SERVER, "The key server's host and port, percent-encoded (``ks1.example.com%3A5696``)."),
     "path": Parameter(TEXT, "The privilege's path, percent-encoded as one segment."),
@@ -72,11 +72,11 @@ _PATH_PARAMETERS = {
 HEADERS: dict[str, Any] = {
     name: {"description": help_, "schema": schema}
     for name, help_, schema in (
-        ("Location", "The path of what was created, or of a job's results.", {"type": "string"}),
+        ("Location", "The path of the new object, or of a job's results.", {"type": "string"}),
         ("Link", 'The next page of a list, `rel="next"`.', {"type": "string"}),
         ("Allow", "The methods of the path.", {"type": "string"}),
         ("WWW-Authenticate", "The way to log in.", {"type": "string"}),
-        ("Retry-After", "Seconds after which to try again.", {"type": "string", "pattern": "^[0-9]+$"}),
+        ("Retry-After", "Seconds to wait before the next try.", {"type": "string", "pattern": "^[0-9]+$"}),
     )
 }
 
@@ -91,7 +91,7 @@ _ERROR = {
         "code": _TEXT | {"pattern": "^[0-9]+$", "description": "ONTAP's code: a number as text."},
         "target": _TEXT | {"description": "The field or parameter at fault."},
         "arguments": listed(object_of({"code": _TEXT, "message": _TEXT}, ["code", "message"]))
-        | {"description": "What the message says, for programs."},
+        | {"description": "The values in the message, for programs."},
     },
     "additionalProperties": False,
 }
@@ -106,7 +106,11 @@ SCHEMAS: dict[str, Schema] = {
     "error_of_many": object_of(
         {
             "error": {"$ref": "#/components/schemas/error"},
-            "num_records": {"type": "integer", "minimum": 0, "description": "How many were changed before."},
+            "num_records": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "The number of objects changed before the failure.",
+            },
             "records": listed({"type": "object"}),
             "job": {"$ref": "#/components/schemas/job_of"},
             "jobs": listed({"$ref": "#/components/schemas/job_of"}),
@@ -119,8 +123,13 @@ SCHEMAS: dict[str, Schema] = {
     "job_started": object_of(
         {
             "job": {"$ref": "#/components/schemas/job_of"},
-            "num_records": {"type": "integer", "minimum": 0, "description": "How many records a finished job shows."},
-            "records": listed({"type": "object"}) | {"description": "With return_records: what a job has done."},
+            "num_records": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "The number of records that a finished job shows.",
+            },
+            "records": listed({"type": "object"})
+            | {"description": "With return_records: the records of a finished job."},
         },
         ["job"],
     ),
@@ -128,7 +137,7 @@ SCHEMAS: dict[str, Schema] = {
 
 
 def path_parameter(name: str) -> dict[str, Any]:
-    """The declaration of a value in a path."""
+    """Return the declaration of a value in a path."""
     parameter = _PATH_PARAMETERS[name]
     schema = dict(parameter.type.schema)
     if schema == {"type": "string"}:

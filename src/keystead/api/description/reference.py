@@ -1,6 +1,6 @@
-"""The reference page of the API, written from the declared operations and resources.
+"""The reference page of the API in Markdown, made from the declared operations and resources.
 
-``./dev docs`` puts it into docs/reference. Markdown only: what a line says is a declaration's.
+``./dev docs`` writes it to docs/reference. The declarations hold the texts; this module only arranges them.
 """
 
 from __future__ import annotations
@@ -26,34 +26,37 @@ if TYPE_CHECKING:
 
 _INTRODUCTION = """# REST API
 
-A running service shows this page, with each operation's answers, error codes and examples, at `/docs/api`; the OpenAPI
-document is `/docs/api/openapi.json`. Both need no login.
+A running service shows this page at `/docs/api`, with each operation's answers, error codes and examples. The
+OpenAPI document is at `/docs/api/openapi.json`. Both need no login.
 
-Paths start with `/api` (or `/api/v1`). Every request carries HTTP Basic credentials, or comes with a client certificate
-whose common name is an account's; every answer is a JSON object. `HEAD` is served wherever `GET` is, `OPTIONS`
-everywhere. `_links` come unless `Accept: application/json` asks for plain JSON; in a request body they are accepted and
-ignored. In bodies a dotted name of a field (`"svm.name"`) is as good as objects within each other, digits in quotes as
-a number, `"true"` as true. Errors are listed in [errors.md](errors.md).
+Paths start with `/api` (or `/api/v1`). Every request needs HTTP Basic credentials or a client certificate. The common
+name of that certificate is the name of an account. Every answer is a JSON object. `HEAD` works on every path with
+`GET`, and `OPTIONS` works on every path. Answers hold `_links` unless `Accept: application/json` asks for plain JSON.
+In a request body, `_links` are accepted and ignored. A body may use dotted field names (`"svm.name"`) instead of nested
+objects, digits in quotes instead of a number, and `"true"` instead of true. [errors.md](errors.md) lists the errors.
 """
 
 _QUERIES = f"""## Filters, orders, pages
 
-The name of a field is a parameter of every list, and of a `PATCH` or `DELETE` of a collection, where it says which
-objects are meant. A field in an array is met when one element meets it. Values are URL-encoded as usual. A request may
-ask for {COMPARISON_LIMIT} comparisons: each alternative of each filter is one, and each choice of each word of `query`
-in each of `query_fields`; `query` may have {WORD_LIMIT} words. More is 262185. In the following, a key manager has
-these servers:
+The name of a field is a parameter of every list. In a `PATCH` or `DELETE` of a collection it selects the objects. A
+filter on a field in an array matches if one element matches. Values are URL-encoded as usual.
+
+A request may ask for at most {COMPARISON_LIMIT} comparisons. Each alternative of each filter counts as one. For
+`query`, each alternative of each word counts once for each of the `query_fields`. `query` may have at most {WORD_LIMIT}
+words. A request above these limits is refused with 262185.
+
+In these examples, a key manager has these servers:
 """
 
-_WRITES = """A body with `records`, an array of objects, is written by a job, but for key servers, which are added at
-once, all or none: the answer is 202 with the job, or with `return_timeout` its result when that comes in time.
-`PATCH` and `DELETE` of a collection need `records` (each with the key field), or at least one filter. What a job did is
-listed by `?job_results_uuid=` on the collection.
+_WRITES = """A job writes a body with `records`, an array of objects. The answer is 202 with the job. With
+`return_timeout`, it is the job's result if the job ends in time. Only key servers are added without a job, all or none.
+`PATCH` and `DELETE` of a collection need `records` (each with the key field) or at least one filter.
+`?job_results_uuid=` on the collection lists the results of a job.
 """
 
 
 def reference() -> str:
-    """Return the page, in Markdown."""
+    """Return the page in Markdown."""
     return "\n".join([_INTRODUCTION, *_parameters(), *_queries(), *_paths(), *_resources()]) + "\n"
 
 
@@ -96,7 +99,7 @@ def _paths() -> Iterator[str]:
 
 
 def _own(operation: Operation) -> str:
-    """The parameters that one operation has. Those of a job's results stand in the text above."""
+    """Return the parameters of one operation, without ``job_results_uuid``, which the text above explains."""
     own = operation.own if operation.form is not Form.LIST_OR_RESULTS else {}
     return " ".join(f"`{name}`: {_marked(parameter.help)}" for name, parameter in own.items())
 
@@ -104,10 +107,10 @@ def _own(operation: Operation) -> str:
 def _resources() -> Iterator[str]:
     yield "## Fields\n"
     yield (
-        "`shown`: always (a key field), yes (of one object by default, in a list when named), or only by name or with"
-        " `**`. What is shown can be filtered by; `order`: lists can be ordered by it. A type after `given:` is what a"
-        " body takes, where that is another. `since`: the ONTAP release that brought the field; `ours`: it is"
-        " not ONTAP's.\n"
+        "`shown`: always (a key field), yes (by default for one object, by name in a list), or only by name or with"
+        " `**`. Every shown field can be a filter. `order`: lists can be ordered by the field. `given:` names the type"
+        " in a body if it differs. `since`: the ONTAP release that introduced the field; `ours`: the field is not"
+        " ONTAP's.\n"
     )
     for resource in RESOURCES:
         yield from _resource(resource)
@@ -122,10 +125,10 @@ def _resource(resource: Resource) -> Iterator[str]:
     for declared in resource.declared:
         yield _row(declared)
     if resource.bulk:
-        yield "\nA POST takes one such object, or `records`, an array of them: all are stored or none."
+        yield "\nA POST takes one such object, or an array `records` of them. Either all are stored or none."
     if resource.absent:
         names = ", ".join(f"`{name}`" for name in sorted(resource.absent))
-        yield f"\nKnown names that are left out of every answer: {names}."
+        yield f"\nKnown fields that no answer holds: {names}."
     yield ""
 
 
@@ -151,10 +154,10 @@ def _type(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """A query as code in a table's cell."""
+    """Return a query as code in a cell of a table."""
     return f"`{text}`".replace("|", "\\|")
 
 
 def _marked(text: str) -> str:
-    """Docstring marks become Markdown's."""
+    """Convert a docstring's marks to Markdown."""
     return text.replace("``", "`").replace("|", "\\|")

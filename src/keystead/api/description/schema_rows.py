@@ -1,4 +1,4 @@
-"""A JSON Schema of ours as rows for people: each field's dotted name, type, marks and meaning."""
+"""A JSON Schema of the API as rows for people: each field's dotted name, type, marks and meaning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Row(NamedTuple):
 
 
 def rows(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, Row]]:
-    """Yield the fields of an object's schema, members after their parent; links are left out."""
+    """Yield the fields of an object's schema, with members after their parent and without links."""
     for name, member in schema.get("properties", {}).items():
         if name == "_links":
             continue
@@ -32,7 +32,7 @@ def rows(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, Row]]:
 
 
 def type_text(schema: dict[str, Any]) -> str:
-    """A type in few words."""
+    """Return a short text for a type."""
     if "anyOf" in schema:
         return type_text(schema["anyOf"][0])
     if "enum" in schema:
@@ -43,7 +43,7 @@ def type_text(schema: dict[str, Any]) -> str:
 
 
 def resolved(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """What a reference of the document stands for; anything else is itself."""
+    """Return the target of a reference in the document. Return any other value unchanged."""
     if "$ref" not in value:
         return value
     found: Any = document

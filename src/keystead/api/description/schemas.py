@@ -1,6 +1,7 @@
-"""A resource's declaration as JSON Schema (2020-12): what answers hold of it, and what a body may set.
+"""A resource's declaration as JSON Schema (2020-12): the fields in answers and the fields that a body may set.
 
-Only what every client may send is said: digit strings for numbers and dotted names are accepted beside it.
+The schemas describe only the form that every client may send. The service also accepts digit strings for numbers, and
+dotted names.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]
 
 LINKS = {"$ref": "#/components/schemas/links"}
-_SHOWN = {Read.EXPENSIVE: " Costly: shown when it is named, or with `**`.", Read.KEY: " Always shown."}
+_SHOWN = {Read.EXPENSIVE: " Costly: shown only by name or with `**`.", Read.KEY: " Always shown."}
 
 
 def markdown(text: str) -> str:
-    """A help text's marks become Markdown's."""
+    """Convert a help text's marks to Markdown."""
     return text.replace("``", "`")
 
 
 def listed(items: Schema) -> Schema:
-    """An array."""
+    """Return the schema of an array."""
     return {"type": "array", "items": items}
 
 
 def object_of(properties: Schema, required: list[str] | None = None) -> Schema:
-    """An object that holds nothing else."""
+    """Return the schema of an object without other properties."""
     schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return schema | ({"required": required} if required else {})
 
@@ -39,7 +40,7 @@ HREF = object_of({"href": {"type": "string", "format": "uri-reference"}}, ["href
 
 
 def shown(resource: Resource) -> Schema:
-    """The schema of an object in answers: every field may be left out, but for the key field where it always comes."""
+    """Return the schema of an object in answers. Only a key field that is always shown is required."""
     schema = _shown(resource.tree, linked=True)
     if resource.links:
         schema["properties"]["_links"] = object_of(dict.fromkeys(("self", *resource.links), HREF), ["self"])
@@ -50,13 +51,16 @@ def shown(resource: Resource) -> Schema:
 
 
 def settable(resource: Resource, method: str) -> Schema:
-    """The schema of one object in the body of a POST or PATCH."""
+    """Return the schema of one object in the body of a POST or PATCH."""
     return _settable(resource.tree, method) | {"description": markdown(resource.help)}
 
 
 def named(resource: Resource, schema: Schema | None = None) -> Schema:
-    """The schema of a record of a PATCH (with the ``schema`` of its body) or a DELETE: the key field names it."""
-    key = {resource.key: _of(resource.fields[resource.key])}
+    """Return the schema of a record, which the key field names.
+
+    For PATCH, ``schema`` is the schema of its body. For DELETE, it is None.
+    """
+    key = {resource.key: _field_schema(resource.fields[resource.key])}
     if schema is None:
         return {"type": "object", "properties": key, "required": [resource.key]}
     return schema | {"properties": key | schema["properties"], "required": [resource.key]}
@@ -68,7 +72,7 @@ def _shown(node: Node, *, linked: bool) -> Schema:
         declared = member.declared
         if isinstance(declared, Field):
             if declared.read is not Read.NEVER:
-                properties[name] = _of(declared, _SHOWN.get(declared.read, ""))
+                properties[name] = _field_schema(declared, _SHOWN.get(declared.read, ""))
             continue
         beneath = _shown(member, linked=declared is not None and declared.link is not None)
         if beneath["properties"]:
@@ -84,7 +88,7 @@ def _settable(node: Node, method: str) -> Schema:
         if isinstance(declared, Field):
             if not declared.settable(method):
                 continue
-            properties[name] = _of(declared, given=True)
+            properties[name] = _field_schema(declared, given=True)
             if declared.required and method == "POST":
                 required.append(name)
         elif any(_is_settable(below, method) for below in member.members.values()):
@@ -103,7 +107,7 @@ def _group(node: Node, beneath: Schema) -> Schema:
     return schema | ({"description": markdown(node.declared.help)} if node.declared else {})
 
 
-def _of(field: Field, note: str = "", *, given: bool = False) -> Schema:
+def _field_schema(field: Field, note: str = "", *, given: bool = False) -> Schema:
     type_ = field.given if given and field.given else field.type
     schema = listed(dict(type_.schema)) if field.many else dict(type_.schema)
     if field.secret:

@@ -1,7 +1,7 @@
 """``/docs/api`` and ``/docs/api/openapi.json``: the API's description, for people and for programs.
 
-Readable without login: it is the same for every installation of a release and holds nothing of this one. Nothing of a
-request is repeated. The page runs no script and loads nothing (Content-Security-Policy).
+No login is needed, because the description is the same for every installation of a release. It holds no data of the
+installation or of a request. The page runs no script and loads nothing (Content-Security-Policy).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ALLOWED: Final = ", ".join(sorted(READS)).encode()
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """What is answered always alike: its bytes and the headers that describe them."""
+    """A constant answer: its bytes and the headers that describe them."""
 
     content: bytes
     headers: tuple[tuple[bytes, bytes], ...]
@@ -42,13 +42,13 @@ class Static:
 
 
 class DocsPages:
-    """Answers the two paths, and hands on everything else."""
+    """Middleware that answers the two paths and passes on all other requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer or hand on."""
+        """Answer the request or pass it on."""
         if scope["type"] != "http" or scope["path"] not in {PAGE, DOCUMENT}:
             await self._app(scope, receive, send)
             return
@@ -74,7 +74,7 @@ async def _answer(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]
 
 @cache
 def served(path: str, *, packed: bool) -> Static:
-    """What a path answers, gzipped for who takes that."""
+    """Return the answer of a path, compressed with gzip if ``packed``."""
     text = page() if path == PAGE else json.dumps(document(), separators=(",", ":"))
     media_type = b"text/html; charset=utf-8" if path == PAGE else b"application/json"
     content = gzip.compress(text.encode(), mtime=0) if packed else text.encode()

@@ -1,4 +1,4 @@
-"""The resources, one file each; together the paths that the API serves."""
+"""The resources, one file each, and the paths that the API serves."""
 
 from keystead.api.resources import (
     accounts,
@@ -27,7 +27,7 @@ from keystead.api.resources import (
     volume_keys,
 )
 
-# In the order in which a request's path is compared: what is asked most stands first.
+# The router compares paths in this order, so the busiest paths come first.
 PATHS = (
     key_servers.PATHS
     | retrievals.PATHS

@@ -1,6 +1,7 @@
-"""``/security/accounts``: who may log in, and how. Source: ONTAP REST API reference, security accounts.
+"""``/security/accounts``: the accounts that may log in, and their methods.
 
-The only application is ``http``. A name is unique in the whole cluster (ONTAP: per owner).
+Source: ONTAP REST API reference, security accounts. The only application is ``http``. A name is unique in the whole
+cluster; in ONTAP it is unique per owner.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Cluster
     from keystead.core.query.query import Wanted
     from keystead.service.accounts.accounts import AccountView
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = "/api/security/accounts"
 PASSWORD_PATH = "/api/security/authentication/password"  # noqa: S105 - a path
@@ -36,13 +37,11 @@ CLUSTER_PATH = "/api/cluster"
 
 
 def owner_link(owner: Svm | Cluster) -> str:
-    """The path of an owner."""
+    """Return the path of an owner."""
     return svm_link(owner) if isinstance(owner, Svm) else CLUSTER_PATH
 
 
-_OWNER = Group(
-    name="owner", help="The SVM that it belongs to, or the cluster.", get=attrgetter("owner"), link=owner_link
-)
+_OWNER = Group(name="owner", help="The SVM or cluster that owns the account.", get=attrgetter("owner"), link=owner_link)
 
 
 def _owner_field(name: str, type_: Any, help_: str, **options: Any) -> Field:
@@ -52,7 +51,7 @@ def _owner_field(name: str, type_: Any, help_: str, **options: Any) -> Field:
 _NAME = Field(
     name="name",
     type=TEXT,
-    help="3 to 64 letters, digits and ``. _ - @``; unique in the cluster, whatever its case.",
+    help="3 to 64 letters, digits and ``. _ - @``; unique in the cluster, ignoring case.",
     get=attrgetter("account.name"),
     read=Read.KEY,
     post=True,
@@ -71,7 +70,7 @@ _PASSWORD = Field(
 _ALGORITHM = Field(
     name="password_hash_algorithm",
     type=one_of("sha512", "sha256", "md5"),
-    help="Accepted; every password is hashed with argon2id.",
+    help="Accepted and ignored: every password is hashed with argon2id.",
     read=Read.NEVER,
     post=True,
     patch=True,
@@ -89,21 +88,21 @@ ACCOUNTS = Resource(
         Field(
             name="scope",
             type=one_of("cluster", "svm"),
-            help="``svm`` when it belongs to an SVM, else ``cluster``.",
+            help="``svm`` if the account belongs to an SVM, else ``cluster``.",
             get=lambda view: "svm" if view.account.svm else "cluster",
             column="scope",
         ),
         Field(
             name="role.name",
             type=TEXT,
-            help="``admin`` or ``readonly``, of an SVM ``vsadmin`` or ``vsadmin-readonly``; the first when absent. Of"
-            " either ``key-reader``.",
+            help="``admin`` (the default), ``readonly`` or ``key-reader`` for the cluster. ``vsadmin`` (the default),"
+            " ``vsadmin-readonly`` or ``key-reader`` for an SVM.",
             get=lambda view: view.account.role.value,
             post=True,
             patch=True,
             column="role",
         ),
-        Group(name="applications", help="How it logs in.", get=lambda view: (view,), many=True),
+        Group(name="applications", help="The ways to log in.", get=lambda view: (view,), many=True),
         Field(
             name="applications.application",
             type=one_of("http"),
@@ -115,7 +114,7 @@ ACCOUNTS = Resource(
         Field(
             name="applications.authentication_methods",
             type=one_of(PASSWORD, CERTIFICATE),
-            help="``password``, ``certificate`` (its common name is the account's name), or both.",
+            help="``password``, ``certificate`` (with the account's name as its common name), or both.",
             get=lambda view: sorted(methods_of(view.account)),
             post=True,
             patch=True,
@@ -133,7 +132,7 @@ ACCOUNTS = Resource(
         Field(
             name="locked",
             type=BOOLEAN,
-            help="Whether it cannot log in.",
+            help="Whether the account is locked and cannot log in.",
             get=attrgetter("account.locked"),
             post=True,
             patch=True,
@@ -142,7 +141,7 @@ ACCOUNTS = Resource(
         Field(
             name="comment",
             type=text(128),
-            help="What it is for.",
+            help="The purpose of the account.",
             get=attrgetter("account.comment"),
             post=True,
             patch=True,
@@ -159,7 +158,8 @@ ACCOUNTS = Resource(
 
 NEW_PASSWORD = Resource(
     name="account_password",
-    help="A new password of an account, by its name: one's own, or for administrators of the cluster any.",
+    help="A new password for the account with the given name. Each account may set its own password; administrators of"
+    " the cluster may set any.",
     declared=(
         _OWNER,
         _owner_field("uuid", UUID, "Its identifier."),
@@ -181,7 +181,7 @@ NEW_PASSWORD = Resource(
 
 
 def _methods(values: Mapping[str, Any]) -> frozenset[str] | None:
-    """The authentication methods of a body; None when it does not speak of applications."""
+    """Return the authentication methods of a body, or None if the body has no applications."""
     if "applications" not in values:
         return None
     named = (application.get("authentication_methods", ()) for application in values["applications"])
@@ -194,7 +194,7 @@ def _role(values: Mapping[str, Any]) -> str | None:
 
 
 def _owner(request: Request) -> str | None:
-    """The owner that the path names; None where it names none, in a change by query or of records."""
+    """Return the owner that the path names. Return None for a change by query or records, where the path names none."""
     try:
         return request.path_uuid("owner")
     except KeyError:

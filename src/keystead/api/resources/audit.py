@@ -1,7 +1,7 @@
-"""``/security/audit`` and ``/security/audit/messages``: what is recorded, and the records.
+"""``/security/audit`` and ``/security/audit/messages``: the options of the audit log, and its records.
 
-Source: ONTAP REST API reference.
-Each change, refusal and denial is one record, written when it is known how the call ended: there is no ``pending``.
+Source: ONTAP REST API reference. Each change, refusal and denial is one record. It is written when the call's outcome
+is known, so there is no state ``pending``.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _STATES = ("pending", "success", "error")
 
 SETTINGS = Resource(
     name="audit",
-    help="What is recorded: changes, refusals and denials always; reads through this API when ``http`` says so.",
+    help="The options of the audit log. Changes, refusals and denials are always recorded; reads only with ``http``.",
     declared=tuple(
         Field(name=name, type=BOOLEAN, help=help_, get=attrgetter(f"audit_{name}"), patch=True)
         for name, help_ in (
-            ("cli", "Kept for clients: the command line uses this API."),
+            ("cli", "Stored without effect, for compatibility: the command line uses this API."),
             ("http", "Whether reads (GET, HEAD, OPTIONS) are recorded."),
-            ("ontapi", "Kept for clients: there is no ONTAPI here."),
+            ("ontapi", "Stored without effect, for compatibility: there is no ONTAPI here."),
         )
     ),
     link=lambda _: SETTINGS_PATH,
@@ -52,17 +52,17 @@ def _node_link(view: AuditMessage) -> str:
 
 MESSAGES = Resource(
     name="audit_message",
-    help="An audit record. The default order is that of time.",
+    help="An audit record. The default order is by time.",
     declared=(
         Field(
             name="timestamp",
             type=TIME,
-            help="When it was written.",
+            help="The time when the record was written.",
             get=lambda view: view.record.timestamp.isoformat(),
             read=Read.KEY,
             column="timestamp",
         ),
-        Group(name="node", help="The node that wrote it.", get=itself, link=_node_link),
+        Group(name="node", help="The node that wrote the record.", get=itself, link=_node_link),
         Field(
             name="node.uuid",
             type=UUID,
@@ -74,14 +74,14 @@ MESSAGES = Resource(
         Field(
             name="node.name",
             type=TEXT,
-            help="The node's name; left out when it is gone.",
+            help="The node's name; left out if the node is gone.",
             get=attrgetter("node_name"),
             read=Read.KEY,
         ),
         Field(
             name="index",
             type=integer(0, 2**63 - 1),
-            help="The record's place in its node's chain; only for calls that see the whole cluster.",
+            help="The record's place in its node's audit chain; only for calls that see the whole cluster.",
             get=attrgetter("index"),
             read=Read.KEY,
             column="index",
@@ -89,7 +89,7 @@ MESSAGES = Resource(
         Field(
             name="application",
             type=one_of(*_APPLICATIONS),
-            help="``http`` for calls of this API and logins; ``internal`` for what the service did by itself.",
+            help="``http`` for API calls and logins; ``internal`` for actions of the service itself.",
             get=lambda view: "http" if view.record.method or view.record.account else "internal",
             read=Read.KEY,
         ),
@@ -115,14 +115,14 @@ MESSAGES = Resource(
         Field(
             name="input",
             type=TEXT,
-            help="Method, path and body, secrets masked.",
+            help="Method, path and body, with secrets masked.",
             get=lambda view: _input(view.record) or None,
             read=Read.KEY,
         ),
         Field(
             name="state",
             type=one_of(*_STATES),
-            help="How the call ended.",
+            help="The outcome of the call.",
             get=attrgetter("record.state"),
             column="state",
             read=Read.KEY,
@@ -130,27 +130,31 @@ MESSAGES = Resource(
         Field(
             name="code",
             type=TEXT,
-            help="ONTAP's code of an error. Not ONTAP's field.",
+            help="ONTAP's error code. The field is not ONTAP's.",
             get=lambda view: view.record.code or None,
             column="code",
         ),
         Field(
             name="message",
             type=TEXT,
-            help="What was done, or the error's text.",
+            help="The action, or the error's text.",
             get=lambda view: view.record.message or None,
             column="message",
         ),
         Field(
             name="scope",
             type=one_of("cluster", "svm"),
-            help="``svm`` when an SVM's thing or account is concerned.",
+            help="``svm`` if the record concerns an object or account of an SVM, else ``cluster``.",
             get=lambda view: "svm" if view.record.svm_uuid else "cluster",
             read=Read.KEY,
         ),
-        Group(name="svm", help="That SVM.", get=lambda view: view.record if view.record.svm_uuid else None),
-        Field(name="svm.uuid", type=UUID, help="Its identifier.", get=attrgetter("svm_uuid"), column="svm_uuid"),
-        Field(name="svm.name", type=TEXT, help="The name that it had.", get=attrgetter("svm"), column="svm"),
+        Group(
+            name="svm",
+            help="The SVM that the record concerns.",
+            get=lambda view: view.record if view.record.svm_uuid else None,
+        ),
+        Field(name="svm.uuid", type=UUID, help="The SVM's identifier.", get=attrgetter("svm_uuid"), column="svm_uuid"),
+        Field(name="svm.name", type=TEXT, help="The SVM's name at that time.", get=attrgetter("svm"), column="svm"),
     ),
     link=lambda _: MESSAGES_PATH,
     order=("key", _PLACE, lambda view: place(view.record)),
@@ -159,7 +163,7 @@ MESSAGES = Resource(
 
 
 def _input(record: AuditRecord) -> str:
-    """The call as ONTAP shows it: ``POST /api/svm/svms : {"name":"vs0"}``."""
+    """Return the call in ONTAP's form: ``POST /api/svm/svms : {"name":"vs0"}``."""
     call = f"{record.method} {record.path}".strip()
     return f"{call} : {record.input}" if record.input else call
 

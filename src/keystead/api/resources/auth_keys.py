@@ -1,7 +1,7 @@
-"""``/security/key-managers/{uuid}/auth-keys``: authentication keys of self-encrypting drives, which are the cluster's.
+"""``/security/key-managers/{uuid}/auth-keys``: authentication keys of self-encrypting drives.
 
-Source: ONTAP REST API reference (9.12). ``DELETE`` retires such a key as it does a volume's; ``PATCH``, which recovers
-it, is ours.
+They belong to the cluster. Source: ONTAP REST API reference (9.12). ``DELETE`` retires such a key, as for a volume key.
+``PATCH`` recovers it; that method is not ONTAP's.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
     from keystead.api.query import WriteQuery
     from keystead.api.request import Request
     from keystead.core.query.query import Wanted
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/auth-keys"
 _key = attrgetter("key")
 
 
 def auth_key_link(view: KeyView) -> str:
-    """The path of an authentication key."""
+    """Return the path of an authentication key."""
     return f"{key_manager_path(view.key.key_manager)}/auth-keys/{segment(view.key.key_id)}"
 
 
 AUTH_KEYS = Resource(
     name="auth_key",
     help="An authentication key of self-encrypting drives, in the cluster's key manager: 32 random bytes, or a"
-    " passphrase. There are 128 at most. ``DELETE`` retires it: it is not listed any more, and is destroyed when the"
-    ' days of its undo are over; until then ``PATCH`` of its path with ``{"state": "committed"}``, which is not'
-    " ONTAP's, recovers it.",
+    " passphrase. There can be at most 128. ``DELETE`` retires the key: lists leave it out, and its objects are"
+    ' destroyed after the recovery window. Until then ``PATCH`` of its path with ``{"state": "committed"}`` recovers'
+    " it. This ``PATCH`` is not ONTAP's.",
     declared=(
         key_id_field(_key),
         key_tag_field(_key, post=True),
@@ -57,7 +57,7 @@ AUTH_KEYS = Resource(
         Field(
             name="passphrase",
             type=SECRET,
-            help="20 to 32 visible ASCII characters or blanks, to be the key instead of random bytes; never shown.",
+            help="20 to 32 visible ASCII characters or blanks, used as the key instead of random bytes; never shown.",
             read=Read.NEVER,
             post=True,
             secret=True,
@@ -66,7 +66,7 @@ AUTH_KEYS = Resource(
         Field(
             name="state",
             type=one_of(KeyState.COMMITTED),
-            help="``committed`` recovers a key that was deleted; never shown: what is listed is there.",
+            help="``committed`` recovers a deleted key. Never shown, because lists hold only committed keys.",
             read=Read.NEVER,
             patch=True,
             since=OURS,
@@ -111,7 +111,7 @@ async def _delete(request: Request, key_id: str, _: WriteQuery) -> Reply | None:
 
 
 async def _owner(request: Request) -> None:
-    """Raise unless the key manager is the cluster's: authentication keys have no SVM."""
+    """Raise an error unless the key manager is the cluster's, because authentication keys belong to no SVM."""
     await request.services.keys.check_clusters(request.call, request.path_uuid())
 
 

@@ -1,6 +1,6 @@
-"""``/security/certificates``: install, create, list, rename, delete. Source: ONTAP REST API reference.
+"""``/security/certificates``: install, create, list, rename and delete certificates.
 
-What is signed by them, and requests to be signed, are certificates_signing.py.
+Source: ONTAP REST API reference. certificates_signing.py signs and creates certificate signing requests.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.model import Certificate
     from keystead.core.query.query import Wanted
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = "/api/security/certificates"
 
 
 def certificate_link(uuid: str) -> str:
-    """The path of a certificate."""
+    """Return the path of a certificate."""
     return f"{COLLECTION}/{segment(uuid)}"
 
 
 def text_that(shown: str, check: Callable[[str], Any]) -> Type:
-    """Text that a rule of core reads, which raises ValueError."""
+    """Return the type of a text that ``check`` parses. ``check`` raises ValueError for an invalid text."""
     return Type(f"<{shown}>", lambda value: check(str(TEXT.parse(value))))
 
 
@@ -56,7 +56,7 @@ _INSTALLS = ("private_key", "intermediate_certificates")
 
 
 def alternative_fields(get: Callable[[Any], Any], since: str) -> tuple[Field | Group, ...]:
-    """``subject_alternatives``, declared alike wherever it stands; ``get`` reads AlternativeNames."""
+    """Return the fields of ``subject_alternatives``, the same in each resource. ``get`` reads AlternativeNames."""
     group = "subject_alternatives"
     return (
         Group(name=group, help="Subject alternative names.", get=get),
@@ -76,28 +76,33 @@ def alternative_fields(get: Callable[[Any], Any], since: str) -> tuple[Field | G
 
 
 def _column(name: str, type_: Type, help_: str, **options: Any) -> Field:
-    """A field that the model and the store know by the same name."""
+    """Return a field that has the same name in the model and in the store."""
     return Field(name=name, type=type_, help=help_, get=attrgetter(name), column=name, **options)
 
 
 CERTIFICATES = Resource(
     name="certificate",
-    help="An installed or self-signed certificate. Without ``public_certificate`` a POST makes a self-signed one of "
-    "type ``client``, ``server`` or ``root_ca``, whose key never leaves the service.",
+    help="An installed or self-signed certificate. A POST without ``public_certificate`` creates a self-signed one of "
+    "type ``client``, ``server`` or ``root_ca``. Its private key never leaves the service.",
     declared=(
         _column("uuid", UUID, "The certificate's identifier.", read=Read.KEY),
         _column(
-            "name", name(255), "Its name, unique per SVM; made up when absent.", post=True, patch=True, since="9.8"
+            "name",
+            name(255),
+            "The certificate's name, unique per SVM; generated if absent.",
+            post=True,
+            patch=True,
+            since="9.8",
         ),
         _column(
             "type",
             text(32),
-            "``client`` and ``server`` have a private key; ``client_ca`` and ``server_ca`` are authorities that are "
-            "trusted; a ``root_ca`` signs.",
+            "``client`` and ``server`` have a private key. ``client_ca`` and ``server_ca`` are trusted authorities. A "
+            "``root_ca`` signs.",
             post=True,
             required=True,
         ),
-        _column("common_name", text(255), "The subject's common name; required to make one.", post=True),
+        _column("common_name", text(255), "The subject's common name; required to create a certificate.", post=True),
         _column("public_certificate", TEXT, "The certificate, PEM.", post=True),
         Field(
             name="private_key",
@@ -110,29 +115,33 @@ CERTIFICATES = Resource(
         Field(
             name="intermediate_certificates",
             type=TEXT,
-            help="PEM texts, the issuer first; for client and server certificates.",
+            help="The intermediate certificates as PEM, the issuer first; for client and server certificates.",
             read=Read.NEVER,
             post=True,
             many=True,
         ),
         *owner_fields(attrgetter("svm"), key=True),
         _column("ca", TEXT, "The issuer's common name."),
-        _column("serial_number", text(40), "Hexadecimal.", refusal=errors.SERIAL_GIVEN),
+        _column("serial_number", text(40), "The serial number in hexadecimal.", refusal=errors.SERIAL_GIVEN),
         Field(
             name="expiry_time",
             type=TIME,
             given=EXPIRY,
             column="expiry_time",
-            help="When it expires; of one that is made, 1 to 3652 days from now (365).",
+            help="The time of expiry. A created certificate expires in 1 to 3652 days (365).",
             get=lambda certificate: certificate.expiry_time.isoformat(),
             post=True,
         ),
         _column(
-            "key_size", integer(0, 65536), "Bits of the public key; of one that is made 2048, 3072 or 4096.", post=True
+            "key_size", integer(0, 65536), "Bits of the public key; 2048, 3072 or 4096 for a created one.", post=True
         ),
-        _column("hash_function", TEXT, "Of the signature, such as ``sha256``.", post=True),
-        _column("authority_key_identifier", TEXT, "Hexadecimal with colons.", since="9.8"),
-        _column("subject_key_identifier", TEXT, "Hexadecimal with colons.", since="9.8"),
+        _column("hash_function", TEXT, "The hash function of the signature, such as ``sha256``.", post=True),
+        _column(
+            "authority_key_identifier", TEXT, "The authority's key identifier in hexadecimal with colons.", since="9.8"
+        ),
+        _column(
+            "subject_key_identifier", TEXT, "The subject's key identifier in hexadecimal with colons.", since="9.8"
+        ),
         *alternative_fields(lambda certificate: subjects.alternatives_in(certificate.public_certificate), "9.15"),
     ),
     link=lambda certificate: certificate_link(certificate.uuid),
@@ -152,20 +161,23 @@ async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Ce
 
 
 def _check_installs(values: dict[str, Any]) -> None:
-    """What describes a certificate to be made says nothing about one that there is."""
+    """Refuse fields that describe a new certificate if the body holds a certificate."""
     for field in _CREATES:
         if field in values:
             raise OntapError(errors.FIELDS_EXCLUDE_EACH_OTHER, target=field, field=field, other="public_certificate")
 
 
 def _check_creates(values: dict[str, Any]) -> None:
-    """What comes with a certificate does not come without it."""
+    """Raise an error if the body holds fields that need a certificate, because it holds no certificate."""
     if any(field in values for field in _INSTALLS):
         raise OntapError(errors.MISSING_VALUE, target="public_certificate", field="public_certificate")
 
 
 def renamed(values: dict[str, Any]) -> dict[str, Any]:
-    """Values of a body under the names that core has for them: an expiry, and alternative names as one value."""
+    """Return the values of a body under the names that core uses.
+
+    ``expiry_time`` becomes ``expiry``. The alternative names become one value, ``alternatives``.
+    """
     kept = dict(values)
     if "expiry_time" in kept:
         kept["expiry"] = kept.pop("expiry_time")

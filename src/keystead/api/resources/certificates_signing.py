@@ -1,6 +1,7 @@
 """``/security/certificates/{uuid}/sign`` and ``/security/certificate-signing-request``: actions that store nothing.
 
-The answer to a request for a CSR holds its private key, once: it is kept nowhere. Source: ONTAP REST API reference.
+The answer to a request for a CSR holds its private key. This is the only time, because the key is stored nowhere.
+Source: ONTAP REST API reference.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ REQUESTS = "/api/security/certificate-signing-request"
 
 
 def _usage(words: Iterable[str]) -> Type:
-    """One of the words, in any case."""
+    """Return the type of one of these words or ``critical``, in any case."""
     known = {*words, CRITICAL}
 
     def check(word: str) -> str:
@@ -42,28 +43,28 @@ def _usage(words: Iterable[str]) -> Type:
 
 
 def _given(name: str, type_: Type, help_: str, **options: Any) -> Field:
-    """A field that a body may hold."""
+    """Return a field that a body may hold."""
     return Field(name=name, type=type_, help=help_, post=True, **options)
 
 
 def _answered(name: str, help_: str) -> Field:
-    """A field of the answer only."""
+    """Return a field that only the answer holds."""
     return Field(name=name, type=TEXT, help=help_, read=Read.KEY)
 
 
 SIGNINGS = Resource(
     name="security_certificate_sign",
-    help="A signature of a ``root_ca``: the answer's ``public_certificate`` is a TLS client's and server's, "
-    "whatever else was requested. It is recorded in the audit log, and installed nowhere.",
+    help="A signature by a ``root_ca``. The answer's ``public_certificate`` is always for a TLS client and server; "
+    "other requested usages are ignored. It is recorded in the audit log and installed nowhere.",
     declared=(
         _given("signing_request", TEXT, "The certificate signing request, PEM.", required=True, read=Read.NEVER),
         _given(
             "expiry_time",
             EXPIRY,
-            "1 to 3652 days from now, not after the authority's (365 days, or the authority's).",
+            "1 to 3652 days from now, but not after the authority's expiry (365 days, or the authority's expiry).",
             read=Read.NEVER,
         ),
-        _given("hash_function", TEXT, "Of the signature (sha256).", read=Read.NEVER),
+        _given("hash_function", TEXT, "The hash function of the signature (sha256).", read=Read.NEVER),
         _answered("public_certificate", "The signed certificate, PEM."),
     ),
     link=lambda _: COLLECTION,
@@ -71,33 +72,44 @@ SIGNINGS = Resource(
 
 SIGNING_REQUESTS = Resource(
     name="certificate_signing_request",
-    help="A key and a request to certify it, made together and stored nowhere: the answer is the one place where the "
-    "key is shown.",
+    help="A new key and its certificate signing request. Both are stored nowhere: only this answer shows the key.",
     declared=(
         _given(
             "subject_name", text(1024), "``C=US,O=NTAP,CN=test.domain.com``; a backslash escapes a comma.", since="9.8"
         ),
         *alternative_fields(lambda new: new, "9.8"),
-        _given("algorithm", one_of("rsa", "ec"), "Of the key (rsa).", since="9.8"),
-        _given("hash_function", TEXT, "Of the signature (sha256).", since="9.8"),
+        _given("algorithm", one_of("rsa", "ec"), "The algorithm of the key (rsa).", since="9.8"),
+        _given("hash_function", TEXT, "The hash function of the signature (sha256).", since="9.8"),
         _given(
             "security_strength",
             integer(0, 65536),
             "Bits (112): RSA keys of 2048 (112) and 3072 (128), EC keys of 224 (112), 256 (128) and 384 (192).",
             since="9.8",
         ),
-        _given("key_usages", _usage(KEY_USAGES), "Key usages; ``critical`` beside others.", many=True, since="9.8"),
-        _given("key_usage", _usage(KEY_USAGES), "As ``key_usages``, as in ONTAP's examples.", many=True, since="9.8"),
+        _given(
+            "key_usages",
+            _usage(KEY_USAGES),
+            "Key usages; ``critical`` only together with others.",
+            many=True,
+            since="9.8",
+        ),
+        _given(
+            "key_usage",
+            _usage(KEY_USAGES),
+            "The same as ``key_usages``, under the name in ONTAP's examples.",
+            many=True,
+            since="9.8",
+        ),
         _given("extended_key_usages", _usage(EXTENDED_KEY_USAGES), "Extended key usages.", many=True, since="9.8"),
         _given(
             "extended_key_usage",
             _usage(EXTENDED_KEY_USAGES),
-            "As above, as in ONTAP's examples.",
+            "The same as ``extended_key_usages``, under the name in ONTAP's examples.",
             many=True,
             since="9.8",
         ),
         _answered("csr", "The certificate signing request, PEM."),
-        _answered("generated_private_key", "Its private key, PKCS #8 in PEM, not encrypted."),
+        _answered("generated_private_key", "The private key, PKCS #8 in PEM, not encrypted."),
     ),
     link=lambda _: REQUESTS,
 )
@@ -140,7 +152,7 @@ PATHS: Paths = {
     },
     REQUESTS: {
         "POST": acting(
-            SIGNING_REQUESTS, _request, Form.ACT, "Make a key and a certificate signing request", _REQUEST_CODES
+            SIGNING_REQUESTS, _request, Form.ACT, "Create a key and a certificate signing request", _REQUEST_CODES
         )
     },
 }

@@ -1,6 +1,6 @@
-"""``/cluster`` and ``/cluster/nodes``. Clients read the version here before anything else.
+"""``/cluster`` and ``/cluster/nodes``. Clients read the version here first.
 
-Source: ONTAP REST API reference, cluster. The release reported is the ONTAP level of this API.
+Source: ONTAP REST API reference, cluster. The reported release is the ONTAP level of this API.
 """
 
 from __future__ import annotations
@@ -29,15 +29,20 @@ NUMBER = integer(0, 999)
 
 
 def node_link(node: Node) -> str:
-    """The path of a node."""
+    """Return the path of a node."""
     return f"{NODES_PATH}/{segment(node.uuid)}"
 
 
 def _version(release: Callable[[Any], Release]) -> tuple[Field | Group, ...]:
-    """``version``, of the release that a getter returns."""
+    """Return the fields of ``version``. ``release`` reads the release."""
     return (
         Group(name="version", help="The release.", get=release),
-        Field(name="version.full", type=TEXT, help="As text.", get=lambda release: f"Keystead Release {release}"),
+        Field(
+            name="version.full",
+            type=TEXT,
+            help="The release as text.",
+            get=lambda release: f"Keystead Release {release}",
+        ),
         Field(name="version.generation", type=NUMBER, help="Its first number.", get=attrgetter("generation")),
         Field(name="version.major", type=NUMBER, help="Its second number.", get=attrgetter("major")),
         Field(name="version.minor", type=NUMBER, help="Its third number.", get=attrgetter("minor")),
@@ -69,7 +74,7 @@ CLUSTER = Resource(
 
 NODES = Resource(
     name="node",
-    help="A node: one process home that serves the cluster's database.",
+    help="A node: a Keystead process that serves the cluster's database.",
     declared=(
         Field(
             name="uuid",
@@ -91,7 +96,7 @@ NODES = Resource(
         Field(
             name="state",
             type=one_of("up", "down"),
-            help="``down``: its process has not been heard of for three quarters of a minute.",
+            help="``down``: the node's process was not seen for 45 seconds.",
             get=lambda node: "up" if node.up else "down",
         ),
     ),

@@ -1,7 +1,7 @@
-"""``connectivity`` of a key server: what the nodes say of it, declared alike wherever a key server is shown.
+"""``connectivity`` of a key server: the nodes' observations, declared once for all resources that show key servers.
 
-Source: ONTAP REST API reference, key_server_connectivity. Costly, so only shown when asked for; inactive configurations
-have none.
+Source: ONTAP REST API reference, key_server_connectivity. These fields are costly, so they are shown only on request.
+Inactive configurations have none.
 """
 
 from __future__ import annotations
@@ -16,23 +16,28 @@ from keystead.core.query.query import Read
 
 
 def connectivity_fields(within: str = "") -> tuple[Field | Group, ...]:
-    """The fields; ``within`` is the dotted name of the group that the key server is, with its dot."""
+    """Return the fields. ``within`` is the dotted name of the key server's group with a final dot, or empty."""
     name = f"{within}connectivity"
     return (
         Group(name=name, help="Whether the nodes reach the server.", get=attrgetter("connectivity")),
         Field(
             name=f"{name}.cluster_availability",
             type=BOOLEAN,
-            help="Whether all nodes say ``available``.",
+            help="Whether all nodes report ``available``.",
             get=attrgetter("cluster_availability"),
             read=Read.EXPENSIVE,
             since="9.7",
         ),
-        Group(name=f"{name}.node_states", help="What each node says.", get=attrgetter("node_states"), many=True),
+        Group(
+            name=f"{name}.node_states",
+            help="The state that each node reports.",
+            get=attrgetter("node_states"),
+            many=True,
+        ),
         Field(
             name=f"{name}.node_states.state",
             type=one_of(*State),
-            help="Of the primary; ``unknown`` until the node has looked.",
+            help="The state of the primary; ``unknown`` until the node has probed it.",
             get=attrgetter("state.value"),
             read=Read.EXPENSIVE,
             since="9.13",

@@ -1,6 +1,6 @@
-"""``.../detached-key-servers``: key servers that were removed while copies of keys are on them. Ours, not ONTAP's.
+"""``.../detached-key-servers``: key servers that were removed while copies of keys are on them. Not ONTAP's.
 
-What is on them is cleaned up, and then they are forgotten. DELETE gives one up that never comes back.
+The keeper destroys copies there and then forgets the server. DELETE gives up a server that never comes back.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Detached
     from keystead.core.query.query import Wanted
     from keystead.core.server_address import ServerAddress
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/detached-key-servers"
 
 
 def _place(detached: Detached) -> str:
-    """Where it stands in the list: by time, then by uuid."""
+    """Return the place in the list: by time, then by uuid."""
     return f"{detached.detached:%Y%m%dT%H%M%S.%fZ} {detached.server.uuid}"
 
 
 DETACHED = Resource(
     name="detached_key_server",
-    help="A key server that was removed from the key manager while copies of keys are on it. Copies of failed creations"
-    " and of keys whose end has come are destroyed there when it can be reached; those of keys in use stay, and count"
-    " for nothing. Once no copy is left it is forgotten. ``DELETE`` gives up a server that never comes back: what"
-    " is on it is not destroyed, the receipt of each copy there says ``abandoned``, and keys end without it.",
+    help="A key server that was removed from the key manager while copies of keys are on it. When the server can be"
+    " reached, copies of failed creations and of purged keys are destroyed there. Copies of keys in use stay, but do"
+    " not count. The server is forgotten once no copy is left. ``DELETE`` gives up a server that never comes back: its"
+    " copies are not destroyed, their receipts say ``abandoned``, and keys can be purged without it.",
     declared=(
         Field(
             name="server",
             type=SERVER,
-            help="Its address.",
+            help="The server's address.",
             get=lambda detached: str(detached.server.address),
             read=Read.KEY,
             since=OURS,
@@ -51,7 +51,7 @@ DETACHED = Resource(
         Field(
             name="secondary_key_servers",
             type=TEXT,
-            help="Its secondaries; left out when there are none.",
+            help="The server's secondaries; left out if there are none.",
             get=lambda detached: list(detached.server.secondary_key_servers) or None,
             many=True,
             since=OURS,
@@ -59,7 +59,7 @@ DETACHED = Resource(
         Field(
             name="removed_time",
             type=TIME,
-            help="When it was removed.",
+            help="The time of its removal.",
             get=lambda detached: shown(detached.detached),
             since=OURS,
         ),

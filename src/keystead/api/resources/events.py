@@ -1,6 +1,6 @@
-"""``/support/ems/events``: what the nodes announced of key servers and certificates.
+"""``/support/ems/events``: the events that nodes reported about key servers and certificates.
 
-Source: ONTAP REST API reference, ems_event; the events themselves are the table of ``core/events.py``.
+Source: ONTAP REST API reference, ems_event. The table of events is in ``core/events.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.query.query import Wanted
     from keystead.service.cluster.events import EventView
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = "/api/support/ems/events"
 INDEX = integer(1, 2**63 - 1)
@@ -31,7 +31,7 @@ _SEVERITIES = ("emergency", "alert", "error", "notice", "informational", "debug"
 
 
 def event_link(view: EventView) -> str:
-    """The path of an event: its node's name and its index there."""
+    """Return the path of an event: its node's name and its index on that node."""
     return f"{COLLECTION}/{segment(view.node.name)}/{view.event.index}"
 
 
@@ -39,7 +39,7 @@ EVENTS = Resource(
     name="ems_event",
     help="An event of the Event Management System. Each node keeps its newest 10,000.",
     declared=(
-        Group(name="node", help="The node that announced it.", get=attrgetter("node"), link=node_link),
+        Group(name="node", help="The node that reported the event.", get=attrgetter("node"), link=node_link),
         Field(
             name="node.uuid",
             type=UUID,
@@ -51,7 +51,7 @@ EVENTS = Resource(
         Field(
             name="index",
             type=INDEX,
-            help="Its number: each node counts its own.",
+            help="The event's number on its node.",
             get=attrgetter("event.index"),
             read=Read.KEY,
             column="index",
@@ -59,35 +59,35 @@ EVENTS = Resource(
         Field(
             name="time",
             type=TIME,
-            help="When it happened.",
+            help="The time of the event.",
             get=lambda view: view.event.time.isoformat(),
             column="time",
         ),
         Field(
             name="message.name",
             type=TEXT,
-            help="What happened.",
+            help="The event's name.",
             get=attrgetter("event.name"),
             column="name",
         ),
         Field(
             name="message.severity",
             type=one_of(*_SEVERITIES),
-            help="How grave it is.",
+            help="The event's severity.",
             get=attrgetter("event.severity"),
             column="severity",
         ),
-        Group(name="parameters", help="What it is about.", get=attrgetter("parameters"), many=True),
-        Field(name="parameters.name", type=TEXT, help="A parameter.", get=lambda pair: pair[0]),
-        Field(name="parameters.value", type=TEXT, help="Its value.", get=lambda pair: pair[1]),
+        Group(name="parameters", help="The event's parameters.", get=attrgetter("parameters"), many=True),
+        Field(name="parameters.name", type=TEXT, help="The parameter's name.", get=lambda pair: pair[0]),
+        Field(name="parameters.value", type=TEXT, help="The parameter's value.", get=lambda pair: pair[1]),
         Field(
             name="log_message",
             type=TEXT,
             help="The event as one sentence.",
             get=lambda view: f"{view.event.name}: {view.log_message}",
         ),
-        Field(name="source", type=TEXT, help="The program that announced it.", get=lambda _: SOURCE),
-        *svm_shown(attrgetter("event.svm"), "Whose it is; absent for the cluster's, and once the SVM is deleted."),
+        Field(name="source", type=TEXT, help="The program that reported the event.", get=lambda _: SOURCE),
+        *svm_shown(attrgetter("event.svm"), "The SVM; absent for the cluster's events, and once the SVM is deleted."),
     ),
     link=event_link,
     key="index",

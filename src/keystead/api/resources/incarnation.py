@@ -1,7 +1,7 @@
-"""``/security/key-manager-incarnation``: which life of this database it is, and whether it may destroy. Ours.
+"""``/security/key-manager-incarnation``: the incarnation of this database, and whether it may destroy. Not ONTAP's.
 
-A database that was restored, cloned or promoted begins another life, in which nothing is destroyed on key servers until
-an administrator of the cluster says that no other life of it goes on.
+A database that was restored, cloned or promoted begins a new incarnation. It destroys nothing on key servers until an
+administrator of the cluster confirms that no other copy of the database is in use.
 """
 
 from __future__ import annotations
@@ -31,26 +31,29 @@ def _true(value: Any) -> bool:
 
 INCARNATION = Resource(
     name="key_manager_incarnation",
-    help="Which life of its database this cluster leads. One that was restored, cloned or promoted begins another, in"
-    " which no object on a key server is destroyed, whatever becomes of its key, until ``destroys`` is set: say so only"
-    " when no other copy of the database is in use. What other lives wrote is never destroyed.",
+    help="The incarnation of the cluster's database. A database that was restored, cloned or promoted begins a new"
+    " incarnation. A new incarnation destroys no object on a key server, not even of a purged key, until ``destroys``"
+    " is set. Set it only if no other copy of the database is in use. Objects of other incarnations are never"
+    " destroyed.",
     declared=(
         Field(name="uuid", type=UUID, help="The incarnation's identifier.", get=attrgetter("uuid"), since=OURS),
         Field(
             name="number",
             type=integer(1, 2**31 - 1),
-            help="The first is 1.",
+            help="The incarnation's number, from 1.",
             get=attrgetter("number"),
             since=OURS,
         ),
         Field(
             name="began",
             type=TIME,
-            help="When it began.",
+            help="The time when the incarnation began.",
             get=lambda incarnation: incarnation.began.isoformat(),
             since=OURS,
         ),
-        Field(name="reason", type=TEXT, help="Why it began.", get=attrgetter("reason"), since=OURS),
+        Field(
+            name="reason", type=TEXT, help="The reason why the incarnation began.", get=attrgetter("reason"), since=OURS
+        ),
         Field(
             name="destroys",
             type=BOOLEAN,

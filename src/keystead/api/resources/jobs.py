@@ -1,4 +1,4 @@
-"""``/cluster/jobs``: what became of work that went on after its call was answered. Source: ONTAP REST API reference."""
+"""``/cluster/jobs``: work that continues after the answer to its call. Source: ONTAP REST API reference."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.query.query import Wanted
     from keystead.service.cluster.jobs import JobView
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 _CODE = integer(0, 2**31 - 1)
 _uuid = attrgetter("job.uuid")
 
 
 def _results(view: JobView) -> str | None:
-    """The path of the results of a job with ``records``, once it has some."""
+    """Return the path of the results of a ``records`` job, or None while there are none."""
     job = view.job
     path = single_slashes(job.description.partition(" ")[2])
     return results_link(path, job.uuid) if job.results else None
@@ -34,7 +34,7 @@ def _results(view: JobView) -> str | None:
 
 JOBS = Resource(
     name="job",
-    help="Work that goes on after its call was answered. Finished ones are kept for a week. They cannot be changed.",
+    help="Work that continues after the answer to its call. Finished jobs are kept for a week. Jobs cannot be changed.",
     declared=(
         Field(name="uuid", type=UUID, help="The job's identifier.", get=_uuid, read=Read.KEY, column="uuid"),
         Field(
@@ -47,14 +47,14 @@ JOBS = Resource(
         Field(
             name="state",
             type=one_of(*JobState),
-            help="What it does, or how it ended.",
+            help="The job's state or outcome.",
             get=attrgetter("job.state.value"),
             column="state",
         ),
         Field(
             name="message",
             type=TEXT,
-            help="How far it is, ``success``, or why it failed.",
+            help="The progress, ``success``, or the reason for the failure.",
             get=attrgetter("job.message"),
             column="message",
         ),
@@ -67,11 +67,11 @@ JOBS = Resource(
         ),
         Group(
             name="error",
-            help="The failure, of a job that failed.",
+            help="The failure of a failed job.",
             get=lambda view: view.job if view.job.code else None,
         ),
         Field(name="error.code", type=TEXT, help="ONTAP's code.", get=lambda job: str(job.code), since="9.9"),
-        Field(name="error.message", type=TEXT, help="Its text.", get=attrgetter("message"), since="9.9"),
+        Field(name="error.message", type=TEXT, help="The error's text.", get=attrgetter("message"), since="9.9"),
         Field(
             name="error.target",
             type=TEXT,
@@ -82,18 +82,18 @@ JOBS = Resource(
         Field(
             name="start_time",
             type=TIME,
-            help="When it began.",
+            help="The time when the job began.",
             get=lambda view: view.job.start_time.isoformat(),
             column="start_time",
         ),
         Field(
             name="end_time",
             type=TIME,
-            help="When it ended.",
+            help="The time when the job ended.",
             get=lambda view: view.job.end_time and view.job.end_time.isoformat(),
             column="end_time",
         ),
-        Group(name="node", help="The node that runs it.", get=attrgetter("node"), link=node_link),
+        Group(name="node", help="The node that runs the job.", get=attrgetter("node"), link=node_link),
         Field(name="node.uuid", type=UUID, help="The node's identifier.", get=attrgetter("uuid"), column="node"),
         Field(name="node.name", type=TEXT, help="The node's name.", get=attrgetter("name"), since="9.11"),
         *svm_shown(attrgetter("job.svm"), "The SVM; absent for the cluster's jobs, and once the SVM is deleted."),

@@ -1,4 +1,4 @@
-"""What the resources of keys have in common, declared alike for each: a key's id and tag, its key manager, times.
+"""The fields that all resources of keys share: a key's id and tag, its key manager, and times.
 
 Source: ONTAP REST API reference, ``auth-keys`` and ``key-ids``.
 """
@@ -46,7 +46,7 @@ KEY_ID = Type(
 
 
 def _base64(value: Any) -> Secret:
-    """The bytes; of the texts that some decoders take for the same bytes only the one that encodes them."""
+    """Return the bytes of a base64 text. Accept only the canonical encoding, because decoders accept more texts."""
     given = str(TEXT.parse(value))
     try:
         decoded = base64.b64decode(given, validate=True)
@@ -58,20 +58,20 @@ def _base64(value: Any) -> Secret:
 
 
 BASE64 = Type("<secret bytes as base64>", _base64, schema={"type": "string", "contentEncoding": "base64"})
-"""Key material in a body. What is no base64 is never repeated."""
+"""The type of key material in a body. An error never repeats a text that is not base64."""
 
 
 KEY_TAG = replace(text(TAG_LIMIT), parse=TEXT.parse)
-"""A key's tag: that it is too long has a code of its own."""
+"""The type of a key's tag. It does not limit the length, because a long tag has an error code of its own."""
 
 
 def key_manager_path(uuid: str) -> str:
-    """The path of a key manager."""
+    """Return the path of a key manager."""
     return f"{KEY_MANAGERS}/{segment(uuid)}"
 
 
 def key_id_field(key_of: Callable[[Any], Key]) -> Field:
-    """``key_id``, by which a key is found."""
+    """Return the field ``key_id``, which identifies a key."""
     return Field(
         name="key_id",
         type=KEY_ID,
@@ -84,11 +84,11 @@ def key_id_field(key_of: Callable[[Any], Key]) -> Field:
 
 
 def key_tag_field(key_of: Callable[[Any], Key], *, post: bool = False) -> Field:
-    """``key_tag``, a word that the user gives."""
+    """Return the field ``key_tag``, a word that the user gives."""
     return Field(
         name="key_tag",
         type=KEY_TAG,
-        help=f"A word of at most {TAG_LIMIT} printable characters without blanks, else 65536056; left out when there is"
+        help=f"A word of at most {TAG_LIMIT} printable characters without blanks, else 65536056; left out if there is"
         " none.",
         get=lambda view: key_of(view).key_tag or None,
         post=post,
@@ -98,20 +98,22 @@ def key_tag_field(key_of: Callable[[Any], Key], *, post: bool = False) -> Field:
 
 
 def key_manager_fields(uuid_of: Callable[[Any], str]) -> tuple[Group, Field]:
-    """``security_key_manager``, whose key it is."""
+    """Return the fields of ``security_key_manager``, the key manager of a key."""
     group = "security_key_manager"
     return (
         Group(name=group, help="The key manager.", get=uuid_of, link=key_manager_path),
-        Field(name=f"{group}.uuid", type=UUID, help="Its identifier, as in the path.", get=str, since="9.12"),
+        Field(
+            name=f"{group}.uuid", type=UUID, help="The key manager's identifier, as in the path.", get=str, since="9.12"
+        ),
     )
 
 
 def time_field(name: str, help_: str, get: str, **options: Any) -> Field:
-    """A time of the model, which may not have come; ``get`` is the attribute's dotted name."""
+    """Return a field with a time of the model, which may be None. ``get`` is the attribute's dotted name."""
     read = attrgetter(get)
     return Field(name=name, type=TIME, help=help_, get=lambda view: shown(read(view)), since=OURS, **options)
 
 
 def shown(time: datetime | None) -> str | None:
-    """A time as answers show it."""
+    """Return a time in the form of answers, or None for None."""
     return None if time is None else time.isoformat()

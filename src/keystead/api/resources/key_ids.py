@@ -1,4 +1,4 @@
-"""``/security/key-managers/{uuid}/keys/{node_uuid}/key-ids``: the keys that there are, as a node has them.
+"""``/security/key-managers/{uuid}/keys/{node_uuid}/key-ids``: the existing keys from the view of one node.
 
 Source: ONTAP REST API reference (9.11), with its fields and their filters.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from keystead.api.values import Type
     from keystead.core.query.query import Wanted
     from keystead.service.keys.catalogue import NodeKeyView
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/keys/{{node_uuid}}/key-ids"
 KEY_TYPES = ("nse_ak", "aek", "vek", "nek", "svm_kek", "mroot_ak")
@@ -43,7 +43,7 @@ _svm = attrgetter("id.key.svm")
 
 
 def key_id_link(view: NodeKeyView) -> str:
-    """The path of a key id on its node."""
+    """Return the path of a key id on its node."""
     path = f"{key_manager_path(view.key_manager.uuid)}/keys/{segment(view.node.uuid)}"
     return f"{path}/key-ids/{segment(view.id.key.key_id)}"
 
@@ -54,7 +54,7 @@ def _shown(name: str, type_: Type, help_: str, get: Callable[[Any], Any], **opti
 
 KEY_IDS = Resource(
     name="key_id",
-    help="A key that is there, of any type, as a node has it.",
+    help="An existing key of any type, from the view of one node.",
     declared=(
         key_id_field(_key),
         _shown(
@@ -70,38 +70,38 @@ KEY_IDS = Resource(
         _shown(
             "key_type",
             one_of(*KEY_TYPES),
-            "``vek``: a volume's; ``nse_ak``: an authentication key.",
+            "``vek``: a volume key; ``nse_ak``: an authentication key.",
             attrgetter("id.key.key_type.value"),
             column="key_type",
         ),
         _shown(
             "key_user",
             TEXT,
-            "The SVM's name; left out for the cluster's.",
+            "The SVM's name; left out for the cluster's keys.",
             lambda view: _svm(view) and _svm(view).name,
             column="svm_name",
         ),
         _shown(
             "encryption_algorithm",
             one_of(ENCRYPTION),
-            "What a volume's key is for.",
+            "The algorithm of a volume key.",
             lambda view: ENCRYPTION if _key(view).key_type is KeyType.VEK else None,
         ),
         _shown(
             "restored",
             BOOLEAN,
-            "Whether the node can read it: from its memory, or from a server that it reaches.",
+            "Whether the node can read the key: from its memory, or from a server that it reaches.",
             attrgetter("id.restored"),
         ),
         _shown(
             "policy",
             TEXT,
-            "The key manager's policy; left out when there is none.",
+            "The key manager's policy; left out if there is none.",
             lambda view: view.key_manager.policy or None,
         ),
         Group(name="node", help="The node.", get=attrgetter("node"), link=node_link),
-        Field(name="node.uuid", type=UUID, help="Its identifier.", get=attrgetter("uuid"), since="9.11"),
-        Field(name="node.name", type=TEXT, help="Its name.", get=attrgetter("name"), since="9.11"),
+        Field(name="node.uuid", type=UUID, help="The node's identifier.", get=attrgetter("uuid"), since="9.11"),
+        Field(name="node.name", type=TEXT, help="The node's name.", get=attrgetter("name"), since="9.11"),
         *key_manager_fields(attrgetter("key_manager.uuid")),
         scope_field(_svm),
         *svm_shown(_svm, "The SVM; absent for the cluster's keys."),

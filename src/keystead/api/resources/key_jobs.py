@@ -1,6 +1,6 @@
-"""``.../restore`` and ``.../replicate``: jobs that bring keys into a node's memory, and copies to key servers.
+"""``.../restore`` and ``.../replicate``: jobs that read keys into a node's memory, and write missing copies.
 
-Sources: ONTAP REST API reference (9.13) for ``restore``; ``replicate`` is ours.
+Source: ONTAP REST API reference (9.13) for ``restore``. ``replicate`` is not ONTAP's.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from keystead.service.keys.reading.restore import Restoration, Restored
 
 DONE = 201
-"""What a job's call answers when the job ends in time, as ONTAP's ``restore``."""
+"""The status of a call with a job that ends in time, as for ONTAP's ``restore``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _RestoredKey:
-    """A restored key, and the node that has it now."""
+    """A restored key, and the node that holds it now."""
 
     of: Restored
     node: Node
@@ -43,12 +43,12 @@ class _RestoredKey:
 
 RESTORES = Resource(
     name="key_restore",
-    help="Brings keys that this node does not hold yet from their key servers into memory. Every field is a filter.",
+    help="Reads keys that this node does not hold yet from their key servers into memory. Every field is a filter.",
     declared=(
         Field(
             name="key_id",
             type=KEY_ID,
-            help="This key only.",
+            help="Only this key.",
             get=attrgetter("of.key.key_id"),
             read=Read.KEY,
             post=True,
@@ -57,7 +57,7 @@ RESTORES = Resource(
         Field(
             name="key_server",
             type=SERVER,
-            help="From this primary only.",
+            help="Only from this primary.",
             get=lambda view: str(view.of.server.address) if view.of.server else None,
             read=Read.KEY,
             post=True,
@@ -66,19 +66,19 @@ RESTORES = Resource(
         Field(
             name="key_tag",
             type=TEXT,
-            help="Keys with this tag.",
+            help="Only keys with this tag.",
             get=lambda view: view.of.key.key_tag or None,
             read=Read.KEY,
             post=True,
             since="9.13",
         ),
         Group(
-            name="node", help="The node: this one; others are asked themselves.", get=attrgetter("node"), link=node_link
+            name="node", help="The node: only the node that serves the call.", get=attrgetter("node"), link=node_link
         ),
         Field(
             name="node.uuid",
             type=UUID,
-            help="Its identifier.",
+            help="The node's identifier.",
             get=attrgetter("uuid"),
             read=Read.KEY,
             post=True,
@@ -87,7 +87,7 @@ RESTORES = Resource(
         Field(
             name="node.name",
             type=TEXT,
-            help="Its name.",
+            help="The node's name.",
             get=attrgetter("name"),
             read=Read.KEY,
             post=True,
@@ -99,8 +99,8 @@ RESTORES = Resource(
 )
 REPLICATIONS = Resource(
     name="key_replication",
-    help="Brings missing copies of keys to the key servers that lack them, which the node that keeps keys does by"
-    " itself every half minute. Not ONTAP's.",
+    help="Writes missing copies of keys to the key servers that lack them. The node that runs the keeper also does"
+    " this every half minute. Not ONTAP's.",
     declared=(),
     link=key_manager_path,
 )
@@ -117,7 +117,7 @@ async def _restore(request: Request, values: dict[str, Any], query: WriteQuery) 
     async def work(progress: Progress) -> JobOutcome | None:
         done = await restorer.restore(plan, progress)
         restored.extend(done.restored)
-        return JobOutcome(done.error, message=_said(done, filters))
+        return JobOutcome(done.error, message=_message(done, filters))
 
     ran = await jobs.run(call, work, svm=plan.svm, return_timeout=query.patience)
     reply = job_reply(ran, done=DONE)
@@ -128,8 +128,8 @@ async def _restore(request: Request, values: dict[str, Any], query: WriteQuery) 
     return Reply(DONE, {**reply.body, "num_records": len(records), "records": records})
 
 
-def _said(done: Restoration, filters: Filters) -> str:
-    """What a job says that has failed for no key."""
+def _message(done: Restoration, filters: Filters) -> str:
+    """Return the message of a job that has failed for no key."""
     restored, held = len(done.restored), done.held
     if not restored and not held:
         return "no key has this tag" if filters.key_tag else "there are no keys to restore"
@@ -157,7 +157,7 @@ PATHS: Paths = {
             REPLICATIONS,
             _replicate,
             Form.JOB,
-            "Bring missing copies of keys to key servers",
+            "Write missing copies of keys to key servers",
             (errors.TOO_FEW_COPIES,),
         )
     },

@@ -1,4 +1,4 @@
-"""What the bodies of ``/security/key-managers`` ask for, from values that are checked already. It decides no rule."""
+"""The requests in bodies of ``/security/key-managers``, made from checked values. This module decides no rule."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def new_key_manager(values: Mapping[str, Any], *, confined: bool, inactive: bool = False) -> NewKeyManager:
-    """A key manager as the caller asks for it, from checked values. A ``scope`` must agree with whose it will be.
+    """Return the key manager that a body asks for. Raise 262185 if ``scope`` contradicts the owner.
 
-    ``confined``: the call is, to an SVM, which the body need not name.
+    The values are checked already. ``confined`` means that the call is confined to an SVM, so that the body need not
+    name it.
     """
     _refuse_onboard(values)
     svm: Mapping[str, Any] = values.get("svm", {})
@@ -44,7 +45,7 @@ def new_key_manager(values: Mapping[str, Any], *, confined: bool, inactive: bool
 
 
 def key_manager_change(values: Mapping[str, Any]) -> KeyManagerChange:
-    """The changes that a PATCH asks for, from checked values."""
+    """Return the changes that a PATCH asks for, from checked values."""
     _refuse_onboard(values)
     svm: Mapping[str, Any] = values.get("svm", {})
     external: Mapping[str, Any] = values.get("external", {})

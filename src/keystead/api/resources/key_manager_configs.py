@@ -26,7 +26,10 @@ PATH = "/api/security/key-manager-configs"
 
 
 def _health_monitor_policy() -> Iterator[Field]:
-    """Of each type of key store. What watches external servers is always on and takes no volumes offline."""
+    """Yield the policy fields for each type of key store.
+
+    The watch of external servers is always on, and it never takes volumes offline.
+    """
     for type_ in TYPES:
         for field, value in (("enabled", type_ == "kmip"), ("manage_volume_offline", False)):
             yield Field(
@@ -41,12 +44,12 @@ def _health_monitor_policy() -> Iterator[Field]:
 
 CONFIGS = Resource(
     name="key_manager_config",
-    help="The settings that all key managers of the cluster share. Cluster accounts only.",
+    help="The settings that all key managers of the cluster share. Only for cluster accounts.",
     declared=(
         Field(
             name="health_monitor_polling_interval",
             type=integer(15, 30),
-            help="Minutes. Kept for clients: key servers are watched in seconds, as the service's settings say.",
+            help="Minutes. Stored without effect, for compatibility: a setting of the service gives the real interval.",
             get=attrgetter("health_monitor_polling_interval"),
             patch=True,
             since="9.10",
@@ -54,7 +57,7 @@ CONFIGS = Resource(
         Field(
             name="cloud_kms_retry_count",
             type=integer(0, 10),
-            help="Kept for clients: there are no cloud key managers.",
+            help="Stored without effect, for compatibility: there are no cloud key managers.",
             get=attrgetter("cloud_kms_retry_count"),
             patch=True,
             since="9.11",
@@ -62,7 +65,7 @@ CONFIGS = Resource(
         Field(
             name="cc_mode_enabled",
             type=BOOLEAN,
-            help="Always false: Common Criteria mode is one of the Onboard Key Manager.",
+            help="Always false: only the Onboard Key Manager has a Common Criteria mode.",
             get=lambda _: False,
             patch=True,
             since="9.10",

@@ -1,7 +1,7 @@
 """``/security/key-managers``: external key managers of SVMs and of the cluster.
 
-Source: ONTAP REST API reference. There is no Onboard Key Manager: ``onboard.enabled`` says so, and one
-to be made or changed is refused (65536508).
+Source: ONTAP REST API reference. There is no Onboard Key Manager: ``onboard.enabled`` is always false. A body with
+``onboard`` is refused (65536508).
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from keystead.core.query.query import Wanted
     from keystead.service.cluster.jobs import Progress
     from keystead.service.configuration.key_managers import KeyManagerView
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = "/api/security/key-managers"
 _ONE = f"{COLLECTION}/{{uuid}}"
 _POLICY = (errors.POLICY_INVALID, errors.POLICY_ON_ADMIN_SVM)
 STATUS = {"code": 65537200, "message": "No action needed at this time."}
-"""ONTAP's status of a key manager that is set up."""
+"""ONTAP's status of a key manager that is configured."""
 
 VOLUME_ENCRYPTION = {
     "supported": False,
@@ -57,12 +57,15 @@ _servers = "external.servers"
 
 
 def _onboard(field: str, type_: Type, help_: str, **options: Any) -> tuple[Field]:
-    """A field of the Onboard Key Manager that bodies may hold, to be refused with ONTAP's code."""
+    """Return a tuple with one field of the Onboard Key Manager.
+
+    A body may hold the field, so that it is refused with ONTAP's code.
+    """
     return (Field(name=f"onboard.{field}", type=type_, help=help_, read=Read.NEVER, post=True, patch=True, **options),)
 
 
 def _fixed(group: str, values: Mapping[str, Any], read: Read = Read.NORMAL) -> Iterator[Field]:
-    """Fields of a group that are the same for every key manager."""
+    """Yield fields of a group that are the same for every key manager."""
     for field, value in values.items():
         shown = f"Always {str(value).lower() if isinstance(value, bool) else value}".rstrip(".") + "."
         type_ = _TYPES[type(value)]
@@ -84,7 +87,7 @@ KEY_MANAGERS = Resource(
         *owner_fields(attrgetter("key_manager.svm"), scope_post=True, patch=True),
         Group(
             name=CLIENT_CERTIFICATE,
-            help="What the cluster shows to key servers.",
+            help="The certificate that the cluster presents to key servers.",
             get=itself,
             link=lambda view: certificate_link(view.key_manager.client_certificate),
         ),
@@ -100,7 +103,7 @@ KEY_MANAGERS = Resource(
         Field(
             name=f"{CLIENT_CERTIFICATE}.name",
             type=text(255),
-            help="Its name, in a body instead of the uuid or with it; left out when it is gone.",
+            help="The certificate's name, in a body instead of the uuid or with it; left out if it was deleted.",
             get=attrgetter("client_certificate_name"),
             post=True,
             patch=True,
@@ -108,7 +111,7 @@ KEY_MANAGERS = Resource(
         ),
         Group(
             name=SERVER_CA_CERTIFICATES,
-            help="Whom the cluster believes: common to all servers.",
+            help="The authorities that the cluster trusts, the same for all servers.",
             get=attrgetter("key_manager.server_ca_certificates"),
             many=True,
             link=certificate_link,
@@ -125,7 +128,8 @@ KEY_MANAGERS = Resource(
         Field(
             name=f"{SERVER_CA_CERTIFICATES}.name",
             type=text(255),
-            help="Its name, in a body instead of the uuid or with it. Not shown: Ansible compares what is.",
+            help="The certificate's name, in a body instead of the uuid or with it. Not shown, because Ansible compares"
+            " all shown fields.",
             read=Read.NEVER,
             post=True,
             patch=True,
@@ -141,7 +145,7 @@ KEY_MANAGERS = Resource(
         Field(
             name=f"{_servers}.server",
             type=SERVER,
-            help="Host and port; 5696 when absent.",
+            help="Host and port; the default port is 5696.",
             get=lambda server: str(server.address),
             post=True,
             required=True,
@@ -150,14 +154,14 @@ KEY_MANAGERS = Resource(
         Field(
             name=f"{_servers}.timeout",
             type=SECONDS,
-            help="Seconds.",
+            help="The time-out in seconds.",
             get=attrgetter("timeout"),
             column="server_timeout",
         ),
         Field(
             name=f"{_servers}.tls_server_name",
             type=SERVER_NAME,
-            help="Not ONTAP's: the name to expect in the server's certificate instead of the host.",
+            help="Not ONTAP's: the name that the server's certificate must hold instead of the host.",
             get=lambda server: server.tls_server_name or None,
             post=True,
             since=OURS,
@@ -165,7 +169,7 @@ KEY_MANAGERS = Resource(
         Field(
             name=f"{_servers}.replication_domain",
             type=text(DOMAIN_LIMIT),
-            help="Not ONTAP's: the replicated cluster that the server is declared to be part of.",
+            help="Not ONTAP's: the declared replication domain of the server.",
             get=lambda server: server.replication_domain or None,
             post=True,
             since=OURS,
@@ -180,7 +184,7 @@ KEY_MANAGERS = Resource(
         Field(
             name=f"{_servers}.secondary_key_servers",
             type=TEXT,
-            help="Comma-separated; left out when there are none.",
+            help="The secondaries, separated by commas; left out if there are none.",
             get=lambda server: ", ".join(server.secondary_key_servers) or None,
             since="9.8",
         ),
@@ -206,7 +210,7 @@ KEY_MANAGERS = Resource(
         Field(
             name="policy",
             type=TEXT,
-            help="A name that is kept for the storage, of an SVM's key manager; left out when there is none.",
+            help="The policy name of an SVM's key manager, stored without effect; left out if there is none.",
             get=lambda view: view.key_manager.policy or None,
             post=True,
             patch=True,
@@ -215,9 +219,9 @@ KEY_MANAGERS = Resource(
         Field(
             name="min_copies",
             type=integer(0, MAX_PRIMARIES),
-            help="Not ONTAP's: in how many replication domains a new key must be proven before it is acknowledged. 0"
-            " is a majority of them, and not shown. More than there are is kept, and refuses every new key until there"
-            " are enough.",
+            help="Not ONTAP's: the number of replication domains that must hold a proven copy before a new key is"
+            " acknowledged. 0 means a majority and is not shown. A number above the existing domains is accepted, but"
+            " every new key is refused until there are enough domains.",
             get=lambda shown: shown.key_manager.min_copies or None,
             post=True,
             patch=True,
@@ -232,7 +236,7 @@ KEY_MANAGERS = Resource(
         Field(
             name="configuration.name",
             type=name(255),
-            help="The configuration's name; ``default`` when absent.",
+            help="The configuration's name; ``default`` if absent.",
             get=attrgetter("configuration_name"),
             post=True,
             since="9.16",
@@ -300,8 +304,8 @@ async def _show(request: Request, wanted: Wanted) -> KeyManagerView:
     return await request.services.key_managers.get(request.call, request.path_uuid(), wanted)
 
 
-_INACTIVE = Parameter(BOOLEAN, "Whether the cluster's new key manager is a configuration that is not in use yet.")
-_VALIDATE = Parameter(BOOLEAN, "Whether the change, which proves every key server, runs as a job.")
+_INACTIVE = Parameter(BOOLEAN, "Whether the cluster's new key manager becomes an inactive configuration.")
+_VALIDATE = Parameter(BOOLEAN, "Whether the change runs as a job. The change probes every key server in any case.")
 _SET_CODES = (errors.ONBOARD, errors.CERTIFICATE_NOT_INSTALLED, errors.EXTERNAL_INCOMPLETE, *_POLICY, *ONE_OWNER)
 _CODES = {
     "GET": (errors.KEY_SERVERS_UNREADABLE,),

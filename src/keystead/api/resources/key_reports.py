@@ -1,4 +1,4 @@
-"""``.../prove``, ``.../reboot-drill`` and ``.../key-reports``: keys read for a signed report. Ours, not ONTAP's."""
+"""``.../prove``, ``.../reboot-drill`` and ``.../key-reports``: reading keys for a signed report. Not ONTAP's."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from keystead.core.keys.report import KeyReport
     from keystead.core.query.query import Wanted
     from keystead.service.cluster.jobs import Task
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/key-reports"
 DONE = 201
-"""What a job's call answers when the job ends in time."""
+"""The status of a call with a job that ends in time."""
 
 _COUNT = integer(0, 2**31 - 1)
 _FAR = datetime(9999, 1, 1, tzinfo=UTC)
@@ -40,35 +40,35 @@ def _field(name: str, type_: Type, help_: str, get: Callable[[Any], Any], **opti
 
 
 def _place(report: KeyReport) -> str:
-    """Where it stands in the list: the newest first, so by the microseconds until some far moment."""
+    """Return the place in the list, the newest first: the microseconds until a far moment, then the uuid."""
     return f"{(_FAR - report.time) // timedelta(microseconds=1):018} {report.uuid}"
 
 
 KEY_REPORTS = Resource(
     name="key_report",
-    help="A report of a proof or a reboot drill. Its ``document``, kept in a file, is checked by ``keystead report"
-    " verify`` without the service. The newest of a key manager are kept, and listed first.",
+    help="A report of a verification or a reboot drill. ``keystead report verify`` checks its ``document`` in a file,"
+    " without the service. Only the newest reports of a key manager are kept. Lists show the newest first.",
     declared=(
         _field("uuid", UUID, "The report's identifier.", attrgetter("uuid"), read=Read.KEY),
         _field(
             "kind",
             one_of(*ReportKind),
-            "``proof``: which copies are there; ``reboot_drill``: which keys could be read.",
+            "``proof``: which copies exist; ``reboot_drill``: which keys could be read.",
             attrgetter("kind.value"),
         ),
-        _field("time", TIME, "When it was made.", lambda report: shown(report.time)),
-        _field("keys", _COUNT, "How many keys were read.", attrgetter("keys")),
-        _field("unreadable", _COUNT, "How many of them no key server returned.", attrgetter("unreadable")),
+        _field("time", TIME, "The time of the report.", lambda report: shown(report.time)),
+        _field("keys", _COUNT, "The number of keys in the report.", attrgetter("keys")),
+        _field("unreadable", _COUNT, "The number of keys that no key server returned.", attrgetter("unreadable")),
         _field(
             "failures",
             _COUNT,
-            "Of a proof: how many copies were not proven; of a drill, how many keys were not read.",
+            "The number of copies that a verification did not prove, or of keys that a drill did not read.",
             attrgetter("failed"),
         ),
         _field(
             "document",
             TEXT,
-            "The signed report, JSON as text; of one report only.",
+            "The signed report, as JSON text; not in lists.",
             lambda report: report.document or None,
         ),
     ),
@@ -77,14 +77,14 @@ KEY_REPORTS = Resource(
 )
 PROOFS = Resource(
     name="key_proof",
-    help="Reads every copy of every key on connections made for it, retired ones too, and writes a signed report.",
+    help="Reads every copy of every key, also of retired keys, on new connections, and writes a signed report.",
     declared=(),
     link=key_manager_path,
 )
 DRILLS = Resource(
     name="key_reboot_drill",
-    help="Reads every key in use as this node would if it had just been restarted: from the key servers that it"
-    " reaches now, and from nothing that it remembers. Writes a signed report.",
+    help="Reads every key in use as this node would after a restart: only from the key servers that it reaches now, and"
+    " not from memory. Writes a signed report.",
     declared=(),
     link=key_manager_path,
 )
@@ -117,7 +117,7 @@ async def _run(request: Request, task: Task, query: WriteQuery) -> Reply:
 PATHS: Paths = {
     COLLECTION: {"GET": listing(KEY_REPORTS, _page)},
     f"{COLLECTION}/{{report_uuid}}": {"GET": showing(KEY_REPORTS, _show)},
-    f"{ONE_KEY_MANAGER}/prove": {"POST": acting(PROOFS, _prove, Form.JOB, "Prove every copy of every key")},
+    f"{ONE_KEY_MANAGER}/prove": {"POST": acting(PROOFS, _prove, Form.JOB, "Verify every copy of every key")},
     f"{ONE_KEY_MANAGER}/reboot-drill": {
         "POST": acting(DRILLS, _drill, Form.JOB, "Read every key as a restarted node would")
     },

@@ -1,6 +1,7 @@
 """``/security/key-managers/{uuid}/key-servers``: the primary key servers of a key manager.
 
-Source: ONTAP 9.6 page of ``POST /security/key-managers/{uuid}/key-servers`` and later releases. ``dry_run`` is our own.
+Source: ONTAP 9.6 page of ``POST /security/key-managers/{uuid}/key-servers`` and later releases. ``dry_run`` is not
+ONTAP's.
 """
 
 from __future__ import annotations
@@ -49,35 +50,33 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer, Svm
     from keystead.core.probing import ProbeResult
     from keystead.core.query.query import Wanted
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = "/api/security/key-managers/{uuid}/key-servers"
 SECONDS = integer(-1, 60)
 DOMAIN_LIMIT = 255
 SERVER_NAME = Type("<host name or IP address>", server_name)
-_DRY_RUN = {"dry_run": Parameter(BOOLEAN, "Not ONTAP's: proves the servers, stores nothing and says what was found.")}
+_DRY_RUN = {"dry_run": Parameter(BOOLEAN, "Not ONTAP's: probes the servers, stores nothing and returns the findings.")}
 _FORCE = {
-    "force": Parameter(
-        BOOLEAN, "Accepted, and changes nothing: a server that holds the only proven copy of a key is never removed."
-    )
+    "force": Parameter(BOOLEAN, "Accepted and ignored: a server with the only proven copy of a key is never removed.")
 }
 
 
 def key_server_link(server: KeyServer) -> str:
-    """The path of a key server: its address, percent-encoded."""
+    """Return the path of a key server: its address, percent-encoded."""
     return f"/api/security/key-managers/{server.key_manager}/key-servers/{segment(str(server.address))}"
 
 
-def _moved(address: ServerAddress, values: Mapping[str, Any]) -> ServerAddress:
-    """Where a key server is after a PATCH."""
+def _address_after(address: ServerAddress, values: Mapping[str, Any]) -> ServerAddress:
+    """Return the address of a key server after a PATCH."""
     return replace(address, port=values.get("port", address.port))
 
 
 KEY_SERVERS = Resource(
     name="key_server",
     help="A primary key server of an external key manager: at most four, each with up to three secondaries."
-    " ``?dry_run=true`` (not ONTAP's) on POST and PATCH proves the servers and stores nothing: 200, and per server"
-    " whether it is accepted, else the code and reason, the stages of the proof and what was learned.",
+    " ``?dry_run=true`` (not ONTAP's) on POST and PATCH probes the servers and stores nothing. The answer is 200. It"
+    " tells for each server whether it is accepted, or the code and reason, the stages of the probe and its findings.",
     declared=(
         Field(
             name="uuid",
@@ -88,7 +87,7 @@ KEY_SERVERS = Resource(
         Field(
             name="server",
             type=SERVER,
-            help="Host name, IPv4 address or ``[IPv6 address]``, and port; 5696 when absent.",
+            help="Host name, IPv4 address or ``[IPv6 address]``, and port; the default port is 5696.",
             get=lambda server: str(server.address),
             read=Read.KEY,
             post=True,
@@ -98,7 +97,7 @@ KEY_SERVERS = Resource(
         Field(
             name="port",
             type=integer(1, 65535),
-            help="Another port for the server, and so for its secondaries; it is shown as part of ``server``.",
+            help="A new port for the server and its secondaries; shown as part of ``server``.",
             read=Read.NEVER,
             patch=True,
             since="9.18",
@@ -107,7 +106,7 @@ KEY_SERVERS = Resource(
         Field(
             name="timeout",
             type=SECONDS,
-            help="Seconds to wait for an answer; 25 when absent, -1 waits for ever, 0 fails at once.",
+            help="Seconds to wait for an answer (25); -1 waits for ever, 0 fails at once.",
             get=attrgetter("timeout"),
             post=True,
             patch=True,
@@ -116,7 +115,7 @@ KEY_SERVERS = Resource(
         Field(
             name="username",
             type=text(256),
-            help="KMIP user name, empty when none is used. It changes together with the password; an empty one in PATCH"
+            help="KMIP user name, empty for none. It must change together with the password. An empty name in PATCH"
             " clears both.",
             get=attrgetter("username"),
             post=True,
@@ -136,7 +135,7 @@ KEY_SERVERS = Resource(
         Field(
             name="secondary_key_servers",
             type=text(300),
-            help="Hosts, on the primary's port, in the order of access; left out when there are none.",
+            help="The secondaries' hosts, on the primary's port, in the order of access; left out if there are none.",
             get=lambda server: list(server.secondary_key_servers) or None,
             post=True,
             patch=True,
@@ -146,7 +145,7 @@ KEY_SERVERS = Resource(
         Field(
             name="create_remove_timeout",
             type=SECONDS,
-            help="Seconds to wait when keys are made or removed; 10 when absent.",
+            help="Seconds to wait when keys are created or removed (10).",
             get=attrgetter("create_remove_timeout"),
             post=True,
             patch=True,
@@ -156,8 +155,8 @@ KEY_SERVERS = Resource(
         Field(
             name="tls_server_name",
             type=SERVER_NAME,
-            help="Not ONTAP's: the name to expect in the server's certificate, its secondaries' too, and to send as SNI"
-            " instead of the host; left out when there is none, cleared by an empty one.",
+            help="Not ONTAP's: the name that the server's certificate must hold, sent as SNI instead of the host. It"
+            " also applies to the secondaries. Left out if there is none. An empty name clears it.",
             get=lambda server: server.tls_server_name or None,
             restore=attrgetter("tls_server_name"),
             post=True,
@@ -167,8 +166,9 @@ KEY_SERVERS = Resource(
         Field(
             name="replication_domain",
             type=text(DOMAIN_LIMIT),
-            help="Not ONTAP's: servers with the same text are declared to be one replicated cluster: copies of a key on"
-            " them count as one. Left out when there is none, and it is found out; cleared by an empty one.",
+            help="Not ONTAP's: the declared replication domain. Servers with the same text are one domain, so copies of"
+            " a key on them count once. Left out if there is none; then the domain is found by observation. An empty"
+            " text clears it.",
             get=lambda server: server.replication_domain or None,
             restore=attrgetter("replication_domain"),
             post=True,
@@ -182,27 +182,27 @@ KEY_SERVERS = Resource(
     order=("position", integer(0, 2**31 - 1), attrgetter("position")),
     bulk=True,
     empty_patch=errors.NOTHING_TO_MODIFY,
-    moved=_moved,
+    moved=_address_after,
 )
 
 
 DRY_RUNS = Resource(
     name="key_server_dry_run",
-    help="What a dry run found of a server. Accounts of SVMs see the stage that failed, not why.",
+    help="The findings of a dry run about one server. Accounts of SVMs see the failed stage, but not the reason.",
     declared=(
-        Group(name="stages", help="How each stage went.", get=itself, many=True),
+        Group(name="stages", help="The outcome of each stage.", get=itself, many=True),
         *(
             Field(name=name, type=type_, help=help_, since=OURS)
             for name, type_, help_ in (
                 ("server", TEXT, "The primary."),
-                ("accepted", BOOLEAN, "Whether it and its secondaries passed every stage."),
-                ("code", TEXT, "The code that adding it would answer; left out when it is accepted."),
-                ("reason", TEXT, "Why it failed: a word of [reasons](reasons.md)."),
-                ("stage", one_of(*STAGES), "The stage that failed, in place of the reason."),
+                ("accepted", BOOLEAN, "Whether the server and its secondaries passed every stage."),
+                ("code", TEXT, "The error code for adding the server; left out if it is accepted."),
+                ("reason", TEXT, "The reason of the failure: a word of [reasons](reasons.md)."),
+                ("stage", one_of(*STAGES), "The failed stage, shown instead of the reason."),
                 ("failed_server", TEXT, "The secondary that failed."),
-                ("learned", OBJECT, "What was found out: versions, certificates, vendor; by what was reached."),
+                ("learned", OBJECT, "The versions, certificates and vendor that were found, by address."),
                 ("stages.stage", one_of(*STAGES), "The stage."),
-                ("stages.state", one_of("passed", "failed", "skipped"), "How it went."),
+                ("stages.state", one_of("passed", "failed", "skipped"), "The outcome of the stage."),
                 ("stages.elapsed_ms", NUMBER, "Milliseconds."),
             )
         ),
@@ -212,7 +212,7 @@ DRY_RUNS = Resource(
 
 
 def new_key_server(values: Mapping[str, Any]) -> NewKeyServer:
-    """A server as the caller asks for it, from checked values; an empty password is none."""
+    """Return the server that the caller asks for, from checked values. An empty password means none."""
     return NewKeyServer(**{name: value for name, value in values.items() if name != "password" or value})
 
 
@@ -309,5 +309,5 @@ PATHS = _WRITES.paths(COLLECTION)
 PATHS[COLLECTION]["POST"] = Operation(
     run=_add, form=Form.CREATE, resource=KEY_SERVERS, own=_DRY_RUN, codes=_CODES["POST"], tried=DRY_RUNS
 )
-# Of one only: of several nothing would be answered.
+# Only PATCH of one object has a dry run, because a PATCH of several could not answer the findings.
 PATHS[_ONE]["PATCH"] = replace(patching(KEY_SERVERS, _patch, _DRY_RUN, _CODES["PATCH"]), tried=DRY_RUNS)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.model import KeyManager
     from keystead.core.query.query import Wanted
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = "/api/security/key-stores"
 TYPES = ("okm", "kmip", "akv", "gcp", "aws", "ikp", "barbican")
@@ -27,13 +27,13 @@ STATES = ("active", "mixed", "svm_kek_rekey", "blocked", "switching", "initializ
 
 
 def key_store_link(uuid: str) -> str:
-    """The path of a key store."""
+    """Return the path of a key store."""
     return f"{COLLECTION}/{segment(uuid)}"
 
 
 KEY_STORES = Resource(
     name="key_store",
-    help="A key manager's configuration as a key store. Of an owner's configurations one is enabled at most.",
+    help="A key manager's configuration as a key store. An owner has at most one enabled configuration.",
     declared=(
         Field(
             name="uuid",
@@ -50,7 +50,7 @@ KEY_STORES = Resource(
         Field(
             name="enabled",
             type=BOOLEAN,
-            help="Whether it is in use; PATCH takes ``true``.",
+            help="Whether the configuration is in use; PATCH accepts only ``true``.",
             get=attrgetter("enabled"),
             patch=True,
             since="9.14",
@@ -59,12 +59,12 @@ KEY_STORES = Resource(
         Field(
             name="state",
             type=one_of(*STATES),
-            help="``active``; left out when it is not enabled.",
+            help="``active``; left out if the configuration is not enabled.",
             get=lambda key_manager: "active" if key_manager.enabled else None,
             since="9.16",
         ),
         *owner_fields(attrgetter("svm")),
-        Group(name="configuration", help="The same as a configuration.", get=itself),
+        Group(name="configuration", help="The same key store as a configuration.", get=itself),
         Field(
             name="configuration.name",
             type=text(255),

@@ -1,6 +1,6 @@
-"""``.../key-survival``: which keys would be unreadable if key servers failed. Ours, not ONTAP's.
+"""``.../key-survival``: the keys that would be unreadable if key servers failed. Not ONTAP's.
 
-It is worked out from the proofs that are stored; no key server is asked.
+The report is computed from the stored proofs. No key server is asked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COUNT = integer(0, 2**31 - 1)
 
 @dataclass(frozen=True, slots=True)
 class _LossView:
-    """A loss, with the addresses of the servers that fail."""
+    """A loss, with the addresses of the failing servers."""
 
     of: Loss
     servers: tuple[str, ...]
@@ -37,7 +37,7 @@ class _LossView:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What would survive, of a key manager (uuid)."""
+    """The survival report of a key manager, which ``key_manager`` names by its uuid."""
 
     key_manager: str
     of: Survival
@@ -50,11 +50,11 @@ def _field(name: str, type_: Type, help_: str, get: Callable[[Any], Any], **opti
 
 def _loss_fields(group: str) -> tuple[Field, ...]:
     return (
-        _field(f"{group}.keys", _COUNT, "How many keys could not be read then.", attrgetter("of.keys")),
+        _field(f"{group}.keys", _COUNT, "The number of keys that would be unreadable.", attrgetter("of.keys")),
         _field(
             f"{group}.key_ids",
             KEY_ID,
-            f"Which, {MOST_NAMED} of them at most.",
+            f"The ids of these keys, at most {MOST_NAMED}.",
             lambda loss: list(loss.of.key_ids) or None,
             many=True,
         ),
@@ -63,36 +63,51 @@ def _loss_fields(group: str) -> tuple[Field, ...]:
 
 SURVIVAL = Resource(
     name="key_survival",
-    help="Which keys would be unreadable if key servers failed: for every set of replication domains, by the proofs of"
-    " copies that are stored. Keys in use, and retired ones that can be recovered, count.",
+    help="The keys that would be unreadable if key servers failed, for every set of replication domains. It is computed"
+    " from the stored proofs of copies. Keys in use and recoverable keys count.",
     declared=(
-        _field("keys", _COUNT, "How many keys there are.", attrgetter("of.keys")),
-        _field("survives", _COUNT, "How many domains may fail, whichever, without a loss.", attrgetter("of.survives")),
-        _field("sole_copies", _COUNT, "How many keys are proven in one domain only.", attrgetter("of.sole")),
-        _field("unproven", _COUNT, "How many keys have no proven copy at all.", attrgetter("of.now.keys")),
+        _field("keys", _COUNT, "The number of keys.", attrgetter("of.keys")),
+        _field(
+            "survives",
+            _COUNT,
+            "The number of domains that may fail without a loss, in any combination.",
+            attrgetter("of.survives"),
+        ),
+        _field(
+            "sole_copies", _COUNT, "The number of keys with proven copies in only one domain.", attrgetter("of.sole")
+        ),
+        _field("unproven", _COUNT, "The number of keys without any proven copy.", attrgetter("of.now.keys")),
         _field(
             "unproven_key_ids",
             KEY_ID,
-            f"Which, {MOST_NAMED} of them at most.",
+            f"The ids of these keys, at most {MOST_NAMED}.",
             lambda view: list(view.of.now.key_ids) or None,
             many=True,
         ),
         Group(name="domains", help="The replication domains.", get=attrgetter("of.domains"), many=True),
         _field("domains.uuid", UUID, "The domain's identifier.", attrgetter("uuid")),
-        _field("domains.servers", TEXT, "Its primary key servers.", lambda each: list(each.servers), many=True),
+        _field(
+            "domains.servers", TEXT, "The domain's primary key servers.", lambda each: list(each.servers), many=True
+        ),
         Group(
             name="losses",
-            help="What each set of domains would take along, smaller sets first.",
+            help="The loss for each set of failing domains, smaller sets first.",
             get=attrgetter("losses"),
             many=True,
         ),
         _field("losses.domains", UUID, "The domains that fail.", lambda loss: list(loss.of.domains), many=True),
-        _field("losses.servers", TEXT, "Their primary key servers.", lambda loss: list(loss.servers), many=True),
+        _field(
+            "losses.servers",
+            TEXT,
+            "The primary key servers of these domains.",
+            lambda loss: list(loss.servers),
+            many=True,
+        ),
         *_loss_fields("losses"),
         _field(
             "losses.oldest_proof",
             TIME,
-            "The oldest of the proofs that the other keys rest on then; left out when none is left.",
+            "The time of the oldest proof of the remaining copies; left out if none remains.",
             lambda loss: shown(loss.of.oldest_proof),
         ),
     ),

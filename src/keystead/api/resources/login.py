@@ -1,4 +1,4 @@
-"""``/security/login/whoami``: who calls, and what that account may do. Source: ONTAP REST API reference."""
+"""``/security/login/whoami``: the caller's account and its privileges. Source: ONTAP REST API reference."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ WHOAMI = Resource(
     name="whoami",
     help="The account that calls.",
     declared=(
-        Field(name="username", type=TEXT, help="Its name.", get=attrgetter("account")),
-        Field(name="roles", type=TEXT, help="Its role.", get=lambda caller: [caller.role.value], many=True),
-        Group(name="privileges", help="What it may do.", get=lambda caller: PRIVILEGES[caller.role], many=True),
+        Field(name="username", type=TEXT, help="The account's name.", get=attrgetter("account")),
+        Field(name="roles", type=TEXT, help="The account's role.", get=lambda caller: [caller.role.value], many=True),
+        Group(
+            name="privileges", help="The account's privileges.", get=lambda caller: PRIVILEGES[caller.role], many=True
+        ),
         Field(name="privileges.path", type=TEXT, help="A path of the API.", get=attrgetter("path")),
-        Field(name="privileges.access", type=one_of(*Access), help="What is allowed.", get=attrgetter("access.value")),
+        Field(
+            name="privileges.access", type=one_of(*Access), help="The allowed access.", get=attrgetter("access.value")
+        ),
     ),
     link=always(PATH),
 )

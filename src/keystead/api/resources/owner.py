@@ -1,4 +1,4 @@
-"""``scope`` and ``svm``: whose an object is, declared alike for every resource that has an owner."""
+"""``scope`` and ``svm``: the owner of an object, declared once for every resource with an owner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def svm_shown(svm_of: Callable[[Any], Svm | None], help_: str) -> tuple[Field | Group, ...]:
-    """``svm`` of an object that is read only."""
+    """Return the fields of ``svm`` for a read-only object."""
     return (
         Group(name="svm", help=help_, get=svm_of, link=svm_link),
         Field(name="svm.uuid", type=UUID, help="The SVM's identifier.", get=attrgetter("uuid"), column="svm_uuid"),
@@ -26,11 +26,11 @@ def svm_shown(svm_of: Callable[[Any], Svm | None], help_: str) -> tuple[Field | 
 
 
 def scope_field(svm_of: Callable[[Any], Svm | None], *, post: bool = False, patch: bool = False) -> Field:
-    """``scope``: whether an SVM is the owner, or the cluster."""
+    """Return the field ``scope``: whether the owner is an SVM or the cluster."""
     return Field(
         name="scope",
         type=one_of("cluster", "svm"),
-        help="``svm`` when it belongs to an SVM, else ``cluster``.",
+        help="``svm`` if the owner is an SVM, else ``cluster``.",
         get=lambda view: "cluster" if svm_of(view) is None else "svm",
         post=post,
         patch=patch,
@@ -41,9 +41,9 @@ def scope_field(svm_of: Callable[[Any], Svm | None], *, post: bool = False, patc
 def owner_fields(
     svm_of: Callable[[Any], Svm | None], *, key: bool = False, scope_post: bool = False, patch: bool = False
 ) -> tuple[Field | Group, ...]:
-    """The fields of an owner; ``key`` shows ``svm.name`` always, ``scope_post`` accepts ``scope`` in POST.
+    """Return the fields of an owner. ``key`` shows ``svm.name`` always; ``scope_post`` accepts ``scope`` in POST.
 
-    ``patch``: a PATCH may repeat them, and the resource checks that they agree.
+    With ``patch`` a PATCH may repeat them, and the resource checks that they agree.
     """
     return (
         scope_field(svm_of, post=scope_post, patch=patch),

@@ -1,7 +1,7 @@
-"""``/security/key-managers/{uuid}/volume-keys/{key_id}/retrieve``: where key material leaves. Ours, not ONTAP's.
+"""The only path that returns key material: ``/security/key-managers/{uuid}/volume-keys/{key_id}/retrieve``.
 
-Only the role ``key-reader`` gets here (core/access.py). The answer is the one place that holds material: it is neither
-logged nor recorded, and no cache may keep it.
+It is not ONTAP's. Only the role ``key-reader`` may use this path (core/access.py). The answer holds the material. The
+material is neither logged nor recorded, and no cache may keep it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _EXPLAIN = {
     "explain": Parameter(
         BOOLEAN,
-        "Whether the answer says which servers were tried, in which order and for how long; to cluster accounts.",
+        "Whether the answer lists the servers that were tried, in order and with times; only for cluster accounts.",
     )
 }
 
@@ -38,7 +38,7 @@ _TRIED = "explanation.tried"
 RETRIEVALS = Resource(
     name="retrieved_key",
     help="A key's material, for the role ``key-reader`` only: as base64, or as octets with"
-    " ``Accept: application/octet-stream``. Every read stands in the audit log before its answer leaves.",
+    " ``Accept: application/octet-stream``. Every read is in the audit log before the answer is sent.",
     declared=(
         key_id_field(attrgetter("key")),
         Field(
@@ -49,27 +49,37 @@ RETRIEVALS = Resource(
             read=Read.KEY,
             since=OURS,
         ),
-        Group(name="explanation", help="How it was read, with ``explain``.", get=attrgetter("explanation")),
+        Group(name="explanation", help="The way the key was read, with ``explain``.", get=attrgetter("explanation")),
         Field(
             name="explanation.cached",
             type=BOOLEAN,
-            help="Whether the node had it in memory: then nobody was asked.",
+            help="Whether the node had the key in memory. Then no server was asked.",
             get=attrgetter("cached"),
             since=OURS,
         ),
-        Group(name=_TRIED, help="The addresses, in their order.", get=attrgetter("tried"), many=True),
+        Group(name=_TRIED, help="The addresses that were tried, in order.", get=attrgetter("tried"), many=True),
         *(
             Field(name=f"{_TRIED}.{name}", type=type_, help=help_, get=get, since=OURS)
             for name, type_, help_, get in (
                 ("server", TEXT, "The primary.", attrgetter("server")),
-                ("host", TEXT, "The secondary that was asked in its place.", lambda tried: tried.host or None),
+                (
+                    "host",
+                    TEXT,
+                    "The secondary that was asked instead of the primary.",
+                    lambda tried: tried.host or None,
+                ),
                 (
                     "outcome",
                     TEXT,
-                    "``read``; ``circuit_open``: put off, it failed lately; ``overtaken``; or why it failed.",
+                    "``read``; ``circuit_open``: avoided after failures; ``overtaken``; or the reason of the failure.",
                     attrgetter("outcome"),
                 ),
-                ("elapsed_ms", NUMBER, "Milliseconds; left out when it was not asked.", attrgetter("elapsed_ms")),
+                (
+                    "elapsed_ms",
+                    NUMBER,
+                    "Milliseconds; left out if the address was not asked.",
+                    attrgetter("elapsed_ms"),
+                ),
             )
         ),
     ),
@@ -89,6 +99,6 @@ async def _retrieve(request: Request, _: dict[str, Any], query: WriteQuery) -> A
 
 
 _CODES = (errors.VOLUME_KEY_NOT_RESTORED, errors.TOO_BUSY, errors.INVALID_VALUE)
-_OPERATION = acting(RETRIEVALS, _retrieve, Form.ACT, "Retrieve a volume key's material", _CODES, _EXPLAIN)
+_OPERATION = acting(RETRIEVALS, _retrieve, Form.ACT, "Retrieve the material of a volume key", _CODES, _EXPLAIN)
 
 PATHS: Paths = {f"{COLLECTION}/{{key_id}}/retrieve": {"POST": replace(_OPERATION, octets=True)}}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keystead.api.request import Request
     from keystead.core.query.query import Wanted
     from keystead.service.accounts.roles import RoleView
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = "/api/security/roles"
 _ONE = f"{COLLECTION}/{{owner}}/{{name}}"
@@ -39,18 +39,18 @@ class PrivilegeView:
 
 
 def role_link(view: RoleView) -> str:
-    """The path of a role."""
+    """Return the path of a role."""
     return f"{COLLECTION}/{segment(view.owner.uuid)}/{segment(view.role)}"
 
 
 def privilege_link(view: PrivilegeView) -> str:
-    """The path of a privilege: its own path is one segment of it."""
+    """Return the path of a privilege. The privilege's own path is one segment of it."""
     return f"{role_link(view.of)}/privileges/{segment(view.privilege.path)}"
 
 
 ROLES = Resource(
     name="role",
-    help="A built-in role: ``admin``, ``readonly`` of the cluster, ``vsadmin``, ``vsadmin-readonly`` of each SVM,"
+    help="A built-in role: ``admin`` and ``readonly`` of the cluster, ``vsadmin`` and ``vsadmin-readonly`` of each SVM,"
     " and ``key-reader`` of both.",
     declared=(
         Group(
@@ -65,17 +65,17 @@ ROLES = Resource(
             help="``svm`` for a role of an SVM, else ``cluster``.",
             get=lambda view: "svm" if isinstance(view.owner, Svm) else "cluster",
         ),
-        Field(name="builtin", type=BOOLEAN, help="Always true: roles cannot be made.", get=always(value=True)),
+        Field(name="builtin", type=BOOLEAN, help="Always true: roles cannot be created.", get=always(value=True)),
         Group(
             name="privileges",
-            help="What it may do: the longest path that fits a request counts.",
+            help="The role's privileges. The longest path that matches a request decides.",
             get=lambda view: tuple(PrivilegeView(view, row) for row in view.privileges),
             many=True,
             link=privilege_link,
         ),
         Field(name="privileges.path", type=TEXT, help="A path of the API.", get=attrgetter("privilege.path")),
         Field(
-            name="privileges.access", type=_ACCESS, help="What is allowed.", get=attrgetter("privilege.access.value")
+            name="privileges.access", type=_ACCESS, help="The allowed access.", get=attrgetter("privilege.access.value")
         ),
     ),
     link=role_link,
@@ -86,7 +86,7 @@ ROLES = Resource(
 
 PRIVILEGES = Resource(
     name="role_privilege",
-    help="What a role may do with a path and all beneath it.",
+    help="The access of a role to a path and all paths below it.",
     declared=(
         Field(name="path", type=TEXT, help="A path of the API.", get=attrgetter("privilege.path"), read=Read.KEY),
         Field(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keystead.core.model import Svm
     from keystead.core.query.query import Wanted
     from keystead.service.configuration.key_managers import Serving
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = "/api/svm/svms"
 _KEY_MANAGER = "key_manager"
@@ -30,13 +30,13 @@ _SUBTYPES = ("default", "dp_destination", "sync_source", "sync_destination")
 
 
 def svm_link(svm: Svm) -> str:
-    """The path of an SVM."""
+    """Return the path of an SVM."""
     return f"{COLLECTION}/{segment(svm.uuid)}"
 
 
 @dataclass(frozen=True, slots=True)
 class SvmView:
-    """An SVM, and the key manager that keeps its keys, when that was wanted."""
+    """An SVM, and the key manager that keeps its keys if the caller asked for it."""
 
     svm: Svm
     key_manager: Serving | None = None
@@ -68,12 +68,14 @@ SVMS = Resource(
         Field(name="state", type=one_of(*_STATES), help="Always ``running``.", get=lambda _: "running"),
         Field(name="subtype", type=one_of(*_SUBTYPES), help="Always ``default``.", get=lambda _: "default"),
         Field(name="ipspace.name", type=TEXT, help="Always ``Default``.", get=lambda _: "Default"),
-        Group(name="aggregates", help="None: there is no storage here.", get=lambda _: (), many=True, empty=True),
+        Group(
+            name="aggregates", help="Always empty: there is no storage here.", get=lambda _: (), many=True, empty=True
+        ),
         Field(name="aggregates.name", type=TEXT, help="An aggregate's name.", get=itself),
         Field(name="snapshot_policy.name", type=TEXT, help="Always ``none``.", get=lambda _: "none"),
         Group(
             name=_KEY_MANAGER,
-            help="Not ONTAP's: which key manager keeps its keys, its own or the cluster's; left out without one.",
+            help="Not ONTAP's: the key manager that keeps the SVM's keys, its own or the cluster's; left out if none.",
             get=attrgetter("key_manager"),
         ),
         Field(
@@ -86,7 +88,7 @@ SVMS = Resource(
         Field(
             name=f"{_KEY_MANAGER}.scope",
             type=one_of("cluster", "svm"),
-            help="Whose it is.",
+            help="The scope of the key manager.",
             get=attrgetter("scope"),
             read=Read.EXPENSIVE,
         ),

@@ -1,6 +1,6 @@
-"""``.../unclaimed-objects``: objects on key servers under our names that no key accounts for. Ours, not ONTAP's.
+"""``.../unclaimed-objects``: objects on key servers under our names that no key accounts for. Not ONTAP's.
 
-They come from another life of the database. They are never destroyed; POST makes one of them a key.
+They come from another incarnation of the database. They are never destroyed. POST makes one of them a key.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Orphan
     from keystead.core.model import KeyServer
     from keystead.core.server_address import ServerAddress
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/unclaimed-objects"
 _OWN, _ANOTHER = "own", "another"
 
 
 class _View(NamedTuple):
-    """An object and the address of its key server, empty for one that is forgotten."""
+    """An object, and the address of its key server. The address is empty if the server is forgotten."""
 
     of: Orphan
     own: bool
@@ -44,18 +44,19 @@ class _View(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where it stands in the list: by server, then by name."""
+        """The place in the list: by server, then by name."""
         return f"{self.of.key_server} {self.of.name} {self.of.unique_identifier}"
 
 
 UNCLAIMED = Resource(
     name="unclaimed_object",
-    help="An object on a key server under one of our names that no key of this database accounts for: what another life"
-    " of it wrote, before a backup was restored or a clone was made. It is never destroyed. ``POST`` adopts one: it"
-    " becomes a key of the given name, whose other copies are then written from it; ``Location`` is that key. When that"
-    " is purged, the object is left, since it may be somebody else's key as well, and is unclaimed again. 64 bytes"
-    " are a volume's key, 20 to 32 an authentication key. Either half of a pair stands for the whole. A call that is"
-    " confined to an SVM finds none: whose key an object was is not known.",
+    help="An object on a key server under one of our names that no key of this database accounts for. Another"
+    " incarnation of the database wrote it, before a backup was restored or a clone was made. It is never destroyed."
+    " ``POST`` adopts the object: it becomes a key with the given name, and the other copies are written from it."
+    " ``Location`` is the path of that key. When the key is purged, the object stays and is unclaimed again, because it"
+    " may also be the key of another installation. An object of 64 bytes is a volume key; 20 to 32 bytes are an"
+    " authentication key. Either half of a pair represents the whole pair. A call confined to an SVM finds none,"
+    " because the owner of an object is unknown.",
     declared=(
         Field(
             name="key_server",
@@ -70,7 +71,7 @@ UNCLAIMED = Resource(
         Field(
             name="unique_identifier",
             type=text(1024),
-            help="What the server calls it.",
+            help="The object's unique identifier on the server.",
             get=lambda view: view.of.unique_identifier,
             read=Read.KEY,
             post=True,
@@ -80,36 +81,46 @@ UNCLAIMED = Resource(
         Field(
             name="object_name",
             type=TEXT,
-            help="Its name there: ``keystead-``, whose life of the database, which key, which attempt.",
+            help="The object's name on the server: ``keystead-``, then the incarnation, the key and the attempt.",
             get=lambda view: view.of.name,
             since=OURS,
         ),
         Field(
             name="incarnation",
             type=one_of(_OWN, _ANOTHER),
-            help="Who wrote it, as its name tells: ``own``, an earlier life of this database; ``another``, one that"
-            " this database does not know: of another installation, which may use it, or of a copy of this one.",
+            help="The writer, taken from the object's name. ``own``: an earlier incarnation of this database."
+            " ``another``: an incarnation that this database does not know. It belongs to a copy of this database, or"
+            " to another installation, which may use the object.",
             get=lambda view: _OWN if view.own else _ANOTHER,
             since=OURS,
         ),
         Field(
             name="found_time",
             type=TIME,
-            help="When it was found first.",
+            help="The time when the object was first found.",
             get=lambda view: shown(view.of.found),
             since=OURS,
         ),
         Field(
             name="name",
             type=name(NAME_LIMIT),
-            help="The name of the key that it becomes.",
+            help="The name of the new key.",
             read=Read.NEVER,
             post=True,
             required=True,
             since=OURS,
         ),
-        Field(name="svm.uuid", type=UUID, help="Whose key it becomes.", read=Read.NEVER, post=True, since=OURS),
-        Field(name="svm.name", type=text(255), help="The same, by name.", read=Read.NEVER, post=True, since=OURS),
+        Field(
+            name="svm.uuid", type=UUID, help="The SVM that will own the key.", read=Read.NEVER, post=True, since=OURS
+        ),
+        Field(
+            name="svm.name",
+            type=text(255),
+            help="The SVM that will own the key, by name.",
+            read=Read.NEVER,
+            post=True,
+            since=OURS,
+        ),
     ),
     link=lambda view: f"{key_manager_path(view.of.key_manager)}/unclaimed-objects",
     key="unique_identifier",
@@ -127,7 +138,7 @@ async def _page(request: Request, page: Page) -> tuple[_View, ...]:
 
 
 async def _key_server(request: Request, address: ServerAddress) -> KeyServer:
-    """The key server that a body names; 4 (404) names the body's field."""
+    """Return the key server that a body names, or raise 4 (404) with the body's field as its target."""
     try:
         return await request.services.key_servers.get(request.call, request.path_uuid(), address)
     except OntapError as error:

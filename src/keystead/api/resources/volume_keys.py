@@ -1,7 +1,7 @@
 """``/security/key-managers/{uuid}/volume-keys``: the keys of volumes, with their copies on key servers.
 
-The path is ours: ONTAP makes such keys when it creates a volume. Material may come in here; it leaves elsewhere
-(retrievals.py).
+The path is not ONTAP's, because ONTAP creates such keys together with a volume. A body may bring key material in. Only
+retrievals.py returns material.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from keystead.api.values import Type
     from keystead.core.model import Svm
     from keystead.core.query.query import Wanted
-    from keystead.service.ports.store import Page
+    from keystead.service.ports.page import Page
 
 COLLECTION = f"{ONE_KEY_MANAGER}/volume-keys"
 ENCRYPTION = "XTS-AES-256"
@@ -50,51 +50,59 @@ _key = attrgetter("key")
 
 
 def volume_key_link(view: KeyView) -> str:
-    """The path of a volume's key."""
+    """Return the path of a volume key."""
     return f"{key_manager_path(view.key.key_manager)}/volume-keys/{segment(view.key.key_id)}"
 
 
-def _about(group: str, name_: str, type_: Type, help_: str, get: Callable[[Any], Any], **options: Any) -> Field:
-    """A field of a copy or receipt, which is shown only when it is asked for."""
+def _costly_field(group: str, name_: str, type_: Type, help_: str, get: Callable[[Any], Any], **options: Any) -> Field:
+    """Return a field of a copy or receipt, which is shown only on request."""
     return Field(name=f"{group}.{name_}", type=type_, help=help_, get=get, read=Read.EXPENSIVE, since=OURS, **options)
 
 
 def _place_fields(group: str) -> tuple[Field, ...]:
-    """Where a copy is, or was."""
+    """Return the fields that say where a copy is or was."""
     return (
-        _about(group, "server", TEXT, "The primary; left out once it is forgotten.", lambda each: each.server or None),
-        _about(
+        _costly_field(
+            group,
+            "server",
+            TEXT,
+            "The primary; left out once the server is forgotten.",
+            lambda each: each.server or None,
+        ),
+        _costly_field(
             group,
             "detached",
             BOOLEAN,
-            "True for a server that was removed; left out for those that are configured.",
+            "True for a removed server; left out for a configured server.",
             lambda each: each.detached or None,
         ),
-        _about(
+        _costly_field(
             group,
             "host",
             TEXT,
-            "The secondary through which it was reached; left out for the primary itself.",
+            "The secondary that was used to reach the copy; left out for the primary itself.",
             lambda each: each.of.host or None,
         ),
-        _about(group, "attempt", _NUMBER, "The number of the attempt that wrote it.", attrgetter("of.attempt")),
+        _costly_field(
+            group, "attempt", _NUMBER, "The number of the attempt that wrote the copy.", attrgetter("of.attempt")
+        ),
     )
 
 
 VOLUME_KEYS = Resource(
     name="volume_key",
-    help="A volume's key, and its copies on the key servers. Not ONTAP's: there, creating a volume makes such a key. A"
-    " key is there once enough replication domains hold proven copies; it is then readable by the role ``key-reader``."
-    " ``DELETE`` retires it: it cannot be read any more, and is destroyed when ``purge_time`` has come; until then"
-    ' ``PATCH`` with ``{"state": "committed"}`` recovers it. An account of an SVM works here with the SVM\'s own keys,'
-    " in the cluster's key manager too; it sees no key servers there.",
+    help="A volume key, and its copies on the key servers. Not ONTAP's: ONTAP creates such a key together with a"
+    " volume. A key is committed once enough replication domains hold proven copies. Then the role ``key-reader`` can"
+    " read it. ``DELETE`` retires the key: it cannot be read any more, and it is destroyed after ``purge_time``. Until"
+    ' then ``PATCH`` with ``{"state": "committed"}`` recovers it. An account of an SVM sees only the SVM\'s own keys,'
+    " also in the cluster's key manager, but it sees no key servers there.",
     declared=(
         key_id_field(_key),
         Field(
             name="name",
             type=name(NAME_LIMIT),
-            help="The key's name: of a key manager's keys that are not destroyed, one has it. So whoever may create"
-            " keys there learns that a name is taken, by another SVM's key too: no secret belongs in one.",
+            help="The key's name, unique among the key manager's keys that are not destroyed. Everyone who may create"
+            " keys there can find out that a name is taken, even by another SVM's key. So put no secret into a name.",
             get=attrgetter("key.name"),
             post=True,
             required=True,
@@ -107,14 +115,14 @@ VOLUME_KEYS = Resource(
         Field(
             name="encryption_algorithm",
             type=one_of(ENCRYPTION),
-            help="What the key is for: always two AES-256 keys.",
+            help="The key's algorithm. The key always consists of two AES-256 keys.",
             get=always(ENCRYPTION),
             since=OURS,
         ),
         Field(
             name="material",
             type=BASE64,
-            help="The key itself, 64 bytes whose halves differ, to be kept instead of a random one; never shown here.",
+            help="The key material to store instead of random bytes: 64 bytes, the halves different. Never shown.",
             read=Read.NEVER,
             post=True,
             secret=True,
@@ -123,72 +131,78 @@ VOLUME_KEYS = Resource(
         Field(
             name="state",
             type=one_of(*SHOWN),
-            help="``pending`` while it is created, ``committed`` when it is there, ``retired`` until its undo ends,"
-            " ``purging`` while its copies are destroyed, then ``purged``. A retired key takes ``committed``.",
+            help="``pending`` during the creation, ``committed`` after it, ``retired`` during the recovery window,"
+            " ``purging`` while copies are destroyed, then ``purged``. For a retired key PATCH accepts ``committed``.",
             get=attrgetter("key.state.value"),
             patch=True,
             given=one_of(KeyState.COMMITTED),
             column="state",
             since=OURS,
         ),
-        time_field("create_time", "When its creation began.", "key.created", column="created"),
-        time_field("commit_time", "When it was acknowledged.", "key.committed", column="committed"),
-        time_field("retire_time", "When it was deleted.", "key.retired", column="retired"),
+        time_field("create_time", "The time when its creation began.", "key.created", column="created"),
+        time_field("commit_time", "The time when it was acknowledged.", "key.committed", column="committed"),
+        time_field("retire_time", "The time when it was retired.", "key.retired", column="retired"),
         time_field(
             "purge_time",
-            "When its end begins: until then it can be recovered. Not by itself after a restore.",
+            "The end of the recovery window. Then the purge begins, but after a restore only if an operator allows it.",
             "key.purge_after",
             column="purge_after",
         ),
         Group(
             name="copies",
-            help="Its copies, one per key server and attempt; left out when there are none.",
+            help="The copies, one per key server and attempt; left out if there are none.",
             get=lambda view: view.copies or None,
             many=True,
         ),
         *_place_fields("copies"),
-        _about(
+        _costly_field(
             "copies",
             "presence",
             one_of(*Presence),
-            "``present``: read back and proven; ``missing``: looked for and not there, or never sent there; ``sent``:"
-            " no answer came yet; ``unknown``: the server did not say; ``different``: not the key's bytes.",
+            "``present``: read back and proven. ``missing``: not found on the server, or never sent there. ``sent``: no"
+            " answer yet. ``unknown``: the server gave no clear answer. ``different``: not the key's bytes.",
             attrgetter("of.presence.value"),
         ),
-        _about(
+        _costly_field(
             "copies",
             "object_state",
             TEXT,
-            "The object's KMIP State, as last seen.",
+            "The object's KMIP State when last read.",
             lambda e: e.of.object_state or None,
         ),
-        _about(
+        _costly_field(
             "copies",
             "unique_identifiers",
             TEXT,
-            "The objects on the server: one, or two halves.",
+            "The identifiers of the objects on the server: one, or two halves.",
             lambda each: list(each.of.unique_identifiers) or None,
             many=True,
         ),
-        _about("copies", "written", TIME, "When it was written.", lambda each: shown(each.of.written)),
-        _about("copies", "proven", TIME, "When it was last read and compared.", lambda each: shown(each.of.proven)),
+        _costly_field("copies", "written", TIME, "The time of the write.", lambda each: shown(each.of.written)),
+        _costly_field(
+            "copies",
+            "proven",
+            TIME,
+            "The time when the copy was last read and compared.",
+            lambda each: shown(each.of.proven),
+        ),
         Group(
             name="receipts",
-            help="What was done to its objects when it ended.",
+            help="The receipts of the key's destroyed objects.",
             get=lambda view: view.receipts or None,
             many=True,
         ),
         *_place_fields("receipts"),
-        _about("receipts", "unique_identifier", TEXT, "The object.", attrgetter("of.unique_identifier")),
-        _about(
+        _costly_field("receipts", "unique_identifier", TEXT, "The object.", attrgetter("of.unique_identifier")),
+        _costly_field(
             "receipts",
             "action",
             TEXT,
-            "``revoked``, ``destroyed``, or ``absent`` when it was not there any more; ``left`` when it was"
-            " adopted, and so is never destroyed; ``abandoned`` when its key server was given up.",
+            "``revoked``, ``destroyed``, or ``absent`` if it was already gone. ``left`` if it was adopted and so is"
+            " never destroyed. ``abandoned`` if its key server was given up.",
             attrgetter("of.action"),
         ),
-        _about("receipts", "time", TIME, "When.", lambda each: shown(each.of.time)),
+        _costly_field("receipts", "time", TIME, "The time of the action.", lambda each: shown(each.of.time)),
     ),
     link=volume_key_link,
     key="key_id",

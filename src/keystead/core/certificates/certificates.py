@@ -1,7 +1,7 @@
-"""The rules of installing a certificate: what is read from it and which ONTAP code a bad one gets.
+"""The rules of installing a certificate: what is read from it, and the ONTAP codes of refusals.
 
-Pure: the time is an argument and no file is read. Source: ONTAP page of ``POST /security/certificates``; certificates
-are read as RFC 5280 says, by ``cryptography``. Making them is certificates_making.py, signing certificates_signing.py.
+Pure: the time is an argument and no file is read. Source: ONTAP page of ``POST /security/certificates``. Certificates
+are read as RFC 5280 says, by ``cryptography``. See making.py for making them, signing.py for signing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SERIAL_NUMBERS = range(1, 1 << 160)
 """RFC 5280 section 4.1.2.2: positive, at most 20 octets."""
 
 NAME_LIMIT = 255
-"""Characters of a certificate's name."""
+"""The greatest length of a certificate's name in characters."""
 
 _WITH_KEY = {CertificateType.CLIENT, CertificateType.SERVER}
 _AUTHORITIES = {CertificateType.CLIENT_CA, CertificateType.SERVER_CA}
@@ -38,7 +38,7 @@ _AUTHORITIES = {CertificateType.CLIENT_CA, CertificateType.SERVER_CA}
 
 @dataclass(frozen=True, slots=True)
 class NewCertificate:
-    """A certificate to install; PEM texts. ``name`` and ``common_name`` are made up when absent."""
+    """A certificate to install, in PEM texts. ``name`` and ``common_name`` are made up if they are absent."""
 
     type: str
     public_certificate: str
@@ -53,7 +53,10 @@ class NewCertificate:
 def check_install(
     new: NewCertificate, uuid: str, svm: Svm | None, now: datetime
 ) -> tuple[Certificate, PrivateKey | None]:
-    """Return the certificate to store and its private key, still to be proved and sealed, or raise the rule broken."""
+    """Return the certificate to store and its private key, or raise the rule that is broken.
+
+    The caller must still prove the key with :func:`keys.is_proved`, and seal it.
+    """
     type_ = _checked_type(new)
     leaf = _read_certificate(new.public_certificate, "public_certificate")
     if leaf.not_valid_before_utc > now:
@@ -72,7 +75,10 @@ def check_install(
 
 
 def _checked_type(new: NewCertificate) -> CertificateType:
-    """Return the type, with what may and must come with it. A ``root_ca`` is made here and never installed."""
+    """Return the type, after a check of the values that may and must come with it.
+
+    A ``root_ca`` is refused, because it is made here and never installed.
+    """
     if new.type not in _WITH_KEY | _AUTHORITIES:
         raise OntapError(errors.CERTIFICATE_TYPE, target="type")
     type_ = CertificateType(new.type)
@@ -86,7 +92,7 @@ def _checked_type(new: NewCertificate) -> CertificateType:
 
 
 def _read_certificate(text: str, target: str) -> x509.Certificate:
-    """Read exactly one certificate, and touch what is read lazily, so that a broken one fails here."""
+    """Read exactly one certificate. Touch the values that the library reads lazily, so that a broken one fails here."""
     try:
         (certificate,) = x509.load_pem_x509_certificates(text.encode())
         _ = certificate.subject, certificate.issuer, certificate.extensions
@@ -110,9 +116,9 @@ def _is_ca(certificate: x509.Certificate) -> bool:
 
 
 def _checked_key(key: Secret, leaf: x509.Certificate) -> PrivateKey:
-    """Return a certificate's private key, its numbers checked and not yet proved; 52559976 when it is another's."""
+    """Return the private key with its numbers checked, but not yet proved. Raise 52559976 if it is another's key."""
     loaded = read_private_key(key)
-    if spki(loaded.public_key()) != spki(cast("PublicKey", leaf.public_key())):  # checked when it was read
+    if spki(loaded.public_key()) != spki(cast("PublicKey", leaf.public_key())):  # its type was checked when it was read
         raise OntapError(errors.KEY_MISMATCH, target="private_key")
     return loaded
 
@@ -120,7 +126,7 @@ def _checked_key(key: Secret, leaf: x509.Certificate) -> PrivateKey:
 def described(
     leaf: x509.Certificate, type_: CertificateType, *, name: str | None, common_name: str | None
 ) -> Certificate:
-    """Read everything that ONTAP shows of a certificate. Its uuid, SVM and key are filled in by the caller."""
+    """Return a certificate with everything that ONTAP shows of it. The caller fills in its uuid, SVM and key."""
     common_name = _common_name(leaf, common_name)
     serial_number = f"{leaf.serial_number:X}"
     authority = extension_of(leaf.extensions, x509.AuthorityKeyIdentifier)
@@ -141,13 +147,16 @@ def described(
         expiry_time=leaf.not_valid_after_utc,
         key_size=public.key_size if isinstance(public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) else 256,
         hash_function=_hash_function(leaf),
-        authority_key_identifier=_colons(authority.key_identifier if authority else None),
-        subject_key_identifier=_colons(subject.digest if subject else None),
+        authority_key_identifier=_hex_with_colons(authority.key_identifier if authority else None),
+        subject_key_identifier=_hex_with_colons(subject.digest if subject else None),
     )
 
 
 def _common_name(leaf: x509.Certificate, given: str | None) -> str:
-    """What the caller calls it, else the subject's common name, else the whole subject; an empty one is 3735676."""
+    """Return the name that the caller gives, else the subject's common name, else the whole subject.
+
+    Raises 3735676 if all of them are empty.
+    """
     if given:
         return check_common_name(given, "common_name")
     name = common_name_of(leaf.subject) or leaf.subject.rfc4514_string()
@@ -157,7 +166,7 @@ def _common_name(leaf: x509.Certificate, given: str | None) -> str:
 
 
 def _issuer(leaf: x509.Certificate) -> str:
-    """The issuer's common name, else the whole issuer, which can be empty."""
+    """Return the issuer's common name, else the whole issuer, which can be empty."""
     name = common_name_of(leaf.issuer) or leaf.issuer.rfc4514_string()
     if name and not printable(name):
         raise OntapError(errors.NOT_A_CA, target="public_certificate")
@@ -172,10 +181,10 @@ def _hash_function(leaf: x509.Certificate) -> str:
     return algorithm.name.replace("-", "") if algorithm else ""
 
 
-def _colons(digest: bytes | None) -> str:
+def _hex_with_colons(digest: bytes | None) -> str:
     return digest.hex(":").upper() if digest else ""
 
 
 def pem_of(certificate: x509.Certificate) -> str:
-    """A certificate as PEM text."""
+    """Return the certificate as PEM text."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()

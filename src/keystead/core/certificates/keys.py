@@ -1,8 +1,8 @@
-"""Private and public keys that others made: read, and checked to cost no more than a sound key before they are used.
+"""Private and public keys from callers: read, and checked for their cost before they are used. Pure.
 
-Pure. A number of some hundred thousand bits in the place of an exponent keeps one signature busy for seconds, and the
-mere loading of a DSA or Diffie-Hellman key for minutes: so the kind of a key is looked at before it is loaded, and its
-numbers before anything is computed with them. Source: RFC 5958 (PKCS #8), RFC 8017 section 3.2 and appendix A.1.
+An exponent of some hundred thousand bits keeps one signature busy for seconds. Loading a DSA or Diffie-Hellman key can
+take minutes. So the kind of a key is checked before the key is loaded, and its numbers before they are used. Source:
+RFC 5958 (PKCS #8), RFC 8017 section 3.2 and appendix A.1.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519Public
 """The keys that TLS can use."""
 
 RSA_BITS = (2048, 8192)
-"""Smallest and largest RSA keys: TLS refuses smaller ones, and a handshake with a larger one takes too long."""
+"""The smallest and largest RSA keys: TLS refuses smaller ones, and a handshake with a larger one takes too long."""
 
 EXPONENT_BITS = 64
-"""Largest public exponent: OpenSSL's own limit for moduli of more than 3072 bits."""
+"""The largest public exponent: OpenSSL's own limit for moduli of more than 3072 bits."""
 
 _BLOCK = re.compile(
     rb"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----([A-Za-z0-9+/=\s]+)-----END \1-----", re.ASCII
-)  # one class of characters between the marks: a text without an end is read once, not once per beginning
-# PrivateKeyInfo: its version, then an AlgorithmIdentifier of less than 128 octets, which no curve's parameters fit in.
+)  # one class of characters between the marks, so that a text without an end is read once, not once per beginning
+# PrivateKeyInfo: version, then an AlgorithmIdentifier below 128 octets, so that a curve's parameters do not fit.
 _PKCS8 = re.compile(
     rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01]\x30[\x00-\x7f]\x06"
     rb"(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"  # rsaEncryption
@@ -47,26 +47,29 @@ _PKCS8 = re.compile(
 def read_private_key(key: Secret) -> PrivateKey:
     """Load the one unencrypted RSA, EC or Edwards key in a PEM text.
 
-    Raises 52560123 for what is none and for numbers that are no key's, 3735700 for a size that TLS has not.
+    Raises 52560123 for any other text and for invalid numbers, 3735700 for a key size that TLS does not accept.
     """
     try:
         (block,) = _BLOCK.finditer(key.reveal())
         is_pkcs8 = block[1] == b"PRIVATE KEY"
         if is_pkcs8 and not _PKCS8.match(base64.b64decode(b"".join(block[2].split()), validate=True)):
             raise ValueError("a key of another kind")
-        # Its own check of the primes takes seconds for a large key: the numbers are checked below.
+        # The library's check of the primes takes seconds for a large key, so the numbers are checked below.
         loaded = serialization.load_pem_private_key(block[0], None, unsafe_skip_rsa_key_validation=True)
     except Exception:  # noqa: BLE001 - the parser raises many types for hostile bytes; each means "not readable"
         raise OntapError(errors.KEY_MALFORMED, target="private_key") from None
-    key_of_tls = cast("PrivateKey", loaded)  # no other kind passes the patterns
+    key_of_tls = cast("PrivateKey", loaded)  # because no other kind of key matches the patterns
     check_key_size(key_of_tls.public_key(), "private_key")
-    if isinstance(loaded, rsa.RSAPrivateKey) and not all(_of_one_key(loaded.private_numbers())):
+    if isinstance(loaded, rsa.RSAPrivateKey) and not all(_consistent_numbers(loaded.private_numbers())):
         raise OntapError(errors.KEY_MALFORMED, target="private_key")
     return key_of_tls
 
 
-def _of_one_key(numbers: rsa.RSAPrivateNumbers) -> Iterator[bool]:
-    """Whether the numbers belong together; each is asked only when those before hold, which bound its cost."""
+def _consistent_numbers(numbers: rsa.RSAPrivateNumbers) -> Iterator[bool]:
+    """Yield whether each rule holds that makes the numbers one key.
+
+    Stop at the first False: each rule bounds the cost of the next ones.
+    """
     p, q, d, n, e = numbers.p, numbers.q, numbers.d, numbers.public_numbers.n, numbers.public_numbers.e
     yield 1 < p < n and 1 < q < n
     yield p * q == n
@@ -77,7 +80,7 @@ def _of_one_key(numbers: rsa.RSAPrivateNumbers) -> Iterator[bool]:
 
 
 def check_key_size(public: PublicKey, target: str) -> None:
-    """Refuse an RSA key that TLS refuses, or whose use takes too long (3735700)."""
+    """Raise 3735700 for an RSA key that TLS refuses or that takes too long to use."""
     if not isinstance(public, rsa.RSAPublicKey):
         return
     if not RSA_BITS[0] <= public.key_size <= RSA_BITS[1] or public.public_numbers().e.bit_length() > EXPONENT_BITS:
@@ -85,16 +88,16 @@ def check_key_size(public: PublicKey, target: str) -> None:
 
 
 def written(key: PrivateKey) -> Secret:
-    """A key as PKCS #8 in PEM: nothing of the text that it was read from but its numbers."""
+    """Return the key as PKCS #8 in PEM. It keeps only the numbers of the text that the key was read from."""
     return Secret(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
 
 
 def is_proved(private: PrivateKey) -> bool:
-    """Sign with a key and verify with its public half: what its numbers alone do not tell is whether p and q are prime.
+    """Return True if a signature of the key is valid. The numbers alone do not tell whether p and q are prime.
 
-    Up to 0.2 s for an RSA key of 8192 bits.
+    It takes up to 0.2 s for an RSA key of 8192 bits.
     """
     message = b"keystead"
     try:
@@ -112,5 +115,5 @@ def is_proved(private: PrivateKey) -> bool:
 
 
 def spki(key: PublicKey) -> bytes:
-    """A public key, DER: equal for equal keys."""
+    """Return the public key as DER. Equal keys give equal bytes."""
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

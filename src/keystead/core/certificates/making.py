@@ -1,4 +1,4 @@
-"""The rules of making a key pair: self-signed certificates and certificate signing requests.
+"""The rules of making key pairs: for self-signed certificates and certificate signing requests.
 
 Pure: private keys, serial numbers and the time are arguments. Source: ONTAP pages of ``POST /security/certificates``
 and ``POST /security/certificate-signing-request``; extensions as RFC 5280 section 4.2 says.
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
 
 Expiry = datetime | timedelta
-"""When a certificate shall expire: at a time, or so long from now."""
+"""When a certificate shall expire: at a time, or after a duration from now."""
 
 Hash = hashes.SHA224 | hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 Builder = TypeVar("Builder", x509.CertificateBuilder, x509.CertificateSigningRequestBuilder)
 
 YEAR = timedelta(days=365)
 VALIDITY = (timedelta(days=1), timedelta(days=3652))
-"""Shortest and longest time from now to a certificate's end."""
+"""The shortest and longest time from now to a certificate's end."""
 
 BACKDATED = timedelta(minutes=5)
-"""A certificate is valid from a moment ago: peers' clocks are not exact."""
+"""How long before now a certificate becomes valid, because the clocks of peers are not exact."""
 
 KEY_SIZES = (2048, 3072, 4096)
-"""RSA keys that are made: ONTAP's two, and the largest that is made within seconds."""
+"""The sizes of RSA keys that are made: ONTAP's two, and the largest that is made within seconds."""
 
 HASHES: Mapping[str, type[Hash]] = {
     "sha224": hashes.SHA224,
@@ -68,7 +68,7 @@ KEY_USAGES: Mapping[str, str] = {
     "encipheronly": "encipher_only",
     "decipheronly": "decipher_only",
 }
-"""Words of ``key_usages`` and the bit of the extension (RFC 5280 section 4.2.1.3)."""
+"""The words of ``key_usages``, and the bits of the extension (RFC 5280 section 4.2.1.3)."""
 
 EXTENDED_KEY_USAGES: Mapping[str, x509.ObjectIdentifier] = {
     "serverauth": ExtendedKeyUsageOID.SERVER_AUTH,
@@ -90,7 +90,7 @@ _BLANK_BEFORE_ZONE = re.compile(r" (?=[+-]\d)")
 
 
 class KeyAlgorithm(NamedTuple):
-    """A kind of private key: RSA of so many bits, or the NIST curve of so many bits."""
+    """A kind of private key: RSA with this number of bits, or the NIST curve of this number of bits."""
 
     name: Literal["rsa", "ec"]
     bits: int
@@ -113,7 +113,7 @@ _MADE_FOR: Mapping[CertificateType, tuple[x509.ObjectIdentifier, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class NewSelfSigned:
-    """A self-signed certificate as the caller asks for it; its key is made here. ``name`` is made up when absent."""
+    """A self-signed certificate as the caller asks for it. Its key is made here. An absent ``name`` is made up."""
 
     type: str
     common_name: str | None = None
@@ -143,8 +143,8 @@ class NewRequest:
 
 
 def check_self_signed(new: NewSelfSigned, now: datetime) -> KeyAlgorithm:
-    """Return the key to make, or raise the rule broken."""
-    if new.type in {CertificateType.CLIENT_CA, CertificateType.SERVER_CA}:  # another's, so it can only be installed
+    """Return the kind of key to make, or raise the rule that is broken."""
+    if new.type in {CertificateType.CLIENT_CA, CertificateType.SERVER_CA}:  # only installed, because others make it
         raise OntapError(errors.MISSING_VALUE, target="public_certificate", field="public_certificate")
     if new.type not in set(CertificateType):
         raise OntapError(errors.CERTIFICATE_TYPE, target="type")
@@ -159,7 +159,7 @@ def check_self_signed(new: NewSelfSigned, now: datetime) -> KeyAlgorithm:
 
 
 def self_signed(new: NewSelfSigned, private_key: Secret, serial_number: int, now: datetime) -> x509.Certificate:
-    """Make what :func:`check_self_signed` found sound."""
+    """Make a self-signed certificate that :func:`check_self_signed` accepted."""
     key = load_key(private_key)
     type_ = CertificateType(new.type)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, new.common_name or "")])
@@ -170,7 +170,7 @@ def self_signed(new: NewSelfSigned, private_key: Secret, serial_number: int, now
     is_ca = type_ is CertificateType.ROOT_CA
     usages = ("key_cert_sign", "crl_sign") if is_ca else leaf_usages(key.public_key())
     builder = (
-        # What it signs are leaves only: an authority below it could sign for anybody.
+        # A path length of 0 allows leaves only, because an authority below the CA could sign for anybody.
         builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=0 if is_ca else None), critical=True)
         .add_extension(key_usage(usages), critical=True)
         .add_extension(subject_key, critical=False)
@@ -185,7 +185,7 @@ def self_signed(new: NewSelfSigned, private_key: Secret, serial_number: int, now
 
 
 def check_request(new: NewRequest) -> KeyAlgorithm:
-    """Return the key to make, or raise the rule broken."""
+    """Return the kind of key to make, or raise the rule that is broken."""
     if not common_name_of(parse_subject(new.subject_name)) and not new.alternatives:
         raise OntapError(errors.NO_NAME_TO_CERTIFY, target="subject_name")
     hash_named(new.hash_function)
@@ -204,7 +204,7 @@ def check_request(new: NewRequest) -> KeyAlgorithm:
 
 
 def signing_request(new: NewRequest, private_key: Secret) -> str:
-    """Make what :func:`check_request` found sound; PEM."""
+    """Make a certificate signing request (PEM) that :func:`check_request` accepted."""
     key = load_key(private_key)
     subject = parse_subject(new.subject_name)
     builder = x509.CertificateSigningRequestBuilder(subject)
@@ -220,13 +220,13 @@ def signing_request(new: NewRequest, private_key: Secret) -> str:
     return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
-# --- what both, and signing, are made of -----------------------------------------------------------------------------
+# --- shared with signing ----------------------------------------------------------------------------------------------
 
 
 def parse_expiry(text: str) -> Expiry:
-    """Read ``P365D``, ``P1DT2H3M4S``, ``2030-01-25T11:20:13Z`` or ``2030-01-25``; raises ValueError.
+    """Parse ``P365D``, ``P1DT2H3M4S``, ``2030-01-25T11:20:13Z`` or ``2030-01-25``. Raises ValueError.
 
-    A year counts 365 days and a month 30. A time needs its zone; a date alone is when it begins in UTC.
+    A year counts 365 days and a month 30. A time needs its zone. A date alone means its start in UTC.
     """
     if _DATE.fullmatch(text):
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
@@ -242,7 +242,7 @@ def parse_expiry(text: str) -> Expiry:
 
 
 def validity(expiry: Expiry, now: datetime) -> tuple[datetime, datetime]:
-    """Return when a certificate made now begins and ends, in whole seconds; 3735701 when the period is not allowed."""
+    """Return the start and end of a certificate made now, in whole seconds. Raise 3735701 for a forbidden period."""
     period = expiry if isinstance(expiry, timedelta) else expiry - now
     if not VALIDITY[0] <= period <= VALIDITY[1]:
         raise OntapError(errors.VALIDITY_PERIOD, target="expiry_time")
@@ -257,21 +257,21 @@ def hash_named(name: str) -> Hash:
 
 
 def load_key(private_key: Secret) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
-    """Load a key that was made here, whose numbers need no check."""
+    """Load a private key that was made here, so that its numbers need no check."""
     loaded = serialization.load_pem_private_key(private_key.reveal(), None, unsafe_skip_rsa_key_validation=True)
     return cast("rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey", loaded)
 
 
 def key_usage(names: tuple[str, ...] | list[str]) -> x509.KeyUsage:
-    """The extension with these bits set."""
+    """Return the key usage extension with these bits set."""
     return x509.KeyUsage(**{name: name in names for name in KEY_USAGES.values()})
 
 
 def leaf_usages(public: object) -> tuple[str, ...]:
-    """What the key of a TLS client or server is used for: an RSA key also where a client sends it a secret."""
+    """Return the key usages of a TLS client or server. An RSA key also has key encipherment, for RSA key exchange."""
     return ("digital_signature", "key_encipherment") if isinstance(public, rsa.RSAPublicKey) else ("digital_signature",)
 
 
 def with_alternatives(builder: Builder, names: AlternativeNames, *, critical: bool) -> Builder:
-    """Add the subject alternative names, if there are any."""
+    """Return the builder with the subject alternative names added, if there are any."""
     return builder.add_extension(names.extension(), critical=critical) if names else builder

@@ -1,8 +1,8 @@
-"""The rules of signing: what a local ``root_ca`` makes of a certificate signing request.
+"""The rules of signing: the certificate that a local ``root_ca`` makes from a certificate signing request.
 
-A request decides the subject, its key and its alternative names, and nothing else: what it makes is a TLS client's or
-server's certificate, never an authority's. Pure: keys, serial numbers and the time are arguments. Source: ONTAP page of
-``POST /security/certificates/{ca.uuid}/sign``; RFC 2986; RFC 5280 section 4.2.
+A request decides the subject, its key and its alternative names, and nothing else. The result is the certificate of a
+TLS client or server, never of an authority. Pure: keys, serial numbers and the time are arguments. Source: ONTAP page
+of ``POST /security/certificates/{ca.uuid}/sign``; RFC 2986; RFC 5280 section 4.2.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
 
 PURPOSES = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
-"""What a signed certificate may be for; a request that names none gets both."""
+"""The purposes that a signed certificate may have. A request that names no purpose gets both."""
 
 _CHECKS = {"dns": dns_name, "email": email_address, "uri": uri}
 
 
 @dataclass(frozen=True, slots=True)
 class SigningOrder:
-    """A request (PEM) and how it shall be signed: for a year at most, and no longer than the authority, by default."""
+    """A signing request (PEM) and how to sign it. Without ``expiry``: a year, but no longer than the authority."""
 
     signing_request: str
     expiry: Expiry | None = None
@@ -63,7 +63,7 @@ class SigningOrder:
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """What will be signed, and with what: read from a request whose signature is its own key's."""
+    """The contents of the certificate to sign. They were read from a request that was signed with its own key."""
 
     sealed_key: bytes = field(repr=False)
     hash_function: str
@@ -76,7 +76,7 @@ class Approved:
 
 
 def check_order(order: SigningOrder, ca: Certificate, now: datetime) -> Approved:
-    """Return what to sign, or raise the rule broken."""
+    """Return what to sign, or raise the rule that is broken."""
     if ca.type is not CertificateType.ROOT_CA or ca.sealed_private_key is None:
         raise OntapError(errors.CA_UNUSABLE, target="uuid")
     if not ca.not_before <= now < ca.expiry_time:
@@ -102,7 +102,7 @@ def check_order(order: SigningOrder, ca: Certificate, now: datetime) -> Approved
 
 
 def sign(approved: Approved, ca: Certificate, ca_key: Secret, serial_number: int) -> x509.Certificate:
-    """Sign what :func:`check_order` approved of."""
+    """Sign the certificate that :func:`check_order` approved."""
     issuer = x509.load_pem_x509_certificate(ca.public_certificate.encode())
     public = approved.public_key
     builder = x509.CertificateBuilder(
@@ -132,7 +132,7 @@ def _validity(order: SigningOrder, ca: Certificate, now: datetime) -> tuple[date
 
 
 def _read(text: str) -> tuple[x509.CertificateSigningRequest, PublicKey]:
-    """Read a request whole, its key bounded before it is used, and prove that its sender has the key."""
+    """Read a whole request. Check the size of its key before using it, and that the sender has the private key."""
     try:
         request = x509.load_pem_x509_csr(text.encode())
         public_key = request.public_key()
@@ -152,7 +152,7 @@ def _read(text: str) -> tuple[x509.CertificateSigningRequest, PublicKey]:
 
 
 def _alternatives(request: x509.CertificateSigningRequest) -> AlternativeNames:
-    """The names of a request: each sound, and none of a kind that is not certified here."""
+    """Return the alternative names of a request. Raise 3735626 for an unsound name or an unsupported kind."""
     extension = extension_of(request.extensions, x509.SubjectAlternativeName)
     names = alternatives_of(request.extensions)
     counted = len(names.dns) + len(names.ip) + len(names.email) + len(names.uri)

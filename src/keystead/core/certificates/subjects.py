@@ -1,4 +1,4 @@
-"""Whom a certificate is about: subject names and subject alternative names, read, checked and built.
+"""The subjects of certificates: subject names and subject alternative names, read, checked and built.
 
 Source: RFC 5280 sections 4.1.2.4 and 4.2.1.6; ONTAP pages of ``/security/certificate-signing-request`` (the form of
 ``subject_name``) and ``/security/certificates`` (``subject_alternatives``).
@@ -19,10 +19,10 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 
 COMMON_NAME_LIMIT = 64
-"""Characters of a common name that is made here (RFC 5280's upper bound)."""
+"""The greatest length in characters of a common name that is made here (RFC 5280's upper bound)."""
 
 READ_LIMIT = 255
-"""Characters of a common name that is read from a certificate, or given with one."""
+"""The greatest length in characters of a common name that is read from a certificate, or given with one."""
 
 _FURTHER_NAMES = {"emailAddress": NameOID.EMAIL_ADDRESS, "serialNumber": NameOID.SERIAL_NUMBER}
 _BLANKS = re.compile(r"(?<!\\),[ ]+")
@@ -47,7 +47,7 @@ class AlternativeNames:
         return any((self.dns, self.ip, self.email, self.uri))
 
     def extension(self) -> x509.SubjectAlternativeName:
-        """The extension that holds them."""
+        """Return the extension with these names."""
         return x509.SubjectAlternativeName(
             [
                 *map(x509.DNSName, self.dns),
@@ -65,22 +65,22 @@ NO_NAMES = AlternativeNames()
 
 
 def dns_name(text: str) -> str:
-    """Check a DNS name, which may begin with ``*.``; raises ValueError."""
+    """Check a DNS name and return it. It may begin with ``*.``. Raises ValueError."""
     return _matching(_DNS, text)
 
 
 def email_address(text: str) -> str:
-    """Check an email address in ASCII; raises ValueError."""
+    """Check an email address in ASCII and return it. Raises ValueError."""
     return _matching(_EMAIL, text)
 
 
 def uri(text: str) -> str:
-    """Check a URI in ASCII, with its scheme; raises ValueError."""
+    """Check a URI in ASCII, with its scheme, and return it. Raises ValueError."""
     return _matching(_URI, text)
 
 
 def ip_address(text: str) -> str:
-    """Return an IPv4 or IPv6 address in its usual form; raises ValueError."""
+    """Return an IPv4 or IPv6 address in its usual form. Raises ValueError."""
     if "%" in text:  # a zone means nothing to another machine
         raise ValueError("not an address")
     return str(ipaddress.ip_address(text))
@@ -93,7 +93,7 @@ def _matching(pattern: re.Pattern[str], text: str) -> str:
 
 
 def parse_subject(text: str) -> x509.Name:
-    """Read ``C=US,O=NTAP,CN=test.domain.com``, or raise 52560423. The order is kept; a backslash escapes a comma."""
+    """Parse ``C=US,O=NTAP,CN=test.domain.com``, or raise 52560423. The order is kept; a backslash escapes a comma."""
     try:
         parsed = x509.Name.from_rfc4514_string(_BLANKS.sub(",", text), _FURTHER_NAMES)
     except ValueError:
@@ -112,27 +112,27 @@ def check_common_name(text: str, target: str, limit: int = READ_LIMIT) -> str:
 
 
 def printable(text: str) -> bool:
-    """Whether a name is text that any database and terminal takes, and looks like itself."""
+    """Return True if a name is not empty, has no blanks at its ends, and can be shown by any terminal."""
     return text.isprintable() and text == text.strip() != ""
 
 
-# --- what a certificate or request says ------------------------------------------------------------------------------
+# --- what a certificate or request contains --------------------------------------------------------------------------
 
 
 def common_name_of(name: x509.Name) -> str:
-    """The (last) common name, empty when there is none."""
+    """Return the last common name, or an empty text."""
     values = [str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
     return values[-1] if values else ""
 
 
 def common_names(name: x509.Name) -> frozenset[str]:
-    """All common names, folded to be compared (RFC 5280 section 7.1): case and blanks do not count."""
+    """Return all common names, folded for comparison (RFC 5280 section 7.1): case and extra blanks do not count."""
     values = (str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME))
     return frozenset(" ".join(value.split()).casefold() for value in values)
 
 
 def extension_of(extensions: x509.Extensions, kind: type[Kind]) -> Kind | None:
-    """One extension's value, None when it is absent."""
+    """Return the value of an extension, None if it is absent."""
     try:
         return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -140,7 +140,7 @@ def extension_of(extensions: x509.Extensions, kind: type[Kind]) -> Kind | None:
 
 
 def alternatives_of(extensions: x509.Extensions) -> AlternativeNames:
-    """The alternative names of the four kinds that ONTAP shows."""
+    """Return the alternative names of the four kinds that ONTAP shows."""
     names = extension_of(extensions, x509.SubjectAlternativeName)
     if names is None:
         return NO_NAMES
@@ -154,6 +154,6 @@ def alternatives_of(extensions: x509.Extensions) -> AlternativeNames:
 
 @lru_cache(maxsize=1024)
 def alternatives_in(public_certificate: str) -> AlternativeNames | None:
-    """The alternative names of an installed certificate (PEM), None when it has none of these kinds."""
+    """Return the alternative names of an installed certificate (PEM), None if it has none of these kinds."""
     extensions = x509.load_pem_x509_certificate(public_certificate.encode()).extensions
     return alternatives_of(extensions) or None

@@ -1,12 +1,13 @@
-"""THE error table: every ONTAP code that this service answers with, its HTTP status, its text and its true cause.
+"""The error table: every ONTAP code that this service answers with, its HTTP status, its text and its cause.
 
-Texts are the words of the ONTAP 9.6 page of ``POST /security/key-managers/{uuid}/key-servers`` for its 13 codes, and
-of the ONTAP REST API reference for the others. The statuses of 6553..., 6606..., 3735... and 5255... codes are ours:
-NetApp's pages do not state them. Other modules use the names below, never a number; ``docs/reference/errors.md`` is
-generated from this table. A row goes into the file of its family; this file only exports them all.
+Texts of the 13 codes on the ONTAP 9.6 page of ``POST /security/key-managers/{uuid}/key-servers`` are from that page.
+The other texts are from the ONTAP REST API reference. The statuses of 6553..., 6606..., 3735... and 5255... codes are
+ours, because NetApp's pages do not give them. Other modules use the names below, never a number.
+``docs/reference/errors.md`` is generated from this table. Add a row to the file of its family; this file only exports
+all rows.
 """
 
-# ruff: noqa: F403 - a row is named once, where it stands
+# ruff: noqa: F403 - each row is named once, in the file of its family
 from keystead.core.errors.administration import *
 from keystead.core.errors.advice import ADVICE as ADVICE
 from keystead.core.errors.certificates import *

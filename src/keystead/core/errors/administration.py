@@ -1,4 +1,4 @@
-"""Codes of SVMs, the cluster, jobs, accounts, roles, audit. Source: their pages of the ONTAP REST API reference."""
+"""Codes of SVMs, the cluster, jobs, accounts, roles and audit. Source: their pages of the ONTAP REST API reference."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LAST_ADMIN = row(
     5636098,
     400,
     "Last unlocked account that has an admin role cannot be deleted.",
-    "Nobody would be left who can administer the cluster with a password: it is not locked or given a lesser role,"
-    " either.",
+    "Without this account no account could administer the cluster with a password. It cannot be locked or given a"
+    " lesser role either.",
 )
 NAME_RESERVED = row(
     5636121,

@@ -1,4 +1,4 @@
-"""What to do about an error, where its text and cause do not say it already."""
+"""What to do about an error, where its text and cause do not say so already."""
 
 from __future__ import annotations
 
@@ -15,52 +15,54 @@ if TYPE_CHECKING:
 
 _PROBE = "`error.arguments` names the server, the stage and the reason: see [the reasons](reasons.md)."
 _RELEASE = "Bring all nodes to the release that the text names."
-_TAG = "A key tag has at most 32 characters, all of them printable and none a blank."
+_TAG = "A key tag has at most 32 printable characters, and no blanks."
 _AGAIN = "Send the same call again, after the seconds of `Retry-After` where there are any."
 
 ADVICE: Final[Mapping[ErrorKind, str]] = {
-    common.DUPLICATE_ENTRY: "Choose another name, or use the object that there is.",
+    common.DUPLICATE_ENTRY: "Choose another name, or use the existing object.",
     common.INVALID_PATH_VALUE: "Take the identifier from the object's `_links.self` or from its list.",
-    common.METHOD_NOT_SUPPORTED: "The `Allow` header names the methods that there are.",
+    common.METHOD_NOT_SUPPORTED: "The `Allow` header lists the supported methods.",
     common.API_NOT_FOUND: "Compare the path with [the list](api.md#paths).",
-    common.ENTRY_NOT_FOUND: "List the collection: what is not in the list is not there for this account.",
-    common.NOT_AUTHORIZED: "`GET /api/security/login/whoami` shows what the account may do; take another, or change its"
-    " role.",
+    common.ENTRY_NOT_FOUND: "List the collection: this account can use only the objects in the list.",
+    common.NOT_AUTHORIZED: "`GET /api/security/login/whoami` shows what the account may do. Use another account,"
+    " or change its role.",
     common.IN_USE: "Delete what it owns first.",
-    common.INTERNAL_ERROR: "Report it, with the line of the log.",
+    common.INTERNAL_ERROR: "Report the error with its line from the log.",
     common.SHUTTING_DOWN: _AGAIN,
     common.TOO_BUSY: _AGAIN,
     common.STORAGE_FAILED: "Make room on the disk, or replace it; then send the same call again.",
-    common.TOO_MANY_REQUESTS: "Wait for the answers of earlier calls before the next.",
+    common.TOO_MANY_REQUESTS: "Wait for the answers of earlier calls before you send the next call.",
     common.UNEXPECTED_ARGUMENT: "Compare the name with [the fields](api.md), or ask for it to be ignored with"
     " `ignore_unknown_fields=true`.",
     common.FIELD_NOT_SETTABLE: "[The fields](api.md) say which method sets what.",
     common.INVALID_FIELD_VALUE: "The text names the type in angle brackets.",
     common.BODY_TOO_LARGE: "Send fewer records in one call.",
     common.FIELD_NOT_ORDERED: "[The fields](api.md) say what lists can be ordered by.",
-    common.QUERY_REQUIRED: "Name what is meant. For really all objects ask for a field that they have: `?uuid=*`.",
+    common.QUERY_REQUIRED: "Select objects by the query. To select all objects, query a field that all of them have:"
+    " `?uuid=*`.",
     common.RECORD_FAILED: "`error.arguments` begins with the code of what failed.",
     common.RECORDS_LEFT: "Read the job's results: `?job_results_uuid=`; they name what is left.",
-    common.RECORDS_PARTIAL: "Read the job's results, mend those records, and send them again.",
+    common.RECORDS_PARTIAL: "Read the job's results, correct the failed records, and send them again.",
     common.JOB_RUNNING: "Poll the job until it has an `end_time`.",
     common.JOB_ELSEWHERE: "Ask the collection that the job's `description` names.",
-    common.SVM_NOT_FOUND: "List `/api/svm/svms`: what is not in the list is not there for this account.",
+    common.SVM_NOT_FOUND: "List `/api/svm/svms`: this account can use only the SVMs in the list.",
     common.AUTHENTICATION_FAILED: "Check name and password, or that the client certificate is valid and its common name"
     " is an account's. After some failures the answers come slower.",
     keys.KEY_STORES_RELEASE: _RELEASE,
     keys.KEY_SERVER_LIMIT: "Remove a key server first, or make the new one a secondary.",
-    keys.ALREADY_SECONDARY: "Take it out of the secondaries first.",
+    keys.ALREADY_SECONDARY: "Remove it from the secondaries first.",
     keys.ONBOARD: "Use an external key manager.",
     keys.CERTIFICATE_NOT_INSTALLED: "Install it, with the SVM or the cluster as its owner, and give its uuid or name.",
     keys.CLUSTER_VERSION: _RELEASE,
-    keys.KEY_MANAGER_EXISTS: "Change the one that there is, or delete it.",
+    keys.KEY_MANAGER_EXISTS: "Change the existing key manager, or delete it.",
     keys.METROCLUSTER: "Use the cluster's key manager: SVMs without one of their own use it.",
     keys.NOT_ENABLED: "Enable the key store of this uuid, or take the uuid of the enabled key manager.",
-    keys.KEY_SERVERS_UNREADABLE: "Look at the log and the database.",
-    keys.KEY_SERVER_NOT_CONFIGURED: "List the key manager's servers, and name one as it is shown.",
-    keys.KEY_PAIR: "Have the same key certified again, or make a new key manager.",
+    keys.KEY_SERVERS_UNREADABLE: "Check the log and the database.",
+    keys.KEY_SERVER_NOT_CONFIGURED: "List the key manager's servers, and use a server from the list.",
+    keys.KEY_PAIR: "Use a new certificate for the same key pair, or create a new key manager.",
     keys.KMIP_VERSIONS: _PROBE,
-    keys.KEY_SERVER_EXISTS: "`error.arguments` names it. Nothing is to be done when an earlier call was repeated.",
+    keys.KEY_SERVER_EXISTS: "`error.arguments` names the server. If you repeated an earlier call, there is nothing to"
+    " do.",
     keys.EXTERNAL_INCOMPLETE: "Give `external.client_certificate`, `server_ca_certificates` and `servers` together.",
     keys.KMIP_COMMAND: _PROBE,
     keys.SERVERS_UNAVAILABLE: _PROBE,
@@ -72,11 +74,11 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     keys.SECONDARIES_RELEASE: _RELEASE,
     keys.KEY_STORE_ENABLED: "Delete the key manager itself: `/api/security/key-managers/{uuid}`.",
     keys.NO_DISABLING: "Enable another configuration, or delete the key manager.",
-    keys.ADMIN_SVM_HAS_KEY_MANAGER: "Change the one that there is, or delete it.",
+    keys.ADMIN_SVM_HAS_KEY_MANAGER: "Change the existing key manager, or delete it.",
     keys.INACTIVE_RELEASE: _RELEASE,
     keys.ENABLE_RELEASE: _RELEASE,
     keys.KEY_STORE_RELEASE: _RELEASE,
-    keys.INACTIVE_UNCHANGEABLE: "Enable it first, or delete it and make it anew.",
+    keys.INACTIVE_UNCHANGEABLE: "Enable it first, or delete it and create it again.",
     keys.SERVER_CA_REFUSED: _PROBE,
     keys.CLIENT_CERTIFICATE_REFUSED: _PROBE,
     keys.TLS_ENGINE: _PROBE,
@@ -85,21 +87,21 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     kept.KEY_TAG_BLANKS: _TAG,
     kept.AUTH_KEY_LIMIT: "Delete authentication keys that nothing needs.",
     kept.NO_KEY_SERVERS: "Add key servers first.",
-    kept.NOT_PUSHED: "Mend the key servers that the arguments name, then send the same call again.",
+    kept.NOT_PUSHED: "Repair the key servers that the arguments name, then send the same call again.",
     kept.AUTH_KEY_NOT_RESTORED: "`key-survival` of the key manager shows which servers should have it.",
-    kept.SOLE_COPY: "Bring the key's other servers back, or add one, and wait until it has its copy.",
+    kept.SOLE_COPY: "Bring the other key servers back, or add a key server and wait until it has a copy of the key.",
     kept.VOLUME_KEY_NOT_RESTORED: "`key-survival` of the key manager shows which servers should have it.",
-    kept.NOT_AN_AUTH_KEY: "Delete it as what it is, a volume's key.",
-    kept.KEYS_IN_USE: "Retire the keys first, and wait for the end of their undo; after a restore, run"
-    " `keystead key-manager rebuild`, and release destruction.",
+    kept.NOT_AN_AUTH_KEY: "Delete it as a volume key.",
+    kept.KEYS_IN_USE: "Retire the keys first, and wait until their recovery windows have ended. After a restore, run"
+    " `keystead key-manager rebuild`, then release destruction.",
     kept.KEYS_AT_CLUSTER: "Retire the SVM's keys in the cluster's key manager first.",
-    kept.TOO_FEW_COPIES: "Mend the key servers that the arguments name, or lower `min_copies` where they say that it is"
-    " more than there are replication domains; then send the same call again.",
+    kept.TOO_FEW_COPIES: "Repair the key servers that the arguments name. If the arguments show a `min_copies` above"
+    " the number of replication domains, lower it. Then send the same call again.",
     kept.NOT_A_KEY_MANAGER: "Take the uuid from `/api/security/key-managers`.",
-    kept.ONLY_PRIMARIES: "Name its primary.",
+    kept.ONLY_PRIMARIES: "Name the primary of this secondary.",
     kept.NO_CLUSTER_KEY_MANAGER: "Create the cluster's key manager first.",
     kept.NOT_CLUSTERS_KEY_MANAGER: "Take the uuid of the key manager whose scope is the cluster.",
-    kept.KEY_LENGTH: "Give 64 bytes, or leave the material out to have it made.",
+    kept.KEY_LENGTH: "Give 64 bytes, or leave the material out to have it generated.",
     certificates.NO_COMMON_NAME: "Give `common_name` in the body.",
     certificates.CERTIFICATE_TYPE: "Use `client`, `server`, `client_ca` or `server_ca`; a `root_ca` is made without"
     " `public_certificate`.",
@@ -110,11 +112,12 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     certificates.PRIVATE_KEY_EMPTY: "Send `private_key` as well.",
     certificates.CERTIFICATE_NOT_YET_VALID: "Wait, or check the clock of the Keystead host.",
     certificates.CERTIFICATE_EXPIRED: "Have it renewed.",
-    certificates.CERTIFICATE_MALFORMED: "Send one PEM block; those above it belong into `intermediate_certificates`.",
-    certificates.KEY_MALFORMED: "Give it in PEM, not encrypted: openssl pkey -in KEY -out NEW decrypts it.",
+    certificates.CERTIFICATE_MALFORMED: "Send one PEM block; send the certificates above it in"
+    " `intermediate_certificates`.",
+    certificates.KEY_MALFORMED: "Send the key in PEM, not encrypted: openssl pkey -in KEY -out NEW decrypts it.",
     administration.NAME_LENGTH: "A name has 3 to 64 characters.",
     administration.PASSWORD_TOO_SHORT: "A password has 8 to 128 characters, letters and digits among them.",
     administration.PASSWORD_TOO_LONG: "A password has 8 to 128 characters, letters and digits among them.",
-    administration.JOB_INTERRUPTED: "Look at what was done, and send what is missing again.",
+    administration.JOB_INTERRUPTED: "Check what the job has done, and send the rest again.",
     administration.LAST_ADMIN: "Give another account the role `admin` and the method `password` first.",
 }

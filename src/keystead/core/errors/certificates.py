@@ -86,8 +86,8 @@ KEY_SIZE = row(
     3735700,
     400,
     "The specified key size is not supported.",
-    "An RSA key of less than 2048 or more than 8192 bits, or with a public exponent of more than 64; or one to be made"
-    " of other than 2048, 3072 or 4096.",
+    "An RSA key has less than 2048 or more than 8192 bits, or a public exponent of more than 64 bits. Or a key was to"
+    " be made with other than 2048, 3072 or 4096 bits.",
 )
 VALIDITY_PERIOD = row(
     3735701,
@@ -118,8 +118,8 @@ CERTIFICATE_MALFORMED = row(
     52559975,
     400,
     "Failed to read the certificate due to incorrect formatting.",
-    "The text is not exactly one certificate in PEM; or TLS takes none such with a sound key: its digest or curve is"
-    " too weak.",
+    "The text is not exactly one certificate in PEM, or TLS refuses the certificate because its digest or curve is too"
+    " weak.",
 )
 KEY_MISMATCH = row(
     52559976, 400, "The certificate and private key do not match.", "The key does not belong to the certificate."

@@ -23,7 +23,7 @@ TOO_BUSY = row(
     262145,
     503,
     "The service is too busy to finish in time. Retry the request later.",
-    "The turn to probe came late, or others changed again and again what was being proved.",
+    "The probe waited too long for its turn, or other calls kept changing the configuration that was being proved.",
 )
 STORAGE_FAILED = row(
     262145,

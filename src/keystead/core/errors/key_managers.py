@@ -1,4 +1,4 @@
-"""Codes of key managers and key servers: the 13 of the ONTAP 9.6 page, then those of later releases."""
+"""Codes of key managers and key servers: first the 13 of the ONTAP 9.6 page, then those of later releases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ONBOARD = row(
     65536508,
     400,
     "The platform does not support data at rest encryption.",
-    "An Onboard Key Manager was asked for, or one to be changed: there is none here, keys are on external key servers.",
+    "An Onboard Key Manager was to be created or changed. There is none here: keys are on external key servers.",
 )
 CERTIFICATE_NOT_INSTALLED = row(
     65536821,

@@ -1,7 +1,7 @@
-"""Codes of the keys themselves: of creating, deleting and restoring them, and of what their being there forbids.
+"""Codes of keys: of creating, deleting and restoring them, and of what existing keys forbid.
 
 Sources: ONTAP's pages of ``auth-keys`` (9.12), ``restore`` (9.13), ``key-ids`` (9.11), and those of key managers and
-key servers for what keys forbid.
+key servers for what existing keys forbid.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NOT_PUSHED = row(
     65536076,
     400,
     "Failed to push authentication key to any registered key servers.",
-    "A key of any kind was to be created, and no key server took it: there is no such key. The arguments name each"
+    "A key of any kind was to be created, and no key server took it: the key does not exist. The arguments name each"
     " server and the reason.",
 )
 AUTH_KEY_NOT_RESTORED = row(
@@ -53,7 +53,7 @@ SOLE_COPY = row(
     400,
     "The key server contains keys that are currently in use and not available from any other configured key server in"
     " the SVM.",
-    "A key server was to be removed, and no other has a copy of a key that could be proven just now.",
+    "A key server was to be removed, and for some key no other server has a copy that could be proven just now.",
 )
 VOLUME_KEY_NOT_RESTORED = row(
     65536855,
@@ -71,8 +71,8 @@ KEYS_IN_USE = row(
     65536867,
     400,
     "Encrypted volumes are found for the SVM.",
-    "A key manager was to be deleted, and there are keys in it that are in use or retired, or objects of such that have"
-    " ended are still on key servers. Or destruction is held, as after a restore: some keys may not be known.",
+    "A key manager was to be deleted, and it has keys in use or retired keys, or objects of purged or aborted keys are"
+    " still on key servers. Or destruction is held, as after a restore, and the database may lack keys.",
 )
 KEYS_AT_CLUSTER = row(
     65536878,

@@ -1,16 +1,16 @@
-"""Codes that ONTAP documents for the calls built here and that nothing can cause, each with the reason."""
+"""Codes that ONTAP documents for the calls here, but that cannot occur here. Each has its reason."""
 
 from __future__ import annotations
 
 _ONBOARD = "the Onboard Key Manager is not built"
 _COMMON_CRITERIA = "65537301 comes first: Common Criteria mode is one of the Onboard Key Manager"
 _NO_SWITCH = "a configuration's keys stay on its own key servers: none are moved when another is enabled"
-_NO_SCAN = "what is encrypted is not looked at: 65536867 says that there are keys"
+_NO_SCAN = "nothing scans for encryption: 65536867 is raised while there are keys"
 _DATABASE = "a database that fails is an internal error"
-_COPIES = "65536076 and 65536987 say what became of the copies"
+_COPIES = "65536076 and 65536987 are raised instead"
 _NO_VOLUMES = "there are no volumes"
 _FIPS = "there is no FIPS mode"
-_NO_COMPANIONS = "a root_ca has no companions: where it shall be trusted, its certificate is installed as any other"
+_NO_COMPANIONS = "a root_ca has no companions: install its certificate where it should be trusted"
 _PREINSTALLED = "there are no pre-installed certificates"
 _AZURE = "no certificate is fetched from an Azure Key Vault"
 _NO_SSL = "deletion has no SSL configuration to remove"
@@ -37,10 +37,12 @@ NOT_RAISED: dict[int, str] = {
     **dict.fromkeys((65536264, 66060289, 66060302), _COPIES),
     65536265: "a key's id is made of its uuid, which cannot fail",
     65536859: "there are no self-encrypting drives",
-    65536872: "what a failed creation leaves is cleaned up later, and its answer says why it failed",
+    65536872: "objects of a failed creation are cleaned up later, and its answer says why it failed",
     65536896: "there is no MetroCluster partner",
     66060296: "a deleted key is retired; its copies are destroyed later, each with a receipt",
-    **dict.fromkeys((65536817, 65536827, 196608301), "what forbids a deletion is read in its transaction, or it fails"),
+    **dict.fromkeys(
+        (65536817, 65536827, 196608301), "a deletion reads in its transaction everything that forbids it, or fails"
+    ),
     **dict.fromkeys((65536203, 65536204, 65536207, 65536212, 65536217, 65537527, 65537533, 65539201), _NO_SWITCH),
     **dict.fromkeys((65536882, 65536883, 65536884, 65536889, 65536890, 65536973, 65539442, 65539444), _NO_VOLUMES),
     **dict.fromkeys((65539534, 65539535, 65539536, 65539704, 65539837, 65536813, 196608305), _NO_VOLUMES),
@@ -48,19 +50,19 @@ NOT_RAISED: dict[int, str] = {
     **dict.fromkeys((65536242, 65536243), "there are no self-encrypting drives"),
     **dict.fromkeys((65537605, 65539200, 65539416, 65539838, 65539839), "there are no cloud key managers"),
     65536602: "nodes need no quorum of their own: they keep their state in one database",
-    65536856: "an inactive key manager keeps the servers that it was created with; 65536074 says it of keys",
+    65536856: "an inactive key manager keeps the servers that it was created with; for keys 65536074 is raised",
     **dict.fromkeys((65538907, 65539205, 65539514, 65539522), "every key store is of type kmip"),
     **dict.fromkeys((65539206, 65539222), "an SVM has one configuration, which is enabled"),
     65539515: "the cluster has one configuration, which is enabled or not: there is none to switch from",
-    65539207: "65538908 says it",
+    65539207: "65538908 is raised instead",
     **dict.fromkeys((65539212, 65539593), "a key store is enabled at once: it is never in the switching state"),
     65539518: "no enabled configuration is needed to enable one",
     65539303: "65539304 comes first: the health monitor policy cannot be changed in any release",
-    3735553: "what can be wrong with a self-signed certificate has its own code",
-    3735554: "what can be wrong with a certificate signing request has its own code",
+    3735553: "each fault of a self-signed certificate has its own code",
+    3735554: "each fault of a certificate signing request has its own code",
     **dict.fromkeys((3735589, 3735590), _NO_SSL),
     **dict.fromkeys((3735627, 3735650), _NO_COMPANIONS),
-    3735644: "there are no server chains: intermediates are kept, and go, with their certificate",
+    3735644: "there are no server chains: intermediates are stored and deleted with their certificate",
     3735646: "a failed write stores nothing and is an internal error",
     **dict.fromkeys((3735664, 3735665, 3735714, 52559974), _FIPS),
     **dict.fromkeys((3735679, 3735681), _PREINSTALLED),
@@ -71,4 +73,4 @@ NOT_RAISED: dict[int, str] = {
     52363365: "memory exhaustion ends the process, not the call",
     52363366: "an error of ONTAP's own implementation",
 }
-"""Codes that ONTAP 9.6 documents for the calls built here and that nothing can cause, each with the reason."""
+"""Codes that ONTAP 9.6 documents for the calls here, but that cannot occur here. Each has its reason."""

@@ -1,4 +1,4 @@
-"""What a row of the error table is, and the exception that carries one. The rows are in the files beside this one."""
+"""The type of a row in the error table, and the exception that carries a row. The rows are in the other files here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ErrorKind:
-    """One row of the table. ``text`` may hold ``{name}`` fields that :class:`OntapError` fills in."""
+    """One row of the table. ``text`` may contain ``{name}`` fields that :class:`OntapError` fills in."""
 
     code: int
     status: int
@@ -26,16 +26,16 @@ TABLE: list[ErrorKind] = []
 
 
 def row(code: int, status: int, text: str, cause: str) -> ErrorKind:
-    """Add a row: ONTAP's code, the HTTP status, the text, and what causes it here."""
+    """Add a row to the table: ONTAP's code, the HTTP status, the text, and the cause here. Return it."""
     kind = ErrorKind(code, status, text, cause)
     TABLE.append(kind)
     return kind
 
 
 class OntapError(Exception):
-    """An answer other than success: a row of the table, the field at fault and machine-readable arguments.
+    """An error answer: a row of the table, the field at fault and machine-readable arguments.
 
-    ``values`` fill the text's fields; they must not hold secrets or anything that a key server sent.
+    ``values`` fill the fields of the text. They must not contain secrets or anything that a key server sent.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class OntapError(Exception):
         self.target = target
         self.arguments = tuple(arguments)
         self.retry_after = retry_after
-        self.svm: Svm | None = None  # whom the call is about, for the audit record, once it is known
+        self.svm: Svm | None = None  # the SVM that the call is about, for the audit record, once it is known
         self.recorded = False  # whether its audit record is written
         self.message = kind.text.format(**values) if values else kind.text
         super().__init__(f"{kind.code}: {self.message}")

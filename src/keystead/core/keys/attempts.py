@@ -1,4 +1,4 @@
-"""Attempts: when one has expired, and the names of the objects that it writes. Pure."""
+"""The rules of attempts: when an attempt has expired, and which objects it may have written. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,25 @@ if TYPE_CHECKING:
 
 
 AHEAD: Final = timedelta(minutes=12)
-"""What expires later than this was begun by a node whose clock is wrong: no attempt may take so long by far."""
+"""The longest time from now to the end of an attempt.
+
+A later end shows that the clock of the attempt's node was wrong, because no attempt takes nearly so long.
+"""
 
 
 def is_expired(attempt: Attempt, now: datetime) -> bool:
-    """Whether others may abort an attempt that is still pending, and nothing of it is on its way any more."""
+    """Return True if other nodes may abort the attempt while it is pending.
+
+    Nothing of an expired attempt is on its way to a server any more. An attempt also counts as expired when its end is
+    more than :data:`AHEAD` away.
+    """
     return not now < attempt.expires <= now + AHEAD
 
 
 def object_names(attempt: Attempt) -> tuple[tuple[str, ...], ...]:
-    """The names of the objects that an attempt may have brought to a server: one for a whole, or two for a pair."""
+    """Return the names of the objects that the attempt may have written to a server.
+
+    The first tuple has the name of a single object. The second tuple has the names of a pair of objects.
+    """
     name = object_name(attempt)
     return (str(name),), tuple(str(replace(name, part=part)) for part in (1, 2))

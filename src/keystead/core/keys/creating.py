@@ -1,7 +1,7 @@
-"""The rules of a new key: who may create which key where, and what its name, tag and material may be.
+"""The rules of creating keys: who may create which key where, and its name, tag and material. Pure.
 
-Pure: facts in, the key as it will be, or one :class:`OntapError`. Material is looked at and never kept. Sources:
-ONTAP's page of ``auth-keys`` (9.12) for its codes; ``volume-keys`` is ours.
+Facts in; out comes the key to store, or one :class:`OntapError`. Material is checked and never kept. Sources: ONTAP's
+page of ``auth-keys`` (9.12) for its codes; ``volume-keys`` is ours.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME_LIMIT = 255  # characters
 TAG_LIMIT = 32  # characters
 AUTH_KEY_LIMIT = 128
 LENGTH = {KeyType.VEK: 64, KeyType.NSE_AK: 32}
-"""Bytes of the material that is made for a key: two AES-256 keys for XTS, or an authentication key."""
+"""The number of bytes of generated material: two AES-256 keys for XTS, or an authentication key."""
 
 _PASSPHRASE = range(20, 33)  # bytes
 _VISIBLE_ASCII = range(0x20, 0x7F)
@@ -37,11 +37,11 @@ _VISIBLE_ASCII = range(0x20, 0x7F)
 class NewKey:
     """A key as the caller asks for it.
 
-    ``name``: 1 to 255 printable characters, composed (NFC), that neither begin nor end with a blank; an authentication
-    key that is given none is named by its key id. ``svm`` is whose key it will be; None leaves that to whose the call,
-    or else the key manager, is: on the cluster's key manager, for a call that is confined to no SVM, the key is the
-    cluster's own. ``material`` is imported: 64 bytes whose halves differ, or an authentication key's passphrase; None
-    has it made.
+    ``name`` has 1 to 255 printable characters, composed (NFC), and no blank at either end. An authentication key
+    without a name gets its key id as its name. ``svm`` is the owner. None leaves the owner to the key manager, or else
+    to the call. On the cluster's key manager, in a call that is confined to no SVM, None makes a key of the cluster.
+    ``material`` is imported: 64 bytes with different halves, or the passphrase of an authentication key. None has the
+    material generated.
     """
 
     name: str
@@ -53,11 +53,11 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class CreateState:
-    """What decides about a creation.
+    """The facts that decide about a creation.
 
-    ``scope`` is the SVM that the call is confined to, ``serving`` which key manager (uuid) keeps the keys of the SVM
-    that is asked for, ``named`` the key that holds the name. ``certificates`` are the installed ones, by uuid.
-    ``authentication_keys`` counts those that there are.
+    ``scope`` is the SVM that the call is confined to. ``serving`` is the uuid of the key manager that keeps the keys of
+    the requested SVM. ``named`` is the key that has the name already. ``certificates`` are the installed ones, by uuid.
+    ``authentication_keys`` is the number of authentication keys.
     """
 
     key_manager: KeyManager
@@ -70,7 +70,10 @@ class CreateState:
 
 
 def owner_of(key_manager: KeyManager, scope: Svm | None, request: NewKey) -> Svm | None:
-    """Whose the key will be, None for the cluster. Raises 262185 for an SVM that the key is not made for there."""
+    """Return the owner of the key, None for the cluster. Raise 262185 if the key cannot be made for the SVM here.
+
+    For an authentication key raise 65538802 on an SVM's key manager, and 4 (404) in a call that is confined to an SVM.
+    """
     if request.key_type is KeyType.NSE_AK:
         if key_manager.svm is not None:
             raise OntapError(errors.NOT_CLUSTERS_KEY_MANAGER, target="uuid")
@@ -87,7 +90,7 @@ def owner_of(key_manager: KeyManager, scope: Svm | None, request: NewKey) -> Svm
 
 
 def plan_create(state: CreateState, request: NewKey, uuid: str, now: datetime) -> Key:
-    """Return the key as it will be, pending, its digest still missing; or raise the first rule that is broken."""
+    """Return the pending key, without its digest; or raise the first rule that is broken."""
     manager = state.key_manager
     if not manager.enabled:
         raise OntapError(errors.NOT_ENABLED)
@@ -108,7 +111,7 @@ def plan_create(state: CreateState, request: NewKey, uuid: str, now: datetime) -
     if request.key_type is KeyType.NSE_AK and state.authentication_keys >= AUTH_KEY_LIMIT:
         raise OntapError(errors.AUTH_KEY_LIMIT)
     if state.named is not None:
-        raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=_naming(state.named, state.scope))
+        raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=_about_holder(state.named, state.scope))
     return Key(
         uuid=uuid,
         key_id=id_,
@@ -124,7 +127,7 @@ def plan_create(state: CreateState, request: NewKey, uuid: str, now: datetime) -
 
 
 def check_tag(key_tag: str) -> None:
-    """Raise 65536056 for a tag that is longer than 32 characters, or holds what cannot be seen."""
+    """Raise 65536056 for a tag that is longer than 32 characters, or has blanks or unprintable characters."""
     if any(character.isspace() for character in key_tag):
         raise OntapError(errors.KEY_TAG_BLANKS, target="key_tag")
     if len(key_tag) > TAG_LIMIT or not key_tag.isprintable():
@@ -132,7 +135,7 @@ def check_tag(key_tag: str) -> None:
 
 
 def check_material(key_type: KeyType, material: Secret) -> None:
-    """Raise what is wrong with material that was given; no error quotes it."""
+    """Raise the error for unsuitable imported material. No error quotes the material."""
     value = material.reveal()
     if key_type is KeyType.NSE_AK:
         if len(value) not in _PASSPHRASE or not all(byte in _VISIBLE_ASCII for byte in value):
@@ -144,28 +147,32 @@ def check_material(key_type: KeyType, material: Secret) -> None:
 
 
 def check_halves(material: Secret, target: str) -> None:
-    """Raise 262185 for a volume's key that is one key twice; ``target`` is the field that it came from."""
+    """Raise 262185 if the two halves of a volume key are equal. ``target`` is the field of the material."""
     if not halves_differ(material):
         raise _invalid(target, "the two halves must differ: XTS with one key twice protects less.")
 
 
 def halves_differ(material: Secret) -> bool:
-    """Whether the two keys of an XTS key are two. Source: FIPS 140-3 Implementation Guidance, C.I."""
+    """Return True if the two halves of an XTS key differ. Source: FIPS 140-3 Implementation Guidance, C.I."""
     value = material.reveal()
     middle = len(value) // 2
     return value[:middle] != value[middle:]
 
 
 def _check_name(name: str) -> None:
-    if not unicodedata.is_normalized("NFC", name):  # two that look alike would be two
+    if not unicodedata.is_normalized("NFC", name):  # so that no two names look alike
         raise _invalid("name", "its characters are composed ones, as Unicode's normal form C has them.")
     if not 0 < len(name) <= NAME_LIMIT or not name.isprintable() or name != name.strip():
         reason = f"1 to {NAME_LIMIT} printable characters are a name, the first and last of them no blanks."
         raise _invalid("name", reason)
 
 
-def _naming(holder: Key, scope: Svm | None) -> list[tuple[str, str]]:
-    """Which key holds a name. Its id is told to those who see the key; names are shared by all of a key manager."""
+def _about_holder(holder: Key, scope: Svm | None) -> list[tuple[str, str]]:
+    """Return the error arguments about the key that has the name already.
+
+    All callers of a key manager share its names. So the name is always told, the key id only to callers who see the
+    key.
+    """
     seen = scope is None or (holder.svm is not None and holder.svm.uuid == scope.uuid)
     return [("key_id", holder.key_id)] * seen + [("name", holder.name)]
 

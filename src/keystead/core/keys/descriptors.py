@@ -1,7 +1,8 @@
-"""Descriptors: what a key is, written beside each copy of it, so that an inventory can be made of key servers alone.
+"""Descriptors: the text beside each copy that says which key it holds. Pure.
 
-A descriptor is canonical JSON under a MAC whose key is derived from the key manager's digest key: nobody else can write
-one, a key server least of all. It is written once a key is committed, and never holds key material. Pure.
+With descriptors an inventory can be made from key servers alone. A descriptor is canonical JSON under a MAC. The MAC's
+key is derived from the key manager's digest key, so that no key server can forge a descriptor. It is written once the
+key is committed, and never contains key material.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ _PURPOSE: Final = b"keystead descriptor v1"
 _MAC_BYTES: Final = 32
 
 LONGEST: Final = 64 * 1024
-"""Bytes of a descriptor at most: names and tags are bounded, so anything longer is none."""
+"""The greatest size of a descriptor in bytes. Names and tags are bounded, so a longer text is no descriptor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What is said of a key. ``svm`` is its SVM's uuid, empty for the cluster's; ``digest`` is that of its material.
+    """The description of a key. ``svm`` is the uuid of its SVM, empty for the cluster. ``digest`` is the material's.
 
-    ``attempt`` and ``incarnation`` are those that wrote the copies which it stands beside, or took another one's object
-    over instead: ``adopted`` is its name then.
+    ``attempt`` and ``incarnation`` name the attempt that wrote the copies beside the descriptor. If that attempt took
+    over an existing object instead, ``adopted`` is the object's name.
     """
 
     uuid: str
@@ -52,32 +53,32 @@ class Descriptor:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What all descriptors of a key agree on, whatever attempt wrote them."""
+        """The values that agree in all descriptors of one key, whichever attempt wrote them."""
         values = asdict(self)
         return tuple(value for name, value in values.items() if name not in {"attempt", "incarnation", "adopted"})
 
     @property
     def written_by(self) -> tuple[str, int, str]:
-        """The attempt, as the names of its objects say it."""
+        """The attempt, as object names give it: short id of the key, attempt number, short incarnation."""
         return _short(self.uuid, ID_DIGITS), self.attempt, _short(self.incarnation, INCARNATION_DIGITS)
 
     def is_of(self, attempt: Attempt) -> bool:
-        """Whether it describes this attempt's copies."""
+        """Return True if it describes copies of this attempt."""
         return (self.uuid, self.attempt, self.incarnation) == (attempt.key, attempt.number, attempt.incarnation)
 
     @property
     def copied_by(self) -> tuple[str, int, str]:
-        """The attempt whose name the copies bear, as :attr:`written_by`: that of an adopted object is another's."""
+        """The attempt in the name of the copies, as in :attr:`written_by`. An adopted object names another attempt."""
         name = parse(self.adopted)
         return self.written_by if name is None else (name.id, name.attempt, name.incarnation)
 
     def is_named(self, name: ObjectName) -> bool:
-        """Whether this descriptor belongs under a name: that of the attempt that is described."""
+        """Return True if a descriptor object with this name may contain this descriptor: both name the same attempt."""
         return (name.id, name.attempt, name.incarnation) == self.written_by
 
 
 def described(key: Key, attempt: Attempt) -> Descriptor:
-    """The descriptor of a key's copies that an attempt writes."""
+    """Return the descriptor for the copies that this attempt writes of the key."""
     return Descriptor(
         uuid=key.uuid,
         key_id=key.key_id,
@@ -96,9 +97,9 @@ def described(key: Key, attempt: Attempt) -> Descriptor:
 
 
 def written(descriptor: Descriptor, digest_key: Secret) -> bytes:
-    """A descriptor as it is stored on a key server: header, MAC, canonical JSON.
+    """Return a descriptor as it is stored on a key server: header, MAC, canonical JSON.
 
-    Of most keys no object was adopted; their descriptors do not speak of it.
+    ``adopted`` is left out when it is empty, as for most keys.
     """
     values = asdict(descriptor) | {
         "key_type": descriptor.key_type.value,
@@ -112,7 +113,7 @@ def written(descriptor: Descriptor, digest_key: Secret) -> bytes:
 
 
 def opened(content: bytes, digest_key: Secret) -> Descriptor | None:
-    """Read a descriptor back; None for one that was not written under this digest key, or was altered."""
+    """Read a stored descriptor. Return None if it was not written under this digest key, or was altered."""
     if not content.startswith(_HEADER) or len(content) > LONGEST:
         return None
     mac, text = content[len(_HEADER) :][:_MAC_BYTES], content[len(_HEADER) + _MAC_BYTES :]

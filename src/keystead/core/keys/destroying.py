@@ -1,7 +1,7 @@
-"""Ending keys: what may be destroyed, in which steps, and when that is over.
+"""The rules of destroying keys: what may be destroyed, in which steps, and when it is done. Pure.
 
-Pure. The one place that says that an object may be destroyed is :func:`may_destroy`; whoever is about to asks it with
-rows of the transaction that permits it.
+Only :func:`may_destroy` decides whether an object may be destroyed. Call it with rows of the transaction that permits
+the destruction.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from keystead.core.keys.names import ObjectName
 
 WINDOW: Final = timedelta(days=7)
-"""How long a retired key can be recovered."""
+"""The recovery window: how long a retired key can be recovered."""
 
 LATE: Final = timedelta(hours=1)
-"""How long after an attempt's time its Register may still arrive: until then, what is not found is not absent."""
+"""How long after the end of an attempt its Register may still arrive. Until then an object not found may still come."""
 
 ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
 
 ACTIVE: Final = "Active"
 PRE_ACTIVE: Final = "Pre-Active"
-"""KMIP States of an object that was activated, and of one that was not yet."""
+"""KMIP States of an object that was activated, and of an object that was not activated yet."""
 
 REVOKED: Final = "revoked"
 DESTROYED: Final = "destroyed"
@@ -48,9 +48,10 @@ ABANDONED: Final = "abandoned"
 
 
 def plan_retire(key: Key | None, incarnation: Incarnation, now: datetime, window: timedelta) -> Key:
-    """The key as it is once it is retired; one that is already, as it is. Raises 4 (404) for one that is none.
+    """Return the key retired; a retired key is returned as it is. Raise 4 (404) for None and for any other state.
 
-    What an earlier incarnation retired is retired anew: there it may have been recovered since.
+    A key that an earlier incarnation retired is retired again, with a new recovery window. In that incarnation the key
+    may have been recovered since.
     """
     if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
@@ -68,9 +69,10 @@ def plan_retire(key: Key | None, incarnation: Incarnation, now: datetime, window
 
 
 def plan_recover(key: Key | None, incarnation: Incarnation) -> Key:
-    """The key as it is once it is recovered; one in use, as it is. Raises 4 (404) for one whose end has begun.
+    """Return the key recovered; a key in use is returned as it is. Raise 4 (404) if the key cannot be recovered.
 
-    That is once the keeper has found that its window has ended, by a clock that it believes: no other clock takes it.
+    It cannot be recovered once the keeper has found, by the trusted clock, that its recovery window has ended. No other
+    clock ends the window.
     """
     if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED) or _is_overdue(key, incarnation):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
@@ -88,15 +90,15 @@ def plan_recover(key: Key | None, incarnation: Incarnation) -> Key:
 
 
 def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
-    """Whether a key that this incarnation retired can be recovered no more."""
+    """Return True if the recovery window of a key that this incarnation retired has ended at ``now``."""
     due = key.purge_after is not None and key.purge_after <= now
     return key.state is KeyState.RETIRED and due and _retired_in(key, incarnation)
 
 
 def is_past_recovery(key: Key, incarnation: Incarnation) -> bool:
-    """Whether a key that is to be purged holds no key server any more, though that has not begun.
+    """Return True if the key no longer keeps key servers from being removed, although its purge has not begun.
 
-    Its undo has ended by a clock that is believed, and this incarnation may destroy it.
+    Its recovery window has ended by the trusted clock, and this incarnation may destroy the key.
     """
     return incarnation.destroys and key.state is KeyState.RETIRED and _is_overdue(key, incarnation)
 
@@ -106,19 +108,19 @@ def _is_overdue(key: Key, incarnation: Incarnation) -> bool:
 
 
 def _retired_in(key: Key, incarnation: Incarnation) -> bool:
-    """By its uuid, not by time: a machine on which a database is restored may have another clock."""
+    """Return True if this incarnation retired the key. Times prove nothing: after a restore the clock may differ."""
     return key.retired_in == incarnation.uuid
 
 
 def purging(key: Key) -> Key:
-    """A retired key whose end begins, or a purged one of which something came back."""
+    """Return the key in state ``purging``: a retired key, or a purged key with an object that came back."""
     return replace(key, state=KeyState.PURGING, version=key.version + 1)
 
 
 def is_over(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation: Incarnation) -> bool:
-    """Whether a purging key has come to its end: every copy has, and no attempt can bring another.
+    """Return True if the purge is complete: every copy is destroyed, and no pending attempt can bring another.
 
-    What another incarnation's aborted attempt left is not waited for: this one never ends it.
+    Copies of an attempt that another incarnation aborted do not count: this incarnation never destroys them.
     """
     never = {attempt.number for attempt in attempts if is_anothers(attempt, incarnation)}
     return all(attempt.state is not AttemptState.PENDING for attempt in attempts) and all(
@@ -127,7 +129,7 @@ def is_over(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation: 
 
 
 def is_anothers(attempt: Attempt, incarnation: Incarnation) -> bool:
-    """Whether another incarnation aborted an attempt: what it left may be in use by then."""
+    """Return True if another incarnation aborted the attempt. Its objects may be in use there by now."""
     return attempt.state is AttemptState.ABORTED and attempt.incarnation != incarnation.uuid
 
 
@@ -135,11 +137,12 @@ def is_anothers(attempt: Attempt, incarnation: Incarnation) -> bool:
 
 
 def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
-    """Whether the objects that an attempt wrote may be destroyed, now, by this incarnation of the database.
+    """Return True if this incarnation of the database may now destroy the objects that the attempt wrote.
 
-    Nothing while an operator has not released it. Then what an aborted attempt of this incarnation left, and the
-    copies of a key whose end has begun: that was past recovering, in whichever incarnation it began. What another
-    incarnation's aborted attempt left is unclaimed, and may be another key's by now, whatever became of its own.
+    Nothing may be destroyed until an operator has released destruction. Then two kinds of objects may be destroyed:
+    those of aborted attempts of this incarnation, and those of a key in state purging or purged. Such a key was past
+    recovery in whichever incarnation its purge began. Objects of an attempt that another incarnation aborted are
+    orphans. They may belong to another key by now, so they are never destroyed.
     """
     if not incarnation.destroys or is_anothers(attempt, incarnation):
         return False
@@ -147,36 +150,39 @@ def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
 
 
 def is_absent(copy: Copy, attempt: Attempt, now: datetime, *, canary: bool) -> bool:
-    """Whether a copy of which nothing is found has come to its end.
+    """Return True if a copy that was not found on its server counts as destroyed.
 
-    The canary must be there, and nothing on its way: a Register whose answer never came may arrive late.
+    The server must show its canary, and nothing may be on its way: a Register without an answer may arrive late.
     """
     return canary and (bool(copy.unique_identifiers) or now >= attempt.expires + LATE)
 
 
 class Step(StrEnum):
-    """What is done to an object on its way to its end."""
+    """A step in destroying an object."""
 
     REVOKE = "revoke"
     DESTROY = "destroy"
 
 
 def steps(state: str) -> tuple[Step, ...]:
-    """What ends an object in this State (the KMIP name; empty where the server has none); nothing when it has ended."""
+    """Return the steps that destroy an object in this State (the KMIP name); none if it is destroyed already.
+
+    ``state`` is empty if the server has no States.
+    """
     if state in DESTROYED_STATES:
         return ()
     return (Step.REVOKE, Step.DESTROY) if state == ACTIVE else (Step.DESTROY,)
 
 
-# --- whose an object is ---
+# --- who owns an object ---
 
 
 class Ownership(StrEnum):
-    """What the catalogue says of an object under one of our names that it does not list.
+    """What the catalogue says about an object under our names that it does not list.
 
-    ``known``: an attempt accounts for it, or it is a canary of this incarnation, or a fence, which keeps no key.
-    ``ended``: it ought to be gone, and comes back or late. ``unclaimed``: nothing accounts for it. ``foreign``: it is
-    not ours.
+    ``known``: an attempt accounts for the object; or it is a canary of this incarnation, or an epoch marker, which
+    holds no key. ``ended``: the object should be destroyed, but it came back or came late. ``unclaimed``: it is an
+    orphan. ``foreign``: its name is not ours.
     """
 
     KNOWN = "known"
@@ -186,7 +192,7 @@ class Ownership(StrEnum):
 
 
 def ownership(name: ObjectName | None, key: Key | None, attempt: Attempt | None, incarnation: Incarnation) -> Ownership:
-    """Whose an object with this name is. Key and attempt are what the catalogue has under the ids in the name."""
+    """Return who owns the object with this name. Key and attempt are what the catalogue has for the ids in the name."""
     if name is None:
         return Ownership.FOREIGN
     if name.kind is ObjectKind.EPOCH_MARKER:

@@ -1,7 +1,7 @@
-"""Keyed digests of key material: how a copy is recognised without keeping the key.
+"""Keyed digests of key material: with them a copy is recognised although the key is not stored.
 
-HMAC-SHA-256 (RFC 2104) under a secret of the key manager. The key's uuid is part of the message, so that equal digests
-never tell that two keys are the same. A digest is stored, compared and never shown.
+The digest is HMAC-SHA-256 (RFC 2104) under the digest key, a secret of the key manager. The message contains the uuid
+of the key. So equal keys have different digests. A digest is stored and compared, and never shown.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ DIGEST_KEY_BYTES = 32
 
 
 def digest(digest_key: Secret, uuid: str, material: Secret) -> bytes:
-    """Return the digest (32 bytes) of the material of the key, or the canary's server, with this uuid."""
+    """Return the digest (32 bytes) of material that belongs to this uuid: a key's, or a server's for its canary."""
     return hmac.digest(digest_key.reveal(), uuid.encode() + b"\0" + material.reveal(), hashlib.sha256)
 
 
 def agrees(digest_key: Secret, uuid: str, material: Secret, expected: bytes) -> bool:
-    """Whether material is what the digest was made of. Takes the same time for all material of one length."""
+    """Return True if the material has this digest. All material of one length takes the same time."""
     return hmac.compare_digest(digest(digest_key, uuid, material), expected)

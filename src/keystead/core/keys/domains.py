@@ -1,8 +1,9 @@
-"""Replication domains: which key servers fail, or forget, together, and how many copies are enough.
+"""Replication domains: which key servers fail together, and how many copies are enough.
 
-"k proven copies in k domains survive the loss of any k-1 domains." Two primaries are in one domain when a canary that
-was written to one was found on the other, or when an operator declares it; secondaries are in their primary's. One
-address may be a secondary of several: it is in the domain of each, and what it holds is lost with any of them.
+"k proven copies in k domains survive the loss of any k-1 domains." Two primaries are in one domain if the canary of one
+was found on the other, or if an operator declares it. A secondary is in its primary's domain. An address may be a
+secondary of several primaries. Then it is in the domain of each, and copies there count as lost if any of those domains
+fails.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
 
 Domains = frozenset[str]
-"""To which domains something belongs, any of which takes it along when it fails."""
+"""The domains of a place. A copy there counts as lost if any of them fails."""
 
 
 def domains(servers: Sequence[KeyServer], profiles: Mapping[str, ServerProfile]) -> dict[str, str]:
-    """The domain of each server, by uuid. A domain is named by its first server's uuid, in the order of creation."""
+    """Return the domain of each server, by uuid. A domain is named by the uuid of its server that was created first."""
     group = {server.uuid: server.uuid for server in servers}
     declared: dict[str, str] = {}
     for server in servers:
@@ -46,15 +47,18 @@ def _join(group: dict[str, str], one: str, other: str) -> None:
 
 
 def wanted_copies(min_copies: int, domain_count: int) -> int:
-    """How many domains must hold a proven copy before a key is acknowledged.
+    """Return how many domains must hold a proven copy before a key is acknowledged.
 
-    ``min_copies`` is the key manager's policy; 0 is the default, a majority, and so two where there are two.
+    ``min_copies`` is the key manager's policy. 0 is the default, a majority of the domains: two of two.
     """
     return min_copies or domain_count // 2 + 1
 
 
 def proven_domains(copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
-    """The domains that hold a proven copy, of ``servers``, each of which ``domain_of`` knows; see :func:`fewest`."""
+    """Return the domains with a proven copy on ``servers``; see :func:`min_hitting_set`.
+
+    ``domain_of`` must have each of the servers.
+    """
     present = ((copy.key_server, copy.host) for copy in copies if copy.presence is Presence.PRESENT)
     return proven_domains_at(present, domain_of, servers)
 
@@ -62,12 +66,15 @@ def proven_domains(copies: Iterable[Copy], domain_of: Mapping[str, str], servers
 def proven_domains_at(
     places: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
 ) -> set[str]:
-    """The domains that hold a copy which was proven at these places."""
+    """Return the domains that hold the copies that were proven at these places."""
     return min_hitting_set(domains_at(places, domain_of, servers).values())
 
 
 def min_hitting_set(copies: Iterable[Domains]) -> set[str]:
-    """The fewest domains, of those to which copies belong, whose failure takes all copies: so many must fail."""
+    """Return a smallest set of domains that takes all copies when it fails. ``copies`` are the domains of each copy.
+
+    Its size is the number of domains that must fail before no copy is left.
+    """
     copies = set(copies)
     found = {domain for of in copies if len(of) == 1 for domain in of}
     rest = [of for of in copies if not of & found]
@@ -79,9 +86,9 @@ def min_hitting_set(copies: Iterable[Domains]) -> set[str]:
 def domains_at(
     places: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
 ) -> dict[AddressId, Domains]:
-    """To which domains each place of a copy belongs, any of which takes it along: those of all primaries that share it.
+    """Return the domains of each place: those of all primaries that share its address. Any of them takes a copy there.
 
-    Where a secondary is itself a primary here, it is in that one's domain only. Places of other servers are left out.
+    An address that is itself a primary here is in that primary's domain only. Places on other servers are left out.
     """
     here = {server.uuid: server for server in servers}
     found: dict[AddressId, Domains] = {}

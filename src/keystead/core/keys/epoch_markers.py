@@ -1,13 +1,16 @@
-"""Fences: how two databases with one past are told apart at the key servers that both of them reach. Pure.
+"""Epoch markers: how a database detects, on the key servers, a clone of itself. Pure.
 
-On each key server this incarnation keeps a small object of random bytes, its fence, and puts the next one in its place
-before it destroys anything there. Whose database went on from the same past has put another object under the next name,
-or has taken the last one away: both are seen. Fences are numbered from 2; number 1 is the anchor, written once after
-the first fence and never destroyed: it says that there were fences where none is left. A token is no secret; by a
-digest it shows that a database with this past has made it: a server that returns other bytes says nothing of twins.
+On each key server this incarnation keeps one small object of random bytes, its epoch marker. Before it destroys
+anything there, it writes the next marker and destroys the last one. A clone that went on from the same past does the
+same under the same names. So it has written another object under the next name, or has destroyed the last marker. Both
+are detected.
 
-Whoever advances looks for the next name, for the fence before it, and for the anchor, in this order, and again after it
-has written: of two that write at once, at least one sees the other.
+Markers are numbered from 2. Number 1 is the anchor: it is written once after the first marker, and never destroyed. It
+shows that there were markers when none is left. A marker's token is no secret. It contains a digest, which shows that a
+database with this past made it. A server that returns other bytes proves no clone.
+
+To advance, look for the next name, then the marker before it, then the anchor, in this order. Look again after writing:
+if two databases write at once, at least one of them sees the other.
 """
 
 from __future__ import annotations
@@ -24,14 +27,14 @@ ANCHOR: Final = 1
 FIRST: Final = 2
 
 TOKEN_BYTES: Final = 32
-"""As long as the shortest key that every form of keeping keys takes."""
+"""The length of a token: that of the shortest key that every form can hold."""
 
 RANDOM_BYTES: Final = 16
-"""Of a token; its digest follows."""
+"""The number of random bytes at the start of a token. A digest of them follows."""
 
 
 class EpochMarkerState(StrEnum):
-    """``sent``: it may be there. ``held``: it was there, alone."""
+    """The state of a marker. ``sent``: it may be on the server. ``held``: it was seen there, and no other marker."""
 
     SENT = "sent"
     HELD = "held"
@@ -39,9 +42,9 @@ class EpochMarkerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EpochMarker:
-    """The newest fence of an incarnation on a key server. ``behind`` are the identifiers of the one before it.
+    """The newest marker of an incarnation on a key server. ``behind`` are the identifiers of the marker before it.
 
-    They are kept until that one is destroyed; there are none of a first one.
+    ``behind`` is kept until that marker is destroyed. It is empty for a first marker.
     """
 
     key_server: str
@@ -54,34 +57,34 @@ class EpochMarker:
 
 
 def token(digest_key: Secret, key_server: str, random: bytes) -> bytes:
-    """A token that is made of so many random bytes, for a fence on this server."""
+    """Return the token for a marker on this server, made of :data:`RANDOM_BYTES` random bytes."""
     return random + digest(digest_key, f"fence {key_server}", Secret(random))[: TOKEN_BYTES - RANDOM_BYTES]
 
 
 def is_token(digest_key: Secret, key_server: str, octets: bytes) -> bool:
-    """Whether bytes are a token for this server, each bit of them."""
+    """Return True if the bytes are exactly a token for this server."""
     return hmac.compare_digest(token(digest_key, key_server, octets[:RANDOM_BYTES]), octets)
 
 
 def begun(key_server: str, incarnation: str, token: bytes) -> EpochMarker:
-    """The first fence of an incarnation on a server, or the first one again on a server that lost them all."""
+    """Return the first marker of an incarnation on a server. A server that lost all markers gets a first one again."""
     return EpochMarker(key_server, incarnation, FIRST, token)
 
 
 def following(marker: EpochMarker, token: bytes) -> EpochMarker:
-    """The fence after one that is held, and whose own predecessor is no more."""
+    """Return the marker after a held one. The marker before the held one must have been destroyed."""
     return EpochMarker(
         marker.key_server, marker.incarnation, marker.number + 1, token, behind=marker.unique_identifiers
     )
 
 
 def held(marker: EpochMarker, unique_identifiers: tuple[str, ...]) -> EpochMarker:
-    """A fence that is there."""
+    """Return the marker in state ``held``, with the identifiers of its object."""
     return replace(marker, state=EpochMarkerState.HELD, unique_identifiers=unique_identifiers)
 
 
 class Whose(Enum):
-    """Whose objects stand under a name."""
+    """Who owns the objects under a marker's name."""
 
     NOBODYS = "nobody's"
     OURS = "ours"
@@ -89,7 +92,7 @@ class Whose(Enum):
 
 
 class Behind(Enum):
-    """What was seen of the fence before. ``none``: there was no other."""
+    """What was seen of the marker before. ``none``: there was no marker before."""
 
     NONE = "none"
     THERE = "there"
@@ -98,7 +101,7 @@ class Behind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class MarkersSeen:
-    """What was seen on a server, in this order. ``canary``: the server shows what must be there."""
+    """What was seen on a server, in this order. ``canary``: the server shows its canary."""
 
     marker: Whose
     behind: Behind
@@ -107,10 +110,10 @@ class MarkersSeen:
 
 
 class Verdict(Enum):
-    """What follows. ``write``: nothing speaks against the fence, which is not there yet. ``ours``: it is there.
+    """The conclusion. ``write``: the marker may be written, since it is not there yet. ``ours``: the marker is there.
 
-    ``cloned``: a database with the same past goes on elsewhere, or went on. ``lost``: the server has lost all fences.
-    ``unclear``: it does not show what must be there.
+    ``cloned``: a database with the same past is, or was, in use elsewhere. ``lost``: the server has lost all markers.
+    ``unclear``: the server does not show its canary either.
     """
 
     WRITE = "write"
@@ -121,7 +124,7 @@ class Verdict(Enum):
 
 
 def judged(seen: MarkersSeen) -> Verdict:
-    """What follows of what was seen."""
+    """Return the conclusion from what was seen."""
     if seen.marker is Whose.ANOTHERS:
         return Verdict.CLONED
     if seen.behind is Behind.GONE:
@@ -132,12 +135,15 @@ def judged(seen: MarkersSeen) -> Verdict:
 
 
 def _without_predecessor(seen: MarkersSeen) -> Verdict:
-    """Somebody took it away, and goes on; or everything is gone."""
+    """Return the conclusion if the marker before is gone: a clone destroyed it, or the server lost everything."""
     if seen.anchor is not Whose.NOBODYS:
         return Verdict.CLONED
     return Verdict.LOST if seen.canary else Verdict.UNCLEAR
 
 
 def _was_begun_before(seen: MarkersSeen) -> bool:
-    """Whether another first fence was there: its anchor is, or ours is without the fence that was there before it."""
+    """Return True if another first marker was on the server.
+
+    The anchor shows it: either the anchor is another database's, or it is ours although our first marker is missing.
+    """
     return seen.anchor is Whose.ANOTHERS or (seen.anchor is Whose.OURS and seen.marker is Whose.NOBODYS)

@@ -1,8 +1,8 @@
-"""What keys forbid about the servers that keep them: whether a server can go, and what must be proven before it does.
+"""The rules that protect keys when servers change: whether a server can go, and what must be proven before. Pure.
 
-Pure. A key is safe from a removal when a server that stays holds a copy that was read and agreed less than
-:data:`FRESH` ago, and answers still: it may have died since. One that replicates with the removed server counts: the
-domain stays, or else no member of a replicated cluster could ever be replaced.
+A key is safe from a removal when a server that stays holds a copy that was proven less than :data:`FRESH` ago. That
+server must also still answer, because it may have died since. A server that replicates with the removed one counts: the
+domain stays. Otherwise no member of a replicated cluster could ever be replaced.
 """
 
 from __future__ import annotations
@@ -28,33 +28,36 @@ if TYPE_CHECKING:
 
 
 FRESH: Final = timedelta(seconds=30)
-"""How old a proof may be that a removal relies on."""
+"""The greatest age of a proof that a removal relies on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """When a proof was made that counts. One from the future is of a clock that is ahead: its age is not known."""
+    """The period in which a proof must have been made to count.
+
+    A proof from the future does not count. The clock that made it is ahead, so the age of the proof is unknown.
+    """
 
     since: datetime
     until: datetime
 
     def has(self, proven: datetime | None) -> bool:
-        """Whether a proof is of this period."""
+        """Return True if the proof was made in this period. None, for no proof, is never in it."""
         return proven is not None and self.since <= proven <= self.until
 
 
 def fresh(now: datetime, left: timedelta = timedelta()) -> Period:
-    """When a proof was made that counts now, and for that long still."""
+    """Return the period of the proofs that are fresh now and stay fresh for the time ``left``."""
     return Period(now + left - FRESH, now)
 
 
 LATELY: Final = timedelta(hours=2)
-"""How old a proof on another server may be that a move relies on: every copy is read once an hour."""
+"""The greatest age of a proof on another server that a relocation relies on: every copy is read once an hour."""
 
 NAMED_KEYS: Final = 10
-"""Keys that a refusal names at most; it says how many there are."""
+"""How many keys a refusal names. It also gives their number."""
 
-_who = attrgetter("address", "username")
+_identity = attrgetter("address", "username")
 
 _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
 
@@ -62,32 +65,35 @@ _IN_DOUBT = frozenset({Presence.MISSING, Presence.DIFFERENT})
 
 
 def may_be_there(copy: Copy) -> bool:
-    """Whether a copy is on its server, or may be: one look at which it was not there, or differed, may be wrong."""
+    """Return True if the copy is, or may be, on its server. A copy in doubt may be there: one look can be wrong."""
     return copy.presence in _MAY_BE_THERE or is_in_doubt(copy)
 
 
 def is_in_doubt(copy: Copy) -> bool:
-    """Whether a copy was not what it must be at the last look, and another look can be had at its objects."""
+    """Return True if the copy was missing or different at the last look, and its objects are known, to look again."""
     return copy.presence in _IN_DOUBT and bool(copy.unique_identifiers)
 
 
 def is_on_its_way(copy: Copy, attempt: Attempt, now: datetime) -> bool:
-    """Whether a copy that was never proven may still arrive: that it is not there yet says nothing."""
+    """Return True if a copy that was never proven may still arrive. Its absence means nothing yet."""
     return copy.proven is None and not is_expired(attempt, now)
 
 
 def without_aborted(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
-    """The copies that count: what an aborted attempt wrote is no copy."""
+    """Return the copies of attempts that were not aborted."""
     aborted = {(each.key, each.number) for each in attempts if each.state is AttemptState.ABORTED}
     return [copy for copy in copies if (copy.key, copy.attempt) not in aborted]
 
 
-# --- may a server go? ---
+# --- may a server be removed? ---
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A server that goes; or, with ``after``, one that becomes that and so loses secondaries."""
+    """The removal of a server or of secondaries. ``after`` is the server without these secondaries.
+
+    ``after`` is None if the whole server goes.
+    """
 
     key_manager: KeyManager
     server: KeyServer
@@ -96,22 +102,22 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class KeyAtRisk:
-    """A key that a removal could take away: the copies that go, and those that stay, the one proven last first."""
+    """A key that a removal could take away: the copies that go, and the copies that stay, the latest proof first."""
 
     key: Key
     going: tuple[Copy, ...]
     elsewhere: tuple[Copy, ...]
 
     def is_safe(self, period: Period, answering: Collection[AddressId]) -> bool:
-        """Whether one of them was proven then, at an address that answers still."""
+        """Return True if a copy that stays was proven in the period, at an address that answers."""
         return any(period.has(copy.proven) and (copy.key_server, copy.host) in answering for copy in self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """What goes: a server, or some of its secondaries (``hosts``); and the servers that stay.
+    """What a removal takes away: servers, or only their secondaries ``hosts``. ``stay`` are the servers that stay.
 
-    ``gone`` is what was asked for since at each address that goes: it is not there.
+    ``gone`` are copies in doubt that all departing addresses denied.
     """
 
     servers: Collection[str]
@@ -120,9 +126,10 @@ class Departure:
     gone: Collection[CopyId] = ()
 
     def takes(self, copy: Copy) -> bool:
-        """Whether a copy that is there, or may be, goes with it.
+        """Return True if the departure may take the copy away.
 
-        So may one that is not known to be where it was written: a secondary that goes may be the last to have it.
+        Only a copy that is or may be there can be taken. If its presence is not certain, it counts as taken wherever it
+        was written, because a departing secondary may be the last to have it. A copy that was denied is not taken.
         """
         if copy.key_server not in self.servers or not may_be_there(copy):
             return False
@@ -130,24 +137,27 @@ class Departure:
         return goes and not (self.frees(copy) and copy_id(copy) in self.gone)
 
     def goes(self, key_server: str, host: str) -> bool:
-        """Whether an address goes."""
+        """Return True if the address goes."""
         return key_server in self.servers and (self.hosts is None or host in self.hosts)
 
     def frees(self, copy: Copy) -> bool:
-        """Whether a copy does not hold what goes, once it was asked for there in vain."""
+        """Return True if the copy no longer blocks the departure once the departing addresses deny it.
+
+        At a departing address that holds for a copy in doubt; elsewhere for each copy that is not ``present``.
+        """
         here = self.goes(copy.key_server, copy.host)
         return is_in_doubt(copy) if here else copy.presence is not Presence.PRESENT
 
     def leaves(self, key_server: str, host: str) -> bool:
-        """Whether an address stays: of a configured server, the primary or a secondary that is configured."""
+        """Return True if the address stays: a primary that stays, or a configured secondary of one."""
         return is_configured(key_server, host, self.stay)
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalFindings:
-    """What was found out for one removal, and is added to meanwhile.
+    """What was found out for one removal so far.
 
-    ``answering`` are addresses that answered; ``gone`` are copies in doubt that are at no address that goes.
+    ``answering`` are addresses that answered. ``gone`` are copies in doubt that all departing addresses denied.
     """
 
     answering: set[AddressId] = field(default_factory=set)
@@ -155,10 +165,10 @@ class RemovalFindings:
 
 
 def key_at_risk(key: Key, copies: Iterable[Copy], going: Departure) -> KeyAtRisk | None:
-    """What stands at stake with a key, None for nothing.
+    """Return the key with its copies if the departure takes any of them, else None.
 
-    ``copies`` are the lasting ones. A key that is being created is none: its commit counts configured servers only. A
-    secondary counts as long as it is configured.
+    ``copies`` are those of attempts that were not aborted. A copy on a secondary that is still configured counts as one
+    that stays. A key that is being created is safe without this check: its commit counts configured servers only.
     """
     copies = tuple(copies)
     goes = tuple(filter(going.takes, copies))
@@ -171,7 +181,7 @@ def key_at_risk(key: Key, copies: Iterable[Copy], going: Departure) -> KeyAtRisk
 
 
 def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
-    """The refusal of a removal: how many keys it is about (as far as was looked), some of them, and why."""
+    """Return the refusal of a removal: with the number of keys found so far, some of their ids, and the reason."""
     arguments = [("keys", str(len(keys)))]
     arguments += [("key_id", key.key_id) for key in keys[:NAMED_KEYS]]
     arguments += [("reason", reason)] if reason else []
@@ -179,25 +189,25 @@ def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
 
 
 def is_configured(key_server: str, host: str, servers: Mapping[str, KeyServer]) -> bool:
-    """Whether an address is one of these servers (by uuid): the primary, or a secondary that is configured."""
+    """Return True if the address is a primary of these servers (by uuid), or a configured secondary of one."""
     server = servers.get(key_server)
     return server is not None and (not host or host in server.secondary_key_servers)
 
 
-# --- may a key manager go? ---
+# --- may a key manager be deleted? ---
 
 TERMINAL_STATES: Final = (KeyState.ABORTED, KeyState.PURGED)
-"""States of keys that go with their key manager."""
+"""States of keys that are deleted together with their key manager."""
 
 ACTIVE_STATES: Final = tuple(state for state in KeyState if state not in TERMINAL_STATES)
-"""States of keys that hold their key manager, and their SVM."""
+"""States of keys that keep their key manager, and their SVM, from being deleted."""
 
 
 def check_no_keys(counts: Mapping[KeyState, int], left: int) -> None:
-    """Raise 65536867 while a key manager has keys that have not come to their end, one that is being created too.
+    """Raise 65536867 if a key manager has keys in active states, also keys that are being created.
 
-    ``left`` are those that have, but for objects on key servers that are still to be destroyed: nothing else knows
-    whose they are.
+    ``left`` is the number of keys in terminal states with objects that must still be destroyed. Without the key manager
+    these objects would belong to no known key.
     """
     number = left + sum(count for state, count in counts.items() if state in ACTIVE_STATES)
     if number:
@@ -205,7 +215,7 @@ def check_no_keys(counts: Mapping[KeyState, int], left: int) -> None:
 
 
 def check_not_at_cluster(keys: int) -> None:
-    """Raise 65536878 for an SVM that gets a key manager of its own while the cluster's has keys of it."""
+    """Raise 65536878 if the cluster's key manager has keys of the SVM that is to get its own key manager."""
     if keys:
         raise OntapError(errors.KEYS_AT_CLUSTER, arguments=[("keys", str(keys))])
 
@@ -214,16 +224,17 @@ def check_not_at_cluster(keys: int) -> None:
 
 
 def present_on(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
-    """Of lasting copies, those that are present on these servers."""
+    """Return the copies that are present at configured addresses of these servers."""
     present = (copy for copy in copies if copy.presence is Presence.PRESENT)
     return [copy for copy in present if is_configured(copy.key_server, copy.host, servers)]
 
 
 def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
-    """Of a key's lasting copies, those on these servers that must be read: by a new client certificate, for one.
+    """Return the copies of a key that must be read on these servers, for example with a new client certificate.
 
-    Those that are present; where none is, those that may be there: what was sent and not answered, too, and on the
-    primary what a secondary was given that is none any more.
+    ``copies`` are those of attempts that were not aborted. The present copies must be read. If there is none, all
+    copies that may be there must be read. Those of a secondary that is not configured any more are read from its
+    primary.
     """
     copies = tuple(copies)
     maybe = (copy for copy in copies if copy.key_server in servers and may_be_there(copy))
@@ -233,24 +244,26 @@ def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list
 
 
 def is_elsewhere(before: KeyServer, after: KeyServer) -> bool:
-    """Whether what is known of a server's objects does not hold any more: it is elsewhere, or we are another user.
+    """Return True if knowledge of the server's objects is void: the server has moved, or our user name has changed.
 
-    Behind one address each name may lead to another server; the name that is used anyway is no other one.
+    One address may lead to different servers by the TLS server name, so a change of that name is a move, too. The name
+    stays the same if a configured name equals the host: without a configured name the host is used.
     """
     hosts = [after.address.host, *before.secondary_key_servers, *after.secondary_key_servers]
-    return _who(before) != _who(after) or _names(before, hosts) != _names(after, hosts)
+    return _identity(before) != _identity(after) or _tls_names(before, hosts) != _tls_names(after, hosts)
 
 
-def _names(server: KeyServer, hosts: Iterable[str]) -> list[str]:
-    """Under which name a server is reached at each of these hosts: the one that it was given, or the host itself."""
+def _tls_names(server: KeyServer, hosts: Iterable[str]) -> list[str]:
+    """Return the name that TLS uses for each of these hosts: the configured name, else the host itself."""
     return [(server.tls_server_name or host).removesuffix(".").lower() for host in hosts]
 
 
 def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[AddressId], period: Period) -> list[Copy]:
-    """Of a key's lasting copies, those that a server must have where it is going to be: none if another has one.
+    """Return the copies of a key that the server must show at its new place; none if another domain has a proven copy.
 
-    Its canary is there; but a server that was restored has the canary, and not the keys that came later. ``others`` are
-    addresses of servers of other domains which answer; what was proven at one of them counts if it was in ``period``.
+    The canary alone proves too little: a restored server has its canary, but lacks later keys. ``copies`` are those of
+    attempts that were not aborted. ``others`` are addresses of other domains that answer. Their proofs count if they
+    were made in ``period``.
     """
     copies = tuple(copies)
     there = (copy for copy in copies if (copy.key_server, copy.host) in others and copy.presence is Presence.PRESENT)
@@ -260,10 +273,11 @@ def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[Add
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a server has shown, or another certificate, and is added to meanwhile.
+    """What a server at a new place, or another client certificate, has shown so far.
 
-    ``read`` was read, by key (uuid); ``spared`` was in doubt, and is there under another identifier, or could not be
-    read before either. ``unreached`` are addresses that are silent, now and then: what each has, another has shown.
+    ``read`` are the copies that were read, by key (uuid). ``spared`` are copies in doubt that need not be read: they
+    were found under another identifier, or could not be read before either. ``unreached`` are addresses that do not
+    answer, before and after the change; each of their keys was read at another address.
     """
 
     read: defaultdict[str, set[CopyId]] = field(default_factory=partial(defaultdict, set))
@@ -271,9 +285,10 @@ class Shown:
     unreached: Collection[AddressId] = ()
 
     def covers(self, copy: Copy) -> bool:
-        """Whether a copy that must be readable is, or need not be: what was in doubt and is lost, or has a better one.
+        """Return True if the copy was read or need not be read.
 
-        What is present now is not lost.
+        A copy that is present at a reached address must be read. Any other copy is covered if its key was read
+        anywhere, or if the copy is not present and ``spared``.
         """
         needed = copy.presence is Presence.PRESENT and (copy.key_server, copy.host) not in self.unreached
         spare = copy.presence is not Presence.PRESENT and copy_id(copy) in self.spared
@@ -282,9 +297,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Relocation:
-    """A server as it will be, and what the call that moves it relies on.
+    """A server as it will be, and what the call that changes it relies on.
 
-    ``others`` are the addresses that answer; ``began`` is when it was asked to show first what it has there.
+    ``others`` are the addresses that answer. ``began`` is when the server was first asked to show its copies.
     """
 
     server: KeyServer

@@ -1,8 +1,8 @@
-"""Lives of a database: when a database is another than the one that was served, and so begins a new incarnation.
+"""Incarnations: when a database is not the one that was served before, and so begins a new incarnation. Pure.
 
-Pure. A database that was restored from a backup, cloned, or promoted from a replica may lack what the former one has
-acknowledged, and the former one may go on to live: what was written by another incarnation is never destroyed, and
-nothing is until an operator says that this one is the only one.
+A database that was restored, cloned, or promoted from a replica may lack keys that were acknowledged. The former
+database may still be in use. So objects of another incarnation are never destroyed. A new incarnation destroys nothing
+until an operator confirms that this database is the only one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 SEEN: Final = 64
-"""Incarnations that a data directory remembers at most, the newest."""
+"""How many incarnations a data directory remembers, the newest ones."""
 
 
 class Reason(StrEnum):
@@ -30,9 +30,9 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Where a database stands. ``identity`` tells databases apart; ``branch`` the ways that one of them has taken.
+    """The place of a database. ``identity`` tells databases apart; ``branch`` tells histories of one database apart.
 
-    SQLite: the id of its place, and the file there. PostgreSQL: system identifier and database, and timeline.
+    SQLite: the id of the place, and the file. PostgreSQL: system identifier with database, and the timeline.
     """
 
     engine: str
@@ -45,17 +45,18 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """What a node's data directory remembers of its database, outside of it: how far it has come.
+    """What a node's data directory remembers of its database, outside of the database.
 
-    ``epoch`` grows with the row of the node: the row is written first, so it is never behind, but in a database that is
-    older than what this node has seen. ``seen`` are incarnations that this node has served.
+    ``epoch`` grows together with the node's row. The row is written first, so that its epoch is never lower than the
+    one here, except in a database that is older than this node has seen. ``seen`` are the incarnations that this node
+    served.
     """
 
     epoch: int = 0
     seen: tuple[str, ...] = ()
 
     def after(self, epoch: int, incarnation: str) -> Witness:
-        """What it remembers from then on."""
+        """Return what the data directory remembers after this epoch and incarnation."""
         seen = self.seen if incarnation in self.seen else (*self.seen, incarnation)[-SEEN:]
         return Witness(epoch, seen)
 
@@ -63,9 +64,9 @@ class Witness:
 def plan_begin(
     current: Incarnation, storage: Storage, epoch: int, witness: Witness, uuid: str, now: datetime
 ) -> Incarnation:
-    """The incarnation that a database is in when it stands in ``storage`` and says that a node's epoch is ``epoch``.
+    """Return the incarnation of a database that is at ``storage``, given this node's ``epoch`` in it.
 
-    The current one, also with its place noted when it had none yet; or a new one that may not destroy.
+    That is the current incarnation (with its place added if it had none), or a new one that may not destroy.
     """
     reason = _reason(current, storage, epoch, witness)
     if reason is not None:
@@ -74,15 +75,15 @@ def plan_begin(
 
 
 def begun(current: Incarnation, reason: Reason, storage: str, uuid: str, now: datetime) -> Incarnation:
-    """The incarnation after the current one."""
+    """Return the incarnation that follows the current one. It may not destroy."""
     return Incarnation(uuid, current.number + 1, now, reason.value, storage, destroys=False)
 
 
 def _reason(current: Incarnation, storage: Storage, epoch: int, witness: Witness) -> Reason | None:
-    """Why a new incarnation begins, if it does.
+    """Return why a new incarnation begins, or None if it does not.
 
-    That a node remembers more than its row says means nothing once an incarnation began that it does not know:
-    somebody else has noticed.
+    An epoch lower than the remembered one counts only if this node knows the current incarnation. Otherwise a new
+    incarnation has begun already, because another node noticed.
     """
     if epoch < witness.epoch and current.uuid in witness.seen:
         return Reason.RESTORED

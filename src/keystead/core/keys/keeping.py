@@ -1,7 +1,6 @@
-"""Keeping copies: who keeps them, what a look at one says, how many may go missing at once, and where one is lacking.
+"""The rules of keeping copies: what a look says about a copy, how many may go missing, and where to fill. Pure.
 
-Pure. A copy is proven by its bytes alone: nothing here decides on what Locate says. Looking and copying is the
-service's.
+Only the bytes of a copy prove it: nothing here relies on Locate. The service reads and writes the copies.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ if TYPE_CHECKING:
 
 
 KEPT: Final = (KeyState.COMMITTED, KeyState.RETIRED)
-"""States of keys whose copies are kept: a retired key may be recovered."""
+"""States of keys that have their copies kept. A retired key is among them, because it may be recovered."""
 
 AT_ONCE: Final = 50
 ONE_IN: Final = 20
-"""So many keys, or one in so many, may go missing from a server in one sweep; more is the server's fault."""
+"""The limit for copies that go missing from a server in one sweep: 50, or one in 20. More are the server's fault."""
 
 DESTROYED_STATES: Final = frozenset({"Destroyed", "Destroyed Compromised"})
-"""KMIP States of an object that is no more, though its attributes may be there."""
+"""KMIP States of an object that is destroyed, although the server may still show its attributes."""
 
 
-# --- what a look says of a copy ---
+# --- what a look says about a copy ---
 
 
 class CopyAnswer(StrEnum):
-    """What a server answered about the object of a copy."""
+    """What a server answered when it was asked for the object of a copy."""
 
     AGREES = "agrees"
     DIFFERS = "differs"
@@ -47,11 +46,12 @@ class CopyAnswer(StrEnum):
 
 
 def looked_at(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, canary: bool) -> Copy:
-    """The copy as it is known after a look.
+    """Return the copy with the presence that follows from a look.
 
-    Absence says something only when the ``canary`` was found in the same session: a server that does not show what must
-    be there (another role, another tenant, an index being rebuilt) says nothing about what it does not show. What was
-    once proven goes missing by a whole :class:`Sweep` only, and what is still on its way does not at all.
+    A server that does not show its ``canary`` in the same session may have another role or tenant, or may be rebuilding
+    an index. Then an absent copy proves nothing and becomes ``unknown``. A copy that was ever proven goes missing only
+    by a whole :class:`Sweep`. A copy that is still on its way does not go missing. A
+    refusal makes a copy ``unknown``, too.
     """
     if look is CopyAnswer.AGREES:
         return replace(copy, presence=Presence.PRESENT, proven=now)
@@ -63,19 +63,19 @@ def looked_at(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, 
     return replace(copy, presence=Presence.UNKNOWN)
 
 
-# --- too many at once ---
+# --- how many copies may go missing ---
 
 
 def tolerated(total: int) -> int:
-    """How many of a server's copies may go missing in one sweep: one in 20, at most 50; a single one always may."""
+    """Return how many copies of a server may go missing in one sweep: one in 20, at least one and at most 50."""
     return max(1, min(AT_ONCE, total // ONE_IN))
 
 
 @dataclass(slots=True)
 class Sweep:
-    """One walk over all copies on a server: which that were proven are there no more. Decided at its end.
+    """One walk over all copies on a server. It counts proven copies that are no longer there, and decides at the end.
 
-    ``lost`` are the first of the ``gone``: all that could go missing, and one more.
+    ``gone`` counts these copies. ``lost`` are the first of them: as many as could go missing, and one more.
     """
 
     proven: int = 0
@@ -83,7 +83,7 @@ class Sweep:
     lost: list[Copy] = field(default_factory=list)
 
     def note(self, copy: Copy, look: CopyAnswer, *, canary: bool) -> None:
-        """Count a look at a copy as it was known before."""
+        """Count a look at a copy. ``copy`` is as it was known before the look."""
         if copy.proven is None or copy.presence is Presence.MISSING:
             return
         self.proven += 1
@@ -94,30 +94,30 @@ class Sweep:
 
     @property
     def stopped(self) -> bool:
-        """At the end of the walk: whether so many are lost that none of them goes missing."""
+        """True if too many copies are gone, so that none of them is marked missing. Valid at the end of the walk."""
         return self.gone > tolerated(self.proven)
 
 
-# --- where a copy is lacking ---
+# --- where to fill ---
 
 
 def servers_to_fill(
     copies: Sequence[Copy], able: Iterable[str], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
 ) -> tuple[tuple[str, ...], ...]:
-    """The servers to which a key may be copied, by domain: that holds no proof, and nothing of the key is open there.
+    """Return the servers to which the key may be copied, grouped by domain. One copy in each group is enough.
 
-    A copy on one server of each domain is enough. ``able`` are those of the ``servers`` (uuids) that can keep the key.
-    ``copies`` are its lasting ones: those of aborted attempts left out. What was sent, is unknown or differs is left
-    alone until it is settled.
+    These are servers in domains without a proven copy, and without any open copy of the key on the server itself. A
+    copy that was sent, is unknown or differs is open until it is settled. ``able`` are the uuids of those ``servers``
+    that can hold the key. ``copies`` are those of attempts that were not aborted.
     """
     gone = (Presence.MISSING, Presence.DESTROYED)
     open_at = {copy.key_server for copy in copies if copy.presence not in gone}
     free = (server for server in able if server not in open_at)
-    return tuple(map(tuple, _in_others(proven_domains(copies, domain_of, servers), free, domain_of)))
+    return tuple(map(tuple, _outside(proven_domains(copies, domain_of, servers), free, domain_of)))
 
 
-def _in_others(domains: Collection[str], servers: Iterable[str], domain_of: Mapping[str, str]) -> list[list[str]]:
-    """Servers in other domains than these, by domain."""
+def _outside(domains: Collection[str], servers: Iterable[str], domain_of: Mapping[str, str]) -> list[list[str]]:
+    """Return the servers that are not in these domains, grouped by domain."""
     found: dict[str, list[str]] = {}
     for server in servers:
         if domain_of[server] not in domains:
@@ -125,14 +125,14 @@ def _in_others(domains: Collection[str], servers: Iterable[str], domain_of: Mapp
     return list(found.values())
 
 
-# --- what a proof is about ---
+# --- what a proof reads ---
 
 
 def to_be_proven(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> list[Copy]:
-    """Of a key's lasting copies, in order of their attempts, those that a proof asks its servers about.
+    """Return the copies of a key that a proof must read, in the order of their attempts.
 
-    What went missing is no copy. Only where it is the last that was known of a domain it is asked about, since it may
-    be there again. What was never sent has no identifier to ask for: see :func:`without_copy`.
+    ``copies`` are those of attempts that were not aborted. A missing copy is read only if nothing else is known in its
+    domain, because it may be back. A copy that was never sent has no identifier: see :func:`without_copy`.
     """
     known = [copy for copy in copies if copy.key_server in domain_of and copy.presence is not Presence.DESTROYED]
     there = [copy for copy in known if copy.presence is not Presence.MISSING]
@@ -142,14 +142,14 @@ def to_be_proven(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> list[C
 
 
 def without_copy(copies: Iterable[Copy], servers: Iterable[str], domain_of: Mapping[str, str]) -> list[str]:
-    """The first server of each domain in which a key has none of these copies: one is to be written there."""
+    """Return the first server of each domain that has none of these copies: a copy should be written there."""
     domains = {domain_of[copy.key_server] for copy in copies if copy.key_server in domain_of}
-    return [first for first, *_ in _in_others(domains, servers, domain_of)]
+    return [first for first, *_ in _outside(domains, servers, domain_of)]
 
 
 @dataclass(slots=True)
 class Tally:
-    """Keys and copies of a key manager, counted. ``sole`` are keys with a proven copy in one domain only."""
+    """The numbers of keys and copies of a key manager. ``sole`` counts keys with proven copies in one domain only."""
 
     keys: int = 0
     sole: int = 0
@@ -157,7 +157,7 @@ class Tally:
     copies: Counter[tuple[str, Presence]] = field(default_factory=Counter)
 
     def count(self, copies: Collection[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]) -> None:
-        """Count a key by its lasting copies: once for each server and presence."""
+        """Count a key: each server once for each presence. ``copies`` are those of attempts that were not aborted."""
         domains = len(proven_domains(copies, domain_of, servers))
         self.keys += 1
         self.sole += domains == 1

@@ -1,8 +1,9 @@
-"""The keys that Keystead keeps on key servers, as frozen values. No key material is a field of any class here.
+"""The keys that Keystead keeps on key servers, as frozen values. No class here has a field for key material.
 
-A **key** is created by an **attempt**, a durable intent that precedes the first packet. Each attempt leaves **copies**:
-one Managed Object per primary key server. Copies that are proven count by **replication domain**: servers that
-replicate among themselves are one. Everything written names the **incarnation** of the database that wrote it.
+A **key** is created by an **attempt**, a durable intent that is stored before the first packet is sent. Each attempt
+leaves **copies**: one Managed Object (or a pair) per primary key server. Proven copies are counted by **replication
+domain**, because servers that replicate among themselves fail together. Every record that is written names its
+**incarnation** of the database.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class KeyType(StrEnum):
-    """What a key is for, in ONTAP's words: a volume's (``vek``), or a self-encrypting drive's (``nse_ak``)."""
+    """What a key is for, in ONTAP's words: for a volume (``vek``) or for a self-encrypting drive (``nse_ak``)."""
 
     VEK = "vek"
     NSE_AK = "nse_ak"
 
 
 class KeyState(StrEnum):
-    """Where a key stands. It is acknowledged once it was committed; only an aborted or purging one may be destroyed.
+    """The state of a key. A key is acknowledged once it is committed; only an aborted or purging key may be destroyed.
 
-    pending -> committed | aborted; committed <-> retired; retired -> purging -> purged. Aborted is final,
-    and purged, too, unless a server that comes back still has an object: then the key is purging again.
+    The usual changes: pending -> committed | aborted; committed <-> retired; retired -> purging -> purged. A purged key
+    is purging again if an object turns up on a server that comes back. A rebuild can commit a pending or aborted key.
     """
 
     PENDING = "pending"
@@ -40,21 +41,21 @@ class KeyState(StrEnum):
 
 
 HOLD_NAMES = (KeyState.PENDING, KeyState.COMMITTED, KeyState.RETIRED)
-"""States in which a key's name is taken."""
+"""States in which the name of a key is taken."""
 
 IN_USE = (KeyState.PENDING, KeyState.COMMITTED, KeyState.RETIRED)
-"""States in which losing the key would lose something that was, or is about to be, promised."""
+"""States in which the loss of a key breaks a promise that was made or is about to be made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key. ``uuid`` is ours, ``key_id`` ONTAP's (80 hexadecimal digits); neither says anything about the material.
+    """A key. ``uuid`` is our id, ``key_id`` is ONTAP's (80 hexadecimal digits). Neither depends on the material.
 
-    ``svm`` is whose key it is: the key manager's SVM, or on the cluster's key manager any SVM or None, the cluster
-    itself. ``length`` is that of the material in bytes, ``digest`` its keyed digest. ``version`` grows with every
-    change that makes cached material stale. ``purge_after`` is when a retired key's undo ends, ``retired_in`` the
-    incarnation (uuid) in which it was retired. ``overdue``: its undo has ended, by a clock that was believed, and its
-    end waits for key servers.
+    ``svm`` is the owner of the key. On an SVM's key manager it is that SVM; on the cluster's it is any SVM, or None for
+    the cluster itself. ``length`` is the number of bytes of the material. ``digest`` is its keyed digest. ``version``
+    grows with every change that makes cached material stale. ``purge_after`` is when the recovery window of a retired
+    key ends. ``retired_in`` is the uuid of the incarnation that retired the key. ``overdue`` says that the recovery
+    window has ended by the trusted clock, and that the purge waits for key servers.
     """
 
     uuid: str
@@ -77,12 +78,12 @@ class Key:
 
     @property
     def standing(self) -> Standing:
-        """What makes cached material stale when it changes."""
+        """The values that make cached material stale when they change."""
         return Standing(self.version, self.state, self.svm.uuid if self.svm else None)
 
 
 class Standing(NamedTuple):
-    """Whether, and for whom, a key is readable: its version, its state and its SVM's uuid."""
+    """The values that decide who may read a key: its version, its state and the uuid of its SVM (None: the cluster)."""
 
     version: int
     state: KeyState
@@ -90,7 +91,7 @@ class Standing(NamedTuple):
 
 
 class AttemptState(StrEnum):
-    """What became of an attempt. ``pending`` is left once, by compare-and-set."""
+    """The state of an attempt. It leaves ``pending`` once, by compare-and-set."""
 
     PENDING = "pending"
     COMMITTED = "committed"
@@ -98,7 +99,7 @@ class AttemptState(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why an attempt writes: the key is new, or one server lacks its copy."""
+    """Why an attempt writes: to create a key, or to copy a key to one server that lacks it."""
 
     CREATE = "create"
     COPY = "copy"
@@ -106,11 +107,12 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A durable intent to write copies of a key under the name that :func:`names.object_name` makes of it.
+    """A durable intent to write copies of a key. :func:`names.object_name` makes the name of the objects from it.
 
-    ``token`` fences: who does not hold it can end nothing. After ``expires`` others may abort it. ``adopted`` is the
-    name of the object that it took over instead (of a pair: without a part): another wrote it: it is never destroyed.
-    ``expired``: it was aborted for its time alone, so that it may have been committed in what a database has lost.
+    ``token`` is the fencing token: only its holder can end the attempt. After ``expires`` other nodes may abort it.
+    ``adopted`` is the name of an existing object that the attempt took over instead of writing one (for a pair: the
+    name without its part). Another attempt wrote that object, so it is never destroyed. ``expired`` says that the
+    attempt timed out. It may have been committed all the same, in a part of the history that this database has lost.
     """
 
     key: str
@@ -127,10 +129,11 @@ class Attempt:
 
 
 class Presence(StrEnum):
-    """What is known of a copy. ``sent``: Register left, its answer did not come. ``present``: read back and proven.
+    """What is known of a copy on its server. ``sent``: Register was sent and its answer did not come.
 
-    ``missing``: looked for and not there, or never there, since nothing was sent or the server did not take it.
-    ``different`` is never overwritten. ``destroyed`` has come to its end, with a receipt that says how.
+    ``present``: the copy was read back and proven. ``missing``: the copy was not found, or it never was there, because
+    nothing was sent or the server refused. ``different``: the server has other material; it is never overwritten.
+    ``destroyed``: the copy is gone for good, and a receipt says how. ``unknown``: none of these is certain.
     """
 
     SENT = "sent"
@@ -143,11 +146,12 @@ class Presence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One copy of a key: what an attempt left on a primary key server, or through its secondary ``host``.
+    """A copy of a key: the object or pair that an attempt left on a primary, or on its secondary ``host``.
 
-    ``key_server`` is the primary's uuid, also once it was removed; ``host`` is empty for the primary itself.
-    ``unique_identifiers`` are one per Managed Object (two for a pair of AES keys), none while unknown.
-    ``object_state`` is the KMIP State as last seen. ``descriptor`` identifies the companion object, or is empty.
+    ``key_server`` is the uuid of the primary, even after the primary was removed. ``host`` is empty for the primary
+    itself. ``unique_identifiers`` has one entry per Managed Object (two for a pair of AES keys); it is empty while
+    unknown. ``object_state`` is the KMIP State as last seen. ``descriptor`` is the identifier of the descriptor object,
+    or empty.
     """
 
     key: str
@@ -163,7 +167,7 @@ class Copy:
 
 
 class KeyForm(StrEnum):
-    """As what a server keeps a key: one Secret Data (Seed, Raw), one AES/512 key, or two AES-256 keys."""
+    """The form in which a server keeps a key: one Secret Data (Seed, Raw), one AES/512 key, or two AES-256 keys."""
 
     SECRET_DATA = "secret_data"  # noqa: S105 - an Object Type
     SYMMETRIC_KEY = "symmetric_key"
@@ -172,12 +176,12 @@ class KeyForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServerProfile:
-    """What was learned about a primary key server by writing its canary, a random object that stays there.
+    """The server profile: what was learned about a primary by writing its canary, a random object that stays there.
 
-    ``sees`` are the servers (uuids) whose canaries were found on this one: they replicate among themselves.
-    ``operations`` and ``object_types`` are KMIP numbers that Query named; empty when it named none.
-    ``application_information``: takes Application Specific Information. ``locate_offset``: pages with Offset Items.
-    ``batches``: answers several items.
+    ``sees`` are the uuids of the servers that share canaries with this one: they replicate among themselves.
+    ``operations`` and ``object_types`` are the KMIP numbers that Query named; they are empty if Query named none.
+    ``application_information``: the server takes Application Specific Information. ``locate_offset``: Locate takes
+    Offset Items, so that a list can be read in pages. ``batches``: the server answers several items in one message.
     """
 
     key_server: str
@@ -200,10 +204,10 @@ class ServerProfile:
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
-    """One life of this database. A restored, cloned or promoted one begins another, which may not destroy at first.
+    """One life of this database. A restored, cloned or promoted database begins a new one.
 
-    ``number`` counts from 1; ``storage`` tells this database's place from a copy's; ``destroys`` is what an operator
-    releases.
+    ``number`` counts from 1. ``storage`` is the place of this database; it tells the database from a clone.
+    ``destroys`` is False in a new incarnation until an operator releases destruction.
     """
 
     uuid: str
@@ -216,9 +220,10 @@ class Incarnation:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was done to an object on the way to its end: ``revoked``, ``destroyed``, found ``absent``; or not done.
+    """A record of what was done to one object of a key that is purged.
 
-    ``left`` is an adopted object, ``abandoned`` the copy on a server that was given up.
+    ``action`` is ``revoked``, ``destroyed`` or ``absent`` (not found). Two actions destroy nothing: ``left`` for an
+    adopted object, and ``abandoned`` for a copy on a server that was given up.
     """
 
     key: str
@@ -234,7 +239,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """An object under one of our names that no attempt of this incarnation accounts for. It is never destroyed."""
+    """An object under our names that no attempt of this incarnation accounts for. It is never destroyed."""
 
     key_manager: str
     key_server: str
@@ -245,7 +250,7 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class Detached:
-    """A key server that was removed while copies on it await their end, as it was configured."""
+    """A key server, as it was configured, that was removed while copies on it wait to be destroyed."""
 
     server: KeyServer
     detached: datetime
@@ -253,7 +258,7 @@ class Detached:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Work that one node at a time does. ``token`` grows with each change of hands, and fences the one before."""
+    """The right to do some work on one node at a time. ``token``, the fencing token, grows with each new holder."""
 
     name: str
     holder: str
@@ -263,7 +268,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ClusterKey:
-    """A key pair or secret of the cluster itself, by name. ``public`` is PEM text, or empty for a secret."""
+    """A named key pair or secret of the cluster itself. ``public`` is PEM text, or empty for a secret."""
 
     name: str
     public: str
@@ -271,13 +276,13 @@ class ClusterKey:
 
 
 CopyId = tuple[str, int, str, str, tuple[str, ...]]
-"""Which object, or pair of objects, was read: key, attempt, server, host and Unique Identifiers."""
+"""The object, or pair of objects, that was read: key, attempt, key server, host and Unique Identifiers."""
 
 
 AddressId = tuple[str, str]
-"""An address of a key server: the server's uuid, and a secondary's host, empty for the primary."""
+"""The id of a key server's address: (server uuid, host). The host is empty for the primary."""
 
 
 def copy_id(copy: Copy) -> CopyId:
-    """What a proof of this copy is a proof of."""
+    """Return the id of the copy's objects. A proof of the copy holds for these objects only."""
     return copy.key, copy.attempt, copy.key_server, copy.host, copy.unique_identifiers

@@ -1,7 +1,7 @@
-"""The names that objects have on key servers, and the ids that keys have in ONTAP's form.
+"""The names of objects on key servers, and key ids in ONTAP's form.
 
-A name says which incarnation's which attempt wrote the object, in short ids; it is looked for exactly, and read back
-when objects of unknown origin are found. It holds nothing that a user chose.
+A name gives, in short ids, the incarnation and the attempt that wrote the object. Objects are found by their exact
+name, and the name of an unknown object is parsed. A name contains nothing that a user chose.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KEY_ID_SUFFIX = "0" * 16
 
 
 class ObjectKind(StrEnum):
-    """What an object of ours is: a copy of a key, a canary, the descriptor of a copy, or a fence."""
+    """The kind of an object of ours: a copy of a key, a canary, a descriptor, or an epoch marker."""
 
     KEY = "k"
     CANARY = "c"
@@ -42,7 +42,10 @@ class ObjectKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectName:
-    """A name, taken apart. ``incarnation`` and ``id`` are the first digits of uuids; ``part`` is 0 for a whole."""
+    """The parts of an object's name. ``incarnation`` and ``id`` are the first digits of uuids.
+
+    ``part`` is 1 or 2 for an object of a pair, else 0.
+    """
 
     incarnation: str
     kind: ObjectKind
@@ -56,29 +59,29 @@ class ObjectName:
 
 
 def object_name(attempt: Attempt, kind: ObjectKind = ObjectKind.KEY) -> ObjectName:
-    """The name under which an attempt writes a key, or its descriptor."""
+    """Return the name under which the attempt writes the key, or the descriptor of the key."""
     return ObjectName(_short(attempt.incarnation, INCARNATION_DIGITS), kind, _short(attempt.key), attempt.number)
 
 
 def canary_name(incarnation: str, key_server: str, number: int) -> ObjectName:
-    """The name of a server's canary; the number grows with each one that is written."""
+    """Return the name of a server's canary. The number grows with each canary that is written there."""
     return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.CANARY, _short(key_server), number)
 
 
 def epoch_marker_name(incarnation: str, key_server: str, number: int) -> ObjectName:
-    """The name of a server's fence; see :mod:`keystead.core.keys.epoch_markers`."""
+    """Return the name of a server's epoch marker; see :mod:`keystead.core.keys.epoch_markers`."""
     return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.EPOCH_MARKER, _short(key_server), number)
 
 
 def parts(name: ObjectName, form: KeyForm) -> tuple[str, ...]:
-    """The names of the objects that keep a key under a name: one, or those of a pair."""
+    """Return the names of the objects that hold a key in this form: one name, or two for a pair."""
     if form is KeyForm.SYMMETRIC_KEY_PAIR:
         return tuple(str(replace(name, part=part)) for part in (1, 2))
     return (str(name),)
 
 
 def parse(name: str) -> ObjectName | None:
-    """Take a name apart; None when it is not one of ours."""
+    """Parse a name; return None if it is not one of ours."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None
@@ -87,13 +90,13 @@ def parse(name: str) -> ObjectName | None:
 
 
 def is_written_by(name: str, incarnations: Iterable[Incarnation]) -> bool:
-    """Whether one of these incarnations wrote an object, as its name tells."""
+    """Return True if the name says that one of these incarnations wrote the object."""
     parsed = parse(name)
     return parsed is not None and any(each.uuid.startswith(parsed.incarnation) for each in incarnations)
 
 
 def key_id(key_type: KeyType, uuid: str) -> str:
-    """A key's id in ONTAP's form: 80 hexadecimal digits, of which 32 are the uuid's."""
+    """Return the id of a key in ONTAP's form: 80 hexadecimal digits, 32 of them from the uuid."""
     return _KEY_ID_PREFIX[key_type] + uuid.replace("-", "") + _KEY_ID_SUFFIX
 
 

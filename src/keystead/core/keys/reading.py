@@ -1,8 +1,8 @@
-"""Reading keys: which may be read, where to read them first, what was tried, and what counts as restored. Pure.
+"""The rules of reading keys: which may be read, in which order to ask servers, and what counts as restored. Pure.
 
-Order: the replication domain that answered best lately, then the next one, secondaries last; addresses that failed
-lately after all that did not. Whatever a server returns is compared with the key's digest, so that a copy of doubtful
-presence may be tried as well, only later.
+The order: the best address of the domain that answered fastest lately, then the next domain; secondaries last.
+Addresses that failed lately come after all others. What a server returns is compared with the key's digest. So even a
+copy that may be missing is safe to try, only later.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ if TYPE_CHECKING:
 
 RETIRED = "the key was deleted: recover it before it is read"
 
-_TURN = {Presence.PRESENT: 0, Presence.UNKNOWN: 1, Presence.SENT: 1, Presence.MISSING: 1, Presence.DIFFERENT: 2}
-"""Copies that may be there, by how likely they are to be read; of one that differed, another look costs little."""
+_ORDER = {Presence.PRESENT: 0, Presence.UNKNOWN: 1, Presence.SENT: 1, Presence.MISSING: 1, Presence.DIFFERENT: 2}
+"""Presences of copies that may be read, with their order: the likeliest first.
 
-_NEVER_S = float("inf")
+A different copy comes last, because another look costs little.
+"""
+
+_UNKNOWN_LATENCY_S = float("inf")
 
 
 def check_readable(key: Key | None, key_type: KeyType) -> Key:
-    """Return a key of this type whose material may leave: an acknowledged one.
+    """Return the key if it has this type and its material may be read, because it is committed.
 
-    Raises 262185 for a retired one, 4 (404) for any other, and for a key of another type whatever its state.
+    Raises 262185 for a retired key. Raises 4 (404) for any other state, for None, and for a key of another type.
     """
     if key is None or key.key_type is not key_type or key.state not in (KeyState.COMMITTED, KeyState.RETIRED):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
@@ -45,7 +48,7 @@ def check_readable(key: Key | None, key_type: KeyType) -> Key:
 
 
 def not_restored(key: Key) -> ErrorKind:
-    """The code for a key that no server returned."""
+    """Return the error kind for a key that no server returned."""
     return errors.AUTH_KEY_NOT_RESTORED if key.key_type is KeyType.NSE_AK else errors.VOLUME_KEY_NOT_RESTORED
 
 
@@ -54,7 +57,7 @@ def not_restored(key: Key) -> ErrorKind:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An address at which a copy may be read. ``host`` is a secondary's, empty for the primary."""
+    """An address at which a copy may be read. ``host`` is that of a secondary, empty for the primary."""
 
     copy: Copy
     server: KeyServer
@@ -63,22 +66,22 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """What is known of an address: whether it is left alone for a while, and the recent typical time of a Get."""
+    """What is known of an address: whether its circuit is open (``avoided``), and the typical time of a Get lately."""
 
     avoided: bool
     latency_s: float | None
 
 
 def sources(copies: Iterable[Copy], servers: Sequence[KeyServer]) -> list[Source]:
-    """Where the copies of a key can be read, on servers that are configured: on its secondaries too.
+    """Return the addresses at which the key can be read: configured servers with a copy, and their secondaries.
 
-    Of several copies on one server the latest comes first.
+    Of several copies on one server the latest attempt's comes first.
     """
     known = {server.uuid: server for server in servers}
     return [
         Source(copy, known[copy.key_server], host)
         for copy in sorted(copies, key=lambda copy: -copy.attempt)
-        if copy.key_server in known and copy.unique_identifiers and copy.presence in _TURN
+        if copy.key_server in known and copy.unique_identifiers and copy.presence in _ORDER
         for host in ("", *known[copy.key_server].secondary_key_servers)
     ]
 
@@ -86,39 +89,39 @@ def sources(copies: Iterable[Copy], servers: Sequence[KeyServer]) -> list[Source
 def in_order(
     found: Iterable[Source], domain_of: Mapping[str, str], health: Callable[[Source], SourceHealth]
 ) -> list[Source]:
-    """The order in which to read: the best place of each domain, then each domain's second best, and so on."""
+    """Return the order in which to read: the best address of each domain, then the second best of each, and so on."""
     ranked = sorted(((_rank(source, health(source)), source) for source in found), key=lambda each: each[0])
     taken: Counter[tuple[object, ...]] = Counter()
     placed = []
     for rank, source in ranked:
-        turn = (*rank[:_TIER], domain_of[source.server.uuid])
-        placed.append(((*rank[:_TIER], taken[turn], *rank[_TIER:]), source))
+        turn = (*rank[:_TIERS], domain_of[source.server.uuid])
+        placed.append(((*rank[:_TIERS], taken[turn], *rank[_TIERS:]), source))
         taken[turn] += 1
     return [source for _, source in sorted(placed, key=lambda each: each[0])]
 
 
 def _rank(source: Source, health: SourceHealth) -> tuple[float, ...]:
-    """How good a place is, the least first. The first parts are the tiers, within which domains take turns."""
-    latency_s = _NEVER_S if health.latency_s is None else health.latency_s
-    return _TURN[source.copy.presence], health.avoided, bool(source.host), latency_s, source.server.position
+    """Return the rank of an address; the lowest is the best. Domains take turns among equal first parts (the tiers)."""
+    latency_s = _UNKNOWN_LATENCY_S if health.latency_s is None else health.latency_s
+    return _ORDER[source.copy.presence], health.avoided, bool(source.host), latency_s, source.server.position
 
 
-_TIER = 3
-"""Parts of a rank that are tiers."""
+_TIERS = 3
+"""How many parts of a rank are tiers."""
 
 
 # --- what was tried --------------------------------------------------------------------------------------------------
 
 READ, DIFFERENT, OVERTAKEN, NOT_NEEDED = "read", "different_material", "overtaken", "not_needed"
-"""Outcomes beside the reasons of faults. ``overtaken``: another server had answered first."""
+"""Outcomes besides the reasons of failures. ``overtaken``: another server answered first."""
 
 AVOIDED = "circuit_open"
-"""The outcome of a server that failed lately, and was put off for it."""
+"""The outcome of a server that was not asked because it failed lately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One address in the order of a read: how it went, and in how many ms; None for one that was not asked."""
+    """An address in the order of a read: the outcome, and the time in ms (None if the address was not asked)."""
 
     server: str
     host: str
@@ -128,14 +131,14 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How a key was read: from this node's memory (``cached``), or after what was tried, in this order."""
+    """How a key was read: from this node's memory (``cached``), or from servers, which were tried in this order."""
 
     cached: bool
     tried: tuple[Tried, ...] = ()
 
 
 def not_asked(health: SourceHealth, presence: Presence) -> str:
-    """Why an address was not asked."""
+    """Return why an address was not asked."""
     if presence is Presence.DIFFERENT:
         return DIFFERENT
     return AVOIDED if health.avoided else NOT_NEEDED
@@ -145,7 +148,7 @@ def not_asked(health: SourceHealth, presence: Presence) -> str:
 
 
 def restoring_server(servers: Sequence[KeyServer], address: ServerAddress) -> KeyServer:
-    """Find the server to restore from, or raise 65538500 for a secondary, 65536843 for one that is not configured."""
+    """Find the server to restore from. Raise 65538500 for a secondary, 65536843 for one that is not configured."""
     found = find(servers, address)
     if found is not None:
         return found
@@ -155,12 +158,12 @@ def restoring_server(servers: Sequence[KeyServer], address: ServerAddress) -> Ke
 
 
 def proven_on(copies: Iterable[Copy], available: Collection[str]) -> bool:
-    """Whether a node can read a key: it has a proven copy on one of the servers that are available to that node."""
+    """Return True if a node can read the key: one of the servers available to it has a proven copy."""
     return any(copy.presence is Presence.PRESENT and copy.key_server in available for copy in copies)
 
 
 def key_server_of(copies: Iterable[Copy], servers: Sequence[KeyServer], lost: Collection[str] = ()) -> KeyServer | None:
-    """The key server that a key id is shown with: the first, in their order, with a proven copy.
+    """Return the key server to show with a key id: the first with a proven copy, None if there is none.
 
     Servers that do not respond (``lost``, uuids) come after all others.
     """

@@ -1,7 +1,7 @@
-"""An inventory made of what key servers hold: which keys are certain, and which objects only are there.
+"""Rebuilding: an inventory from the objects on key servers: which keys are certain, which objects are orphans. Pure.
 
-Pure. A key is certain when authentic descriptors agree on it, and copies with its digest were read in two replication
-domains, or in the only one there is. Anything else under our names is unclaimed: listed, never destroyed.
+A key is certain if its authentic descriptors agree, and copies with its digest were read in two replication domains (or
+in the only one). Any other object under our names is an orphan: listed, and never destroyed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from keystead.core.keys.names import ObjectName
 
 ENOUGH: Final = 2
-"""Domains whose copies are compared, where there are so many."""
+"""In how many domains copies must agree, if there are so many."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundObject:
-    """An object under one of our names on a key server; ``state`` is the KMIP State's name, if it has one."""
+    """An object under one of our names on a key server. ``state`` is the name of its KMIP State, or empty."""
 
     key_server: str
     unique_identifier: str
@@ -35,13 +35,13 @@ class FoundObject:
 
     @property
     def ended(self) -> bool:
-        """Whether it was destroyed: there are servers that show it all the same."""
+        """True if the object was destroyed. Some servers show destroyed objects."""
         return self.state in DESTROYED_STATES
 
 
 @dataclass(frozen=True, slots=True)
 class FoundDescriptor:
-    """A descriptor that is authentic, and stands under its own name."""
+    """An authentic descriptor, in an object with the right name."""
 
     object: FoundObject
     descriptor: Descriptor
@@ -49,7 +49,7 @@ class FoundDescriptor:
 
 @dataclass(frozen=True, slots=True)
 class FoundCopy:
-    """All objects of a copy, whose material was read and agreed with the descriptor's digest."""
+    """All objects of a copy. Their material was read and agrees with the digest in the descriptor."""
 
     key_server: str
     unique_identifiers: tuple[str, ...]
@@ -70,7 +70,7 @@ class Doubt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Certain:
-    """A key to be taken, with its copies by attempt. ``compared`` is how many domains hold one."""
+    """A key to be taken, with its copies. ``compared`` is the number of domains that hold a copy."""
 
     descriptor: Descriptor
     copies: tuple[FoundCopy, ...]
@@ -79,10 +79,10 @@ class Certain:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a database knows that keys are taken into. ``svms`` are the uuids of those there are, ``""`` for none.
+    """What the database knows before keys are taken into it. ``svms`` are the uuids of all SVMs, and ``""`` for none.
 
-    ``keys`` are those (uuids) that it has. Of some it has only the beginning, of this life of it: ``under_way`` while
-    their time is not over, then ``over``. Whoever described them has seen them committed.
+    ``keys`` are the uuids of its keys. Some of them it has never seen committed: ``under_way`` while an attempt of this
+    incarnation has not expired, else ``over``. A descriptor proves that its key was committed.
     """
 
     key_manager: str
@@ -96,9 +96,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What comes of it: keys, doubts by key uuid, and the copies of keys that nothing accounts for.
+    """The result: the keys to take, doubts by key uuid, and the orphans that may be copies of keys.
 
-    ``known`` are keys that the database has, with the copies that were found of them: it may not know of each.
+    ``known`` are keys that the database has, with the copies found: the database may lack some of these copies.
     """
 
     keys: tuple[Certain, ...]
@@ -113,9 +113,9 @@ def inventory(
     copies: Iterable[FoundCopy],
     known: Known,
 ) -> Inventory:
-    """Make it. Of keys that the database has, only copies are looked at: all else is its keeper's.
+    """Make the inventory. Of keys that the database has, only the copies are returned: all else is the keeper's task.
 
-    Keys that adopted an object come first: the key that it was before is not taken beside them.
+    Keys with an adopted object come first, so that the former key of that object is not taken as well.
     """
     described: dict[str, list[Descriptor]] = defaultdict(list)
     for found in descriptors:
@@ -127,7 +127,7 @@ def inventory(
     there: list[Certain] = []
     begun = {*known.under_way, *known.over}
     doubts: dict[str, Doubt] = {}
-    heirs = _heirs(each for of_key in described.values() for each in of_key)
+    heirs = _name_owners(each for of_key in described.values() for each in of_key)
     for uuid, of_key in sorted(described.items(), key=lambda each: (not any(of.adopted for of in each[1]), each[0])):
         certain = Certain(of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]}))
         if uuid in known.keys and uuid not in begun:
@@ -141,8 +141,11 @@ def inventory(
     return Inventory(tuple(keys), doubts, tuple(_unclaimed(objects, keys, known)), tuple(there))
 
 
-def _heirs(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str]:
-    """Whose a name is in a key manager: that of the key created last, for it was free again then."""
+def _name_owners(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str]:
+    """Return the key (uuid) that a name belongs to, by key manager and name: the key created last.
+
+    The name was free again when that key was created.
+    """
     last = sorted(descriptors, key=lambda each: (each.created, each.uuid))
     return {(each.key_manager, each.name): each.uuid for each in last}
 
@@ -163,7 +166,7 @@ def _doubt(
 
 
 def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[Certain], known: Known) -> list[FoundObject]:
-    """What may be copies of keys, and belongs to none, be it taken now or known before."""
+    """Return the objects that may be copies of keys, but belong to no key that is taken now or was known before."""
     ids = {uuid.replace("-", "")[:ID_DIGITS] for uuid in known.keys}
     claimed = {(copy.key_server, id_) for key in keys for copy in key.copies for id_ in copy.unique_identifiers}
     return [

@@ -1,8 +1,8 @@
-"""Reports of what was read of a key manager's keys: counted as it is found, written as canonical JSON, signed as one.
+"""Reports about a key manager's keys: counting what was found, and writing it as signed canonical JSON. Pure.
 
-Canonical: keys sorted, no blanks, ASCII, only texts, whole numbers, lists, objects and null, so that whoever parses a
-report and writes it again has the bytes that were signed (the part of RFC 8785 that this needs). Pure: reading keys and
-signing are the service's.
+Canonical JSON has sorted keys, no blanks and ASCII only. Its values are texts, whole numbers, lists, objects and null.
+So a program that parses a report and writes it again gets the bytes that were signed (a subset of RFC 8785). The
+service reads the keys and signs.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ if TYPE_CHECKING:
     from keystead.core.model import Cluster, KeyManager, KeyServer, Node
 
 FORMAT: Final = "keystead key report 1"
-"""What a report is, in its field ``format``; also the purpose that its signature is bound to."""
+"""The format of a report, in its field ``format``. The signature is bound to this text."""
 
 _MEMBERS: Final = frozenset({"report", "public_key", "signature"})
 
 MOST_LISTED: Final = 1000
-"""How many failures a report lists; it counts all."""
+"""How many failures a report lists. It counts all of them."""
 
 NOT_WRITTEN: Final = "not_written"
-"""The reason of a copy that is missing since nothing of it ever left, or was asked for."""
+"""The reason of a copy that is missing because nothing was ever sent or asked for there."""
 
 KEPT: Final = 100
 """How many reports of a key manager are kept."""
 
 
 class ReportKind(StrEnum):
-    """What a report answers. ``proof``: which copies are there. ``reboot_drill``: which keys could be read from
-    nothing but the key servers.
+    """The question that a report answers.
+
+    ``proof``: which copies are there. ``reboot_drill``: which keys can be read from the key servers alone.
     """
 
     PROOF = "proof"
@@ -49,12 +50,12 @@ class ReportKind(StrEnum):
 
 
 class Result(StrEnum):
-    """What reading one copy said.
+    """The result of reading one copy.
 
-    ``missing``: the server shows its canary, and not the copy; or, for the reason :data:`NOT_WRITTEN`, none was
-    written yet in the server's replication domain. ``not_shown``: it does not show the copy, which says
-    nothing without the canary. ``unreachable``: no answer came. ``unsettled``: which object it is, is not known yet.
-    ``no_copy``: no copy of the key is known at all.
+    ``missing``: the server shows its canary, but not the copy. With the reason :data:`NOT_WRITTEN` it means that no
+    copy was written yet in the server's replication domain. ``not_shown``: the server shows neither the copy nor its
+    canary, so that nothing is concluded. ``unreachable``: no answer came. ``unsettled``: the object of the copy is not
+    known yet. ``no_copy``: no copy of the key is known at all.
     """
 
     PROVEN = "proven"
@@ -69,9 +70,10 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of one copy. ``state`` is the KMIP State, empty where it was not asked for or there is none.
+    """What was found of one copy. ``state`` is the KMIP State; it is empty if there is none or nobody asked for it.
 
-    ``host`` is the secondary that it was read from, empty for the primary; ``reason`` a fixed word of a failure.
+    ``host`` is the secondary from which the copy was read, empty for the primary. ``reason`` is a fixed word for a
+    failure.
     """
 
     key_server: str
@@ -83,7 +85,10 @@ class Finding:
 
 @dataclass(slots=True)
 class ReportFindings:
-    """What was found, counted key by key. ``listed`` are failures, the first :data:`MOST_LISTED` of ``failed``."""
+    """The counts of a report, added up key by key. ``listed`` are the first :data:`MOST_LISTED` failures.
+
+    ``failed`` is the number of all failures.
+    """
 
     kind: ReportKind
     domain_of: Mapping[str, str]
@@ -97,14 +102,14 @@ class ReportFindings:
 
     @property
     def unreadable(self) -> int:
-        """How many keys no server returned."""
+        """The number of keys that no server returned."""
         return self.by_domains[0]
 
     def add(self, key: Key, found: Sequence[Finding]) -> None:
         """Count a key.
 
-        A proof's failures are copies that were not proven; a drill's are keys that were not read, each with what was
-        found on the way.
+        In a proof each copy that was not proven is a failure. In a drill each key that was not read is one failure,
+        listed with everything that was found.
         """
         proven = [each for each in found if each.result is Result.PROVEN]
         self.keys += 1
@@ -113,12 +118,12 @@ class ReportFindings:
         self.results.update((each.key_server, each.result.value) for each in found)
         self.states.update((each.key_server, each.state) for each in proven if each.state)
         if self.kind is ReportKind.REBOOT_DRILL:
-            self._list(key, () if proven else found or _NO_COPY, 0 if proven else 1)
+            self._list_failures(key, () if proven else found or _NO_COPY, 0 if proven else 1)
         else:
             failed = [each for each in found or _NO_COPY if each.result is not Result.PROVEN]
-            self._list(key, failed, len(failed))
+            self._list_failures(key, failed, len(failed))
 
-    def _list(self, key: Key, failed: Sequence[Finding], number: int) -> None:
+    def _list_failures(self, key: Key, failed: Sequence[Finding], number: int) -> None:
         self.failed += number
         self.listed += [(key.key_id, each) for each in failed[: MOST_LISTED - len(self.listed)]]
 
@@ -128,7 +133,7 @@ _NO_COPY = (Finding("", "", Result.NO_COPY),)
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a report is about, who made it, and when."""
+    """The subject of a report, who made it, and when."""
 
     uuid: str
     cluster: Cluster
@@ -142,7 +147,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class KeyReport:
-    """A report as it is kept: ``document`` is the signed text, empty in lists; the rest is what they show of it."""
+    """A report as it is stored. ``document`` is the signed text; it is empty in lists, which show the rest."""
 
     uuid: str
     key_manager: str
@@ -155,7 +160,7 @@ class KeyReport:
 
 
 def report(about: About, findings: ReportFindings) -> dict[str, Any]:
-    """The report as a JSON object."""
+    """Return the report as a JSON object."""
     svm = about.key_manager.svm
     addresses = {server.uuid: str(server.address) for server in about.servers}
     keys: dict[str, Any] = {"total": findings.keys, "unreadable": findings.unreadable}
@@ -205,38 +210,41 @@ def _counted(counts: Counter[tuple[str, str]], server: str) -> dict[str, int]:
     return {word: number for (of, word), number in counts.items() if of == server}
 
 
-# --- what is signed, and the file ---
+# --- the signed bytes, and the file ---
 
 
 def canonical(report: Mapping[str, Any]) -> bytes:
-    """The bytes of a report that are signed."""
+    """Return the bytes of a report that are signed."""
     return json.dumps(report, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def written(report: Mapping[str, Any], public: str, signature: bytes) -> str:
-    """A signed report as the text of its file. ``public`` is a hint: a copy of it kept elsewhere is what proves."""
+    """Return the text of the file of a signed report.
+
+    ``public`` is only a hint: a reader must check the signature with a copy of the public key from another place.
+    """
     signed = {"report": report, "public_key": public, "signature": base64.b64encode(signature).decode()}
     return json.dumps(signed, sort_keys=True, indent=2) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
 class SignedReport:
-    """A report's file, taken apart."""
+    """The parts of a report's file."""
 
     report: Mapping[str, Any]
     signature: bytes
 
     @property
     def message(self) -> bytes:
-        """What the signature is of."""
+        """The bytes that the signature covers."""
         return canonical(self.report)
 
 
 def parse(text: str) -> SignedReport:
-    """Take a report's file apart; what it says counts once the signature is checked. Raises ValueError."""
+    """Return the parts of a report's file. Trust them only after the signature was checked. Raises ValueError."""
     try:
-        file = json.loads(text, parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_once)
-        if not file.keys() <= _MEMBERS:  # what is not signed must not be taken for a part of it
+        file = json.loads(text, parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_with_unique_names)
+        if not file.keys() <= _MEMBERS:  # so that an unsigned member is not taken for a part of the report
             raise ValueError("another member")
         report, signature = file["report"], base64.b64decode(file["signature"], validate=True)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, binascii.Error):
@@ -246,7 +254,7 @@ def parse(text: str) -> SignedReport:
     return SignedReport(report, signature)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice")

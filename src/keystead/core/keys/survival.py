@@ -1,7 +1,7 @@
-"""Which keys would survive the loss of which replication domains. Pure: what is proven is counted by the store.
+"""Key survival: which keys survive the loss of which replication domains. Pure; the store counts the proven copies.
 
-Every set of domains could fail together; with at most four there are fifteen. A key is unreadable when the set takes
-every proven copy of it. What an address has that several servers share is lost with any of them.
+Every set of domains could fail together; with four domains there are fifteen sets. A key is unreadable when a set takes
+all of its proven copies. Copies at an address that several servers share count as lost if any of their domains fails.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
 
 MOST_NAMED: Final = 100
-"""How many keys are named of those that a set of domains would take along; all are counted."""
+"""How many lost keys are named for a set of domains. All are counted."""
 
 
 LostWith = frozenset[str]
-"""The servers (uuids) with which a copy is lost, if any of them is: one; or all that share the address that has it."""
+"""The servers (uuids) of a copy: the copy counts as lost if any of them is lost. Several share the copy's address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """The keys of which proven copies are at exactly the same places, counted.
+    """The number of keys with proven copies at exactly these places.
 
-    ``oldest`` is, by place, when the copy there was proven whose proof is the oldest; ``key_ids`` are the first.
+    ``oldest`` maps each place to the time of the oldest proof there. ``key_ids`` are the ids of the first keys.
     """
 
     places: frozenset[LostWith]
@@ -46,16 +46,19 @@ class Cover:
 
 
 def share_addresses(servers: Iterable[KeyServer]) -> bool:
-    """Whether a secondary is another's secondary, too, or a primary: which servers hold a key does not say enough."""
+    """Return True if an address is used twice: as a secondary of two servers, or as a primary and a secondary.
+
+    Then the servers that hold a key do not tell how many copies survive.
+    """
     addresses = [address for server in servers for address in (server.address, *secondary_addresses(server))]
     return len(set(addresses)) < len(addresses)
 
 
 @dataclass(slots=True)
 class Counted:
-    """Keys, counted one by one by the places that hold them; of each group, their ids and its oldest proofs.
+    """Keys, counted by the places that hold them: for each group its key ids and its oldest proofs.
 
-    For each domain stands the server that it is named by.
+    Each domain is represented by the server that names it.
     """
 
     ids: defaultdict[frozenset[LostWith], list[str]] = field(default_factory=partial(defaultdict, list))
@@ -66,7 +69,7 @@ class Counted:
     def count(
         self, key_id: str, copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
     ) -> None:
-        """Count a key by its lasting copies."""
+        """Count a key. ``copies`` are its copies of attempts that were not aborted."""
         proven = [((each.key_server, each.host), each.proven) for each in copies if each.presence is Presence.PRESENT]
         places = domains_at((at for at, _ in proven), domain_of, servers)
         latest: dict[LostWith, datetime | None] = {}
@@ -81,7 +84,7 @@ class Counted:
 
     @property
     def covers(self) -> list[Cover]:
-        """The groups."""
+        """The groups, in a fixed order."""
         groups = sorted(self.ids.items(), key=lambda group: sorted(map(sorted, group[0])))
         return [
             Cover(holders, len(ids), self.oldest[holders], tuple(sorted(ids)[:MOST_NAMED])) for holders, ids in groups
@@ -90,7 +93,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A replication domain: its name is the uuid of its first server; ``servers`` are addresses."""
+    """A replication domain. ``uuid`` is that of its first server, which names it; ``servers`` are addresses."""
 
     uuid: str
     servers: tuple[str, ...]
@@ -98,9 +101,9 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What the failure of some domains (uuids), all at once, would take along.
+    """The keys that are lost if these domains (uuids) fail together.
 
-    ``oldest_proof`` is the oldest of all the proofs that the other keys would rest on; None when none would be left.
+    ``oldest_proof`` is the oldest of the proofs that the remaining keys rely on, None if there is none.
     """
 
     domains: tuple[str, ...]
@@ -111,11 +114,11 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Survival:
-    """A key manager's keys, those in use and those that can be recovered, by what they would survive.
+    """What the keys of a key manager survive: those in use and those that can be recovered.
 
-    ``now`` is the loss without any failure: keys of which no copy is proven. ``sole`` are keys with a proven copy in
-    one domain only. ``losses`` are in order of how many domains fail. ``survives`` is the number of domains any of
-    which may fail together without a loss.
+    ``now`` is the loss without any failure: the keys without a proven copy. ``sole`` counts keys with proven copies in
+    one domain only. ``losses`` are sorted by the number of failed domains. ``survives`` is how many domains may fail
+    together, whichever they are, without a loss.
     """
 
     domains: tuple[Domain, ...]
@@ -127,7 +130,7 @@ class Survival:
 
 
 def survival(servers: Sequence[KeyServer], domain_of: Mapping[str, str], covers: Collection[Cover]) -> Survival:
-    """Work out what would survive. ``covers`` have no two groups of the same places, in a fixed order."""
+    """Return the key survival. No two of the ``covers`` have the same places; their order is fixed."""
     members: dict[str, list[str]] = {}
     for server in servers:
         members.setdefault(domain_of[server.uuid], []).append(str(server.address))
@@ -146,7 +149,7 @@ def survival(servers: Sequence[KeyServer], domain_of: Mapping[str, str], covers:
 
 
 def _survives(losses: Sequence[Loss]) -> int:
-    """The losses are of all sets of domains, the empty one too, and in order of their size."""
+    """Return how many domains may fail. ``losses`` are of all sets of domains, the empty one first, sorted by size."""
     first = next((loss for loss in losses if loss.keys), None)
     return len(losses[-1].domains) if first is None else max(len(first.domains) - 1, 0)
 

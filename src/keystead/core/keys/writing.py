@@ -1,6 +1,6 @@
-"""How copies of a key come to key servers: where one may be written, and when there are enough. Pure.
+"""The rules of writing copies: where a copy may be written, and when there are enough. Pure.
 
-The guarantee: a key is acknowledged when so many replication domains hold a copy that was read back and agreed.
+The guarantee: a key is acknowledged only when enough replication domains hold a proven copy.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
 
 SETTLED = frozenset({Presence.PRESENT, Presence.DIFFERENT})
-"""What ends the work on a server: its copy was read back. One that differs is reported, never written over."""
+"""Presences that end the work on a server, because its copy was read back. A different copy is never overwritten."""
 
 UNSETTLED = frozenset({Presence.SENT, Presence.UNKNOWN})
-"""Something was sent, and whether it is there, and is what was sent, has still to be found out."""
+"""Presences of a copy that may be on its server: something was sent, and the outcome must still be found out."""
 
 GONE = frozenset({Presence.MISSING, Presence.DESTROYED})
-"""Nothing of the copy is there."""
+"""Presences of a copy that is not on its server."""
 
 _LENGTHS: Mapping[KeyForm, frozenset[int]] = {
     KeyForm.SYMMETRIC_KEY: frozenset({16, 24, 32, 64}),
@@ -34,12 +34,15 @@ _LENGTHS: Mapping[KeyForm, frozenset[int]] = {
 
 
 def fits(form: KeyForm, length: int) -> bool:
-    """Whether material of so many bytes can be kept in this form: AES has keys of 16, 24 and 32 bytes, and XTS two."""
+    """Return True if the form can hold material of this length in bytes.
+
+    One AES key has 16, 24 or 32 bytes, or 64 as a whole XTS key. A pair is two keys of 16, 24 or 32 bytes each.
+    """
     return form not in _LENGTHS or length in _LENGTHS[form]
 
 
 def is_open(copies: Iterable[Copy], attempts: Iterable[Attempt], key_server: str) -> bool:
-    """Whether a server has, or may come to have, a copy of a key that is none of an aborted attempt's."""
+    """Return True if the server has, or may still get, a copy of an attempt that was not aborted."""
     states = {(attempt.key, attempt.number): attempt.state for attempt in attempts}
     return any(
         state is AttemptState.PENDING or (state is AttemptState.COMMITTED and copy.presence not in GONE)
@@ -50,9 +53,10 @@ def is_open(copies: Iterable[Copy], attempts: Iterable[Attempt], key_server: str
 
 
 def still_counts(copy: Copy, then: Mapping[str, KeyServer], now: Mapping[str, KeyServer]) -> bool:
-    """Whether a copy stands where its key manager still keeps keys: at that address of a server that is configured.
+    """Return True if the copy is at an address where its key manager still keeps keys.
 
-    ``then`` are the servers as they were written to, ``now`` as they are, by uuid.
+    ``then`` are the servers as they were when the copy was written, ``now`` as they are, by uuid. The server must be in
+    both, must not have moved, and must still have the copy's secondary if the copy is on a secondary.
     """
     before, after = then.get(copy.key_server), now.get(copy.key_server)
     if before is None or after is None or is_elsewhere(before, after):
@@ -61,7 +65,7 @@ def still_counts(copy: Copy, then: Mapping[str, KeyServer], now: Mapping[str, Ke
 
 
 def as_they_stand(copies: Iterable[Copy], then: Sequence[KeyServer], now: Sequence[KeyServer]) -> list[Copy]:
-    """Copies as they are known when servers have moved since: what was proven somewhere else is unknown."""
+    """Return the copies; a present copy becomes ``unknown`` if its server has moved since ``then``."""
     before, after = ({server.uuid: server for server in servers} for servers in (then, now))
     moved = {uuid for uuid in before.keys() & after.keys() if is_elsewhere(before[uuid], after[uuid])}
     return [
@@ -75,15 +79,17 @@ def as_they_stand(copies: Iterable[Copy], then: Sequence[KeyServer], now: Sequen
 def domains_still_proven(
     copies: Iterable[Copy], then: Sequence[KeyServer], now: Sequence[KeyServer], domain_of: Mapping[str, str]
 ) -> set[str]:
-    """The replication domains that hold a proven copy, of servers that are still configured as they were."""
+    """Return the replication domains with a proven copy, counting only servers that are configured as they were."""
     before, after = ({server.uuid: server for server in servers} for servers in (then, now))
     return proven_domains((copy for copy in copies if still_counts(copy, before, after)), domain_of, now)
 
 
 def as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], had: Iterable[str]) -> dict[str, str]:
-    """The domains by what an attempt has seen: a server that ``had`` its object before it was sent there shares one.
+    """Return the domains, merged where an attempt saw that servers replicate.
 
-    With whom is told by equal Unique Identifiers; where they tell nothing, it may be any server that was sent it.
+    ``had`` are the servers that already had the object when it was about to be sent there: they share a domain with
+    another server. Equal Unique Identifiers show with which one. Without equal ones, each server that may hold a copy
+    joins the domain.
     """
     seen = dict(domain_of)
     for server in had:
@@ -97,14 +103,15 @@ def as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], had: Iterable[
 
 
 def missing_domain_count(proven: set[str], min_copies: int, domain_of: Mapping[str, str]) -> int:
-    """How many domains more must hold a proven copy before a key is acknowledged; 0 when there are enough."""
+    """Return how many more domains must hold a proven copy before the key is acknowledged; 0 when there are enough."""
     return max(wanted_copies(min_copies, len(set(domain_of.values()))) - len(proven), 0)
 
 
 def brought_up_to_date(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]:
-    """What to store of what a writer found after its attempt had been ended by somebody else.
+    """Return the copies to store when another node has ended the writer's attempt.
 
-    Objects that nobody knew of must be known, so that they are cleaned up; what others found out about them stays.
+    These are copies with Unique Identifiers that the stored copy lacks: their objects must be known, so that they are
+    cleaned up. Everything else that others stored meanwhile stays.
     """
     places = {_place(copy): copy for copy in stored}
     changed = []
@@ -116,7 +123,10 @@ def brought_up_to_date(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Co
 
 
 def with_state(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]:
-    """The stored copies whose State or descriptor a writer has changed; what changed otherwise meanwhile is left."""
+    """Return the stored copies with the State and descriptor that a writer found.
+
+    Copies that others have changed meanwhile, and copies that stay the same, are left out.
+    """
     places = {_place(copy): copy for copy in stored}
     changed = []
     for copy in found:

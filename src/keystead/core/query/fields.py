@@ -1,7 +1,7 @@
-"""Lists of field names in a URL, ``fields`` and ``query_fields``: braces and exclusions.
+"""Lists of field names in a URL (``fields`` and ``query_fields``), with braces and exclusions.
 
-Which names a resource has is not known here. Source: "Getting started with the ONTAP REST API", "Requesting specific
-fields".
+The names that a resource has are not known here. Source: "Getting started with the ONTAP REST API", "Requesting
+specific fields".
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TOKEN = re.compile(r"[{},]|[^{},]+")
-_DEPTH = 8  # of nested braces: deeper than any resource
+_DEPTH = 8  # the limit of nested braces: more than any resource has levels
 
 
 class Names(NamedTuple):
-    """What a list names: to include, and to leave out again. Either may hold a parent's name; none is there twice."""
+    """The names in a list: to include, and to exclude again. A name may be a parent's; no name is there twice."""
 
     included: tuple[str, ...]
     excluded: tuple[str, ...]
 
 
 def parse_fields(text: str) -> Names:
-    """Read ``a,b.{c,d.{e,f}},!g``. Blanks around names, and empty names, mean nothing.
+    """Parse ``a,b.{c,d.{e,f}},!g``. Blanks around names are ignored, and so are empty names.
 
-    Raises 262286 for braces that do not match or do not follow ``name.``, with the position (from 1).
+    Raises 262286, with the position (from 1), for braces that do not match or do not follow ``name.``.
     """
     names = dict.fromkeys(_names(text))
     return Names(
@@ -41,7 +41,7 @@ def parse_fields(text: str) -> Names:
 def _names(text: str) -> Iterator[str]:
     """Yield the names with their prefixes written out."""
     prefixes = [""]
-    name, closed = "", False  # closed: a brace was closed, nothing but a comma can follow
+    name, closed = "", False  # closed: a brace was closed, so that only a comma or a brace can follow
     for token in _TOKEN.finditer(f"{text},"):
         part = token.group().strip()
         wrong = closed if part not in {"", ",", "}"} else False

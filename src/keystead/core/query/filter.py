@@ -1,4 +1,4 @@
-"""The value of a filter, read: wildcards, comparisons, ranges, negations and alternatives; and cross-field queries.
+"""The parser of filters: wildcards, comparisons, ranges, negations and alternatives; and of cross-field queries.
 
     filter      = alternative *( "|" alternative )
     alternative = *"!" ( "null" / comparison value / value ".." value / pattern )
@@ -6,9 +6,9 @@
     pattern     = *( value / "*" )
     value       = 1*( character / DQUOTE *any DQUOTE / "{" *any "}" )
 
-Between braces stands any text whose own braces are balanced. ``!``, ``<`` and ``>`` are operators at the start of an
-alternative only. An empty filter is the empty text. One pass, no going back: the time is linear. Source: "Getting
-started with the ONTAP REST API", "Record filtering".
+Between braces any text is allowed if its own braces match. ``!``, ``<`` and ``>`` are operators only at the start of an
+alternative. An empty filter matches the empty text. The parser makes one pass without backtracking, so its time is
+linear. Source: "Getting started with the ONTAP REST API", "Record filtering".
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ _COMPARISONS = {"<": Op.LESS, "<=": Op.AT_MOST, ">": Op.MORE, ">=": Op.AT_LEAST}
 _NULL = "null"
 
 COMPARISON_LIMIT = 400
-"""How often a request may have each record compared: once for each alternative of each filter, and for each choice of
-each word of a query in each of the fields searched. A database nests its conditions no deeper than 1,000."""
+"""The greatest number of comparisons per record in one request.
+
+Each alternative of each filter counts once. Each pattern of each word counts once for each field searched. The limit is
+needed because a database nests conditions at most 1,000 deep.
+"""
 
 WORD_LIMIT = 20
-"""Words of a query: each may be looked for in other tables, which a database joins."""
+"""The greatest number of words in a query: each word may need other tables, and a database must join them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,10 @@ class Alternative:
 
 
 def parse_filter(name: str, text: str) -> tuple[Alternative, ...]:
-    """Read the filter of a field, for one of which a value must match.
+    """Parse the filter of a field into alternatives. A value must match one of them.
 
-    Raises 262194 where a value is missing, 262185 for what else is wrong, with the position (from 1) in the text, and
-    for more alternatives than can be.
+    Raises 262194 for a missing value, and 262185 for any other fault, each with the position (from 1) in the text. Too
+    many alternatives are 262185, too.
     """
     if not text:
         return (Alternative(Op.EQUAL, ""),)
@@ -61,10 +64,10 @@ def parse_filter(name: str, text: str) -> tuple[Alternative, ...]:
 
 
 def parse_words(text: str) -> tuple[tuple[Pieces, ...], ...]:
-    """Read a cross-field query: words that must all be found, each a choice of patterns.
+    """Parse a cross-field query into words that must all be found. Each word is a choice of patterns.
 
-    A pattern without wildcard may stand anywhere in a value, another is the whole of it. Raises 262272 for a quote
-    without its match, 262274 when nothing is asked for, 262185 for more than can be.
+    A pattern without wildcards matches anywhere in a value; any other pattern must match the whole value. Raises 262272
+    for an unmatched quote, 262274 for an empty query, 262185 for too many words or comparisons.
     """
     words: list[list[list[str]]] = [[[""]]]
     position = 0
@@ -85,7 +88,7 @@ def parse_words(text: str) -> tuple[tuple[Pieces, ...], ...]:
         else:
             words[-1][-1][-1] += character
         position += 1
-    asked = [tuple(map(_found, filter(any, word))) for word in words if not any(map(_anything, word))]
+    asked = [tuple(map(_as_pieces, filter(any, word))) for word in words if not any(map(_is_only_wildcards, word))]
     kept = tuple(word for word in asked if word)
     if not kept:
         raise OntapError(errors.QUERY_EMPTY, target="query")
@@ -96,17 +99,17 @@ def parse_words(text: str) -> tuple[tuple[Pieces, ...], ...]:
 
 
 def check_comparisons(parameter: str, count: int) -> None:
-    """Refuse (262185) what would have each record compared too often; ``parameter`` is the one that goes too far."""
+    """Raise 262185 if each record would be compared too often. ``parameter`` is the one to blame."""
     if count > COMPARISON_LIMIT:
         reason = f"more than {COMPARISON_LIMIT} comparisons in all"
         raise OntapError(errors.INVALID_VALUE, target=parameter, field=parameter, reason=reason)
 
 
-def _anything(pieces: list[str]) -> bool:
+def _is_only_wildcards(pieces: list[str]) -> bool:
     return len(pieces) > 1 and not any(pieces)
 
 
-def _found(pieces: list[str]) -> Pieces:
+def _as_pieces(pieces: list[str]) -> Pieces:
     return ("", pieces[0], "") if len(pieces) == 1 else tuple(pieces)
 
 
@@ -127,7 +130,7 @@ class _Token(NamedTuple):
 
 
 def _tokens(name: str, text: str) -> Iterator[_Token]:
-    position, start = 0, True  # start: an operator may stand here
+    position, start = 0, True  # start: an operator is allowed here
     while position < len(text):
         token, end = _token(name, text, position, start=start)
         start = token.kind in {_Kind.OR, _Kind.NOT}
@@ -136,7 +139,7 @@ def _tokens(name: str, text: str) -> Iterator[_Token]:
 
 
 def _token(name: str, text: str, position: int, *, start: bool) -> tuple[_Token, int]:
-    """Return the token that begins at a position, and where it ends."""
+    """Return the token at a position, and the position after it."""
     character = text[position]
     if character in '"{':
         end = _closing(text, position)
@@ -163,7 +166,7 @@ def _token(name: str, text: str, position: int, *, start: bool) -> tuple[_Token,
 
 
 def _closing(text: str, position: int) -> int | None:
-    """Return where what opens at a position is closed, None when it is not."""
+    """Return the position of the quote or brace that closes the one at ``position``, or None."""
     if text[position] == '"':
         end = text.find('"', position + 1)
         return None if end < 0 else end
@@ -176,7 +179,7 @@ def _closing(text: str, position: int) -> int | None:
 
 
 def _split(tokens: Sequence[_Token], kind: _Kind, end: int) -> list[tuple[list[_Token], int]]:
-    """Cut at the tokens of a kind; each part with the position where it ends."""
+    """Split at the tokens of a kind; return each part with the position of its end."""
     parts: list[tuple[list[_Token], int]] = []
     part: list[_Token] = []
     for token in tokens:

@@ -1,4 +1,4 @@
-"""``order_by``: names and directions. Source: "Getting started with the ONTAP REST API", "Record sorting"."""
+"""The parser of ``order_by``. Source: "Getting started with the ONTAP REST API", "Record sorting"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DIRECTIONS = {"": False, "asc": False, "desc": True}
 
 
 def parse_order(text: str) -> tuple[Order, ...]:
-    """Read ``a desc,b.c``. Raises 262268 for a direction that is none, 262222 for a name given twice."""
+    """Parse ``a desc,b.c``. Raises 262268 for an unknown direction, 262222 for a name that is given twice."""
     keys: dict[str, Order] = {}
     for item in text.split(","):
         name, _, direction = item.strip().partition(" ")

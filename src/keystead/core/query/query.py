@@ -1,7 +1,7 @@
-"""Which fields a resource has and a GET asks for, and how a caller's text is repeated.
+"""The fields that a resource has and a GET asks for, and the quoting of a caller's text.
 
-Filters are in query_filter.py and query_where.py, orders in query_order.py. Source: "Getting started with the ONTAP
-REST API", "Requesting specific fields". No framework, no URL parsing, no storage.
+Filters are in filter.py and where.py, orders in order.py. Source: "Getting started with the ONTAP REST API",
+"Requesting specific fields". No framework, no URL parsing, no storage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Wanted = frozenset[str]
-"""Names of the fields that an answer will show or be filtered by."""
+"""The names of the fields that an answer shows or is filtered by."""
 
 QUOTE_LIMIT = 100  # characters of a caller's text that an error repeats
 
@@ -34,21 +34,21 @@ class Read(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The readable names of a resource, by dotted name.
+    """The readable fields of a resource, by dotted name.
 
-    ``absent`` are names (and everything beneath them) that ONTAP has and this service has nothing to show for: a
-    request may name them, an answer leaves them out.
+    ``absent`` are names that ONTAP has and this service has no values for. A request may use them, and all names
+    beneath them; an answer leaves them out.
     """
 
     fields: Mapping[str, Read]
     absent: frozenset[str] = field(default_factory=frozenset)
 
     def select(self, text: str, *, single: bool, ignore_unknown: bool = False) -> frozenset[str]:
-        """Return the names of the fields that a ``fields`` parameter asks for; key fields are always among them.
+        """Return the names of the fields that a ``fields`` parameter asks for, always with the key fields.
 
-        Empty text is the default: all normal fields of a single object, the key fields of a collection's records.
-        A parent's name means its members; ``*`` all normal fields, ``**`` the expensive ones as well. Exclusions alone
-        leave out of the normal fields.
+        Empty text is the default: all normal fields of a single object, the key fields of a collection's records. The
+        name of a parent means its members. ``*`` means all normal fields, and ``**`` the expensive ones as well. A list
+        with exclusions alone starts from the normal fields.
         """
         included, excluded = parse_fields(text)
         chosen = self.named(included, "fields", ignore_unknown=ignore_unknown)
@@ -58,11 +58,11 @@ class Catalogue:
         return frozenset(chosen - left_out | self._shown(Read.KEY))
 
     def named(self, names: Iterable[str], parameter: str, *, ignore_unknown: bool = False) -> set[str]:
-        """Return the fields that names mean. Raises 262197 for an unknown one, 262249 for one that is never shown."""
+        """Return the fields that the names mean. Raise 262197 for an unknown name, 262249 for a field never shown."""
         return {field for name in names for field in self._named(name, parameter, ignore_unknown=ignore_unknown)}
 
     def is_absent(self, name: str) -> bool:
-        """Whether a name is, or stands beneath, one of ONTAP's that are always left out."""
+        """Return True if the name is one of the absent ones, or beneath one."""
         return any(name == known or name.startswith(f"{known}.") for known in self.absent)
 
     def _shown(self, *reads: Read) -> set[str]:
@@ -84,7 +84,7 @@ class Catalogue:
 
 
 def quoted(text: object) -> str:
-    """A caller's text as an error may repeat it: short, and printable characters only."""
+    """Return the caller's text as an error may repeat it: short, and only with printable characters."""
     shown = str(text)
     clean = "".join(character if character.isprintable() else "\ufffd" for character in shown[:QUOTE_LIMIT])
     return clean if len(shown) <= QUOTE_LIMIT else f"{clean}..."

@@ -1,7 +1,7 @@
-"""Conditions on records, as values: what the store turns into SQL, and what is compared in memory when it cannot.
+"""Conditions on records, as values. The store turns them into SQL; what it cannot turn is compared in memory.
 
-A :data:`Where` holds when each of its clauses does, a clause when any of its conditions does. Text is compared by code
-points, which is the order of its UTF-8 bytes too. Source: "Getting started with the ONTAP REST API", "Record
+A :data:`Where` holds if all of its clauses hold. A clause holds if any of its conditions holds. Text is compared by
+code points, in the same order as its UTF-8 bytes. Source: "Getting started with the ONTAP REST API", "Record
 filtering". No field types, no parsing, no storage.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Pieces = tuple[str, ...]
-"""A pattern: the literal texts between its wildcards, ``("a", "b")`` for ``a*b``; one piece has no wildcard."""
+"""A pattern: the texts between its wildcards, ``("a", "b")`` for ``a*b``. One piece means no wildcard."""
 
 
 class Op(Enum):
@@ -27,16 +27,17 @@ class Op(Enum):
     AT_MOST = "<="
     MORE = ">"
     AT_LEAST = ">="
-    RANGE = ".."  # the operand is a pair, both ends belong to it
+    RANGE = ".."  # the operand is a pair; both ends are included
     LIKE = "*"  # the operand is Pieces, the value a text
     UNSET = "null"  # there is no value; no operand
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Whether a value of ``name`` compares so with ``operand``; of several values (an array) any one.
+    """A comparison of a value of ``name`` with ``operand``. Of several values (an array) any one may match.
 
-    ``name`` is a field, or a column of the store. What is unset meets neither a comparison nor a negated one.
+    ``name`` is a field, or a column of the store. Only UNSET matches an unset value; no comparison does, not even a
+    negated one.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Condition:
     negated: bool = False
 
     def holds(self, values: Sequence[Any]) -> bool:
-        """Compare with the values that a record has: none where it is unset."""
+        """Return True if the values of a record match. An unset value is an empty sequence."""
         if self.op is Op.UNSET:
             return (not values) is not self.negated
         compare = _COMPARE[self.op]
@@ -58,24 +59,27 @@ Where = tuple[Clause, ...]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One key of an order. What is unset comes last, or first with ``descending``."""
+    """One key of an order. Unset values come last, or first with ``descending``."""
 
     name: str
     descending: bool = False
 
 
 def equal(**values: str | int | bool | None) -> Where:
-    """Each name has this value; None is unset."""
+    """Return the condition that each name has this value. None means unset."""
     return tuple((Condition(name, Op.UNSET if value is None else Op.EQUAL, value),) for name, value in values.items())
 
 
 def holds(where: Where, values: Callable[[Condition], Sequence[Any]]) -> bool:
-    """Evaluate in memory; ``values`` returns what a record has for a condition's name: texts for LIKE."""
+    """Return True if the condition holds, evaluated in memory.
+
+    ``values`` returns the values of a record for a condition: texts for LIKE.
+    """
     return all(any(condition.holds(values(condition)) for condition in clause) for clause in where)
 
 
 def like(text: str, pieces: Pieces) -> bool:
-    """Whether a text matches a pattern; the time is linear in both for each wildcard."""
+    """Return True if the text matches the pattern. For each wildcard the time is linear in both."""
     if len(pieces) == 1:
         return text == pieces[0]
     first, *middle, last = pieces

@@ -1,11 +1,11 @@
-"""The client: typed operations on one connection.
+"""The client: typed operations on one connection, one call at a time.
 
-One call at a time, one deadline per call however slowly bytes drip. A call that was sent and whose answer was not read
-to the end, for whatever reason, closes the connection; nothing is ever repeated here, as a lost Create or Register may
-have happened. It does no TLS and no resolving: it is given a stream. See also ``pool.py`` and ``pipeline.py``.
-KMIP 1.4 section 4, KMIP 2.1 section 6.
+The deadline is for the whole call, even if bytes arrive one by one. If the answer of a call that was sent is not read
+to the end, the connection is closed. Nothing is repeated, because a lost Create or Register may have been carried out.
+The client does no TLS and no name resolution: it is given a stream. See also ``pool.py`` and ``pipeline.py``. KMIP 1.4
+section 4, KMIP 2.1 section 6.
 """
-# ruff: noqa: ASYNC109 - a time-out for the whole call is the contract; a caller's own asyncio.timeout() works as well
+# ruff: noqa: ASYNC109 - each call promises a time-out for the whole call; a caller's asyncio.timeout() works as well
 
 from __future__ import annotations
 
@@ -63,33 +63,33 @@ ResponseT = TypeVar("ResponseT", bound="Structure")
 
 if TYPE_CHECKING:
     BatchResult = Structure | OperationFailed | None
-    """What came of one item of a batch: its response payload, its failure, or no answer."""
+    """The result of one item of a batch: its response payload, its failure, or None without an answer."""
 
 
 class ByteStream(Protocol):
-    """What the client needs of a connection; :class:`keystead.kmip.transport.tls.Stream` is one."""
+    """The methods that the client needs of a connection, such as :class:`keystead.kmip.transport.tls.Stream`."""
 
     async def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all of ``data``."""
 
     async def receive(self) -> bytes:
-        """Wait for bytes; ``b""`` is the end of the stream."""
+        """Wait for bytes and return them. ``b""`` is the end of the stream."""
 
     def silent(self) -> bool:
-        """Whether the peer has neither closed nor sent data, found out without waiting."""
+        """Return True if the peer has neither closed nor sent data. Do not wait."""
 
     def close(self) -> None:
-        """Close at once; closing twice is fine."""
+        """Close at once. It may be called twice."""
 
 
 class Client:
-    """Operations of one key server over one stream.
+    """The operations of one key server over one stream.
 
-    ``version`` is what requests are made in; :meth:`negotiate` sets it. ``response_header`` is that of the last answer.
-    Every operation takes ``timeout``, the seconds that the whole call may take, and raises OperationFailed,
-    RemoteProtocolError, TTLVError or TransportError; LocalProtocolError is the caller's own mistake and sends nothing.
-    After any error but OperationFailed and LocalProtocolError the connection is closed. Unique Identifiers may be
-    ``None`` only inside a :meth:`batch`.
+    ``version`` is the version of requests; :meth:`negotiate` sets it. ``response_header`` is the header of the last
+    answer. Every operation takes ``timeout``, the seconds for the whole call. It raises OperationFailed,
+    RemoteProtocolError, TTLVError or TransportError. LocalProtocolError is a mistake of the caller; then nothing is
+    sent. After any other error than OperationFailed and LocalProtocolError the connection is closed. A Unique
+    Identifier may be ``None`` only inside a :meth:`batch`.
     """
 
     def __init__(
@@ -111,16 +111,16 @@ class Client:
 
     @property
     def usable(self) -> bool:
-        """Whether another call may be made on this connection."""
+        """True if another call may be made on this connection."""
         return self._connection.state is State.IDLE
 
     @property
     def alive(self) -> bool:
-        """Whether it is usable and the server has neither closed it nor spoken unasked, as far as can be seen now."""
+        """True if the connection is usable and the server has neither closed it nor sent data, as far as is known."""
         return self.usable and self._stream.silent()
 
     def close(self) -> None:
-        """Close the connection at once; closing twice is fine."""
+        """Close the connection at once. It may be called twice."""
         self._connection.close()
         self._stream.close()
 
@@ -129,13 +129,13 @@ class Client:
     async def negotiate(self, versions: Sequence[Version] = VERSIONS, *, timeout: float | None = None) -> Version:
         """Choose the highest version that both sides have, use it from now on, and return it.
 
-        A server without Discover Versions has 1.0 only (KMIP 1.4 section 4.26). One that rejects the message for its
-        version names another in its header, and is asked once more in that. Raises NoCommonVersion when there is none.
+        A server without Discover Versions has only 1.0 (KMIP 1.4 section 4.26). A server that rejects the message's
+        version names another in its header, and is asked once more with that. Raises NoCommonVersion if there is none.
         """
         try:
             async with asyncio.timeout(timeout):
                 self.offered = await self._offered(versions)
-        except TimeoutError as error:  # the call inside was cancelled, which closed the connection
+        except TimeoutError as error:  # the time-out cancelled the inner call, which closed the connection
             raise too_late() from error
         common = [version for version in self.offered if version in versions]
         if not common:
@@ -172,7 +172,7 @@ class Client:
         *,
         timeout: float | None = None,
     ) -> QueryResponsePayload:
-        """Ask what the server is and can."""
+        """Ask the server for its properties, such as its operations."""
         return await self._call(QueryRequestPayload(tuple(functions)), QueryResponsePayload, timeout)
 
     # --- objects ---
@@ -184,7 +184,7 @@ class Client:
         object_type: ObjectType = ObjectType.SYMMETRIC_KEY,
         timeout: float | None = None,
     ) -> CreateResponsePayload:
-        """Have the server make a key; Cryptographic Algorithm, Length and Usage Mask are wanted."""
+        """Let the server make a key. Give Cryptographic Algorithm, Length and Usage Mask."""
         request = CreateRequestPayload(object_type, **self._object_attributes(attributes))
         return await self._call(request, CreateResponsePayload, timeout)
 
@@ -196,7 +196,7 @@ class Client:
         object_type: ObjectType,
         timeout: float | None = None,
     ) -> RegisterResponsePayload:
-        """Bring an object to the server."""
+        """Register an object on the server."""
         request = self._registration(managed_object, attributes, object_type)
         return await self._call(request, RegisterResponsePayload, timeout)
 
@@ -208,7 +208,7 @@ class Client:
         object_type: ObjectType,
         timeout: float | None = None,
     ) -> tuple[RegisterResponsePayload | OperationFailed | None, GetResponsePayload | OperationFailed | None]:
-        """Bring an object to the server and read it back in one message; what :meth:`batch` returns."""
+        """Register an object and read it back in one message. Return the two results of :meth:`batch`."""
         request = self._registration(managed_object, attributes, object_type)
         registered, got = await self.batch([request, GetRequestPayload()], timeout=timeout)
         return (
@@ -224,7 +224,7 @@ class Client:
         offset_items: int | None = None,
         timeout: float | None = None,
     ) -> LocateResponsePayload:
-        """Find the objects that have all these attributes; ``offset_items`` needs 1.3."""
+        """Find the objects that have all these attributes. ``offset_items`` needs version 1.3."""
         request = LocateRequestPayload(maximum_items, offset_items, **self._attributes(attributes))
         return await self._call(request, LocateResponsePayload, timeout)
 
@@ -247,7 +247,7 @@ class Client:
     async def get_attributes(
         self, unique_identifier: str | Item, names: Iterable[str] = (), *, timeout: float | None = None
     ) -> GetAttributesResponsePayload:
-        """Read attributes by the specification's names; none asks for all."""
+        """Read attributes by the specification's names. Without names, read all."""
         if self.version < V2_0:
             request = GetAttributesRequestPayload(unique_identifier, attribute_name=tuple(names))
         else:
@@ -265,7 +265,7 @@ class Client:
     async def add_attribute(
         self, unique_identifier: str | Item, attribute: Attribute | VendorAttribute, *, timeout: float | None = None
     ) -> AddAttributeResponsePayload:
-        """Add one attribute to an object; a VendorAttribute needs 2.0."""
+        """Add one attribute to an object. A VendorAttribute needs version 2.0."""
         if self.version >= V2_0:
             request = AddAttributeRequestPayload(unique_identifier, new_attribute=Attributes((attribute,)))
         else:
@@ -287,7 +287,7 @@ class Client:
         compromise_occurrence_date: int | None = None,
         timeout: float | None = None,
     ) -> RevokeResponsePayload:
-        """Deactivate an object or declare it compromised; the date is in seconds since 1970."""
+        """Deactivate an object or declare it compromised. The date is in seconds since 1970."""
         request = RevokeRequestPayload(
             unique_identifier,
             revocation_reason=RevocationReason(reason, message),
@@ -296,7 +296,7 @@ class Client:
         return await self._call(request, RevokeResponsePayload, timeout)
 
     async def destroy(self, unique_identifier: str | Item, *, timeout: float | None = None) -> DestroyResponsePayload:
-        """Destroy an object's key material; an Active one must be revoked first."""
+        """Destroy an object's key material. An Active object must be revoked first."""
         return await self._call(DestroyRequestPayload(unique_identifier), DestroyResponsePayload, timeout)
 
     # --- several at once ---
@@ -308,11 +308,11 @@ class Client:
         on_error: BatchErrorContinuationOption = BatchErrorContinuationOption.STOP,
         timeout: float | None = None,
     ) -> list[BatchResult]:
-        """Ask for several operations in one message, which are carried out in this order (KMIP 1.4 section 6.13).
+        """Send several operations in one message. The server does them in this order (KMIP 1.4 section 6.13).
 
-        ``payloads`` are request payloads; from the second on one may leave out its Unique Identifier and means the ID
-        Placeholder. Returned is for each its response payload, its OperationFailed, or ``None`` when the server did not
-        answer it, as after a failure with Stop. When the server refused the whole message, each has that failure.
+        ``payloads`` are request payloads. From the second on, a payload without Unique Identifier means the ID
+        Placeholder. Return for each payload its response payload, its OperationFailed, or ``None`` without an answer,
+        as after a failure with Stop. If the server refused the whole message, each payload gets that failure.
         """
         if not payloads:
             return []
@@ -322,7 +322,7 @@ class Client:
     async def get_many(
         self, unique_identifiers: Iterable[str | Item], *, timeout: float | None = None
     ) -> list[GetResponsePayload | OperationFailed | None]:
-        """Read several objects with their key material in one message; what :meth:`batch` returns, in their order."""
+        """Read several objects with their key material in one message. Return the results of :meth:`batch`."""
         payloads = [GetRequestPayload(identifier) for identifier in unique_identifiers]
         results = await self.batch(payloads, on_error=BatchErrorContinuationOption.CONTINUE, timeout=timeout)
         return cast("list[GetResponsePayload | OperationFailed | None]", results)
@@ -357,7 +357,7 @@ class Client:
         return self._headers[key]
 
     def _identifiers(self, count: int) -> Iterable[bytes | None]:
-        """Return Unique Batch Item IDs, distinct within the message; one item needs none."""
+        """Return Unique Batch Item IDs that are distinct within the message. A single item needs none."""
         return [number.to_bytes(8, "big") for number in range(count)] if count > 1 else [None]
 
     def _request(self, version: Version, payloads: Sequence[Structure], on_error: int | None = None) -> RequestMessage:
@@ -418,7 +418,7 @@ class Client:
 
 
 def too_late() -> TransportError:
-    """Return the error of a deadline that passed after sending; raise it from the TimeoutError."""
+    """Return the error for a deadline that passed after sending. Raise it from the TimeoutError."""
     return TransportError("exchange", "no complete answer came in time")
 
 

@@ -1,9 +1,11 @@
-"""A client that has several calls outstanding on one connection. Opt in: no specification obliges a server to it.
+"""A client that may have several calls outstanding on one connection.
 
-Answers are taken in the order of the requests, and checked: each request carries Unique Batch Item IDs of its own,
-which servers echo (KMIP 1.4 section 6.4), and a Client Correlation Value (section 6.18) if wanted. A deadline or a
-cancellation after sending, and any broken answer, closes the connection, since answers could no longer be told apart.
-Then every other outstanding call fails too, its outcome unknown.
+Use it only where the server is known to support it, because no specification demands it. Answers come in the order of
+the requests, and the order is checked. Each request has its own Unique Batch Item IDs, which servers echo (KMIP 1.4
+section 6.4), and optionally a Client Correlation Value (section 6.18).
+
+The connection is closed by a deadline or a cancellation after sending, and by any broken answer, because answers could
+no longer be assigned. Then all other outstanding calls fail too, and their outcome is unknown.
 """
 # ruff: noqa: ASYNC109 - as in client.py
 
@@ -28,15 +30,15 @@ if TYPE_CHECKING:
     from keystead.kmip.messages.messages import RequestMessage
 
 DEPTH = 32
-"""Calls outstanding at a time."""
+"""The most calls outstanding at a time."""
 
 
 class PipelinedClient(Client):
-    """A client whose operations may be called by many tasks at once; above ``depth`` they wait for their turn.
+    """A client whose operations may be called by many tasks at once. More than ``depth`` calls wait for their turn.
 
-    Requests that are made in one turn of the event loop leave together. The errors are those of the client;
-    TransportError with ``sent`` true also means that another call broke the connection. ``correlate`` adds the Client
-    Correlation Value from 1.4 on, which is checked if it is echoed; there are servers of 1.4 that refuse it.
+    Requests that are made in one turn of the event loop are sent together. The errors are those of the client. A
+    TransportError with ``sent`` true can also mean that another call broke the connection. ``correlate`` adds the
+    Client Correlation Value from version 1.4 on, and checks it if it is echoed. Some servers with 1.4 refuse it.
     """
 
     def __init__(
@@ -59,16 +61,19 @@ class PipelinedClient(Client):
 
     @property
     def usable(self) -> bool:
-        """Whether another call may be made, at once or after others."""
+        """True if another call may be made, at once or after other calls."""
         return self._connection.state is not State.CLOSED
 
     @property
     def alive(self) -> bool:
-        """Whether it is usable and, unless answers are awaited, the server has neither closed it nor spoken unasked."""
+        """True if the connection is usable, and the server has neither closed it nor sent data that is not awaited.
+
+        While an answer is awaited, this is true for every usable connection.
+        """
         return self.usable and (bool(self._waiting) or self._stream.silent())
 
     def close(self) -> None:
-        """Close the connection at once; calls that are outstanding fail, their outcome unknown."""
+        """Close the connection at once. Outstanding calls fail, and their outcome is unknown."""
         self._fail(None)
 
     def _identifiers(self, count: int) -> Iterable[bytes | None]:
@@ -105,7 +110,7 @@ class PipelinedClient(Client):
             self._fail(None)
             raise
 
-    # --- the connection; a task runs only while there is something to write, or an answer to come ---
+    # --- the connection: a task runs only while there is something to write or an answer is awaited ---
 
     def _start(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         running = self._tasks.get(work.__name__)
@@ -135,17 +140,17 @@ class PipelinedClient(Client):
             self._connection.receive_data(received)
             while self._waiting and (answer := self._connection.next_answer()) is not None:
                 waiting = self._waiting.popleft()
-                if not waiting.done():  # cancelled in this very turn: its task is about to close the connection
+                if not waiting.done():  # otherwise cancelled in this turn, and its task will close the connection
                     waiting.set_result(answer)
 
     def _fail(self, error: KMIPError | None) -> None:
-        """Close, and fail all outstanding calls: the first, whose answer was awaited, with ``error`` itself."""
+        """Close, and fail all outstanding calls. Only the first call, whose answer is next, gets ``error`` itself."""
         self._connection.close()
         current = asyncio.current_task()
         others = [task for task in self._tasks.values() if task is not current and not task.done()]
         for task in others:
             task.cancel()
-        if not others:  # else the socket is closed by them, once the event loop has let go of it
+        if not others:  # otherwise the cancelled tasks close the socket, after the event loop has released it
             self._stream.close()
         own = error
         while self._waiting:

@@ -1,12 +1,13 @@
-"""Connections to one key server, lent to one caller at a time.
+"""A pool of connections to one key server. Each connection is lent to one caller at a time.
 
-A connection is lent again only if every answer on it was read to the end and it has been silent since: a later caller
-never gets an earlier caller's answer. Callers wait in the order in which they came. Nothing is repeated here but by
-:meth:`Pool.retrying`, which is for idempotent calls only; what failed before anything was sent is told from what may
-have been carried out by the errors' ``sent``. It neither resolves, connects nor negotiates: it is given a function that
-does. No task runs in the background, and a pool belongs to one event loop.
+A connection is lent again only if every answer on it was read to the end and the server has sent nothing since. So a
+later caller never gets the answer of an earlier caller. Callers wait in the order in which they came.
+
+Only :meth:`Pool.retrying` repeats a call, and it is for idempotent calls only. The errors' ``sent`` tells whether a
+failed call may have been carried out. The pool does not resolve, connect or negotiate: a given function does this. No
+task runs in the background. A pool belongs to one event loop.
 """
-# ruff: noqa: ASYNC109 - a time-out for the whole call is the contract; a caller's own asyncio.timeout() works as well
+# ruff: noqa: ASYNC109 - each call promises a time-out for the whole call; a caller's asyncio.timeout() works as well
 
 from __future__ import annotations
 
@@ -31,16 +32,16 @@ class _Connection:
     client: Client
     made: float
     returned: float
-    """When it was given back last."""
+    """The time when the connection was last given back."""
 
 
 class Pool:
-    """At most ``maximum`` connections, idle ones included.
+    """A pool of at most ``maximum`` connections, including idle ones.
 
-    ``connect`` returns a client that is ready: connected, its version negotiated. What it raises reaches the caller,
-    a KMIPError with ``sent`` false. An idle connection is closed ``idle_s`` seconds after its last use, and any one
-    ``age_s`` seconds after it was made, the next time that somebody looks (see :meth:`reap`). ``clock`` gives seconds
-    that never go back.
+    ``connect`` returns a client that is connected and has negotiated its version. An error of ``connect`` reaches the
+    caller; a KMIPError gets ``sent`` false. An idle connection is closed ``idle_s`` seconds after its last use, and
+    every connection ``age_s`` seconds after it was made. Both happen at the next use or :meth:`reap`. ``clock`` returns
+    seconds of a monotonic clock.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class Pool:
         self._idle_s = idle_s
         self._age_s = age_s
         self._clock = clock
-        self._idle: list[_Connection] = []  # the longest idle first
+        self._idle: list[_Connection] = []  # the longest idle one first
         self._lent = 0
-        self._free = asyncio.Semaphore(maximum)  # wakes in the order of waiting
+        self._free = asyncio.Semaphore(maximum)  # wakes callers in the order in which they wait
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -70,7 +71,7 @@ class Pool:
 
     @property
     def lent(self) -> int:
-        """The number of connections that callers have, those that are being made included."""
+        """The number of connections that callers have, including those that are being made."""
         return self._lent
 
     @contextlib.asynccontextmanager
@@ -79,11 +80,11 @@ class Pool:
     ) -> AsyncIterator[Client]:
         """Lend a connected client for the time of an ``async with`` block.
 
-        ``timeout`` is in seconds and counts until the block begins. The connection is kept afterwards if the block
-        ended without an error other than OperationFailed. ``connect`` stands in for the pool's own, this once.
+        ``timeout`` is in seconds and counts until the block begins. Afterwards the connection is kept if the block
+        raised no error other than OperationFailed. ``connect`` replaces the pool's own function for this call.
 
         Raises:
-            TransportError: phase "connect": none was free or connected in time, or the pool is closed.
+            TransportError: phase "connect": no connection was ready in time, or the pool is closed.
             KMIPError, Exception: what ``connect`` raised.
         """
         connection = await self._obtain(timeout, connect, fresh=False)
@@ -97,7 +98,7 @@ class Pool:
     async def fresh(
         self, *, timeout: float | None = None, connect: Callable[[], Awaitable[Client]] | None = None
     ) -> AsyncIterator[Client]:
-        """Lend a client on a connection that nobody used before and nobody will after: for proofs, and for Register."""
+        """Lend a client on a new connection that is closed afterwards. Use it for proofs and for Register."""
         connection = await self._obtain(timeout, connect, fresh=True)
         try:
             yield connection.client
@@ -106,10 +107,10 @@ class Pool:
             self._release()
 
     async def retrying(self, call: Callable[[Client], Awaitable[T]], *, timeout: float | None = None) -> T:
-        """Make an idempotent call, and once more on a new connection if the kept one turns out to be dead.
+        """Make an idempotent call. Make it once more on a new connection if the kept connection is dead.
 
-        ``timeout``, in seconds, is for everything. Never for Create, Register or what else changes something: the first
-        try may have been carried out.
+        ``timeout``, in seconds, is for both tries together. Never use this for Create, Register or another call that
+        changes something, because the first try may have been carried out.
         """
         phase = "connect"
         try:
@@ -132,16 +133,19 @@ class Pool:
             raise TransportError(phase, "no complete answer came in time") from error
 
     def reap(self) -> None:
-        """Close the idle connections that are too old, idle for too long, or dead. Without it that happens at use."""
+        """Close the idle connections that are too old, idle for too long, or dead.
+
+        Otherwise this happens at the next use.
+        """
         connections, self._idle = self._idle, []
         self._idle = [connection for connection in connections if self._kept_or_closed(connection)]
 
     def close(self) -> None:
-        """Close the idle connections now and the lent ones when they come back; who waits or comes later is refused."""
+        """Close the idle connections now, and the lent ones when they are returned. Refuse waiting and new callers."""
         self._closed = True
         while self._idle:
             self._idle.pop().client.close()
-        self._free.release()  # whoever wakes passes it on
+        self._free.release()  # the caller that wakes releases it again for the next one
 
     # --- places ---
 
@@ -206,7 +210,7 @@ class Pool:
     def _lending(self, connection: _Connection) -> Iterator[None]:
         try:
             yield
-        except OperationFailed:  # an answer like others
+        except OperationFailed:  # the connection is healthy: a failure is an answer
             self._give_back(connection)
             raise
         except BaseException:
@@ -226,7 +230,7 @@ class Pool:
             with self._lending(connection):
                 return await call(connection.client)
         except TransportError as error:
-            if isinstance(error.__cause__, TimeoutError):  # slow is not dead
+            if isinstance(error.__cause__, TimeoutError):  # a slow server is not a dead connection
                 raise
             raise _DeadError from error
 

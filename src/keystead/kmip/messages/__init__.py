@@ -1,1 +1,1 @@
-"""Messages, their attributes and objects, and the sans-I/O connection that carries them."""
+"""Messages, their attributes and objects, and the connection protocol without I/O."""

@@ -1,8 +1,8 @@
 """Attributes of Managed Objects, in the 1.x and in the 2.x form (KMIP 1.4 sections 2.1.1 and 3, KMIP 2.1 section 4).
 
-In both forms an attribute is an :class:`Attribute` with the specification's name and a typed value. On the wire it is
-Attribute {Name, Index, Value} in 1.x, where the name decides the value's type, and one item under the attribute's own
-tag inside Attributes in 2.x. Names that :data:`ATTRIBUTES` does not list keep their value as a raw item.
+In both forms an attribute is an :class:`Attribute` with the specification's name and a typed value. In 1.x it is
+encoded as Attribute {Name, Index, Value}, where the name decides the value's type. In 2.x it is one item under the
+attribute's own tag inside Attributes. A name that is not in :data:`ATTRIBUTES` keeps its value as a raw item.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from keystead.kmip.ttlv.forms import Decode
 
 IDENTIFIER: Final = Either(ItemType.TEXT_STRING, Raw())
-"""Unique Identifier: ``str``; in 2.x it may also be an Enumeration (the ID Placeholder) or an Integer, kept raw."""
+"""Unique Identifier: ``str``.
+
+In 2.x it may also be an Enumeration (the ID Placeholder) or an Integer; these stay raw.
+"""
 
 
 @structure(tags.NAME)
@@ -102,7 +105,7 @@ class Link(Structure):
 
 @structure(tags.APPLICATION_SPECIFIC_INFORMATION)
 class ApplicationSpecificInformation(Structure):
-    """Application Specific Information (KMIP 1.4 section 3.36); the server may make the data up."""
+    """Application Specific Information (KMIP 1.4 section 3.36). The server may generate missing data."""
 
     application_namespace: str = field(tags.APPLICATION_NAMESPACE, ItemType.TEXT_STRING)
     application_data: str | None = field(tags.APPLICATION_DATA, ItemType.TEXT_STRING, default=None)
@@ -200,18 +203,18 @@ ATTRIBUTES: Final[dict[str, Any]] = {
     "Rotate Name": _RAW,
     "Rotate Offset": _INTERVAL,
 }
-"""Attribute name to the kind of its value; enumerations without a class, and masks, are plain ``int``.
+"""Attribute name to the kind of its value. Enumerations without a class, and masks, are plain ``int``.
 
-Raw values stand under the tag Attribute Value in 1.x and under the attribute's own in 2.x.
+Raw values have the tag Attribute Value in 1.x, and the attribute's own tag in 2.x.
 """
 
 TAGS: Final = {name: tag for tag, name in tags.NAMES.items() if name in ATTRIBUTES}
-"""Attribute name to the tag under which it stands in 2.x; :data:`tags.NAMES` goes the other way."""
+"""Attribute name to its tag in 2.x. :data:`tags.NAMES` is the reverse."""
 
 
 @structure(tags.ATTRIBUTE)
 class Attribute(Structure):
-    """One attribute: in 1.x exactly this structure, in 2.x the item under the attribute's own tag, without index."""
+    """One attribute. In 1.x it is this structure. In 2.x it is an item under the attribute's own tag, without index."""
 
     attribute_name: str = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING)
     attribute_index: int | None = field(tags.ATTRIBUTE_INDEX, ItemType.INTEGER, default=None)
@@ -236,11 +239,11 @@ class AttributeReference(Structure):
 
 
 REFERENCE: Final = Either(AttributeReference, ItemType.ENUMERATION)
-"""Attribute Reference: the tag's number for an attribute of the specification, else an :class:`AttributeReference`."""
+"""Attribute Reference: the tag's number for an attribute of the specification, otherwise an AttributeReference."""
 
 
 class _Tagged:
-    """Kind of what stands in Attributes: a known attribute under its own tag, or a vendor's under Attribute."""
+    """The kind of items in Attributes: a known attribute under its own tag, or a vendor attribute under Attribute."""
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:
         """Yield the forms of a value."""
@@ -250,7 +253,7 @@ class _Tagged:
                 yield Form(form.key, None, _AttributeReader(name, form.reader()))
 
     def writer(self, tag: int, version: Version) -> Writer:
-        """Return what encodes a value."""
+        """Return the encoder of a value."""
         writers = {name: as_kind(kind).writer(TAGS[name], version) for name, kind in ATTRIBUTES.items()}
         write_vendor = as_kind(VendorAttribute).writer(tag, version)
 
@@ -265,7 +268,7 @@ class _Tagged:
 
 
 class _AttributeReader:
-    """Reads an attribute's own item and wraps the value with the attribute's name."""
+    """A reader of an attribute's own item, which adds the attribute's name to the value."""
 
     def __init__(self, name: str, own: NestedReader) -> None:
         self.decode: Decode = lambda *arguments: Attribute(name, attribute_value=own.decode(*arguments))

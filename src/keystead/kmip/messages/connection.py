@@ -1,10 +1,11 @@
-"""The protocol on one connection without any I/O: messages to bytes, and bytes to messages.
+"""The protocol on one connection without I/O: from messages to bytes, and from bytes to messages.
 
-It never waits, reads a clock or opens a socket. One request is in flight at a time, since nothing in the specification
-says that a server must answer several in order; a client may be told to have more. The caller's duty is to send what
-``send_*`` returned, to feed what came, ``b""`` at the end of the stream, and to close the transport when ``state`` is
-CLOSED. A connection whose answers were not all read to the end is BUSY or CLOSED, never IDLE: only an IDLE one may be
-used by somebody else. KMIP 1.4 sections 7 and 9.1.
+It never waits, reads a clock or opens a socket. One request is in flight at a time, because no specification says that
+a server must answer several in order. A client may be allowed to have more.
+
+The caller must send what ``send_*`` returned, and pass on what came, ``b""`` at the end of the stream. The caller must
+close the transport when ``state`` is CLOSED. If answers were not all read to the end, the connection is BUSY or CLOSED,
+never IDLE. Only an IDLE connection may be used by another caller. KMIP 1.4 sections 7 and 9.1.
 """
 
 from __future__ import annotations
@@ -28,25 +29,25 @@ from keystead.kmip.ttlv.ttlv import DEFAULT_LIMITS, ItemType, Limits
 
 
 class State(IntEnum):
-    """What may happen next."""
+    """The state of a connection."""
 
     IDLE = auto()
     """A request may come."""
     BUSY = auto()
-    """A request is there and not answered yet (several, of a client that pipelines)."""
+    """A request is not answered yet (or several requests of a pipelining client)."""
     CLOSED = auto()
-    """Nothing more: close the transport."""
+    """Nothing may come. Close the transport."""
 
 
 class Event(IntEnum):
-    """What happens, the same in both roles: a client sends the request, a server the response."""
+    """An event on a connection, the same in both roles: a client sends the request, a server the response."""
 
     REQUEST = auto()
     RESPONSE = auto()
     FURTHER_REQUEST = auto()
-    """A client that pipelines sends a request while others are not answered yet."""
+    """A pipelining client sends a request while others are not answered yet."""
     EARLIER_RESPONSE = auto()
-    """A response came that leaves others to come."""
+    """A response came, and others are still awaited."""
     CLOSE = auto()
     """We closed, the peer closed, or the peer broke the protocol."""
 
@@ -60,21 +61,24 @@ TRANSITIONS: Final = {
     (State.BUSY, Event.CLOSE): State.CLOSED,
     (State.CLOSED, Event.CLOSE): State.CLOSED,
 }
-"""What is not here is not allowed."""
+"""The allowed transitions. All others are forbidden."""
 
 _REQUEST: Final = ttlv.key(tags.REQUEST_MESSAGE, ItemType.STRUCTURE).to_bytes(4, "big")
 _RESPONSE: Final = ttlv.key(tags.RESPONSE_MESSAGE, ItemType.STRUCTURE).to_bytes(4, "big")
 
 
 class Answer(NamedTuple):
-    """A response, and its batch items in the order of the request; ``None`` for one that the server did not answer."""
+    """A response, and its batch items in the order of the request.
+
+    An item that the server did not answer is ``None``.
+    """
 
     message: ResponseMessage
     items: tuple[ResponseBatchItem | None, ...]
 
 
 class _Connection:
-    """What both roles share: the state, and the framing of what comes in."""
+    """The part that both roles share: the state, and the framing of incoming bytes."""
 
     def __init__(self, incoming: bytes, limits: Limits) -> None:
         self._incoming = incoming
@@ -84,13 +88,13 @@ class _Connection:
         self.state = State.IDLE
 
     def close(self) -> None:
-        """Note that the transport was closed, by whichever side."""
+        """Note that the transport was closed, by either side."""
         self.state = TRANSITIONS[self.state, Event.CLOSE]
 
     def receive_data(self, data: bytes) -> None:
-        """Take what the transport brought; ``b""`` is the end of the stream and closes the connection.
+        """Take bytes from the transport. ``b""`` is the end of the stream and closes the connection.
 
-        Raises LocalProtocolError when it is closed already.
+        Raises LocalProtocolError if the connection is closed already.
         """
         if self.state is State.CLOSED:
             raise LocalProtocolError("the connection is closed")
@@ -99,10 +103,10 @@ class _Connection:
         self._buffer += data
 
     def _next_message(self) -> bytes | None:
-        """Return the first complete message in the buffer, or ``None`` until there is one.
+        """Return the first complete message in the buffer, or ``None`` if there is none yet.
 
-        Raises TTLVError or RemoteProtocolError as soon as the bytes cannot become the message expected, or announce
-        more of them than the limit allows.
+        Raises TTLVError or RemoteProtocolError as soon as the bytes cannot become the expected message, or announce a
+        message over the limit.
         """
         if self._length is None:
             self._length = self._announced_length()
@@ -115,7 +119,10 @@ class _Connection:
         return message
 
     def _announced_length(self) -> int | None:
-        """Return the length of the message that has begun, header included; ``None`` until its header is there."""
+        """Return the length of the first message, including its header. ``None`` until its header is complete.
+
+        Raises TTLVError or RemoteProtocolError.
+        """
         if len(self._buffer) < 8:
             if not any(first.startswith(bytes(self._buffer[:4])) for first in (_REQUEST, _RESPONSE)):
                 raise TTLVError("what came is not a KMIP message")
@@ -141,7 +148,7 @@ class _Connection:
 class ClientConnection(_Connection):
     """The client's side: one request, then its answer.
 
-    With ``depth`` above 1 so many requests may await their answers, which must come in the order of the requests.
+    With ``depth`` above 1, so many requests may wait for answers. The answers must come in the order of the requests.
     """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS, *, depth: int = 1) -> None:
@@ -150,13 +157,14 @@ class ClientConnection(_Connection):
         self._requests: deque[RequestMessage] = deque()
 
     def send_request(self, request: RequestMessage) -> bytes:
-        """Return the bytes of a request, all of which must now be sent.
+        """Return the bytes of a request. The caller must now send all of them.
 
-        Raises LocalProtocolError, the state unchanged, for a message that cannot be encoded, for a batch of several
-        items without distinct Unique Batch Item IDs, and unless the connection is IDLE or has room for a further one.
+        Raises LocalProtocolError, with the state unchanged, in three cases. The message cannot be encoded; a batch of
+        several items lacks distinct Unique Batch Item IDs; or the connection is not IDLE and has no room for a further
+        request.
         """
         if self.state is State.IDLE and self._buffer:
-            raise LocalProtocolError("bytes are waiting that nobody asked for")
+            raise LocalProtocolError("unexpected bytes are waiting")
         items = request.batch_item
         if not items or request.request_header.batch_count != len(items):
             raise LocalProtocolError("Batch Count is not the number of batch items")
@@ -170,10 +178,10 @@ class ClientConnection(_Connection):
         return data
 
     def next_answer(self) -> Answer | None:
-        """Return the first answer once all of it is there, else ``None``.
+        """Return the first answer if it is complete, otherwise ``None``.
 
-        Raises TTLVError or RemoteProtocolError, the connection then being CLOSED, for an answer that cannot be read or
-        is not one to the request, and for bytes that nobody asked for.
+        Raises TTLVError or RemoteProtocolError for an answer that cannot be read or does not fit the request, and for
+        unexpected bytes. The connection is then CLOSED.
         """
         try:
             return self._read_answer()
@@ -184,7 +192,7 @@ class ClientConnection(_Connection):
     def _read_answer(self) -> Answer | None:
         if not self._requests:
             if self._buffer:
-                raise RemoteProtocolError("bytes came that nobody asked for")
+                raise RemoteProtocolError("unexpected bytes came")
             return None
         data = self._next_message()
         if data is None:
@@ -199,15 +207,15 @@ class ClientConnection(_Connection):
 
 
 class ServerConnection(_Connection):
-    """The server's side: a request, then its response; further requests wait in the buffer."""
+    """The server's side: a request, then its response. Further requests wait in the buffer."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(_REQUEST, limits)
 
     def next_request(self) -> RequestMessage | None:
-        """Return the next request once all of it is there, else ``None``; also while one is not answered yet.
+        """Return the next request if it is complete. Return ``None`` if not, and while a request is not answered.
 
-        Raises TTLVError or RemoteProtocolError, the connection then being CLOSED.
+        Raises TTLVError or RemoteProtocolError. The connection is then CLOSED.
         """
         if self.state is not State.IDLE:
             return None
@@ -223,18 +231,21 @@ class ServerConnection(_Connection):
         return request
 
     def send_response(self, response: ResponseMessage) -> bytes:
-        """Return the bytes of a response; raises LocalProtocolError, the state unchanged, unless it is BUSY."""
+        """Return the bytes of a response.
+
+        Raises LocalProtocolError, with the state unchanged, unless the state is BUSY.
+        """
         data = encode_response(response)
         self._move(Event.RESPONSE)
         return data
 
 
 def match(request: RequestMessage, response: ResponseMessage) -> tuple[ResponseBatchItem | None, ...]:
-    """Return the response's items in the request's order, found by Unique Batch Item ID (KMIP 1.4 section 7.3).
+    """Return the response's items in the request's order, matched by Unique Batch Item ID (KMIP 1.4 section 7.3).
 
-    A batch that stopped may lack some: ``None``. When the server could not take the message at all it answers with one
-    item that names no operation, which then stands for every item. Raises RemoteProtocolError for items that answer
-    nothing.
+    After a stop, items may be missing: ``None``. If the server could not process the message at all, it answers with
+    one item without operation. That item then counts for every item. Raises RemoteProtocolError for an item that
+    answers no item of the request.
     """
     asked, items = request.batch_item, response.batch_item
     if response.response_header.batch_count != len(items):
@@ -248,7 +259,7 @@ def match(request: RequestMessage, response: ResponseMessage) -> tuple[ResponseB
         by_identifier = {item.unique_batch_item_id: item for item in items}
         matched = tuple([by_identifier.get(item.unique_batch_item_id) for item in asked])
         if sum(item is not None for item in matched) < len(items):
-            raise RemoteProtocolError("a batch item answers none of the request's")
+            raise RemoteProtocolError("a batch item answers no item of the request")
     for request_item, item in zip(asked, matched, strict=True):
         if item is not None and item.operation not in {request_item.operation, None}:
             raise RemoteProtocolError("a batch item answers another operation")

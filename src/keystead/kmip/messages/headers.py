@@ -1,4 +1,4 @@
-"""Message headers and what stands in them: protocol version, credentials, nonce (KMIP 1.4 sections 6 and 7.2).
+"""Message headers and their parts: protocol version, credentials, nonce (KMIP 1.4 sections 6 and 7.2).
 
 Fields are in the order of the specification's tables. Passwords are secret fields: never in a ``repr``.
 """
@@ -23,7 +23,7 @@ class ProtocolVersion(Structure):
 
     @property
     def version(self) -> Version:
-        """The version as a plain tuple, which compares."""
+        """The version as a plain tuple, which can be compared."""
         return self.major, self.minor
 
 
@@ -37,7 +37,7 @@ class UsernameAndPassword(Structure):
 
 @structure()
 class Device(Structure):
-    """Credential Value of type Device (KMIP 1.4 section 2.1.2); at least one field is wanted."""
+    """Credential Value of type Device (KMIP 1.4 section 2.1.2). At least one field is needed."""
 
     device_serial_number: str | None = field(tags.DEVICE_SERIAL_NUMBER, ItemType.TEXT_STRING, default=None)
     password: str | None = field(tags.PASSWORD, ItemType.TEXT_STRING, default=None, secret=True)
@@ -55,7 +55,7 @@ _CREDENTIAL_VALUES: Final = {
 
 @structure(tags.CREDENTIAL)
 class Credential(Structure):
-    """Credential (KMIP 1.4 section 2.1.2); the values of other types are raw."""
+    """Credential (KMIP 1.4 section 2.1.2). The values of other types are raw."""
 
     credential_type: int = field(tags.CREDENTIAL_TYPE, enums.CredentialType)
     credential_value: UsernameAndPassword | Device | Item = field(
@@ -65,7 +65,7 @@ class Credential(Structure):
 
 @structure(tags.AUTHENTICATION)
 class Authentication(Structure):
-    """Authentication (KMIP 1.4 section 6.6); from 1.2 on it may hold several credentials."""
+    """Authentication (KMIP 1.4 section 6.6). From 1.2 on it may hold several credentials."""
 
     credential: tuple[Credential, ...] = field(tags.CREDENTIAL, Credential, default=())
 
@@ -106,7 +106,7 @@ class RequestHeader(Structure):
 
 @structure(tags.RESPONSE_HEADER)
 class ResponseHeader(Structure):
-    """Response Header (KMIP 1.4 section 7.2). Time Stamp is required, but an answer without it is still an answer."""
+    """Response Header (KMIP 1.4 section 7.2). Time Stamp is required, but an answer without it is accepted."""
 
     protocol_version: ProtocolVersion = field(tags.PROTOCOL_VERSION, ProtocolVersion)
     time_stamp: int | None = field(tags.TIME_STAMP, ItemType.DATE_TIME, default=None)
@@ -125,5 +125,5 @@ class ResponseHeader(Structure):
 
 
 def username_credential(username: str, password: str | None) -> Credential:
-    """Return the Credential of a username, with a password unless that is ``None``."""
+    """Return the Credential of a username, with a password unless it is ``None``."""
     return Credential(enums.CredentialType.USERNAME_AND_PASSWORD, UsernameAndPassword(username, password))

@@ -1,7 +1,7 @@
 """Request and Response Messages: headers, batch items and the table of payloads (KMIP 1.4 section 7).
 
-A message is decoded by the rules of the version that its own header names. Operations without a row in the table keep
-their payload as a raw item, and so do answers other than Success.
+A message is decoded by the rules of the version in its own header. The payload of an operation that is not in the table
+stays a raw item. So does the payload of an answer other than Success.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ PAYLOADS: Final[dict[Operation, tuple[type[Structure], type[Structure]]]] = {
         discover_versions.DiscoverVersionsResponsePayload,
     ),
 }
-"""Operation to its request and response payload."""
+"""The request payload and the response payload of each operation."""
 
 OPERATIONS: Final = {request: operation for operation, (request, _) in PAYLOADS.items()}
-"""Request payload to its operation."""
+"""The operation of each request payload."""
 
 _REQUESTS: Final = {operation: request for operation, (request, _) in PAYLOADS.items()}
 _RESPONSES: Final = {(operation, ResultStatus.SUCCESS): response for operation, (_, response) in PAYLOADS.items()}
@@ -66,7 +66,7 @@ _RESPONSES: Final = {(operation, ResultStatus.SUCCESS): response for operation, 
 
 @structure(tags.BATCH_ITEM)
 class RequestBatchItem(Structure):
-    """One request of a batch; Unique Batch Item ID is wanted when there is more than one."""
+    """One request of a batch. Unique Batch Item ID is needed if there is more than one request."""
 
     operation: int = field(tags.OPERATION, enums.Operation)
     ephemeral: Item | None = field(tags.EPHEMERAL, Raw(), default=None, since=V2_0)
@@ -77,7 +77,7 @@ class RequestBatchItem(Structure):
 
 @structure(tags.BATCH_ITEM)
 class ResponseBatchItem(Structure):
-    """One answer of a batch. The operation is absent when the whole message failed."""
+    """One answer of a batch. The operation is absent if the whole message failed."""
 
     operation: int | None = field(tags.OPERATION, enums.Operation, default=None)
     unique_batch_item_id: bytes | None = field(tags.UNIQUE_BATCH_ITEM_ID, ItemType.BYTE_STRING, default=None)
@@ -93,7 +93,7 @@ class ResponseBatchItem(Structure):
 
 @structure(tags.REQUEST_MESSAGE)
 class RequestMessage(Structure):
-    """Request Message."""
+    """A Request Message."""
 
     request_header: RequestHeader = field(tags.REQUEST_HEADER, RequestHeader)
     batch_item: tuple[RequestBatchItem, ...] = field(tags.BATCH_ITEM, RequestBatchItem, default=())
@@ -101,33 +101,33 @@ class RequestMessage(Structure):
 
 @structure(tags.RESPONSE_MESSAGE)
 class ResponseMessage(Structure):
-    """Response Message."""
+    """A Response Message."""
 
     response_header: ResponseHeader = field(tags.RESPONSE_HEADER, ResponseHeader)
     batch_item: tuple[ResponseBatchItem, ...] = field(tags.BATCH_ITEM, ResponseBatchItem, default=())
 
 
 def encode_request(message: RequestMessage) -> bytes:
-    """Return the bytes of a request by its header's version; raises LocalProtocolError."""
+    """Return the bytes of a request, in the version of its header. Raises LocalProtocolError."""
     return schema.encode(message, message.request_header.protocol_version.version)
 
 
 def encode_response(message: ResponseMessage) -> bytes:
-    """Return the bytes of a response by its header's version; raises LocalProtocolError."""
+    """Return the bytes of a response, in the version of its header. Raises LocalProtocolError."""
     return schema.encode(message, message.response_header.protocol_version.version)
 
 
 def decode_request(data: bytes, limits: Limits = DEFAULT_LIMITS) -> RequestMessage:
-    """Return the request that ``data`` holds; raises TTLVError or RemoteProtocolError."""
+    """Return the request in ``data``. Raises TTLVError or RemoteProtocolError."""
     return schema.decode(RequestMessage, data, _header_version(data), limits)
 
 
 def decode_response(data: bytes, limits: Limits = DEFAULT_LIMITS) -> ResponseMessage:
-    """Return the response that ``data`` holds; raises TTLVError or RemoteProtocolError."""
+    """Return the response in ``data``. Raises TTLVError or RemoteProtocolError."""
     return schema.decode(ResponseMessage, data, _header_version(data), limits)
 
 
-# Message, header and Protocol Version are opened, then come two Integers: all at fixed positions.
+# The headers of message, header and Protocol Version, then two Integers: all have fixed positions.
 _FIRST_ITEMS: Final = struct.Struct(">16xIIIIiIIIiI").unpack_from
 _VERSION_KEYS: Final = (
     (ttlv.key(tags.PROTOCOL_VERSION, ItemType.STRUCTURE), 32),
@@ -137,7 +137,10 @@ _VERSION_KEYS: Final = (
 
 
 def _header_version(data: bytes) -> Version:
-    """Return the version that decides how the rest is read; it must be the header's first field."""
+    """Return the protocol version, which decides how to read the rest. It must be the header's first field.
+
+    Raises RemoteProtocolError.
+    """
     try:
         structure_key, length, major_key, n, major, _, minor_key, m, minor, _ = _FIRST_ITEMS(data)
     except struct.error:

@@ -1,7 +1,7 @@
 """Managed Objects and the Key Block inside them (KMIP 1.4 sections 2.1.3 to 2.1.10 and 2.2).
 
-Key material, whatever its form, is a secret field: it is never in a ``repr``. Object types without a structure of
-their own here (keys of other kinds, templates) are kept as raw items.
+Key material in any form is a secret field: it is never in a ``repr``. Object types without a structure here (other
+kinds of keys, templates) are kept as raw items.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from keystead.kmip.ttlv.versions import V1_1, V2_0
 
 @structure(tags.ENCRYPTION_KEY_INFORMATION)
 class EncryptionKeyInformation(Structure):
-    """Which key wraps, and how (KMIP 1.4 section 2.1.5)."""
+    """The key that wraps, and its parameters (KMIP 1.4 section 2.1.5)."""
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
     cryptographic_parameters: CryptographicParameters | None = field(
@@ -28,7 +28,7 @@ class EncryptionKeyInformation(Structure):
 
 @structure(tags.MAC_SIGNATURE_KEY_INFORMATION)
 class MACSignatureKeyInformation(Structure):
-    """Which key authenticates a wrapped key, and how (KMIP 1.4 section 2.1.5)."""
+    """The key that authenticates a wrapped key, and its parameters (KMIP 1.4 section 2.1.5)."""
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
     cryptographic_parameters: CryptographicParameters | None = field(
@@ -38,7 +38,7 @@ class MACSignatureKeyInformation(Structure):
 
 @structure(tags.KEY_WRAPPING_DATA)
 class KeyWrappingData(Structure):
-    """How the Key Value that stands beside it was wrapped (KMIP 1.4 section 2.1.5)."""
+    """How the Key Value of the same Key Block was wrapped (KMIP 1.4 section 2.1.5)."""
 
     wrapping_method: int = field(tags.WRAPPING_METHOD, enums.WrappingMethod)
     encryption_key_information: EncryptionKeyInformation | None = field(
@@ -54,7 +54,7 @@ class KeyWrappingData(Structure):
 
 @structure(tags.KEY_WRAPPING_SPECIFICATION)
 class KeyWrappingSpecification(Structure):
-    """How a Get wants the key wrapped (KMIP 1.4 section 2.1.6)."""
+    """How a Get wants the key to be wrapped (KMIP 1.4 section 2.1.6)."""
 
     wrapping_method: int = field(tags.WRAPPING_METHOD, enums.WrappingMethod)
     encryption_key_information: EncryptionKeyInformation | None = field(
@@ -78,10 +78,10 @@ class KeyValue(Structure):
 
 @structure(tags.KEY_BLOCK)
 class KeyBlock(Structure):
-    """Key Block (KMIP 1.4 section 2.1.3). A wrapped Key Value is ``bytes`` and has Key Wrapping Data beside it.
+    """Key Block (KMIP 1.4 section 2.1.3). A wrapped Key Value is ``bytes`` and needs Key Wrapping Data.
 
-    The form is told by the item type and not by the version; no Key Value at all means that the server has the key's
-    attributes only (Key Value Present, 1.2).
+    The item type, not the version, decides which form the Key Value has. Without a Key Value, the server has only the
+    key's attributes (Key Value Present, 1.2).
     """
 
     key_format_type: int = field(tags.KEY_FORMAT_TYPE, enums.KeyFormatType)
@@ -140,7 +140,7 @@ OBJECT: Final = OneOf(
 
 
 def raw_key(material: bytes, algorithm: enums.CryptographicAlgorithm, length: int | None = None) -> SymmetricKey:
-    """Return a Symmetric Key in clear; ``length`` in bits, default that of the material."""
+    """Return a Symmetric Key in clear. ``length`` is in bits; the default is the length of the material."""
     return SymmetricKey(
         KeyBlock(
             enums.KeyFormatType.RAW,

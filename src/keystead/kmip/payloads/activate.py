@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @structure()
 class ActivateRequestPayload(Structure):
-    """Which object; without an identifier, that of the ID Placeholder."""
+    """The object to activate. Without an identifier, it is that of the ID Placeholder."""
 
     unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
 
 
 @structure()
 class ActivateResponsePayload(Structure):
-    """The object."""
+    """The object that was activated."""
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)

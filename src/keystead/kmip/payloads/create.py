@@ -28,7 +28,7 @@ class CreateRequestPayload(Structure):
 
 @structure()
 class CreateResponsePayload(Structure):
-    """The object made, and attributes that the server set by itself (1.x)."""
+    """The new object, and attributes that the server set by itself (1.x)."""
 
     object_type: int = field(tags.OBJECT_TYPE, enums.ObjectType)
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)

@@ -1,4 +1,4 @@
-"""Destroy (KMIP 1.4 section 4.21, KMIP 2.1 section 6.1.15): the key material is gone."""
+"""Destroy (KMIP 1.4 section 4.21, KMIP 2.1 section 6.1.15): the server destroys the key material."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @structure()
 class DestroyRequestPayload(Structure):
-    """Which object; without an identifier, that of the ID Placeholder."""
+    """The object to destroy. Without an identifier, it is that of the ID Placeholder."""
 
     unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
 
 
 @structure()
 class DestroyResponsePayload(Structure):
-    """The object."""
+    """The object that was destroyed."""
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @structure()
 class GetRequestPayload(Structure):
-    """Which object, and in which form; without an identifier, that of the ID Placeholder."""
+    """The object to get, and in which form. Without an identifier, it is that of the ID Placeholder."""
 
     unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
     key_format_type: int | None = field(tags.KEY_FORMAT_TYPE, enums.KeyFormatType, default=None)
@@ -29,7 +29,7 @@ class GetRequestPayload(Structure):
 
 @structure()
 class GetResponsePayload(Structure):
-    """The object."""
+    """The object that was asked for."""
 
     object_type: int = field(tags.OBJECT_TYPE, enums.ObjectType)
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)

@@ -11,14 +11,14 @@ from keystead.kmip.ttlv.versions import V2_0
 
 @structure()
 class GetAttributeListRequestPayload(Structure):
-    """Of which object."""
+    """The object whose attributes are listed."""
 
     unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
 
 
 @structure()
 class GetAttributeListResponsePayload(Structure):
-    """The names of the object's attributes; references in 2.x."""
+    """The names of the object's attributes. In 2.x they are references."""
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)
     attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, default=(), until=V2_0)
@@ -27,7 +27,7 @@ class GetAttributeListResponsePayload(Structure):
     )
 
     def names(self) -> tuple[str, ...]:
-        """Return the names, whichever form they came in; a tag that is not known is shown in hexadecimal."""
+        """Return the names of both forms. A tag that is not known is shown in hexadecimal."""
         references = (
             reference.attribute_name
             if isinstance(reference, AttributeReference)

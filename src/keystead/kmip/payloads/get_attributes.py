@@ -18,7 +18,7 @@ from keystead.kmip.ttlv.versions import V2_0
 
 @structure()
 class GetAttributesRequestPayload(Structure):
-    """Which attributes, by name in 1.x and by reference in 2.x; none asks for all."""
+    """The attributes to read: names in 1.x, references in 2.x. Without any, all are read."""
 
     unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
     attribute_name: tuple[str, ...] = field(tags.ATTRIBUTE_NAME, ItemType.TEXT_STRING, default=(), until=V2_0)
@@ -36,5 +36,5 @@ class GetAttributesResponsePayload(Structure):
     attributes: Attributes | None = field(tags.ATTRIBUTES, Attributes, default=None, since=V2_0)
 
     def all(self) -> tuple[Attribute | VendorAttribute, ...]:
-        """Return the attributes, whichever form they came in."""
+        """Return the attributes of either form."""
         return self.attributes.attributes if self.attributes else self.attribute

@@ -11,7 +11,7 @@ from keystead.kmip.ttlv.versions import V1_1, V1_3, V2_0
 
 @structure()
 class LocateRequestPayload(Structure):
-    """What to look for: objects that have all the attributes. 2.x wants Attributes, though it may be empty."""
+    """The search: objects that have all the attributes. 2.x requires Attributes, which may be empty."""
 
     maximum_items: int | None = field(tags.MAXIMUM_ITEMS, ItemType.INTEGER, default=None)
     offset_items: int | None = field(tags.OFFSET_ITEMS, ItemType.INTEGER, default=None, since=V1_3)
@@ -23,7 +23,7 @@ class LocateRequestPayload(Structure):
 
 @structure()
 class LocateResponsePayload(Structure):
-    """The identifiers found, and how many there are in all (1.3)."""
+    """The identifiers that were found, and the total number of matching objects (1.3)."""
 
     located_items: int | None = field(tags.LOCATED_ITEMS, ItemType.INTEGER, default=None, since=V1_3)
     unique_identifier: tuple[str | Item, ...] = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=())

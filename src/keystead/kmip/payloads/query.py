@@ -11,14 +11,14 @@ from keystead.kmip.ttlv.versions import V1_1, V1_2, V1_3, V2_0
 
 @structure()
 class QueryRequestPayload(Structure):
-    """What the client wants to know."""
+    """The functions: what the client wants to know."""
 
     query_function: tuple[int, ...] = field(tags.QUERY_FUNCTION, enums.QueryFunction, default=())
 
 
 @structure()
 class QueryResponsePayload(Structure):
-    """What the server is. Server Information and everything with many inner fields is raw."""
+    """The properties of the server. Server Information and fields with many inner fields are raw."""
 
     operation: tuple[int, ...] = field(tags.OPERATION, enums.Operation, default=())
     object_type: tuple[int, ...] = field(tags.OBJECT_TYPE, enums.ObjectType, default=())

@@ -1,4 +1,4 @@
-"""Register (KMIP 1.4 section 4.3, KMIP 2.1 section 6.1.43): the client brings an object."""
+"""Register (KMIP 1.4 section 4.3, KMIP 2.1 section 6.1.43): the client gives an object to the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Revoke (KMIP 1.4 section 4.20, KMIP 2.1 section 6.1.48): the object may no longer protect, or was compromised."""
+"""Revoke (KMIP 1.4 section 4.20, KMIP 2.1 section 6.1.48): the object may no longer protect data, or is compromised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keystead.kmip.ttlv.ttlv import Item, ItemType
 
 @structure()
 class RevokeRequestPayload(Structure):
-    """Which object and why; the occurrence date (seconds since 1970) is for compromise only."""
+    """The object and the reason. The occurrence date (seconds since 1970) is for a compromise only."""
 
     unique_identifier: str | Item | None = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER, default=None)
     revocation_reason: RevocationReason = field(tags.REVOCATION_REASON, RevocationReason, kw_only=True)
@@ -19,6 +19,6 @@ class RevokeRequestPayload(Structure):
 
 @structure()
 class RevokeResponsePayload(Structure):
-    """The object."""
+    """The object that was revoked."""
 
     unique_identifier: str | Item = field(tags.UNIQUE_IDENTIFIER, IDENTIFIER)

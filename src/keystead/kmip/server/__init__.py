@@ -1,1 +1,1 @@
-"""The server side, sans-I/O: operations on stored objects."""
+"""The server side without I/O: operations on stored objects."""

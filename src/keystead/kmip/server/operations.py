@@ -1,8 +1,9 @@
-"""The operations of a small key server on its objects: one request payload in, one response payload out, or a refusal.
+"""The operations of a small key server on its objects. Each takes a request payload and returns a response payload.
 
-Part of :mod:`keystead.kmip.server.responder`, which knows messages and batches; here is what each operation does to the
-:class:`~keystead.kmip.server.storage.Store`, as the :class:`~keystead.kmip.testing.profiles.Profile` says. No I/O.
-KMIP 1.4 section 4 for the operations, 3.22 for the life cycle, 11 for the Result Reasons.
+An operation may raise Refusal instead. This module is a part of :mod:`keystead.kmip.server.responder`, which handles
+messages and batches. Here is the effect of each operation on the :class:`~keystead.kmip.server.storage.Store`, as the
+:class:`~keystead.kmip.server.profile.Profile` says. No I/O. KMIP 1.4 section 4 for the operations, 3.22 for the life
+cycle, 11 for the Result Reasons.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ DATES: Final = {
     State.DESTROYED: "Destroy Date",
     State.DESTROYED_COMPROMISED: "Destroy Date",
 }
-"""The attribute that tells when a state began."""
+"""The attribute with the time at which a state began."""
 
 
 class KeyServerState(Protocol):
-    """What operations ask and change of the server that performs them; see :class:`.responder.Responder`."""
+    """The state of the server that operations read and change; see :class:`.responder.Responder`."""
 
     versions: tuple[Version, ...]
     profile: Profile
@@ -79,7 +80,7 @@ class KeyServerState(Protocol):
 
 
 class Batch:
-    """The operations of one batch, for one client: they share the ID Placeholder (KMIP 1.4 section 4)."""
+    """The operations of one batch for one client. They share the ID Placeholder (KMIP 1.4 section 4)."""
 
     def __init__(self, server: KeyServerState, version: Version, client: str | None) -> None:
         self._server = server
@@ -90,7 +91,7 @@ class Batch:
         self._placeholder: str | None = None
 
     def perform(self, operation: int, request: Any) -> Structure:
-        """Return the response payload; raises Refusal, nothing having changed."""
+        """Do one operation and return the response payload. Raises Refusal; then nothing was changed."""
         known = Operation(operation) if operation in _HANDLERS else None
         if known is None:
             raise Refusal(ResultReason.OPERATION_NOT_SUPPORTED)
@@ -103,20 +104,20 @@ class Batch:
         return payload
 
     def operations(self) -> tuple[Operation, ...]:
-        """Those of the profile; 1.0 has no Discover Versions."""
+        """Return the operations of the profile. With version 1.0 only, Discover Versions is left out."""
         absent = {Operation.DISCOVER_VERSIONS} if max(self._server.versions) == V1_0 else set()
         return tuple(entry for entry in OPERATIONS if entry in self._profile.operations - absent)
 
     # --- the server ---
 
     def discover_versions(self, request: DiscoverVersionsRequestPayload) -> DiscoverVersionsResponsePayload:
-        """Those of the versions asked for that the server has."""
+        """Return those of the requested versions that the server has."""
         asked = [entry.version for entry in request.protocol_version] or self._server.versions
         common = [version for version in self._server.versions if version in asked]
         return DiscoverVersionsResponsePayload(tuple(ProtocolVersion(*version) for version in common))
 
     def query(self, request: QueryRequestPayload) -> QueryResponsePayload:
-        """What the server is and can."""
+        """Return the properties of the server that were asked for."""
         asked = request.query_function
         return QueryResponsePayload(
             operation=self.operations() if QueryFunction.QUERY_OPERATIONS in asked else (),
@@ -138,16 +139,18 @@ class Batch:
         return CreateResponsePayload(request.object_type, self._keep(request.object_type, key, attributes))
 
     def register(self, request: RegisterRequestPayload) -> RegisterResponsePayload:
-        """Keep the client's object."""
+        """Store the client's object."""
         if request.managed_object is None:
             raise Refusal(ResultReason.MISSING_DATA)
         attributes = self._taken(_attributes(request.template_attribute, request.attributes))
         names = {entry.attribute_name for entry in attributes}
-        attributes += [entry for entry in _of_key(request.managed_object) if entry.attribute_name not in names]
+        attributes += [
+            entry for entry in _attributes_of_key(request.managed_object) if entry.attribute_name not in names
+        ]
         return RegisterResponsePayload(self._keep(request.object_type, request.managed_object, attributes))
 
     def locate(self, request: LocateRequestPayload) -> LocateResponsePayload:
-        """The objects that have all the attributes, in pages."""
+        """Return the objects that have all the attributes, in pages."""
         wanted = [*request.attribute, *(request.attributes.attributes if request.attributes else ())]
         for entry in wanted:
             self._refuse_attribute(entry.attribute_name)
@@ -165,7 +168,7 @@ class Batch:
         return LocateResponsePayload(len(found) if self._version >= V1_3 else None, tuple(page))
 
     def get(self, request: GetRequestPayload) -> GetResponsePayload:
-        """The object itself."""
+        """Return the object."""
         identifier, stored = self._find_live(request.unique_identifier)
         if request.key_wrapping_specification:
             raise Refusal(ResultReason.FEATURE_NOT_SUPPORTED)
@@ -176,7 +179,7 @@ class Batch:
         return GetResponsePayload(stored.object_type, identifier, shown)
 
     def destroy(self, request: DestroyRequestPayload) -> DestroyResponsePayload:
-        """End an object, which leaves its attributes or nothing."""
+        """Destroy an object. Its attributes stay if the profile says so."""
         identifier, stored = self._find_live(request.unique_identifier)
         if stored.state == State.ACTIVE and self._profile.destroy_of_active is not None:
             raise Refusal(self._profile.destroy_of_active)
@@ -190,7 +193,7 @@ class Batch:
     # --- attributes and life cycle ---
 
     def get_attributes(self, request: GetAttributesRequestPayload) -> GetAttributesResponsePayload:
-        """The attributes asked for, or all."""
+        """Return the attributes that were asked for, or all."""
         identifier, stored = self._find(request.unique_identifier)
         references = [tags.NAMES.get(entry) for entry in request.attribute_reference if isinstance(entry, int)]
         names = [*request.attribute_name, *references]
@@ -205,7 +208,7 @@ class Batch:
         return GetAttributesResponsePayload(identifier, attributes=Attributes(known))
 
     def get_attribute_list(self, request: GetAttributeListRequestPayload) -> GetAttributeListResponsePayload:
-        """The names of the attributes."""
+        """Return the names of the attributes."""
         identifier, stored = self._find(request.unique_identifier)
         names = tuple(dict.fromkeys(entry.attribute_name for entry in stored.attributes))
         if self._version < V2_0:
@@ -214,7 +217,7 @@ class Batch:
         return GetAttributeListResponsePayload(identifier, attribute_reference=references)
 
     def add_attribute(self, request: AddAttributeRequestPayload) -> AddAttributeResponsePayload:
-        """One more attribute."""
+        """Add one attribute."""
         identifier, stored = self._find_live(request.unique_identifier)
         added = [request.attribute, *(request.new_attribute.attributes if request.new_attribute else ())]
         known = [entry for entry in added if isinstance(entry, Attribute)]
@@ -225,7 +228,7 @@ class Batch:
         return AddAttributeResponsePayload(identifier, request.attribute)
 
     def activate(self, request: ActivateRequestPayload) -> ActivateResponsePayload:
-        """From Pre-Active to Active."""
+        """Change an object from Pre-Active to Active."""
         identifier, stored = self._find_live(request.unique_identifier)
         if stored.state != State.PRE_ACTIVE:
             raise Refusal(ResultReason.ILLEGAL_OPERATION)
@@ -233,7 +236,7 @@ class Batch:
         return ActivateResponsePayload(identifier)
 
     def revoke(self, request: RevokeRequestPayload) -> RevokeResponsePayload:
-        """From Active to Deactivated, or from any state to Compromised."""
+        """Change an object from Active to Deactivated, or from any state to Compromised."""
         identifier, stored = self._find_live(request.unique_identifier)
         compromised = request.revocation_reason.revocation_reason_code in COMPROMISED
         if not compromised and stored.state != State.ACTIVE:
@@ -242,10 +245,10 @@ class Batch:
         self._change(identifier, stored, State.COMPROMISED if compromised else State.DEACTIVATED)
         return RevokeResponsePayload(identifier)
 
-    # --- what the operations share ---
+    # --- helpers of the operations ---
 
     def _taken(self, attributes: list[Attribute]) -> list[Attribute]:
-        """What the server keeps of a new object's attributes; raises Refusal."""
+        """Return the attributes of a new object that the server keeps. Raises Refusal."""
         masked = any(entry.attribute_name == "Cryptographic Usage Mask" for entry in attributes)
         if self._profile.usage_mask_required and not masked:
             raise Refusal(ResultReason.INVALID_MESSAGE)
@@ -267,7 +270,7 @@ class Batch:
             raise Refusal(reason)
 
     def _names(self) -> set[str]:
-        """The names that a new object must not have."""
+        """Return the names that a new object must not have."""
         if not self._profile.unique_names:
             return set()
         if self._profile.names_outlive_objects:
@@ -299,7 +302,7 @@ class Batch:
         return identifier
 
     def _initial_state(self, stored: Stored, usual: State) -> State:
-        """An Activation Date that has come makes a new object Active (KMIP 1.4 section 3.22)."""
+        """Return Active if the object's Activation Date has come, otherwise ``usual`` (KMIP 1.4 section 3.22)."""
         begins = stored.values("Activation Date")
         return State.ACTIVE if begins and begins[0] <= self._server.now() else usual
 
@@ -347,13 +350,13 @@ _HANDLERS: Final[dict[Operation, Callable[[Batch, Any], Structure]]] = {
 
 
 def _attributes(template: TemplateAttribute | None, attributes: Attributes | None) -> list[Attribute]:
-    """The attributes of a request, whichever form they came in; vendor attributes are left out."""
+    """Return the attributes of a request in either form. Vendor attributes are left out."""
     given = [*(template.attribute if template else ()), *(attributes.attributes if attributes else ())]
     return [entry for entry in given if isinstance(entry, Attribute)]
 
 
-def _of_key(managed_object: ManagedObject) -> list[Attribute]:
-    """The attributes that the server reads off the object itself."""
+def _attributes_of_key(managed_object: ManagedObject) -> list[Attribute]:
+    """Return the attributes that the server takes from the object itself."""
     block = getattr(managed_object, "key_block", None)
     if not isinstance(block, KeyBlock):
         return []

@@ -1,7 +1,7 @@
-"""What a key server does where the specification leaves a choice: the switches by which products differ.
+"""The profile of a key server: switches for the choices that the specification leaves open, by which products differ.
 
-A profile is a value that :mod:`keystead.kmip.server.responder` reads: to make a server change its ways while it runs,
-give it another profile.
+A profile is a value that :mod:`keystead.kmip.server.responder` reads. To change a running server, give it another
+profile.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ OPERATIONS: Final = (
     Operation.REVOKE,
     Operation.DESTROY,
 )
-"""All that a responder can do, in the order in which Query names them."""
+"""All operations of a responder, in the order in which Query names them."""
 
 OBJECT_TYPES: Final = frozenset(ObjectType) - {ObjectType.TEMPLATE, ObjectType.CERTIFICATE_REQUEST}
-"""All that a responder can keep."""
+"""All object types that a responder can store."""
 
 ALL_BITS: Final = 0x7FFF_FFFF
 
 
 class Offset(Enum):
-    """What becomes of Offset Items in a Locate (KMIP 1.4 section 4.9)."""
+    """How a server treats Offset Items in a Locate (KMIP 1.4 section 4.9)."""
 
     HONOURED = "honoured"
     IGNORED = "ignored"
@@ -49,52 +49,52 @@ class Offset(Enum):
 
 @dataclass(frozen=True)
 class Profile:
-    """One kind of key server. The defaults are a plain one that does all that a responder can.
+    """One kind of key server. The defaults are a plain server with all abilities of a responder.
 
-    Operations that are not in ``operations`` are answered with Operation Not Supported, those in ``refusals`` with the
-    reason given there. An object of another type than ``object_types`` is refused as an Invalid Field.
+    Operations that are not in ``operations`` are answered with Operation Not Supported. Those in ``refusals`` are
+    answered with the reason given there. An object of a type outside ``object_types`` is refused as an Invalid Field.
     """
 
     operations: frozenset[Operation] = frozenset(OPERATIONS)
     object_types: frozenset[ObjectType] = OBJECT_TYPES
     refusals: Mapping[Operation, ResultReason] = field(default_factory=lambda: MappingProxyType({}))
     maximum_batch: int | None = None
-    """A longer batch is refused as a whole: Invalid Message."""
+    """The longest batch. A longer one is refused as a whole: Invalid Message."""
 
     refused_attributes: Mapping[str, ResultReason] = field(default_factory=lambda: MappingProxyType({}))
-    """Attribute name to the reason for which it is refused, given or searched for."""
+    """Attribute name to the reason of its refusal, when it is given or searched for."""
     ignored_attributes: frozenset[str] = frozenset()
-    """Attributes that are taken and thrown away; a search for them finds nothing."""
+    """Attributes that are accepted but not stored. A search for them finds nothing."""
     usage_mask: int = ALL_BITS
-    """The bits of Cryptographic Usage Mask that are known; others are an Invalid Field."""
+    """The allowed bits of Cryptographic Usage Mask. Other bits are an Invalid Field."""
     usage_mask_required: bool = False
-    """A Create or Register without one is an Invalid Message."""
+    """If true, a Create or Register without Cryptographic Usage Mask is an Invalid Message."""
 
     unique_names: bool = False
-    """A Name that another object has is refused: Invalid Field in 1.x, Non Unique Name Attribute in 2.x."""
+    """If true, a Name of another object is refused: Invalid Field in 1.x, Non Unique Name Attribute in 2.x."""
     names_outlive_objects: bool = False
-    """A Name stays taken after Destroy; means something with ``unique_names``."""
+    """If true, a Name stays taken after Destroy. It needs ``unique_names``."""
 
     initial_state: State | None = State.PRE_ACTIVE
-    """``None``: objects have no State."""
+    """The State of a new object. ``None``: objects have no State."""
     destroy_of_active: ResultReason | None = ResultReason.ILLEGAL_OPERATION
-    """``None``: an Active object may be destroyed."""
+    """The reason why Destroy of an Active object is refused. ``None``: it is allowed."""
     keeps_destroyed: bool = False
-    """A destroyed object keeps its attributes, State too; else it is as if it had never been."""
+    """If true, a destroyed object keeps its attributes, including State. If false, it disappears completely."""
     destroyed: ResultReason = ResultReason.PERMISSION_DENIED
-    """Why a Get, Destroy or the like of a destroyed object that is kept is refused."""
+    """The reason why a Get, Destroy and similar requests for a kept, destroyed object are refused."""
 
     locates_by_attributes: bool = True
-    """``False``: Locate finds everything, whatever was asked for."""
+    """``False``: Locate ignores the attributes and finds everything."""
     locates_destroyed: bool = False
     page_limit: int | None = None
-    """A Locate never names more objects than this, whatever Maximum Items says."""
+    """The most objects in one Locate answer, whatever Maximum Items says."""
     offset_items: Offset = Offset.HONOURED
 
     others_objects: ResultReason | None = None
-    """Why an object that a client with another certificate name brought is refused, and not located.
+    """The reason why a request for an object of another client is refused. Locate does not name such an object.
 
-    ``None``: every client sees all objects.
+    The client is known by its certificate's common name. ``None``: every client sees all objects.
     """
 
 

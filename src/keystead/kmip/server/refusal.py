@@ -1,4 +1,4 @@
-"""A refusal: what the server side answers when an operation fails."""
+"""A refusal: the server's answer to a failed operation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     )
 
 
-class Refusal(Exception):  # noqa: N818 - becomes a Result Reason, never an error of Python
-    """A request is answered with Operation Failed and this reason."""
+class Refusal(Exception):  # noqa: N818 - becomes a Result Reason, never a Python error
+    """The request must be answered with Operation Failed and this reason."""
 
     def __init__(self, reason: ResultReason) -> None:
         super().__init__(reason.name)

@@ -1,9 +1,9 @@
-"""What a small key server answers: requests in, responses out, objects in memory.
+"""The answers of a small key server: requests in, responses out, objects in memory.
 
-For tests (see :mod:`keystead.kmip.testing.server`): it keeps keys in clear and checks nothing but what a client can
-notice. No I/O; the clock is an argument. Messages and batches are here, the operations in
-:mod:`keystead.kmip.server.operations`, and what kind of server it plays is a
-:class:`~keystead.kmip.testing.profiles.Profile`. KMIP 1.4 sections 4, 6 and 7.
+It is for tests (see :mod:`keystead.kmip.testing.server`). It keeps keys in clear, and checks only what a client can
+notice. No I/O; the clock is an argument. Messages and batches are here; the operations are in
+:mod:`keystead.kmip.server.operations`. The kind of server is a :class:`~keystead.kmip.server.profile.Profile`. KMIP 1.4
+sections 4, 6 and 7.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class Responder:
-    """A key server's mind. ``versions`` are those it speaks; without 1.1 or later it has no Discover Versions.
+    """The logic of a key server. ``versions`` are its versions; without 1.1 or later it has no Discover Versions.
 
-    ``users`` (user name to password), when given, must be met by every request. Responders with one ``store`` are the
-    members of a cluster (:func:`cluster`). All that is public may be changed at any time:
+    If ``users`` (user name to password) is given, every request must have one of these credentials. Responders with the
+    same ``store`` are members of one cluster (:func:`cluster`). All public attributes may be changed at any time:
 
-    * ``profile``: what kind of server it is;
-    * ``refusals``: operation to the Result Reason with which it fails now, as after a change of the client's role;
-    * ``capacity``: with so many objects Create and Register fail with ``capacity_reason``;
-    * ``lying``: Get answers other bytes of the same length. Bytes that go bad or get lost: ``store``.
+    - ``profile``: the kind of server.
+    - ``refusals``: operation to the Result Reason with which it fails now, as after a change of the client's role.
+    - ``capacity``: with so many objects, Create and Register fail with ``capacity_reason``.
+    - ``lying``: Get returns other bytes of the same length. To corrupt or lose objects, use ``store``.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Responder:
         return self.store.objects
 
     def respond(self, request: RequestMessage, client: str | None = None) -> ResponseMessage:
-        """Return the answer to a request, whatever it is. ``client`` is the common name in its certificate.
+        """Return the answer to any request. ``client`` is the common name in the client's certificate.
 
-        A failure of one item stops the batch unless the request's Batch Error Continuation Option is Continue.
+        A failed item stops the batch unless the request's Batch Error Continuation Option is Continue.
         """
         header = request.request_header
         version = header.protocol_version.version
@@ -76,15 +76,15 @@ class Responder:
         return self._message(version, items, header.client_correlation_value)
 
     def now(self) -> int:
-        """Seconds since 1970."""
+        """Return the seconds since 1970."""
         return int(self._clock())
 
     def vendor(self) -> str:
-        """The Vendor Identification."""
+        """Return the Vendor Identification."""
         return self._vendor
 
     def _refusal(self, request: RequestMessage) -> ResultReason | None:
-        """Why the message as a whole is refused."""
+        """Return the reason why the whole message is refused, or None."""
         if self.users is not None and not self._known_user(request):
             return ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
         several = len(request.batch_item) > 1
@@ -131,8 +131,8 @@ def cluster(
 ) -> tuple[list[Responder], Replication]:
     """Return ``count`` members of one cluster, and the link between them.
 
-    What one member is told is known to the others ``delay`` seconds later, or with ``None`` when the link is told to
-    ``deliver``; ``delay`` may be changed on the link.
+    Changes on one member reach the others ``delay`` seconds later. With ``None`` they wait until ``deliver`` of the
+    link is called. ``delay`` may be changed on the link.
     """
     link = Replication(delay, clock=clock)
     return [Responder(profile=profile, store=link.store()) for _ in range(count)], link
@@ -149,7 +149,7 @@ def _answer(batch: Batch, item: RequestBatchItem) -> ResponseBatchItem:
 
 
 def _failed(reason: ResultReason, item: RequestBatchItem | None = None) -> ResponseBatchItem:
-    """The failure of one item; without it, of the whole message, which then names no operation."""
+    """Return the failure of one item. Without ``item``, it is the failure of the whole message, without operation."""
     return ResponseBatchItem(
         item.operation if item else None,
         item.unique_batch_item_id if item else None,

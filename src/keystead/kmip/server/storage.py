@@ -1,8 +1,8 @@
-"""The Managed Objects of a small key server, in memory, and how they reach the other members of its cluster.
+"""The Managed Objects of a small key server, in memory, and how changes reach the other members of its cluster.
 
-For tests (see :mod:`keystead.kmip.testing.server`): keys lie in clear and nothing outlives the process. What may be
-stored and who may see it is decided by :mod:`keystead.kmip.server.responder`; here are only the objects, and what time
-does to them.
+It is for tests (see :mod:`keystead.kmip.testing.server`): keys are in clear, and nothing outlives the process.
+:mod:`keystead.kmip.server.responder` decides what may be stored and who may see it. Here are only the objects, and the
+faults that tests put into them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ DESTROYED: Final = frozenset({State.DESTROYED, State.DESTROYED_COMPROMISED})
 
 @dataclass
 class Stored:
-    """One Managed Object: what it is, and its attributes in the order in which they were set.
+    """One Managed Object, and its attributes in the order in which they were set.
 
-    ``owner`` is the common name in the certificate of the client that brought it.
+    ``owner`` is the common name in the certificate of the client that registered it.
     """
 
     object_type: int
@@ -38,12 +38,12 @@ class Stored:
 
     @property
     def state(self) -> State | None:
-        """The State attribute; ``None`` on a server that has no states."""
+        """The State attribute, or ``None`` on a server without states."""
         return next((State(value) for value in self.values("State")), None)
 
     @property
     def destroyed(self) -> bool:
-        """Whether only the attributes are left."""
+        """True if the object is destroyed and only its attributes are left."""
         return self.state in DESTROYED
 
     @property
@@ -52,7 +52,7 @@ class Stored:
         return {value.name_value for value in self.values("Name")}
 
     def values(self, name: str) -> list[Any]:
-        """The values of all instances of an attribute."""
+        """Return the values of all instances of an attribute."""
         return [entry.attribute_value for entry in self.attributes if entry.attribute_name == name]
 
     def change_state(self, state: State) -> None:
@@ -61,19 +61,19 @@ class Stored:
         self.attributes.append(attribute("State", state))
 
     def has(self, wanted: Attribute) -> bool:
-        """Whether the object has that attribute with that value, whatever its index."""
+        """Return True if the object has the attribute with that value, at any index."""
         return wanted.attribute_value in self.values(wanted.attribute_name)
 
     def copy(self) -> Stored:
-        """The object as another member of a cluster keeps it."""
+        """Return a copy of the object for another member of the cluster."""
         return dataclasses.replace(self, attributes=list(self.attributes))
 
 
 class Store:
-    """The objects of one key server by Unique Identifier, and the names that were ever taken.
+    """The objects of one key server by Unique Identifier, and all names that were ever taken.
 
-    Two servers that are given the same store are a cluster whose members always agree; members that agree later have
-    one store each, of the same :class:`Replication`. Changes made directly in ``objects`` stay on this member.
+    Two servers with the same store are a cluster whose members always agree. For members that agree later, use one
+    store each, of the same :class:`Replication`. Changes made directly in ``objects`` stay on this member.
     """
 
     def __init__(self, replication: Replication | None = None) -> None:
@@ -83,7 +83,7 @@ class Store:
 
     @property
     def objects(self) -> dict[str, Stored]:
-        """The objects, with what has arrived from other members by now."""
+        """The objects, including the changes that have arrived from other members."""
         if self._replication:
             self._replication.deliver_due()
         return self._objects
@@ -94,38 +94,38 @@ class Store:
         return self._taken.union(*(stored.names for stored in self.objects.values()))
 
     def put(self, identifier: str, stored: Stored) -> None:
-        """Keep a new or changed object, and tell the other members."""
+        """Store a new or changed object, and send it to the other members."""
         self.receive(identifier, stored)
         if self._replication:
             self._replication.send(self, identifier, stored.copy())
 
     def remove(self, identifier: str) -> None:
-        """Remove an object (no error if it is not there), and tell the other members."""
+        """Remove an object, and send the removal to the other members. A missing object is no error."""
         self.receive(identifier, None)
         if self._replication:
             self._replication.send(self, identifier, None)
 
     def receive(self, identifier: str, stored: Stored | None) -> None:
-        """Take over a change, ``None`` for a removal, without telling anyone."""
+        """Apply a change without sending it. ``None`` is a removal."""
         if stored is None:
             self._objects.pop(identifier, None)
         else:
             self._objects[identifier] = stored
             self._taken |= stored.names
 
-    # --- what must not happen, and does ---
+    # --- faults ---
 
     def rot(self, identifier: str) -> None:
-        """Change an object's bytes on this member, as a bad disk does."""
+        """Corrupt an object's bytes on this member, as a bad disk does."""
         stored = self.objects[identifier]
         stored.managed_object = spoiled(stored.managed_object)
 
     def forget(self, identifier: str) -> None:
-        """Lose one object on this member, without a trace."""
+        """Lose one object on this member, including its names."""
         self._taken -= self.objects.pop(identifier).names
 
     def forget_all(self) -> None:
-        """Lose all objects on this member, and every name."""
+        """Lose all objects and names on this member."""
         self._objects.clear()
         self._taken.clear()
 
@@ -138,10 +138,10 @@ class _Change(NamedTuple):
 
 
 class Replication:
-    """The link between the stores of a cluster, whose changes arrive ``delay`` seconds later, in order.
+    """The link between the stores of a cluster. Changes arrive ``delay`` seconds later, in order.
 
-    ``None`` holds them until :meth:`deliver`. ``delay`` may be changed at any time, also for what is on its way.
-    The last change to an object wins.
+    With ``None`` they wait until :meth:`deliver`. ``delay`` may be changed at any time, also for changes under way. The
+    last change of an object wins.
     """
 
     def __init__(self, delay: float | None = 0, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -151,22 +151,22 @@ class Replication:
         self._changes: list[_Change] = []
 
     def store(self) -> Store:
-        """Return the empty store of one more member."""
+        """Return the empty store of a new member."""
         member = Store(self)
         self._members.append(member)
         return member
 
     def send(self, origin: Store, identifier: str, stored: Stored | None) -> None:
-        """Take a change for all members but its origin; ``None`` is a removal."""
+        """Take a change for all members except its origin. ``None`` is a removal."""
         self._changes.append(_Change(self._clock(), origin, identifier, stored))
 
     def deliver_due(self) -> None:
-        """Let arrive what has been on its way long enough."""
+        """Deliver the changes whose delay is over."""
         if self.delay is not None:
             self._deliver(self._clock() - self.delay)
 
     def deliver(self) -> None:
-        """Let everything arrive now."""
+        """Deliver all changes now."""
         self._deliver(self._clock())
 
     def _deliver(self, sent_until: float) -> None:
@@ -178,7 +178,7 @@ class Replication:
 
 
 def spoiled(managed_object: ManagedObject) -> ManagedObject:
-    """Return the object with other bytes of the same length; one without plain bytes is returned as it is."""
+    """Return the object with other bytes of the same length. An object without plain bytes is returned unchanged."""
     if isinstance(managed_object, OpaqueObject):
         return dataclasses.replace(managed_object, opaque_data_value=_other(managed_object.opaque_data_value))
     if isinstance(managed_object, Certificate):

@@ -1,1 +1,1 @@
-"""A key server for tests: over real TLS, with scriptable faults and the profiles of real products."""
+"""A key server for tests: real TLS, scriptable faults, and profiles of real products."""

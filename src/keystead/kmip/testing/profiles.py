@@ -1,7 +1,7 @@
-"""What key servers are like: the switches by which products differ where the specification lets them, or does not.
+"""Profiles of key servers for tests of clients: how products differ, within the specification or against it.
 
-A profile is read by :mod:`keystead.kmip.server.responder`, for tests of clients. It is a value: to make a server change
-its ways while it runs, give it another profile. Faults that come and go are the responder's and the test server's own.
+:mod:`keystead.kmip.server.responder` reads a profile. A profile is a value: to change a running server, give it another
+profile. Temporary faults are in the responder and in the test server.
 """
 
 from __future__ import annotations
@@ -63,4 +63,4 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
         "others' objects are permission denied": replace(PLAIN, others_objects=ResultReason.PERMISSION_DENIED),
     }
 )
-"""Scripted key servers by what is peculiar about them."""
+"""Scripted key servers, named after their peculiarity."""

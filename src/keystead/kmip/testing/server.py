@@ -1,15 +1,15 @@
 """A key server in this process, over real TLS on a loopback port, for tests of KMIP clients.
 
-It really stores objects (see :mod:`keystead.kmip.server.responder`), plays any kind of key server
-(:mod:`keystead.kmip.testing.profiles`), alone or in a cluster (:func:`~keystead.kmip.server.responder.cluster`), and
-can be told to misbehave, by operation or at the door. It is no key server for anything else: keys lie in clear in
+It really stores objects (see :mod:`keystead.kmip.server.responder`). It plays any kind of key server
+(:mod:`keystead.kmip.testing.profiles`), alone or in a cluster (:func:`~keystead.kmip.server.responder.cluster`). It can
+be told to misbehave, per operation or in the handshake. Do not use it for anything else, because keys are in clear in
 memory.
 
 ::
 
     async with KeyServer(context) as server:
         server.responder.profile = PROFILES["names stay taken"]
-        server.faults[Operation.REGISTER] = first(1, reset)  # it is done, and the answer is lost
+        server.faults[Operation.REGISTER] = first(1, reset)  # done, but the answer is lost
         ...  # connect to ("127.0.0.1", server.port)
 """
 
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 
 _COMMON_NAME: Final = bytes.fromhex("0603550403")
-"""The object identifier of the attribute, encoded in DER (X.520)."""
+"""The object identifier of the Common Name attribute, encoded in DER (X.520)."""
 
 
 class Exchange:
-    """One request as a fault sees it: the connection, and what a sound server would answer."""
+    """One request as a fault sees it: the connection, and the correct answer."""
 
     def __init__(self, stream: tls.Stream, sock: socket.socket, perform: Callable[[], bytes]) -> None:
         self.stream = stream
@@ -51,7 +51,7 @@ class Exchange:
 
     @functools.cached_property
     def answer(self) -> bytes:
-        """The bytes of the sound answer; the request is carried out when they are asked for first."""
+        """The bytes of the correct answer. The first access carries out the request."""
         return self._perform()
 
     def reset(self) -> None:
@@ -61,13 +61,13 @@ class Exchange:
 
 
 def _linger_not(sock: socket.socket) -> None:
-    """Have the close of a socket reset its connection."""
+    """Let the close of a socket reset its connection."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 if TYPE_CHECKING:
     Fault = Callable[[Exchange], Awaitable[None]]
-    """Stands in for sending the answer. It may close the connection; if not, the next request is read."""
+    """A fault replaces the sending of the answer. If it does not close the connection, the next request is read."""
 
 
 async def _sound(exchange: Exchange) -> None:
@@ -75,7 +75,7 @@ async def _sound(exchange: Exchange) -> None:
 
 
 async def silence(exchange: Exchange) -> None:
-    """Never answer; end when the client leaves."""
+    """Never answer. End when the client closes."""
     while await exchange.stream.receive():
         pass
 
@@ -91,20 +91,20 @@ async def reset(exchange: Exchange) -> None:
 
 
 async def huge_length(exchange: Exchange) -> None:
-    """Announce the longest message that a header can, and send no more of it."""
+    """Announce the longest message that a header can, and send nothing more of it."""
     key = ttlv.key(tags.RESPONSE_MESSAGE, ItemType.STRUCTURE)
     await exchange.stream.send(struct.pack(">II", key, 0xFFFFFFF8))
     await silence(exchange)
 
 
 async def truncate(exchange: Exchange) -> None:
-    """Send all of the answer but its last byte, then close."""
+    """Send the answer without its last byte, then close."""
     await exchange.stream.send(exchange.answer[:-1])
     exchange.stream.close()
 
 
 def garbage(data: bytes) -> Fault:
-    """Answer with these bytes."""
+    """Return a fault that answers with these bytes."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.stream.send(data)
@@ -113,7 +113,7 @@ def garbage(data: bytes) -> Fault:
 
 
 def drip(pause: float) -> Fault:
-    """Send the answer one byte at a time, ``pause`` seconds apart."""
+    """Return a fault that sends the answer one byte at a time, ``pause`` seconds apart."""
 
     async def fault(exchange: Exchange) -> None:
         for byte in exchange.answer:
@@ -124,7 +124,7 @@ def drip(pause: float) -> Fault:
 
 
 def delay(seconds: float) -> Fault:
-    """Answer soundly, but later."""
+    """Return a fault that answers correctly, ``seconds`` later."""
 
     async def fault(exchange: Exchange) -> None:
         await asyncio.sleep(seconds)
@@ -134,7 +134,7 @@ def delay(seconds: float) -> Fault:
 
 
 def held(event: asyncio.Event) -> Fault:
-    """Answer soundly, but not before ``event`` is set."""
+    """Return a fault that answers correctly, but not before ``event`` is set."""
 
     async def fault(exchange: Exchange) -> None:
         await event.wait()
@@ -144,7 +144,7 @@ def held(event: asyncio.Event) -> Fault:
 
 
 def first(count: int, fault: Fault) -> Fault:
-    """Make so many exchanges fail; those after them are sound."""
+    """Return a fault for the first ``count`` exchanges. Later exchanges are correct."""
     left = count
 
     async def limited(exchange: Exchange) -> None:
@@ -156,15 +156,15 @@ def first(count: int, fault: Fault) -> Fault:
 
 
 class KeyServer:
-    """The server. ``context`` is a server-side SSLContext, whose ``verify_mode`` decides about client certificates.
+    """A key server. ``context`` is a server-side SSLContext, whose ``verify_mode`` decides about client certificates.
 
-    ``responder`` answers; its ``refusals`` make operations fail. ``faults`` break the exchange itself, by the operation
-    of a batch's first item: the request is carried out, then the fault stands in for sending the answer.
-    ``request_faults`` come before: unless such a fault asks for the answer, the request is not carried out, as if it
-    had been lost on the way. With ``send_alert=False`` a client certificate is refused without a TLS alert.
-    ``requests`` and ``failures`` are what came, for assertions.
+    ``responder`` answers; its ``refusals`` make operations fail. ``faults`` and ``request_faults`` are by the operation
+    of a batch's first item. With one of ``faults``, the request is carried out, then the fault replaces the sending of
+    the answer. With one of ``request_faults``, the request is carried out only if the fault asks for the answer;
+    otherwise it is as if the request was lost. With ``send_alert=False`` a client certificate is refused without a TLS
+    alert. ``requests`` and ``failures`` are the received requests and errors, for assertions.
 
-    A server that was left can be entered again: it comes back on its port, with its objects.
+    A server that was left can be entered again. It has the same port and objects.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class KeyServer:
         self._listener.close()
 
     def disconnect(self) -> None:
-        """Reset all open connections; new ones are welcome."""
+        """Reset all open connections. New connections are accepted."""
         for task, sock in self._serving.items():
             _linger_not(sock)
             task.cancel()
@@ -227,7 +227,7 @@ class KeyServer:
             task.add_done_callback(self._served)
 
     def _served(self, task: asyncio.Task[None]) -> None:
-        self._serving.pop(task).close()  # of a task that was cancelled before it began, too
+        self._serving.pop(task).close()  # also for a task that was cancelled before it began
 
     async def _serve(self, sock: socket.socket) -> None:
         try:
@@ -260,15 +260,15 @@ class KeyServer:
         operation = request.batch_item[0].operation if request.batch_item else 0
         fault = self.request_faults.get(operation)
         if fault is None:
-            exchange.answer  # noqa: B018 - whatever becomes of the answer, the request is carried out
+            exchange.answer  # noqa: B018 - the request is carried out even if its answer is not sent
             fault = self.faults.get(operation, _sound)
         await fault(exchange)
 
 
 def _common_name(certificate: bytes) -> str | None:
-    """Return the common name in a certificate (DER): the last one, since the subject follows the issuer."""
+    """Return the common name in a certificate (DER). It is the last one, because the subject follows the issuer."""
     start = certificate.rfind(_COMMON_NAME) + len(_COMMON_NAME)
     if start < len(_COMMON_NAME):
         return None
-    length = certificate[start + 1]  # of a string of at most 64 characters, so it is one byte
+    length = certificate[start + 1]  # one byte, because the string has at most 64 characters
     return certificate[start + 2 : start + 2 + length].decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The numbers of the alerts by which a TLS peer says why it closes (RFC 8446 section 6, RFC 5246 section 7.2)."""
+"""The numbers of the alerts with which a TLS peer says why it closes (RFC 8446 section 6, RFC 5246 section 7.2)."""
 
 from __future__ import annotations
 
@@ -35,4 +35,4 @@ ALERTS: Final[dict[str, int]] = {
     "TLSV1_BAD_CERTIFICATE_STATUS_RESPONSE": 113,
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": 116,
 }
-"""OpenSSL's reason name for an alert that the *peer* sent -> its number (RFC 8446 section 6)."""
+"""OpenSSL's reason name for an alert that the *peer* sent, to the alert's number (RFC 8446 section 6)."""

@@ -1,7 +1,7 @@
 """A TCP connection to the first of several addresses that answers (RFC 8305, "Happy Eyeballs").
 
-It does not resolve: the addresses are given, resolved and checked. It chooses no time-out: deadlines come from the
-caller (``asyncio.timeout``), and a cancelled call leaves no socket open.
+It does not resolve names: the caller gives resolved and checked addresses. It has no time-outs: the caller sets
+deadlines (``asyncio.timeout``). A cancelled call leaves no socket open.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A resolved and checked socket address: an address family and what ``socket.connect`` takes for it."""
+    """A resolved and checked socket address: an address family, and the argument of ``socket.connect`` for it."""
 
     family: int
     sockaddr: tuple[Any, ...]
@@ -29,10 +29,10 @@ class Address:
 async def connect_tcp(addresses: Sequence[Address], *, stagger: float = 0.25) -> socket.socket:
     """Connect to the first address that answers and return its non-blocking socket (RFC 8305, section 5).
 
-    A further address is tried each ``stagger`` seconds, or as soon as an attempt fails; attempts run on side by side.
+    Try a further address every ``stagger`` seconds, or as soon as an attempt fails. Earlier attempts go on.
 
     Raises:
-        TransportError: phase "connect"; its cause is the most telling failure (refused before unreachable).
+        TransportError: phase "connect"; its cause is the most informative failure (refused before unreachable).
     """
     if not addresses:
         raise TransportError("connect", "no address to connect to")
@@ -77,15 +77,15 @@ async def _connect_staggered(waiting: list[Address], stagger: float) -> socket.s
         for attempt in running:
             attempt.add_done_callback(_close_late)
             attempt.cancel()
-    raise min(failures, key=_tellingness)
+    raise min(failures, key=_rank)
 
 
 def _close_late(attempt: asyncio.Task[socket.socket]) -> None:
-    """Close the socket of an attempt that succeeded although another address had already won."""
+    """Close the socket of an attempt that succeeded after another address had won."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().close()
 
 
-def _tellingness(error: OSError) -> int:
-    """Rank a failed attempt: a refusal says more than no route, and no route more than silence."""
+def _rank(error: OSError) -> int:
+    """Rank a failed attempt: a refusal says more than no route, and no route says more than a time-out."""
     return {errno.ECONNREFUSED: 0, errno.ETIMEDOUT: 2}.get(error.errno or 0, 1)

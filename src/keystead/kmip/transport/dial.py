@@ -1,6 +1,6 @@
 """From resolved and checked addresses to a TLS stream, with session resumption.
 
-It neither resolves nor chooses time-outs; nothing of KMIP is said on the stream yet.
+It does not resolve names or choose time-outs. No KMIP message is sent on the stream yet.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 async def dial(
     addresses: Sequence[Address], context: ssl.SSLContext, *, server_name: str | None, sessions: Sessions | None = None
 ) -> Stream:
-    """Connect to the first address that answers and do the handshake, resuming a session if one is kept.
+    """Connect to the first address that answers and do the handshake. Resume a session if one is kept.
 
-    When resuming fails, one more connection is made, with a full handshake, so that its error is the peer's true one.
+    If resuming fails, make one more connection with a full handshake, so that its error shows the real cause.
 
     Raises:
         TransportError: phase "connect".

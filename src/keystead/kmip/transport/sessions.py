@@ -1,9 +1,11 @@
-"""TLS sessions kept for resumption: bounded in age and number, and never moved from one peer or identity to another.
+"""TLS sessions that are kept for resumption: bounded in age and number, and bound to one peer and one identity.
 
-Resuming verifies nothing again: a certificate revoked or an authority removed meanwhile goes unnoticed. So a session
-counts from the last *full* handshake, however often resuming renewed it, and stays with the address, the server name
-and the SSLContext (our identity, and the authorities that we trust) that it was made with. Who proves something, as a
-probe does, uses none. No I/O here; one thread uses it. RFC 5246 section 7.3, RFC 8446 section 2.2.
+Resuming does not verify the peer again. So it misses a certificate that was revoked, or an authority that was removed.
+Therefore a session's age counts from its last *full* handshake, even if resuming renewed the session. A session stays
+bound to the address, the server name and the SSLContext (our identity and our trusted authorities).
+
+A caller that wants a proof, such as a probe, resumes no session. No I/O here. It is for one thread. RFC 5246 section
+7.3, RFC 8446 section 2.2.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AGE_S: Final = 600.0
-"""Seconds after a full handshake for which its session may be resumed."""
+"""Seconds after a full handshake in which its session may be resumed."""
 
 SESSIONS: Final = 1024
-"""Sessions kept: a few KiB each."""
+"""The most sessions that are kept. Each takes a few KiB."""
 
 
 class Key(NamedTuple):
-    """What a session belongs to: the socket's peer address, the name checked in its certificate, and the context."""
+    """The owner of a session: the socket's peer address, the name checked in its certificate, and the context."""
 
     address: Any
     server_name: str | None
@@ -32,17 +34,20 @@ class Key(NamedTuple):
 
 
 class Session(NamedTuple):
-    """A session and when (by the cache's clock) its full handshake was; without one, the peer is *barred* till then."""
+    """A session and the time of its full handshake, by the cache's clock.
+
+    Without a session, the peer is *barred* since that time.
+    """
 
     session: ssl.SSLSession | None
     began: float
 
 
 class Sessions:
-    """The cache. ``age_s`` is in seconds; ``clock`` gives seconds that never go back.
+    """The cache of sessions. ``age_s`` is in seconds; ``clock`` returns seconds of a monotonic clock.
 
-    A peer with which resuming failed is barred, that is not offered a session again, for ``age_s``: otherwise every
-    other connection to a server that cannot resume would fail.
+    A peer with which resuming failed is barred: it is offered no session for ``age_s``. Otherwise every other
+    connection to a server that cannot resume would fail.
     """
 
     def __init__(
@@ -51,13 +56,13 @@ class Sessions:
         self._age_s = age_s
         self._limit = limit
         self._clock = clock
-        self._kept: OrderedDict[Key, Session] = OrderedDict()  # oldest first
+        self._kept: OrderedDict[Key, Session] = OrderedDict()  # the oldest first
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def find(self, key: Key) -> Session | None:
-        """Return what may be offered to that peer."""
+        """Return the session that may be offered to the peer, or None."""
         self._forget_old()
         kept = self._kept.get(key)
         return kept if kept is not None and kept.session is not None else None
@@ -70,23 +75,23 @@ class Sessions:
             self._put(key, session)
 
     def renew(self, key: Key, offered: Session, session: ssl.SSLSession) -> None:
-        """Replace a session by the one that resuming it gave; it keeps its age. Nothing, if it was dropped since."""
+        """Replace a session by the one from its resumption, with the same age. Do nothing if it was dropped since."""
         kept = self._kept.get(key)
         if kept is not None and kept.session is not None and kept.began == offered.began:
             self._kept[key] = Session(session, offered.began)
 
     def drop(self, key: Key) -> None:
-        """Forget a session after any failure of its peer."""
+        """Forget the session of a peer after a failure."""
         kept = self._kept.get(key)
         if kept is not None and kept.session is not None:
             del self._kept[key]
 
     def bar(self, key: Key) -> None:
-        """Forget a session whose resumption failed, and keep none of that peer for ``age_s``."""
+        """Forget a session whose resumption failed, and keep no session of that peer for ``age_s``."""
         self._put(key, None)
 
     def clear(self) -> None:
-        """Forget everything, as when credentials or authorities were changed."""
+        """Forget everything, as after a change of credentials or authorities."""
         self._kept.clear()
 
     def _put(self, key: Key, session: ssl.SSLSession | None) -> None:
@@ -102,7 +107,7 @@ class Sessions:
 
 
 class Attempt:
-    """One connection's part: the session that it offers, and what becomes of it."""
+    """One connection's use of the cache: the session that it offers, and what to keep of it."""
 
     __slots__ = ("_key", "_sessions", "offered")
 
@@ -113,11 +118,14 @@ class Attempt:
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What to hand to OpenSSL."""
+        """The session for OpenSSL, or None."""
         return self.offered.session if self.offered is not None else None
 
     def answered(self, tls: ssl.SSLObject) -> None:
-        """Keep the session: the peer has sent application data, and with TLS 1.3 its tickets come before that."""
+        """Keep the session if it can be resumed, because the peer has sent application data.
+
+        In TLS 1.3 the tickets come before that data.
+        """
         session = tls.session
         if session is None or not (session.has_ticket or (session.id and tls.version() == "TLSv1.2")):
             return
@@ -127,5 +135,5 @@ class Attempt:
             self._sessions.keep(self._key, session)
 
     def failed(self, *, resuming: bool) -> None:
-        """Note a failure of the connection; ``resuming`` says that the session offered may be the cause."""
+        """Note a failure of the connection. ``resuming`` says that the offered session may be the cause."""
         (self._sessions.bar if resuming else self._sessions.drop)(self._key)

@@ -1,13 +1,12 @@
-"""TLS over a plain non-blocking socket: an ``ssl.MemoryBIO`` pumped by the event loop's socket calls.
+"""TLS over a plain non-blocking socket: an ``ssl.MemoryBIO``, driven by the socket calls of the event loop.
 
-asyncio's own TLS transport closes the socket when a write fails, and the alert that the peer had already sent is lost
-with it. This pump goes on reading, so the alert is always seen, and it keeps what a transport hides: whether a
-ServerHello came, whether our certificate left, whether the peer sent a session ticket. It works alike on asyncio and
-uvloop, as client and as server.
+asyncio's own TLS transport closes the socket when a write fails. Then an alert that the peer already sent is lost. This
+implementation goes on reading, so it always sees the alert. It also notes whether a ServerHello came, whether our
+certificate was sent, and whether a session ticket came. It works on asyncio and uvloop, as client and as server.
 
-It does not connect, choose time-outs or interpret failures: it is given a socket (``connect.py`` makes one), deadlines
-come from the caller (``asyncio.timeout``), and a failure carries numbers for others to classify. A cancelled call
-always closes the socket. TLS 1.2 (RFC 5246) and 1.3 (RFC 8446); KMIP Profiles 1.4, section 3.1.
+It does not connect, choose time-outs or interpret failures. The caller gives it a socket (see ``connect.py``), sets
+deadlines (``asyncio.timeout``) and classifies failures by their numbers. A cancelled call always closes the socket. TLS
+1.2 (RFC 5246) and 1.3 (RFC 8446); KMIP Profiles 1.4, section 3.1.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
     from keystead.kmip.transport.sessions import Sessions
 
 READ_SIZE: Final = 64 * 1024
-"""Bytes asked for in one read: four full TLS records."""
+"""The bytes asked for in one read: four full TLS records."""
 
 _READS_PER_TURN: Final = 16
-"""Reads that find data never wait: without a pause a flooding peer would keep every timer of the loop from running."""
+"""Reads before a pause. A read that finds data never waits, so a flooding peer would block all timers."""
 
 # The first byte of a TLS record and of a handshake message inside it (RFC 8446 sections 5.1 and 4).
 _RECORD_TYPES: Final = frozenset({20, 21, 22, 23})
@@ -47,29 +46,29 @@ _EMPTY_CERTIFICATE_LIST: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen on one connection so far, for whoever has to say why it failed."""
+    """Facts that were seen on one connection so far, to explain its failure."""
 
     spoke_tls: bool | None
-    """Whether the peer's first bytes were a TLS record; ``None`` when it sent nothing."""
+    """True if the peer's first bytes were a TLS record. ``None`` if it sent nothing."""
     server_hello: bool
-    """A ServerHello came: the peer accepted one of our versions and ciphers."""
+    """True if a ServerHello came: the peer accepted one of our versions and ciphers."""
     client_certificate_sent: bool
-    """Our Certificate message left with a certificate in it. Visible in TLS 1.2 only."""
+    """True if our Certificate message was sent with a certificate in it. Visible in TLS 1.2 only."""
     handshake_done: bool
-    """The handshake ended on our side: the server's Finished was verified."""
+    """True if the handshake ended on our side: the server's Finished was verified."""
     ticket_received: bool
-    """TLS 1.3: a session ticket came, which OpenSSL servers send only after they accept our certificate."""
+    """TLS 1.3: a session ticket came. OpenSSL servers send it only after they accept our certificate."""
     received: bool
-    """At least one byte of application data came."""
+    """True if at least one byte of application data came."""
 
 
 class TLSError(TransportError):
     """A TLS connection failed: in the handshake (``phase`` "tls") or after it (``phase`` "exchange").
 
-    ``alert`` is the number of the alert that the peer sent, ``verify_code`` OpenSSL's X509_V_ERR_* when we refused the
-    peer's certificate, ``reason`` OpenSSL's symbol for the error; each is ``None`` where it does not apply.
-    ``peer_chain`` holds the certificates (DER) that the peer had shown, trusted or not. ``resuming`` says that a
-    session had been offered and no data had come: a full handshake may do better.
+    ``alert`` is the number of the peer's alert, ``verify_code`` OpenSSL's X509_V_ERR_* if we refused its certificate.
+    ``reason`` is OpenSSL's symbol for the error. Each is ``None`` if it does not apply. ``peer_chain`` holds the
+    certificates (DER) that the peer showed, trusted or not. ``resuming``: a session was offered and no data came, so a
+    full handshake may succeed.
     """
 
     resuming = False
@@ -94,14 +93,14 @@ async def handshake(
     send_alert: bool = True,
     sessions: Sessions | None = None,
 ) -> Stream:
-    """Run the TLS handshake on a connected non-blocking socket and return the stream; the socket is the stream's now.
+    """Run the TLS handshake on a connected non-blocking socket and return the stream, which then owns the socket.
 
-    ``server_name`` (a host name or an IP address without brackets) is checked against the peer's certificate and, when
-    it is a name, sent as SNI. ``send_alert=False`` makes a refusal silent, as some servers' are. A client that is given
-    ``sessions`` resumes one of them if it can, and keeps its own there once data have come.
+    ``server_name`` (a host name or an IP address without brackets) is checked against the peer's certificate. A host
+    name is also sent as SNI. ``send_alert=False`` makes a refusal silent, as on some servers. With ``sessions``, a
+    client resumes one of them if it can, and keeps its own session there after data came.
 
-    A TLS 1.3 client's handshake ends before the server has looked at the client's certificate: a refusal comes out of
-    the first :meth:`Stream.receive`.
+    In TLS 1.3, the client's handshake ends before the server has checked the client's certificate. So a refusal comes
+    out of the first :meth:`Stream.receive`.
 
     Raises:
         TLSError: phase "tls"; the socket is closed.
@@ -110,7 +109,7 @@ async def handshake(
     try:
         attempt = _attempt(sock, context, server_name, sessions) if sessions is not None else None
         stream = Stream(sock, context, server_name=server_name, server_side=server_side, attempt=attempt)
-    except ValueError:  # a server name that no certificate could hold
+    except ValueError:  # the server name cannot be in a certificate
         sock.close()
         raise
     await stream._handshake(send_alert=send_alert)  # noqa: SLF001 - the only way to make a stream
@@ -120,7 +119,7 @@ async def handshake(
 def _attempt(
     sock: socket.socket, context: ssl.SSLContext, server_name: str | None, sessions: Sessions
 ) -> Attempt | None:
-    """What it takes to resume a session; nothing with a peer that has gone already: the handshake tells how it went."""
+    """Return an attempt to resume a session. Return None if the peer has closed already; then the handshake fails."""
     try:
         return Attempt(sessions, Key(sock.getpeername(), server_name, context))
     except OSError:
@@ -128,13 +127,13 @@ def _attempt(
 
 
 class Stream:
-    """One TLS connection: bytes in, bytes out, and what was seen on the way.
+    """One TLS connection: it sends and receives bytes, and notes facts about the peer.
 
     One task at a time may receive and one may send. Any failure or cancellation closes the socket.
 
-    After the handshake ``version`` is "TLSv1.2" or "TLSv1.3", ``cipher`` the suite's OpenSSL name, ``peer_certificate``
-    the peer's certificate (DER; ``None`` when it sent none), ``handshake_seconds`` the time that it took, and
-    ``resumed`` whether it resumed a session.
+    These attributes are set after the handshake. ``version`` is "TLSv1.2" or "TLSv1.3". ``cipher`` is the suite's
+    OpenSSL name. ``peer_certificate`` is the peer's certificate (DER), or ``None`` if it sent none.
+    ``handshake_seconds`` is the duration of the handshake. ``resumed`` is true if it resumed a session.
     """
 
     __slots__ = (
@@ -179,7 +178,7 @@ class Stream:
             session=attempt.session if attempt else None,
         )
         self._attempt = attempt
-        self._early = b""  # the first bytes of the peer, enough to tell what it speaks
+        self._early = b""  # the first bytes of the peer, enough to recognise TLS
         self._client_certificate_sent = self._handshake_done = self._received = False
         self._flushing = self._unwritable = False
         self._reads = 0
@@ -190,19 +189,16 @@ class Stream:
         self.handshake_seconds = 0.0
         self.resumed = False
 
-    # --- what was seen ---
+    # --- facts ---
 
     @property
     def peer_chain(self) -> tuple[bytes, ...]:
-        """All certificates that the peer sent (DER), its own first.
-
-        Also of a handshake that failed, as far as they had come.
-        """
+        """All certificates that the peer sent (DER), its own first; after a failed handshake, those that had come."""
         return _unverified_chain(self._tls) or tuple(filter(None, [self.peer_certificate]))
 
     @property
     def evidence(self) -> Evidence:
-        """What was seen so far."""
+        """The facts that were seen so far."""
         session = self._tls.session if self.version == "TLSv1.3" else None
         offered = self._attempt.session if self._attempt else None
         return Evidence(
@@ -220,22 +216,22 @@ class Stream:
     async def send(self, data: bytes) -> None:
         """Encrypt and send all of ``data``.
 
-        A connection that the peer has closed is not an error here: what the peer said about it is still to be read, so
-        the next :meth:`receive` tells, by the peer's last bytes, its alert, or the end of the stream.
+        Do not raise if the peer has closed the connection, because its last bytes are still to be read. The next
+        :meth:`receive` returns them, raises for an alert, or returns the end of the stream.
         """
         with self._exchanging:
             self._tls.write(data)
             await self._flush()
 
     async def receive(self) -> bytes:
-        """Wait for application data and return some; ``b""`` when the peer has closed, politely or not.
+        """Wait for application data and return some. Return ``b""`` if the peer has closed, even without close_notify.
 
         Raises:
             TLSError: phase "exchange": an alert, a broken record or a reset.
         """
         with self._exchanging:
             if not (self._tls.pending() or self._incoming.pending or self._incoming.eof):
-                await self._flush()  # nothing is here: to ask OpenSSL for it would only cost an exception
+                await self._flush()  # no data is here, and asking OpenSSL would cost an exception
                 await self._fill()
             while True:
                 try:
@@ -251,7 +247,7 @@ class Stream:
                 return data
 
     def silent(self) -> bool:
-        """Whether the peer has neither closed nor sent data, found out without waiting. Only while nobody receives."""
+        """Return True if the peer has neither closed nor sent data. Do not wait. Do not call it during a receive."""
         try:
             data = self._sock.recv(READ_SIZE)
         except BlockingIOError:
@@ -263,14 +259,14 @@ class Stream:
             self._take(data)
         try:
             self._tls.read(1)
-        except ssl.SSLWantReadError:  # at most a session ticket or a key update came
+        except ssl.SSLWantReadError:  # only a session ticket or a key update came, or nothing
             return True
         except ssl.SSLError:
             return False
         return False
 
     def close(self) -> None:
-        """Say goodbye if that needs no waiting, and close the socket. Closing twice is fine."""
+        """Send a TLS close if this needs no waiting, and close the socket. It may be called twice."""
         if self._handshake_done and self._sock.fileno() >= 0:
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
@@ -297,7 +293,7 @@ class Stream:
         self.handshake_seconds = time.perf_counter() - start
 
     def _note_parameters(self) -> None:
-        """Keep what OpenSSL forgets as soon as the connection fails."""
+        """Keep the facts that OpenSSL forgets when the connection fails."""
         self._handshake_done = True
         self.version = self._tls.version()
         self.resumed = bool(self._tls.session_reused)
@@ -318,8 +314,8 @@ class Stream:
         return self._attempt is not None and self._attempt.offered is not None and not self._received
 
     async def _flush(self) -> None:
-        """Write what OpenSSL has ready, also what it adds meanwhile. After a failed write only reading goes on."""
-        if self._flushing:  # the other task writes, and takes ours along
+        """Write all pending output of OpenSSL, including what is added meanwhile. Stop writing after a failed write."""
+        if self._flushing:  # because the other task also writes our output
             return
         self._flushing = True
         while self._outgoing.pending and not self._unwritable:
@@ -352,7 +348,7 @@ class Stream:
             self._early = (self._early + data)[: _RECORD_HEADER + 1]
 
     def closed_by(self, phase: str, error: BaseException) -> TLSError | None:
-        """Close the socket for a failure; say what an OSError (ssl.SSLError too) shows of the peer."""
+        """Close the socket after a failure. Return a TLSError if the failure is an OSError (including ssl.SSLError)."""
         failure = None
         if isinstance(error, OSError):
             failure = TLSError(phase, f"the connection failed ({phase})", self.evidence, self.peer_chain, error)
@@ -364,7 +360,7 @@ class Stream:
 
 
 class _Guard:
-    """Closes a stream on any failure within, and turns an OSError into a TLSError. Entered once per read and write."""
+    """A context manager for one read or write. On a failure, it closes the stream; an OSError becomes a TLSError."""
 
     __slots__ = ("_phase", "_stream")
 
@@ -381,7 +377,7 @@ class _Guard:
 
 
 def _holds_certificate(flight: bytes) -> bool:
-    """Whether a flight of plain TLS 1.2 records starts with a Certificate message that is not empty.
+    """Return True if plain TLS 1.2 records begin with a Certificate message that is not empty.
 
     A client that was asked for a certificate begins its second flight with it (RFC 5246 section 7.4.6).
     """
@@ -398,6 +394,6 @@ def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     read = getattr(tls, "get_unverified_chain", None)  # public since Python 3.13
     if read is not None:
         return tuple(read())
-    # Before, the same list lies one level down; without it a refused server's certificate could not be shown.
+    # Older versions have the list in an inner object. It is needed to show the certificate of a refused server.
     inner = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", None)
     return tuple(certificate.public_bytes(_DER) for certificate in inner() or ()) if inner is not None else ()

@@ -1,4 +1,4 @@
-"""Forms: the ways in which the value of one field may stand on the wire, each with its reader."""
+"""Forms: the possible encodings of a field's value, each with its reader."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 Decode = Callable[[bytes, int, int, int, Any], Any]
-"""(buffer, start of the value, its length, depth left, fields before it in the structure that holds it) -> value."""
+"""(buffer, start of the value, its length, depth left, earlier fields of the same structure) -> value."""
 
 Encode = Callable[[Any], bytes]
-"""structure -> the bytes of its fields."""
+"""(structure) -> the bytes of its fields."""
 
 PlainReader = Callable[[bytes, int, int], Any]
 """(buffer, start of the value, its length) -> value."""
 
 
 class NestedReader(Protocol):
-    """What reads a value that has others inside, or depends on others."""
+    """A reader of a value that contains other values, or depends on other values."""
 
     decode: Decode
-    """See :data:`keystead.kmip.ttlv.specialise.Decode`; looked up at each call, since a codec replaces it once."""
+    """See :data:`Decode`. Look it up at each call, because a codec replaces it once."""
 
 
 class Form(NamedTuple):
-    """One way in which a field's value may stand on the wire: its key (tag and type) and the one reader that is set."""
+    """One possible encoding of a field's value: its key (tag and type), and either a plain or a nested reader."""
 
     key: int
     plain: PlainReader | None
     nested: NestedReader | None = None
 
     def reader(self) -> NestedReader:
-        """Return either reader behind the same call."""
+        """Return the reader, with the call of a nested reader."""
         if self.nested is not None:
             return self.nested
         assert self.plain is not None  # noqa: S101 - a Form has one reader

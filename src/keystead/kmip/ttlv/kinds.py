@@ -1,6 +1,6 @@
-"""Kinds of fields whose value has more than one shape: raw, one of several types, or chosen by another field.
+"""Kinds of fields whose value can have several shapes: raw, one of several types, or chosen by another field.
 
-Only declarations: the codec that uses them is :mod:`keystead.kmip.ttlv.schema`.
+These are only declarations. The codec that uses them is :mod:`keystead.kmip.ttlv.schema`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Raw:
-    """Any item under the field's tag, as an :class:`Item` tree; lossless, for what needs no type of its own."""
+    """Any item under the field's tag, as an :class:`Item` tree. It is lossless, for fields that need no own type."""
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:  # noqa: ARG002 - alike in every version
         """Yield the forms of a value."""
@@ -29,7 +29,7 @@ class Raw:
             yield Form(ttlv.key(tag, item_type), None, _RawReader(ttlv.key(tag, item_type)))
 
     def writer(self, tag: int, version: Version) -> Writer:  # noqa: ARG002
-        """Return what encodes a value."""
+        """Return the encoder of a value."""
 
         def write(value: Any, _: Structure) -> bytes:
             if not isinstance(value, Item) or value.tag != tag:
@@ -40,7 +40,7 @@ class Raw:
 
 
 class Either:
-    """One of several kinds under one tag, told apart by item type on the wire and by Python type when encoding."""
+    """One of several kinds under one tag. Decoding selects by item type, encoding by Python type."""
 
     def __init__(self, *kinds: Any) -> None:
         self._kinds = [as_kind(kind) for kind in kinds]
@@ -55,7 +55,7 @@ class Either:
                     yield form
 
     def writer(self, tag: int, version: Version) -> Writer:
-        """Return what encodes a value."""
+        """Return the encoder of a value."""
         writers = [kind.writer(tag, version) for kind in self._kinds]
 
         def write(value: Any, owner: Structure) -> bytes:
@@ -70,18 +70,18 @@ class Either:
 
 
 class OneOf:
-    """One of several structures, each under its own tag; other known tags are kept raw."""
+    """One of several structures, each under its own tag. Other known tags are kept raw."""
 
     def __init__(self, *classes: type[Structure], raw: tuple[int, ...] = ()) -> None:
         self._kinds: dict[int, Kind] = {cls.TAG: as_kind(cls) for cls in classes} | dict.fromkeys(raw, Raw())
 
-    def forms(self, tag: int, version: Version) -> Iterator[Form]:  # noqa: ARG002 - the value brings its own tag
+    def forms(self, tag: int, version: Version) -> Iterator[Form]:  # noqa: ARG002 - the value has its own tag
         """Yield the forms of a value."""
         for own, kind in self._kinds.items():
             yield from kind.forms(own, version)
 
     def writer(self, tag: int, version: Version) -> Writer:
-        """Return what encodes a value."""
+        """Return the encoder of a value."""
         writers = {own: kind.writer(own, version) for own, kind in self._kinds.items()}
 
         def write(value: Any, owner: Structure) -> bytes:
@@ -94,9 +94,9 @@ class OneOf:
 
 
 class Select:
-    """A kind chosen by the values of earlier fields; for a choice that is not in ``table`` the item is kept raw.
+    """A kind that is chosen by the values of earlier fields. If the choice is not in ``table``, the item is kept raw.
 
-    ``table`` maps the field's value (a tuple of values when ``by`` names several fields) to a kind.
+    ``table`` maps the field's value to a kind. If ``by`` names several fields, its keys are tuples of values.
     """
 
     def __init__(self, table: Mapping[Any, Any], *by: str) -> None:
@@ -112,7 +112,7 @@ class Select:
             yield Form(item_key, None, _SelectReader(item_key, self._by, readers))
 
     def writer(self, tag: int, version: Version) -> Writer:
-        """Return what encodes a value."""
+        """Return the encoder of a value."""
         writers = {key: kind.writer(tag, version) for key, kind in self._kinds.items()}
         write_raw = Raw().writer(tag, version)
 
@@ -125,7 +125,7 @@ class Select:
 
 
 class _RawReader:
-    """Reads any value under one key."""
+    """A reader of any value under one key."""
 
     def __init__(self, item_key: int) -> None:
         def decode(buffer: bytes, start: int, length: int, depth: int, _: Mapping[str, Any]) -> Item:
@@ -135,7 +135,7 @@ class _RawReader:
 
 
 class _SelectReader:
-    """Reads a value under one key by the reader that earlier fields choose; ``None`` stands for a wrong item type."""
+    """A reader of a value under one key, chosen by earlier fields. ``None`` stands for a wrong item type."""
 
     def __init__(
         self, item_key: int, by: tuple[str, ...], readers: Mapping[tuple[Any, ...], NestedReader | None]

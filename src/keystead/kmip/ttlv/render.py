@@ -1,8 +1,8 @@
 """A message as text for people: one line per item, indented, numbers with their names.
 
-It works on item trees, so that it shows what is on the wire, unknown things included. Whatever may be a secret is
-masked and only its length is shown: every Byte String and Big Integer but the few of :data:`OPEN_BYTES`, everything in
-Key Material and Credential Value but :data:`OPEN_TEXT`, and text under tags that nobody knows.
+It works on item trees, so it shows all bytes of the message, also unknown items. Possible secrets are masked, and only
+their length is shown. These are all Byte Strings and Big Integers except :data:`OPEN_BYTES`. In Key Material and
+Credential Value, it is everything except :data:`OPEN_TEXT`. Text under unknown tags is masked too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 SECRETS: Final = frozenset(
     {tags.CREDENTIAL_VALUE, tags.KEY_MATERIAL, tags.PASSWORD, tags.ONE_TIME_PASSWORD, tags.TICKET_VALUE}
 )
-"""What stands under these is masked, whatever its type."""
+"""Tags whose content is masked, whatever its type."""
 
 OPEN_TEXT: Final = frozenset({tags.USERNAME, tags.DEVICE_SERIAL_NUMBER, tags.DEVICE_IDENTIFIER})
-"""Shown although it stands in a Credential Value."""
+"""Tags that are shown although they are in a Credential Value."""
 
 OPEN_BYTES: Final = frozenset(
     {
@@ -35,28 +35,28 @@ OPEN_BYTES: Final = frozenset(
         tags.UNIQUE_BATCH_ITEM_ID,
     }
 )
-"""Byte Strings that name or check something and keep no secret."""
+"""Byte Strings that name or check something and hold no secret."""
 
 ENUMERATIONS: Final = {
     "Linked Object Identifier": "Unique Identifier",
     "Mask Generator Hashing Algorithm": "Hashing Algorithm",
     "Replaced Unique Identifier": "Unique Identifier",
 }
-"""Tags whose enumeration is called otherwise."""
+"""Tags whose enumeration has another name."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOBS: Final = frozenset({ItemType.BYTE_STRING, ItemType.BIG_INTEGER})
 
 
 def render(data: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
-    """Return the text of one message; raises TTLVError when the bytes are none."""
+    """Return the text of one message. Raises TTLVError if the bytes are not a message."""
     return "\n".join(lines(ttlv.decode(data, limits)))
 
 
 def lines(item: Item, indent: int = 0, *, meaning: str = "", secret: bool = False) -> Iterator[str]:
-    """Yield the lines of an item and everything in it.
+    """Yield the lines of an item and of everything in it.
 
-    ``meaning`` is the name that decides what a number means when the tag's own does not: that of a 1.x attribute.
+    ``meaning`` is the name of a 1.x attribute. It decides what a number means, because the tag alone does not.
     """
     name = tags.NAMES.get(item.tag)
     secret = (secret or item.tag in SECRETS) and item.tag not in OPEN_TEXT
@@ -93,7 +93,7 @@ def _plain(_: str, value: Any) -> str:
 
 
 def _text(_: str, value: str) -> str:
-    return repr(value)  # line breaks and control characters of a peer must not reach a terminal
+    return repr(value)  # so that control characters of a peer do not reach a terminal
 
 
 def _bytes(_: str, value: bytes) -> str:

@@ -1,12 +1,12 @@
-"""Structures as declarations, and the one codec that walks them.
+"""Structures as declarations, and the one codec for all of them.
 
-A structure is a frozen dataclass made by :func:`structure`; its fields are declared by :func:`field` with tag, kind,
-optional or many, and the versions that have it. Decoding goes from bytes to typed objects in one pass, over a table
-built once per class and protocol version. Nothing here knows a particular message.
+A structure is a frozen dataclass made by :func:`structure`. :func:`field` declares its fields: tag, kind, optional or
+many, and the versions that have the field. Decoding goes from bytes to typed objects in one pass. It uses a table that
+is built once per class and protocol version. This module knows no particular message.
 
-What a peer sends is tolerated like this: an unknown tag, or a field that the message's version does not have, is kept
-as a raw item in ``extra`` and encoded again after the known fields; an unknown enumeration value stays a plain ``int``.
-A field that is missing, repeated or of another item type raises RemoteProtocolError. KMIP 1.4 sections 2 to 6 and 9.1.
+An unknown tag, or a field that the message's version does not have, is kept as a raw item in ``extra``. It is encoded
+again after the known fields. An unknown enumeration value stays a plain ``int``. A field that is missing, repeated or
+of another item type raises RemoteProtocolError. KMIP 1.4 sections 2 to 6 and 9.1.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from keystead.kmip.ttlv.ttlv import DEFAULT_LIMITS, Item, ItemType, Limits
 from keystead.kmip.ttlv.versions import V1_0, Version, nearest
 
 Writer = Callable[[Any, "Structure"], bytes]
-"""(value, the structure that holds it) -> its item's bytes.
+"""(value, the structure that holds it) -> the bytes of its item.
 
 Raises LocalProtocolError, or one of ttlv.ENCODING_ERRORS, for a value of another kind.
 """
 
 
 class Kind(Protocol):
-    """What the values of a field are. The composite ones are in :mod:`keystead.kmip.ttlv.kinds`."""
+    """The kind of a field's values. The composite kinds are in :mod:`keystead.kmip.ttlv.kinds`."""
 
     def forms(self, tag: int, version: Version) -> Iterator[Form]:
         """Yield every form in which a value may come."""
 
     def writer(self, tag: int, version: Version) -> Writer:
-        """Return what encodes a value."""
+        """Return the encoder of a value."""
 
 
 class Declared(NamedTuple):
-    """What :func:`field` was told."""
+    """The arguments of :func:`field`."""
 
     tag: int
     kind: Kind
@@ -52,7 +52,7 @@ class Declared(NamedTuple):
     secret: bool
 
     def exists_in(self, version: Version) -> bool:
-        """Say whether the field exists at that version."""
+        """Return True if the field exists in that version."""
         return self.since <= version and (self.until is None or version < self.until)
 
 
@@ -72,9 +72,9 @@ def field(
     """Declare a field of a structure.
 
     ``kind`` is an ItemType, an IntEnum (Enumeration), a structure's class or a :class:`Kind`. A field without a default
-    is required; with the default ``None`` it is optional, with ``()`` it holds any number of values: no other defaults.
-    The field exists from version ``since`` up to, but not including, ``until``. The value of a ``secret`` field is
-    never in ``repr``. A required field after an optional one is ``kw_only``.
+    is required. With the default ``None`` it is optional; with ``()`` it holds any number of values. Other defaults are
+    not allowed. The field exists from version ``since`` up to, but not including, ``until``. The value of a ``secret``
+    field is never in ``repr``. A required field after an optional one is ``kw_only``.
     """
     optional = default is not dataclasses.MISSING
     metadata = {_DECLARED: Declared(tag, as_kind(kind), optional, default == (), since, until, secret)}
@@ -83,11 +83,11 @@ def field(
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Structure:
-    """Base of every structure; ``extra`` is what the peer sent beyond the fields that this version has, raw."""
+    """The base of every structure. ``extra`` holds raw items that the peer sent beyond the fields of this version."""
 
     TAG: ClassVar[int] = 0
     FIELDS: ClassVar[tuple[tuple[str, Declared], ...]] = ()
-    """(name, declaration) of the fields in the specification's order."""
+    """(name, declaration) of the fields, in the specification's order."""
     extra: tuple[Item, ...] = dataclasses.field(default=(), kw_only=True)
 
     def __repr__(self) -> str:
@@ -101,7 +101,7 @@ _S = TypeVar("_S", bound=Structure)
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def structure(tag: int = 0) -> Callable[[type[_S]], type[_S]]:
-    """Return the decorator that makes a class a structure; without ``tag`` it stands under the tags of fields only."""
+    """Return the decorator that makes a class a structure. Without ``tag``, it has only the tags of fields."""
 
     def decorate(cls: type[_S]) -> type[_S]:
         made = dataclasses.dataclass(frozen=True, repr=False)(cls)
@@ -115,7 +115,7 @@ def structure(tag: int = 0) -> Callable[[type[_S]], type[_S]]:
 
 
 def present_fields(value: Structure) -> Iterator[tuple[str, Any]]:
-    """Yield (name, value) of the fields that are there, ``extra`` last."""
+    """Yield (name, value) of the fields that are present, ``extra`` last."""
     for name in (*(name for name, _ in value.FIELDS), "extra"):
         content = getattr(value, name)
         if content is not None and content != ():
@@ -123,7 +123,7 @@ def present_fields(value: Structure) -> Iterator[tuple[str, Any]]:
 
 
 class Primitive(NamedTuple):
-    """Kind of a value that stands alone: ``int``, ``bool``, ``str`` or ``bytes`` by item type."""
+    """The kind of a single value: ``int``, ``bool``, ``str`` or ``bytes``, depending on the item type."""
 
     type: ItemType
 
@@ -132,7 +132,7 @@ class Primitive(NamedTuple):
         yield Form(ttlv.key(tag, self.type), ttlv.READERS[self.type])
 
     def writer(self, tag: int, version: Version) -> Writer:  # noqa: ARG002
-        """Return what encodes a value."""
+        """Return the encoder of a value."""
         item_key = ttlv.key(tag, self.type)
         if self.type in ttlv.FIXED:
             pack, length = ttlv.FIXED[self.type]
@@ -141,7 +141,7 @@ class Primitive(NamedTuple):
 
 
 class Enumeration(NamedTuple):
-    """Kind of an enumeration's member; a value that the enumeration does not know is a plain ``int``."""
+    """The kind of an enumeration's member. A value that the enumeration does not know is a plain ``int``."""
 
     members: type[IntEnum]
 
@@ -151,12 +151,12 @@ class Enumeration(NamedTuple):
         yield Form(ttlv.key(tag, ItemType.ENUMERATION), ttlv.word_reader(">II", members))
 
     def writer(self, tag: int, version: Version) -> Writer:
-        """Return what encodes a value."""
+        """Return the encoder of a value."""
         return Primitive(ItemType.ENUMERATION).writer(tag, version)
 
 
 class Nested(NamedTuple):
-    """Kind of a structure within a structure."""
+    """The kind of a structure within a structure."""
 
     cls: type[Structure]
 
@@ -165,7 +165,7 @@ class Nested(NamedTuple):
         yield Form(ttlv.key(tag, ItemType.STRUCTURE), None, codec(self.cls, version))
 
     def writer(self, tag: int, version: Version) -> Writer:
-        """Return what encodes a value."""
+        """Return the encoder of a value."""
         own = codec(self.cls, version)
         item_key = ttlv.key(tag, ItemType.STRUCTURE)
 
@@ -178,7 +178,7 @@ class Nested(NamedTuple):
 
 
 def as_kind(kind: Any) -> Kind:
-    """Return the kind that an item type, an enumeration or a structure's class stands for."""
+    """Return the kind for an item type, an enumeration or a structure's class."""
     if isinstance(kind, ItemType):
         return Primitive(kind)
     if isinstance(kind, type) and issubclass(kind, IntEnum):
@@ -190,7 +190,7 @@ def as_kind(kind: Any) -> Kind:
 
 
 class Codec:
-    """The codec of one class at one version. Its tables are built when they are first used."""
+    """The codec of one class in one version. Its tables are built at the first use."""
 
     def __init__(self, cls: type[Structure], version: Version) -> None:
         self.cls = cls
@@ -198,7 +198,7 @@ class Codec:
         self._fields = [(name, declared) for name, declared in cls.FIELDS if declared.exists_in(version)]
         self.decode: Decode = self._decode_first
         self.encode: Encode = self._encode_first
-        """The bytes of a structure's fields, without its own header."""
+        """The function that returns the bytes of a structure's fields, without its own header."""
 
     def _encode_first(self, value: Structure) -> bytes:
         writers = [
@@ -223,7 +223,7 @@ _CODECS: Final[dict[tuple[type[Structure], Version], Codec]] = {}
 
 
 def codec(cls: type[Structure], version: Version) -> Codec:
-    """Return the one codec of a class at one of the known versions."""
+    """Return the one codec of a class in one of the known versions."""
     found = _CODECS.get((cls, version))
     if found is None:
         found = _CODECS[cls, version] = Codec(cls, version)
@@ -231,10 +231,10 @@ def codec(cls: type[Structure], version: Version) -> Codec:
 
 
 def decode(cls: type[_S], data: bytes, version: Version, limits: Limits = DEFAULT_LIMITS) -> _S:
-    """Return the structure that ``data`` holds, nothing before or after it.
+    """Return the structure that ``data`` holds. Nothing may come before or after it.
 
-    Raises TTLVError for bytes that are not TTLV or exceed a limit, RemoteProtocolError for items that do not make this
-    structure.
+    Raises TTLVError for bytes that are not TTLV or exceed a limit. Raises RemoteProtocolError for items that do not
+    form this structure.
     """
     if len(data) > limits.message_bytes:
         raise TTLVError(f"{len(data)} bytes exceed the limit of {limits.message_bytes}", limit=True)
@@ -250,7 +250,7 @@ def decode(cls: type[_S], data: bytes, version: Version, limits: Limits = DEFAUL
 def encode(value: Structure, version: Version) -> bytes:
     """Return the bytes of a structure under its own tag.
 
-    Raises LocalProtocolError for a missing field, one that the version does not have, or a value of another kind.
+    Raises LocalProtocolError for a missing field, a field that the version does not have, or a value of another kind.
     """
     item_key = ttlv.key(value.TAG, ItemType.STRUCTURE)
     return ttlv.write_bytes(item_key, codec(type(value), nearest(version)).encode(value))

@@ -1,8 +1,8 @@
-"""The decode and encode functions of one structure class at one version, as source made from its declaration.
+"""The decode and encode functions of one structure class in one version, as source code made from its declaration.
 
-They are the inner loops of :mod:`keystead.kmip.ttlv.schema` and no codec of their own: what reads and writes values
-comes from there, and what is raised, tolerated and returned is stated there. Only names of declared fields and numbers
-enter the source; nothing that a peer sends does. Measured: a quarter faster than loops over a table.
+They are the inner loops of :mod:`keystead.kmip.ttlv.schema`, not a second codec. The readers and writers of values come
+from there. The rules for errors and for unknown items are documented there. The source contains only names of declared
+fields and numbers, nothing that a peer sends. This is measured to be a quarter faster than loops over a table.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from keystead.kmip.ttlv.forms import Decode, Encode, Form
 
 
-# Fields go straight into the new object's own dictionary; those that are absent are the class attributes that
-# dataclasses made of their defaults. They stand in the specification's order, so one pass over the ifs takes a whole
-# structure. What is left over at the bottom is unknown, or known but out of order: then the next pass takes it.
+# Fields are put directly into the new object's dictionary. For absent fields, the class attributes are used, which
+# dataclasses made of the defaults. Fields come in the specification's order, so one pass over the ifs usually reads a
+# whole structure. An item that reaches the end of the ifs is unknown, or out of order and read by the next pass.
 _FUNCTION: Final = """\
 def decode(buffer, start, length, depth, siblings):
     if length & 7 or depth <= 0:
@@ -84,7 +84,7 @@ if <test>:
 def specialise_decode(
     cls: type, fields: Iterable[tuple[str, bool, tuple[Form, ...]]], required: frozenset[str]
 ) -> Decode:
-    """Return the function that decodes ``cls``; ``fields`` are (name, many, forms) in the specification's order."""
+    """Return the function that decodes ``cls``. ``fields`` are (name, many, forms) in the specification's order."""
     known: set[int] = set()
     namespace = {
         "check_structure": ttlv.check_structure,
@@ -110,7 +110,7 @@ def specialise_decode(
     return decode
 
 
-# A required field that is not there fails in its writer; what went wrong is then found out by going through them again.
+# If a required field is missing, its writer fails. Then ``explain`` checks all fields again to find the cause.
 _ENCODE: Final = """\
 def encode(value):
     get = value.__dict__.get
@@ -148,8 +148,9 @@ for item in get("<name>") or ():
 def specialise_encode(
     cls: type, writers: Sequence[tuple[str, bool, bool, Callable[[Any, Any], bytes]]], absent: Sequence[str]
 ) -> Encode:
-    """Return the function that encodes ``cls``; ``writers`` are (name, optional, many, writer), ``absent`` fields that
-    the version does not have.
+    """Return the function that encodes ``cls``.
+
+    ``writers`` are (name, optional, many, writer). ``absent`` are the fields that the version does not have.
     """
     namespace: dict[str, Any] = {
         "absent": tuple(absent),
@@ -195,7 +196,7 @@ def _misplaced(cls: type) -> Callable[[str], None]:
 
 
 def _expressions(number: int, forms: tuple[Form, ...], namespace: dict[str, Any]) -> tuple[str, str]:
-    """Return the source that tests for a field's keys and the source that reads its value."""
+    """Return the source that tests for a field's keys, and the source that reads its value."""
     only, *others = forms
     reader = f"reader_{number}"
     if others:

@@ -1,7 +1,7 @@
 """TTLV: items as trees of (tag, type, value), their bytes, and the limits on both.
 
-It knows item types and nothing else: no message, no version, no I/O. The primitive readers and writers here are the
-only ones; :mod:`keystead.kmip.ttlv.schema` calls them for typed structures. KMIP 1.4 section 9.1, KMIP 2.1 section 9.1.
+It knows only item types: no messages, no versions, no I/O. The only readers and writers of primitive values are here.
+:mod:`keystead.kmip.ttlv.schema` calls them for typed structures. KMIP 1.4 section 9.1, KMIP 2.1 section 9.1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ItemType(IntEnum):
-    """Item Type (KMIP 2.1 section 9.1.1.2); DATE_TIME_EXTENDED came with 2.0."""
+    """Item Type (KMIP 2.1 section 9.1.1.2). DATE_TIME_EXTENDED is new in 2.0."""
 
     STRUCTURE = 0x01
     INTEGER = 0x02
@@ -36,10 +36,10 @@ class ItemType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is accepted from a peer: ``message_bytes`` of one message, header included, and ``depth`` of nesting.
+    """Limits for messages of a peer: ``message_bytes`` including the header, and the ``depth`` of nesting.
 
-    1 MiB is what PyKMIP and the ovh library take; a Locate answer of 20,000 identifiers fits. The deepest message of
-    the OASIS test cases has 11 levels.
+    PyKMIP and the ovh library also take 1 MiB. A Locate answer of 20,000 identifiers fits. The deepest message of the
+    OASIS test cases has 11 levels.
     """
 
     message_bytes: int = 1 << 20
@@ -48,15 +48,18 @@ class Limits:
 
 DEFAULT_LIMITS: Final = Limits()
 PROBE_LIMITS: Final = Limits(message_bytes=64 << 10)
-"""For a peer that nobody vouches for yet: answers to DiscoverVersions, Query and a Locate of one item are small."""
+"""Limits for a peer that is not trusted yet. Answers to DiscoverVersions, Query and a Locate of one item are small."""
 
 
 class Item(NamedTuple):
-    """One TTLV item.
+    """One TTLV item. ``repr`` never shows text, bytes or big integers, because they may be secret.
 
-    ``value`` by ``type``: a tuple of items (Structure); ``int`` (Integer, Long Integer, Big Integer, Enumeration,
-    Interval in seconds, Date-Time in seconds and Date-Time Extended in microseconds since 1970 UTC); ``bool``; ``str``;
-    ``bytes``. ``repr`` never shows text, bytes or big integers, since any of them may be a secret.
+    ``value`` depends on ``type``:
+
+    - a tuple of items for Structure; ``bool``, ``str`` or ``bytes`` for Boolean, Text String and Byte String.
+    - ``int`` for Integer, Long Integer, Big Integer and Enumeration.
+    - ``int`` in seconds for Interval and Date-Time (since 1970 UTC).
+    - ``int`` in microseconds since 1970 UTC for Date-Time Extended.
     """
 
     tag: int
@@ -70,26 +73,26 @@ class Item(NamedTuple):
         return f"<{name}: {self.value!r}>"
 
     def find(self, tag: int) -> Item | None:
-        """Return the first child with that tag, or ``None``; a Structure's method."""
+        """Return the first child with that tag, or ``None``. Only for a Structure."""
         return next((child for child in self.value if child.tag == tag), None)
 
 
 _HIDDEN: Final = frozenset({ItemType.BIG_INTEGER, ItemType.TEXT_STRING, ItemType.BYTE_STRING})
 
 read_header: Final[Callable[[bytes, int], tuple[int, int]]] = struct.Struct(">II").unpack_from
-"""Tag and type in one number (``tag << 8 | type``), then the length: the first 8 bytes of every item."""
+"""Read tag and type as one number (``tag << 8 | type``), then the length: the first 8 bytes of every item."""
 
 _PADDING: Final = tuple(bytes(-n % 8) for n in range(8))
 _HEADER: Final = struct.Struct(">II").pack
 
 
 def key(tag: int, item_type: int) -> int:
-    """Return tag and type as the one number with which an item's bytes begin."""
+    """Return tag and type as the one number at the beginning of an item."""
     return tag << 8 | item_type
 
 
 def padded(length: int) -> int:
-    """Return the length of a value on the wire, padding to a multiple of 8 included."""
+    """Return the encoded length of a value: its length with padding to a multiple of 8."""
     return length + 7 & -8
 
 
@@ -101,7 +104,7 @@ def _wrong_length(length: int) -> TTLVError:
 
 
 def word_reader(layout: str, names: Mapping[int, int] | None = None) -> Callable[[bytes, int, int], int]:
-    """Return the reader of a 4-byte number and its padding; ``names`` may map it to an enumeration's member."""
+    """Return the reader of a 4-byte number and its padding. ``names`` may map the number to an enumeration's member."""
     unpack = struct.Struct(layout).unpack_from
 
     def read(buffer: bytes, start: int, length: int) -> int:
@@ -190,11 +193,11 @@ FIXED: Final[dict[int, tuple[Callable[..., bytes], int]]] = {
     ItemType.INTERVAL: (struct.Struct(">III4x").pack, 4),
     ItemType.DATE_TIME_EXTENDED: (struct.Struct(">IIq").pack, 8),
 }
-"""Types of a fixed length: what packs (key, length, value), and the length."""
+"""Types of a fixed length: the function that packs (key, length, value), and the length."""
 
 
 def write_bytes(item_key: int, value: bytes) -> bytes:
-    """Return the item of a value that is already bytes: Byte String, Text String, Big Integer or Structure."""
+    """Return the item of a value that is bytes already: Byte String, Text String, Big Integer or Structure."""
     length = len(value)
     return _HEADER(item_key, length) + value + _PADDING[length & 7]
 
@@ -222,7 +225,7 @@ _SIZED: Final[dict[int, Callable[[int, Any], bytes]]] = {
 
 
 def write(item_key: int, value: Any) -> bytes:
-    """Return the bytes of one primitive item; raises one of :data:`ENCODING_ERRORS`."""
+    """Return the bytes of one primitive item. Raises one of :data:`ENCODING_ERRORS`."""
     fixed = FIXED.get(item_key & 0xFF)
     if fixed:
         pack, length = fixed
@@ -231,11 +234,11 @@ def write(item_key: int, value: Any) -> bytes:
 
 
 ENCODING_ERRORS: Final = (struct.error, ValueError, TypeError, AttributeError, OverflowError)
-"""What a writer raises for a value that is not of its item type; to be turned into a LocalProtocolError."""
+"""Errors of a writer for a value that is not of its item type. The caller turns them into a LocalProtocolError."""
 
 
 def encode(item: Item) -> bytes:
-    """Return the bytes of an item and everything in it; raises LocalProtocolError for a value that does not fit."""
+    """Return the bytes of an item and of everything in it. Raises LocalProtocolError for a value that does not fit."""
     item_key = item.tag << 8 | item.type
     try:
         if item.type == ItemType.STRUCTURE:
@@ -247,7 +250,7 @@ def encode(item: Item) -> bytes:
 
 
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Item:
-    """Return the one item that ``data`` holds, with everything in it; raises TTLVError."""
+    """Return the one item that ``data`` holds, with everything in it. Raises TTLVError."""
     if len(data) > limits.message_bytes:
         raise TTLVError(f"{len(data)} bytes exceed the limit of {limits.message_bytes}", limit=True)
     items = decode_items(data, 0, len(data), limits.depth)
@@ -257,7 +260,10 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Item:
 
 
 def decode_items(buffer: bytes, start: int, end: int, depth: int) -> tuple[Item, ...]:
-    """Return the items between two positions of a buffer, at most ``depth`` levels of structures deep."""
+    """Return the items between two positions of a buffer, with at most ``depth`` levels of structures.
+
+    Raises TTLVError.
+    """
     items = []
     while start < end:
         item_key, length, after = next_item(buffer, start, end)
@@ -267,7 +273,7 @@ def decode_items(buffer: bytes, start: int, end: int, depth: int) -> tuple[Item,
 
 
 def next_item(buffer: bytes, start: int, end: int) -> tuple[int, int, int]:
-    """Return (key, length, position after the padding) of the item at ``start``; raises TTLVError if it overruns."""
+    """Return (key, length, position after the padding) of the item at ``start``. Raises TTLVError if it is too long."""
     if end - start < 8:
         raise TTLVError("an item's header is cut short")
     item_key, length = read_header(buffer, start)
@@ -278,7 +284,10 @@ def next_item(buffer: bytes, start: int, end: int) -> tuple[int, int, int]:
 
 
 def decode_value(item_key: int, buffer: bytes, start: int, length: int, depth: int) -> Item:
-    """Return the item whose key has been read and whose value, known to lie in the buffer, begins at ``start``."""
+    """Return the item whose value begins at ``start``. Its key has been read, and its value lies inside the buffer.
+
+    Raises TTLVError.
+    """
     item_type = item_key & 0xFF
     if item_type == ItemType.STRUCTURE:
         check_structure(length, depth)
@@ -290,7 +299,7 @@ def decode_value(item_key: int, buffer: bytes, start: int, length: int, depth: i
 
 
 def check_structure(length: int, depth: int) -> None:
-    """Raise TTLVError unless a structure may have that length and one more level of nesting is allowed."""
+    """Raise TTLVError if a structure cannot have that length, or if no further level of nesting is allowed."""
     if length & 7:
         raise TTLVError(f"a Structure has length {length}, not a multiple of 8")
     if depth <= 0:

@@ -1,13 +1,13 @@
-"""Use cases of accounts: create, read, change, delete, and an account's own password.
+"""Use cases of accounts: create, read, change, delete, and set an account's own password.
 
-Cluster administrators write accounts; every account sees itself and may change its own password. An account of an SVM
-sees no other, and what it does not see answers as what does not exist.
+Cluster administrators write accounts. Every account sees itself and may change its own password. An account of an SVM
+sees no other account. An account that a caller does not see is answered like one that does not exist.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.accounts import AccountChange, check_can_go, check_name, check_password, plan_change, plan_create
@@ -16,7 +16,9 @@ from keystead.core.model import Account, Role
 from keystead.service.accounts.logins import is_plausible
 from keystead.service.cluster.svms import concerning, named_svm
 from keystead.service.loading import require_cluster
-from keystead.service.ports.store import Page
+from keystead.service.ports.cluster import AccountRows, AuditRows, ClusterRows
+from keystead.service.ports.configuration import ListRows, SvmRows
+from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
     from keystead.core.accounts import NewAccount
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports.store import PasswordHasher, Store, Transaction
+    from keystead.service.ports.sealing import PasswordHasher
+    from keystead.service.ports.store import Store
+
+
+class Rows(SvmRows, ListRows, ClusterRows, AccountRows, AuditRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class AccountView:
 class Accounts:
     """The accounts of the cluster and its SVMs."""
 
-    def __init__(self, store: Store, hasher: PasswordHasher, audit: AuditLog) -> None:
+    def __init__(self, store: Store[Rows], hasher: PasswordHasher, audit: AuditLog) -> None:
         self._store = store
         self._hasher = hasher
         self._audit = audit
@@ -47,7 +54,7 @@ class Accounts:
         """Return a slice of the accounts that the caller sees, by name."""
         within = call.within(page) if call.caller.svm is None else page.within(name=call.caller.account)
 
-        def read(tx: Transaction) -> tuple[AccountView, ...]:
+        def read(tx: Rows) -> tuple[AccountView, ...]:
             cluster = require_cluster(tx)
             return tuple(_view(account, cluster) for account in tx.page(Account, within))
 
@@ -58,12 +65,12 @@ class Accounts:
         return await self._store.glance(lambda tx: _require(tx, call, owner, name))
 
     async def create(self, call: Call, new: NewAccount) -> AccountView:
-        """Store a new account; a name that is taken anywhere in the cluster, in any case, is code 1 (409)."""
+        """Store a new account. A name that is taken anywhere in the cluster, in any letter case, is code 1 (409)."""
         check_name(new.name)
         hashed = await self._hash(new.password, new.name)
 
-        def store(tx: Transaction) -> AccountView:
-            cluster = _held(tx)
+        def store(tx: Rows) -> AccountView:
+            cluster = _locked_cluster(tx)
             svm = named_owner(tx, call, cluster, new.owner_uuid, new.owner_name)
             with concerning(svm):
                 account = plan_create(new, svm, hashed)
@@ -76,15 +83,15 @@ class Accounts:
         return await self._store.write(store)
 
     async def change(self, call: Call, owner: str | None, name: str, change: AccountChange) -> None:
-        """Change an account; who is no cluster administrator changes its own password only, else 6 (403)."""
+        """Change an account. Only a cluster administrator may change more than its own password, else 6 (403)."""
         before = await self._store.glance(lambda tx: _require(tx, call, owner, name))
         with concerning(before.account.svm):
             if not (_administers(call) or (name == call.caller.account and change.only_password)):
                 raise OntapError(errors.NOT_AUTHORIZED)
             hashed = await self._hash(change.password, name)
 
-            def store(tx: Transaction) -> None:
-                _held(tx)
+            def store(tx: Rows) -> None:
+                _locked_cluster(tx)
                 account = _require(tx, call, owner, name).account
                 tx.put_account(plan_change(account, change, hashed, _admins(tx)))
                 self._audit.succeed(tx, call, f"changed account {name}", svm=account.svm)
@@ -92,10 +99,10 @@ class Accounts:
             await self._store.write(store)
 
     async def delete(self, call: Call, owner: str | None, name: str) -> None:
-        """Delete an account, which cannot log in from then on."""
+        """Delete an account. It cannot log in from then on."""
 
-        def delete(tx: Transaction) -> None:
-            _held(tx)
+        def delete(tx: Rows) -> None:
+            _locked_cluster(tx)
             account = _require(tx, call, owner, name).account
             with concerning(account.svm):
                 check_can_go(account, _admins(tx))
@@ -107,7 +114,7 @@ class Accounts:
     async def set_password(
         self, call: Call, name: str, password: Secret, owner_uuid: str | None = None, owner_name: str | None = None
     ) -> None:
-        """Set the password of an account by its name; one that the caller does not see is 1261218."""
+        """Set the password of the account with this name. An account that the caller does not see is 1261218."""
         view = await self._store.glance(lambda tx: _find(tx, call, name))
         if view is None or owner_uuid not in {None, view.owner.uuid} or owner_name not in {None, view.owner.name}:
             raise OntapError(errors.USER_NOT_FOUND, target="name")
@@ -120,10 +127,10 @@ class Accounts:
         return await self._hasher.hash(password)
 
 
-def named_owner(tx: Transaction, call: Call, cluster: Cluster, uuid: str | None, name: str | None) -> Svm | None:
-    """Return the SVM that a body names as owner, None for the cluster, which can be named as well.
+def named_owner(tx: SvmRows, call: Call, cluster: Cluster, uuid: str | None, name: str | None) -> Svm | None:
+    """Return the SVM that a body names as owner, None for the cluster. A body can name the cluster as well.
 
-    Raises 2621462 for what is neither or lies outside of the call's scope.
+    Raises 2621462 if neither has this name, or if the owner lies outside the call's scope.
     """
     named = uuid is not None or name is not None
     if named and call.scope is None and uuid in {None, cluster.uuid} and name in {None, cluster.name}:
@@ -131,8 +138,11 @@ def named_owner(tx: Transaction, call: Call, cluster: Cluster, uuid: str | None,
     return named_svm(tx, call, uuid, name)
 
 
-def _held(tx: Transaction) -> Cluster:
-    """Hold the cluster: accounts have one writer at a time, so that names stay unique and an administrator remains."""
+def _locked_cluster(tx: ClusterRows) -> Cluster:
+    """Lock the cluster, and return it. Accounts have one writer at a time.
+
+    Because of this lock, names stay unique and one administrator always remains.
+    """
     tx.cluster(lock=True)
     return require_cluster(tx)
 
@@ -145,20 +155,20 @@ def _view(account: Account, cluster: Cluster) -> AccountView:
     return AccountView(account, account.svm or cluster)
 
 
-def _admins(tx: Transaction) -> tuple[Account, ...]:
+def _admins(tx: ListRows) -> tuple[Account, ...]:
     return tx.page(Account, Page().within(role=Role.ADMIN.value))
 
 
-def _find(tx: Transaction, call: Call, name: str) -> AccountView | None:
-    """Return an account that the caller sees. An account of an SVM looks for no other than itself."""
+def _find(tx: Rows, call: Call, name: str) -> AccountView | None:
+    """Return an account that the caller sees, or None. An account of an SVM sees only itself."""
     cluster = require_cluster(tx)
     seen = is_plausible(name) and (call.caller.svm is None or name == call.caller.account)
     account = tx.account(name) if seen else None
     return _view(account, cluster) if account is not None and call.sees(account.svm) else None
 
 
-def _require(tx: Transaction, call: Call, owner: str | None, name: str) -> AccountView:
-    """Return an account that the caller sees, or raise 4 (404). Without ``owner`` the name alone names it."""
+def _require(tx: Rows, call: Call, owner: str | None, name: str) -> AccountView:
+    """Return an account that the caller sees, or raise 4 (404). If ``owner`` is None, any owner will do."""
     view = _find(tx, call, name)
     if view is None or owner not in {None, view.owner.uuid}:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="name")

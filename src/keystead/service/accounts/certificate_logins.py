@@ -1,51 +1,58 @@
-"""Logging in by client certificate: who calls, proved by the chain that TLS was shown, anew with each request.
+"""Login by client certificate. The chain that the client showed in TLS proves the caller, again with each request.
 
-What a chain was found to prove is remembered, but not that it still holds: every request reads the account and the CA
-that vouches for it. The CA must be of the account's owner: an SVM's administrators install CAs for their SVM alone.
+The proof of a chain is remembered, but every request reads the account, and the CA that vouches for it. The CA must
+belong to the account's owner, because an SVM's administrators install CAs for their own SVM only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
+from cachetools import LRUCache
 
 from keystead.core.client_login import ClientProof, NotProvenError, account_named, believed, prove
 from keystead.core.errors import AUTHENTICATION_FAILED, OntapError
 from keystead.core.model import Certificate, CertificateType
 from keystead.service.accounts.logins import is_plausible
 from keystead.service.context import Caller
-from keystead.service.ports.store import Page
+from keystead.service.ports.cluster import AccountRows, ObservationRows
+from keystead.service.ports.configuration import CertificateRows, ListRows
+from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from keystead.core.model import Account, Svm
     from keystead.service.audit.log import AuditLog
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
 ENTRIES = 1024
-"""Chains whose proof is remembered; the oldest go first."""
+"""Most chains with a remembered proof. The oldest are dropped first."""
 
 log = structlog.get_logger(__name__)
 
 
-class CertificateLogins:
-    """Authenticates by certificate, and says which CAs TLS is to believe. One per process."""
+class Rows(CertificateRows, ListRows, AccountRows, ObservationRows, Protocol):
+    """The rows that this module reads and writes."""
 
-    def __init__(self, store: Store, clock: Clock, audit: AuditLog) -> None:
+
+class CertificateLogins:
+    """Authentication by certificate, and the CAs that TLS must trust. One per process."""
+
+    def __init__(self, store: Store[Rows], clock: Clock, audit: AuditLog) -> None:
         self._store = store
         self._clock = clock
         self._audit = audit
-        self._proven: OrderedDict[bytes, _Proven] = OrderedDict()
+        self._proven: LRUCache[bytes, _Proven] = LRUCache(ENTRIES)
         self._authorities: tuple[str, ...] = ()
         self._marker: Hashable = None
 
     async def authenticate(self, chain: Sequence[str], location: str) -> Caller:
-        """Return who calls from ``location``. ``chain`` is PEM, the leaf first. Raises OntapError (401), StoreError."""
+        """Return the caller at ``location``. ``chain`` is PEM, the leaf first. Raises OntapError (401), StoreError."""
         digest = hashlib.sha256("".join(chain).encode()).digest()
         known = self._proven.get(digest)
         if known is not None:
@@ -56,7 +63,7 @@ class CertificateLogins:
         return await self._prove(digest, chain, location)
 
     async def authorities(self) -> tuple[str, ...]:
-        """Return the CAs (PEM) that vouch for accounts, the same object until something changed. Raises StoreError."""
+        """Return the CAs (PEM) that vouch for accounts, the same object until they change. Raises StoreError."""
         marker = await self._store.glance(lambda tx: tx.change_marker())
         if marker != self._marker:
             found = await self._store.read(lambda tx: tx.login_authorities())
@@ -83,12 +90,10 @@ class CertificateLogins:
             self._audit.login_failed(name, location, account)
             raise OntapError(AUTHENTICATION_FAILED) from None
         self._proven[digest] = _Proven(account.name, proof)
-        if len(self._proven) > ENTRIES:
-            self._proven.popitem(last=False)
         return Caller(account.name, account.role, location, account.svm)
 
     def _vouches(self, authority: Certificate | None, account: Account) -> bool:
-        """Whether a CA is still installed, for the owner of an account that still logs in by certificate."""
+        """Return True if the CA is still installed for the account's owner, and the account logs in by certificate."""
         return (
             authority is not None
             and authority.type is CertificateType.CLIENT_CA
@@ -98,14 +103,14 @@ class CertificateLogins:
 
 
 class _Proven(NamedTuple):
-    """What a chain was found to prove, for the account that its leaf names."""
+    """The proof of a chain, for the account that its leaf names."""
 
     account: str
     proof: ClientProof
 
 
 def may_log_in(account: Account) -> bool:
-    """Whether an account logs in by certificate at present."""
+    """Return True if the account can log in by certificate now."""
     return account.certificate and not account.locked
 
 
@@ -113,12 +118,12 @@ def _uuid(svm: Svm | None) -> str | None:
     return svm.uuid if svm else None
 
 
-def _of_proof(tx: Transaction, proven: _Proven) -> tuple[Account | None, Certificate | None]:
+def _of_proof(tx: Rows, proven: _Proven) -> tuple[Account | None, Certificate | None]:
     return tx.account(proven.account), tx.certificate(proven.proof.authority)
 
 
-def _of_name(tx: Transaction, name: str) -> tuple[Account | None, dict[str, str]]:
-    """The account of this name, if it logs in by certificate, and the CAs of its owner by uuid."""
+def _of_name(tx: Rows, name: str) -> tuple[Account | None, dict[str, str]]:
+    """Return the account of this name, if it logs in by certificate, and the CAs of its owner by uuid."""
     account = tx.account(name) if is_plausible(name) else None
     if account is None or not may_log_in(account):
         return None, {}

@@ -1,45 +1,51 @@
-"""Use cases of roles: read. They are built in: three of the cluster, and three of every SVM."""
+"""Use cases of roles: read. All roles are built in: three of the cluster, and three of every SVM."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.access import CLUSTER_ROLES, PRIVILEGES, SVM_ROLES
 from keystead.core.errors import OntapError
 from keystead.core.model import Cluster, Role, Svm
 from keystead.service.loading import require_cluster
-from keystead.service.ports.store import Page
+from keystead.service.ports.cluster import ClusterRows
+from keystead.service.ports.configuration import ListRows, SvmRows
+from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
     from keystead.core.access import Privilege
     from keystead.service.context import Call
-    from keystead.service.ports.store import Store, Transaction
+    from keystead.service.ports.store import Store
+
+
+class Rows(SvmRows, ListRows, ClusterRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoleView:
-    """A role as its owner has it."""
+    """A role of one owner."""
 
     owner: Svm | Cluster
     role: Role
 
     @property
     def place(self) -> str:
-        """Where it stands in the list: the cluster's come first, then SVM by SVM."""
+        """The role's place in the list: first the cluster's roles, then those of each SVM."""
         return f"{self.owner.uuid if isinstance(self.owner, Svm) else ''}/{self.role}"
 
     @property
     def privileges(self) -> tuple[Privilege, ...]:
-        """What it may do, by path."""
+        """The privileges of the role, by path."""
         return PRIVILEGES[self.role]
 
 
 class Roles:
     """The built-in roles."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store[Rows]) -> None:
         self._store = store
 
     async def page(self, call: Call, page: Page) -> tuple[RoleView, ...]:
@@ -47,9 +53,10 @@ class Roles:
         (after,) = page.after or ("",)
         owner, _, _ = after.partition("/")
 
-        def read(tx: Transaction) -> tuple[RoleView, ...]:
+        def read(tx: Rows) -> tuple[RoleView, ...]:
             svms = tx.page(Svm, call.within(Page(after=(owner,) if owner else None, limit=page.limit), "uuid"))
-            begun = tx.svm(owner, within=call.within_svm) if owner else None  # the SVM at which the page before ended
+            # The page before may have ended among the roles of this SVM.
+            begun = tx.svm(owner, within=call.within_svm) if owner else None
             views = [] if call.scope else _of(require_cluster(tx))
             views += [view for svm in (begun, *svms) if svm is not None for view in _of(svm)]
             return tuple(view for view in views if view.place > after)[page.offset : page.offset + page.limit]
@@ -59,7 +66,7 @@ class Roles:
     async def get(self, call: Call, owner: str, name: str) -> RoleView:
         """Return one role of an owner, or raise 4 (404)."""
 
-        def find(tx: Transaction) -> RoleView | None:
+        def find(tx: Rows) -> RoleView | None:
             cluster, svm = require_cluster(tx), tx.svm(owner, within=call.within_svm)
             found = _of(cluster) if owner == cluster.uuid and call.scope is None else []
             found += _of(svm) if svm is not None else []

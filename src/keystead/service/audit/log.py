@@ -1,7 +1,8 @@
-"""The audit log: one chain of records per node (design: changes, refusals, denials and failed logins).
+"""The audit log: one chain of records per node, for changes, refusals, denials and failed logins.
 
-A change's record is part of its transaction; a refusal's has its own, and its failure never changes the answer. Failed
-logins are counted per minute, account and address, so that a guesser cannot fill the database.
+The record of a change is part of the transaction that makes the change. The record of a refusal has a transaction of
+its own, and its failure never changes the answer. Failed logins are counted per minute, account and address, so that a
+password guesser cannot fill the database.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
 from keystead.core import audit
 from keystead.core.errors import AUTHENTICATION_FAILED
 from keystead.core.model import AuditRecord
+from keystead.service.ports.cluster import AuditRows, ClusterRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -25,29 +27,38 @@ if TYPE_CHECKING:
     from keystead.core.errors import OntapError
     from keystead.core.model import Account, AuditHead, Svm
     from keystead.service.context import Call
-    from keystead.service.ports.store import Clock, Sealer, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.sealing import Sealer
+    from keystead.service.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
 BUCKETS = 1024
-"""Different failed logins (minute, account, address) that are told apart; what exceeds them is counted together."""
+"""Most combinations of minute, account and address that have a count of their own.
+
+Further failed logins share one count.
+"""
 
 FLUSH_S = 5.0
 REFUSAL_WAIT_S = 1.0
-"""How long an answer waits for the record of its refusal; a record that takes longer is written behind it."""
+"""Seconds that an answer waits for the record of its refusal. A slower record is written after the answer."""
 
 SETTINGS_S = 5.0
-"""How long the cluster's options are remembered: another node may have changed them."""
+"""Seconds for which the cluster's options are remembered. Another node may have changed them meanwhile."""
 
 LATE_LIMIT = 1000
-"""Records that are being written behind their answers at most; with more, answers wait."""
+"""Most records that are written after their answers. Beyond this number, answers wait for their records."""
 
 PAGE = 1000
 INITIALISED = "initialised"
-"""The message of every node's record 1, which no other record has."""
+"""The message of record 1 of every node. No other record has it."""
 
 _OTHERS = "(others)"
 _MINUTE = timedelta(minutes=1)
+
+
+class Rows(ClusterRows, AuditRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class _Bucket(NamedTuple):
@@ -61,9 +72,9 @@ class _Bucket(NamedTuple):
 
 
 class AuditLog:
-    """Writes one node's chain. ``svm`` is the SVM whose object a call touches, None for the cluster's."""
+    """The writer of one node's chain. ``svm`` is the SVM of the object that a call touches, None for the cluster."""
 
-    def __init__(self, store: Store, sealer: Sealer, clock: Clock, node_uuid: str) -> None:
+    def __init__(self, store: Store[Rows], sealer: Sealer, clock: Clock, node_uuid: str) -> None:
         self._store = store
         self._mac = sealer.mac
         self._clock = clock
@@ -74,27 +85,27 @@ class AuditLog:
         self._reads = False
         self._settings_until = 0.0
 
-    def succeed(self, tx: Transaction, call: Call, message: str = "", *, svm: Svm | None = None) -> None:
-        """Append the record of a change to the transaction that makes it: last, for it locks the chain."""
+    def succeed(self, tx: AuditRows, call: Call, message: str = "", *, svm: Svm | None = None) -> None:
+        """Append the record of a change to the transaction that makes it. Call it last, because it locks the chain."""
         self.append(tx, self.success(call, message, svm=svm))
 
     def success(self, call: Call, message: str = "", *, svm: Svm | None = None) -> AuditRecord:
-        """The record of a call that succeeded, to be appended."""
+        """Return the record of a call that succeeded. The caller gives it to :meth:`append`."""
         return self._record(call, svm or call.scope, "success", "", message)
 
-    def append(self, tx: Transaction, *records: AuditRecord) -> int:
-        """Append records, one or more, to the node's chain, which it locks, and return the last one's index."""
+    def append(self, tx: AuditRows, *records: AuditRecord) -> int:
+        """Append one or more records to the node's chain, which it locks. Return the index of the last record."""
         chained, head = audit.append_all(records, tx.audit_head(self._node), self._mac)
         tx.add_audit_records(chained, head)
         return head.index
 
-    def last_index(self, tx: Transaction) -> int:
-        """The index of the chain's last record, 0 without any; in a write, it locks the chain."""
+    def last_index(self, tx: AuditRows) -> int:
+        """Return the index of the chain's last record, 0 if there is none. In a write, it locks the chain."""
         head = tx.audit_head(self._node)
         return head.index if head else 0
 
-    def records_after(self, tx: Transaction, index: int) -> Iterator[AuditRecord]:
-        """The chain's records after an index, in order."""
+    def records_after(self, tx: AuditRows, index: int) -> Iterator[AuditRecord]:
+        """Yield the chain's records after an index, in order."""
         while records := tx.audit_records(self._node, index, PAGE):
             yield from records
             index = records[-1].index
@@ -102,7 +113,8 @@ class AuditLog:
     async def refuse(self, call: Call, error: OntapError) -> None:
         """Append the record of a refused or denied call in a transaction of its own. Raises no StoreError.
 
-        Returns in about a second: when the database is busy for longer, the record is written later, or logged as lost.
+        It returns in about a second. If the database is busy for longer, the record is written later, or logged as
+        lost.
         """
         await self._append_soon(self._refusal(call, error))
 
@@ -118,19 +130,19 @@ class AuditLog:
     async def _append_alone(self, record: AuditRecord) -> None:
         try:
             await self._store.write(lambda tx: self.append(tx, record))
-        except Exception as failure:  # noqa: BLE001 - nobody waits for it; of all texts, a StoreError's alone is safe
+        except Exception as failure:  # noqa: BLE001 - nobody awaits this; only a StoreError's text is safe
             why = str(failure) if isinstance(failure, StoreError) else type(failure).__name__
             log.error(  # noqa: TRY400 - the text says it
                 "audit record lost", path=record.path, code=record.code, account=record.account, why=why
             )
 
     async def answered(self, call: Call, error: OntapError | None) -> None:
-        """Append the record of a read that was answered, where the cluster's options ask for such records."""
+        """Append the record of an answered read, if the cluster's options ask for such records."""
         if await self._records_reads():
             await self._append_soon(self._refusal(call, error) if error else self.success(call))
 
     def forget_settings(self) -> None:
-        """Read the options again at the next read that is answered."""
+        """Forget the options, so that the next answered read reads them again."""
         self._settings_until = 0.0
 
     async def _records_reads(self) -> bool:
@@ -144,9 +156,10 @@ class AuditLog:
         return self._reads
 
     def login_failed(self, name: str, location: str, account: Account | None = None) -> None:
-        """Count a failed login. The name is the caller's text: it is cleaned and cut.
+        """Count a failed login. The name is text from the caller, so it is cleaned and cut.
 
-        ``account`` is the account of this name, if there is one: its SVM reads who tries to be it.
+        ``account`` is the account of this name, if there is one. The record then belongs to the account's SVM, so that
+        the SVM's readers see who tries to log in.
         """
         minute = self._clock.now().replace(second=0, microsecond=0)
         owner, role = (account.svm, account.role.value) if account else (None, "")
@@ -158,7 +171,10 @@ class AuditLog:
             self._timer = asyncio.get_running_loop().create_task(self._flush_in_time())
 
     async def flush(self, *, everything: bool = False) -> None:
-        """Write the failed logins of minutes that are over, or all; what cannot be written stays for the next time."""
+        """Write the failed logins of past minutes, or all with ``everything``.
+
+        Logins that cannot be written stay for later.
+        """
         over = self._clock.now() - _MINUTE
         due = {bucket: count for bucket, count in self._failed_logins.items() if everything or bucket.minute <= over}
         if not due:
@@ -166,7 +182,7 @@ class AuditLog:
         records = [self._logins(bucket, count) for bucket, count in due.items()]
         try:
             await self._store.write(lambda tx: self.append(tx, *records))
-        except StoreError as failure:  # logged without its traceback: the text says it
+        except StoreError as failure:  # logged without its traceback, because the text is enough
             log.error(  # noqa: TRY400
                 "failed logins not recorded yet", logins=sum(due.values()), why=str(failure)
             )
@@ -177,26 +193,26 @@ class AuditLog:
                 del self._failed_logins[bucket]
 
     async def close(self) -> None:
-        """Write all failed logins that are still counted only, and what is late."""
+        """Write all failed logins that are only counted so far, and wait for late records."""
         if self._timer is not None:
             self._timer.cancel()
-            await asyncio.wait([self._timer])  # a flush that was committing has counted down what it wrote
+            await asyncio.wait([self._timer])  # so that a flush in its commit subtracts what it wrote
             self._timer = None
         await self.flush(everything=True)
         if self._refusals:
             await asyncio.wait(self._refusals)
 
     async def _flush_in_time(self) -> None:
-        """Runs while there are failed logins that are not written."""
+        """Flush periodically while there are failed logins that are not written."""
         while self._failed_logins:
             await asyncio.sleep(FLUSH_S)
             await self.flush()
         self._timer = None
 
     def _refusal(self, call: Call, error: OntapError) -> AuditRecord:
-        """Its SVM is that of what was found, else the caller's own.
+        """Return the record of a refused call. Its SVM is that of the object that was found, else the caller's own.
 
-        Never for being tunnelled to alone: the path may name what is another SVM's.
+        The SVM of a tunnel is not used, because the path may name an object of another SVM.
         """
         return self._record(call, error.svm or call.caller.svm, "error", str(error.kind.code), error.message)
 
@@ -237,8 +253,8 @@ class AuditLog:
         )
 
 
-def begin(tx: Transaction, sealer: Sealer, clock: Clock, node: str) -> None:
-    """Append record 1 of a new node. Every node has it, so a chain that was deleted as a whole is missed."""
+def begin(tx: AuditRows, sealer: Sealer, clock: Clock, node: str) -> None:
+    """Append record 1 of a new node. Every node has it, so the loss of a whole chain is noticed."""
     if tx.audit_head(node) is None:
         record = AuditRecord(
             node=node,
@@ -260,10 +276,10 @@ def begin(tx: Transaction, sealer: Sealer, clock: Clock, node: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What was found in one node's chain: ``broken_at`` is the first index that does not hold, None if all do.
+    """The result of verifying one node's chain. ``broken_at`` is the first index that does not hold, None if all hold.
 
-    ``mac`` is that of the last record, of an intact chain: noted elsewhere, it shows whether the chain was put back to
-    an earlier state, which the database alone cannot show.
+    ``mac`` is the MAC of the last record of an intact chain. An operator who notes it elsewhere can later see whether
+    the chain was put back to an earlier state. The database alone cannot show that.
     """
 
     node: str
@@ -274,7 +290,7 @@ class ChainReport:
 
     @property
     def intact(self) -> bool:
-        """Whether every record is there and as it was written."""
+        """True if every record is there, as it was written."""
         return self.broken_at is None
 
     def __str__(self) -> str:
@@ -283,20 +299,21 @@ class ChainReport:
         return f"node {self.node}: intact, {self.records} records, the last with MAC {self.mac.hex()}"
 
 
-async def verify(store: Store, sealer: Sealer, *known: str) -> tuple[ChainReport, ...]:
-    """Walk the chains of all nodes, page by page, while they may grow. Raises StoreError.
+async def verify(store: Store[Rows], sealer: Sealer, *known: str) -> tuple[ChainReport, ...]:
+    """Verify the chains of all nodes page by page, while they may grow. Raises StoreError.
 
-    ``known`` are uuids of nodes that exist, whatever the database says.
+    ``known`` are uuids of nodes that exist, whatever the database says. A known node without a chain is reported as
+    broken.
     """
     nodes = await store.read(lambda tx: tx.audit_nodes())
     return tuple([await _verify_node(store, sealer, node) for node in sorted({*nodes, *known})])
 
 
-async def _verify_node(store: Store, sealer: Sealer, node: str) -> ChainReport:
+async def _verify_node(store: Store[Rows], sealer: Sealer, node: str) -> ChainReport:
     last = (0, b"")
     while True:
         after = last[0]
-        records, head = await store.read(lambda tx: _page(tx, node, after))  # noqa: B023 - run before the next turn
+        records, head = await store.read(lambda tx: _page(tx, node, after))  # noqa: B023 - called before the loop goes on
         try:
             last = audit.follow(node, records, last, sealer.mac)
             if after == 0 and (not records or records[0].message != INITIALISED):
@@ -308,5 +325,5 @@ async def _verify_node(store: Store, sealer: Sealer, node: str) -> ChainReport:
             return ChainReport(node, broken.index - 1, broken.index, broken.reason)
 
 
-def _page(tx: Transaction, node: str, after: int) -> tuple[tuple[AuditRecord, ...], AuditHead | None]:
+def _page(tx: AuditRows, node: str, after: int) -> tuple[tuple[AuditRecord, ...], AuditHead | None]:
     return tx.audit_records(node, after, PAGE), tx.audit_head(node)

@@ -1,14 +1,16 @@
-"""Use cases of reading the audit log through the API, and of what is recorded in it."""
+"""Use cases of the audit log in the API: read records, and read and change what is recorded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import AuditRecord
+from keystead.service.ports.cluster import AuditRows, ClusterRows, NodeRows
+from keystead.service.ports.configuration import ListRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,16 +18,21 @@ if TYPE_CHECKING:
     from keystead.core.model import Options
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports.store import Page, Store, Transaction
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.store import Store
 
 _INDEX = "index"
 
 
+class Rows(ListRows, ClusterRows, NodeRows, AuditRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuditMessage:
-    """A record, with the name of the node that wrote it; None when that node is gone.
+    """A record, with the name of the node that wrote it; None if that node is gone.
 
-    ``index`` is None for who sees a part only: it counts what the whole node does.
+    ``index`` is None for a call confined to an SVM, because the index counts the records of the whole node.
     """
 
     record: AuditRecord
@@ -34,20 +41,26 @@ class AuditMessage:
 
 
 class AuditMessages:
-    """The audit log as its readers see it. An SVM sees what was done to its own things, and its own accounts' calls."""
+    """The audit log as its readers see it.
 
-    def __init__(self, store: Store, audit: AuditLog) -> None:
+    An SVM sees changes of its own objects, and the calls of its own accounts.
+    """
+
+    def __init__(self, store: Store[Rows], audit: AuditLog) -> None:
         self._store = store
         self._audit = audit
 
     async def page(self, call: Call, page: Page) -> tuple[AuditMessage, ...]:
-        """Return a slice of the records of all nodes, in the order of time."""
+        """Return a slice of the records of all nodes, in the order of time.
+
+        A call confined to an SVM may not sort or filter by ``index``: UNEXPECTED_ARGUMENT.
+        """
         whole = call.scope is None
         asked = {order.name for order in page.order} | {each.name for each in chain.from_iterable(page.where)}
         if not whole and _INDEX in asked:
             raise OntapError(errors.UNEXPECTED_ARGUMENT, target=_INDEX, field=_INDEX)
 
-        def read(tx: Transaction) -> tuple[AuditMessage, ...]:
+        def read(tx: Rows) -> tuple[AuditMessage, ...]:
             names = {node.uuid: node.name for node in tx.nodes()}
             records = tx.page(AuditRecord, call.within(page))
             return tuple(
@@ -57,17 +70,20 @@ class AuditMessages:
         return await self._store.read(read)
 
     async def settings(self, call: Call) -> Options:
-        """Return what is recorded beside changes; a call that is confined to an SVM gets 4 (404)."""
+        """Return the options that say what is recorded besides changes. A call confined to an SVM gets 4 (404)."""
         call.check_sees(None)
         return await self._store.glance(lambda tx: tx.options())
 
     async def change_settings(self, call: Call, values: Mapping[str, bool]) -> None:
-        """Change what is recorded: ``cli``, ``http``, ``ontapi``. This node heeds it at once, others in seconds."""
+        """Change what is recorded: ``cli``, ``http``, ``ontapi``. A call confined to an SVM gets 4 (404).
+
+        This node applies the change at once, other nodes within seconds.
+        """
         call.check_sees(None)
         changed = {f"audit_{name}": value for name, value in values.items()}
 
-        def change(tx: Transaction) -> None:
-            tx.cluster(lock=True)  # options are read and put as a whole
+        def change(tx: Rows) -> None:
+            tx.cluster(lock=True)  # because options are read and written as a whole
             tx.put_options(replace(tx.options(), **changed))
             self._audit.succeed(tx, call, "changed what is audited")
 

@@ -1,8 +1,10 @@
-"""Audit records of reads that wait on this node's disk for the database, each flushed before it is answered for.
+"""The read spool: audit records of reads that wait on this node's disk for the database.
 
-A line is a record in JSON and its MAC. A line that was torn by a crash or a full disk has no MAC that fits: it was
-never answered for, and is passed over. The file holds no secrets, is readable by the service's user only (0600), and is
-gone once its records are in the audit chain. All methods block: they are called from worker threads.
+Each record is flushed before its read is answered. A line is a record in JSON and its MAC. A line that was torn by a
+crash or a full disk has no valid MAC. It is skipped, because its read was never answered.
+
+The file holds no secrets, and only the service's user can read it (0600). It is deleted once its records are in the
+audit chain. All methods block: call them from worker threads.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ _SEPARATOR = b"\t"
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A record as it waits: ``id`` stands in its message too, ``after`` is the chain's last index when it was made."""
+    """A record in the spool.
+
+    Its message contains ``id`` too. ``after`` was the chain's last index when it was spooled.
+    """
 
     id: str
     after: int
@@ -34,8 +39,9 @@ class Spooled:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some of the file's records, where the next piece begins (None: there is none), and how many lines were passed
-    over.
+    """Some of the file's records, and the number of lines that were skipped (``damaged``).
+
+    ``next`` is the offset of the next piece, None after the last piece.
     """
 
     records: tuple[Spooled, ...]
@@ -44,23 +50,23 @@ class Piece:
 
 
 class ReadSpool:
-    """The file. One process writes it, one call at a time."""
+    """The spool file. One process writes it, one call at a time."""
 
     def __init__(self, path: Path, mac: Callable[[bytes], bytes]) -> None:
         self._path = path
         self._mac = mac
 
     def waiting(self) -> bool:
-        """Whether there is anything in it. Raises OSError."""
+        """Return True if the file holds anything. Raises OSError."""
         try:
             return self._path.stat().st_size > 0
         except FileNotFoundError:
             return False
 
     def append(self, records: Sequence[Spooled]) -> None:
-        """Write records, and return when the disk has them. Raises OSError: then none of them is answered for.
+        """Write records, and return when the disk has them. Raises OSError: then none of their reads may be answered.
 
-        Each begins with a line's end, so that one that was torn before it spoils nothing else.
+        Each record begins with a line end, so that a torn line before it damages nothing else.
         """
         data = b"".join(b"\n" + self._line(each) for each in records) + b"\n"
         new = not self._path.exists()
@@ -75,7 +81,7 @@ class ReadSpool:
             self._flush_folder()
 
     def read(self, start: int, limit: int) -> Piece:
-        """Read up to ``limit`` records from a place in the file on, 0 or one that an earlier piece named."""
+        """Read up to ``limit`` records from an offset on: 0, or ``next`` of an earlier piece. Raises OSError."""
         records, damaged = [], 0
         with self._path.open("rb") as file:
             file.seek(start)
@@ -92,7 +98,7 @@ class ReadSpool:
         return Piece(tuple(records), None, damaged)
 
     def clear(self) -> None:
-        """Delete the file, for good."""
+        """Delete the file, and flush the folder so that it stays deleted."""
         self._path.unlink(missing_ok=True)
         self._flush_folder()
 
@@ -110,7 +116,7 @@ class ReadSpool:
             values = json.loads(text)
             timestamp = datetime.fromisoformat(values["record"]["timestamp"])
             return Spooled(values["id"], values["after"], AuditRecord(**values["record"] | {"timestamp": timestamp}))
-        except (KeyError, TypeError, ValueError):  # another release's
+        except (KeyError, TypeError, ValueError):  # because another release may have written it
             return None
 
     def _mac_of(self, text: bytes) -> bytes:

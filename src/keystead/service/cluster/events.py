@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors, events
 from keystead.core.errors import OntapError
 from keystead.core.model import Event
+from keystead.service.ports.cluster import EventRows, NodeRows
+from keystead.service.ports.configuration import ListRows
 
 if TYPE_CHECKING:
     from keystead.core.model import Node
     from keystead.service.context import Call
-    from keystead.service.ports.store import Page, Store, Transaction
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.store import Store
+
+
+class Rows(ListRows, NodeRows, EventRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """An event with the node that announced it, and those of its parameters that the caller may see."""
+    """An event, the node that announced it, and those of its parameters that the caller may see."""
 
     event: Event
     node: Node
@@ -26,23 +33,26 @@ class EventView:
 
 
 class Events:
-    """What the nodes announced. An SVM sees what concerns it, without what only the whole cluster may see."""
+    """The events that nodes announced.
 
-    def __init__(self, store: Store) -> None:
+    An SVM sees its own events, without parameters that only the whole cluster may see.
+    """
+
+    def __init__(self, store: Store[Rows]) -> None:
         self._store = store
 
     async def page(self, call: Call, page: Page) -> tuple[EventView, ...]:
         """Return a slice of the events, by default the oldest first."""
 
-        def read(tx: Transaction) -> tuple[EventView, ...]:
+        def read(tx: Rows) -> tuple[EventView, ...]:
             return _views(tx, call, tx.page(Event, call.within(page)))
 
         return await self._store.read(read)
 
     async def get(self, call: Call, node: str, index: int) -> EventView:
-        """Return the event of a node (its name) with this index, or raise 4 (404)."""
+        """Return the event with this index of the node with this name, or raise 4 (404)."""
 
-        def read(tx: Transaction) -> EventView:
+        def read(tx: Rows) -> EventView:
             uuid = next((each.uuid for each in tx.nodes() if each.name == node), "")
             event = tx.event(uuid, index, within=call.within_svm)
             if event is None:
@@ -52,7 +62,7 @@ class Events:
         return await self._store.glance(read)
 
 
-def _views(tx: Transaction, call: Call, found: tuple[Event, ...]) -> tuple[EventView, ...]:
+def _views(tx: NodeRows, call: Call, found: tuple[Event, ...]) -> tuple[EventView, ...]:
     nodes = {node.uuid: node for node in tx.nodes()}
     return tuple(
         EventView(

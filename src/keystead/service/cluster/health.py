@@ -1,29 +1,36 @@
-"""What operators' tools ask of the process itself: is it ready, and its metrics."""
+"""The process as operators' tools see it: readiness and metrics."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from keystead.service.ports.cluster import AccountRows
+from keystead.service.ports.configuration import KeyManagerRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
-    from keystead.service.ports.store import Store, Telemetry
+    from keystead.service.ports.process import Telemetry
+    from keystead.service.ports.store import Store
 
 READY_S = 1.0
-"""What a database may take to answer; one that needs longer is not ready."""
+"""Seconds that a database may take to answer. A slower database is not ready."""
+
+
+class Rows(KeyManagerRows, AccountRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class Health:
-    """The process as tools see it. ``metrics_public`` says that metrics need no login."""
+    """Readiness and metrics of the process. ``metrics_public`` means that metrics need no login."""
 
-    def __init__(self, store: Store, telemetry: Telemetry, *, metrics_public: bool = False) -> None:
+    def __init__(self, store: Store[Rows], telemetry: Telemetry, *, metrics_public: bool = False) -> None:
         self._store = store
         self.telemetry = telemetry
         self.metrics_public = metrics_public
 
     async def ready(self) -> bool:
-        """Whether the database answers, its schema is this release's, and what every call needs can be read."""
+        """Return True if the database answers in time, with this release's schema, and all that every call reads."""
         try:
             async with asyncio.timeout(READY_S):
                 await self._store.check()

@@ -1,8 +1,10 @@
-"""Notice that the database is another one than was served: at the start, and again and again, for it can be promoted.
+"""The check whether the database is still the one that this node served.
 
-A database that was restored, cloned or promoted begins a new incarnation, in which nothing is destroyed until an
-operator releases it. What a node remembers of its database stands in its data directory; the row is written first, so
-that it is behind only in a database that is older than what this node has seen.
+The check is repeated, because a database can be promoted at any time. A database that was restored, cloned or promoted
+begins a new incarnation. In a new incarnation nothing is destroyed until an operator releases destruction.
+
+A node remembers its database in its data directory (the witness). The row in the database is written first. So the row
+is behind the witness only if the database is older than the one that this node has seen.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from keystead.core import events
 from keystead.core.keys.incarnations import Reason, begun, plan_begin
 from keystead.service.announcing import add_events
 from keystead.service.loading import incarnation_of
+from keystead.service.periodic import Periodic
+from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, IncarnationRows
 from keystead.service.ports.store import StoreError
-from keystead.service.repeated import Periodic
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,38 +31,43 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Incarnation
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
 BEAT_S: Final = 60.0
-"""How often the epoch grows: a backup that is older than this is noticed when it is restored."""
+"""Seconds between two increments of the node's epoch. The restore of a backup that is older than this is noticed."""
 
 
-class Cloned(Exception):  # noqa: N818 - what was found out
-    """Another database goes on from the same past, or went on: this one lacks what that one has acknowledged."""
+class Rows(ClusterRows, EventRows, AuditRows, IncarnationRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
+class Cloned(Exception):  # noqa: N818 - a finding
+    """A clone: another database has gone on from the same past. This database lacks what the other one acknowledged."""
 
 
 class Remembered(Protocol):
-    """What a data directory remembers, and where its database stands."""
+    """What a data directory remembers of its database, and where that database is stored."""
 
     async def storage(self) -> Storage:
-        """Where the database stands now. Raises StoreError."""
+        """Return where the database is stored now. Raises StoreError."""
         ...
 
     async def read(self) -> Witness:
-        """What was remembered last. Raises StoreError."""
+        """Return what was remembered last. Raises StoreError."""
         ...
 
     async def write(self, witness: Witness) -> None:
-        """Remember; on disk when it returns. Raises StoreError."""
+        """Remember the witness. It is on disk when this returns. Raises StoreError."""
         ...
 
 
 class Incarnations:
     """The incarnation of the database, as one node sees it."""
 
-    def __init__(self, store: Store, remembered: Remembered, audit: AuditLog, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store[Rows], remembered: Remembered, audit: AuditLog, clock: Clock, node: str) -> None:
         self._store = store
         self._remembered = remembered
         self._audit = audit
@@ -68,22 +76,22 @@ class Incarnations:
         self._turn = asyncio.Lock()
         self._storage: Storage | None = None
         self._epoch = 0
-        self._beat = Periodic(self.begin, BEAT_S, "the database's incarnation was not looked at")
+        self._beat = Periodic(self.begin, BEAT_S, "database incarnation check failed")
 
     async def start(self) -> Incarnation:
-        """Find out which incarnation it is, and go on to. Raises StoreError."""
+        """Find out the incarnation, and repeat the check from now on. Raises StoreError."""
         current = await self.begin()
         self._beat.start()
         return current
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Stop the repeated check."""
         await self._beat.close()
 
     async def begin(self) -> Incarnation:
-        """Return the database's incarnation, which begins now if it is another database. Raises StoreError.
+        """Return the database's incarnation. Begin a new one if it is another database. Raises StoreError.
 
-        Of several nodes that notice it at once, one begins it.
+        If several nodes notice another database at once, only one of them begins the incarnation.
         """
         async with self._turn:
             witness, storage = await self._remembered.read(), await self._remembered.storage()
@@ -95,24 +103,27 @@ class Incarnations:
         return after
 
     async def look(self) -> None:
-        """Notice a database that has gone another way since the last look: before anything is ended. Raises StoreError.
+        """Notice a database that was restored, cloned or promoted since the last look. Raises StoreError.
 
-        Cheaper than :meth:`begin`: it asks where the database stands, and how far it has come, and stores nothing if
-        that is where it was, and no less.
+        Call it before anything is destroyed. It is cheaper than :meth:`begin`: it reads the node's epoch and where the
+        database is stored. If the place is the same and the epoch is not smaller, it stores nothing.
         """
         epoch = await self._store.read(lambda tx: tx.node_epoch(self._node))
         if epoch < self._epoch or await self._remembered.storage() != self._storage:
             await self.begin()
 
-    def check(self, tx: Transaction) -> None:
-        """Raise StoreError in a transaction whose database is behind the one that was looked at last."""
+    def check(self, tx: IncarnationRows) -> None:
+        """Raise StoreError if the node's epoch in this transaction is smaller than at the last look."""
         if tx.node_epoch(self._node) < self._epoch:
             raise StoreError("the database has gone back")
 
     async def cloned(self, incarnation: str) -> None:
-        """Begin another incarnation than this one (a uuid), of which a twin was found. Raises StoreError."""
+        """Begin a new incarnation if this one (a uuid) is current, because a clone of it was found.
 
-        def begin(tx: Transaction) -> None:
+        Raises StoreError.
+        """
+
+        def begin(tx: Rows) -> None:
             tx.cluster(lock=True)
             current = incarnation_of(tx)
             if current.uuid == incarnation:
@@ -124,18 +135,18 @@ class Incarnations:
         await self._store.write(begin)
 
     async def get(self, call: Call) -> Incarnation:
-        """Return the database's incarnation; the cluster's, and so 4 (404) for a call within an SVM."""
+        """Return the database's incarnation. It belongs to the cluster, so a call within an SVM gets 4 (404)."""
         call.check_sees(None)
         return await self._store.read(incarnation_of)
 
     async def release(self, call: Call) -> Incarnation:
-        """Let this incarnation destroy: an operator says that no other one lives on. Raises 4 (404) within an SVM.
+        """Release destruction: an operator says that no other incarnation lives on. Raises 4 (404) within an SVM.
 
-        What other incarnations wrote is not destroyed all the same.
+        Objects that other incarnations wrote are still not destroyed.
         """
         call.check_sees(None)
 
-        def release(tx: Transaction) -> Incarnation:
+        def release(tx: Rows) -> Incarnation:
             tx.cluster(lock=True)
             current = incarnation_of(tx)
             if current.destroys:
@@ -150,9 +161,9 @@ class Incarnations:
 
         return await self._store.write(release)
 
-    def _begin(self, tx: Transaction, storage: Storage, witness: Witness) -> tuple[Incarnation, Incarnation, int]:
-        """Store what :func:`plan_begin` says; return the incarnations before and after, and the node's new epoch."""
-        tx.cluster(lock=True)  # one node at a time
+    def _begin(self, tx: Rows, storage: Storage, witness: Witness) -> tuple[Incarnation, Incarnation, int]:
+        """Store what :func:`plan_begin` says. Return the incarnations before and after, and the node's new epoch."""
+        tx.cluster(lock=True)  # so that one node at a time does this
         now = self._clock.now()
         before = incarnation_of(tx)
         epoch = tx.node_epoch(self._node)
@@ -165,6 +176,6 @@ class Incarnations:
             self._announce(tx, after, now)
         return before, after, epoch
 
-    def _announce(self, tx: Transaction, begun: Incarnation, now: datetime) -> None:
+    def _announce(self, tx: EventRows, begun: Incarnation, now: datetime) -> None:
         values = {"incarnation": str(begun.number), "reason": begun.reason}
         add_events(tx, [events.DESTRUCTION_HELD.happened(self._node, now, None, values)])

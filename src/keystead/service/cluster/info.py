@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.availability import silent_nodes
@@ -11,6 +11,9 @@ from keystead.core.errors import OntapError
 from keystead.core.model import Node
 from keystead.service.cluster.svms import check_free
 from keystead.service.loading import made, require_cluster
+from keystead.service.ports.cluster import AuditRows, ClusterRows, IncarnationRows, NodeRows
+from keystead.service.ports.configuration import ListRows, SvmRows
+from keystead.service.ports.keys import KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,13 +21,18 @@ if TYPE_CHECKING:
     from keystead.core.model import Cluster
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports.store import Page, Store, Transaction
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.store import Store
+
+
+class Rows(SvmRows, ListRows, ClusterRows, NodeRows, AuditRows, IncarnationRows, KeyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class ClusterInfo:
-    """The cluster that this database is, and the nodes that serve it."""
+    """The cluster of this database, and the nodes that serve it."""
 
-    def __init__(self, store: Store, audit: AuditLog) -> None:
+    def __init__(self, store: Store[Rows], audit: AuditLog) -> None:
         self._store = store
         self._audit = audit
 
@@ -33,9 +41,9 @@ class ClusterInfo:
         return await self._store.glance(require_cluster)
 
     async def rename(self, call: Call, name: str) -> None:
-        """Give the cluster another name; one that an SVM has is code 1 (409). Its nodes keep theirs."""
+        """Rename the cluster. A name that an SVM has is code 1 (409). The nodes keep their names."""
 
-        def rename(tx: Transaction) -> None:
+        def rename(tx: Rows) -> None:
             cluster = made(tx.cluster(lock=True))
             check_free(tx, name, but=cluster.uuid)
             tx.put_cluster(replace(cluster, name=name))
@@ -45,18 +53,18 @@ class ClusterInfo:
 
     async def nodes(self, _call: Call, page: Page) -> tuple[Node, ...]:
         """Return a slice of the nodes, by uuid."""
-        return await self._store.read(lambda tx: _judged(tx, tx.page(Node, page)))
+        return await self._store.read(lambda tx: _with_up(tx, tx.page(Node, page)))
 
     async def node(self, _call: Call, uuid: str) -> Node:
         """Return one node, or raise 4 (404)."""
-        nodes = await self._store.read(lambda tx: _judged(tx, tx.nodes()))
+        nodes = await self._store.read(lambda tx: _with_up(tx, tx.nodes()))
         found = next((node for node in nodes if node.uuid == uuid), None)
         if found is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return found
 
 
-def _judged(tx: Transaction, nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """The nodes, with whether each was heard of lately."""
+def _with_up(tx: NodeRows, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Return the nodes, each with ``up``: whether it was heard of lately."""
     silent = silent_nodes(tx.nodes())
     return tuple(replace(node, up=node.uuid not in silent) for node in nodes)

@@ -1,7 +1,8 @@
-"""Jobs: work that goes on when its call has been answered, each kept as a row from its beginning to its end.
+"""Jobs: work that goes on after its call was answered. A row keeps each job from its beginning to its end.
 
-The work runs as a task of this process. A stop or a crash ends it; the job then says so (262145), at once or when the
-node starts again: no job runs for ever. What the work changes is recorded by the use case that it runs, a failure here.
+The work runs as a task of this process. A stop or a crash ends the work. The job then says so (262145), at once or when
+the node starts again, so that no job runs for ever. The use case that a job runs records its changes in the audit log.
+A failure is recorded here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import uuid4
 
 import structlog
@@ -21,6 +22,8 @@ from keystead.core.errors import OntapError
 from keystead.core.jobs import JobOutcome
 from keystead.core.model import Job, JobState
 from keystead.service.cluster.svms import svm_of
+from keystead.service.ports.cluster import JobRows, NodeRows
+from keystead.service.ports.configuration import ListRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -29,58 +32,64 @@ if TYPE_CHECKING:
     from keystead.core.model import Node, Svm
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports.store import Clock, Page, Store, Transaction
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
 
 log = structlog.get_logger(__name__)
 
 PER_ACCOUNT = 16
-"""Jobs of one account that run at a time on one node."""
+"""Most jobs of one account that run at a time on one node."""
 
 RETRY_AFTER_S = 5
 
 Progress = Callable[[OntapError], Awaitable[None]]
-"""Makes the text of a row (262289, 262290) the message of a running job."""
+"""A function that makes the text of an error row (262289, 262290) the message of a running job."""
 
 Work = Callable[[Progress], Awaitable[JobOutcome | None]]
-"""What a job does. None is success; an OntapError that it raises is the job's failure."""
+"""The work of a job. None means success. An OntapError that the work raises is the job's failure."""
+
+
+class Rows(ListRows, NodeRows, JobRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class Ran(NamedTuple):
-    """A job as it is when the call is answered, and the error of one that has failed by then."""
+    """A job as it is when its call is answered, and its error if it has failed by then."""
 
     job: Job
     error: OntapError | None
 
 
 class JobView(NamedTuple):
-    """A job and the node that runs it, None for one that is gone."""
+    """A job and the node that runs it; None if that node is gone."""
 
     job: Job
     node: Node | None
 
 
 class Jobs:
-    """The jobs of the cluster; this node's are tasks of this process."""
+    """The jobs of the cluster. The jobs of this node are tasks of this process."""
 
-    def __init__(self, store: Store, audit: AuditLog, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store[Rows], audit: AuditLog, clock: Clock, node: str) -> None:
         self._store = store
         self._audit = audit
         self._clock = clock
         self._node = node
-        self._running: dict[asyncio.Task[Ran], asyncio.Task[JobOutcome | None]] = {}  # what stores the end, by its work
+        self._running: dict[asyncio.Task[Ran], asyncio.Task[JobOutcome | None]] = {}  # by task that stores the end
         self._accounts: Counter[str] = Counter()
         self._closed = False
 
     @property
     def running(self) -> int:
-        """How many run on this node."""
+        """The number of jobs that run on this node."""
         return len(self._running)
 
     async def start(self) -> None:
-        """Say of jobs that an earlier process of this node has left unfinished that they have failed."""
+        """Mark the jobs as failed that an earlier process of this node left unfinished."""
 
-        def end_all(tx: Transaction) -> None:
+        def end_all(tx: JobRows) -> None:
             for job in tx.unfinished_jobs(self._node):
                 tx.update_job(jobs.ended(job, jobs.interrupted(), self._clock.now()))
 
@@ -89,7 +98,8 @@ class Jobs:
     async def run(self, call: Call, work: Work, *, svm: Svm | None, return_timeout: int = 0) -> Ran:
         """Store a job, begin its work, and wait for its end up to ``return_timeout`` seconds.
 
-        ``svm`` is whose the job is: other SVMs never see it. Raises 262160 when the account has too many of them.
+        ``svm`` owns the job: other SVMs never see it. Raises 262160 when the account has too many jobs, SHUTTING_DOWN
+        once the jobs were stopped.
         """
         if self._closed:
             raise OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S)
@@ -120,13 +130,13 @@ class Jobs:
         return await self._store.read(lambda tx: _views(tx, tx.page(Job, call.within(page))))
 
     def stop(self) -> None:
-        """End what runs: each job says that it was interrupted."""
+        """Cancel all work. Each job says that it was interrupted."""
         self._closed = True
         for work in self._running.values():
             work.cancel()
 
     async def close(self) -> None:
-        """End what runs, and wait until all of it is stored."""
+        """Cancel all work, and wait until the end of every job is stored."""
         self.stop()
         if self._running:
             await asyncio.wait(self._running)
@@ -145,7 +155,7 @@ class Jobs:
             start_time=self._clock.now(),
         )
 
-    def _add(self, tx: Transaction, job: Job) -> None:
+    def _add(self, tx: JobRows, job: Job) -> None:
         tx.remove_jobs(self._node, before=job.start_time - jobs.KEPT_FOR, beyond=jobs.KEPT_PER_NODE)
         tx.add_job(job)
 
@@ -155,7 +165,7 @@ class Jobs:
             del self._accounts[account]
 
     def _begin(self, job: Job, call: Call, work: Work) -> asyncio.Task[Ran]:
-        """Two tasks: a stop cancels the work, never the storing of how it ended."""
+        """Start two tasks, because a stop cancels the work, but never the storing of its end."""
         loop = asyncio.get_running_loop()
         working = loop.create_task(self._work(job, work))
         if self._closed:
@@ -173,10 +183,10 @@ class Jobs:
         return await work(progress)
 
     async def _finish(self, job: Job, call: Call, working: asyncio.Task[JobOutcome | None]) -> Ran:
-        """Wait for the work and store how it ended; never raises."""
+        """Wait for the work, and store how it ended. Never raises."""
         await asyncio.wait([working])
         outcome = _outcome(job, working)
-        if outcome.error is not None:  # recorded first: who sees that the job has failed finds the record
+        if outcome.error is not None:  # first, so that a failed job has its record
             outcome.error.svm = outcome.error.svm or job.svm
             await self._audit.refuse(call, outcome.error)
             outcome.error.recorded = True
@@ -189,22 +199,22 @@ class Jobs:
         return Ran(done, outcome.error)
 
 
-def _seen(tx: Transaction, call: Call, uuid: str) -> Job:
+def _seen(tx: JobRows, call: Call, uuid: str) -> Job:
     job = tx.job(uuid, within=call.within_svm)
     if job is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return job
 
 
-def _views(tx: Transaction, found: Sequence[Job]) -> tuple[JobView, ...]:
+def _views(tx: NodeRows, found: Sequence[Job]) -> tuple[JobView, ...]:
     nodes = {node.uuid: node for node in tx.nodes()}
     return tuple(JobView(job, nodes.get(job.node)) for job in found)
 
 
 def _outcome(job: Job, working: asyncio.Task[JobOutcome | None]) -> JobOutcome:
-    """How the work ended. A stop of the service interrupts it, wherever that is noticed first.
+    """Return how the work ended. A stop of the service interrupts the work, wherever the stop is noticed first.
 
-    The text of an unexpected exception goes nowhere: it may quote what it failed on.
+    The text of an unexpected exception is neither stored nor logged, because it may quote data.
     """
     if working.cancelled():
         return jobs.interrupted()
@@ -221,7 +231,7 @@ def _outcome(job: Job, working: asyncio.Task[JobOutcome | None]) -> JobOutcome:
 
 
 class Task(NamedTuple):
-    """What :meth:`keystead.service.cluster.jobs.Jobs.run` is to be given: the work, and whose it is."""
+    """Arguments of :meth:`keystead.service.cluster.jobs.Jobs.run`: the work, and the SVM that owns the job."""
 
     work: Work
     svm: Svm | None

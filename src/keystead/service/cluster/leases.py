@@ -1,8 +1,8 @@
-"""Leases: work that one process in the cluster does at a time, by a row that is taken, renewed and runs out.
+"""Leases: work that one process in the cluster does at a time. A lease is a row that is taken, renewed, and expires.
 
-A process that was held up may believe that it still holds one. So whatever the work changes, it checks its token in the
-transaction that changes it; and what it does elsewhere, it does only while its own clock says that the lease cannot
-have passed to another.
+A process that was held up may wrongly believe that it still holds a lease. So the work checks its fencing token in each
+transaction that changes anything. Work outside the database goes on only while this process's own clock says that the
+lease cannot have passed to another process.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import uuid4
 
 import structlog
 
 from keystead.core.leases import holds, taken
 from keystead.service.cluster.trusted_clock import JUMP_S
+from keystead.service.ports.cluster import LeaseRows, NodeRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from keystead.core.keys.model import Lease
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -33,13 +35,20 @@ RENEWALS: Final = 4
 """How often a lease is renewed within its length."""
 
 
+class Rows(NodeRows, LeaseRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
 class LeaseLost(Exception):  # noqa: N818 - named as what happened, like a Refusal
-    """Somebody else holds the lease, or may by now: the work must end at once and change nothing more."""
+    """Another process holds the lease, or may by now. The work must end at once and change nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A lease as this process holds it. ``until`` is the :meth:`Clock.monotonic` time at which it may be another's."""
+    """A lease as this process holds it.
+
+    ``until`` is the :meth:`Clock.monotonic` time at which another process may take it.
+    """
 
     name: str
     token: int
@@ -47,13 +56,13 @@ class Held:
 
 
 class Holding:
-    """A lease that is renewed for as long as work goes on: what the work asks before each of its steps."""
+    """A lease that is renewed while work goes on. The work checks it before each of its steps."""
 
     def __init__(self, leases: Leases, held: Held) -> None:
         self._leases = leases
         self.held = held
 
-    def check(self, tx: Transaction) -> None:
+    def check(self, tx: LeaseRows) -> None:
         """See :meth:`Leases.check`."""
         self._leases.check(tx, self.held)
 
@@ -62,7 +71,7 @@ class Holding:
         self._leases.check_time(self.held)
 
     async def renew(self) -> None:
-        """Renew it. Raises LeaseLost when it has, or may have, been another's meanwhile; StoreError."""
+        """Renew the lease. Raises LeaseLost if another process has held it meanwhile, or may have; StoreError."""
         renewed = await self._leases.take(self.held.name)
         if renewed is None or renewed.token != self.held.token:
             self.held = replace(self.held, until=float("-inf"))
@@ -71,24 +80,28 @@ class Holding:
 
 
 class Leases:
-    """The leases of one process. ``node`` begins the holder's name; a process of the same node is another holder."""
+    """The leases of one process.
 
-    def __init__(self, store: Store, clock: Clock, node: str, length: timedelta = LENGTH) -> None:
+    ``node`` begins the holder's name. Another process of the same node is another holder.
+    """
+
+    def __init__(self, store: Store[Rows], clock: Clock, node: str, length: timedelta = LENGTH) -> None:
         self._store = store
         self._clock = clock
         self._length = length
         self._node = node
         self._holder = f"{node}/{uuid4().hex[:8]}"
-        self._seen: dict[str, tuple[Lease | None, float]] = {}  # as it was read last, and since when (monotonic)
+        self._seen: dict[str, tuple[Lease | None, float]] = {}  # the row as last read, and since when (monotonic)
 
     async def take(self, name: str) -> Held | None:
-        """Take or renew a lease; None while another process holds it. Raises StoreError.
+        """Take or renew a lease. Return None while another process holds it. Raises StoreError.
 
-        Whoever takes it minutes after it ran out, or before, by the clocks of both holders, has its clock doubted.
+        If it is taken minutes after it expired, or minutes before, by the clocks of both holders, this node's clock is
+        marked as doubted.
         """
         began = self._clock.monotonic()
 
-        def work(tx: Transaction) -> Held | None:
+        def work(tx: Rows) -> Held | None:
             found, now = tx.lease(name, lock=True), self._clock.now()
             left = self._is_left(name, found)
             lease = taken(found, name, self._holder, now, self._length, left=left)
@@ -103,7 +116,10 @@ class Leases:
         return await self._store.write(work)
 
     def _is_left(self, name: str, lease: Lease | None) -> bool:
-        """Whether a lease stands as it was for its length, by our clock: its holder's may be a year ahead."""
+        """Return True if the lease has not changed for its length, by our monotonic clock.
+
+        The holder's clock does not count for this, because it may be a year ahead.
+        """
         now = self._clock.monotonic()
         if name not in self._seen or self._seen[name][0] != lease:
             self._seen[name] = lease, now
@@ -111,7 +127,7 @@ class Leases:
 
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[Holding | None]:
-        """Hold a lease, renewed, until the work under it has ended; None while another process holds it."""
+        """Hold a lease, and renew it until the work under it has ended. Yield None while another process holds it."""
         held = await self.take(name)
         if held is None:
             yield None
@@ -121,7 +137,7 @@ class Leases:
         try:
             yield holding
         finally:
-            over.set()  # a renewal that is being committed does not hear that it is cancelled
+            over.set()  # because a cancellation is lost during a commit
             renewing.cancel()
             await asyncio.wait([renewing])
             await self._leave(holding.held)
@@ -131,7 +147,7 @@ class Leases:
             await asyncio.sleep(self._length.total_seconds() / RENEWALS)
             try:
                 await holding.renew()
-            except StoreError as failure:  # the next one may be in time
+            except StoreError as failure:  # not raised, because the next renewal may be in time
                 log.warning("a lease is not renewed", lease=holding.held.name, why=str(failure))
             except LeaseLost:
                 return
@@ -142,20 +158,26 @@ class Leases:
         except StoreError as failure:
             log.warning("a lease is not given back", lease=held.name, why=str(failure))
 
-    def check(self, tx: Transaction, held: Held) -> None:
-        """Raise LeaseLost unless this process holds the lease until the end of the transaction. First of all locks."""
+    def check(self, tx: LeaseRows, held: Held) -> None:
+        """Raise LeaseLost unless this process holds the lease until the end of the transaction.
+
+        Take it before all other locks.
+        """
         if not holds(tx.lease(held.name, lock=True), self._holder, held.token):
             raise LeaseLost(held.name)
 
     def check_time(self, held: Held) -> None:
-        """Raise LeaseLost when another process may have taken the lease by now: before each packet that destroys."""
+        """Raise LeaseLost if another process may have taken the lease by now.
+
+        Call it before each packet that destroys.
+        """
         if self._clock.monotonic() >= held.until:
             raise LeaseLost(held.name)
 
     async def release(self, held: Held) -> None:
-        """Let others take the lease at once. Raises StoreError."""
+        """Release the lease, so that others can take it at once. Raises StoreError."""
 
-        def work(tx: Transaction) -> None:
+        def work(tx: LeaseRows) -> None:
             lease = tx.lease(held.name, lock=True)
             if lease is not None and holds(lease, self._holder, held.token):
                 tx.put_lease(replace(lease, expires=self._clock.now()))

@@ -1,10 +1,10 @@
-"""Use cases of SVMs: create, read, rename, delete, and find the one that a request names."""
+"""Use cases of SVMs: create, read, rename, delete, and find the SVM that a request names."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from keystead.core import errors
@@ -12,27 +12,35 @@ from keystead.core.errors import OntapError
 from keystead.core.keys.guarding import ACTIVE_STATES, TERMINAL_STATES
 from keystead.core.model import Svm
 from keystead.service.loading import incarnation_of
+from keystead.service.ports.cluster import AuditRows, ClusterRows, IncarnationRows
+from keystead.service.ports.configuration import ListRows, SvmRows
+from keystead.service.ports.keys import KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports.store import Page, Store, Transaction
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.store import Store
+
+
+class Rows(SvmRows, ListRows, ClusterRows, AuditRows, IncarnationRows, KeyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class Svms:
     """The SVMs of the cluster."""
 
-    def __init__(self, store: Store, audit: AuditLog) -> None:
+    def __init__(self, store: Store[Rows], audit: AuditLog) -> None:
         self._store = store
         self._audit = audit
 
     async def create(self, call: Call, name: str) -> Svm:
-        """Create an SVM; a name that is taken, be it by the cluster, is code 1 (409)."""
+        """Create an SVM. A name that an SVM or the cluster has already is code 1 (409)."""
         svm = Svm(str(uuid4()), name)
 
-        def store(tx: Transaction) -> Svm:
+        def store(tx: Rows) -> Svm:
             check_free(tx, name)
             tx.add_svm(svm)
             self._audit.succeed(tx, call, f"created SVM {svm.uuid}", svm=svm)
@@ -56,10 +64,10 @@ class Svms:
         return await self._store.read(lambda tx: tx.page(Svm, call.within(page, "uuid")))
 
     async def rename(self, call: Call, uuid: str, name: str) -> None:
-        """Give an SVM another name; one that is taken, be it by the cluster, is code 1 (409)."""
+        """Rename an SVM. A name that another SVM or the cluster has is code 1 (409)."""
 
-        def rename(tx: Transaction) -> None:
-            tx.cluster(lock=True)  # before the SVM: whoever holds both takes them in this order
+        def rename(tx: Rows) -> None:
+            tx.cluster(lock=True)  # before the SVM, because all who lock both use this order
             svm = _require(tx, call, uuid)
             with concerning(svm):
                 check_free(tx, name, but=uuid)
@@ -69,9 +77,9 @@ class Svms:
         await self._store.write(rename)
 
     async def delete(self, call: Call, uuid: str) -> None:
-        """Delete an SVM that owns nothing; else code 8 (409), whose arguments count what it owns."""
+        """Delete an SVM that owns nothing, else raise code 8 (409). The arguments count what it owns."""
 
-        def delete(tx: Transaction) -> None:
+        def delete(tx: Rows) -> None:
             svm = _require(tx, call, uuid)
             keys = tx.keys_of_svm(uuid, ACTIVE_STATES) + tx.keys_left_of_svm(uuid, incarnation_of(tx).uuid)
             contents = {**tx.svm_contents(uuid), "keys": keys}
@@ -87,28 +95,31 @@ class Svms:
         await self._store.write(delete)
 
 
-def _require(tx: Transaction, call: Call, uuid: str) -> Svm:
-    """Return the SVM, held until the end of the transaction, or raise 4 (404)."""
+def _require(tx: SvmRows, call: Call, uuid: str) -> Svm:
+    """Return the SVM, locked until the end of the transaction, or raise 4 (404)."""
     svm = tx.svm(uuid, within=call.within_svm, lock=True)
     if svm is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return svm
 
 
-def check_free(tx: Transaction, name: str, *, but: str = "") -> None:
-    """Raise code 1 (409) when another SVM, or the cluster, has a name. An owner's name must mean one owner.
+def check_free(tx: Rows, name: str, *, but: str = "") -> None:
+    """Raise code 1 (409) if another SVM, or the cluster, has this name. An owner's name must mean one owner.
 
-    Holds the cluster until the end of the transaction: nobody else gives names meanwhile.
+    ``but`` is the uuid of the owner that is renamed. The cluster is locked until the end of the transaction, so that
+    nobody else gives names meanwhile.
     """
     for holder in (tx.cluster(lock=True), tx.svm_named(name)):
         if holder is not None and holder.name == name and holder.uuid != but:
             raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
 
 
-def named_svm(tx: Transaction, call: Call, uuid: str | None, name: str | None) -> Svm | None:
-    """Return the SVM that a body names by uuid, name or both; without a name that of the call's scope, or None.
+def named_svm(tx: SvmRows, call: Call, uuid: str | None, name: str | None) -> Svm | None:
+    """Return the SVM that a body names by uuid, name or both.
 
-    Raises 2621462 when there is no such SVM or it lies outside of the scope, or when uuid and name are of two.
+    Without them, return the SVM of the call's scope, or None.
+
+    Raises 2621462 if there is no such SVM, if it lies outside the scope, or if uuid and name belong to two SVMs.
     """
     if uuid is None and name is None:
         return call.scope
@@ -122,7 +133,10 @@ def named_svm(tx: Transaction, call: Call, uuid: str | None, name: str | None) -
 
 @contextmanager
 def concerning(svm: Svm | None) -> Iterator[None]:
-    """What is raised within is about this SVM: its audit record names it, be it a refusal or an unexpected fault."""
+    """Mark every exception raised within as being about this SVM, unless it has an SVM already.
+
+    The audit record of a refusal or a fault then names the SVM.
+    """
     try:
         yield
     except Exception as error:
@@ -132,6 +146,6 @@ def concerning(svm: Svm | None) -> Iterator[None]:
 
 
 def svm_of(error: BaseException) -> Svm | None:
-    """Whom an exception is about, if that was known where it was raised."""
+    """Return the SVM that an exception is about, or None if that was not known where it was raised."""
     svm: Svm | None = getattr(error, "svm", None)
     return svm

@@ -1,64 +1,76 @@
-"""A clock that is believed before anybody's time to undo is over: it may have jumped, or be another than everybody's.
+"""The trusted clock. No recovery window expires while the clock is untrusted.
 
-It is not believed for an hour after it went otherwise than time does (monotonic), and after another node of the cluster
-said that it is another time; nor after the start of a process by which nobody kept keys for minutes, or before which
-any node's clock was doubted: it may have the same time. That is stored when the lease is taken, see
+The clock may have jumped, or differ from all other clocks. It is untrusted for an hour after it moved differently from
+the monotonic clock, and after another node reported a different time.
+
+At its first reading in a process, it is also untrusted if any node's clock is marked as doubted, because both clocks
+may show the same time. The mark is stored here, and when the lease is taken minutes before or after it expired: see
 :meth:`keystead.service.cluster.leases.Leases.take`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
+
+from keystead.service.ports.cluster import ClusterRows, NodeRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
     from keystead.core.model import Node
-    from keystead.service.ports.store import Clock, Store
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
 JUMP_S: Final = 600.0
 REST_S: Final = 3600.0
-"""By so much a clock may differ; else it is not believed for so long."""
+"""A clock that differs by more than ``JUMP_S`` seconds is untrusted for ``REST_S`` seconds."""
+
+
+class Rows(ClusterRows, NodeRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class TrustedClock:
-    """The clock of one process, ``node``'s. That it is not believed is stored, for the process after this one."""
+    """The trusted clock of one process, of ``node``. A doubt is stored for the next process."""
 
-    def __init__(self, store: Store, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store[Rows], clock: Clock, node: str) -> None:
         self._store = store
         self._clock = clock
         self._node = node
         self._read: tuple[datetime, float] | None = None
         self._heard: dict[str, datetime | None] = {}
-        self._believed_from = 0.0
+        self._trusted_from = 0.0
 
     async def now(self) -> datetime | None:
-        """The time, if it is believed. Raises StoreError."""
+        """Return the time, or None while the clock is untrusted. Raises StoreError."""
         nodes = await self._store.read(lambda tx: tx.cluster_and_nodes()[1])
         now, passed = self._clock.now(), self._clock.monotonic()
         off_s = max(map(abs, [self._jumped_s(now, passed), *self._differs_s(now, nodes)]))
         if off_s > JUMP_S or (self._read is None and any(node.clock_doubted for node in nodes)):
-            log.warning("the clock is not believed: no purge begins for an hour", seconds=round(off_s))
-            self._believed_from = passed + REST_S
+            log.warning("the clock is untrusted: no purge begins for an hour", seconds=round(off_s))
+            self._trusted_from = passed + REST_S
         self._read = now, passed
-        doubted = passed < self._believed_from
+        doubted = passed < self._trusted_from
         if doubted is not any(node.clock_doubted for node in nodes if node.uuid == self._node):
             await self._store.write(lambda tx: tx.doubt_clock(self._node, doubted=doubted))
         return None if doubted else now
 
     def _jumped_s(self, now: datetime, passed: float) -> float:
-        """By how much it went otherwise than time since it was read last."""
+        """Return by how many seconds the clock moved differently from the monotonic clock since the last reading."""
         if self._read is None:
             return 0.0
         return (now - self._read[0]).total_seconds() - (passed - self._read[1])
 
     def _differs_s(self, now: datetime, nodes: Iterable[Node]) -> list[float]:
-        """How far it is from those of other nodes, that were heard of since the last time."""
+        """Return by how many seconds the clock differs from the clocks of other nodes.
+
+        Only nodes count that were heard of since the last reading.
+        """
         before, self._heard = self._heard, {node.uuid: node.heard_at for node in nodes if node.uuid != self._node}
         return [
             (now - at).total_seconds()

@@ -1,9 +1,9 @@
-"""Use cases of certificates: install, create, read, rename, delete; sign with a local authority, request elsewhere."""
+"""Use cases of certificates: install, create, read, rename, delete, sign with a local CA, make signing requests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from cryptography import x509
@@ -16,6 +16,8 @@ from keystead.core.errors import OntapError
 from keystead.core.model import Certificate, CertificateType
 from keystead.core.probing import TlsIdentity
 from keystead.service.cluster.svms import concerning, named_svm
+from keystead.service.ports.cluster import AuditRows
+from keystead.service.ports.configuration import CertificateRows, ListRows, SvmRows
 from keystead.service.probing.prober import private_key_place
 
 if TYPE_CHECKING:
@@ -27,13 +29,21 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports.store import Clock, KeyMaker, KeyServerGateway, Page, Sealer, Store, Transaction
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.probing import KeyServerGateway
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.sealing import KeyMaker, Sealer
+    from keystead.service.ports.store import Store
     from keystead.service.probing.queue import ProbeQueue
+
+
+class Rows(SvmRows, CertificateRows, ListRows, AuditRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class MadeRequest:
-    """A certificate signing request, PEM, and its key, which is kept nowhere else."""
+    """A certificate signing request (PEM), and its private key, which is stored nowhere."""
 
     csr: str
     private_key: Secret
@@ -44,7 +54,7 @@ class Certificates:
 
     def __init__(
         self,
-        store: Store,
+        store: Store[Rows],
         sealer: Sealer,
         audit: AuditLog,
         clock: Clock,
@@ -61,17 +71,17 @@ class Certificates:
         self._gateway = gateway
 
     async def install(self, call: Call, new: NewCertificate) -> Certificate:
-        """Check and store a certificate, its private key sealed; a name taken in its scope is code 1 (409)."""
+        """Check and store a certificate, with its private key sealed. A name taken in its scope is code 1 (409)."""
         uuid = str(uuid4())
         checked, private_key = check_install(new, uuid, None, self._clock.now())
         key = None if private_key is None else await self._proved(call, checked, private_key)
         return await self._add(call, new, self._with_key(checked, key), "installed")
 
     async def create(self, call: Call, new: NewSelfSigned) -> Certificate:
-        """Make and store a self-signed certificate; its key never leaves the store."""
+        """Make and store a self-signed certificate. Its private key never leaves the store."""
         now = self._clock.now()
         algorithm = making.check_self_signed(new, now)
-        await self._store.read(lambda tx: _placed(tx, call, new, new.name))  # before seconds are spent on a key
+        await self._store.read(lambda tx: _placed(tx, call, new, new.name))  # first, because a key takes seconds
         key = await self._new_key(call, algorithm)
         made = making.self_signed(new, key, x509.random_serial_number(), now)
         certificate = described(made, CertificateType(new.type), name=new.name, common_name=new.common_name)
@@ -86,9 +96,9 @@ class Certificates:
         return await self._store.read(lambda tx: tx.page(Certificate, call.within(page)))
 
     async def rename(self, call: Call, uuid: str, name: str) -> None:
-        """Give a certificate another name; one that is taken in its scope is code 1 (409)."""
+        """Rename a certificate. A name that is taken in its scope is code 1 (409)."""
 
-        def rename(tx: Transaction) -> None:
+        def rename(tx: Rows) -> None:
             certificate = _require(tx, call, uuid, lock=True)
             _check_free(tx, certificate.svm, name, but=uuid)
             tx.rename_certificate(uuid, name)
@@ -97,9 +107,9 @@ class Certificates:
         await self._store.write(rename)
 
     async def delete(self, call: Call, uuid: str) -> None:
-        """Delete a certificate that no key manager refers to (else 3735683)."""
+        """Delete a certificate that no key manager refers to, else raise 3735683."""
 
-        def delete(tx: Transaction) -> None:
+        def delete(tx: Rows) -> None:
             svm = _require(tx, call, uuid, lock=True).svm
             with concerning(svm):
                 if tx.certificate_in_use(uuid):
@@ -110,35 +120,38 @@ class Certificates:
         await self._store.write(delete)
 
     async def sign(self, call: Call, uuid: str, order: SigningOrder) -> str:
-        """Sign a request with a ``root_ca``; return the certificate, PEM. It is not installed, only recorded."""
+        """Sign a request with a ``root_ca``. Return the certificate (PEM), which is recorded, but not installed."""
         ca = await self.get(call, uuid)
         with concerning(ca.svm):
             approved = signing.check_order(order, ca, self._clock.now())
         key = self._sealer.unseal(approved.sealed_key, private_key_place(uuid))
         made = signing.sign(approved, ca, key, x509.random_serial_number())
 
-        def record(tx: Transaction) -> None:
-            _require(tx, call, uuid)  # an authority that was deleted meanwhile signs nothing
+        def record(tx: Rows) -> None:
+            _require(tx, call, uuid)  # so that a CA deleted meanwhile signs nothing
             self._audit.succeed(tx, call, f"certificate {uuid} signed serial number {made.serial_number:X}", svm=ca.svm)
 
         await self._store.write(record)
         return pem_of(made)
 
     async def request(self, call: Call, new: NewRequest) -> MadeRequest:
-        """Make a key and a certificate signing request for it. Neither is stored."""
+        """Make a private key and a certificate signing request for it. Neither is stored."""
         key = await self._new_key(call, making.check_request(new))
         made = MadeRequest(making.signing_request(new, key), key)
         await self._store.write(lambda tx: self._audit.succeed(tx, call, "made a certificate signing request"))
         return made
 
     async def _new_key(self, call: Call, algorithm: KeyAlgorithm) -> Secret:
-        """Make a key in the caller's turn: it takes as much of the node as a probe does."""
+        """Make a private key in the caller's turn of the probe queue, because it costs the node as much as a probe."""
         return await self._queue.run(
             call.caller.account, lambda _: self._key_maker.make(algorithm), svm=call.caller.svm
         )
 
     async def _proved(self, call: Call, certificate: Certificate, private_key: PrivateKey) -> Secret:
-        """Return what to seal of a key that signs and that TLS takes with its certificate."""
+        """Return the private key in the form to seal.
+
+        Raises OntapError unless it signs, and TLS takes it with its certificate.
+        """
         account, svm = call.caller.account, call.caller.svm
         if not await self._queue.run(account, lambda _: self._key_maker.prove(private_key), svm=svm):
             raise OntapError(errors.KEY_MALFORMED, target="private_key")
@@ -154,7 +167,7 @@ class Certificates:
     async def _add(
         self, call: Call, new: NewCertificate | NewSelfSigned, certificate: Certificate, verb: str
     ) -> Certificate:
-        def store(tx: Transaction) -> Certificate:
+        def store(tx: Rows) -> Certificate:
             placed = replace(certificate, svm=_placed(tx, call, new, certificate.name))
             tx.add_certificate(placed)
             self._audit.succeed(tx, call, f"{verb} certificate {placed.uuid}", svm=placed.svm)
@@ -163,23 +176,29 @@ class Certificates:
         return await self._store.write(store)
 
 
-def _placed(tx: Transaction, call: Call, new: NewCertificate | NewSelfSigned, name: str | None) -> Svm | None:
-    """Return whose a new certificate will be, where its name, if it has one yet, must be free."""
+def _placed(tx: Rows, call: Call, new: NewCertificate | NewSelfSigned, name: str | None) -> Svm | None:
+    """Return the SVM that will own a new certificate, None for the cluster.
+
+    Raises code 1 if its name is taken there.
+    """
     svm = named_svm(tx, call, new.svm_uuid, new.svm_name)
     if name is not None:
         _check_free(tx, svm, name)
     return svm
 
 
-def _check_free(tx: Transaction, svm: Svm | None, name: str, but: str = "") -> None:
-    """Raise code 1 when another certificate of the SVM, or of the cluster, has this name; it is in the arguments."""
+def _check_free(tx: CertificateRows, svm: Svm | None, name: str, but: str = "") -> None:
+    """Raise code 1 if another certificate of the SVM, or of the cluster, has this name.
+
+    Its uuid is in the arguments.
+    """
     holder = tx.certificate_named(svm.uuid if svm else None, name)
     with concerning(svm):
         if holder is not None and holder.uuid != but:
             raise OntapError(errors.DUPLICATE_ENTRY, target="name", arguments=[("uuid", holder.uuid)])
 
 
-def _require(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> Certificate:
+def _require(tx: CertificateRows, call: Call, uuid: str, *, lock: bool = False) -> Certificate:
     certificate = tx.certificate(uuid, within=call.within_svm, lock=lock)
     if certificate is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")

@@ -1,14 +1,14 @@
-"""Key servers that were removed while copies of keys are on them, and never come back: they are given up.
+"""Use cases of detached key servers: they are given up. A detached key server was removed while copies were on it.
 
-What is on them is not destroyed, and nobody asks for it again. No key in use is lost by it: the same must be proven
-elsewhere as for the removal of a server.
+The copies there are not destroyed, and nobody asks for them again. No key in use is lost: copies elsewhere must be
+proven, as for the removal of a server.
 """
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -17,6 +17,17 @@ from keystead.core.keys.guarding import Removal, RemovalFindings, sole_copy
 from keystead.core.keys.model import Receipt
 from keystead.service.cluster.svms import concerning
 from keystead.service.loading import incarnation_of, require_key_manager
+from keystead.service.ports.cluster import AuditRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import (
+    AttemptRows,
+    CopyRows,
+    DetachedRows,
+    KeyRows,
+    ReceiptRows,
+    RemovalRows,
+    TopologyRows,
+)
 from keystead.service.probing.queue import check_left
 
 if TYPE_CHECKING:
@@ -28,14 +39,28 @@ if TYPE_CHECKING:
     from keystead.service.context import Call
     from keystead.service.keys.context import KeeperContext
     from keystead.service.keys.guarding.removal import RemovalGuard
-    from keystead.service.ports.store import Transaction
 
 GIVE_UP_S: Final = 40.0
-"""How long a call may go on to prove what others change meanwhile."""
+"""Seconds for which a call may prove again what others change meanwhile."""
+
+
+class Rows(
+    TopologyRows,
+    KeyManagerRows,
+    AuditRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    ReceiptRows,
+    RemovalRows,
+    DetachedRows,
+    Protocol,
+):
+    """The rows that this module reads and writes."""
 
 
 class DetachedKeyServers:
-    """Gives them up."""
+    """The giving up of detached key servers."""
 
     def __init__(self, context: KeeperContext, guard: RemovalGuard, audit: AuditLog) -> None:
         self._context = context
@@ -43,10 +68,10 @@ class DetachedKeyServers:
         self._audit = audit
 
     async def give_up(self, call: Call, key_manager: str, address: ServerAddress) -> None:
-        """End every copy on a removed server, with a receipt that it was ``abandoned``, and forget the server.
+        """End every copy on a detached key server with a receipt ``abandoned``, and forget the server.
 
-        Raises 4 (404) for what is no such server; 65536700 while a key in use has no copy elsewhere that can be proven,
-        or is just being written there.
+        Raises 4 (404) if there is no such server. Raises 65536700 if a key in use has no copy elsewhere that can be
+        proven, or is being written to the server.
         """
         ends = asyncio.get_running_loop().time() + GIVE_UP_S
         while True:
@@ -60,13 +85,13 @@ class DetachedKeyServers:
 
     def _give_up(
         self,
-        tx: Transaction,
+        tx: Rows,
         call: Call,
         key_manager: str,
         address: ServerAddress,
         found: Mapping[str, RemovalFindings],
     ) -> bool:
-        """Give up what is stored under an address; False when proofs do not hold any more."""
+        """Give up the servers stored under an address. Return False if a proof does not hold any more."""
         manager, servers = _detached(tx, call, key_manager, address, lock=True)
         for server in servers:
             if not self._guard.check(tx, Removal(manager, server), found.get(server.uuid, RemovalFindings())):
@@ -82,9 +107,12 @@ class DetachedKeyServers:
 
 
 def _detached(
-    tx: Transaction, call: Call, key_manager: str, address: ServerAddress, *, lock: bool = False
+    tx: Rows, call: Call, key_manager: str, address: ServerAddress, *, lock: bool = False
 ) -> tuple[KeyManager, list[KeyServer]]:
-    """A key manager and its removed servers of an address: one that was removed several times is several."""
+    """Return a key manager and its detached servers with this address.
+
+    A server that was removed several times is several servers. Raises 4 (404) if there is none.
+    """
     manager = require_key_manager(tx, call, key_manager, lock=lock)
     servers = [each.server for each in tx.detached_key_servers(manager.uuid) if each.server.address == address]
     if not servers:

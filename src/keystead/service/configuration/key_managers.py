@@ -1,7 +1,7 @@
 """Use cases of external key managers: create, read, change, delete.
 
-As with key servers: plan, prove outside any transaction, then plan again and store in one. What was proved is what is
-stored; when others changed something meanwhile, it is proved again.
+The flow is that of key servers: plan, probe outside any transaction, then plan again and store in one transaction. Only
+what was probed is stored. If others changed something meanwhile, it is probed again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from keystead.core import errors
@@ -30,6 +30,9 @@ from keystead.service.cluster.svms import concerning, named_svm
 from keystead.service.configuration.key_servers import at_positions, named, sealed_rows
 from keystead.service.keys.topology import PRIMARY
 from keystead.service.loading import incarnation_of, installed, load_state, require_cluster, require_key_manager
+from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
+from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, ListRows, SvmRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, RemovalRows, TopologyRows
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.prober import first_failure, raise_first_failure
 from keystead.service.probing.queue import check_left
@@ -47,28 +50,50 @@ if TYPE_CHECKING:
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
     from keystead.service.keys.guarding.relocation import Readings, RelocationGuard
-    from keystead.service.ports.store import Page, Sealer, Store, Transaction
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.sealing import Sealer
+    from keystead.service.ports.store import Store
     from keystead.service.probing.prober import ServerProber
 
 PATIENCE_S = 3600.0
-"""How much longer than a call the proof of keys may take that nobody waits for."""
+"""Seconds that the proof of keys may take longer than a call, if nobody waits for the answer."""
 
-_STRANGERS = (errors.SERVER_CA_REFUSED, errors.TLS_ENGINE)
-"""What probes say of those whose TLS fails for reasons of their own."""
+_FOREIGN_TLS = (errors.SERVER_CA_REFUSED, errors.TLS_ENGINE)
+"""Probe errors of peers whose TLS fails for reasons of their own. Such a peer may not be our key server."""
 
-_leads = attrgetter("client_certificate", "server_ca_certificates")
-"""The certificates that lead to key servers."""
+_connecting = attrgetter("client_certificate", "server_ca_certificates")
+"""The certificates with which a key manager connects to key servers."""
 
 _SERVERS = "external.servers"
 _CONNECTIVITY = "external.servers.connectivity"
 _CLIENT_CERTIFICATE_NAME = f"{CLIENT_CERTIFICATE}.name"
 
 
+class Rows(
+    TopologyRows,
+    SvmRows,
+    KeyManagerRows,
+    ListRows,
+    ClusterRows,
+    NodeRows,
+    ObservationRows,
+    EventRows,
+    AuditRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    RemovalRows,
+    DetachedRows,
+    Protocol,
+):
+    """The rows that this module reads and writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyManagerView:
-    """A key manager with what its resource shows beside its own row, as far as it was wanted.
+    """A key manager, with those parts of its resource from other rows that were wanted.
 
-    ``client_certificate_name`` is None when the certificate is gone.
+    ``client_certificate_name`` is None if the certificate is gone, or if the name was not wanted.
     """
 
     key_manager: KeyManager
@@ -78,7 +103,7 @@ class KeyManagerView:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Which key manager keeps an SVM's keys; ``uuid`` is None for one that the call does not see."""
+    """The key manager that keeps an SVM's keys. ``uuid`` is None if the call does not see it."""
 
     uuid: str | None
     scope: str
@@ -86,7 +111,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Proved:
-    """A change as it was planned, what its servers answered, and the copies of keys that were read as it would."""
+    """A planned change, the probe results of its servers, and the copies that were read with its certificates."""
 
     state: ServersState
     plan: CreationPlan
@@ -95,11 +120,11 @@ class Proved:
 
 
 class KeyManagers:
-    """The key managers of SVMs and of the cluster. ``on_changed`` is told of a new one, and of other certificates."""
+    """The key managers of SVMs and the cluster. ``on_changed`` is called for new ones, and for changed certificates."""
 
     def __init__(
         self,
-        store: Store,
+        store: Store[Rows],
         prover: ServerProber,
         sealer: Sealer,
         audit: AuditLog,
@@ -117,7 +142,7 @@ class KeyManagers:
     # --- create ---
 
     async def create(self, call: Call, new: NewKeyManager) -> KeyManagerView:
-        """Prove every server of a new key manager, then store it with all of them, or raise one OntapError."""
+        """Probe every server of a new key manager, then store it with all of them, or raise one OntapError."""
         check_complete(new)
         uuid = str(uuid4())
         rows = at_positions(sealed_rows(new.servers, uuid, self._sealer), 1)
@@ -134,14 +159,14 @@ class KeyManagers:
 
     def _create(
         self,
-        tx: Transaction,
+        tx: Rows,
         call: Call,
         new: NewKeyManager,
         proved: CreationPlan,
         rows: tuple[KeyServer, ...],
         results: Sequence[ProbeResult],
     ) -> KeyManagerView | None:
-        """Store what was proved; None when the names in the request now mean other certificates."""
+        """Store what was probed. Return None if the names in the request now mean other certificates."""
         key_manager = _planned_creation(tx, call, proved.key_manager.uuid, new, lock=True).key_manager
         if key_manager != proved.key_manager:
             return None
@@ -156,16 +181,18 @@ class KeyManagers:
     # --- change ---
 
     async def check_change(self, call: Call, uuid: str, change: KeyManagerChange) -> KeyManager:
-        """Raise what forbids a change before any server is proved; return the key manager as it is."""
+        """Raise what forbids a change before any server is probed. Return the key manager as it is."""
         state, _ = await self._store.read(lambda tx: _planned_change(tx, call, uuid, change))
         return state.key_manager
 
     async def change(self, call: Call, uuid: str, change: KeyManagerChange, *, patient: bool = False) -> None:
-        """Prove every server with the new certificates, then store them, or raise one OntapError.
+        """Probe every server with the new certificates, then store the change, or raise one OntapError.
 
-        A new client certificate must read every key before. A server that is silent may be left out only where the old
-        certificates are worn out, and another one has shown what it has. ``patient``: nobody waits for the answer, so
-        that this may take as long as there are keys, not only what a call may take.
+        A new client certificate must read every key before. A silent server may be left out only if the old
+        certificates do not connect any more, and another server has shown the copies of its keys.
+
+        With ``patient`` nobody waits for the answer. The change may then take as long as reading all keys takes, within
+        ``PATIENCE_S``.
         """
         ends = self._prover.deadline()
         keys_end = ends + PATIENCE_S if patient else ends
@@ -175,7 +202,7 @@ class KeyManagers:
             check_left(keys_end)
             ends = self._prover.deadline() if patient else ends
             state, plan = await self._store.read(lambda tx: _planned_change(tx, call, uuid, change))
-            if state.servers != servers:  # what was read, was read where they were
+            if state.servers != servers:  # because copies were read at the servers' former places
                 readings, servers = self._identity.begin(), state.servers
             results: Sequence[ProbeResult] = ()
             with concerning(state.key_manager.svm):
@@ -203,18 +230,21 @@ class KeyManagers:
         results: Sequence[ProbeResult],
         until: float,
     ) -> frozenset[AddressId]:
-        """The addresses that do not answer and may be left out, since else neither they nor what the change replaces
-        could ever be replaced; none where anything else is the matter.
+        """Return the addresses that do not answer and may be left out.
+
+        They may be left out because otherwise neither they nor the replaced certificates could ever be replaced. None
+        are left out if the certificates stay the same, if a probe failed differently, or if the old certificates still
+        connect.
         """
         found = _not_reached(state.servers, results)
-        if not found or _leads(state.key_manager) == _leads(plan.key_manager):
+        if not found or _connecting(state.key_manager) == _connecting(plan.key_manager):
             return frozenset()
         target = change.blamed(errors.NETWORK)
         worn_out = await self._identity.no_longer_connects(state.key_manager, state.servers, found, until, target)
         return found if worn_out else frozenset()
 
-    def _change(self, tx: Transaction, call: Call, change: KeyManagerChange, proved: Proved) -> bool:
-        """Store a change; False when it is about other certificates, servers or keys than those that were proved."""
+    def _change(self, tx: Rows, call: Call, change: KeyManagerChange, proved: Proved) -> bool:
+        """Store a change. Return False if certificates, servers or keys differ from those that were proved."""
         uuid = proved.plan.key_manager.uuid
         state, plan = _planned_change(tx, call, uuid, change, lock=True)
         if plan.proves:
@@ -234,14 +264,14 @@ class KeyManagers:
     # --- delete ---
 
     async def delete(self, call: Call, uuid: str) -> None:
-        """Delete a key manager with its servers, and what is left of keys that have ended; its certificates stay."""
+        """Delete a key manager with its servers, and the rows of keys that have ended. Its certificates stay."""
 
-        def delete(tx: Transaction) -> None:
+        def delete(tx: Rows) -> None:
             key_manager = require_key_manager(tx, call, uuid, lock=True)
             with concerning(key_manager.svm):
-                life = incarnation_of(tx)
-                left = tx.keys_left(uuid, life.uuid)
-                check_delete(key_manager, tx.key_counts(uuid), left, held=not life.destroys)
+                incarnation = incarnation_of(tx)
+                left = tx.keys_left(uuid, incarnation.uuid)
+                check_delete(key_manager, tx.key_counts(uuid), left, held=not incarnation.destroys)
                 tx.drop_keys(uuid, TERMINAL_STATES)
                 for server in tx.key_servers(uuid):
                     tx.delete_profile(server.uuid)
@@ -264,21 +294,22 @@ class KeyManagers:
         return await self._store.read(lambda tx: _views(tx, tx.page(KeyManager, within), within.wanted))
 
     async def serving(self, call: Call, svm_uuids: Collection[str]) -> dict[str, Serving]:
-        """Return the key manager of each of the SVMs: its own enabled one, else the cluster's; no entry for none."""
+        """Return the key manager of each SVM: its own enabled one, else the cluster's.
+
+        An SVM without any has no entry.
+        """
         enabled = await self._store.read(lambda tx: tx.enabled_key_managers(svm_uuids))
         return {uuid: _serving(call, manager) for uuid, manager in serving(svm_uuids, enabled).items()}
 
 
-def _planned_creation(
-    tx: Transaction, call: Call, uuid: str, new: NewKeyManager, *, lock: bool = False
-) -> CreationPlan:
-    """Read what decides, and plan; with ``lock``, nobody else makes or enables one of the cluster's meanwhile."""
+def _planned_creation(tx: Rows, call: Call, uuid: str, new: NewKeyManager, *, lock: bool = False) -> CreationPlan:
+    """Plan a creation. With ``lock``, nobody else creates or enables a key manager of the cluster meanwhile."""
     svm = named_svm(tx, call, new.svm_uuid, new.svm_name)
     if lock and svm is None:
         tx.cluster(lock=True)
     elsewhere = tx.key_manager_of(None) if svm else None
     if lock and elsewhere is not None:
-        tx.key_manager(elsewhere.uuid, lock=True)  # nobody creates a key of the SVM there meanwhile
+        tx.key_manager(elsewhere.uuid, lock=True)  # so that nobody creates a key of the SVM there meanwhile
     state = CreateState(
         svm=svm,
         existing=tx.key_manager_of(svm.uuid if svm else None),
@@ -292,7 +323,7 @@ def _planned_creation(
 
 
 def _planned_change(
-    tx: Transaction, call: Call, uuid: str, change: KeyManagerChange, *, lock: bool = False
+    tx: Rows, call: Call, uuid: str, change: KeyManagerChange, *, lock: bool = False
 ) -> tuple[ServersState, CreationPlan]:
     state = load_state(tx, call, uuid, lock=lock)
     svm = state.key_manager.svm
@@ -300,8 +331,8 @@ def _planned_change(
         return state, plan_change(state, _found(tx, call, svm, change.named), change)
 
 
-def _found(tx: Transaction, call: Call, svm: Svm | None, names: Iterable[CertificateName]) -> Found:
-    """Read what certificates the names may mean, of those that the call sees."""
+def _found(tx: CertificateRows, call: Call, svm: Svm | None, names: Iterable[CertificateName]) -> Found:
+    """Return the certificates that the names may mean, of those that the call sees."""
 
     def candidates(name: CertificateName) -> list[Certificate | None]:
         if name.uuid is not None:
@@ -318,17 +349,19 @@ def _serving(call: Call, manager: KeyManager) -> Serving:
 
 
 def _needs_keys(state: ServersState, plan: CreationPlan, readings: Readings) -> bool:
-    """Whether keys must be read before: servers, which know whose theirs are by it, will see another client
-    certificate, or one of them is left out.
+    """Return True if keys must be read before the change is stored.
+
+    That is so for another client certificate, because servers know by it to whom objects belong. It is also so if a
+    server is left out.
     """
     other = plan.key_manager.client_certificate != state.key_manager.client_certificate
     return other or bool(readings.shown.unreached)
 
 
 def _not_reached(servers: Sequence[KeyServer], results: Sequence[ProbeResult]) -> frozenset[AddressId]:
-    """The addresses at which no server of ours answered its probe, if that is all that failed.
+    """Return the addresses at which no key server of ours answered its probe, or none if any probe failed differently.
 
-    Nobody did, or somebody whose TLS is not for us: an address may be another's by now.
+    There, nobody answered, or only a peer whose TLS does not fit: the address may belong to another machine by now.
     """
     failed = {
         (server.uuid, host): each
@@ -336,15 +369,15 @@ def _not_reached(servers: Sequence[KeyServer], results: Sequence[ProbeResult]) -
         for host, each in zip((PRIMARY, *server.secondary_key_servers), result.each, strict=True)
         if each.error is not None
     }
-    return frozenset(failed) if all(map(_is_nobody, failed.values())) else frozenset()
+    return frozenset(failed) if all(map(_is_unreached, failed.values())) else frozenset()
 
 
-def _is_nobody(result: ProbeResult) -> bool:
-    return result.error is errors.NETWORK or (result.stage == "tls" and result.error in _STRANGERS)
+def _is_unreached(result: ProbeResult) -> bool:
+    return result.error is errors.NETWORK or (result.stage == "tls" and result.error in _FOREIGN_TLS)
 
 
 def _raise_refusal(change: KeyManagerChange, results: Sequence[ProbeResult]) -> None:
-    """As for an add, but the target is what the request has brought: a certificate."""
+    """Raise the first failure, as for an add. Its target is the certificate that the request brings."""
     found = first_failure(results)
     if found is not None:
         _, error = found
@@ -352,8 +385,8 @@ def _raise_refusal(change: KeyManagerChange, results: Sequence[ProbeResult]) -> 
         raise error
 
 
-def _views(tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted) -> tuple[KeyManagerView, ...]:
-    """Read what is wanted of all of them at once."""
+def _views(tx: Rows, key_managers: Sequence[KeyManager], wanted: Wanted) -> tuple[KeyManagerView, ...]:
+    """Read the wanted parts of all key managers at once."""
     servers: dict[str, tuple[KeyServer, ...]] = {}
     names = {}
     if any(name.startswith(_SERVERS) for name in wanted):
@@ -366,7 +399,7 @@ def _views(tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted) 
     )
 
 
-def _servers(tx: Transaction, key_managers: Sequence[KeyManager], wanted: Wanted) -> dict[str, tuple[KeyServer, ...]]:
+def _servers(tx: Rows, key_managers: Sequence[KeyManager], wanted: Wanted) -> dict[str, tuple[KeyServer, ...]]:
     try:
         rows: Sequence[KeyServer] = tx.key_servers_of(found.uuid for found in key_managers)
     except StoreError as error:

@@ -1,14 +1,14 @@
 """Use cases of a key manager's primary key servers: add, modify, remove, try (dry run), read.
 
-The flow of an add (plan, probe outside any transaction, plan again and store in one) is drawn in ARCHITECTURE.md; a
-change of a server goes the same way.
+ARCHITECTURE.md shows the flow of an add: plan, probe outside any transaction, then plan again and store in one
+transaction. A modification has the same flow.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from keystead.core import errors
@@ -18,7 +18,18 @@ from keystead.core.keys.guarding import Removal, RemovalFindings, is_elsewhere
 from keystead.core.model import KeyServer
 from keystead.service.keys.learning.profiles import forget
 from keystead.service.loading import load_state, require_key_manager
-from keystead.service.ports.store import StoreError, Transaction
+from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
+from keystead.service.ports.configuration import KeyManagerRows, KeyServerRows, ListRows
+from keystead.service.ports.keys import (
+    AttemptRows,
+    CopyRows,
+    DetachedRows,
+    EpochMarkerRows,
+    KeyRows,
+    RemovalRows,
+    TopologyRows,
+)
+from keystead.service.ports.store import StoreError
 from keystead.service.probing.prober import password_place, raise_first_failure
 from keystead.service.probing.queue import check_left
 from keystead.service.probing.watching import with_connectivity
@@ -37,26 +48,48 @@ if TYPE_CHECKING:
     from keystead.service.context import Call
     from keystead.service.keys.guarding.relocation import RelocationGuard
     from keystead.service.keys.guarding.removal import RemovalGuard
-    from keystead.service.ports.store import Page, Sealer, Store
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.sealing import Sealer
+    from keystead.service.ports.store import Store
     from keystead.service.probing.prober import ServerProber
 
-Rows = tuple[KeyServer, ...]
+ServerRows = tuple[KeyServer, ...]
+
+
+class Rows(
+    TopologyRows,
+    KeyManagerRows,
+    ListRows,
+    ClusterRows,
+    NodeRows,
+    ObservationRows,
+    EventRows,
+    AuditRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    RemovalRows,
+    EpochMarkerRows,
+    DetachedRows,
+    Protocol,
+):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServersPlan:
-    """What a call would store in some state: rows, in order, and whether they are proved before."""
+    """The rows that a call would store in a given state, in order. ``proves`` says whether they are probed before."""
 
-    rows: Rows
+    rows: ServerRows
     proves: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ProbedPlan:
-    """A plan, the state that it was made for, and what the probes of its rows found, if they were probed.
+    """A plan, the state that it was made for, and the probe results of its rows, if they were probed.
 
-    ``same`` is what servers (uuids) that have something of ours have shown of it; ``found`` what was found out when it
-    was proved that no copy goes that alone is proven.
+    ``same`` holds, by server uuid, what relocated servers with objects of ours have shown. ``found`` holds, by server
+    uuid, the proof that no sole proven copy goes with removed secondaries.
     """
 
     state: ServersState
@@ -67,7 +100,7 @@ class ProbedPlan:
     found: Mapping[str, RemovalFindings] = field(default_factory=dict)
 
     def holds_for(self, state: ServersState, plan: ServersPlan) -> bool:
-        """Whether these rows were proved, wherever they stand, and with the certificates that count now."""
+        """Return True if these rows were probed with the present key manager, at whatever positions."""
         if not self.probed or self.state.key_manager != state.key_manager:
             return False
         return self.plan == plan or at_positions(self.plan.rows, 0) == at_positions(plan.rows, 0)
@@ -75,21 +108,24 @@ class ProbedPlan:
 
 @dataclass(frozen=True, slots=True)
 class ServerChange:
-    """A call that stores key servers: what it asks for, plans in a given state, and does to the rows."""
+    """A call that stores key servers: its request, its plan for a given state, and how it stores the rows."""
 
     request: AddRequest | ModifyRequest
     plan: Callable[[ServersState], ServersPlan]
-    store: Callable[[Transaction, Rows], None]
+    store: Callable[[Rows, ServerRows], None]
     verb: str
     new: bool = False
 
 
 class KeyServers:
-    """The key servers of key managers. ``on_changed`` is told of a key manager whose servers were proved and stored."""
+    """The key servers of key managers.
+
+    ``on_changed`` gets a key manager's uuid after its servers were probed and stored.
+    """
 
     def __init__(
         self,
-        store: Store,
+        store: Store[Rows],
         prover: ServerProber,
         sealer: Sealer,
         audit: AuditLog,
@@ -107,20 +143,20 @@ class KeyServers:
         self._on_changed = on_changed
 
     async def state(self, call: Call, key_manager: str) -> ServersState:
-        """Return what a change begins with, or raise 4 (404) with target ``uuid``: no such key manager."""
+        """Return the state that a change begins with, or raise 4 (404) with target ``uuid``: no such key manager."""
         return await self._store.glance(lambda tx: load_state(tx, call, key_manager))
 
-    async def add(self, call: Call, state: ServersState, request: AddRequest) -> Rows:
-        """Prove and store all servers of the request, or none: one OntapError names the first fault."""
+    async def add(self, call: Call, state: ServersState, request: AddRequest) -> ServerRows:
+        """Probe and store all servers of the request, or none. One OntapError names the first fault."""
         return await self._make(call, state, self._addition(state.key_manager.uuid, request))
 
     async def modify(self, call: Call, state: ServersState, request: ModifyRequest) -> KeyServer:
-        """Change one server, proved before it is stored when reaching it or being known to it may differ."""
+        """Change one server, which is probed before if its connection or its view of our identity may change."""
         (row,) = await self._make(call, state, self._modification(request))
         return row
 
     async def remove(self, call: Call, state: ServersState, address: ServerAddress) -> None:
-        """Remove one server with its secondaries, or raise 65536843; 65536700 when keys would be lost with it."""
+        """Remove one server with its secondaries, or raise 65536843. Raises 65536700 if keys would be lost with it."""
         ends = self._prover.deadline()
         while True:
             server = plan_remove(state, address)
@@ -130,8 +166,8 @@ class KeyServers:
             check_left(ends)
             state = await self.state(call, state.key_manager.uuid)
 
-    def _remove(self, tx: Transaction, call: Call, server: KeyServer, found: RemovalFindings) -> bool:
-        """Remove a server; False when it, or what was proved for its removal, is not as it was."""
+    def _remove(self, tx: Rows, call: Call, server: KeyServer, found: RemovalFindings) -> bool:
+        """Remove a server. Return False if the server, or the proof for its removal, has changed."""
         now = load_state(tx, call, server.key_manager, lock=True)
         if plan_remove(now, server.address) != server:
             return False
@@ -145,7 +181,7 @@ class KeyServers:
     async def dry_run(
         self, call: Call, state: ServersState, request: AddRequest | ModifyRequest
     ) -> tuple[ProbeResult, ...]:
-        """Do all but storing: the rules are raised as ever; every server is proved, and what was found returned."""
+        """Do everything but storing: raise the rules that are broken, probe every server, and return the results."""
         if isinstance(request, AddRequest):
             change = self._addition(state.key_manager.uuid, request)
         else:
@@ -165,13 +201,13 @@ class KeyServers:
         def plan(state: ServersState) -> ServersPlan:
             return ServersPlan(at_positions(rows, plan_add(state, request).first_position))
 
-        def store(tx: Transaction, planned: Rows) -> None:
+        def store(tx: KeyServerRows, planned: ServerRows) -> None:
             tx.add_key_servers(planned)
 
         return ServerChange(request, plan, store, "added", new=True)
 
     def _modification(self, request: ModifyRequest) -> ServerChange:
-        sealed: dict[str, bytes] = {}  # by row, so that a row that is planned again is the same row
+        sealed: dict[str, bytes] = {}  # by row, so that planning again gives the same row
 
         def plan(state: ServersState) -> ServersPlan:
             planned = plan_modify(state, request)
@@ -182,14 +218,17 @@ class KeyServers:
                 row = replace(row, sealed_password=sealed[row.uuid])
             return ServersPlan((row,), planned.proves)
 
-        def store(tx: Transaction, planned: Rows) -> None:
+        def store(tx: KeyServerRows, planned: ServerRows) -> None:
             for row in planned:
                 tx.change_key_server(row)
 
         return ServerChange(request, plan, store, "modified")
 
-    async def _make(self, call: Call, state: ServersState, change: ServerChange) -> Rows:
-        """Prove and store. What was proved is what is stored: else it is proved again, as others left it, in time."""
+    async def _make(self, call: Call, state: ServersState, change: ServerChange) -> ServerRows:
+        """Probe, prove and store, until the deadline.
+
+        What others changed meanwhile is probed again before it is stored.
+        """
         ends = self._prover.deadline()
         proof: ProbedPlan | None = None
         while True:
@@ -215,7 +254,7 @@ class KeyServers:
         ends: float | None = None,
         earlier: ProbedPlan | None = None,
     ) -> ProbedPlan:
-        """Plan, and probe what the plan says, but what was probed ``earlier`` in this call."""
+        """Plan, and probe the rows of the plan. Rows that were probed ``earlier`` in this call are not probed again."""
         plan = change.plan(state)
         if not (plan.proves or always):
             return ProbedPlan(state, plan)
@@ -225,7 +264,7 @@ class KeyServers:
         return ProbedPlan(state, plan, results, probed=True)
 
     async def _prove_keys(self, call: Call, proof: ProbedPlan, ends: float) -> ProbedPlan:
-        """Prove that keys are where a server is going to be, and not only where it is no more."""
+        """Prove that keys are on the servers at their new addresses, and that no removed secondary has a sole copy."""
         same: dict[str, Relocation] = {}
         found: dict[str, RemovalFindings] = {}
         manager = proof.state.key_manager
@@ -237,10 +276,10 @@ class KeyServers:
                 found[row.uuid] = await self._guard.prove(call, Removal(manager, before, row), ends)
         return replace(proof, same=same, found=found)
 
-    def _keys_are_proved(self, tx: Transaction, state: ServersState, plan: ServersPlan, proof: ProbedPlan) -> bool:
-        """Whether no secondary goes that alone has a copy that is proven, and no server has anything that it hid.
+    def _keys_are_proved(self, tx: Rows, state: ServersState, plan: ServersPlan, proof: ProbedPlan) -> bool:
+        """Return True if no secondary with a sole proven copy goes, and each relocated server has shown its objects.
 
-        What was proved was asked of the servers as they were: they still are.
+        The proofs were read from the servers as they were, so the servers must be unchanged.
         """
         return all(
             before in proof.state.servers
@@ -254,17 +293,15 @@ class KeyServers:
             for before, row in _changes(state, plan)
         )
 
-    def _has_shown(
-        self, tx: Transaction, state: ServersState, before: KeyServer, row: KeyServer, proof: ProbedPlan
-    ) -> bool:
-        """Whether a server has nothing of ours, or has shown what it must have where it is going to be."""
+    def _has_shown(self, tx: Rows, state: ServersState, before: KeyServer, row: KeyServer, proof: ProbedPlan) -> bool:
+        """Return True if a server has no objects of ours, or has shown at its new place what it must have."""
         moving = proof.same.get(row.uuid)
         if moving is None:
             return not self._identity.keeps(tx, row)
         return not is_elsewhere(before, row) or self._identity.check_moved(tx, state.key_manager, moving)
 
-    def _store_proved(self, tx: Transaction, call: Call, change: ServerChange, proof: ProbedPlan) -> Rows | None:
-        """Plan again and store, or None when others changed meanwhile what the proof is about."""
+    def _store_proved(self, tx: Rows, call: Call, change: ServerChange, proof: ProbedPlan) -> ServerRows | None:
+        """Plan again and store. Return None if others have changed meanwhile what was proved."""
         state = load_state(tx, call, proof.state.key_manager.uuid, lock=True)
         plan = change.plan(state)
         if plan.proves and not proof.holds_for(state, plan):
@@ -285,13 +322,13 @@ class KeyServers:
     # --- read ---
 
     async def detached(self, call: Call, key_manager: str) -> tuple[Detached, ...]:
-        """Return the removed servers of a key manager that still hold copies of keys, or raise 4 (404)."""
+        """Return the detached servers of a key manager, which still hold copies of keys, or raise 4 (404)."""
         return await self._guard.detached(call, key_manager)
 
     async def page(self, call: Call, key_manager: str, page: Page) -> tuple[KeyServer, ...]:
         """Return a slice of the key manager's servers, in the order of their creation."""
 
-        def read(tx: Transaction) -> tuple[KeyServer, ...]:
+        def read(tx: Rows) -> tuple[KeyServer, ...]:
             manager = require_key_manager(tx, call, key_manager)
             try:
                 servers = tx.page(KeyServer, page.within(key_manager=key_manager))
@@ -306,7 +343,7 @@ class KeyServers:
     ) -> KeyServer:
         """Return the server with this address, however it is spelled, or raise 4 (404)."""
 
-        def read(tx: Transaction) -> KeyServer:
+        def read(tx: Rows) -> KeyServer:
             manager = require_key_manager(tx, call, key_manager)
             try:
                 server = tx.key_server(key_manager, address)
@@ -320,13 +357,13 @@ class KeyServers:
 
 
 def _moved(before: Iterable[KeyServer], after: Iterable[KeyServer]) -> list[KeyServer]:
-    """The servers that are elsewhere now: unless they were shown to be the same, nothing learned holds."""
+    """Return the servers that have moved. Unless they were shown to be the same, nothing learned about them holds."""
     known = {server.uuid: server for server in before}
     return [server for server in after if is_elsewhere(known.get(server.uuid, server), server)]
 
 
 def _changes(state: ServersState, plan: ServersPlan) -> Iterator[tuple[KeyServer, KeyServer]]:
-    """The servers that a plan changes: as they are, and as they will be."""
+    """Yield the servers that a plan changes: as they are, and as they will be."""
     before = {server.uuid: server for server in state.servers}
     return ((before[row.uuid], row) for row in plan.rows if row.uuid in before)
 
@@ -335,17 +372,15 @@ def _loses_secondaries(before: KeyServer, after: KeyServer) -> bool:
     return not set(before.secondary_key_servers) <= set(after.secondary_key_servers)
 
 
-def _views(
-    tx: Transaction, key_manager: KeyManager, servers: tuple[KeyServer, ...], wanted: Wanted
-) -> tuple[KeyServer, ...]:
-    """The servers, with what the nodes say of them where that is wanted."""
+def _views(tx: Rows, key_manager: KeyManager, servers: tuple[KeyServer, ...], wanted: Wanted) -> tuple[KeyServer, ...]:
+    """Return the servers, with their connectivity if it is wanted."""
     if not any(name.startswith("connectivity") for name in wanted):
         return servers
     return tuple(with_connectivity(tx, servers, {key_manager.uuid} if key_manager.enabled else frozenset()))
 
 
 def sealed_rows(new: Iterable[NewKeyServer], key_manager: str, sealer: Sealer) -> tuple[KeyServer, ...]:
-    """Make the rows of accepted servers, passwords sealed to their rows. Positions are given when they are stored."""
+    """Make the rows of accepted servers, with sealed passwords. The rows get their positions when they are stored."""
 
     def row(server: NewKeyServer) -> KeyServer:
         uuid = str(uuid4())
@@ -372,7 +407,7 @@ def at_positions(rows: Iterable[KeyServer], first: int) -> tuple[KeyServer, ...]
 
 
 def named(verb: str, rows: Iterable[KeyServer], before: Iterable[KeyServer] = ()) -> str:
-    """Say in an audit record which servers were added, modified or removed; of one that has moved, from where."""
+    """Return an audit text that names the servers, and for a moved server its former address too."""
     earlier = {row.uuid: row.address for row in before}
 
     def name(row: KeyServer) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -11,20 +11,37 @@ from keystead.core.key_stores import check_discard, plan_enable
 from keystead.core.model import KeyManager
 from keystead.service.cluster.svms import concerning
 from keystead.service.loading import installed, load_state, require_key_manager
+from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, ObservationRows
+from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows
 from keystead.service.probing.prober import first_failure
 
 if TYPE_CHECKING:
     from keystead.core.key_servers import ServersState
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports.store import Page, Store, Transaction
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.store import Store
     from keystead.service.probing.prober import ServerProber
+
+
+class Rows(
+    CertificateRows,
+    KeyManagerRows,
+    KeyServerRows,
+    ListRows,
+    ClusterRows,
+    ObservationRows,
+    EventRows,
+    AuditRows,
+    Protocol,
+):
+    """The rows that this module reads and writes."""
 
 
 class KeyStores:
     """The configurations of all key managers, enabled or not."""
 
-    def __init__(self, store: Store, prover: ServerProber, audit: AuditLog) -> None:
+    def __init__(self, store: Store[Rows], prover: ServerProber, audit: AuditLog) -> None:
         self._store = store
         self._prover = prover
         self._audit = audit
@@ -38,9 +55,9 @@ class KeyStores:
         return await self._store.read(lambda tx: tx.page(KeyManager, call.within(page)))
 
     async def enable(self, call: Call, uuid: str, *, enabled: bool) -> None:
-        """Prove every server of an inactive key store, then enable it, or raise one OntapError.
+        """Probe every server of an inactive key store, then enable it, or raise one OntapError.
 
-        What is proved cannot change meanwhile: nothing else can be done to an inactive one but to discard it.
+        What was probed cannot change meanwhile, because an inactive key store can only be discarded.
         """
         state, planned = await self._store.read(lambda tx: _planned(tx, call, uuid, enabled=enabled))
         with concerning(planned.svm):
@@ -49,8 +66,8 @@ class KeyStores:
             if found is not None:
                 raise OntapError(errors.SERVERS_UNAVAILABLE, arguments=found[1].arguments)
 
-        def enable(tx: Transaction) -> None:
-            tx.cluster(lock=True)  # nobody creates another one meanwhile
+        def enable(tx: Rows) -> None:
+            tx.cluster(lock=True)  # so that nobody creates another one meanwhile
             state, planned = _planned(tx, call, uuid, enabled=enabled, lock=True)
             with concerning(planned.svm):
                 check_certificates(planned, installed(tx, planned, lock=True))
@@ -63,7 +80,7 @@ class KeyStores:
     async def discard(self, call: Call, uuid: str) -> None:
         """Delete a key store that is not enabled, with its servers."""
 
-        def discard(tx: Transaction) -> None:
+        def discard(tx: Rows) -> None:
             state = _state(tx, call, uuid, lock=True)
             svm = state.key_manager.svm
             with concerning(svm):
@@ -74,16 +91,14 @@ class KeyStores:
         await self._store.write(discard)
 
 
-def _planned(
-    tx: Transaction, call: Call, uuid: str, *, enabled: bool, lock: bool = False
-) -> tuple[ServersState, KeyManager]:
+def _planned(tx: Rows, call: Call, uuid: str, *, enabled: bool, lock: bool = False) -> tuple[ServersState, KeyManager]:
     state = _state(tx, call, uuid, lock=lock)
     with concerning(state.key_manager.svm):
         return state, plan_enable(state, enabled=enabled)
 
 
-def _state(tx: Transaction, call: Call, uuid: str, *, lock: bool) -> ServersState:
-    """Read what decides about a key store; one that is not there is 65538908."""
+def _state(tx: Rows, call: Call, uuid: str, *, lock: bool) -> ServersState:
+    """Read the state on which calls about a key store depend. A key store that does not exist is 65538908."""
     try:
         return load_state(tx, call, uuid, lock=lock)
     except OntapError as error:

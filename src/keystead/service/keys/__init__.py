@@ -1,1 +1,1 @@
-"""Keys and their copies: written, read, kept, guarded, destroyed and reported."""
+"""The use cases of keys and their copies: write, read, keep, guard, destroy and report."""

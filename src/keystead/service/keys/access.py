@@ -1,4 +1,4 @@
-"""Who may work with the keys of a key manager: those who see it, and the accounts of SVMs whose keys it keeps."""
+"""The check of access to the keys of a key manager, for accounts that see it and for accounts of SVMs that use it."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from keystead.core.key_managers import serving
 if TYPE_CHECKING:
     from keystead.core.model import KeyManager, Svm
     from keystead.service.context import Call
-    from keystead.service.ports.store import Transaction
+    from keystead.service.ports.configuration import KeyManagerRows
 
 
-def serving_key_manager(tx: Transaction, svm: Svm) -> KeyManager | None:
-    """The key manager that keeps an SVM's keys: its own enabled one, else the cluster's."""
+def serving_key_manager(tx: KeyManagerRows, svm: Svm) -> KeyManager | None:
+    """Return the key manager that keeps an SVM's keys: its own enabled one, else the cluster's, else None."""
     return serving([svm.uuid], tx.enabled_key_managers([svm.uuid])).get(svm.uuid)
 
 
-def require_manager_of_keys(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
+def require_manager_of_keys(tx: KeyManagerRows, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
     """Return the key manager for a call about its keys, or raise 4 (404).
 
-    An account of an SVM without a key manager of its own works with its keys in the cluster's, which it does not see
-    otherwise: whose a key is must be checked beside this.
+    An SVM without a key manager of its own keeps its keys in the cluster's key manager. Its accounts do not see that
+    key manager otherwise. The caller must also check to which SVM a key belongs.
     """
     if call.scope is None:
         found = tx.key_manager(uuid, lock=lock)
-    elif (found := _manager_for_svm(tx, call.scope, uuid)) is not None and lock:  # nobody locks what he may not see
+    elif (found := _manager_for_svm(tx, call.scope, uuid)) is not None and lock:  # no lock outside of its scope
         found = tx.key_manager(uuid, lock=True)
     if found is None:
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return found
 
 
-def _manager_for_svm(tx: Transaction, svm: Svm, uuid: str) -> KeyManager | None:
-    """The key manager if it is the SVM's own, enabled or not, or the one that keeps its keys."""
+def _manager_for_svm(tx: KeyManagerRows, svm: Svm, uuid: str) -> KeyManager | None:
+    """Return the key manager if it is the SVM's own, enabled or not, or keeps the SVM's keys; else None."""
     found = tx.key_manager(uuid)
     if found is None or (found.svm is not None and found.svm.uuid == svm.uuid):
         return found

@@ -1,12 +1,14 @@
-"""What is announced of keys and their copies: the events of keeping them, as their transactions add them."""
+"""The events about keys and their copies. The keeper adds them in the transactions that change copies."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core import events
 from keystead.core.keys.model import Presence
 from keystead.service.announcing import cluster_name
+from keystead.service.ports.cluster import ClusterRows
+from keystead.service.ports.keys import KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,16 +19,19 @@ if TYPE_CHECKING:
     from keystead.service.keys.context import KeeperContext
     from keystead.service.keys.looking.changes import CopyChange
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 NAMED: Final = 10
-"""Keys of one server that are announced by name at a time: a server that lies does so about all of them."""
+"""How many keys of one server are announced at a time, because a faulty server may return wrong bytes for all."""
+
+
+class Rows(ClusterRows, KeyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 def different(
-    tx: Transaction, context: KeeperContext, topology: ServerTopology, server: KeyServer, changes: Sequence[CopyChange]
+    tx: Rows, context: KeeperContext, topology: ServerTopology, server: KeyServer, changes: Sequence[CopyChange]
 ) -> list[Event]:
-    """Copies that have turned out to hold other material; of many at once some."""
+    """Return an event for each copy that has just become ``different``, for the first :data:`NAMED` at most."""
     found = [after for before, after in changes if after.presence is Presence.DIFFERENT is not before.presence][:NAMED]
     keys = {key.uuid: key for key in tx.keys({copy.key for copy in found})}
     return [
@@ -35,20 +40,20 @@ def different(
 
 
 def of_server(
-    tx: Transaction, context: KeeperContext, kind: EventKind, topology: ServerTopology, server: KeyServer, **values: str
+    tx: ClusterRows, context: KeeperContext, kind: EventKind, topology: ServerTopology, server: KeyServer, **values: str
 ) -> Event:
-    """An event about a key server."""
-    return _happened(tx, context, kind, topology.key_manager, {"address": str(server.address)} | values)
+    """Return an event about a key server. ``values`` are added to its address."""
+    return _event(tx, context, kind, topology.key_manager, {"address": str(server.address)} | values)
 
 
-def of_tally(tx: Transaction, context: KeeperContext, key_manager: KeyManager, tally: Tally) -> Event:
-    """That a key manager's keys have sole copies, or that they have not any more."""
+def of_tally(tx: ClusterRows, context: KeeperContext, key_manager: KeyManager, tally: Tally) -> Event:
+    """Return the event that some keys have proven copies in fewer than two domains, or that no such key is left."""
     kind = events.SOLE_COPIES if tally.sole or tally.unproven else events.NO_SOLE_COPIES
-    return _happened(tx, context, kind, key_manager, {"sole": str(tally.sole), "unproven": str(tally.unproven)})
+    return _event(tx, context, kind, key_manager, {"sole": str(tally.sole), "unproven": str(tally.unproven)})
 
 
-def _happened(
-    tx: Transaction, context: KeeperContext, kind: EventKind, key_manager: KeyManager, values: dict[str, str]
+def _event(
+    tx: ClusterRows, context: KeeperContext, kind: EventKind, key_manager: KeyManager, values: dict[str, str]
 ) -> Event:
     svm = key_manager.svm
     vserver = svm.name if svm else cluster_name(tx)

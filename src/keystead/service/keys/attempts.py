@@ -1,18 +1,20 @@
-"""Attempts in transactions: a durable intent before the first packet, and one end, by compare-and-set.
+"""Attempts in transactions: store the intent before the first packet, and end the attempt once, by compare-and-set.
 
-Functions of a transaction. Whoever ends an attempt holds the key manager's lock, then the key's. What an ended attempt
-left is not destroyed here.
+All functions work in the caller's transaction. Before a caller ends an attempt, it locks the key manager and then the
+key. No function here destroys objects.
 """
 
 from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Presence
 from keystead.core.keys.writing import brought_up_to_date, still_counts, with_state
 from keystead.service.keys.topology import load_topology
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -22,14 +24,20 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Key, Purpose
     from keystead.core.model import KeyManager
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 EXPIRES: Final = timedelta(seconds=120)
-"""After this an attempt may be aborted by others: more than it can take, and than clocks of nodes differ."""
+"""How long an attempt is valid. After that time other processes may abort it.
+
+It is longer than an attempt can take, and longer than the clocks of nodes differ.
+"""
+
+
+class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 def begin(
-    tx: Transaction,
+    tx: Rows,
     key: Key,
     number: int,
     purpose: Purpose,
@@ -38,7 +46,7 @@ def begin(
     node: str,
     now: datetime,
 ) -> Attempt:
-    """Store the intent to write a key to these servers (uuids): from its commit on, Register may be sent to them."""
+    """Store the intent to write a key to these servers (uuids). Register may be sent once the transaction commits."""
     attempt = Attempt(
         key=key.uuid,
         number=number,
@@ -55,8 +63,11 @@ def begin(
     return attempt
 
 
-def announce(tx: Transaction, attempt: Attempt, copy: Copy) -> bool:
-    """Store the row of one more copy if the attempt is still pending; whether it is. Done twice, it is done once."""
+def announce(tx: Rows, attempt: Attempt, copy: Copy) -> bool:
+    """Store the row of one more copy if the attempt is still pending. Return True if the attempt is pending.
+
+    It locks the key. A second call for the same copy changes nothing.
+    """
     tx.lock_key(attempt.key)
     now = next((found for found in tx.attempts([attempt.key]) if found.number == attempt.number), None)
     if now is None or now.state is not AttemptState.PENDING:
@@ -67,8 +78,11 @@ def announce(tx: Transaction, attempt: Attempt, copy: Copy) -> bool:
     return True
 
 
-def standing(tx: Transaction, key: Key) -> tuple[KeyManager, ServerTopology, Key]:
-    """Lock the key manager, then the key; return both as they are now, and where keys are kept now."""
+def standing(tx: Rows, key: Key) -> tuple[KeyManager, ServerTopology, Key]:
+    """Lock the key manager, then the key. Return the key manager, its topology and the key as they are now.
+
+    Raises StoreError if the key manager or the key was deleted.
+    """
     manager = tx.key_manager(key.key_manager, lock=True)
     now = tx.key(key.uuid, lock=True)
     if manager is None or now is None:
@@ -77,7 +91,10 @@ def standing(tx: Transaction, key: Key) -> tuple[KeyManager, ServerTopology, Key
 
 
 def unchanged(then: ServerTopology, now: ServerTopology) -> bool:
-    """Whether it is still this database's life, and we are the same to the servers, who own by certificate."""
+    """Return True if the incarnation and the client certificate are the same.
+
+    The certificate matters because key servers tie objects to the client certificate that made them.
+    """
     return (
         then.incarnation.uuid == now.incarnation.uuid
         and then.key_manager.client_certificate == now.key_manager.client_certificate
@@ -85,15 +102,15 @@ def unchanged(then: ServerTopology, now: ServerTopology) -> bool:
 
 
 def count_still(copies: Iterable[Copy], then: ServerTopology, now: ServerTopology) -> bool:
-    """Whether copies stand where they were read, and we are still who has read them."""
+    """Return True if :func:`unchanged` holds and each copy is at an address that is configured as it was."""
     before, after = ({server.uuid: server for server in topology.servers} for topology in (then, now))
     return unchanged(then, now) and all(still_counts(copy, before, after) for copy in copies)
 
 
-def end(tx: Transaction, attempt: Attempt, copies: Sequence[Copy], *, committed: bool) -> bool:
-    """End an attempt and store what became of its copies; False when somebody else had ended it.
+def end(tx: Rows, attempt: Attempt, copies: Sequence[Copy], *, committed: bool) -> bool:
+    """End an attempt and store its copies. Return False if another process has ended the attempt already.
 
-    Even then objects that nobody else knows of are noted, or nothing would ever clean them up.
+    In that case only Unique Identifiers that the database lacks are stored, so that the objects can be destroyed.
     """
     if tx.end_attempt(attempt, AttemptState.COMMITTED if committed else AttemptState.ABORTED):
         tx.put_copies(copies, new=False)
@@ -103,7 +120,7 @@ def end(tx: Transaction, attempt: Attempt, copies: Sequence[Copy], *, committed:
     return False
 
 
-def note_states(tx: Transaction, key: Key, copies: Sequence[Copy]) -> None:
-    """Store that copies were activated and described, as far as they are still what they were."""
+def note_states(tx: Rows, key: Key, copies: Sequence[Copy]) -> None:
+    """Store State and descriptor of copies if presence and identifiers are still the same. It locks the key."""
     tx.lock_key(key.uuid)
     tx.put_copies(with_state(tx.copies([key.uuid]), copies), new=False)

@@ -1,9 +1,9 @@
-"""Use cases of keys that only look: list and read what is known of them and of their copies. Never material."""
+"""Use cases that only read the catalogue: keys, copies and receipts. Key material is never read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -13,6 +13,9 @@ from keystead.core.query.where import Condition, Op
 from keystead.service.keys.access import require_manager_of_keys
 from keystead.service.keys.ids import KeyIdView, key_ids
 from keystead.service.loading import require_key_manager
+from keystead.service.ports.cluster import NodeRows, ObservationRows
+from keystead.service.ports.configuration import KeyManagerRows, KeyServerRows, ListRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, ReceiptRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -20,20 +23,37 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyManager, Node, Svm
     from keystead.core.query.query import Wanted
     from keystead.service.context import Call
-    from keystead.service.ports.store import Page, Store, Transaction
+    from keystead.service.ports.page import Page
+    from keystead.service.ports.store import Store
 
 SHOWN = tuple(state for state in KeyState if state is not KeyState.ABORTED)
-"""States in which there is a key to show. One whose creation failed was never there."""
+"""States of keys that are shown: all but aborted, because a key whose creation failed never existed."""
 
 ACKNOWLEDGED = (KeyState.COMMITTED,)
-"""States that ONTAP's own resources know: a key is there, or it is not."""
+"""States of keys that ONTAP's own resources show. They know no retired keys."""
+
+
+class Rows(
+    KeyManagerRows,
+    KeyServerRows,
+    ListRows,
+    NodeRows,
+    ObservationRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    ReceiptRows,
+    DetachedRows,
+    Protocol,
+):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyView:
-    """A copy, or a receipt for one, with the primary's address; ``server`` is empty once that is forgotten.
+    """A copy, or a receipt for a copy, with the address of its primary.
 
-    ``detached``: that server was removed.
+    ``server`` is empty if the key server is not configured and not detached. ``detached``: it is detached.
     """
 
     of: Copy | Receipt
@@ -43,7 +63,7 @@ class CopyView:
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """A key with its copies and receipts, as far as they are wanted and the call may see them."""
+    """A key with its copies and receipts; both are empty if not wanted, or if the call does not see key servers."""
 
     key: Key
     copies: tuple[CopyView, ...] = ()
@@ -51,7 +71,7 @@ class KeyView:
 
 
 class NodeKeyView(NamedTuple):
-    """A key id of a key manager, as a node has it."""
+    """A key id on a node, with its key manager."""
 
     id: KeyIdView
     key_manager: KeyManager
@@ -59,23 +79,26 @@ class NodeKeyView(NamedTuple):
 
 
 class Keys:
-    """The keys of key managers. Those of a call's SVM only, whatever else the key manager keeps."""
+    """The keys of key managers. A call within an SVM gets only the keys of that SVM."""
 
-    def __init__(self, store: Store, held: Callable[[Key], bool], node: str) -> None:
-        """``held`` tells whether this node has a key in memory."""
+    def __init__(self, store: Store[Rows], held: Callable[[Key], bool], node: str) -> None:
+        """Use ``held`` to ask whether this node (uuid) has a key in memory."""
         self._store = store
         self._held = held
         self._node = node
 
     async def owner(self, call: Call, key_manager: str) -> Svm | None:
-        """Return the SVM that work with a key manager's keys is about, None for the cluster; 4 (404) for none such."""
+        """Return the SVM that a call about a key manager's keys concerns, or None for the cluster.
+
+        It is the key manager's SVM, else the call's. Raises 4 (404).
+        """
         found = await self._store.glance(lambda tx: require_manager_of_keys(tx, call, key_manager))
         return found.svm or call.scope
 
     async def key_servers(self, call: Call, key_manager: str) -> dict[str, str]:
-        """Return the addresses of a key manager's servers by uuid, of removed ones too, to those who see it."""
+        """Return the addresses of a key manager's servers by uuid, with detached ones. Raises 4 (404)."""
 
-        def read(tx: Transaction) -> dict[str, str]:
+        def read(tx: Rows) -> dict[str, str]:
             return _addresses(tx, require_key_manager(tx, call, key_manager).uuid)
 
         return await self._store.read(read)
@@ -88,9 +111,9 @@ class Keys:
         key_type: KeyType,
         states: Collection[KeyState] = SHOWN,
     ) -> tuple[KeyView, ...]:
-        """Return a slice of a key manager's keys, by key id."""
+        """Return a page of a key manager's keys, by key id. Raises 4 (404)."""
 
-        def read(tx: Transaction) -> tuple[KeyView, ...]:
+        def read(tx: Rows) -> tuple[KeyView, ...]:
             manager = require_manager_of_keys(tx, call, key_manager)
             keys = call.within(page.within(key_manager=key_manager, key_type=key_type.value))
             return views(tx, call, manager, tx.page(Key, among(keys, states)), page.wanted)
@@ -108,7 +131,7 @@ class Keys:
     ) -> KeyView:
         """Return one key, or raise 4 (404) with the target ``uuid`` or ``key_id``."""
 
-        def read(tx: Transaction) -> KeyView:
+        def read(tx: Rows) -> KeyView:
             manager = require_manager_of_keys(tx, call, key_manager)
             key = tx.key_by_id(key_manager, key_id, within=call.within_svm)
             if key is None or key.key_type is not key_type or key.state not in states:
@@ -118,54 +141,57 @@ class Keys:
         return await self._store.read(read)
 
     async def key_ids(self, call: Call, key_manager: str, node: str, page: Page) -> tuple[NodeKeyView, ...]:
-        """Return a slice of the keys of all types that are there, by key id, as a node (uuid) has them.
+        """Return a page of the committed keys of all types, by key id, as seen on a node (uuid).
 
-        Raises 65537125 for what is no key manager, 4 (404) for what is no node.
+        Raises 65537125 if there is no such key manager, 4 (404) if there is no such node.
         """
 
-        def read(tx: Transaction) -> tuple[NodeKeyView, ...]:
-            manager, of_node = _of_key_ids(tx, call, key_manager, node)
+        def read(tx: Rows) -> tuple[NodeKeyView, ...]:
+            manager, of_node = _require_manager_and_node(tx, call, key_manager, node)
             keys = call.within(among(page.within(key_manager=key_manager), ACKNOWLEDGED))
-            return self._as_ids(tx, call, manager, tx.page(Key, keys), of_node)
+            return self._node_views(tx, call, manager, tx.page(Key, keys), of_node)
 
         return await self._store.read(read)
 
     async def key_id(self, call: Call, key_manager: str, node: str, key_id: str) -> NodeKeyView:
-        """Return one of them; 4 (404), too, for what is no such key."""
+        """Return one committed key as :meth:`key_ids` does. Raises 4 (404) also if there is no such key."""
 
-        def read(tx: Transaction) -> NodeKeyView:
-            manager, of_node = _of_key_ids(tx, call, key_manager, node)
+        def read(tx: Rows) -> NodeKeyView:
+            manager, of_node = _require_manager_and_node(tx, call, key_manager, node)
             key = tx.key_by_id(key_manager, key_id, within=call.within_svm)
             if key is None or key.state not in ACKNOWLEDGED:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
-            return self._as_ids(tx, call, manager, (key,), of_node)[0]
+            return self._node_views(tx, call, manager, (key,), of_node)[0]
 
         return await self._store.read(read)
 
-    def _as_ids(
-        self, tx: Transaction, call: Call, key_manager: KeyManager, keys: Sequence[Key], node: Node
+    def _node_views(
+        self, tx: Rows, call: Call, key_manager: KeyManager, keys: Sequence[Key], node: Node
     ) -> tuple[NodeKeyView, ...]:
-        held = self._held if node.uuid == self._node else _nothing
+        held = self._held if node.uuid == self._node else _never_held
         found = key_ids(tx, call, key_manager, keys, node.uuid, held)
         return tuple(NodeKeyView(each, key_manager, node) for each in found)
 
     async def check_volume_key(self, call: Call, key_manager: str, key_id: str) -> None:
-        """Raise 4 (404) for what is no key of a volume."""
+        """Raise 4 (404) unless this is the id of a volume key."""
         await self.get(call, key_manager, key_id, KeyType.VEK)
 
     async def check_authentication_key(self, call: Call, key_manager: str, key_id: str) -> None:
-        """Raise 65536860 for a volume's key."""
+        """Raise 65536860 if this is the id of a volume key. An unknown key id raises nothing."""
         found = await self._store.glance(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
         if found is not None and found.key_type is not KeyType.NSE_AK:
             raise OntapError(errors.NOT_AN_AUTH_KEY, target="key_id")
 
     async def check_clusters(self, call: Call, key_manager: str) -> None:
-        """Raise what forbids authentication keys in a key manager: they are in the cluster's, which is in use."""
-        await self._store.glance(lambda tx: _check_clusters(tx, call, key_manager))
+        """Raise unless this is the cluster's key manager and it is enabled: only that one has authentication keys.
+
+        Raises 4 (404) for a key manager that the call does not see.
+        """
+        await self._store.glance(lambda tx: _check_cluster_key_manager(tx, call, key_manager))
 
 
-def _of_key_ids(tx: Transaction, call: Call, key_manager: str, node: str) -> tuple[KeyManager, Node]:
-    """The key manager, and a node that there is; or what ``key-ids`` answers where there is none."""
+def _require_manager_and_node(tx: Rows, call: Call, key_manager: str, node: str) -> tuple[KeyManager, Node]:
+    """Return the key manager and the node (uuid), or raise the error of ``key-ids`` if one of them is missing."""
     try:
         found = require_manager_of_keys(tx, call, key_manager)
     except OntapError:
@@ -176,12 +202,12 @@ def _of_key_ids(tx: Transaction, call: Call, key_manager: str, node: str) -> tup
     return found, of_node
 
 
-def _nothing(_: Key) -> bool:
-    """What another node has in its memory is not known here."""
+def _never_held(_: Key) -> bool:
+    """Return False for every key, because the memory of another node is not known here."""
     return False
 
 
-def _check_clusters(tx: Transaction, call: Call, key_manager: str) -> None:
+def _check_cluster_key_manager(tx: KeyManagerRows, call: Call, key_manager: str) -> None:
     found = require_key_manager(tx, call, key_manager)
     if found.svm is not None:
         cluster_has_one = call.scope is not None or any(each.svm is None for each in tx.enabled_key_managers([]))
@@ -191,15 +217,17 @@ def _check_clusters(tx: Transaction, call: Call, key_manager: str) -> None:
 
 
 def among(page: Page, states: Iterable[KeyState]) -> Page:
-    """The part of a list of keys that is in one of these states."""
+    """Return the page limited to keys in these states."""
     clause = tuple(Condition("state", Op.EQUAL, state.value) for state in states)
     return replace(page, where=(*page.where, clause))
 
 
-def views(
-    tx: Transaction, call: Call, key_manager: KeyManager, keys: Sequence[Key], wanted: Wanted
-) -> tuple[KeyView, ...]:
-    """Keys with what is wanted of them. Key servers are named to those who see the key manager."""
+def views(tx: Rows, call: Call, key_manager: KeyManager, keys: Sequence[Key], wanted: Wanted) -> tuple[KeyView, ...]:
+    """Return views of keys. Copies and receipts are read if ``wanted`` names them.
+
+    Only a call that sees the key manager gets copies and receipts, because they name key servers. Copies of aborted
+    attempts are left out.
+    """
     about = {part for part in ("copies", "receipts") if any(name.startswith(f"{part}.") for name in wanted)}
     if not about or not keys or not call.sees(key_manager.svm):
         return tuple(map(KeyView, keys))
@@ -212,8 +240,8 @@ def views(
     return tuple(KeyView(key, copies.get(key.uuid, ()), receipts.get(key.uuid, ())) for key in keys)
 
 
-def _addresses(tx: Transaction, key_manager: str) -> dict[str, str]:
-    """The addresses of a key manager's servers by uuid, in their order; then of those that were removed of late."""
+def _addresses(tx: Rows, key_manager: str) -> dict[str, str]:
+    """Return the addresses of a key manager's servers by uuid, in their order, then those of detached servers."""
     detached = (each.server for each in tx.detached_key_servers(key_manager))
     return {server.uuid: str(server.address) for server in (*tx.key_servers(key_manager), *detached)}
 
@@ -221,7 +249,7 @@ def _addresses(tx: Transaction, key_manager: str) -> dict[str, str]:
 def _by_key(
     found: Iterable[Copy | Receipt], addresses: Mapping[str, str], detached: Collection[str]
 ) -> dict[str, tuple[CopyView, ...]]:
-    """Group by key, in the order of the servers."""
+    """Group copies or receipts by key, in the order of the servers."""
     by_key: dict[str, list[CopyView]] = {}
     places = {server: place for place, server in enumerate(addresses)}
     for each in sorted(found, key=lambda each: places.get(each.key_server, len(places))):

@@ -1,11 +1,13 @@
-"""What work on stored copies needs: the keeper's ports, servers with their profiles, and copies with their attempts."""
+"""The context of work on stored copies: ports, servers with their profiles, copies with their attempts and keys."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.service.keys.topology import load_topology
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, KeyRows, TopologyRows
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -14,18 +16,23 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store, Transaction
 
 
 COPIES_PER_READ: Final = 256
-"""Copies that are read from the database at a time."""
+"""How many rows one read from the database returns at most."""
+
+
+class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeeperContext:
-    """What keeping works with. ``turn`` waits until one more key may be asked about: it caps the rate."""
+    """The ports of the keeper. ``turn`` limits the rate: it waits until servers may be asked about one more key."""
 
-    store: Store
+    store: Store[Transaction]
     objects: KeyObjects
     endpoints: Endpoints
     clock: Clock
@@ -35,7 +42,7 @@ class KeeperContext:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A server, configured or detached, and what is known of it."""
+    """A key server, configured or detached, and its profile; None if the server was not learned."""
 
     server: KeyServer
     profile: ServerProfile | None
@@ -45,7 +52,7 @@ class Site:
 class Tracked:
     """A copy, the attempt that wrote it, and its key.
 
-    ``primary`` is what the same attempt left on the server itself, if both rows were read.
+    ``primary`` is the row of the same attempt on the primary of the same server, or None if that row was not read.
     """
 
     copy: Copy
@@ -54,14 +61,14 @@ class Tracked:
     primary: Copy | None = None
 
 
-def topology_of(tx: Transaction, key_manager: str) -> ServerTopology | None:
-    """Where a key manager's keys are kept; None for one that is gone."""
+def topology_of(tx: Rows, key_manager: str) -> ServerTopology | None:
+    """Return the topology of a key manager (uuid), or None if the key manager was deleted."""
     manager = tx.key_manager(key_manager)
     return None if manager is None else load_topology(tx, manager)
 
 
-def tracked(tx: Transaction, copies: Sequence[Copy]) -> list[Tracked]:
-    """Copies with what they belong to."""
+def tracked(tx: Rows, copies: Sequence[Copy]) -> list[Tracked]:
+    """Return each copy with its attempt and its key, in the same order."""
     uuids = {copy.key for copy in copies}
     keys = {key.uuid: key for key in tx.keys(uuids)}
     attempts = {(attempt.key, attempt.number): attempt for attempt in tx.attempts(uuids)}
@@ -78,7 +85,7 @@ def tracked(tx: Transaction, copies: Sequence[Copy]) -> list[Tracked]:
 
 
 def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
-    """Copies by the address through which they were written."""
+    """Group copies by ``host``, the address through which they were written."""
     found: dict[str, list[Tracked]] = {}
     for row in rows:
         found.setdefault(row.copy.host, []).append(row)
@@ -86,6 +93,6 @@ def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
 
 
 def slices(rows: Sequence[Tracked], size: int) -> Iterator[Sequence[Tracked]]:
-    """Rows, so many at a time."""
+    """Yield the rows in slices of at most ``size``."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

@@ -1,14 +1,17 @@
-"""Key ids as a node has them: which key server holds each, and whether the node can read it. It reads no material."""
+"""Key ids of a node: which key server holds each key, and whether the node can read it. No material is read."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.availability import PRIMARY
 from keystead.core.keys.reading import key_server_of, proven_on
 from keystead.core.model import State
+from keystead.service.ports.cluster import ObservationRows
+from keystead.service.ports.configuration import KeyServerRows
+from keystead.service.ports.keys import CopyRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,12 +19,19 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Copy, Key
     from keystead.core.model import KeyManager
     from keystead.service.context import Call
-    from keystead.service.ports.store import Transaction
+
+
+class Rows(KeyServerRows, ObservationRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyIdView:
-    """A key id as a node has it. ``server`` is a primary that holds it, empty where the call may not see servers."""
+    """A key id on a node.
+
+    ``server`` is the address of a primary with a proven copy. It is empty if there is none, or if the call does not see
+    the key servers. ``restored``: the node can read the key.
+    """
 
     key: Key
     server: str
@@ -29,11 +39,12 @@ class KeyIdView:
 
 
 def key_ids(
-    tx: Transaction, call: Call, key_manager: KeyManager, keys: Sequence[Key], node: str, held: Callable[[Key], bool]
+    tx: Rows, call: Call, key_manager: KeyManager, keys: Sequence[Key], node: str, held: Callable[[Key], bool]
 ) -> tuple[KeyIdView, ...]:
-    """Say of keys where they are, and whether a node (uuid) can read them: from its memory, or a proven copy.
+    """Return a view of each key on a node (uuid).
 
-    ``held`` tells of keys in that node's memory; of another node's memory nothing is known.
+    The node can read a key that is in its memory, or that has a proven copy on a server available to the node. ``held``
+    says whether a key is in the memory of that node. The memory of another node is not known.
     """
     servers = tx.key_servers(key_manager.uuid)
     copies: dict[str, list[Copy]] = defaultdict(list)

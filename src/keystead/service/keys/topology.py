@@ -1,6 +1,6 @@
-"""Where a key manager's keys are kept: its servers, what is known of them, and how each address is reached.
+"""The topology of a key manager's servers, and the endpoints of their addresses.
 
-Everything that reads or writes copies begins with :func:`load_topology`, in one transaction, and asks
+Code that reads or writes copies first calls :func:`load_topology` in one transaction. It gets its endpoints from
 :class:`Endpoints`.
 """
 
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.key_servers import secondary_addresses
 from keystead.core.keys.domains import domains
 from keystead.service.loading import incarnation_of
+from keystead.service.ports.keys import TopologyRows
 from keystead.service.ports.objects import Endpoint
-from keystead.service.ports.store import SealContext
+from keystead.service.ports.sealing import SealContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,22 +24,29 @@ if TYPE_CHECKING:
     from keystead.core.model import Certificate, KeyManager, KeyServer
     from keystead.core.probing import TlsIdentity
     from keystead.core.secret import Secret
-    from keystead.service.ports.store import Sealer, Transaction
+    from keystead.service.ports.sealing import Sealer
     from keystead.service.probing.prober import ServerProber
 
 
 PRIMARY = ""
-"""The ``host`` of a primary."""
+"""The ``host`` of a primary: it is empty."""
+
+
+class Rows(TopologyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 def digest_key_place(key_manager: str) -> SealContext:
-    """Where a key manager's digest key is sealed."""
+    """Return the seal context of a key manager's digest key."""
     return SealContext("digest_keys", key_manager, "sealed")
 
 
 @dataclass(frozen=True)
 class ServerTopology:
-    """A key manager's servers in their order, with what is known of them, as one transaction saw it."""
+    """The servers of a key manager in their order, with profiles and incarnation, as one transaction saw them.
+
+    ``certificates`` and ``profiles`` may lack entries. ``sealed_digest_key`` is None until the digest key was made.
+    """
 
     key_manager: KeyManager
     servers: tuple[KeyServer, ...]
@@ -54,16 +62,16 @@ class ServerTopology:
 
     @property
     def learned(self) -> bool:
-        """Whether all is known that keys are written with."""
+        """True if there is a digest key and every server has a profile."""
         return self.sealed_digest_key is not None and all(server.uuid in self.profiles for server in self.servers)
 
     def server(self, uuid: str) -> KeyServer | None:
-        """The server with this uuid, None for one that is not configured."""
+        """Return the server with this uuid, or None if no such server is configured."""
         return next((server for server in self.servers if server.uuid == uuid), None)
 
 
-def load_topology(tx: Transaction, key_manager: KeyManager) -> ServerTopology:
-    """Read what is known of a key manager's servers. A certificate that is gone is missing from ``certificates``."""
+def load_topology(tx: Rows, key_manager: KeyManager) -> ServerTopology:
+    """Read the topology of a key manager. Certificates that were deleted are missing from ``certificates``."""
     servers = tx.key_servers(key_manager.uuid)
     wanted = {key_manager.client_certificate, *key_manager.server_ca_certificates}
     return ServerTopology(
@@ -77,23 +85,26 @@ def load_topology(tx: Transaction, key_manager: KeyManager) -> ServerTopology:
 
 
 class Endpoints:
-    """Says how addresses of key servers are reached: with which identity, name and password."""
+    """The maker of endpoints: how to reach addresses of key servers, with which identity, name and password."""
 
     def __init__(self, prover: ServerProber, sealer: Sealer) -> None:
         self._prover = prover
         self._sealer = sealer
 
     def identity(self, topology: ServerTopology) -> TlsIdentity:
-        """What the key manager shows its servers. Raises SealError, KeyError or ValueError as the prover does."""
+        """Return the TLS identity that the key manager shows to its servers.
+
+        Raises SealError, KeyError for a certificate that is gone, ValueError for one without its private key.
+        """
         return self._prover.identity(topology.key_manager, topology.certificates)
 
     def primary(self, server: KeyServer, identity: TlsIdentity) -> Endpoint:
-        """The primary itself. ``target.timeout_s`` is the server's ``timeout``. Raises SealError."""
+        """Return the endpoint of the primary. ``target.timeout_s`` is the server's ``timeout``. Raises SealError."""
         target = self._prover.target(server, self._prover.longest_s)
         return Endpoint(server.uuid, PRIMARY, server.address, target, identity)
 
     def each(self, server: KeyServer, identity: TlsIdentity) -> Iterator[Endpoint]:
-        """The primary, then its secondaries in their order."""
+        """Yield the endpoint of the primary, then those of its secondaries in their order. Raises SealError."""
         primary = self.primary(server, identity)
         yield primary
         for host, address in zip(server.secondary_key_servers, secondary_addresses(server), strict=True):
@@ -102,14 +113,17 @@ class Endpoints:
     def addresses(
         self, topology: ServerTopology, servers: Iterable[KeyServer] | None = None
     ) -> dict[tuple[str, str], Endpoint]:
-        """Every address of a key manager's servers, or of these, by server (uuid) and host. Raises as ``identity``."""
+        """Return the endpoints of all addresses by address id, of the topology's servers or only of these ``servers``.
+
+        Raises as :meth:`identity` does.
+        """
         identity, servers = self.identity(topology), topology.servers if servers is None else servers
         return {
             (server.uuid, endpoint.host): endpoint for server in servers for endpoint in self.each(server, identity)
         }
 
     def digest_key(self, topology: ServerTopology) -> Secret:
-        """The key of the key manager's digests. Raises SealError, ValueError when there is none yet."""
+        """Return the key manager's digest key. Raises SealError, and ValueError if there is no digest key yet."""
         if topology.sealed_digest_key is None:
             raise ValueError(f"key manager {topology.key_manager.uuid} has no digest key")
         return self._sealer.unseal(topology.sealed_digest_key, digest_key_place(topology.key_manager.uuid))

@@ -1,11 +1,14 @@
-"""What the use cases of keys need from the world: their rows, and the objects on key servers. Part of the ports.
+"""Rows of keys: keys, attempts, copies and receipts, and what is known of the servers that hold them.
 
-Methods of :class:`KeyRows` and :class:`KeepingRows` are those of a :class:`keystead.service.ports.store.Transaction`.
+Part of :class:`keystead.service.ports.store.Transaction`: what holds for its methods holds here.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
+
+from keystead.service.ports.cluster import IncarnationRows
+from keystead.service.ports.configuration import CertificateRows, KeyServerRows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -16,13 +19,10 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import (
         Attempt,
         AttemptState,
-        ClusterKey,
         Copy,
         Detached,
-        Incarnation,
         Key,
         KeyState,
-        Lease,
         Orphan,
         Receipt,
         ServerProfile,
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 
 class KeyRows(Protocol):
-    """The catalogue: keys, their attempts, copies and receipts. Key material is never among them."""
+    """Keys."""
 
     def key(self, uuid: str, *, lock: bool = False) -> Key | None: ...
+
     def lock_key(self, uuid: str) -> None:
         """Let nobody else lock it until the transaction's end; without reading it."""
         ...
@@ -43,6 +44,7 @@ class KeyRows(Protocol):
     def key_by_id(
         self, key_manager: str, key_id: str, *, within: str | None = None, lock: bool = False
     ) -> Key | None: ...
+
     def keys(self, uuids: Collection[str]) -> tuple[Key, ...]:
         """Return those that exist, by uuid."""
         ...
@@ -78,6 +80,7 @@ class KeyRows(Protocol):
         ...
 
     def add_key(self, key: Key) -> None: ...
+
     def change_key(self, key: Key, was: KeyState) -> bool:
         """Store other values of a key if it is in the state ``was``; return whether it was. Compare-and-set."""
         ...
@@ -98,6 +101,14 @@ class KeyRows(Protocol):
         """Return the keys, of any key manager, that adopted an object of this name and are not purged."""
         ...
 
+    def keys_written_to(self, key_server: str) -> tuple[Key, ...]:
+        """Return the keys that a pending attempt writes to a server."""
+        ...
+
+
+class AttemptRows(Protocol):
+    """Attempts."""
+
     def attempts(self, keys: Collection[str]) -> tuple[Attempt, ...]:
         """Return the attempts of keys, by key and number."""
         ...
@@ -107,6 +118,7 @@ class KeyRows(Protocol):
         ...
 
     def add_attempt(self, attempt: Attempt) -> None: ...
+
     def drop_attempt(self, key: str, number: int) -> None:
         """Delete an attempt, whatever its state, with its copies, if it is there."""
         ...
@@ -124,6 +136,10 @@ class KeyRows(Protocol):
         ``expired``: for its time alone.
         """
         ...
+
+
+class CopyRows(Protocol):
+    """Copies."""
 
     def aborted_copies(self, key_manager: str, incarnation: str, after: str, limit: int) -> tuple[Copy, ...]:
         """Return copies of aborted attempts of an incarnation that are not destroyed, of keys after this uuid."""
@@ -155,9 +171,9 @@ class KeyRows(Protocol):
         """Store copies: new ones, or in place of those with the same key, attempt, server and host."""
         ...
 
-    def keys_written_to(self, key_server: str) -> tuple[Key, ...]:
-        """Return the keys that a pending attempt writes to a server."""
-        ...
+
+class ReceiptRows(Protocol):
+    """Receipts of destruction."""
 
     def abandon_copies(self, receipt: Receipt) -> None:
         """End every copy on the receipt's server, with such a receipt for each: it names no key, attempt and host.
@@ -173,75 +189,8 @@ class KeyRows(Protocol):
     def receipts(self, keys: Collection[str]) -> tuple[Receipt, ...]: ...
 
 
-class KeepingRows(Protocol):
-    """What keeping keys needs to know about servers, the database and who does the work."""
-
-    def profiles(self, key_servers: Collection[str]) -> tuple[ServerProfile, ...]: ...
-    def put_profile(self, profile: ServerProfile) -> None: ...
-    def delete_profile(self, key_server: str) -> None:
-        """Forget what is known of a server, its fence too."""
-        ...
-
-    def epoch_marker(self, key_server: str) -> EpochMarker | None: ...
-    def put_epoch_marker(self, marker: EpochMarker) -> None: ...
-    def epoch_markers_fall_due(self, key_manager: str) -> None:
-        """Have the fences of a key manager's servers, removed ones too, moved on soon."""
-        ...
-
-    def due_epoch_markers(self, key_manager: str) -> frozenset[str]:
-        """Return the servers (uuids) whose fences fell due and do not move yet."""
-        ...
-
-    def note_epoch_marker_moves(self, key_server: str) -> None:
-        """Note that a fence that fell due is being moved on."""
-        ...
-
-    def digest_key(self, key_manager: str) -> bytes | None:
-        """Return the digest key of a key manager, sealed at ``Place("digest_keys", key_manager, "sealed")``."""
-        ...
-
-    def add_digest_key(self, key_manager: str, sealed: bytes) -> None: ...
-    def incarnation(self) -> Incarnation | None:
-        """Return the newest incarnation of the database."""
-        ...
-
-    def incarnations(self) -> tuple[Incarnation, ...]:
-        """Return all incarnations of the database, the newest first."""
-        ...
-
-    def put_incarnation(self, incarnation: Incarnation) -> None:
-        """Store an incarnation: a new one, or other values of the one with this number."""
-        ...
-
-    def node_epoch(self, node: str) -> int: ...
-    def put_node_epoch(self, node: str, epoch: int) -> None: ...
-    def lease(self, name: str, *, lock: bool = False) -> Lease | None: ...
-    def put_lease(self, lease: Lease) -> None: ...
-    def detached_key_servers(self, key_manager: str | None = None) -> tuple[Detached, ...]:
-        """Return a key manager's detached servers, or all."""
-        ...
-
-    def add_detached_key_server(self, detached: Detached) -> None: ...
-    def delete_detached_key_server(self, uuid: str) -> None: ...
-    def unclaimed(self, key_manager: str) -> tuple[Orphan, ...]: ...
-    def put_orphans(self, found: Sequence[Orphan]) -> None:
-        """Store what was found; what is known already keeps the time at which it was found first."""
-        ...
-
-    def delete_orphans(self, key_server: str, unique_identifiers: Collection[str]) -> None: ...
-    def delete_orphans_named(self, names: Collection[str]) -> None:
-        """Forget what was found under these names, by any key manager."""
-        ...
-
-    def cluster_key(self, name: str) -> ClusterKey | None:
-        """Return a key of the cluster; it is sealed at ``Place("cluster_keys", name, "sealed")``."""
-        ...
-
-    def add_cluster_key(self, key: ClusterKey) -> None: ...
-
-
-class KeyRemovalRows(Protocol):
-    """Keys as far as a removal, or another certificate, endangers them."""
+class RemovalRows(Protocol):
+    """Keys that a removal or a relocation puts at risk, and proofs of their copies."""
 
     def keys_at_risk(
         self, key_manager: str, going: Collection[str], stay: Collection[str], period: Period, after: str, limit: int
@@ -269,8 +218,8 @@ class KeyRemovalRows(Protocol):
         ...
 
 
-class KeyProofRows(Protocol):
-    """What is proven of keys, and the reports of proofs and drills."""
+class ReportRows(Protocol):
+    """What is proven of keys, and reports of verifications and drills."""
 
     def covers(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[Cover, ...]:
         """Count the keys that are in use or can be recovered by which of these servers hold a proven copy.
@@ -290,11 +239,72 @@ class KeyProofRows(Protocol):
     def key_report(self, key_manager: str, uuid: str) -> KeyReport | None: ...
 
 
-class Signer(Protocol):
-    """The cluster's signature. ``public`` is the public key, PEM."""
+class ProfileRows(Protocol):
+    """Server profiles."""
 
-    public: str
+    def profiles(self, key_servers: Collection[str]) -> tuple[ServerProfile, ...]: ...
+    def put_profile(self, profile: ServerProfile) -> None: ...
 
-    def sign(self, purpose: str, message: bytes) -> bytes:
-        """Return the signature of a message; one for another purpose never passes for it."""
+    def delete_profile(self, key_server: str) -> None:
+        """Forget what is known of a server, its fence too."""
         ...
+
+
+class EpochMarkerRows(Protocol):
+    """Epoch markers."""
+
+    def epoch_marker(self, key_server: str) -> EpochMarker | None: ...
+    def put_epoch_marker(self, marker: EpochMarker) -> None: ...
+
+    def epoch_markers_fall_due(self, key_manager: str) -> None:
+        """Have the fences of a key manager's servers, removed ones too, moved on soon."""
+        ...
+
+    def due_epoch_markers(self, key_manager: str) -> frozenset[str]:
+        """Return the servers (uuids) whose fences fell due and do not move yet."""
+        ...
+
+    def note_epoch_marker_moves(self, key_server: str) -> None:
+        """Note that a fence that fell due is being moved on."""
+        ...
+
+
+class DigestKeyRows(Protocol):
+    """Digest keys, sealed."""
+
+    def digest_key(self, key_manager: str) -> bytes | None:
+        """Return the digest key of a key manager, sealed at ``Place("digest_keys", key_manager, "sealed")``."""
+        ...
+
+    def add_digest_key(self, key_manager: str, sealed: bytes) -> None: ...
+
+
+class DetachedRows(Protocol):
+    """Detached key servers."""
+
+    def detached_key_servers(self, key_manager: str | None = None) -> tuple[Detached, ...]:
+        """Return a key manager's detached servers, or all."""
+        ...
+
+    def add_detached_key_server(self, detached: Detached) -> None: ...
+    def delete_detached_key_server(self, uuid: str) -> None: ...
+
+
+class OrphanRows(Protocol):
+    """Orphaned objects."""
+
+    def orphans(self, key_manager: str) -> tuple[Orphan, ...]: ...
+
+    def put_orphans(self, found: Sequence[Orphan]) -> None:
+        """Store what was found; what is known already keeps the time at which it was found first."""
+        ...
+
+    def delete_orphans(self, key_server: str, unique_identifiers: Collection[str]) -> None: ...
+
+    def delete_orphans_named(self, names: Collection[str]) -> None:
+        """Forget what was found under these names, by any key manager."""
+        ...
+
+
+class TopologyRows(CertificateRows, KeyServerRows, ProfileRows, DigestKeyRows, IncarnationRows, Protocol):
+    """What a :class:`keystead.service.keys.topology.ServerTopology` is loaded from."""

@@ -1,1 +1,1 @@
-"""Probing key servers: before they are stored, and again and again while they are watched."""
+"""Probing key servers: before they are stored, and repeatedly while they are watched."""

@@ -1,16 +1,18 @@
-"""Looks become observations and their events, in the transaction of whoever looked: the monitor, or a call that adds.
+"""Makes observations and events of looks at key servers, in the transaction of the caller.
 
-Both are stored together, only when something changed, and only while the key server exists.
+The caller is the monitor, or a call that stores servers. Both are stored together, only if something changed, and only
+while the key server exists.
 """
 
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.availability import PRIMARY, AddressCheck, WatchedAddress, announced, is_announced, looks, observed
 from keystead.core.key_servers import secondary_addresses
 from keystead.service.announcing import add_events, cluster_name
+from keystead.service.ports.cluster import ClusterRows, EventRows, ObservationRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +20,15 @@ if TYPE_CHECKING:
     from keystead.core.model import Event, KeyServer, Observation, Svm
     from keystead.core.probing import ProbeResult
     from keystead.core.server_address import ServerAddress
-    from keystead.service.ports.store import Clock, Transaction
+    from keystead.service.ports.process import Clock
+
+
+class Rows(ClusterRows, ObservationRows, EventRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class Observations:
-    """What one node observes of key servers."""
+    """The observations of key servers by one node."""
 
     def __init__(self, clock: Clock, node: str) -> None:
         self._clock = clock
@@ -30,16 +36,16 @@ class Observations:
 
     def accepted(
         self,
-        tx: Transaction,
+        tx: Rows,
         svm: Svm | None,
         servers: Sequence[KeyServer],
         results: Sequence[ProbeResult],
         *,
         new: bool = False,
     ) -> None:
-        """Make the probes that accepted servers their observations, in the transaction that stores the servers.
+        """Store the probes of accepted servers as their observations, in the transaction that stores the servers.
 
-        Of ``new`` servers there are no observations yet.
+        ``new`` servers have no observations yet.
         """
         found = zip(servers, results, strict=True)
         changes = [
@@ -56,20 +62,20 @@ class Observations:
 
     def apply(
         self,
-        tx: Transaction,
+        tx: Rows,
         owners: Mapping[str, Svm | None],
         servers: Sequence[KeyServer],
         changes: Iterable[AddressCheck],
     ) -> list[Event]:
-        """Store what changed of these servers, those that are still there; return what is to be announced.
+        """Store what changed of these servers, if they still exist. Return the events, which the caller stores.
 
-        ``owners`` are the SVMs of the key managers, by their uuids. What is to be stored is stored at once.
+        ``owners`` maps the uuids of key managers to their SVMs. All observations are stored in one batch.
         """
         return self._apply(tx, owners, servers, changes, tx.observations([server.uuid for server in servers]))
 
     def _apply(
         self,
-        tx: Transaction,
+        tx: Rows,
         owners: Mapping[str, Svm | None],
         servers: Sequence[KeyServer],
         changes: Iterable[AddressCheck],
@@ -99,7 +105,7 @@ class Observations:
 
 
 def places(server: KeyServer) -> dict[WatchedAddress, ServerAddress]:
-    """The addresses of a key server, its primary first."""
+    """Return the addresses of a key server, its primary first."""
     hosts = zip(server.secondary_key_servers, secondary_addresses(server), strict=True)
     secondaries = {WatchedAddress(server.uuid, host): address for host, address in hosts}
     return {WatchedAddress(server.uuid, PRIMARY): server.address} | secondaries

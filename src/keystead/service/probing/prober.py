@@ -1,4 +1,4 @@
-"""Prove key servers before they are stored: what to probe, with which identity, and the error that a failure gives."""
+"""Probing key servers before they are stored: the targets, the TLS identity, and the error of a failure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import secondary_addresses
 from keystead.core.probing import ProbeTarget, TlsIdentity
-from keystead.service.ports.store import SealContext, SealError
+from keystead.service.ports.sealing import SealContext, SealError
 from keystead.service.probing.queue import check_left
 
 if TYPE_CHECKING:
@@ -18,34 +18,35 @@ if TYPE_CHECKING:
     from keystead.core.model import Certificate, KeyManager, KeyServer
     from keystead.core.probing import ProbeResult
     from keystead.service.context import Call
-    from keystead.service.ports.store import KeyServerGateway, Sealer
+    from keystead.service.ports.probing import KeyServerGateway
+    from keystead.service.ports.sealing import Sealer
     from keystead.service.probing.observations import Observations
     from keystead.service.probing.queue import ProbeQueue
 
-COARSE_S = 1.0  # an SVM's account hears after whole seconds that a name does not lead to an address it may reach
-CUT = 0.1  # the part of a server's time by which it may come short, or end early, unnoticed
-IMMEDIATE_S = 1.0  # the probe of a server whose stored timeout is 0 ("fail at once")
+COARSE_S = 1.0  # an SVM's account hears of a failed name only after whole seconds, because the time would tell more
+CUT = 0.1  # fraction of a server's time that a probe may lack without notice
+IMMEDIATE_S = 1.0  # seconds for a server with the stored timeout 0 ("fail at once")
 
 NO_IDENTITY = (SealError, KeyError, ValueError)
-"""What :meth:`ServerProber.identity` raises for certificates and secrets that are gone, or cannot be opened."""
+"""Errors of :meth:`ServerProber.identity` for certificates and secrets that are gone, or cannot be opened."""
 
 
 def private_key_place(certificate: str) -> SealContext:
-    """Where a certificate's private key is sealed."""
+    """Return the seal context of a certificate's private key."""
     return SealContext("certificates", certificate, "private_key")
 
 
 def password_place(key_server: str) -> SealContext:
-    """Where a key server's password is sealed."""
+    """Return the seal context of a key server's password."""
     return SealContext("key_servers", key_server, "password")
 
 
 class ServerProber:
-    """Probes servers in the caller's turn, over mutual TLS with the key manager's certificates.
+    """The probing of servers in the caller's turn, over mutual TLS with the key manager's certificates.
 
-    ``deadline`` is the time by which all proofs of a call that begins now must be done, ``longest_s`` seconds away.
-    ``accepted`` makes what probes found this node's observations (:meth:`Observations.accepted`): whoever stores
-    servers that were accepted calls it in the same transaction.
+    ``deadline`` returns the time by which all probes of a call that begins now must be done, ``longest_s`` seconds
+    away. ``accepted`` stores probe results as this node's observations (:meth:`Observations.accepted`). A caller that
+    stores accepted servers calls it in the same transaction.
     """
 
     def __init__(self, gateway: KeyServerGateway, sealer: Sealer, queue: ProbeQueue, observing: Observations) -> None:
@@ -64,12 +65,12 @@ class ServerProber:
         servers: Sequence[KeyServer],
         ends: float | None = None,
     ) -> list[ProbeResult]:
-        """Probe all servers and their secondaries at once; one result per server, in order.
+        """Probe all servers and their secondaries at once. Return one result per server, in order.
 
-        ``ends`` is the :attr:`deadline` of a call that may have to prove again. Raises 262145 (503) when the turn came
-        so late that a server which failed had less than its time. The servers are as they are stored, or will be: their
-        passwords are sealed. An account of an SVM is told no more than it may know, and not by the time that it takes
-        either.
+        ``servers`` are rows as they are stored, or will be: with sealed passwords. ``ends`` is the :attr:`deadline` of
+        a call that may have to probe again. Raises 262145 (503) if the turn came so late that a server which failed had
+        less than its time. An account of an SVM gets coarse results, and an answer time that tells no more than they
+        do.
         """
         identity = self.identity(key_manager, certificates)
         account, svm = call.caller.account, call.caller.svm
@@ -80,7 +81,7 @@ class ServerProber:
             results = await self._gateway.probe_all(targets, identity, left_s, account=account)
             wanted_s = max((_timeout_s(server, self._queue.deadline_s) for server in servers), default=0.0)
             if left_s < wanted_s - wanted_s * CUT and not all(result.accepted for result in results):
-                check_left(ends - wanted_s * CUT)  # what failed for want of time is no server's fault
+                check_left(ends - wanted_s * CUT)  # because a server that had too little time did not fail
             return results
 
         began = asyncio.get_running_loop().time()
@@ -93,9 +94,9 @@ class ServerProber:
         return coarse
 
     def identity(self, key_manager: KeyManager, certificates: Mapping[str, Certificate]) -> TlsIdentity:
-        """What a key manager shows to its servers, and whom it believes.
+        """Return the TLS identity of a key manager: its client certificate and key, and the server CAs that it trusts.
 
-        Raises SealError, KeyError for a certificate that is gone, ValueError for one without its private key.
+        Raises SealError, KeyError if a certificate is gone, ValueError if it has no private key.
         """
         client = certificates[key_manager.client_certificate]
         if client.sealed_private_key is None:
@@ -108,7 +109,7 @@ class ServerProber:
         )
 
     def target(self, server: KeyServer, left_s: float) -> ProbeTarget:
-        """What to probe of a server, each address within ``left_s`` seconds. Raises SealError."""
+        """Return what to probe of a server. Each address gets at most ``left_s`` seconds. Raises SealError."""
         sealed = server.sealed_password
         return ProbeTarget(
             server.address,
@@ -125,7 +126,7 @@ def _timeout_s(server: KeyServer, left_s: float) -> float:
 
 
 def raise_first_failure(request: AddRequest | ModifyRequest, results: Sequence[ProbeResult]) -> None:
-    """Raise the first failure in request order, whose target is the server in the request."""
+    """Raise the first failure in request order. Its target names the server in the request."""
     found = first_failure(results)
     if found is not None:
         index, error = found
@@ -134,7 +135,10 @@ def raise_first_failure(request: AddRequest | ModifyRequest, results: Sequence[P
 
 
 def first_failure(results: Sequence[ProbeResult]) -> tuple[int, OntapError] | None:
-    """The first failure, by its index; its arguments name every failed server, stage and, if known, reason."""
+    """Return the first failure and its index, or None.
+
+    Its arguments name every failed server, with its stage and, if known, its reason.
+    """
     failed = [(index, result, result.error) for index, result in enumerate(results) if result.error is not None]
     if not failed:
         return None

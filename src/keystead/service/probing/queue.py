@@ -1,8 +1,8 @@
-"""Turns to probe: bounded per account, per SVM and in all, first come first served, ended by a shutdown.
+"""Turns to probe: bounded per account, per SVM and in all, first come, first served, ended by a shutdown.
 
-It knows nothing of what is probed. One account that floods cannot starve others: it never holds more than its own
-share of the places, and it alone gets 429 when too many of its calls wait; so do the accounts of one SVM together.
-What watches key servers has no turn here: it neither waits for callers nor keeps them waiting.
+The queue knows nothing of what is probed. An account that floods cannot starve others: it never holds more than its own
+share of the places. If too many of its calls wait, it alone gets 429. The accounts of one SVM together have such a
+share too. The monitor takes no turn here: it does not wait for callers, and callers do not wait for it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from keystead.core.model import Svm
 
 _Holder = tuple[str, str]
-"""Who has a share: ``account`` and its name, or ``svm`` and its uuid."""
+"""The holder of a share: ``account`` and its name, or ``svm`` and its uuid."""
 
 T = TypeVar("T")
 
-DEADLINE_S = 40.0  # the official clients stop reading an answer after 45 s
+DEADLINE_S = 40.0  # because the official clients stop reading an answer after 45 s
 RETRY_AFTER_S = 5
 
 
 def check_left(ends: float) -> None:
-    """Raise 262145 (503) when the time of a call is over, by the event loop's clock."""
+    """Raise 262145 (503) if the time of a call is over, by the event loop's clock."""
     if asyncio.get_running_loop().time() >= ends:
         raise OntapError(errors.TOO_BUSY, retry_after=RETRY_AFTER_S)
 
 
 class ProbeQueue:
-    """Runs pieces of work that probe, each under what is left of :data:`DEADLINE_S` when its turn comes."""
+    """The queue of pieces of work that probe. Each gets the time that is left of ``deadline_s`` when its turn comes."""
 
     def __init__(
         self, *, per_account: int, per_svm: int, in_all: int, waiting: int, deadline_s: float = DEADLINE_S
@@ -51,7 +51,7 @@ class ProbeQueue:
         self._closed = False
 
     def deadline(self) -> float:
-        """The time, by the event loop's clock, by which a call that begins now must be answered."""
+        """Return the time, by the event loop's clock, by which a call that begins now must be answered."""
         return asyncio.get_running_loop().time() + self.deadline_s
 
     async def run(
@@ -62,11 +62,11 @@ class ProbeQueue:
         svm: Svm | None = None,
         ends: float | None = None,
     ) -> T:
-        """Wait for a turn and await ``work(seconds left)``. ``svm`` is the account's, None for one of the cluster.
+        """Wait for a turn, and await ``work(seconds left)``. ``svm`` is the account's, None for a cluster account.
 
-        ``ends`` is the deadline of a call that takes several turns; without it this turn is all of the call.
-        Raises 262160 when too many calls of the account or its SVM wait, 262145 (503) when the turn comes too late or
-        the service shuts down.
+        ``ends`` is the deadline of a call that takes several turns. Without it, this turn is the whole call. Raises
+        262160 if too many calls of the account or its SVM wait. Raises 262145 (503) if the turn comes too late, or the
+        service shuts down.
         """
         holders = [("account", account), *([("svm", svm.uuid)] if svm else [])]
         if self._closed:
@@ -85,11 +85,11 @@ class ProbeQueue:
 
     @property
     def calls(self) -> int:
-        """Calls that run or wait for their turn."""
+        """The number of calls that run or wait for their turn."""
         return sum(count for (kind, _), count in self._calls.items() if kind == "account")
 
     def close(self) -> None:
-        """End what runs and waits, and refuse what comes: each call answers 503 with Retry-After."""
+        """End running and waiting calls, and refuse new ones. Each call answers 503 with Retry-After."""
         self._closed = True
         for task in self._running:
             task.cancel()

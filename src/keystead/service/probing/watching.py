@@ -1,14 +1,14 @@
-"""What this node watches and what it found out: the configuration to watch, and observations with their events.
+"""The addresses that this node watches, and its observations of them with their events.
 
-An observation and its event are stored together, only when something changed, and only while the key server exists.
-When to look, and how often, is the monitor's business.
+An observation and its event are stored together, only if something changed, and only while the key server exists. The
+monitor decides when to look, and how often.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -22,6 +22,8 @@ from keystead.core.availability import (
 )
 from keystead.core.model import KeyServer
 from keystead.service.announcing import add_events, cluster_name
+from keystead.service.ports.cluster import ClusterRows, EventRows, NodeRows, ObservationRows
+from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows
 from keystead.service.probing.observations import places
 from keystead.service.probing.prober import NO_IDENTITY
 
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     from keystead.core.model import Certificate, Event, KeyManager, Observation
     from keystead.core.probing import TlsIdentity
     from keystead.core.server_address import ServerAddress
-    from keystead.service.ports.store import Clock, KeyServerGateway, Store, Transaction, Watch
+    from keystead.service.ports.probing import KeyServerGateway, Watch
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
     from keystead.service.probing.observations import Observations
     from keystead.service.probing.prober import ServerProber
 
@@ -46,9 +50,13 @@ _LEVELS = {"alert": logging.ERROR, "error": logging.ERROR, "notice": logging.INF
 """Log levels of events, by severity."""
 
 
+class Rows(CertificateRows, KeyManagerRows, KeyServerRows, ClusterRows, NodeRows, ObservationRows, EventRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One address to watch, with all that its watch depends on: one that equals an earlier one needs no new watch."""
+    """One address to watch, with all that its watch depends on. An equal one needs no new watch."""
 
     place: WatchedAddress
     address: ServerAddress
@@ -58,13 +66,13 @@ class Watched:
 
     @property
     def certificates(self) -> tuple[str, ...]:
-        """The certificates that it is watched with: ours, then those of the CAs."""
+        """The certificates (uuids) of the watch: the client certificate, then the server CAs."""
         return (self.key_manager.client_certificate, *self.key_manager.server_ca_certificates)
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What is to be watched at the time of ``marker``, by place, and the certificates of ours in use."""
+    """The addresses to watch at the time of ``marker``, and the certificates that key managers use."""
 
     marker: Hashable
     watched: Mapping[WatchedAddress, Watched]
@@ -73,18 +81,18 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The watch of an address, and what is known of it."""
+    """The watch of an address, and this node's stored observation of it, if there is one."""
 
     watch: Watch
     known: Observation | None
 
 
 class Watching:
-    """The watch that one node keeps."""
+    """The watching of key servers by one node."""
 
     def __init__(
         self,
-        store: Store,
+        store: Store[Rows],
         gateway: KeyServerGateway,
         prover: ServerProber,
         observing: Observations,
@@ -99,32 +107,32 @@ class Watching:
         self.node = node
 
     def now(self) -> datetime:
-        """The time that observations carry."""
+        """Return the time that observations carry."""
         return self._clock.now()
 
     async def marker(self) -> Hashable:
-        """A value that changes with the configuration."""
+        """Return a value that changes with the configuration."""
         return await self._store.glance(lambda tx: tx.change_marker())
 
     async def hear(self) -> None:
-        """Note that this node watches. Raises StoreError."""
+        """Store that this node watches now. Raises StoreError."""
         await self._store.write(lambda tx: tx.hear_node(self.node, self.now()))
 
     async def changed(self, within_s: float) -> None:
-        """Return when this node has changed the configuration, or so many seconds later."""
+        """Return when this process has changed the configuration, or so many seconds later."""
         await self._store.changed(within_s)
 
     async def configuration(self) -> Configuration:
-        """Everything that is to be watched: the enabled key managers' primaries and secondaries."""
+        """Return everything to watch: the primaries and secondaries of the enabled key managers."""
         return await self._store.read(_configuration)
 
     async def open(self, wanted: Sequence[Watched], limit_s: float) -> dict[WatchedAddress, Opened]:
-        """Watches of these addresses, whose probes take up to ``limit_s`` seconds; nothing is connected yet.
+        """Return watches of these addresses, not connected yet. Their probes take up to ``limit_s`` seconds.
 
-        What cannot be watched (a certificate is gone, a secret cannot be opened) is logged and left out.
+        An address that cannot be watched (a certificate is gone, a secret cannot be opened) is logged and left out.
         """
 
-        def read(tx: Transaction) -> tuple[dict[str, Certificate], dict[WatchedAddress, Observation]]:
+        def read(tx: Rows) -> tuple[dict[str, Certificate], dict[WatchedAddress, Observation]]:
             certificates = tx.certificates(sorted({uuid for each in wanted for uuid in each.certificates}))
             return {found.uuid: found for found in certificates}, self._known(tx, wanted)
 
@@ -147,10 +155,10 @@ class Watching:
     async def record(self, changes: Sequence[AddressCheck]) -> frozenset[str]:
         """Store what changed, and announce it. Raises StoreError.
 
-        Returns the key managers that somebody else holds locked: their changes are not stored.
+        Return the key managers (uuids) that another transaction holds locked. Their changes are not stored.
         """
 
-        def work(tx: Transaction) -> tuple[list[Event], frozenset[str]]:
+        def work(tx: Rows) -> tuple[list[Event], frozenset[str]]:
             wanted = sorted({change.key_manager for change in changes})
             locked = {manager.uuid: manager for manager in tx.lock_free_key_managers(wanted)}
             held = frozenset(each.uuid for each in tx.key_managers(wanted) if each.uuid not in locked)
@@ -165,12 +173,12 @@ class Watching:
         return held
 
     async def observations(self) -> dict[WatchedAddress, Observation]:
-        """What is stored of this node's observations."""
+        """Return this node's stored observations, by address."""
         found = await self._store.read(lambda tx: tx.observations_of_node(self.node))
         return {WatchedAddress(each.key_server, each.host): each for each in found}
 
     async def announced_certificates(self) -> frozenset[Announced]:
-        """Which certificates this node has announced, and as what."""
+        """Return the certificates that this node has announced, and as what."""
         names = (events.EXPIRING.name, events.EXPIRED.name)
         found = await self._store.read(lambda tx: tx.events_named(self.node, names))
         return frozenset(map(announced_certificate, found))
@@ -178,27 +186,27 @@ class Watching:
     async def announce_certificates(
         self, used: Iterable[UsedCertificate], known: frozenset[Announced]
     ) -> frozenset[Announced]:
-        """Announce those of the certificates that are due; return what has been announced then. Raises StoreError."""
+        """Announce the certificates that are due. Return all that have been announced by then. Raises StoreError."""
         due = certificate_events(self.node, used, known, self._clock.now())
         if due:
             await self._store.write(lambda tx: add_events(tx, due))
             _log(due)
         return known | set(map(announced_certificate, due))
 
-    def _known(self, tx: Transaction, wanted: Iterable[Watched]) -> dict[WatchedAddress, Observation]:
+    def _known(self, tx: ObservationRows, wanted: Iterable[Watched]) -> dict[WatchedAddress, Observation]:
         found = tx.observations(sorted({each.server.uuid for each in wanted}))
         return {WatchedAddress(each.key_server, each.host): each for each in found if each.node == self.node}
 
 
 @dataclass(frozen=True, slots=True)
 class KeyServerView(KeyServer):
-    """A key server with what all nodes say of it: None when its key manager is not enabled."""
+    """A key server with its connectivity from all nodes: None if its key manager is not enabled."""
 
     connectivity: Connectivity | None = None
 
 
-def with_connectivity(tx: Transaction, servers: Sequence[KeyServer], enabled: AbstractSet[str]) -> list[KeyServerView]:
-    """Key servers with what the nodes say of those whose key managers are among ``enabled``."""
+def with_connectivity(tx: Rows, servers: Sequence[KeyServer], enabled: AbstractSet[str]) -> list[KeyServerView]:
+    """Return key servers, with connectivity for those whose key managers are among ``enabled``."""
     watched = [server.uuid for server in servers if server.key_manager in enabled]
     said = connectivity(watched, tx.nodes(), tx.observations(watched))
     return [
@@ -210,12 +218,12 @@ def with_connectivity(tx: Transaction, servers: Sequence[KeyServer], enabled: Ab
 def _still_true(
     changes: Iterable[AddressCheck], key_managers: Mapping[str, KeyManager], servers: Iterable[KeyServer]
 ) -> list[AddressCheck]:
-    """The changes that are about what is configured now."""
+    """Return the changes that are about the present configuration."""
     now = {server.uuid: (key_managers[server.key_manager], server) for server in servers}
     return [change for change in changes if change.about in (None, now.get(change.place.key_server))]
 
 
-def _configuration(tx: Transaction) -> Configuration:
+def _configuration(tx: Rows) -> Configuration:
     marker = tx.change_marker()
     cluster = cluster_name(tx)
     watched: dict[WatchedAddress, Watched] = {}
@@ -229,8 +237,8 @@ def _configuration(tx: Transaction) -> Configuration:
     return Configuration(marker, watched, tuple(_own_certificates(tx, in_use)))
 
 
-def _own_certificates(tx: Transaction, in_use: Sequence[tuple[KeyManager, str]]) -> Iterable[UsedCertificate]:
-    """Our certificates and the CAs', as their key managers use them."""
+def _own_certificates(tx: CertificateRows, in_use: Sequence[tuple[KeyManager, str]]) -> Iterable[UsedCertificate]:
+    """Return the client certificates and server CAs in use, once for each use by a key manager."""
     uses = [
         (uuid, manager.svm, vserver)
         for manager, vserver in in_use

@@ -1,4 +1,4 @@
-"""Alembic's entry: run the revisions on the connection that keystead.store.upgrade hands over, in its transaction."""
+"""The entry point of Alembic: run the revisions on the connection of keystead.store.upgrade, in its transaction."""
 
 from __future__ import annotations
 

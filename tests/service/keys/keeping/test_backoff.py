@@ -40,7 +40,7 @@ def test_pauses_are_forgotten() -> None:
     pauses.failed("full", "k1", late)
     assert pauses.may_try("full", "k2", late + FIRST_S)
     pauses.walked(late + FIRST_S + LONGEST_S + 1)
-    assert pauses._of == {}
+    assert pauses._by_server == {}
     pauses.failed("full", "k1", 0.0)
     pauses.clear()
     assert pauses.may_try("full", "k1", 0.0)

@@ -63,11 +63,11 @@ async def refused(
 ) -> OntapError:
     """With what an adoption is refused."""
     before = await kept.world.stored_keys(kept.manager)
-    listed = await kept.world.store.read(lambda tx: tx.unclaimed(kept.manager))
+    listed = await kept.world.store.read(lambda tx: tx.orphans(kept.manager))
     with pytest.raises(OntapError) as raised:
         await adopt(kept, place, uid, name, call, **fields)
     assert await kept.world.stored_keys(kept.manager) == before
-    assert await kept.world.store.read(lambda tx: tx.unclaimed(kept.manager)) == listed
+    assert await kept.world.store.read(lambda tx: tx.orphans(kept.manager)) == listed
     return raised.value
 
 
@@ -197,14 +197,14 @@ async def test_what_is_adopted_while_it_is_looked_for(key_world: KeyWorld, monke
     others = [f"keystead-99999999-k000000000000000{number}-1" for number in (1, 2)]
     for name in others:
         await leave(kept, 0, name)
-    scanned = kept.scanning._scanned
+    scanned = kept.scanning._find_unlisted
 
     async def then_adopt(*args: Any) -> Any:
         found = await scanned(*args)
         await adopt(kept, 0, uid)
         return found
 
-    monkeypatch.setattr(kept.scanning, "_scanned", then_adopt)
+    monkeypatch.setattr(kept.scanning, "_find_unlisted", then_adopt)
     assert await kept.scan() == [(0, name) for name in others]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from cachetools import LRUCache
 from sqlalchemy import text
 
 from keystead.core import errors
@@ -21,7 +22,7 @@ from keystead.service.announcing import cluster_name
 from keystead.service.cluster.events import Events
 from keystead.service.keys.reading import fetch as module
 from keystead.service.keys.reading.fetch import Hedges
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 from tests.service.worlds.keys import CALL, SECONDARY, KeyWorld, asked
 from tests.service.worlds.reading import MATERIAL, ReadingNode, reader_of, reading
 
@@ -292,13 +293,13 @@ async def test_a_changed_configuration_is_heeded_at_once(
     key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As soon as its audit record is there; till then where keys are is remembered, of a few key managers."""
-    monkeypatch.setattr(module, "SHELVES", 1)
+    monkeypatch.setattr(node.fetcher, "_contexts", LRUCache(1))
     servers = await key_world.start(2)
     manager, other = await key_world.key_manager(*servers), await key_world.key_manager(*servers)
     key, another = await node.create(manager), await node.create(other)
     for each in (key, another, key, key):
         await fetched(node, each)
-    assert list(node.fetcher._shelves) == [manager]
+    assert list(node.fetcher._contexts) == [manager]
     removed, kept = await key_world.servers(manager)
 
     def remove(tx: Transaction) -> None:

@@ -93,7 +93,7 @@ class Lost:
 
     async def unclaimed(self) -> set[tuple[str, str]]:
         """Server and kind of the unclaimed objects."""
-        found = await self.store.read(lambda tx: tx.unclaimed(self.manager))
+        found = await self.store.read(lambda tx: tx.orphans(self.manager))
         return {(each.key_server, each.name.split("-")[2][0]) for each in found}
 
 

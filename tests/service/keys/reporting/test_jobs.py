@@ -22,7 +22,8 @@ from keystead.service.keys.looking import look as key_looking
 from keystead.service.keys.reporting import proof as key_proof
 from keystead.service.keys.reporting.proof import CopyAudit
 from keystead.service.keys.reporting.reports import KeyReports
-from keystead.service.ports.store import Page, StoreError
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 from tests.service.worlds.keepers import Keeping
 from tests.service.worlds.keys import CALL, SECONDARY, KeyWorld, on_sqlite
 from tests.service.worlds.learning import learner

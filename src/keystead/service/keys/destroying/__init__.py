@@ -1,1 +1,1 @@
-"""Retire and recover keys, and destroy the objects of those that are past recovery."""
+"""Retire and recover keys, and destroy the objects of purged keys and of aborted attempts."""

@@ -1,21 +1,22 @@
-"""Put the next fence on key servers: before anything is destroyed there, and now and then, so that a clone sees it;
-soon after a key was recovered, which an older copy of this database would destroy.
+"""Replace epoch markers on key servers, to detect a clone of the database before objects are destroyed.
 
-Under the keeper's lease, durable step by step; see :mod:`keystead.core.keys.epoch_markers` for what is seen and what
-follows. A database that turns out to have a twin begins a new incarnation, in which nothing is destroyed. A server on
-which the fence cannot be put on now gets nothing destroyed in this round; one that does not find objects by name has no
-fence.
+A marker is replaced before objects are destroyed on its server, and also from time to time so that a clone sees it. It
+is replaced soon after a key was recovered, because an older copy of this database would destroy that key.
+
+The work needs the keeper's lease, and each step is stored. The rules are in :mod:`keystead.core.keys.epoch_markers`.
+A database that has a clone begins a new incarnation, in which destruction is held. Nothing is destroyed in this round
+on a server whose marker cannot be replaced. A server that does not find objects by name has no marker.
 """
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from keystead.core.keys import epoch_markers as fencing
+from keystead.core.keys import epoch_markers as marker_rules
 from keystead.core.keys.epoch_markers import ANCHOR, RANDOM_BYTES, Behind, EpochMarkerState, MarkersSeen, Verdict, Whose
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import KeyForm
@@ -26,6 +27,17 @@ from keystead.service.keys.context import topology_of
 from keystead.service.keys.destroying.purge import ending_on, sites_of
 from keystead.service.keys.looking.visit import visit
 from keystead.service.loading import incarnation_of
+from keystead.service.ports.cluster import LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import (
+    AttemptRows,
+    CopyRows,
+    DetachedRows,
+    EpochMarkerRows,
+    KeyRows,
+    ReceiptRows,
+    TopologyRows,
+)
 from keystead.service.ports.objects import Fault, KeyServerFault
 
 if TYPE_CHECKING:
@@ -36,34 +48,55 @@ if TYPE_CHECKING:
     from keystead.service.keys.context import KeeperContext, Site
     from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
 
 EVERY_S: Final = 3600.0
-"""How long a fence stands at most where nothing is destroyed: an original that only creates is seen by its clone."""
+"""How many seconds a marker stays at most where nothing is destroyed.
+
+So a clone also detects an original database that only creates keys.
+"""
 
 RETRY_S: Final = 300.0
-"""How long a server that took no fence is left alone where nothing is to be destroyed: it may be dead."""
+"""How many seconds pass before the marker is tried again on a server that failed, if nothing is to be destroyed there.
+
+The server may be dead.
+"""
 
 NOT_SEEN: Final = "fence_not_seen"
 NOT_GONE: Final = "fence_not_gone"
 OTHER_BYTES: Final = "fence_different"
 
 
+class Rows(
+    TopologyRows,
+    KeyManagerRows,
+    LeaseRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    ReceiptRows,
+    EpochMarkerRows,
+    DetachedRows,
+    Protocol,
+):
+    """The rows that this module reads and writes."""
+
+
 class EpochMarkers:
-    """Advances fences. The keeper calls it. ``on_cloned`` begins a new incarnation after the one that it is given."""
+    """The step that replaces epoch markers. ``on_cloned`` begins a new incarnation after the given one (uuid)."""
 
     def __init__(self, context: KeeperContext, on_cloned: Callable[[str], Awaitable[None]]) -> None:
         self._context = context
         self._on_cloned = on_cloned
-        self._due: dict[str, float] = {}  # by server, when its fence is moved on whatever happens (monotonic)
-        self._away: set[str] = set()  # servers on which it could not be moved on
+        self._due: dict[str, float] = {}  # by server (uuid), monotonic: when to replace its marker in any case
+        self._failed: set[str] = set()  # servers (uuids) where replacing failed
 
     async def advance(self, holding: Holding, key_manager: str) -> frozenset[str]:
-        """Move fences on where something is to be destroyed, or where it is time; return where one may destroy.
+        """Replace the markers that are due. Return the servers (uuids) on which objects may be destroyed in this round.
 
-        Raises StoreError, LeaseLost.
+        A marker is due if objects are to be destroyed on its server, if a key was recovered, or if it is old. When a
+        clone is found, a new incarnation begins and no server is returned. Raises StoreError, LeaseLost.
         """
         read, clock = self._context.store.read, self._context.clock
         topology = await read(lambda tx: topology_of(tx, key_manager))
@@ -71,85 +104,97 @@ class EpochMarkers:
             return frozenset()
         sites = await read(lambda tx: sites_of(tx, topology))
         fallen_due = await read(lambda tx: tx.due_epoch_markers(key_manager))
-        wanted = fallen_due | await read(lambda tx: ending_on(tx, topology, clock.now(), self._away))
+        wanted = fallen_due | await read(lambda tx: ending_on(tx, topology, clock.now(), self._failed))
         passed: set[str] = set()
         for uuid, site in sites.items():
             if site.profile is not None and not site.profile.locate_by_name:
                 passed.add(uuid)
             elif uuid in wanted or self._due.get(uuid, 0.0) <= clock.monotonic():
-                self._due.pop(uuid, None)  # whatever comes of it, it is moved on in the next round unless it is now
+                self._due.pop(uuid, None)  # so the next round tries again if this one is cut off
                 try:
                     if uuid in fallen_due:
                         await self._context.store.write(lambda tx: tx.note_epoch_marker_moves(uuid))  # noqa: B023 - awaited
-                    await self._advance(holding, topology, site)
+                    await self._replace(holding, topology, site)
                 except KeyServerFault as fault:
                     self._due[uuid] = clock.monotonic() + RETRY_S
-                    self._away.add(uuid)
-                    log.info("nothing is destroyed without a fence", address=str(site.server.address), why=fault.reason)
+                    self._failed.add(uuid)
+                    log.info(
+                        "nothing is destroyed: epoch marker not replaced",
+                        address=str(site.server.address),
+                        why=fault.reason,
+                    )
                 except Cloned:
-                    log.warning("another database goes on from this one's past", address=str(site.server.address))
+                    log.warning("a clone of the database is found", address=str(site.server.address))
                     await self._on_cloned(topology.incarnation.uuid)
                     return frozenset()
                 else:
                     self._due[uuid] = clock.monotonic() + EVERY_S
-                    self._away.discard(uuid)
+                    self._failed.discard(uuid)
                     passed.add(uuid)
         return frozenset(passed)
 
-    async def _advance(self, holding: Holding, topology: ServerTopology, site: Site) -> None:
-        """Put a fence with a token of now on a server. Raises KeyServerFault, Cloned.
+    async def _replace(self, holding: Holding, topology: ServerTopology, site: Site) -> None:
+        """Put a marker with a new token on a server, and destroy the previous marker. Raises KeyServerFault, Cloned.
 
-        One that was sent before is settled first, and proves nothing: a clone would have the same.
+        A marker in state ``sent`` is settled first. That alone proves nothing, because a clone would have the same
+        marker.
         """
         uuid, incarnation = site.server.uuid, topology.incarnation.uuid
         marker = await self._context.store.read(lambda tx: tx.epoch_marker(uuid))
         async with visit(self._context, topology, site.server, profile=site.profile, exact=True) as at:
             if marker is None or marker.incarnation != incarnation:
-                await self._held(holding, at, fencing.begun(uuid, incarnation, _token(at)), new=True)
+                await self._ensure_held(holding, at, marker_rules.begun(uuid, incarnation, _token(at)), new=True)
                 return
             if marker.state is EpochMarkerState.SENT:
-                marker = await self._held(holding, at, marker)
-            marker = await self._alone(holding, at, marker)
-            marker = await self._held(holding, at, fencing.following(marker, _token(at)), new=True)
-            await self._alone(holding, at, marker)
+                marker = await self._ensure_held(holding, at, marker)
+            marker = await self._destroy_previous(holding, at, marker)
+            marker = await self._ensure_held(holding, at, marker_rules.following(marker, _token(at)), new=True)
+            await self._destroy_previous(holding, at, marker)
 
-    async def _held(self, holding: Holding, at: Visit, marker: EpochMarker, *, new: bool = False) -> EpochMarker:
-        """Have a fence on the server, alone there; a first one has its anchor beside it."""
+    async def _ensure_held(self, holding: Holding, at: Visit, marker: EpochMarker, *, new: bool = False) -> EpochMarker:
+        """Ensure that the server holds a marker, and no marker of a clone. Return the marker as held, and store it.
+
+        Ensure also that a first marker has its anchor. If the server lost all its markers, begin with a first marker
+        again. ``new``: store the marker as ``sent`` first. Raises KeyServerFault, Cloned.
+        """
         if new:
             await self._store(holding, marker)
         seen, ids = await _look(at, marker)
-        verdict, refusal = fencing.judged(seen), None
+        verdict, refusal = marker_rules.judged(seen), None
         if verdict is Verdict.WRITE:
-            refusal = await _written(holding, at, marker, marker.number)
+            refusal = await _register(holding, at, marker, marker.number)
             seen, ids = await _look(at, marker)
-            verdict = fencing.judged(seen)
+            verdict = marker_rules.judged(seen)
         if verdict is Verdict.CLONED:
             raise Cloned
         if verdict is Verdict.LOST:
-            log.warning("a key server has lost its fences", key_server=at.key_server)
-            again = fencing.begun(marker.key_server, marker.incarnation, _token(at))
-            return await self._held(holding, at, again, new=True)
+            log.warning("a key server has lost its epoch markers", key_server=at.key_server)
+            again = marker_rules.begun(marker.key_server, marker.incarnation, _token(at))
+            return await self._ensure_held(holding, at, again, new=True)
         if verdict is not Verdict.OURS:
             raise refusal or KeyServerFault(Fault.REFUSED, NOT_SEEN)
         if seen.behind is Behind.NONE and seen.anchor is Whose.NOBODYS:
-            refusal = await _written(holding, at, marker, ANCHOR)
+            refusal = await _register(holding, at, marker, ANCHOR)
             if refusal is not None:
                 raise refusal
-        return await self._store(holding, fencing.held(marker, ids))
+        return await self._store(holding, marker_rules.held(marker, ids))
 
-    async def _alone(self, holding: Holding, at: Visit, marker: EpochMarker) -> EpochMarker:
-        """Have the fence before one that is held destroyed: that it is gone tells clones, so it must be."""
+    async def _destroy_previous(self, holding: Holding, at: Visit, marker: EpochMarker) -> EpochMarker:
+        """Ensure that the marker before a held one is destroyed, because clones detect that it is gone.
+
+        Return the marker without ``behind``. Raises KeyServerFault, LeaseLost.
+        """
         if not marker.behind:
             return marker
         name = _name(marker, marker.number - 1)
         for id_ in marker.behind:
             if await _is_there(at, id_, name):
                 holding.check_time()
-                await _destroyed(at, id_, name)
+                await _destroy_marker(at, id_, name)
         return await self._store(holding, replace(marker, behind=()))
 
     async def _store(self, holding: Holding, marker: EpochMarker) -> EpochMarker:
-        def work(tx: Transaction) -> None:
+        def work(tx: Rows) -> None:
             holding.check(tx)
             if incarnation_of(tx).uuid != marker.incarnation:
                 raise Cloned
@@ -160,7 +205,7 @@ class EpochMarkers:
 
 
 def _token(at: Visit) -> bytes:
-    return fencing.token(at.digest_key, at.key_server, secrets.token_bytes(RANDOM_BYTES))
+    return marker_rules.token(at.digest_key, at.key_server, secrets.token_bytes(RANDOM_BYTES))
 
 
 def _name(marker: EpochMarker, number: int) -> str:
@@ -168,21 +213,25 @@ def _name(marker: EpochMarker, number: int) -> str:
 
 
 async def _look(at: Visit, marker: EpochMarker) -> tuple[MarkersSeen, tuple[str, ...]]:
-    """Look at what tells about a fence, in the order that :mod:`keystead.core.keys.epoch_markers` says; also its
-    objects.
+    """Look for the marker, the previous marker and the anchor, in this order. Also return the marker's identifiers.
+
+    The order matters, see :mod:`keystead.core.keys.epoch_markers`.
     """
-    whose, ids = await _whose(at, marker, marker.number)
+    whose, ids = await _owner_of(at, marker, marker.number)
     behind = Behind.NONE
     if marker.behind:
         name = _name(marker, marker.number - 1)
         there = [await _is_there(at, id_, name) for id_ in marker.behind]
         behind = Behind.THERE if all(there) else Behind.GONE
-    anchor, _ = await _whose(at, marker, ANCHOR)
+    anchor, _ = await _owner_of(at, marker, ANCHOR)
     return MarkersSeen(whose, behind, anchor, at.canary), ids
 
 
-async def _whose(at: Visit, marker: EpochMarker, number: int) -> tuple[Whose, tuple[str, ...]]:
-    """Whose what stands under a fence's name is: ours if all of it has our token."""
+async def _owner_of(at: Visit, marker: EpochMarker, number: int) -> tuple[Whose, tuple[str, ...]]:
+    """Return who owns the objects under the marker's name with this number, and their identifiers.
+
+    They are ours if all of them have our token.
+    """
     name = _name(marker, number)
     ids = await at.session.locate(name)
     ours = [await _has_token(at, id_, marker.token) for id_ in ids]
@@ -192,20 +241,21 @@ async def _whose(at: Visit, marker: EpochMarker, number: int) -> tuple[Whose, tu
 
 
 async def _has_token(at: Visit, id_: str, token: bytes) -> bool:
-    """Whether an object is ours; none that is destroyed is. Raises KeyServerFault when the server does not say.
+    """Return True if an object has this token; False also if the object is destroyed.
 
-    What nobody's database has made says nothing: the server returns other bytes than it was sent.
+    Raises KeyServerFault if the server does not return the object. It is raised also for bytes that are no token of
+    any database, because then the server returns other bytes than it was sent.
     """
     if (await at.session.get_attributes(id_)).state in DESTROYED_STATES:
         return False
     found = (await at.session.get([id_])).reveal()
-    if not fencing.is_token(at.digest_key, at.key_server, found):
+    if not marker_rules.is_token(at.digest_key, at.key_server, found):
         raise KeyServerFault(Fault.REFUSED, OTHER_BYTES)
     return secrets.compare_digest(found, token)
 
 
 async def _is_there(at: Visit, id_: str, name: str) -> bool:
-    """Whether a fence is there: under its identifier, with its name. Raises KeyServerFault when that is not said."""
+    """Return True if the server has a marker with this identifier and name. Raises KeyServerFault for other faults."""
     try:
         facts = await at.session.get_attributes(id_)
     except KeyServerFault as fault:
@@ -215,8 +265,12 @@ async def _is_there(at: Visit, id_: str, name: str) -> bool:
     return facts.state not in DESTROYED_STATES and name in facts.names
 
 
-async def _written(holding: Holding, at: Visit, marker: EpochMarker, number: int) -> KeyServerFault | None:
-    """Register a fence; return why the server took it not, which may be that another has just come under its name."""
+async def _register(holding: Holding, at: Visit, marker: EpochMarker, number: int) -> KeyServerFault | None:
+    """Register a marker with this number. Return the fault if the server refused it, else None.
+
+    The server may refuse because another database has just registered an object with that name. Raises KeyServerFault
+    if the server does not answer, LeaseLost.
+    """
     form = KeyForm.SECRET_DATA if at.profile is None else at.profile.form
     single = KeyForm.SYMMETRIC_KEY if form is KeyForm.SYMMETRIC_KEY_PAIR else form
     holding.check_time()
@@ -229,8 +283,11 @@ async def _written(holding: Holding, at: Visit, marker: EpochMarker, number: int
     return None
 
 
-async def _destroyed(at: Visit, id_: str, name: str) -> None:
-    """Destroy a fence of ours; where objects are Active at once, after it was revoked. Raises when it stays."""
+async def _destroy_marker(at: Visit, id_: str, name: str) -> None:
+    """Destroy one of our markers. If Destroy does not suffice, revoke it and try again: it may be Active.
+
+    Raises KeyServerFault if the marker is still there, or if the server does not answer.
+    """
     for end in (at.session.destroy, at.session.revoke, at.session.destroy):
         try:
             await end(id_)

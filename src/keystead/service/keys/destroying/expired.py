@@ -1,16 +1,16 @@
-"""Attempts that were aborted for their time alone: whether what they left may be ended.
+"""Attempts that timed out: find out whether the objects that they left may be destroyed.
 
-A database that lacks its last seconds has an attempt's intent and not its commit. But copies are activated, and
-described, after the commit: so before anything of such an attempt is ended, every server that may have something of it
-is asked. What shows a descriptor of our making was committed: then the database is another than the one that lives on.
-Where one of them does not deny that it was committed, nobody knows: it becomes unclaimed.
+A database that lost its last seconds has the intent of an attempt but not its commit. Copies are activated and get
+their descriptor after the commit. So every server that may have objects of the attempt is asked before any object is
+destroyed. A descriptor with our MAC proves that the attempt was committed: then this database is a clone or an old
+copy. If a server does not deny the commit, the outcome stays unknown, and the objects become orphans.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -24,6 +24,9 @@ from keystead.service.keys.context import tracked
 from keystead.service.keys.destroying.objects import attributes_if_present, descriptor_name, left_by
 from keystead.service.keys.looking.look import is_named
 from keystead.service.keys.looking.visit import visit_each
+from keystead.service.ports.cluster import LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, EpochMarkerRows, KeyRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
@@ -35,46 +38,58 @@ if TYPE_CHECKING:
     from keystead.service.keys.context import KeeperContext, Site, Tracked
     from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
+    from keystead.service.ports.cluster import IncarnationRows
 
 log = structlog.get_logger(__name__)
 
 Named = tuple[str, int]
-"""An attempt: its key's uuid, and its number."""
+"""The id of an attempt: the uuid of its key, and its number."""
+
+
+class Rows(TopologyRows, KeyManagerRows, LeaseRows, KeyRows, AttemptRows, CopyRows, EpochMarkerRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class ExpiredAttempts:
-    """Finds out about them. ``check`` raises StoreError in a database that is not the one that was looked at."""
+    """The check of attempts that timed out.
 
-    def __init__(self, context: KeeperContext, check: Callable[[Transaction], None]) -> None:
+    ``check`` raises StoreError in a transaction on a database that has gone back since the last look at it.
+    """
+
+    def __init__(self, context: KeeperContext, check: Callable[[IncarnationRows], None]) -> None:
         self._context = context
         self._check = check
 
     async def may_end(
         self, holding: Holding, topology: ServerTopology, sites: Mapping[str, Site], rows: Sequence[Tracked]
     ) -> list[Tracked]:
-        """Those of these copies that may be ended as far as this goes. Raises Cloned, StoreError, LeaseLost.
+        """Return the copies that may be destroyed as far as this check goes. Raises Cloned, StoreError, LeaseLost.
 
-        An attempt waits while a server with a copy of it, or with what was sent, is not among the ``sites`` (uuids), is
-        silent, or does not show its canary.
+        Copies of attempts that did not time out pass, and so do copies of keys that are purging or purged. An attempt
+        waits while one of its servers is not among the ``sites`` (by uuid), is silent, or hides its canary. If all
+        servers were asked and one does not deny the commit, the attempt is disowned: its objects become orphans.
         """
         expired = {named(row) for row in rows if row.attempt.expired and row.key.state not in ENDING}
         if not expired:
             return list(rows)
-        doubted, waiting = await self._ask(topology, sites, await self._whole(expired))
+        doubted, waiting = await self._ask_servers(topology, sites, await self._undestroyed_copies(expired))
         if unknown := doubted - waiting:
             await self._context.store.write(lambda tx: self._disown(tx, holding, unknown))
         return [row for row in rows if named(row) not in waiting | unknown]
 
-    async def _whole(self, attempts: Collection[Named]) -> list[Tracked]:
-        """All copies of attempts that have not come to their end."""
+    async def _undestroyed_copies(self, attempts: Collection[Named]) -> list[Tracked]:
+        """Return the copies of these attempts that are not destroyed."""
         rows = await self._context.store.read(lambda tx: tracked(tx, tx.copies({key for key, _ in attempts})))
         return [row for row in rows if named(row) in attempts and row.copy.presence is not Presence.DESTROYED]
 
-    async def _ask(
+    async def _ask_servers(
         self, topology: ServerTopology, sites: Mapping[str, Site], rows: Sequence[Tracked]
     ) -> tuple[set[Named], set[Named]]:
-        """The attempts that a server does not deny to have been committed; also those of which not all were asked."""
+        """Ask the servers about copies. Return two sets of attempts.
+
+        The first has the attempts whose commit a server did not deny. The second has the attempts about which not all
+        servers were asked, because a server is unknown or silent, or hides its canary.
+        """
         doubted: set[Named] = set()
         asked: set[Copy] = set()
         by_address: dict[tuple[str, str], list[Tracked]] = defaultdict(list)
@@ -83,7 +98,7 @@ class ExpiredAttempts:
 
         async def ask(marker: EpochMarker | None, at: Visit, row: Tracked) -> None:
             if at.canary:
-                doubted.update([named(row)] * (not await _denies(at, row, marker)))
+                doubted.update([named(row)] * (not await _denies_commit(at, row, marker)))
                 asked.add(row.copy)
 
         for (uuid, _), some in by_address.items():
@@ -93,18 +108,19 @@ class ExpiredAttempts:
                 await visit_each(self._context, topology, site, some, partial(ask, marker))
         return doubted, {named(row) for row in rows if row.copy not in asked}
 
-    def _disown(self, tx: Transaction, holding: Holding, attempts: Collection[Named]) -> None:
+    def _disown(self, tx: Rows, holding: Holding, attempts: Collection[Named]) -> None:
         self._check(tx)
         holding.check(tx)
         for key, number in sorted(attempts):
-            log.warning("what may have been committed is unclaimed", key=key, attempt=number)
+            log.warning("a timed-out attempt may have been committed: its objects are orphans", key=key, attempt=number)
             tx.orphan_attempt(key, number)
 
 
-async def _denies(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
-    """Whether a server says that an attempt was not committed. Raises Cloned; KeyServerFault without an answer.
+async def _denies_commit(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
+    """Return True if a server denies that an attempt was committed: no descriptor, and no activated object.
 
-    One that was learned after the attempt began may have been wiped since: that nothing is there says nothing.
+    A server that was learned after the attempt began denies nothing, because it may have been wiped since. Raises
+    Cloned if the descriptor of the attempt is there, KeyServerFault if the server does not answer.
     """
     try:
         for id_ in (row.copy.descriptor,) if row.copy.descriptor else await at.session.locate(descriptor_name(row)):
@@ -122,7 +138,10 @@ async def _denies(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
 
 
 async def _has_nothing_active(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
-    """Whether of an attempt nothing is there, or what was never activated on a server that tells that."""
+    """Return True if the server has no object of an attempt, or only objects that were never activated.
+
+    The second holds only on a server that tells the State, see :func:`_is_marker_inactive`.
+    """
     found = [
         await attributes_if_present(at.session, id_)
         for id_ in row.copy.unique_identifiers or await left_by(at.session, row)
@@ -130,11 +149,16 @@ async def _has_nothing_active(at: Visit, row: Tracked, marker: EpochMarker | Non
     there = [each for each in found if each is not None and each.state not in DESTROYED_STATES]
     ours = [each for each in there if not each.names or is_named(each, row.attempt)]
     inactive = all(each.state == PRE_ACTIVE for each in ours)
-    return not ours or (inactive and at.profile is not None and at.profile.activates and await _is_inactive(at, marker))
+    return not ours or (
+        inactive and at.profile is not None and at.profile.activates and await _is_marker_inactive(at, marker)
+    )
 
 
-async def _is_inactive(at: Visit, marker: EpochMarker | None) -> bool:
-    """Whether the fence, which nobody activates, is Pre-Active: so that what is Active here was activated."""
+async def _is_marker_inactive(at: Visit, marker: EpochMarker | None) -> bool:
+    """Return True if the epoch marker is Pre-Active, as it must be, because no process activates it.
+
+    On such a server an object is Active only if a process activated it.
+    """
     if marker is None:
         return False
     name = str(epoch_marker_name(marker.incarnation, marker.key_server, marker.number))
@@ -143,5 +167,5 @@ async def _is_inactive(at: Visit, marker: EpochMarker | None) -> bool:
 
 
 def named(row: Tracked) -> Named:
-    """The attempt that wrote a copy."""
+    """Return the id of the attempt that wrote a copy."""
     return row.key.uuid, row.attempt.number

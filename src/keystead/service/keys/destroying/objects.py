@@ -1,6 +1,6 @@
-"""One object on its way to its end: whose it is, and what is done to it, step by step.
+"""Destroy one object: check that it is the expected object, then revoke and destroy it.
 
-Whether it may be destroyed at all has been decided by then: see :mod:`keystead.service.keys.destroying.purge`.
+:mod:`keystead.service.keys.destroying.purge` has decided before that the object may be destroyed.
 """
 
 from __future__ import annotations
@@ -26,21 +26,25 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 REVOKE_FIRST: Final = frozenset({Fault.DENIED, Fault.WRONG_STATE, Fault.REFUSED})
-"""Answers to a Destroy that an object may get because it is Active, whatever was said of its State."""
+"""Faults of a Destroy after which the object is revoked: it may be Active although its State says otherwise."""
 
 
 def with_ids(row: Tracked, ids: tuple[str, ...]) -> Tracked:
-    """The copy with the identifiers under which it was found."""
+    """Return the copy with these Unique Identifiers."""
     return replace(row, copy=replace(row.copy, unique_identifiers=ids))
 
 
 async def end_object(
     holding: Holding, at: Visit, row: Tracked, id_: str, facts: ObjectAttributes, done: list[str]
 ) -> None:
-    """Revoke and destroy one object, and note what was done. Raises KeyServerFault, LeaseLost."""
-    ours = await _is_ours(at, row, id_, facts)
+    """Revoke and destroy one object, and append each action to ``done``. Raises KeyServerFault, LeaseLost.
+
+    An object that is not the expected one is left alone, and the expected one counts as absent. If it is not known
+    which object it is, nothing is done.
+    """
+    ours = await _is_expected(at, row, id_, facts)
     if ours is False:
-        log.warning("an object that was to be destroyed is another's", address=at.address)
+        log.warning("an object is not destroyed: it is not the expected object", address=at.address)
         done.append(ABSENT)
     if not ours:
         return
@@ -55,7 +59,7 @@ async def end_object(
                 done.append(ABSENT)
                 return
             if step is Step.REVOKE and fault.fault.answered:
-                continue  # it may not have been Active; whether it can be destroyed is seen then
+                continue  # it may not have been Active: Destroy decides
             if REVOKED in done or fault.fault not in REVOKE_FIRST:
                 raise
             holding.check_time()
@@ -66,13 +70,13 @@ async def end_object(
 
 
 async def left_by(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
-    """All objects under the names of an attempt, whichever of them this copy is: all of them are to end."""
+    """Return the identifiers of all objects under the names of an attempt, because all of them must be destroyed."""
     names = [name for names in object_names(row.attempt) for name in names]
     return tuple(dict.fromkeys([id_ for name in names for id_ in await session.locate(name)]))
 
 
 async def attributes_if_present(session: ObjectSession, id_: str) -> ObjectAttributes | None:
-    """What a server says of an object; None when it is not there."""
+    """Return the attributes of an object, or None if the server does not have it."""
     try:
         return await attributes_of(session, id_)
     except KeyServerFault as fault:
@@ -81,11 +85,11 @@ async def attributes_if_present(session: ObjectSession, id_: str) -> ObjectAttri
         return None
 
 
-async def _is_ours(at: Visit, row: Tracked, id_: str, facts: ObjectAttributes) -> bool | None:
-    """Whether an object is one of a copy's, by its name; by the bytes of them all where no names are told.
+async def _is_expected(at: Visit, row: Tracked, id_: str, facts: ObjectAttributes) -> bool | None:
+    """Return True if an object is part of a copy or is its descriptor; None if that is not known.
 
-    None when nobody can say: bytes say nothing of a descriptor, nor of what an aborted attempt left of a key in use,
-    whose copies have the same.
+    The names decide. If the server tells no names, the bytes of the whole copy decide. Bytes cannot decide for a
+    descriptor, or for a key in use: other copies of that key have the same bytes.
     """
     if facts.names:
         return is_named(facts, row.attempt) or descriptor_name(row) in facts.names
@@ -101,12 +105,15 @@ async def _is_ours(at: Visit, row: Tracked, id_: str, facts: ObjectAttributes) -
 
 
 def descriptor_name(row: Tracked) -> str:
-    """Under which name the descriptor beside a copy is written."""
+    """Return the object name of a copy's descriptor."""
     return str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
 
 
 async def descriptors(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
-    """The descriptor beside a copy, also one that was written and not noted, where the server finds it."""
+    """Return the identifiers of a copy's descriptor. If none is stored, look for it by name.
+
+    Return none if the server refuses. Raises KeyServerFault if the server does not answer.
+    """
     if row.copy.descriptor:
         return (row.copy.descriptor,)
     try:

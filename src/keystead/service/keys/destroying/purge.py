@@ -1,11 +1,12 @@
-"""Destroy the objects of what was purged or aborted, with a receipt for each, and say when that is over.
+"""Purge keys: destroy the objects of purging keys and of aborted attempts, with a receipt for each.
 
-Before an object is destroyed, a transaction under the keeper's lease has read that it may be
-(:func:`keystead.core.keys.destroying.may_destroy`, whose answer is final); then its server was asked whether it is that
-object, by its name, else by its bytes; and each packet leaves only while no other process can hold the lease. What
-turns out to be another object is left alone. So is an adopted one: somebody else wrote it, and may need it. Of attempts
-that were aborted for their time alone see :mod:`keystead.service.keys.destroying.expired`. Nobody's time to undo is
-over by a clock that is not believed (:mod:`keystead.service.cluster.trusted_clock`).
+Three checks come before an object is destroyed. A transaction under the keeper's lease reads that it may be destroyed,
+by :func:`keystead.core.keys.destroying.may_destroy`; this permission is final. The server confirms by the object's
+name, else by its bytes, that it is the expected object. A packet leaves only while no other process can hold the lease.
+
+An object that is not the expected one is left alone. An adopted object is left alone, because another system wrote it
+and may need it. For attempts that timed out see :mod:`keystead.service.keys.destroying.expired`. No recovery window
+expires while the clock is untrusted (:mod:`keystead.service.cluster.trusted_clock`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -38,6 +39,9 @@ from keystead.service.keys.destroying.objects import attributes_if_present, desc
 from keystead.service.keys.looking.changes import store_changes
 from keystead.service.keys.looking.visit import visit_each
 from keystead.service.loading import incarnation_of
+from keystead.service.ports.cluster import LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, ReceiptRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
@@ -50,21 +54,27 @@ if TYPE_CHECKING:
     from keystead.service.keys.context import KeeperContext, Tracked
     from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
+    from keystead.service.ports.cluster import IncarnationRows
 
 log = structlog.get_logger(__name__)
 
-_Address = tuple[str, str]
-"""A primary's uuid, and the host of one of its secondaries or nothing."""
+_AddressId = tuple[str, str]
+"""An address id: server (uuid) and host, empty for the primary."""
 
-_OVER: Final = frozenset({DESTROYED, ABSENT, LEFT})
+_FINAL_ACTIONS: Final = frozenset({DESTROYED, ABSENT, LEFT})
+
+
+class Rows(
+    TopologyRows, KeyManagerRows, LeaseRows, KeyRows, AttemptRows, CopyRows, ReceiptRows, DetachedRows, Protocol
+):
+    """The rows that this module reads and writes."""
 
 
 class KeyPurge:
-    """Goes on with what has to end. The keeper calls it, and nobody else.
+    """The step that purges keys and destroys objects. Only the keeper calls it.
 
-    ``on_cloned`` begins a new incarnation after the one (uuid) that it is given. ``check`` raises StoreError in a
-    transaction whose database is not the one that was looked at before the round.
+    ``on_cloned`` begins a new incarnation after the given one (uuid). ``check`` raises StoreError in a transaction on a
+    database that has gone back since the last look at it.
     """
 
     def __init__(
@@ -72,7 +82,7 @@ class KeyPurge:
         context: KeeperContext,
         clock: TrustedClock,
         on_cloned: Callable[[str], Awaitable[None]],
-        check: Callable[[Transaction], None] = lambda _: None,
+        check: Callable[[IncarnationRows], None] = lambda _: None,
     ) -> None:
         self._context = context
         self._clock = clock
@@ -81,10 +91,11 @@ class KeyPurge:
         self._expired = ExpiredAttempts(context, check)
 
     async def end(self, holding: Holding, key_manager: str, fenced: AbstractSet[str]) -> None:
-        """Go on with the end of a key manager's keys, and of what aborted attempts left. Raises StoreError, LeaseLost.
+        """Purge keys whose recovery window has ended, and destroy objects of aborted attempts, in a key manager.
 
-        Nothing happens while the incarnation may not destroy. A server that cannot be asked is left for the next round,
-        and so is one that is not ``fenced`` (uuids): see :mod:`keystead.service.keys.destroying.epoch_markers`.
+        Nothing happens in a held incarnation. A server that cannot be asked waits for the next round. So does a server
+        that is not among the ``fenced`` ones (uuids), see :mod:`keystead.service.keys.destroying.epoch_markers`. If
+        this database turns out to be a clone, a new incarnation begins. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None or not topology.incarnation.destroys:
@@ -92,7 +103,7 @@ class KeyPurge:
         try:
             await self._end(holding, topology, fenced)
         except Cloned:
-            log.warning("an attempt that was aborted here was committed elsewhere", key_manager=key_manager)
+            log.warning("a clone of the database committed an attempt that is aborted here", key_manager=key_manager)
             await self._on_cloned(topology.incarnation.uuid)
 
     async def _end(self, holding: Holding, topology: ServerTopology, fenced: AbstractSet[str]) -> None:
@@ -102,52 +113,58 @@ class KeyPurge:
         sites = {uuid: site for uuid, site in known.items() if uuid in fenced}
         if now is not None:
             await self._begin_purges(holding, key_manager, now, known.keys() - fenced)
-        silent: set[_Address] = set()
-        for ending in (_aborted, _purging):
-            await self._end_all(holding, topology, sites, ending, silent)
+        silent: set[_AddressId] = set()
+        for ending in (_aborted_batch, _purging_batch):
+            await self._destroy_batches(holding, topology, sites, ending, silent)
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.PURGING)):
             await store.write(lambda tx: _finish_purge(tx, holding, uuid))  # noqa: B023 - awaited
         for detached in await store.read(lambda tx: tx.detached_key_servers(key_manager)):
-            await store.write(lambda tx: _forget_empty(tx, holding, detached.server.uuid))  # noqa: B023 - awaited
+            await store.write(lambda tx: _delete_if_empty(tx, holding, detached.server.uuid))  # noqa: B023 - awaited
 
     async def _begin_purges(self, holding: Holding, key_manager: str, now: datetime, unfenced: Collection[str]) -> None:
         store = self._context.store
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
             await store.write(lambda tx: self._begin_purge(tx, holding, uuid, now, unfenced))  # noqa: B023 - awaited
 
-    async def _end_all(
+    async def _destroy_batches(
         self,
         holding: Holding,
         topology: ServerTopology,
         sites: Mapping[str, Site],
-        ending: _Ending,
-        silent: set[_Address],
+        ending: _ReadBatch,
+        silent: set[_AddressId],
     ) -> None:
-        """End copies, slice by slice; addresses that do not answer join the ``silent`` ones, which are left alone."""
+        """Destroy the copies that ``ending`` reads, batch by batch.
+
+        Addresses in ``silent`` are left alone. Addresses that do not answer are added to ``silent``.
+        """
         after: str | None = ""
         while after is not None:
             after, rows = await self._context.store.read(lambda tx: ending(tx, topology, after or ""))  # noqa: B023 - awaited
-            by_address: dict[_Address, list[Tracked]] = {}
+            by_address: dict[_AddressId, list[Tracked]] = {}
             for row in await self._expired.may_end(holding, topology, sites, rows):
                 by_address.setdefault((row.copy.key_server, row.copy.host), []).append(row)
             for address, some in by_address.items():
                 site = sites.get(address[0])
                 if site is None or address in silent:
                     continue
-                if not await visit_each(self._context, topology, site, some, partial(self._try, holding)):
+                if not await visit_each(self._context, topology, site, some, partial(self._destroy_or_log, holding)):
                     silent.add(address)
 
-    async def _try(self, holding: Holding, at: Visit, row: Tracked) -> None:
-        """End a copy; what the server refuses about it holds up no other. Raises KeyServerFault without an answer."""
+    async def _destroy_or_log(self, holding: Holding, at: Visit, row: Tracked) -> None:
+        """Destroy a copy, and only log if the server refuses. Raises KeyServerFault if the server does not answer."""
         try:
-            await self._end_copy(holding, at, row)
+            await self._destroy_copy(holding, at, row)
         except KeyServerFault as fault:
             if not fault.fault.answered:
                 raise
-            log.warning("a copy is not ended", address=at.address, key=row.key.key_id, why=fault.reason)
+            log.warning("a copy is not destroyed", address=at.address, key=row.key.key_id, why=fault.reason)
 
-    async def _end_copy(self, holding: Holding, at: Visit, row: Tracked) -> None:
-        """End what an attempt has left on a server, if it may be; what was done is noted whatever comes after it."""
+    async def _destroy_copy(self, holding: Holding, at: Visit, row: Tracked) -> None:
+        """Destroy the objects of a copy and its descriptor, if that is permitted. Store receipts also after a failure.
+
+        Raises KeyServerFault, StoreError, LeaseLost.
+        """
         if not await self._context.store.write(lambda tx: self._permits(tx, holding, row)):
             return
         ids = row.copy.unique_identifiers or await left_by(at.session, row)
@@ -166,12 +183,13 @@ class KeyPurge:
                 else:
                     await end_object(holding, at, with_ids(row, ids), id_, facts, done[id_])
         finally:
-            await self._context.store.write(lambda tx: self._note(tx, holding, row, ids, done))
+            await self._context.store.write(lambda tx: self._store_receipts(tx, holding, row, ids, done))
 
-    def _permits(self, tx: Transaction, holding: Holding, row: Tracked) -> bool:
-        """Whether the objects of a copy may be destroyed: as its rows say now, and no copy that is kept is the same.
+    def _permits(self, tx: Rows, holding: Holding, row: Tracked) -> bool:
+        """Return True if the objects of a copy may be destroyed, by the rows as they are now. It locks the key.
 
-        Nor may another key have adopted them.
+        The copy must be unchanged. No key may have adopted an object with its name. No copy of the key that must be
+        kept on this server may have one of its identifiers.
         """
         self._check(tx)
         holding.check(tx)
@@ -190,12 +208,12 @@ class KeyPurge:
             each.copy == row.copy and may_destroy(each.key, each.attempt, incarnation) for each in rows
         ) and not kept & set(row.copy.unique_identifiers)
 
-    def _begin_purge(
-        self, tx: Transaction, holding: Holding, uuid: str, now: datetime, unfenced: Collection[str]
-    ) -> None:
-        """From here on, a key whose window has ended cannot be recovered; a twin of this database may have done so.
+    def _begin_purge(self, tx: Rows, holding: Holding, uuid: str, now: datetime, unfenced: Collection[str]) -> None:
+        """Begin the purge of a retired key if its recovery window has ended. Then the key cannot be recovered any more.
 
-        So it waits while every server that has a copy is one of the ``unfenced`` ones, which would tell.
+        A clone of this database may have recovered the key, and only epoch markers show a clone. So the purge waits
+        while all servers with copies of the key are among the ``unfenced`` ones (uuids). The key is marked as overdue
+        meanwhile.
         """
         self._check(tx)
         holding.check(tx)
@@ -203,17 +221,17 @@ class KeyPurge:
         incarnation = incarnation_of(tx)
         if key is None or not incarnation.destroys or not is_due(key, incarnation, now):
             return
-        on = _standing_on(tx, [uuid])
+        on = _servers_with_copies(tx, [uuid])
         if not on or on - set(unfenced):
             tx.change_key(purging(key), KeyState.RETIRED)
         elif not key.overdue:
             tx.change_key(replace(key, overdue=True), KeyState.RETIRED)
 
-    def _note(
-        self, tx: Transaction, holding: Holding, row: Tracked, ids: tuple[str, ...], done: dict[str, list[str]]
+    def _store_receipts(
+        self, tx: Rows, holding: Holding, row: Tracked, ids: tuple[str, ...], done: dict[str, list[str]]
     ) -> None:
-        """Store receipts, and that the copy has ended when all objects that it is made of have."""
-        ended = all(_OVER & set(done.get(id_, ())) for id_ in ids or ("",))
+        """Store receipts. Store the copy as destroyed if all its objects are destroyed, absent or left."""
+        ended = all(_FINAL_ACTIONS & set(done.get(id_, ())) for id_ in ids or ("",))
         presence = Presence.DESTROYED if ended else row.copy.presence
         after = replace(row.copy, presence=presence, unique_identifiers=ids)
         store_changes(tx, holding, [(row.copy, after)])
@@ -241,72 +259,82 @@ class KeyPurge:
 # --- transactions ---
 
 
-def _keys_in(tx: Transaction, key_manager: str, state: KeyState) -> list[str]:
+def _keys_in(tx: KeyRows, key_manager: str, state: KeyState) -> list[str]:
     found: list[str] = []
     while some := tx.keys_in(key_manager, (state,), found[-1] if found else "", COPIES_PER_READ):
         found += [key.uuid for key in some]
     return found
 
 
-def _finish_purge(tx: Transaction, holding: Holding, uuid: str) -> None:
+def _finish_purge(tx: Rows, holding: Holding, uuid: str) -> None:
     holding.check(tx)
     key = tx.key(uuid, lock=True)
     if key is not None and is_over(tx.attempts([uuid]), tx.copies([uuid]), incarnation_of(tx)):
         tx.change_key(replace(key, state=KeyState.PURGED), KeyState.PURGING)
 
 
-def _standing_on(tx: Transaction, keys: Sequence[str]) -> set[str]:
-    """The servers (uuids) on which copies of keys have not come to their end."""
+def _servers_with_copies(tx: CopyRows, keys: Sequence[str]) -> set[str]:
+    """Return the servers (uuids) with copies of these keys that are not destroyed."""
     return {copy.key_server for copy in tx.copies(keys) if copy.presence is not Presence.DESTROYED}
 
 
-def ending_on(tx: Transaction, topology: ServerTopology, now: datetime, away: Collection[str]) -> set[str]:
-    """The servers (uuids) on which something is to be destroyed now: not what waits for one that is ``away``."""
+def ending_on(tx: Rows, topology: ServerTopology, now: datetime, away: Collection[str]) -> set[str]:
+    """Return the servers (uuids) on which objects are to be destroyed now; none in a held incarnation.
+
+    An attempt that timed out waits for every server with its copies. So it does not count if one of these servers is
+    ``away`` (uuids).
+    """
     incarnation = topology.incarnation
     found: set[str] = set()
     if not incarnation.destroys:
         return found
     after: str | None = ""
     while after is not None:
-        after, rows = _aborted(tx, topology, after)
+        after, rows = _aborted_batch(tx, topology, after)
         waiting = {named(row) for row in rows if row.attempt.expired and row.copy.key_server in away}
         found |= {row.copy.key_server for row in rows if named(row) not in waiting}
     after = ""
     while keys := tx.keys_in(topology.key_manager.uuid, (KeyState.RETIRED, KeyState.PURGING), after, COPIES_PER_READ):
         after = keys[-1].uuid
         due = [key.uuid for key in keys if key.state is KeyState.PURGING or is_due(key, incarnation, now)]
-        found |= _standing_on(tx, due) if due else set()
+        found |= _servers_with_copies(tx, due) if due else set()
     return found
 
 
-def sites_of(tx: Transaction, topology: ServerTopology) -> dict[str, Site]:
-    """The servers on which copies can be, configured or detached, by uuid."""
+def sites_of(tx: Rows, topology: ServerTopology) -> dict[str, Site]:
+    """Return the servers of a key manager by uuid, configured and detached, because both may have copies."""
     detached = [each.server for each in tx.detached_key_servers(topology.key_manager.uuid)]
     profiles = {each.key_server: each for each in tx.profiles([server.uuid for server in detached])}
     known = {**profiles, **topology.profiles}
     return {server.uuid: Site(server, known.get(server.uuid)) for server in (*topology.servers, *detached)}
 
 
-_Ending = Callable[["Transaction", "ServerTopology", str], tuple[str | None, list["Tracked"]]]
-"""Reads the copies that are to end of some keys after a uuid; also returns the last of these keys, None at the end."""
+_ReadBatch = Callable[["Rows", "ServerTopology", str], tuple[str | None, list["Tracked"]]]
+"""A function that reads a batch of copies to destroy, of keys after a uuid.
+
+It returns the last key (uuid) of the batch, or None at the end, and the copies.
+"""
 
 
-def _aborted(tx: Transaction, topology: ServerTopology, after: str) -> tuple[str | None, list[Tracked]]:
-    """Copies of aborted attempts of this incarnation."""
+def _aborted_batch(tx: Rows, topology: ServerTopology, after: str) -> tuple[str | None, list[Tracked]]:
+    """Read copies of aborted attempts of this incarnation."""
     copies = tx.aborted_copies(topology.key_manager.uuid, topology.incarnation.uuid, after, COPIES_PER_READ)
     return copies[-1].key if copies else None, tracked(tx, copies)
 
 
-def _purging(tx: Transaction, topology: ServerTopology, after: str) -> tuple[str | None, list[Tracked]]:
-    """Copies of keys whose end has begun."""
+def _purging_batch(tx: Rows, topology: ServerTopology, after: str) -> tuple[str | None, list[Tracked]]:
+    """Read copies of purging keys that are not destroyed."""
     keys = tx.keys_in(topology.key_manager.uuid, (KeyState.PURGING,), after, COPIES_PER_READ)
     copies = tx.copies([key.uuid for key in keys]) if keys else ()
     left = [copy for copy in copies if copy.presence is not Presence.DESTROYED]
     return keys[-1].uuid if keys else None, tracked(tx, left)
 
 
-def _forget_empty(tx: Transaction, holding: Holding, key_server: str) -> None:
-    """Forget a detached server on which nothing is left that this incarnation could ever end."""
+def _delete_if_empty(tx: Rows, holding: Holding, key_server: str) -> None:
+    """Delete a detached server and its profile if it has no copies that this incarnation can ever destroy.
+
+    Copies of attempts that another incarnation aborted do not count. Raises LeaseLost.
+    """
     holding.check(tx)
     incarnation, after = incarnation_of(tx), ""
     while rows := tracked(tx, tx.copies_on(key_server, after, COPIES_PER_READ)):

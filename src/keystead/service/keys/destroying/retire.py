@@ -1,17 +1,20 @@
-"""Use cases of a key's end: retire it, and recover it. What then happens to its objects is the keeper's.
+"""Use cases: retire a key, and recover a retired key.
 
-See :mod:`keystead.service.keys.destroying.purge`.
+The keeper destroys the objects of retired keys later, see :mod:`keystead.service.keys.destroying.purge`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.keys.destroying import WINDOW, plan_recover, plan_retire
 from keystead.core.keys.model import KeyState
 from keystead.service.cluster.svms import concerning
 from keystead.service.keys.access import require_manager_of_keys
 from keystead.service.loading import incarnation_of
+from keystead.service.ports.cluster import AuditRows, ClusterRows, IncarnationRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import EpochMarkerRows, KeyRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,19 +23,24 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Key
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
+
+
+class Rows(KeyManagerRows, ClusterRows, AuditRows, IncarnationRows, KeyRows, EpochMarkerRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class KeyRetirement:
-    """Retires and recovers keys.
+    """The use cases that retire and recover keys.
 
-    ``window`` is how long a retired key can be recovered. ``on_retired`` is told of each: its material is to
-    be forgotten. ``on_recovered`` is told of each: fences are to be moved on soon, before this database can be lost.
+    ``window`` is how long a retired key can be recovered. ``on_retired`` gets each retired key, to drop its cached
+    material. ``on_recovered`` gets each recovered key, so that epoch markers are replaced before this database is lost.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Store[Rows],
         audit: AuditLog,
         clock: Clock,
         window: timedelta = WINDOW,
@@ -48,9 +56,12 @@ class KeyRetirement:
         self._window = window
 
     async def retire(self, call: Call, key_manager: str, key_id: str) -> Key:
-        """Retire a key: it cannot be read any more, and can be recovered until its window ends. Raises 4 (404)."""
+        """Retire a key. It cannot be read any more, and can be recovered until its recovery window ends.
 
-        def retire(tx: Transaction) -> Key:
+        Raises 4 (404).
+        """
+
+        def retire(tx: Rows) -> Key:
             now = self._now(tx)
 
             def plan(key: Key | None) -> Key:
@@ -63,9 +74,9 @@ class KeyRetirement:
         return key
 
     async def recover(self, call: Call, key_manager: str, key_id: str) -> Key:
-        """Take back that a key was retired. Raises 4 (404), also when its end has begun."""
+        """Recover a retired key. Raises 4 (404), also if the key is overdue or its purge has begun."""
 
-        def recover(tx: Transaction) -> Key:
+        def recover(tx: Rows) -> Key:
             def plan(key: Key | None) -> Key:
                 return plan_recover(key, incarnation_of(tx))
 
@@ -75,14 +86,17 @@ class KeyRetirement:
         self._on_recovered(key)
         return key
 
-    def _now(self, tx: Transaction) -> datetime:
-        """The time, or what another node says it is: by its clock the window may have begun when ours says so."""
+    def _now(self, tx: ClusterRows) -> datetime:
+        """Return the latest time of our clock and of the last times that nodes reported.
+
+        So the recovery window is not too short by the clock of the node that later ends it.
+        """
         _, nodes = tx.cluster_and_nodes()
         return max([self._clock.now(), *(node.heard_at for node in nodes if node.heard_at is not None)])
 
     def _change(
         self,
-        tx: Transaction,
+        tx: Rows,
         call: Call,
         key_manager: str,
         key_id: str,
@@ -97,8 +111,6 @@ class KeyRetirement:
                 return planned
             tx.change_key(planned, key.state)
             if planned.state is KeyState.COMMITTED:
-                tx.epoch_markers_fall_due(
-                    manager.uuid
-                )  # so that an older copy of this database finds out that it is one
+                tx.epoch_markers_fall_due(manager.uuid)  # so that an older copy of this database detects itself
             self._audit.succeed(tx, call, f"{done} key {key.key_id}", svm=key.svm)
             return planned

@@ -1,16 +1,16 @@
-"""Copies in doubt, asked for at every address of their server: what is not where it should be may be beside it.
+"""Copies in doubt: ask every address of their server for them.
 
-One look at which a copy was not there, or differed, may have been wrong; a secondary may have what its primary has
-lost; and what was imported again has its name, and another identifier, beside what differs, too. So a copy is gone only
-when each address, asked by identifier and for all under its name on a connection that is made now, says that it has it
-not, and shows the canary.
+A copy in doubt may be somewhere else than expected. The one look at which it was not there, or differed, may have been
+wrong. A secondary may have what its primary lost. A copy that was imported again has the same name as the object that
+differs, and another identifier. So a copy is gone only when each address denies it and shows its canary. Each address
+is asked by identifier and by name, on a new connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.keys.guarding import is_on_its_way
 from keystead.core.keys.keeping import CopyAnswer
@@ -19,6 +19,8 @@ from keystead.service.keys.context import tracked
 from keystead.service.keys.looking.canaries import Sight, sight
 from keystead.service.keys.looking.look import look
 from keystead.service.keys.looking.visit import Visit
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, KeyRows, TopologyRows
 from keystead.service.ports.objects import NO_FREE_CONNECTION, KeyServerFault
 
 if TYPE_CHECKING:
@@ -30,14 +32,20 @@ if TYPE_CHECKING:
     from keystead.service.keys.looking.look import CopyObservation
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import Endpoint, KeyObjects
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
+
+
+class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(slots=True)
 class PresenceAnswer:
-    """What an address says of copies: those that it has, and those that it has not and shows its canary.
+    """What one address says of copies: which are there, and which are absent while it shows its canary.
 
-    ``silent``: it does not answer. ``late``: our own time was over, or our connections in use, before it could.
+    ``silent``: the address does not answer. ``late``: before it could answer, our time was over or all our connections
+    were in use.
     """
 
     there: set[CopyId] = field(default_factory=set)
@@ -46,51 +54,55 @@ class PresenceAnswer:
     late: bool = False
 
     def frees(self, copy: Copy, hopeless: Collection[Presence]) -> bool:
-        """Whether a copy cannot be read there; of one that is ``hopeless``, silence says so, too."""
+        """Return True if a copy cannot be read there. For a ``hopeless`` presence, silence is enough."""
         return copy_id(copy) in self.absent or (self.silent and copy.presence in hopeless)
 
 
 @dataclass(frozen=True, slots=True)
 class DoubtFindings:
-    """What came of copies in doubt. ``late``: of others nobody knows, for want of time."""
+    """The copies in doubt for which the question is answered with yes.
+
+    ``late``: other copies are undecided, because time was over.
+    """
 
     copies: set[CopyId]
     late: bool
 
 
 class CopyDoubts:
-    """Asks for them."""
+    """The search for copies in doubt, at all addresses of their servers."""
 
-    def __init__(self, store: Store, objects: KeyObjects, endpoints: Endpoints, clock: Clock) -> None:
+    def __init__(self, store: Store[Rows], objects: KeyObjects, endpoints: Endpoints, clock: Clock) -> None:
         self._store = store
         self._objects = objects
         self._endpoints = endpoints
         self._clock = clock
 
     async def there(
-        self, topology: ServerTopology, reaches: Mapping[AddressId, Endpoint], copies: Sequence[Copy], until: float
+        self, topology: ServerTopology, endpoints: Mapping[AddressId, Endpoint], copies: Sequence[Copy], until: float
     ) -> DoubtFindings:
-        """Those of copies that an address of their server has, asked until then (loop time)."""
-        answers = await self._answers(topology, reaches, copies, until, set())
+        """Return the copies that any address of their server has, asked until ``until`` (loop time)."""
+        answers = await self._answers(topology, endpoints, copies, until, set())
         everywhere = [answer for some in answers.values() for answer in some]
         return DoubtFindings(set().union(*(each.there for each in everywhere)), any(each.late for each in everywhere))
 
     async def gone(
         self,
         topology: ServerTopology,
-        reaches: Mapping[AddressId, Endpoint],
+        endpoints: Mapping[AddressId, Endpoint],
         copies: Sequence[Copy],
         until: float,
         *,
         hopeless: Collection[Presence] = (),
         silent: set[AddressId] | None = None,
     ) -> DoubtFindings:
-        """Those of copies that cannot be read at any of these addresses of their server, asked until then (loop time).
+        """Return the copies that none of these addresses of their server can return.
 
-        Those that are in ``hopeless`` presence cannot be where it is silent, either. What is known to be ``silent`` is
-        not asked again, and is added to.
+        The addresses are asked until ``until`` (loop time). For a copy with a ``hopeless`` presence, a silent address
+        counts as one that cannot return it. Addresses in ``silent`` are not asked again. Newly silent addresses are
+        added there.
         """
-        answers = await self._answers(topology, reaches, copies, until, set() if silent is None else silent)
+        answers = await self._answers(topology, endpoints, copies, until, set() if silent is None else silent)
         asked = [(copy, answers.get(copy.key_server, [])) for copy in copies]
         found = {copy_id(copy) for copy, some in asked if some and all(answer.frees(copy, hopeless) for answer in some)}
         known = found.union(*(answer.there for some in answers.values() for answer in some))
@@ -100,20 +112,23 @@ class CopyDoubts:
     async def _answers(
         self,
         topology: ServerTopology,
-        reaches: Mapping[AddressId, Endpoint],
+        endpoints: Mapping[AddressId, Endpoint],
         copies: Sequence[Copy],
         until: float,
         silent: set[AddressId],
     ) -> dict[str, list[PresenceAnswer]]:
-        """What each address says of the copies of its server, by server (uuid); a silent one joins the ``silent``."""
+        """Return what each address says of the copies of its server, by server (uuid).
+
+        Addresses that do not answer are added to ``silent``.
+        """
         servers = {copy.key_server for copy in copies}
 
-        def read(tx: Transaction) -> tuple[list[Tracked], dict[str, ServerProfile]]:
+        def read(tx: Rows) -> tuple[list[Tracked], dict[str, ServerProfile]]:
             return tracked(tx, copies), {each.key_server: each for each in tx.profiles(servers)}
 
         rows, profiles = await self._store.read(read)
         digest_key = self._endpoints.digest_key(topology)
-        asked = {at: endpoint for at, endpoint in reaches.items() if endpoint.key_server in servers & profiles.keys()}
+        asked = {at: endpoint for at, endpoint in endpoints.items() if endpoint.key_server in servers & profiles.keys()}
         found = await asyncio.gather(
             *(
                 self._ask(
@@ -136,7 +151,7 @@ class CopyDoubts:
     async def _ask(
         self, endpoint: Endpoint, profile: ServerProfile, digest_key: Secret, rows: Iterable[Tracked], until: float
     ) -> PresenceAnswer:
-        """Ask one address for copies."""
+        """Ask one address for copies, on a new connection."""
         answer, heard = PresenceAnswer(), False
         if not rows:
             return answer

@@ -1,6 +1,6 @@
-"""What servers show of copies as they are going to be reached: by another client certificate, or somewhere else.
+"""Check what servers show when they are reached in another way: with another certificate, or at another address.
 
-What is present has to be read. What was in doubt may pass where it is found after all, or was lost before.
+A present copy must be read. A copy in doubt may be passed over if it is found after all, or was lost before.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from keystead.service.context import Call
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import Endpoint, KeyObjects
-    from keystead.service.ports.store import Clock, Store
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store, Transaction
 
 STAGE: Final = "keys"
-"""The stage of a refusal, after those of the probe."""
+"""The stage of a refusal here; the stages of the probe come before it."""
 
 SERVER: Final = "server"
 """The target of a refusal that is not about the client certificate."""
@@ -38,10 +39,10 @@ SERVER: Final = "server"
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """How servers are going to be reached, and how they are reached now.
+    """How servers are going to be reached, and how they are reached now (``before``).
 
-    ``hopeless`` are the presences of copies that may pass unread where a server is silent as it is reached now: they
-    could not be read before either, and whoever changes it can change it back. ``silent`` is who was found so.
+    ``hopeless`` are presences of copies that may stay unread if their server is silent as it is reached now. They could
+    not be read before either, and the change can be undone. ``silent`` are the addresses that were found to be silent.
     """
 
     topology: ServerTopology
@@ -52,124 +53,135 @@ class Routes:
 
 
 class RelocationCheck:
-    """Has them shown."""
+    """The check that servers show their canaries and copies as they are going to be reached."""
 
-    def __init__(self, store: Store, objects: KeyObjects, endpoints: Endpoints, clock: Clock) -> None:
-        self._prover = CopyVerifier(objects)
+    def __init__(self, store: Store[Transaction], objects: KeyObjects, endpoints: Endpoints, clock: Clock) -> None:
+        self._verifier = CopyVerifier(objects)
         self._doubts = CopyDoubts(store, objects, endpoints, clock)
         self._endpoints = endpoints
 
     async def show(
         self,
         call: Call,
-        ways: Routes,
+        routes: Routes,
         copies: Sequence[tuple[Key, Copy]],
         shown: Shown,
         until: float,
         target: str,
     ) -> None:
-        """Read copies as they are going to be reached; raise what the first says that was not shown."""
-        found = await self._read(ways, copies, shown.unreached, until)
+        """Read copies as they are going to be reached, and add what was read to ``shown``.
+
+        Raises the error for the first copy that must be shown and was not: see :func:`raise_first`.
+        """
+        found = await self._read(routes, copies, shown.unreached, until)
         for _, copy, outcome in found:
             if outcome.proven:
                 shown.read[copy.key].add(copy_id(copy))
         hidden = (copy for _, copy in copies if not shown.covers(copy))
         doubted = [copy for copy in hidden if copy.presence is not Presence.PRESENT]
         if doubted:
-            shown.spared.update(await self._spared(ways, doubted, shown.unreached, until, target))
+            shown.spared.update(await self._spared(routes, doubted, shown.unreached, until, target))
         raise_first(call, [(endpoint, outcome) for endpoint, copy, outcome in found if not shown.covers(copy)], target)
 
     async def _spared(
-        self, ways: Routes, copies: Sequence[Copy], unreached: Collection[AddressId], until: float, target: str
+        self, routes: Routes, copies: Sequence[Copy], unreached: Collection[AddressId], until: float, target: str
     ) -> set[CopyId]:
-        """Of copies that were in doubt, and not read, those that hold nothing up.
+        """Return the copies in doubt, of those not read, that do not prevent the change.
 
-        They are found after all as their server is going to be reached; or no address gives them as it is reached now:
-        it says that it has them not, and shows its canary, or, of what is hopeless, is silent. Raises 262145 (503) when
-        it is for our own want of time that nobody knows.
+        Such a copy is found after all as its server is going to be reached. Or no address returns it as its server is
+        reached now: each denies it and shows its canary. For a ``hopeless`` presence, silence is enough. Raises 262145
+        (503) if copies are undecided because time was over.
         """
-        reaches = {at: endpoint for at, endpoint in ways.reaches.items() if at not in unreached}
-        there = await self._doubts.there(ways.topology, reaches, copies, until)
+        endpoints = {at: endpoint for at, endpoint in routes.reaches.items() if at not in unreached}
+        there = await self._doubts.there(routes.topology, endpoints, copies, until)
         left = [copy for copy in copies if copy_id(copy) not in there.copies]
         if not left:
             return there.copies
         try:
-            before = ways.before()
+            before = routes.before()
         except NO_IDENTITY:
-            return there.copies | {copy_id(copy) for copy in left if copy.presence in ways.hopeless}
-        gone = await self._doubts.gone(ways.topology, before, left, until, hopeless=ways.hopeless, silent=ways.silent)
+            return there.copies | {copy_id(copy) for copy in left if copy.presence in routes.hopeless}
+        gone = await self._doubts.gone(
+            routes.topology, before, left, until, hopeless=routes.hopeless, silent=routes.silent
+        )
         if (there.late or gone.late) and len(gone.copies) < len(left):
             raise no_time(target)
         return there.copies | gone.copies
 
     async def _read(
-        self, ways: Routes, copies: Iterable[tuple[Key, Copy]], unreached: Collection[AddressId], until: float
+        self, routes: Routes, copies: Iterable[tuple[Key, Copy]], unreached: Collection[AddressId], until: float
     ) -> list[tuple[Endpoint, Copy, VerifyResult]]:
-        """Read copies as they are going to be reached; what came of each.
+        """Read copies as they are going to be reached; return one result for each.
 
-        What has no identifier yet is not asked for; nor is who was not reached.
+        A copy without an identifier is not asked for, and an unreached address is not asked.
         """
         wanted: dict[AddressId, list[tuple[Key, Copy]]] = defaultdict(list)
         unread = []
         for key, copy in copies:
             where = copy.key_server, copy.host
             if where in unreached or not copy.unique_identifiers:
-                unread.append((ways.reaches[where], copy, UNREAD if where in unreached else UNSETTLED))
+                unread.append((routes.reaches[where], copy, UNREAD if where in unreached else UNSETTLED))
             else:
                 wanted[where].append((key, copy))
         if not wanted:
             return unread
-        digest_key = self._endpoints.digest_key(ways.topology)
+        digest_key = self._endpoints.digest_key(routes.topology)
         provings = {
             where: [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
             for where, each in wanted.items()
         }
         found = await asyncio.gather(
-            *(self._prover.prove(ways.reaches[where], digest_key, each, until) for where, each in provings.items())
+            *(self._verifier.prove(routes.reaches[where], digest_key, each, until) for where, each in provings.items())
         )
         return unread + [
-            (ways.reaches[where], copy, outcome)
+            (routes.reaches[where], copy, outcome)
             for where, outcomes in zip(wanted, found, strict=True)
             for (_, copy), outcome in zip(wanted[where], outcomes, strict=True)
         ]
 
     async def see_canaries(
-        self, call: Call, topology: ServerTopology, reaches: Sequence[Endpoint], until: float, target: str
+        self, call: Call, topology: ServerTopology, endpoints: Sequence[Endpoint], until: float, target: str
     ) -> None:
-        """Raise what the first says of these addresses that does not show its server's canary."""
+        """Raise the error for the first of these addresses that does not show its canary."""
         digest_key = self._endpoints.digest_key(topology)
         outcomes = await asyncio.gather(
             *(
-                self._prover.see_canary(
+                self._verifier.see_canary(
                     endpoint, topology.profiles[endpoint.key_server], digest_key, until, renumbered=True
                 )
-                for endpoint in reaches
+                for endpoint in endpoints
             )
         )
-        raise_first(call, list(zip(reaches, outcomes, strict=True)), target)
+        raise_first(call, list(zip(endpoints, outcomes, strict=True)), target)
 
     async def answering(
-        self, topology: ServerTopology, reaches: Mapping[AddressId, Endpoint], until: float, target: str
+        self, topology: ServerTopology, endpoints: Mapping[AddressId, Endpoint], until: float, target: str
     ) -> dict[AddressId, bool]:
-        """Whether each of these addresses answers now. Raises 262145 (503) when time is over (loop time)."""
+        """Return for each of these addresses if it answers now, on a new connection.
+
+        Raises 262145 (503) when time (``until``, loop time) is over.
+        """
         digest_key = self._endpoints.digest_key(topology)
         asked = (
-            self._prover.see_canary(endpoint, topology.profiles[uuid], digest_key, until, fresh=True, anew=True)
-            for (uuid, _), endpoint in reaches.items()
+            self._verifier.see_canary(endpoint, topology.profiles[uuid], digest_key, until, fresh=True, anew=True)
+            for (uuid, _), endpoint in endpoints.items()
         )
         outcomes = await asyncio.gather(*asked)
         if NOT_IN_TIME in outcomes:
             raise no_time(target)
-        return {at: outcome.answered for at, outcome in zip(reaches, outcomes, strict=True)}
+        return {at: outcome.answered for at, outcome in zip(endpoints, outcomes, strict=True)}
 
 
 def no_time(target: str) -> OntapError:
-    """The refusal of what could not be found out in time."""
+    """Return the error 262145 (503) for a check that could not be made in time."""
     return OntapError(errors.TOO_BUSY, target=target, retry_after=RETRY_AFTER_S)
 
 
 def raise_first(call: Call, outcomes: Iterable[tuple[Endpoint, VerifyResult]], target: str) -> None:
-    """Raise what the first failure says, if there is one; accounts of SVMs hear the stage, not why."""
+    """Raise the error for the first failure, if there is one.
+
+    It is 262145 (503) if any result is late. Accounts of SVMs get the stage, but not the reason.
+    """
     failed = [(endpoint, outcome) for endpoint, outcome in outcomes if not outcome.proven]
     if not failed:
         return

@@ -1,7 +1,7 @@
-"""Replication when it is asked for: the copies that key servers lack, now, as a job. The keeper does so by itself.
+"""Replication on demand: a job that writes missing copies now. The keeper also writes them without this job.
 
-Whoever asks may have just seen to the servers. So none is left alone for having failed before: each address is asked
-once, which ends the pause of one that answers, and what it says is what the job says when copies could not be written.
+The caller may have just repaired the servers. So each address is asked once, even if its circuit is open. An answer
+closes the circuit. The reasons from these requests are the reasons that the job reports when it cannot write copies.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class KeyReplicator:
-    """Makes the job."""
+    """The maker of the replication job."""
 
     def __init__(self, context: KeeperContext, learner: ServerLearner, keeping: CopySweep) -> None:
         self._context = context
@@ -45,21 +45,21 @@ class KeyReplicator:
         self._keeping = keeping
 
     async def replicate(self, call: Call, key_manager: str) -> Task:
-        """The job that writes missing copies, for whoever sees the key manager. Raises 4 (404).
+        """Return the job that writes missing copies. Raises 4 (404) unless the call sees the key manager.
 
-        What new servers can do is learned first, as far as they answer.
+        The job first learns servers without a profile, as far as they answer.
         """
         found = await self._context.store.glance(lambda tx: require_key_manager(tx, call, key_manager))
 
         async def work(progress: Progress) -> JobOutcome | None:
-            away = await self._ask(key_manager)
+            away = await self._ask_addresses(key_manager)
             self._learner.retry(key_manager)
             topology = await self._learner.ensure(key_manager)
             filled = await self._fill(key_manager, progress)
             unlearned = dict.fromkeys(_unlearned(topology), NOT_REACHED) if filled.tally.keys else {}
             hides = filled.tally.keys and CANARY_NOT_SEEN in away.values()
             if not (filled.failed or unlearned or hides):
-                return JobOutcome(message=_said(filled))
+                return JobOutcome(message=_message(filled))
             return _failure(
                 call, topology, {**unlearned, **self._learner.unlearned(key_manager), **away, **filled.down}
             )
@@ -76,25 +76,25 @@ class KeyReplicator:
         self._keeping.try_again()
         return await self._keeping.fill(key_manager, said)
 
-    async def _ask(self, key_manager: str) -> dict[str, str]:
-        """Ask every address of the key servers anew; return the servers (uuids) whose primary is away, and why.
+    async def _ask_addresses(self, key_manager: str) -> dict[str, str]:
+        """Ask every address of the key servers. Return, by server (uuid), the reason why its primary failed.
 
-        So is one that answers, and shows nothing of ours: what it had is not known to be lacking, nor to be there.
+        A primary that answers without its canary failed, too, because the state of its copies is then not known.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None:
             return {}
         try:
-            reaches = [*self._context.endpoints.addresses(topology).values()]
+            endpoints = [*self._context.endpoints.addresses(topology).values()]
         except NO_IDENTITY:
-            return {}  # nor can anything be written: the walk over the keys says so
-        said = await asyncio.gather(*(self._ask_one(endpoint, topology) for endpoint in reaches))
+            return {}  # the walk over the keys counts these failures
+        said = await asyncio.gather(*(self._ask_address(endpoint, topology) for endpoint in endpoints))
         return {
-            endpoint.key_server: why for endpoint, why in zip(reaches, said, strict=True) if why and not endpoint.host
+            endpoint.key_server: why for endpoint, why in zip(endpoints, said, strict=True) if why and not endpoint.host
         }
 
-    async def _ask_one(self, endpoint: Endpoint, topology: ServerTopology) -> str:
-        """Why an address does not answer, or what it does not show; empty when it does."""
+    async def _ask_address(self, endpoint: Endpoint, topology: ServerTopology) -> str:
+        """Ask one address. Return the reason if it does not answer or hides its canary, else an empty text."""
         profile = topology.profiles.get(endpoint.key_server)
         try:
             async with self._context.objects.session(
@@ -109,21 +109,27 @@ class KeyReplicator:
             return fault.reason
 
 
-def _said(filled: Filled) -> str:
-    """What came of it; copies that are unknown are not lacking, and not there either before their server shows them."""
+def _message(filled: Filled) -> str:
+    """Return the message of a job that succeeded: the number of copies written, and of unknown copies.
+
+    An unknown copy is not missing, but it is not known to be there before its server shows its canary.
+    """
     unknown = sum(count for (_, presence), count in filled.tally.copies.items() if presence is Presence.UNKNOWN)
     written = "1 copy written" if filled.copied == 1 else f"{filled.copied} copies written"
     return f"{written}, {unknown} unknown" if unknown else written
 
 
 def _unlearned(topology: ServerTopology) -> list[str]:
-    """The servers (uuids) in whose domains nothing can be written: it is not known yet what any of them can do."""
+    """Return the servers (uuids) in domains where no server was learned, so that no copy can be written there."""
     known = {topology.domain_of[uuid] for uuid in topology.profiles}
     return [server.uuid for server in topology.servers if topology.domain_of[server.uuid] not in known]
 
 
 def _failure(call: Call, topology: ServerTopology, reasons: Mapping[str, str]) -> JobOutcome:
-    """How the job fails. What it keeps is read by all who see it: an SVM's says which servers, and no reason."""
+    """Return the outcome of a job that failed, with the servers that failed.
+
+    All who see the job read its detail. So the detail gives the reasons only for the cluster's key manager.
+    """
     told = topology.key_manager.svm is None
     named = [server for server in topology.servers if server.uuid in reasons]
     said = [f"{server.address} ({reasons[server.uuid]})" if told else str(server.address) for server in named]

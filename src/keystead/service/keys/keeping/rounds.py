@@ -1,7 +1,7 @@
-"""The rounds of the keeper: everything that keeps and ends keys, in its order, for one key manager after another.
+"""The rounds of the keeper: all steps that keep and purge keys, in order, for one key manager at a time.
 
-One process in the cluster makes them, by the lease ``keeper``. What goes wrong with one key manager holds up no other.
-When rounds are made is the monitor's business.
+One process in the cluster makes rounds; it holds the lease ``keeper``. A failure in one key manager does not stop the
+others. :mod:`keystead.monitor.keeper` decides when a round is due.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from keystead.core.errors import OntapError
 from keystead.service.announcing import add_events, cluster_name
 from keystead.service.cluster.leases import LeaseLost
 from keystead.service.keys.announcing import of_tally
+from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows, ObservationRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from keystead.service.keys.keeping.sweep import CopySweep
     from keystead.service.keys.orphans.scan import OrphanScan
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -42,17 +42,24 @@ T = TypeVar("T")
 LEASE: Final = "keeper"
 
 YOUNG: Final = timedelta(hours=1)
-"""For so long canaries of a server that was learned are looked for in each round: replication takes its time."""
+"""How long after a server was learned each round looks for canaries of others there: replication takes time."""
 
 LOOK_S: Final = 300.0
-"""So often each server is asked for its canary, but for rounds in which something changed."""
+"""How many seconds pass between two checks of the servers' own canaries, unless something changed."""
 
 HIDING_S: Final = 3600.0
-"""So often a server is swept, at most, because it hides its canary: a sweep tolerates some losses, many would all."""
+"""How many seconds pass at least between two sweeps of a server because it hides its canary.
+
+Each sweep tolerates a few missing copies. Many sweeps in a short time would tolerate the loss of all.
+"""
+
+
+class Rows(ClusterRows, ObservationRows, EventRows, LeaseRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class Learner(Protocol):
-    """Learns what servers can do, and looks for canaries; see :mod:`keystead.service.keys.learning.learn`."""
+    """The learner of servers and canaries; see :mod:`keystead.service.keys.learning.learn`."""
 
     async def ensure(self, key_manager: str) -> ServerTopology: ...  # noqa: D102 - as above
     async def look_for_canaries(self, key_manager: str) -> None: ...  # noqa: D102 - as above
@@ -60,7 +67,7 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An enabled key manager, its servers, and the SVM's or cluster's name for events and metrics."""
+    """An enabled key manager, its servers, and the name of its SVM or of the cluster for events and metrics."""
 
     key_manager: KeyManager
     servers: tuple[KeyServer, ...]
@@ -69,7 +76,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a round is made of."""
+    """The steps of a round."""
 
     settling: AttemptSettlement
     keeping: CopySweep
@@ -80,9 +87,10 @@ class Parts:
 
 
 class KeyRounds:
-    """Makes rounds. Every method but :meth:`holding` raises LeaseLost when another process may hold the lease.
+    """The maker of rounds. Methods with a ``holding`` raise LeaseLost if another process may hold the lease.
 
-    ``look`` is asked before anything is ended: it notices that the database is another one by now.
+    ``look`` is called before attempts are aborted and before objects are destroyed. It notices that the database was
+    restored, cloned or promoted.
     """
 
     def __init__(
@@ -92,25 +100,25 @@ class KeyRounds:
         self._leases = leases
         self._parts = parts
         self._look = look
-        self._looked: dict[str, float] = {}  # by key manager: when its servers were asked for their canaries
-        self._hiding: dict[str, float] = {}  # by server: when it was swept because it hid its canary
+        self._last_look_at: dict[str, float] = {}  # by key manager (uuid), monotonic
+        self._swept_at: dict[str, float] = {}  # by server (uuid), monotonic
 
     def holding(self) -> AbstractAsyncContextManager[Holding | None]:
-        """Hold the keeper's lease; None while another process does. Raises StoreError."""
+        """Hold the keeper's lease. The value is None while another process holds it. Raises StoreError."""
         return self._leases.holding(LEASE)
 
     async def kept(self) -> tuple[Kept, ...]:
-        """The key managers whose keys are to be kept. Raises StoreError."""
+        """Return the enabled key managers, whose keys the keeper keeps. Raises StoreError."""
 
-        def read(tx: Transaction) -> tuple[Kept, ...]:
+        def read(tx: Rows) -> tuple[Kept, ...]:
             cluster = cluster_name(tx)
             return tuple(Kept(each, servers, each.svm.name if each.svm else cluster) for each, servers in tx.watched())
 
         return await self._context.store.read(read)
 
     async def abort_expired(self, holding: Holding) -> None:
-        """Abort attempts whose time is over, of all key managers."""
-        await _minded("attempts", "", self._ending(partial(self._parts.settling.abort_expired, holding)))
+        """Abort attempts of all key managers that timed out."""
+        await _run_step("attempts", "", self._after_look(partial(self._parts.settling.abort_expired, holding)))
 
     async def keep(
         self,
@@ -121,77 +129,79 @@ class KeyRounds:
         scan: bool = False,
         changed: bool = False,
     ) -> Tally | None:
-        """Make a round of one key manager; ``sweep`` are servers (uuids) whose copies are all looked at.
+        """Make a round of one key manager. Return the tally of its keys, or None if the walk over them failed.
 
-        ``changed``: something about its servers or keys may be other than it was. Returns how its keys stand, None when
-        that could not be found out.
+        ``sweep`` are the servers (uuids) to sweep. ``scan``: look for orphans, too. ``changed``: its servers or keys
+        may have changed.
         """
         parts = self._parts
-        topology = await _minded("learning", key_manager, parts.learner.ensure(key_manager))
+        topology = await _run_step("learning", key_manager, parts.learner.ensure(key_manager))
         if sweep or changed or (topology is not None and self._is_young(topology)):
-            await _minded("canaries", key_manager, parts.learner.look_for_canaries(key_manager))
-        await _minded("settling", key_manager, parts.settling.settle(holding, key_manager))
-        hiding = await self._turned(key_manager, changed=changed)
+            await _run_step("canaries", key_manager, parts.learner.look_for_canaries(key_manager))
+        await _run_step("settling", key_manager, parts.settling.settle(holding, key_manager))
+        hiding = await self._newly_hiding(key_manager, changed=changed)
         for key_server in dict.fromkeys([*sweep, *hiding]):
-            swept = await _minded("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
+            swept = await _run_step("sweeping", key_manager, parts.keeping.sweep(holding, key_manager, key_server))
             if swept is not None and key_server in hiding:
-                self._hiding[key_server] = self._context.clock.monotonic()
+                self._swept_at[key_server] = self._context.clock.monotonic()
         if scan:
-            await _minded("listing", key_manager, parts.scan.scan(holding, key_manager))
-        await _minded("ending", key_manager, self._ending(partial(self._end, holding, key_manager)))
+            await _run_step("listing", key_manager, parts.scan.scan(holding, key_manager))
+        await _run_step("ending", key_manager, self._after_look(partial(self._destroy, holding, key_manager)))
         holding.check_time()
-        filled = await _minded("copying", key_manager, parts.keeping.fill(key_manager))
+        filled = await _run_step("copying", key_manager, parts.keeping.fill(key_manager))
         return None if filled is None else filled.tally
 
-    async def _turned(self, key_manager: str, *, changed: bool) -> list[str]:
-        """The servers (uuids) that hide what they showed, and were not swept for that yet, nor lately.
+    async def _newly_hiding(self, key_manager: str, *, changed: bool) -> list[str]:
+        """Return the servers (uuids) that hide their canary and were not swept for that reason yet.
 
-        What is unknown is settled without a sweep once a server shows its canary again.
+        A swept server counts again once it has shown its canary at least :data:`HIDING_S` after the sweep. No sweep is
+        needed when a canary comes back, because unknown copies are settled in any round. Servers are asked only every
+        :data:`LOOK_S`, or if ``changed``.
         """
         now = self._context.clock.monotonic()
-        if not changed and now < self._looked.get(key_manager, now - LOOK_S) + LOOK_S:
+        if not changed and now < self._last_look_at.get(key_manager, now - LOOK_S) + LOOK_S:
             return []
-        self._looked[key_manager] = now
-        showing = await _minded("looking", key_manager, self._parts.keeping.showing(key_manager)) or {}
+        self._last_look_at[key_manager] = now
+        showing = await _run_step("looking", key_manager, self._parts.keeping.showing(key_manager)) or {}
         for uuid, shows in showing.items():
-            if shows and self._hiding.get(uuid, now) + HIDING_S <= now:
-                del self._hiding[uuid]
-        return [uuid for uuid, shows in showing.items() if not shows and uuid not in self._hiding]
+            if shows and self._swept_at.get(uuid, now) + HIDING_S <= now:
+                del self._swept_at[uuid]
+        return [uuid for uuid, shows in showing.items() if not shows and uuid not in self._swept_at]
 
-    async def _end(self, holding: Holding, key_manager: str) -> None:
-        """End what has to end, where a fence says that no twin of this database goes on."""
+    async def _destroy(self, holding: Holding, key_manager: str) -> None:
+        """Replace epoch markers, then destroy objects on servers whose marker shows no clone of this database."""
         fenced = await self._parts.fencing.advance(holding, key_manager)
         await self._parts.destroying.end(holding, key_manager, fenced)
 
     def _is_young(self, topology: ServerTopology) -> bool:
-        """Whether a server has just been learned: what it replicates with may not have shown yet."""
+        """Return True if a server was learned lately, so that its replication may not have shown yet."""
         now = self._context.clock.now()
         return any(now - YOUNG < profile.learned <= now for profile in topology.profiles.values())
 
-    async def _ending(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do what ends something, in the incarnation that the database is in now."""
+    async def _after_look(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run work that aborts or destroys, after a check whether a new incarnation must begin."""
         if self._look is not None:
             await self._look()
         return await work()
 
     async def announce(self, holding: Holding, key_manager: KeyManager, tally: Tally) -> None:
-        """Announce how a key manager's keys stand. Raises StoreError."""
+        """Store the event about sole copies of a key manager's keys. Raises StoreError."""
 
-        def work(tx: Transaction) -> None:
+        def work(tx: Rows) -> None:
             holding.check(tx)
             add_events(tx, [of_tally(tx, self._context, key_manager, tally)])
 
         await self._context.store.write(work)
 
 
-async def _minded(what: str, key_manager: str, work: Awaitable[T]) -> T | None:
-    """Do a part of a round; when it fails, say so, and go on with the others."""
+async def _run_step(what: str, key_manager: str, work: Awaitable[T]) -> T | None:
+    """Run a step of a round. If it fails, log that and return None. Raises LeaseLost only."""
     try:
         return await work
     except LeaseLost:
         raise
     except (StoreError, OntapError) as failure:
-        log.warning("keys are not kept yet", part=what, key_manager=key_manager, why=str(failure))
+        log.warning("keeper step failed", part=what, key_manager=key_manager, why=str(failure))
     except Exception as error:  # noqa: BLE001 - its text may quote what a peer sent
-        log.error("keeping keys failed unexpectedly", part=what, key_manager=key_manager, why=type(error).__name__)  # noqa: TRY400
+        log.error("keeper step failed unexpectedly", part=what, key_manager=key_manager, why=type(error).__name__)  # noqa: TRY400
     return None

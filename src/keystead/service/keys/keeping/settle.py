@@ -1,13 +1,14 @@
-"""Settle what creating left open: attempts whose time is over, copies of which it is not known whether they are there.
+"""Settle attempts and copies: abort attempts that timed out, and find out about copies of unknown outcome.
 
-An attempt is aborted by compare-and-set, after its state was read; its coordinator, should it wake, finds that it was.
-Copies are looked at on their servers, and activated and described where that was not done. Nothing is destroyed here.
+An attempt is aborted by compare-and-set. A process that was held up fails its own compare-and-set later, and so knows.
+Copies are looked at on their servers. They are activated and get a descriptor if they lack that. Nothing is destroyed
+here.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -23,6 +24,9 @@ from keystead.service.keys.context import COPIES_PER_READ, by_host, topology_of,
 from keystead.service.keys.looking.changes import store_changes, with_seen
 from keystead.service.keys.looking.look import look
 from keystead.service.keys.looking.visit import visit
+from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
@@ -36,32 +40,35 @@ if TYPE_CHECKING:
     from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.keys.writing.attempt_runner import Describe
-    from keystead.service.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 256
-"""Attempts that are aborted in one round at most."""
+"""How many attempts one call aborts at most."""
 
 UNDESCRIBED_S: Final = 3600.0
-"""How long a server that refused a descriptor is asked to take none."""
+"""How many seconds no descriptor is sent to a server that refused one."""
 
-_NOT_YET = ("", PRE_ACTIVE)
+_NOT_ACTIVATED = ("", PRE_ACTIVE)
+
+
+class Rows(TopologyRows, KeyManagerRows, ClusterRows, EventRows, LeaseRows, KeyRows, AttemptRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class AttemptSettlement:
-    """Ends expired attempts, and finds out about copies."""
+    """The step that settles attempts and copies. ``describe`` makes descriptors; None makes none."""
 
     def __init__(self, context: KeeperContext, describe: Describe | None = None) -> None:
         self._context = context
         self._describe = describe
-        self._broke_off: dict[str, str] = {}  # by server, the key after which to go on
-        self._undescribed: dict[str, float] = {}  # by server that refused a descriptor, until when (monotonic)
+        self._resume_after: dict[str, str] = {}  # by server (uuid), the key (uuid) after which to continue
+        self._refused_until: dict[str, float] = {}  # by server (uuid), monotonic
 
     # --- attempts ---
 
     async def abort_expired(self, holding: Holding) -> int:
-        """Abort attempts whose time is over; return how many. Raises StoreError, LeaseLost."""
+        """Abort attempts that timed out. Return how many were aborted. Raises StoreError, LeaseLost."""
         now = self._context.clock.now()
         expired = await self._context.store.read(lambda tx: tx.expired_attempts(now, now + AHEAD, AT_ONCE))
         aborted = 0
@@ -74,10 +81,12 @@ class AttemptSettlement:
     # --- copies ---
 
     async def settle(self, holding: Holding, key_manager: str) -> int:
-        """Look at what is open on each of a key manager's servers; return how many copies changed.
+        """Look at the open copies on each learned server of a key manager. Return how many copies changed.
 
-        A server that cannot be asked is left for the next round, and so is the rest where nothing is found out. It goes
-        on where it broke off: no copy on which a server falls silent hides the others. Raises StoreError, LeaseLost.
+        Open copies are sent or unknown, or not activated, or without a descriptor. The walk over a server stops when
+        the server does not answer, or when a batch changes nothing. The next round continues after the last copy that
+        was asked about, so that a copy on which the server falls silent does not block the others. Raises StoreError,
+        LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None:
@@ -86,8 +95,8 @@ class AttemptSettlement:
         return sum([await self._settle_server(holding, topology, server) for server in known])
 
     async def _settle_server(self, holding: Holding, topology: ServerTopology, server: KeyServer) -> int:
-        inactive, undescribed = topology.profiles[server.uuid].activates, self._describes(topology, server.uuid)
-        after, changed = self._broke_off.pop(server.uuid, ""), 0
+        inactive, undescribed = topology.profiles[server.uuid].activates, self._takes_descriptors(topology, server.uuid)
+        after, changed = self._resume_after.pop(server.uuid, ""), 0
         while rows := await self._context.store.read(
             lambda tx: tracked(
                 tx,
@@ -99,14 +108,14 @@ class AttemptSettlement:
             changed += len(stored)
             after = done or after
             if not stored or done != rows[-1].key.uuid:
-                self._broke_off[server.uuid] = after
+                self._resume_after[server.uuid] = after
                 break
         return changed
 
     async def _look(
         self, topology: ServerTopology, server: KeyServer, rows: Sequence[Tracked]
     ) -> tuple[list[CopyChange], str]:
-        """Look at copies as far as the server answers; also return the last key that it was asked about."""
+        """Look at copies until the server does not answer. Also return the last key (uuid) that it was asked about."""
         changes: list[CopyChange] = []
         done = ""
         try:
@@ -122,7 +131,7 @@ class AttemptSettlement:
         return changes, rows[-1].key.uuid
 
     async def _settled(self, topology: ServerTopology, at: Visit, row: Tracked) -> CopyChange:
-        """Look at a copy; activate and describe it where its server takes that and it was not done."""
+        """Look at a copy. If its bytes agree, activate it and write its descriptor where that was not done."""
         seen = await look(at, row)
         now, canary = self._context.clock.now(), at.absence_counts
         after = with_seen(looked_at(row.copy, seen.look, row.attempt, now, canary=canary), seen)
@@ -130,31 +139,39 @@ class AttemptSettlement:
             seen.look is CopyAnswer.AGREES
             and at.profile is not None
             and at.profile.activates
-            and seen.state in _NOT_YET
+            and seen.state in _NOT_ACTIVATED
         ):
-            after = replace(after, object_state=await _activated(at, seen.unique_identifiers, seen.state))
-        if seen.look is CopyAnswer.AGREES and not row.copy.descriptor and self._describes(topology, at.key_server):
-            after = replace(after, descriptor=await self._described(topology, at, row))
+            after = replace(after, object_state=await _activate(at, seen.unique_identifiers, seen.state))
+        if (
+            seen.look is CopyAnswer.AGREES
+            and not row.copy.descriptor
+            and self._takes_descriptors(topology, at.key_server)
+        ):
+            after = replace(after, descriptor=await self._ensure_descriptor(topology, at, row))
         return row.copy, after
 
     # --- descriptors ---
 
-    def _describes(self, topology: ServerTopology, key_server: str) -> bool:
-        """Whether copies on a server get descriptors: only Secret Data can hold one."""
-        until = self._undescribed.get(key_server)
+    def _takes_descriptors(self, topology: ServerTopology, key_server: str) -> bool:
+        """Return True if descriptors are written on a server now. Only Secret Data can hold a descriptor."""
+        until = self._refused_until.get(key_server)
         return (
             self._describe is not None
             and topology.profiles[key_server].form is KeyForm.SECRET_DATA
             and (until is None or until <= self._context.clock.monotonic())
         )
 
-    async def _described(self, topology: ServerTopology, at: Visit, row: Tracked) -> str:
-        """Have a descriptor beside a copy; return its identifier. Raises KeyServerFault without an answer."""
+    async def _ensure_descriptor(self, topology: ServerTopology, at: Visit, row: Tracked) -> str:
+        """Ensure that a copy has a descriptor. Return its Unique Identifier, empty if there is none.
+
+        Raises KeyServerFault if the server does not answer.
+        """
         content = self._describe(row.key, row.attempt, topology) if self._describe is not None else None
         name = str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
         try:
-            by_name = at.profile is None or at.profile.locate_by_name  # else it asks for all attributes of all objects
-            found = await at.session.locate(name) if by_name else ()  # one may be there whose answer never came
+            # an earlier answer may be lost; without Locate by name, the session would read attributes of every object
+            by_name = at.profile is None or at.profile.locate_by_name
+            found = await at.session.locate(name) if by_name else ()
             if not found and content is not None:
                 found = await at.session.register(
                     name, Secret(content), KeyForm.SECRET_DATA, application_information=None
@@ -162,14 +179,14 @@ class AttemptSettlement:
         except KeyServerFault as fault:
             if not fault.fault.answered:
                 raise
-            log.warning("a copy is not described", address=at.address, why=fault.reason)
-            self._undescribed[at.key_server] = self._context.clock.monotonic() + UNDESCRIBED_S
+            log.warning("a descriptor is not written", address=at.address, why=fault.reason)
+            self._refused_until[at.key_server] = self._context.clock.monotonic() + UNDESCRIBED_S
             return ""
         return found[0] if found else ""
 
     def _store(
         self,
-        tx: Transaction,
+        tx: Rows,
         holding: Holding,
         topology: ServerTopology,
         server: KeyServer,
@@ -180,8 +197,11 @@ class AttemptSettlement:
         return stored
 
 
-def _abort(tx: Transaction, holding: Holding, attempt: Attempt) -> bool:
-    """Abort an attempt that is still pending, and with it a key that it was to create."""
+def _abort(tx: Rows, holding: Holding, attempt: Attempt) -> bool:
+    """Abort an attempt that timed out, and the key if the attempt was to create it. Return False if it was ended.
+
+    It locks the key manager, then the key. Raises LeaseLost.
+    """
     holding.check(tx)
     key = tx.key(attempt.key)
     if key is None:
@@ -195,8 +215,11 @@ def _abort(tx: Transaction, holding: Holding, attempt: Attempt) -> bool:
     return True
 
 
-async def _activated(at: Visit, ids: Sequence[str], state: str) -> str:
-    """Activate a copy's objects; return the State that they have then. Raises KeyServerFault without an answer."""
+async def _activate(at: Visit, ids: Sequence[str], state: str) -> str:
+    """Activate the objects of a copy. Return their new State, or the given ``state`` if the server refused.
+
+    Raises KeyServerFault if the server does not answer.
+    """
     try:
         for id_ in ids:
             await at.session.activate(id_)

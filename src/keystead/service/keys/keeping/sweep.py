@@ -1,8 +1,8 @@
-"""Keep copies: sweep over what servers hold, and give servers the copies that they lack.
+"""Keep copies: sweep servers, and fill servers with missing copies.
 
-A sweep walks all copies on one server and decides at its end what is missing: when too much is, nothing is, and an
-alarm is raised. Nothing is written over: a copy that is lacking is written as an attempt of its own, by
-:class:`keystead.service.keys.writing.create.KeyWriter`, with material that another copy has just proven.
+A sweep walks over all copies on one server and decides at its end which are missing. If too many are missing, none is
+marked and an event is added. Existing objects are never overwritten. A missing copy is written as a new attempt by
+:class:`keystead.service.keys.writing.create.KeyWriter`, with material that was just read from another copy.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from keystead.service.keys.keeping.backoff import Pauses
 from keystead.service.keys.looking.changes import changes_of, store_changes
 from keystead.service.keys.looking.look import look_at_many
 from keystead.service.keys.looking.visit import endpoint_of, visit
+from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
 from keystead.service.probing.prober import NO_IDENTITY
 
@@ -44,32 +47,37 @@ if TYPE_CHECKING:
     from keystead.service.keys.looking.look import CopyObservation
     from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
 
 ASKED: Final = 32
-"""Copies that are asked for at a time."""
+"""How many copies one request reads."""
 
 WRITTEN: Final = 8
-"""Copies that are written at a time."""
+"""How many copies are written at a time."""
 
 
 SHOWN_S: Final = 3.0
-"""How long a server may take to show its canary in a round."""
+"""How many seconds a server may take to show its canary in a round."""
+
+
+class Rows(TopologyRows, KeyManagerRows, ClusterRows, EventRows, LeaseRows, KeyRows, AttemptRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class CopyWriter(Protocol):
-    """Gives one server its copy; see :class:`keystead.service.keys.writing.create.KeyWriter`."""
+    """The writer of one copy to one server; see :class:`keystead.service.keys.writing.create.KeyWriter`."""
 
     async def copy_to(self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology) -> str: ...  # noqa: D102
 
 
 @dataclass(slots=True)
 class Filled:
-    """What came of a walk over all keys: ``tally`` counts them as they were, ``copied`` and ``failed`` are copies.
+    """The result of a walk over all keys.
 
-    ``down`` are servers (uuids) that did not take a copy, and why: they get no more in this walk.
+    ``tally`` counts keys and copies as they were before the walk. ``copied`` is the number of copies written.
+    ``failed`` is the number of missing copies that were not written. ``down`` are the servers (uuids) that did not take
+    a copy, with the reason. They are offered no more copies in this walk.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -79,7 +87,7 @@ class Filled:
 
 
 class CopySweep:
-    """Sweeps and repairs."""
+    """The steps that sweep servers and fill missing copies."""
 
     def __init__(self, context: KeeperContext, writer: CopyWriter) -> None:
         self._context = context
@@ -89,9 +97,9 @@ class CopySweep:
     # --- sweep ---
 
     async def sweep(self, holding: Holding, key_manager: str, key_server: str) -> Sweep | None:
-        """Look at every copy on a server and store what was found; None when it could not be asked to the end.
+        """Look at every copy on a server and store the findings. Return None if the server was not asked to the end.
 
-        Raises StoreError, LeaseLost.
+        None also if the server is not configured or not learned. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         server = None if topology is None else topology.server(key_server)
@@ -107,20 +115,20 @@ class CopySweep:
                 return None
             await self._context.store.write(lambda tx: self._store(tx, holding, topology, server, changes))  # noqa: B023
             hidden = hidden or not canary
-        await self._context.store.write(lambda tx: self._decide(tx, holding, topology, server, sweep, hidden=hidden))
+        await self._context.store.write(lambda tx: self._conclude(tx, holding, topology, server, sweep, hidden=hidden))
         return sweep
 
     async def showing(self, key_manager: str) -> dict[str, bool]:
-        """Whether each server (uuid) that answers soon shows its canary now. Raises StoreError."""
+        """Return, by server (uuid), whether it shows its canary now. Silent servers are left out. Raises StoreError."""
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None:
             return {}
         known = [server for server in topology.servers if server.uuid in topology.profiles]
         known = [server for server in known if not self._is_down(topology, server)]
-        said = await asyncio.gather(*(self._shows(topology, server) for server in known))
+        said = await asyncio.gather(*(self._shows_canary(topology, server) for server in known))
         return {server.uuid: shows for server, shows in zip(known, said, strict=True) if shows is not None}
 
-    async def _shows(self, topology: ServerTopology, server: KeyServer) -> bool | None:
+    async def _shows_canary(self, topology: ServerTopology, server: KeyServer) -> bool | None:
         try:
             async with asyncio.timeout(SHOWN_S), visit(self._context, topology, server) as at:
                 return at.canary
@@ -133,7 +141,7 @@ class CopySweep:
     async def _look(
         self, topology: ServerTopology, server: KeyServer, rows: Sequence[Tracked], sweep: Sweep
     ) -> tuple[list[CopyChange], bool]:
-        """Look at copies; also return False when one was not proven, and the canary is not what it was either."""
+        """Look at copies. Also return False if an address hid its canary and did not prove all of its copies."""
         changes: list[CopyChange] = []
         canary = True
         for host, some in by_host(rows).items():
@@ -147,7 +155,10 @@ class CopySweep:
     async def _look_at(
         self, topology: ServerTopology, server: KeyServer, host: str, rows: Sequence[Tracked], *, failed: bool = False
     ) -> tuple[Visit, list[tuple[Tracked, CopyObservation, datetime]]]:
-        """Look at copies at one address, and when; at those of a secondary that ``failed``, on its primary."""
+        """Look at copies at one address. Return the visit, and for each copy the observation and its time.
+
+        If a secondary fails, its copies are looked at on the primary: that is the call with ``failed``.
+        """
         looks: list[tuple[Tracked, CopyObservation, datetime]] = []
         try:
             async with visit(self._context, topology, server, host, failed=failed) as at:
@@ -163,7 +174,7 @@ class CopySweep:
 
     def _store(
         self,
-        tx: Transaction,
+        tx: Rows,
         holding: Holding,
         topology: ServerTopology,
         server: KeyServer,
@@ -172,9 +183,9 @@ class CopySweep:
         stored = store_changes(tx, holding, changes, seen_in=topology)
         add_events(tx, different(tx, self._context, topology, server, stored))
 
-    def _decide(
+    def _conclude(
         self,
-        tx: Transaction,
+        tx: Rows,
         holding: Holding,
         topology: ServerTopology,
         server: KeyServer,
@@ -182,7 +193,7 @@ class CopySweep:
         *,
         hidden: bool,
     ) -> None:
-        """At the end: what was lost is missing, unless that is too much; and what is announced."""
+        """End a sweep: mark lost copies as missing, unless the canary is hidden or too many are lost. Add one event."""
         holding.check(tx)
         found = []
         if hidden:
@@ -202,13 +213,13 @@ class CopySweep:
     # --- repair ---
 
     def try_again(self) -> None:
-        """Offer copies at once to servers that took none lately."""
+        """End the back-off of all servers, so that copies are offered to them at once."""
         self._pauses.clear()
 
     async def fill(self, key_manager: str, progress: Callable[[int], Awaitable[None]] | None = None) -> Filled:
-        """Walk over all keys that are kept, count them, and write the copies that are lacking. Raises StoreError.
+        """Walk over all kept keys, count them, and write the missing copies. Raises StoreError.
 
-        ``progress`` is told, now and then, how many keys were looked at.
+        ``progress`` gets the number of keys counted, after each batch of keys.
         """
         filled, after = Filled(), ""
         while True:
@@ -225,14 +236,14 @@ class CopySweep:
                 wanted += [(key, copies, servers) for servers in there]
             for start in range(0, len(wanted), WRITTEN):
                 some = wanted[start : start + WRITTEN]
-                await asyncio.gather(*(self._give(topology, *each, filled) for each in some))
+                await asyncio.gather(*(self._write_to_one_of(topology, *each, filled) for each in some))
             if progress is not None:
                 await progress(filled.tally.keys)
 
     def _batch(
-        self, tx: Transaction, key_manager: str, after: str
+        self, tx: Rows, key_manager: str, after: str
     ) -> tuple[ServerTopology | None, list[tuple[Key, list[Copy]]]]:
-        """The next keys that are kept, with their lasting copies."""
+        """Return the next kept keys with their copies of attempts that were not aborted."""
         topology = topology_of(tx, key_manager)
         keys = tx.keys_in(key_manager, KEPT, after, COPIES_PER_READ)
         copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
@@ -240,10 +251,13 @@ class CopySweep:
             copies[copy.key].append(copy)
         return topology, [(key, copies[key.uuid]) for key in keys]
 
-    async def _give(
+    async def _write_to_one_of(
         self, topology: ServerTopology, key: Key, copies: Sequence[Copy], servers: Sequence[str], filled: Filled
     ) -> None:
-        """Give the first of these servers that takes it a copy, if any other copy can be proven now."""
+        """Write a copy to the first of these servers that takes it, with material that another copy proves now.
+
+        If no server has a copy in the end, count a failure.
+        """
         await self._context.turn()
         material: Secret | None = None
         for server in filter(None, map(topology.server, servers)):
@@ -252,7 +266,7 @@ class CopySweep:
             material = material or await self.material(topology, key, copies)
             if material is None:
                 break
-            if await self._copied(key, server, material, topology, filled):
+            if await self._write_copy(key, server, material, topology, filled):
                 return
         filled.failed += 1
 
@@ -264,10 +278,10 @@ class CopySweep:
             and not self._is_down(topology, server)
         )
 
-    async def _copied(
+    async def _write_copy(
         self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology, filled: Filled
     ) -> bool:
-        """Write a copy; whether there is one now, or somebody else is about to write it."""
+        """Write a copy to a server. Return True if the server has a copy now, or may get one from another process."""
         try:
             why = await self._writer.copy_to(key, server, material, topology)
         except (OntapError, *NO_IDENTITY) as error:
@@ -281,9 +295,9 @@ class CopySweep:
         return False
 
     async def material(self, topology: ServerTopology, key: Key, copies: Iterable[Copy]) -> Secret | None:
-        """Read a key from a copy whose bytes agree now; None when there is none that can be read.
+        """Read the material of a key from a copy whose bytes agree with the digest. Return None if no copy does.
 
-        Where no copy is proven, a secondary may still have what its primary has lost.
+        If no copy is proven, the secondaries are asked, because one may still have a copy that its primary lost.
         """
         found = sources(copies, topology.servers)
         proven = [source for source in found if source.copy.presence is Presence.PRESENT]
@@ -309,7 +323,7 @@ class CopySweep:
 
 
 def _is_swept(row: Tracked) -> bool:
-    """Whether a copy is one whose key is kept, and of which it is known where it is, or was."""
+    """Return True for a committed copy of a kept key that has Unique Identifiers and is not destroyed."""
     return (
         row.attempt.state is AttemptState.COMMITTED
         and row.key.state in KEPT

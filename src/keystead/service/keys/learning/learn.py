@@ -1,8 +1,8 @@
-"""Learn what the key servers of a key manager can do, before keys are written there: profiles, domains, digest key.
+"""Learn what a key manager's servers can do, before keys are written there: profiles, domains and the digest key.
 
-Learning goes on in the background, once per key manager at a time; who needs it waits for a while and goes on with what
-is known. Nothing is asked of a server within a transaction. Of two nodes that learn at once the first one's profile
-stays; the other's canary is harmless. What a canary is, and how a server is tried:
+Learning runs in the background, one task at a time for each key manager. A caller waits for a limited time, and goes on
+with what is known. No server is asked within a transaction. If two nodes learn a server at once, the first profile
+stays, and the canary of the other node is harmless. For canaries and trials see
 :mod:`keystead.service.keys.looking.canaries`.
 """
 
@@ -12,7 +12,7 @@ import asyncio
 import os
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -25,8 +25,11 @@ from keystead.service.keys.learning.profiles import store_profile, store_renumbe
 from keystead.service.keys.looking import canaries
 from keystead.service.keys.looking.canaries import Sight, Subject
 from keystead.service.keys.topology import digest_key_place, load_topology
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import EpochMarkerRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
-from keystead.service.ports.store import SealError, StoreError
+from keystead.service.ports.sealing import SealError
+from keystead.service.ports.store import StoreError
 from keystead.service.probing.prober import NO_IDENTITY
 
 if TYPE_CHECKING:
@@ -38,29 +41,36 @@ if TYPE_CHECKING:
     from keystead.core.probing import TlsIdentity
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import Endpoint, KeyObjects, ObjectSession
-    from keystead.service.ports.store import Clock, Sealer, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.sealing import Sealer
+    from keystead.service.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
 WAIT_S: Final = 5.0
-"""How long a caller waits for servers that are not learned yet: one that is dead must not hold up keys."""
+"""Seconds that a caller waits for servers without a profile, because a dead server must not delay keys."""
 
 OPERATION_S: Final = 10.0
 SERVER_S: Final = 30.0
-"""How long one operation, and all of them on one server, may take."""
+"""Seconds for one operation, and for all operations on one server."""
 
 AT_ONCE: Final = 32
-"""Servers that are asked at a time, of all key managers together."""
+"""Servers that are asked at the same time, over all key managers."""
 
 REST_S: Final = 30.0
-"""How long a server that could not be learned is left alone, unless something about it changes."""
+"""Seconds before a server that could not be learned is tried again, unless a change ends the back-off."""
+
+
+class Rows(TopologyRows, KeyManagerRows, EpochMarkerRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class CanaryLook:
-    """What was found on one server: its own canary or not, and those of which others that it was not known to see.
+    """The result of one look for canaries on a server.
 
-    ``canary``: the identifiers under which its own is there, if not those that are known.
+    ``own`` says whether the server's own canary was found. ``sees`` are other servers with canaries that were found
+    here for the first time. ``canary`` are the identifiers of the server's own canary if they have changed, else empty.
     """
 
     own: Sight
@@ -70,7 +80,7 @@ class CanaryLook:
 
 @dataclass(slots=True)
 class Absence:
-    """A canary that is not there: at how many looks in a row, and since when (monotonic)."""
+    """A canary that is absent: at how many looks in a row, and since when (monotonic)."""
 
     looks: int
     since: float
@@ -78,18 +88,21 @@ class Absence:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A server that could not be learned is left alone until then (monotonic); ``reason`` is a fixed word."""
+    """The back-off of a server that could not be learned, until ``until`` (monotonic). ``reason`` is a fixed word."""
 
     until: float
     reason: str
 
 
 class ServerLearner:
-    """Learns key servers. Belongs to one event loop. ``wait_s`` is how long :meth:`ensure` waits."""
+    """The learner of key servers. It belongs to one event loop.
+
+    ``wait_s`` is how many seconds :meth:`ensure` waits.
+    """
 
     def __init__(
         self,
-        store: Store,
+        store: Store[Rows],
         objects: KeyObjects,
         endpoints: Endpoints,
         sealer: Sealer,
@@ -105,37 +118,40 @@ class ServerLearner:
         self._wait_s = wait_s
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._again: set[str] = set()
-        self._resting: dict[tuple[str, str], Rest] = {}  # by key manager and server; only those that failed
+        self._look_again: set[str] = set()
+        self._resting: dict[tuple[str, str], Rest] = {}  # servers that failed, by key manager and server
         self._absences: dict[str, Absence] = {}
         self._closed = False
 
     async def ensure(self, key_manager: str) -> ServerTopology:
-        """Return a key manager's places, with what can be learned of its servers in a short time.
+        """Return a key manager's topology, with what can be learned of its servers in a short time.
 
-        Servers that could not be learned are without a profile. Raises 4 (404) when there is no such key manager, and
+        Servers that could not be learned have no profile. Raise 4 (404) if there is no such key manager. Raise
         StoreError.
         """
         topology = await self._topology(key_manager)
-        if not self._lacks(topology) or self._closed:
+        if not self._needs_learning(topology) or self._closed:
             return topology
         await asyncio.wait({self._begin(key_manager)}, timeout=self._wait_s)
         return await self._topology(key_manager)
 
     def unlearned(self, key_manager: str) -> Mapping[str, str]:
-        """The servers (uuids) that could not be learned at the last try, and why."""
+        """Return the servers (uuids) that could not be learned at the last try, with the reasons."""
         return {server: rest.reason for (manager, server), rest in self._resting.items() if manager == key_manager}
 
     def retry(self, key_manager: str) -> None:
-        """Leave no server alone any more: something about them, or about certificates, was stored."""
+        """End the back-off of a key manager's servers, because a server or a certificate was changed."""
         self._resting = {place: rest for place, rest in self._resting.items() if place[0] != key_manager}
 
     async def look_for_canaries(self, key_manager: str) -> None:
-        """Look on each server for its own canary and for those of the others, and store what follows.
+        """Look on each server for its own canary and for those of the others, and store the findings.
 
-        Another's canary makes the two one replication domain. A server whose own is lost for good is learned anew; one
-        that has it under its name, and has numbered its objects anew, is the same. To be repeated: replication takes
-        its time. Raises StoreError.
+        If one server has the canary of another, both are in one replication domain. A server that has lost its canary
+        for good is learned again. A server that has its canary under new identifiers is still the same server: it has
+        renumbered its objects.
+
+        Call this repeatedly, because replication takes time. Raise 4 (404) if there is no such key manager. Raise
+        StoreError.
         """
         topology = await self._topology(key_manager)
         identity = self._identity(topology)
@@ -149,15 +165,15 @@ class ServerLearner:
             await self._store.write(lambda tx: store_seen(tx, topology, seen))
         renumbered = {server.uuid: look.canary for server, look in found if look.canary}
         if renumbered:
-            log.warning("key servers have numbered their objects anew", key_manager=key_manager, count=len(renumbered))
+            log.warning("key servers renumbered their objects", key_manager=key_manager, count=len(renumbered))
             await self._store.write(lambda tx: store_renumbered(tx, topology, renumbered))
         lost_on = [server for server, look in found if self._is_lost(server, look.own)]
-        anew = [await self._learn_anew(topology, identity, server) for server in lost_on]
-        if any(anew):  # with what was forgotten they count as independent until they are seen again
+        relearned = [await self._relearn(topology, identity, server) for server in lost_on]
+        if any(relearned):  # because new profiles count as independent until canaries are found
             await self.look_for_canaries(key_manager)
 
     async def close(self) -> None:
-        """End what is under way. A canary that was sent is found by its name next time."""
+        """Cancel the running tasks. A canary that was sent is found by its name next time."""
         self._closed = True
         tasks = tuple(self._under_way.values())
         for task in tasks:
@@ -165,11 +181,14 @@ class ServerLearner:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def learn(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> bool:
-        """Learn one server, anew if it has a profile; whether what was learned is stored."""
+        """Learn one server, also if it has a profile already. Return True if the new profile is stored.
+
+        If the server cannot be learned, its back-off begins.
+        """
         before = topology.profiles.get(server.uuid)
         place = topology.key_manager.uuid, server.uuid
         try:
-            profile = await self._tried(topology, identity, server, first_number(before))
+            profile = await self._learn_profile(topology, identity, server, first_number(before))
             stored = await self._store_learned(topology, identity, server, profile)
         except (KeyServerFault, TimeoutError, SealError, StoreError) as failure:
             rest = Rest(self._clock.monotonic() + REST_S, _why(failure))
@@ -182,7 +201,7 @@ class ServerLearner:
             log.info("key server learned", address=str(server.address), **known)
         return stored
 
-    async def _tried(
+    async def _learn_profile(
         self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, first: int
     ) -> ServerProfile:
         subject = Subject(server.uuid, topology.incarnation.uuid, self._endpoints.digest_key(topology), first)
@@ -193,20 +212,22 @@ class ServerLearner:
     async def _store_learned(
         self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, profile: ServerProfile
     ) -> bool:
-        """Store a profile; whether it is. From then on keys are kept there, so that it was looked there before for the
-        canaries of all whose profiles are known: those replicate with it.
+        """Store a profile. Return True if it was stored: see :func:`store_profile`.
+
+        Keys are written to the server once its profile is stored. So first look there for the canaries of all servers
+        with a profile: those found replicate with it. Look again if another server gets a new canary meanwhile.
         """
         before = topology.profiles.get(server.uuid)
         while True:
             known = (await self._topology(topology.key_manager.uuid)).profiles
             others = [other for uuid, other in known.items() if uuid != server.uuid]
-            found = await self._found(topology, identity, server, profile, others)
+            found = await self._canaries_on(topology, identity, server, profile, others)
             work = partial(store_profile, before=before, profile=seeing(profile, found), looked_for=known)
             stored = await self._store.write(lambda tx: work(tx, topology, server))  # noqa: B023 - awaited
             if stored is not None:
                 return stored
 
-    async def _found(
+    async def _canaries_on(
         self,
         topology: ServerTopology,
         identity: TlsIdentity,
@@ -214,24 +235,27 @@ class ServerLearner:
         profile: ServerProfile,
         others: Sequence[ServerProfile],
     ) -> list[str]:
-        """The servers (uuids) whose canaries are on this one. Raises KeyServerFault, TimeoutError, SealError."""
+        """Return those of ``others`` (server uuids) with a canary that is on this server.
+
+        Raise KeyServerFault, TimeoutError or SealError.
+        """
         if not others:
             return []
         digest_key, endpoint = self._endpoints.digest_key(topology), self._endpoints.primary(server, identity)
         async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
             return [each.key_server for each in others if await canaries.sees(session, profile, each, digest_key)]
 
-    async def _learn_anew(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> bool:
+    async def _relearn(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> bool:
         log.warning("the canary of a key server is lost", address=str(server.address))
         learned = await self.learn(topology, identity, server)
         if learned:
             del self._absences[server.uuid]
         return learned
 
-    # --- what is lacking ---
+    # --- servers without a profile ---
 
     async def _topology(self, key_manager: str) -> ServerTopology:
-        def read(tx: Transaction) -> ServerTopology | None:
+        def read(tx: Rows) -> ServerTopology | None:
             found = tx.key_manager(key_manager)
             return None if found is None else load_topology(tx, found)
 
@@ -240,11 +264,13 @@ class ServerLearner:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return topology
 
-    def _lacks(self, topology: ServerTopology) -> bool:
-        return topology.key_manager.enabled and (topology.sealed_digest_key is None or bool(self._unlearned(topology)))
+    def _needs_learning(self, topology: ServerTopology) -> bool:
+        return topology.key_manager.enabled and (
+            topology.sealed_digest_key is None or bool(self._due_servers(topology))
+        )
 
-    def _unlearned(self, topology: ServerTopology) -> list[KeyServer]:
-        """The servers without a profile, but for those that have just shown that they cannot be learned now."""
+    def _due_servers(self, topology: ServerTopology) -> list[KeyServer]:
+        """Return the servers that have no profile and are not in back-off."""
         now, manager = self._clock.monotonic(), topology.key_manager.uuid
         lacking = [server for server in topology.servers if server.uuid not in topology.profiles]
         rests = [(server, self._resting.get((manager, server.uuid))) for server in lacking]
@@ -254,59 +280,65 @@ class ServerLearner:
         try:
             return self._endpoints.identity(topology)
         except NO_IDENTITY as failure:
-            log.warning("no identity", key_manager=topology.key_manager.uuid, why=type(failure).__name__)
+            log.warning("client identity not usable", key_manager=topology.key_manager.uuid, why=type(failure).__name__)
             return None
 
     # --- in the background ---
 
     def _begin(self, key_manager: str) -> asyncio.Task[None]:
-        """The task that learns a key manager's servers. One that runs already looks once more before it ends."""
+        """Return the task that learns a key manager's servers; start it if there is none.
+
+        A task that runs already looks once more before it ends.
+        """
         task = self._under_way.get(key_manager)
         if task is None:
             task = self._under_way[key_manager] = asyncio.create_task(self._run(key_manager))
-        self._again.add(key_manager)
+        self._look_again.add(key_manager)
         return task
 
     async def _run(self, key_manager: str) -> None:
         try:
-            while key_manager in self._again:
-                self._again.discard(key_manager)
-                await self._learn_lacking(key_manager)
+            while key_manager in self._look_again:
+                self._look_again.discard(key_manager)
+                await self._learn_due(key_manager)
         except (StoreError, OntapError) as failure:
             log.warning("key servers not learned", key_manager=key_manager, why=type(failure).__name__)
         finally:
-            self._again.discard(key_manager)
+            self._look_again.discard(key_manager)
             del self._under_way[key_manager]
 
-    async def _learn_lacking(self, key_manager: str) -> None:
+    async def _learn_due(self, key_manager: str) -> None:
         topology = await self._topology(key_manager)
-        if not self._lacks(topology):
+        if not self._needs_learning(topology):
             return
         if topology.sealed_digest_key is None:
             topology = await self._with_digest_key(topology)
         identity = self._identity(topology)
         if identity is None:
             return
-        learning = (self.learn(topology, identity, server) for server in self._unlearned(topology))
+        learning = (self.learn(topology, identity, server) for server in self._due_servers(topology))
         if any(await asyncio.gather(*learning)):
             await self.look_for_canaries(key_manager)
 
     async def _with_digest_key(self, topology: ServerTopology) -> ServerTopology:
-        """Make the digest key unless another node has made it meanwhile."""
+        """Store a new digest key unless another node has stored one meanwhile. Return the new topology."""
         manager = topology.key_manager.uuid
         sealed = self._sealer.seal(Secret(os.urandom(DIGEST_KEY_BYTES)), digest_key_place(manager))
 
-        def work(tx: Transaction) -> None:
+        def work(tx: Rows) -> None:
             if tx.key_manager(manager, lock=True) is not None and tx.digest_key(manager) is None:
                 tx.add_digest_key(manager, sealed)
 
         await self._store.write(work)
         return await self._topology(manager)
 
-    # --- canaries that are there ---
+    # --- search for canaries ---
 
     async def _look(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> CanaryLook | None:
-        """Look on one server; None when it does not answer."""
+        """Look for canaries on one server.
+
+        Return None if the server does not answer, or if the digest key cannot be opened.
+        """
         profile = topology.profiles[server.uuid]
         others = [other for other in topology.profiles.values() if other.key_server not in {server.uuid, *profile.sees}]
         canary: tuple[str, ...] = ()
@@ -318,7 +350,7 @@ class ServerLearner:
                     canary = await canaries.found_under(session, profile, profile, digest_key)
                 found = [each.key_server for each in others if await canaries.sees(session, profile, each, digest_key)]
         except (KeyServerFault, TimeoutError, SealError) as failure:
-            log.info("no look at a key server", address=str(server.address), why=_why(failure))
+            log.info("key server not searched for canaries", address=str(server.address), why=_why(failure))
             return None
         return CanaryLook(Sight.SEEN if canary else own, tuple(found), canary)
 
@@ -326,7 +358,10 @@ class ServerLearner:
         return self._objects.session(endpoint, timeout_s=min(endpoint.target.timeout_s, OPERATION_S))
 
     def _is_lost(self, server: KeyServer, own: Sight) -> bool:
-        """Count a look; whether the server's canary is lost for good by now. What is unclear counts for nothing."""
+        """Count one look. Return True if the server's canary is now lost for good.
+
+        An unclear look changes nothing.
+        """
         if own is Sight.SEEN:
             self._absences.pop(server.uuid, None)
         if own is not Sight.ABSENT:

@@ -1,17 +1,19 @@
-"""What is stored of what was learned about key servers: added and forgotten within short transactions, by comparison.
+"""Store and delete profiles of key servers, in short transactions that compare first.
 
-Other nodes learn, and operators change servers, at the same time: what is stored is about the servers and the canaries
-that are configured and known by then, or is left out.
+Other nodes learn servers, and operators change servers, at the same time. So a finding is stored only if it is still
+about the same servers and the same canaries.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.keys.guarding import is_elsewhere
 from keystead.core.keys.learning import same_canary, seeing, without
 from keystead.service.keys.topology import load_topology
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import EpochMarkerRows, TopologyRows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -19,13 +21,17 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import ServerProfile
     from keystead.core.model import KeyServer
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 
-def forget(tx: Transaction, servers: Iterable[KeyServer], moved: str) -> None:
-    """Forget what is known of one of a key manager's servers, which is another server now; it is to be learned.
+class Rows(TopologyRows, KeyManagerRows, EpochMarkerRows, Protocol):
+    """The rows that this module reads and writes."""
 
-    Not its fence: if it is the same server after all, that is there, and tells who else uses it.
+
+def forget(tx: Rows, servers: Iterable[KeyServer], moved: str) -> None:
+    """Delete the profile of the server ``moved`` (uuid), which may be another server now. It must be learned again.
+
+    ``servers`` are the key manager's servers; the others no longer list ``moved`` in ``sees``. The epoch marker is
+    kept. If it is the same server after all, its marker is still there, and shows who else uses the server.
     """
     for profile in without(tx.profiles([server.uuid for server in servers]), moved):
         tx.put_profile(profile)
@@ -36,18 +42,21 @@ def forget(tx: Transaction, servers: Iterable[KeyServer], moved: str) -> None:
 
 
 def store_profile(
-    tx: Transaction,
+    tx: Rows,
     topology: ServerTopology,
     server: KeyServer,
     before: ServerProfile | None,
     profile: ServerProfile,
     looked_for: Mapping[str, ServerProfile],
 ) -> bool | None:
-    """Store what was learned of a server, unless it was another one, or we another user, or it was stored before.
+    """Store a learned profile and return True, or return False if it no longer applies.
 
-    None, and nothing is stored, when a server has a canary by now that was not ``looked_for`` there (profiles by uuid).
+    It no longer applies if the server's address or our user has changed, or the client certificate or the incarnation.
+    It also does not apply if the server's stored profile is no longer ``before``.
+
+    Return None, and store nothing, if another server has a canary that is not in ``looked_for`` (profiles by uuid).
     """
-    now = _now(tx, topology)
+    now = _current_topology(tx, topology)
     found = None if now is None else now.server(server.uuid)
     if now is None or found is None or is_elsewhere(server, found):
         return False
@@ -63,22 +72,28 @@ def store_profile(
     return True
 
 
-def store_seen(tx: Transaction, topology: ServerTopology, seen: Mapping[str, Collection[str]]) -> None:
-    """Store whose canaries were found on which servers, as far as they are the canaries that were looked for."""
-    now = _now(tx, topology)
+def store_seen(tx: Rows, topology: ServerTopology, seen: Mapping[str, Collection[str]]) -> None:
+    """Store which servers have canaries of which other servers (uuids).
+
+    Skip findings about a canary or a server that has changed meanwhile.
+    """
+    now = _current_topology(tx, topology)
     if now is None:
         return
     before, after = topology.profiles, now.profiles
     same = {uuid for uuid in before if uuid in after and same_canary(before[uuid], after[uuid])}
     for key_server, others in seen.items():
         found = same.intersection(others)
-        if key_server in same and _stands(topology, now, key_server) and found - set(after[key_server].sees):
+        if key_server in same and _is_unmoved(topology, now, key_server) and found - set(after[key_server].sees):
             tx.put_profile(seeing(after[key_server], found))
 
 
-def store_renumbered(tx: Transaction, topology: ServerTopology, found: Mapping[str, tuple[str, ...]]) -> None:
-    """Store under which identifiers servers' own canaries were found by name, as far as nothing has changed there."""
-    now = _now(tx, topology)
+def store_renumbered(tx: Rows, topology: ServerTopology, found: Mapping[str, tuple[str, ...]]) -> None:
+    """Store the new identifiers of servers' own canaries, which were found by name.
+
+    Skip a server if its address, our user or its canary has changed meanwhile.
+    """
+    now = _current_topology(tx, topology)
     if now is None:
         return
     for key_server, ids in found.items():
@@ -86,21 +101,21 @@ def store_renumbered(tx: Transaction, topology: ServerTopology, found: Mapping[s
         if (
             known is not None
             and same_canary(known, topology.profiles[key_server])
-            and _stands(topology, now, key_server)
+            and _is_unmoved(topology, now, key_server)
         ):
             tx.put_profile(replace(known, canary=ids))
 
 
-def _stands(then: ServerTopology, now: ServerTopology, key_server: str) -> bool:
-    """Whether a server is where it was then, and we are the same user there."""
+def _is_unmoved(then: ServerTopology, now: ServerTopology, key_server: str) -> bool:
+    """Return True if the server has the same address and we are the same user there."""
     before, after = then.server(key_server), now.server(key_server)
     return before is not None and after is not None and not is_elsewhere(before, after)
 
 
-def _now(tx: Transaction, topology: ServerTopology) -> ServerTopology | None:
-    """The places as they are, the key manager locked; None when what was found is another's.
+def _current_topology(tx: Rows, topology: ServerTopology) -> ServerTopology | None:
+    """Return the current topology, with the key manager locked, or None if the findings no longer apply.
 
-    Objects belong to this life of the database, and on many servers to the client certificate that brought them.
+    Objects belong to one incarnation. On many servers they also belong to the client certificate that created them.
     """
     manager = tx.key_manager(topology.key_manager.uuid, lock=True)
     if manager is None or manager.client_certificate != topology.key_manager.client_certificate:

@@ -1,8 +1,9 @@
-"""Canaries: try one key server with them, on one connection, and look for those that are there already.
+"""Canaries: learn one key server with canaries on one connection, and look for canaries that are there already.
 
-A canary is an object of ours that stays on its server for good: what becomes of it tells what becomes of keys. It is
-written under a name that says how it was tried, and looked for under that name before: so one whose answer never came,
-or that another node has just written, is taken for what it is. None is ever destroyed.
+A canary is an object that stays on its key server for good. What happens to the canary shows what happens to keys. The
+name of a canary says how the server was tried. Before a canary is written, it is looked for under its name. So it is
+recognized although its Register was not answered, or although another node has just written it. No canary is ever
+destroyed.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOT_TAKEN: Final = frozenset({Fault.NOT_SUPPORTED, Fault.REFUSED, Fault.EXISTS})
-"""Answers to a Register after which another way, or another name, is tried."""
+"""Faults of a Register after which another way to keep keys, or another name, is tried."""
 
 DIFFERENT = "different_material"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A key server that is to be tried; ``first`` is the number of the canary to begin with."""
+    """A key server to learn. ``first`` is the number of the first canary to try."""
 
     key_server: str
     incarnation: str
@@ -54,12 +55,12 @@ class Subject:
     first: int
 
     def name(self, number: int) -> ObjectName:
-        """The name of the canary with this number."""
+        """Return the name of the canary with this number."""
         return canary_name(self.incarnation, self.key_server, number)
 
 
 class Sight(Enum):
-    """Whether a server's own canary was found. ``unclear``: the answer says nothing."""
+    """The result of the search for a server's own canary. ``unclear``: the answers do not tell."""
 
     SEEN = "seen"
     ABSENT = "absent"
@@ -67,15 +68,18 @@ class Sight(Enum):
 
 
 async def learn(session: ObjectSession, subject: Subject, now: datetime) -> ServerProfile:
-    """Have a canary on a server, and say what that server can do. Raises KeyServerFault when it takes none."""
-    abilities = await session.get_capabilities()
-    number, ids, material = await _placed(session, subject)
+    """Keep a canary on a server, and return the server profile that was learned.
+
+    Raises KeyServerFault when the server keeps no canary, or does not answer.
+    """
+    capabilities = await session.get_capabilities()
+    number, ids, material = await _keep_canary(session, subject)
     name, way = subject.name(number), trial(number)
-    facts = await _answered(session.get_attributes(ids[0]))
+    attributes = await _answer_or_none(session.get_attributes(ids[0]))
     accepted = True
     for id_ in ids:
-        accepted = await _accepted(session.activate(id_)) and accepted
-    habits = await session.find_quirks(parts(name, way.form)[0], ids[0])
+        accepted = await _is_accepted(session.activate(id_)) and accepted
+    quirks = await session.find_quirks(parts(name, way.form)[0], ids[0])
     return ServerProfile(
         key_server=subject.key_server,
         form=way.form,
@@ -83,65 +87,76 @@ async def learn(session: ObjectSession, subject: Subject, now: datetime) -> Serv
         canary=ids,
         canary_digest=digest(subject.digest_key, subject.key_server, material),
         learned=now,
-        operations=abilities.operations,
-        object_types=abilities.object_types,
-        version=abilities.version,
-        vendor=abilities.vendor,
+        operations=capabilities.operations,
+        object_types=capabilities.object_types,
+        version=capabilities.version,
+        vendor=capabilities.vendor,
         application_information=way.application_information,
-        locate_by_name=habits.locate_by_name,
-        locate_offset=habits.locate_offset,
-        batches=habits.batches,
-        activates=activates(accepted=accepted, state=facts.state if facts else "", operations=abilities.operations),
+        locate_by_name=quirks.locate_by_name,
+        locate_offset=quirks.locate_offset,
+        batches=quirks.batches,
+        activates=activates(
+            accepted=accepted, state=attributes.state if attributes else "", operations=capabilities.operations
+        ),
     )
 
 
 async def sight(session: ObjectSession, profile: ServerProfile, digest_key: Secret) -> Sight:
-    """Look for a server's own canary. It is absent when it is not found under its identifier, nor under its name.
+    """Look for a server's own canary under its identifiers and under its name.
 
-    A server that was wiped and filled again may have given the identifier to another object.
+    The canary is absent only if it is found neither way, or if its State is Destroyed. The identifiers alone are not
+    enough: a server that was wiped and filled again may have given them to another object. Raises KeyServerFault when
+    the server does not answer.
     """
     try:
         material = await session.get(profile.canary)
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
-        return Sight.ABSENT if await _gone(session, profile, fault) else Sight.UNCLEAR
+        return Sight.ABSENT if await _is_gone(session, profile, fault) else Sight.UNCLEAR
     if agrees(digest_key, profile.key_server, material, profile.canary_digest):
         return Sight.SEEN
-    replaced = await _is_anothers(session, profile) and await _is_nowhere(session, profile)
+    replaced = await _is_reassigned(session, profile) and await _is_name_absent(session, profile)
     return Sight.ABSENT if replaced else Sight.UNCLEAR
 
 
 async def sees(session: ObjectSession, here: ServerProfile, other: ServerProfile, digest_key: Secret) -> bool:
-    """Whether another server's canary is here too."""
+    """Return True if another server's canary is on this server too. Raises KeyServerFault when there is no answer."""
     return bool(await found_under(session, here, other, digest_key))
 
 
 async def found_under(
     session: ObjectSession, here: ServerProfile, other: ServerProfile, digest_key: Secret
 ) -> tuple[str, ...]:
-    """The identifiers under which a server's canary is here: its own, or what bears its name; its bytes decide."""
+    """Return the identifiers under which the canary of ``other`` is on this server; empty if it is not there.
+
+    The canary is looked for under its identifiers, then under its name. The bytes decide. Raises KeyServerFault when
+    the server does not answer.
+    """
     candidates = [other.canary]
-    if here.locate_by_name:  # else each look would ask for the attributes of every object
-        candidates.append(await _located(session, other))
+    if here.locate_by_name:  # because Locate else returns all objects, and each costs a Get Attributes
+        candidates.append(await _find_by_name(session, other))
     for ids in candidates:
-        material = await _answered(session.get(ids)) if ids else None
+        material = await _answer_or_none(session.get(ids)) if ids else None
         if material is not None and agrees(digest_key, other.key_server, material, other.canary_digest):
             return ids
     return ()
 
 
-# --- have one there ---
+# --- keep a canary on the server ---
 
 
-async def _placed(session: ObjectSession, subject: Subject) -> tuple[int, tuple[str, ...], Secret]:
-    """Try way after way; return the number, the identifiers and the material of the first canary that is kept."""
+async def _keep_canary(session: ObjectSession, subject: Subject) -> tuple[int, tuple[str, ...], Secret]:
+    """Try one way to keep keys after another, until the server keeps a canary.
+
+    Return the number, the identifiers and the material of that canary. Raises KeyServerFault when no way is left.
+    """
     number = subject.first
     while True:
         try:
-            ids, material = await _tried(session, subject, number)
+            ids, material = await _find_or_write(session, subject, number)
         except KeyServerFault as fault:
-            following = _following(number, subject.first, fault.fault)
+            following = _next_number(number, subject.first, fault.fault)
             if following is None:
                 raise
             number = following
@@ -149,14 +164,14 @@ async def _placed(session: ObjectSession, subject: Subject) -> tuple[int, tuple[
             return number, ids, material
 
 
-def _following(number: int, first: int, fault: Fault) -> int | None:
-    """The canary to try next after this one failed, None for none."""
+def _next_number(number: int, first: int, fault: Fault) -> int | None:
+    """Return the number of the canary to try after this fault; None if there is none."""
     if fault is Fault.EXISTS:
         return after_taken(number, first)
     return after_refusal(number) if fault in NOT_TAKEN else None
 
 
-async def _tried(session: ObjectSession, subject: Subject, number: int) -> tuple[tuple[str, ...], Secret]:
+async def _find_or_write(session: ObjectSession, subject: Subject, number: int) -> tuple[tuple[str, ...], Secret]:
     """Find the canary with this number or write it, and read it back."""
     name, way = subject.name(number), trial(number)
     ids = await _find(session, name, way.form)
@@ -169,7 +184,7 @@ async def _tried(session: ObjectSession, subject: Subject, number: int) -> tuple
     except KeyServerFault as fault:
         if fault.fault not in NOT_TAKEN:
             raise
-        ids = await _find(session, name, way.form)  # refused, it may be, since another's has just arrived
+        ids = await _find(session, name, way.form)  # because another node may just have written it
         if not ids:
             raise
         return ids, await _read_found(session, subject, ids)
@@ -177,7 +192,7 @@ async def _tried(session: ObjectSession, subject: Subject, number: int) -> tuple
 
 
 async def _read(session: ObjectSession, subject: Subject, ids: tuple[str, ...]) -> Secret:
-    """Read a canary back. What comes back changed is no way to keep a key."""
+    """Read a canary back. Raises KeyServerFault if the bytes changed, because keys cannot be kept that way."""
     material = await session.get(ids)
     if not is_canary(subject.digest_key, subject.key_server, material):
         raise KeyServerFault(Fault.REFUSED, DIFFERENT)
@@ -185,7 +200,10 @@ async def _read(session: ObjectSession, subject: Subject, ids: tuple[str, ...]) 
 
 
 async def _read_found(session: ObjectSession, subject: Subject, ids: tuple[str, ...]) -> Secret:
-    """Read a canary that was found; of one that is not given out only the name is left."""
+    """Read a canary that was found by its name.
+
+    Raises KeyServerFault (``exists``) if the server does not return the canary, because only its name is then known.
+    """
     try:
         return await _read(session, subject, ids)
     except KeyServerFault as fault:
@@ -195,53 +213,53 @@ async def _read_found(session: ObjectSession, subject: Subject, ids: tuple[str, 
 
 
 async def _find(session: ObjectSession, name: ObjectName, form: KeyForm) -> tuple[str, ...]:
-    """The objects under a canary's name, the first of each part; none unless all parts are there."""
+    """Return the first identifier found for each part of a canary's name; empty unless all parts are found."""
     found = []
     for part in parts(name, form):
-        ids = await _answered(session.locate(part))
+        ids = await _answer_or_none(session.locate(part))
         if not ids:
             return ()
         found.append(ids[0])
     return tuple(found)
 
 
-# --- look for one ---
+# --- look for a canary ---
 
 
-async def _gone(session: ObjectSession, profile: ServerProfile, fault: KeyServerFault) -> bool:
-    """Whether a canary that is not given out is no more, rather than hidden."""
-    if fault.fault is Fault.NOT_FOUND or await _is_anothers(session, profile):
-        return await _is_nowhere(session, profile)
-    facts = await _answered(session.get_attributes(profile.canary[0]))
-    return facts is not None and facts.state in DESTROYED_STATES
+async def _is_gone(session: ObjectSession, profile: ServerProfile, fault: KeyServerFault) -> bool:
+    """Return True if a canary that the server does not return no longer exists, and is not only hidden."""
+    if fault.fault is Fault.NOT_FOUND or await _is_reassigned(session, profile):
+        return await _is_name_absent(session, profile)
+    attributes = await _answer_or_none(session.get_attributes(profile.canary[0]))
+    return attributes is not None and attributes.state in DESTROYED_STATES
 
 
-async def _is_anothers(session: ObjectSession, profile: ServerProfile) -> bool:
-    """Whether an identifier of a canary is that of an object with other names by now."""
+async def _is_reassigned(session: ObjectSession, profile: ServerProfile) -> bool:
+    """Return True if an identifier of the canary now belongs to an object with other names."""
     name = parse(profile.canary_name)
     for id_, part in zip(profile.canary, parts(name, profile.form) if name else (), strict=False):
-        facts = await _answered(session.get_attributes(id_))
-        if facts is not None and facts.names and part not in facts.names:
+        attributes = await _answer_or_none(session.get_attributes(id_))
+        if attributes is not None and attributes.names and part not in attributes.names:
             return True
     return False
 
 
-async def _is_nowhere(session: ObjectSession, profile: ServerProfile) -> bool:
-    """Whether nothing is found under a canary's name."""
+async def _is_name_absent(session: ObjectSession, profile: ServerProfile) -> bool:
+    """Return True if nothing is found under the canary's name."""
     name = parse(profile.canary_name)
     for part in parts(name, profile.form) if name else ():
-        if await _answered(session.locate(part)) != ():  # found, or Locate is refused
+        if await _answer_or_none(session.locate(part)) != ():  # either found, or unknown because Locate was refused
             return False
     return name is not None
 
 
-async def _located(session: ObjectSession, profile: ServerProfile) -> tuple[str, ...]:
+async def _find_by_name(session: ObjectSession, profile: ServerProfile) -> tuple[str, ...]:
     name = parse(profile.canary_name)
     return () if name is None else await _find(session, name, profile.form)
 
 
-async def _answered(call: Awaitable[T]) -> T | None:
-    """What a server answers, None when it answers that it does not. Raises KeyServerFault when there is no answer."""
+async def _answer_or_none(call: Awaitable[T]) -> T | None:
+    """Return the server's answer, None if the server refuses. Raises KeyServerFault when there is no answer."""
     try:
         return await call
     except KeyServerFault as fault:
@@ -250,7 +268,7 @@ async def _answered(call: Awaitable[T]) -> T | None:
         return None
 
 
-async def _accepted(call: Awaitable[None]) -> bool:
+async def _is_accepted(call: Awaitable[None]) -> bool:
     try:
         await call
     except KeyServerFault as fault:

@@ -1,15 +1,18 @@
-"""Changes of copies: what an observation changes, and storing it by compare-and-set."""
+"""Changes of copies: what an observation changes, and how it is stored by compare-and-set."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.keys.guarding import is_elsewhere
 from keystead.core.keys.keeping import CopyAnswer, looked_at
 from keystead.core.keys.model import Presence
 from keystead.service.keys.attempts import unchanged
 from keystead.service.keys.topology import load_topology
+from keystead.service.ports.cluster import LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import CopyRows, KeyRows, TopologyRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,18 +24,22 @@ if TYPE_CHECKING:
     from keystead.service.keys.looking.look import CopyObservation
     from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 
 CopyChange = tuple["Copy", "Copy"]
-"""A copy as it was when it was looked at, and as it is now."""
+"""A copy as it was before the look, and as it is after the look."""
+
+
+class Rows(TopologyRows, KeyManagerRows, LeaseRows, KeyRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 def changes_of(at: Visit, row: Tracked, seen: CopyObservation, now: datetime) -> list[CopyChange]:
-    """What a look at a copy changes.
+    """Return what one look at a copy changes.
 
-    What is read on the primary is there: where the primary's row names no object, it is that one from now on. Of a
-    secondary for which the primary stands in that says nothing.
+    Bytes that were read on the primary prove a copy on the primary. If the primary's copy is ``missing`` and has no
+    identifiers, it takes the identifiers that were read. A look at a primary that stands in for a secondary changes
+    nothing for the secondary, if the primary has a row.
     """
     after = with_seen(looked_at(row.copy, seen.look, row.attempt, now, canary=at.absence_counts), seen)
     primary = row.primary
@@ -44,33 +51,34 @@ def changes_of(at: Visit, row: Tracked, seen: CopyObservation, now: datetime) ->
 
 
 def store_changes(
-    tx: Transaction, holding: Holding, changes: Sequence[CopyChange], *, seen_in: ServerTopology | None = None
+    tx: Rows, holding: Holding, changes: Sequence[CopyChange], *, seen_in: ServerTopology | None = None
 ) -> list[CopyChange]:
-    """Store changes while the lease is held; see :func:`put_changes`."""
+    """Store changes if the lease is still held; see :func:`put_changes`. Raises LeaseLost."""
     holding.check(tx)
     return put_changes(tx, changes, seen_in=seen_in)
 
 
-def put_changes(
-    tx: Transaction, changes: Sequence[CopyChange], *, seen_in: ServerTopology | None = None
-) -> list[CopyChange]:
-    """Store copies that are in the database still as they were; return what was stored. Locks the keys.
+def put_changes(tx: Rows, changes: Sequence[CopyChange], *, seen_in: ServerTopology | None = None) -> list[CopyChange]:
+    """Store the copies that nobody has changed since the look; return the changes that were stored.
 
-    What was ``seen_in`` places is stored only while servers are where they were, and know us as who has seen it; that
-    locks the key manager before.
+    Locks the keys. With ``seen_in``, a change is stored only if its server has not moved since. Incarnation and client
+    certificate must be the same as well. This check locks the key manager before the keys.
     """
-    standing = None if seen_in is None else _standing(tx, seen_in)
+    unmoved = None if seen_in is None else _unmoved_servers(tx, seen_in)
     uuids = sorted({before.key for before, _ in changes})
     for uuid in uuids:
         tx.lock_key(uuid)
-    now = {copy for copy in tx.copies(uuids) if standing is None or copy.key_server in standing}
+    now = {copy for copy in tx.copies(uuids) if unmoved is None or copy.key_server in unmoved}
     stored = [(before, after) for before, after in changes if before in now and before != after]
     tx.put_copies([after for _, after in stored], new=False)
     return stored
 
 
-def _standing(tx: Transaction, then: ServerTopology) -> set[str]:
-    """The servers (uuids) of which holds what was seen then."""
+def _unmoved_servers(tx: Rows, then: ServerTopology) -> set[str]:
+    """Return the servers (uuids) that are still where they were in ``then``. Locks the key manager.
+
+    Empty if the incarnation or the client certificate has changed.
+    """
     manager = tx.key_manager(then.key_manager.uuid, lock=True)
     now = None if manager is None else load_topology(tx, manager)
     if now is None or not unchanged(then, now):
@@ -80,7 +88,7 @@ def _standing(tx: Transaction, then: ServerTopology) -> set[str]:
 
 
 def with_seen(copy: Copy, seen: CopyObservation) -> Copy:
-    """A copy with the identifiers and the State that were seen."""
+    """Return the copy with the identifiers and the State that were seen."""
     return replace(
         copy,
         unique_identifiers=seen.unique_identifiers or copy.unique_identifiers,

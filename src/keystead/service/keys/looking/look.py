@@ -1,7 +1,7 @@
-"""Looking at copies on one key server: in one session, its canary first, and what follows of each look.
+"""Look at copies on one key server, in a session that has looked for the canary first.
 
-Nothing is decided on what Locate names: an object is a copy when its bytes agree with the key's digest. What is stored
-of a look is stored by compare-and-set, under the keeper's lease.
+Locate alone decides nothing: an object is a copy only if its bytes agree with the key's digest. This module stores
+nothing. :mod:`keystead.service.keys.looking.changes` stores what a look changes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_NO_FACTS: Final = ObjectAttributes((), "", None)
+_NO_ATTRIBUTES: Final = ObjectAttributes((), "", None)
 
 
 @dataclass(frozen=True, slots=True)
 class CopyObservation:
-    """What was seen of a copy: which objects it is made of, and the State of the first.
+    """What was seen of a copy: the answer, the identifiers of its objects, and the State of the first object.
 
-    ``whole``: each object that may be the copy said something; else it may be one that did not.
+    ``whole`` is False if the server refused an answer in a search by name: the copy may be what it refused.
     """
 
     look: CopyAnswer
@@ -45,15 +45,16 @@ class CopyObservation:
     whole: bool = True
 
 
-_TELLING: Final = (CopyAnswer.AGREES, CopyAnswer.DIFFERS, CopyAnswer.REFUSED, CopyAnswer.ABSENT)
-"""Which of several looks at a copy counts: the first of these."""
+_PRECEDENCE: Final = (CopyAnswer.AGREES, CopyAnswer.DIFFERS, CopyAnswer.REFUSED, CopyAnswer.ABSENT)
+"""The order of importance of answers: of several looks at a copy, the first of these counts."""
 
 
 async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> CopyObservation:
-    """Look at a copy: its attributes, then its bytes; under its identifiers, else under its attempt's name.
+    """Look at a copy: its attributes and bytes, under its identifiers, then under its attempt's names.
 
-    There each object is looked at until one agrees. Where Locate returns whatever is there, each object would be asked
-    for its attributes: a known copy is looked for so only by a ``thorough`` look. Raises KeyServerFault when the server
+    The search by name looks at each object until one agrees. There is none after the answers ``agrees`` and
+    ``refused``. Where Locate ignores names, the search costs a Get Attributes for every object on the server. There,
+    only a ``thorough`` look searches by name for a copy with known identifiers. Raises KeyServerFault when the server
     does not answer.
     """
     known = row.copy.unique_identifiers
@@ -71,14 +72,14 @@ async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> CopyObserv
         if not fault.fault.answered:
             raise
         seen.append(CopyObservation(CopyAnswer.REFUSED, known))
-    best = min(seen, key=lambda each: _TELLING.index(each.look))
+    best = min(seen, key=lambda each: _PRECEDENCE.index(each.look))
     return replace(best, whole=all(each.look is not CopyAnswer.REFUSED for each in seen))
 
 
 async def _look(at: Visit, row: Tracked, ids: tuple[str, ...]) -> CopyObservation:
     try:
-        facts = [await attributes_of(at.session, id_) for id_ in ids]
-        if any(each.state in DESTROYED_STATES for each in facts):
+        attributes = [await attributes_of(at.session, id_) for id_ in ids]
+        if any(each.state in DESTROYED_STATES for each in attributes):
             return CopyObservation(CopyAnswer.ABSENT)
         material = await at.session.get(ids)
     except KeyServerFault as fault:
@@ -86,34 +87,37 @@ async def _look(at: Visit, row: Tracked, ids: tuple[str, ...]) -> CopyObservatio
             raise
         return CopyObservation(CopyAnswer.ABSENT if fault.fault is Fault.NOT_FOUND else CopyAnswer.REFUSED, ids)
     if agrees(at, row.key, material):
-        return CopyObservation(CopyAnswer.AGREES, ids, facts[0].state)
-    if any(each.names and not is_named(each, row.attempt) for each in facts):
-        return CopyObservation(CopyAnswer.ABSENT)  # the server has given the identifier to another object
-    return CopyObservation(CopyAnswer.DIFFERS, ids, facts[0].state)
+        return CopyObservation(CopyAnswer.AGREES, ids, attributes[0].state)
+    if any(each.names and not is_named(each, row.attempt) for each in attributes):
+        return CopyObservation(CopyAnswer.ABSENT)  # because the server gave the identifier to another object
+    return CopyObservation(CopyAnswer.DIFFERS, ids, attributes[0].state)
 
 
 def agrees(at: Visit, key: Key, material: Secret) -> bool:
-    """Whether material is a key's."""
+    """Return True if the material agrees with the key's digest."""
     return digests.agrees(at.digest_key, key.uuid, material, key.digest)
 
 
 async def attributes_of(session: ObjectSession, unique_identifier: str) -> ObjectAttributes:
-    """What a server says of an object, nothing where it does not say. Raises KeyServerFault: not there, no answer."""
+    """Return the attributes of an object; empty attributes if the server refuses them.
+
+    Raises KeyServerFault if the object is not found, or the server does not answer.
+    """
     try:
         return await session.get_attributes(unique_identifier)
     except KeyServerFault as fault:
         if fault.fault is Fault.NOT_FOUND or not fault.fault.answered:
             raise
-        return _NO_FACTS
+        return _NO_ATTRIBUTES
 
 
-def is_named(facts: ObjectAttributes, attempt: Attempt) -> bool:
-    """Whether an object bears one of the names under which an attempt writes."""
-    return any(name in facts.names for names in object_names(attempt) for name in names)
+def is_named(attributes: ObjectAttributes, attempt: Attempt) -> bool:
+    """Return True if an object bears one of the names under which the attempt writes."""
+    return any(name in attributes.names for names in object_names(attempt) for name in names)
 
 
 async def located(session: ObjectSession, attempt: Attempt) -> AsyncIterator[tuple[str, ...]]:
-    """What may be the copy under an attempt's names: each whole, then each pair that its parts make."""
+    """Yield what may be the copy under an attempt's names: each single object, then each pair of two parts."""
     for names in object_names(attempt):
         found = [await session.locate(name) for name in names]
         for ids in product(*found):
@@ -121,7 +125,11 @@ async def located(session: ObjectSession, attempt: Attempt) -> AsyncIterator[tup
 
 
 async def look_at_many(at: Visit, rows: Sequence[Tracked]) -> list[CopyObservation]:
-    """Look at copies whose identifiers are known, in order: at their bytes, in batches; in doubt, at each alone."""
+    """Look at copies with known identifiers; return one observation for each, in order.
+
+    The bytes are read in batches. A copy that does not agree is looked at again alone. Raises KeyServerFault when the
+    server does not answer.
+    """
     answers = await at.session.get_many([row.copy.unique_identifiers for row in rows])
     found = []
     for row, answer in zip(rows, answers, strict=True):

@@ -1,7 +1,7 @@
-"""Prove copies live: read them from one address, many at a time, and compare digests; and look whether that address
-shows its server's canary. It stores nothing.
+"""Verify copies on one address: read many at a time, and compare digests. Look for the canary there.
 
-Material is compared and dropped. What was not proven has a reason, a fixed word.
+This module stores nothing. Material is compared and then dropped. Each copy that is not proven has a reason, which is a
+fixed word.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 COPIES_PER_MESSAGE: Final = 32
-"""Copies that are asked for together."""
+"""How many copies are requested in one batch."""
 
 SESSIONS: Final = 4
-"""Connections to one address that are used at once."""
+"""How many connections to one address are used at once."""
 
 
 CANARY_NOT_SEEN: Final = "canary_not_seen"
-"""The reason of a server that answers, and does not show the canary that was left there."""
+"""The reason for a server that answers, but does not show its canary."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What came of one copy: ``reason`` is a fixed word, empty for a proven one.
+    """The result for one copy: ``reason`` is a fixed word, empty for a proven copy.
 
-    ``answered``: the server itself said so; else it was not reached, or not in time. ``absent``: it said that there is
-    no such object, or another one.
+    ``answered``: the server itself answered. Otherwise the server was not reached, or not in time. ``absent``: the
+    server said that the object does not exist, or returned other bytes.
     """
 
     reason: str = ""
@@ -50,7 +50,7 @@ class VerifyResult:
 
     @property
     def proven(self) -> bool:
-        """Whether the material was read and agreed."""
+        """True if the material was read and agreed."""
         return not self.reason
 
 
@@ -58,15 +58,18 @@ PROVEN: Final = VerifyResult()
 OTHER_MATERIAL: Final = VerifyResult("different_material", absent=True)
 NOT_IN_TIME: Final = VerifyResult("not_proven_in_time", answered=False)
 UNREAD: Final = VerifyResult("not_readable", answered=False)
-"""What comes of a copy on a server that cannot be asked: a certificate or a password is missing, or it is silent."""
+"""The result on a server that cannot be asked: it is silent, or a certificate or a password is missing."""
 UNSETTLED: Final = VerifyResult("unsettled")
-"""What comes of a copy of which nobody knows whether it was taken, and under which identifier."""
+"""The result for a copy of unknown outcome: its identifier is not known."""
 NO_CANARY: Final = VerifyResult(CANARY_NOT_SEEN)
 
 
 @dataclass(frozen=True, slots=True)
 class Proving:
-    """Objects that must hold what the digest was made of, as :mod:`keystead.core.keys.digests` says."""
+    """Objects that must hold the material of the digest; see :mod:`keystead.core.keys.digests`.
+
+    ``uuid`` is the key's uuid, or for a canary the uuid of its server.
+    """
 
     uuid: str
     unique_identifiers: tuple[str, ...]
@@ -74,7 +77,7 @@ class Proving:
 
 
 class CopyVerifier:
-    """Reads and compares."""
+    """The reader that compares copies and canaries with their digests."""
 
     def __init__(self, objects: KeyObjects) -> None:
         self._objects = objects
@@ -82,14 +85,17 @@ class CopyVerifier:
     async def prove(
         self, endpoint: Endpoint, digest_key: Secret, wanted: Sequence[Proving], until: float
     ) -> list[VerifyResult]:
-        """Prove copies at one address until then (loop time); return what came of each, in order."""
+        """Verify copies at one address; return one result for each, in order.
+
+        A copy that is not read by ``until`` (loop time) has the result :data:`NOT_IN_TIME`.
+        """
         found = [NOT_IN_TIME] * len(wanted)
         batches = iter(range(0, len(wanted), COPIES_PER_MESSAGE))
         workers = min(SESSIONS, -(-len(wanted) // COPIES_PER_MESSAGE))
         try:
             async with asyncio.timeout_at(until), asyncio.TaskGroup() as group:
                 for _ in range(workers):
-                    group.create_task(self._work(endpoint, digest_key, wanted, batches, found))
+                    group.create_task(self._verify_batches(endpoint, digest_key, wanted, batches, found))
         except TimeoutError:
             log.warning("copies not proven in time", address=str(endpoint.server), left=found.count(NOT_IN_TIME))
         return found
@@ -105,7 +111,11 @@ class CopyVerifier:
         fresh: bool = False,
         anew: bool = False,
     ) -> VerifyResult:
-        """Look for a server's canary at an address until then (loop time): under its identifier, or ``renumbered``."""
+        """Look for a server's canary at an address, by ``until`` (loop time).
+
+        The canary is looked for under its identifiers; with ``renumbered`` under its name as well. For ``fresh`` and
+        ``anew`` see :meth:`keystead.service.ports.objects.KeyObjects.session`.
+        """
         try:
             async with (
                 asyncio.timeout_at(until),
@@ -114,12 +124,12 @@ class CopyVerifier:
                 seen = await canaries.sight(session, profile, digest_key) is canaries.Sight.SEEN
                 seen = seen or (renumbered and await canaries.sees(session, profile, profile, digest_key))
         except KeyServerFault as fault:
-            return _failed(fault)
+            return _result_of_fault(fault)
         except TimeoutError:
             return NOT_IN_TIME
         return PROVEN if seen else NO_CANARY
 
-    async def _work(
+    async def _verify_batches(
         self,
         endpoint: Endpoint,
         digest_key: Secret,
@@ -127,28 +137,31 @@ class CopyVerifier:
         batches: Iterator[int],
         found: list[VerifyResult],
     ) -> None:
-        """Prove batches that nobody has begun. A connection that fails ends it: the others go on, or fail as well."""
+        """Verify the batches that no other worker has begun.
+
+        A fault of the connection is the result for the whole batch. The worker then goes on with the next batch.
+        """
         for first in batches:
             part = wanted[first : first + COPIES_PER_MESSAGE]
             try:
                 async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
                     got = await session.get_many([each.unique_identifiers for each in part])
             except KeyServerFault as fault:
-                found[first : first + len(part)] = [_failed(fault)] * len(part)
+                found[first : first + len(part)] = [_result_of_fault(fault)] * len(part)
                 continue
             for index, (each, answer) in enumerate(zip(part, got, strict=True), first):
-                found[index] = _outcome(each, answer, digest_key)
+                found[index] = _compared(each, answer, digest_key)
                 if found[index] is OTHER_MATERIAL:
                     log.error("key server returned other material", address=str(endpoint.server))
 
 
-def _failed(fault: KeyServerFault) -> VerifyResult:
+def _result_of_fault(fault: KeyServerFault) -> VerifyResult:
     if fault.reason == NO_FREE_CONNECTION:
         return NOT_IN_TIME
     return VerifyResult(fault.reason, fault.fault.answered, fault.fault is Fault.NOT_FOUND)
 
 
-def _outcome(wanted: Proving, answer: Secret | KeyServerFault, digest_key: Secret) -> VerifyResult:
+def _compared(wanted: Proving, answer: Secret | KeyServerFault, digest_key: Secret) -> VerifyResult:
     if isinstance(answer, KeyServerFault):
-        return _failed(answer)
+        return _result_of_fault(answer)
     return PROVEN if agrees(digest_key, wanted.uuid, answer, wanted.digest) else OTHER_MATERIAL

@@ -1,4 +1,4 @@
-"""Visits: a session on one address of a key server, its canary looked for first."""
+"""Visits: sessions on one address of a key server that look for the canary first."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 PATIENCE: Final = 3
-"""Copies in a row about which a server that answers otherwise may fall silent."""
+"""An address counts as silent after this many copies in a row without an answer."""
 
 RECONNECT_S: Final = 1.1
-"""How long an address that was silent once is left alone by :class:`~keystead.service.ports.keys.KeyObjects`."""
+"""How long :class:`~keystead.service.ports.objects.KeyObjects` leaves an address alone after one failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A session on one address of a key server (uuid). ``canary``: the server shows what must be there.
+    """A session on one address of a key server (uuid). ``canary``: the address shows the server's canary.
 
-    ``stands_in``: it is the primary, looked at for a secondary that failed lately. ``host`` is empty for the primary.
+    ``stands_in``: the address is the primary, because the secondary that was asked for has failed lately. ``host`` is
+    that of the address in use, empty for the primary.
     """
 
     session: ObjectSession
@@ -52,7 +53,10 @@ class Visit:
 
     @property
     def absence_counts(self) -> bool:
-        """Whether a copy that is not here is nowhere: the secondary that was sent it may not have replicated it yet."""
+        """True if a copy that is not found here is missing.
+
+        On a primary that stands in, it may not be: the secondary that was sent the copy may not have replicated it yet.
+        """
         return self.canary and not self.stands_in
 
 
@@ -68,11 +72,12 @@ async def visit(
     exact: bool = False,
     failed: bool = False,
 ) -> AsyncIterator[Visit]:
-    """Have a session on a server, or on one of its secondaries, its canary looked for first. Raises KeyServerFault.
+    """Open a session on a server, or on one of its secondaries, and look for the canary first.
 
-    A secondary that is none any more, or that ``failed`` just now or lately, is looked at through its primary: they are
-    one domain. With ``exact`` it is not: what one of them does not show, the other may still hold where they do not
-    replicate. ``profile`` is that of a detached server.
+    The primary is visited instead of a secondary that is not configured any more. It also stands in for a secondary
+    that ``failed`` just now, or whose circuit is open. Both are in one domain. With ``exact`` the secondary itself is
+    visited, because it may hold what the primary lacks if they do not replicate. ``profile`` is needed for a detached
+    key server only. Raises KeyServerFault.
     """
     profile = profile or topology.profiles.get(server.uuid)
     if exact and host not in server.secondary_key_servers:
@@ -98,9 +103,10 @@ async def visit_each(
     rows: Sequence[Tracked],
     work: Callable[[Visit, Tracked], Awaitable[None]],
 ) -> bool:
-    """Do something about each copy at one address; False when it does not answer: at all, or to several in a row.
+    """Do ``work`` for each copy at one address; return False if the address does not answer.
 
-    A copy about which it falls silent (``work`` raises KeyServerFault) holds up no other: they have another connection.
+    The address does not answer if no session opens, or if it is silent about several copies in a row. A silent address
+    makes ``work`` raise KeyServerFault. That copy is then skipped, and the other copies use a new connection.
     """
     waiting, host, silent = deque(rows), rows[0].copy.host, 0
     while waiting:
@@ -113,7 +119,7 @@ async def visit_each(
                     silent = 0
         except KeyServerFault as fault:
             server = str(site.server.address)
-            log.info("objects to be destroyed wait for a key server", address=server, host=host, why=fault.reason)
+            log.info("key server does not answer, destruction waits", address=server, host=host, why=fault.reason)
             silent += 1
             if len(waiting) == before or silent == PATIENCE:
                 return False
@@ -122,12 +128,15 @@ async def visit_each(
 
 
 def endpoint_of(context: KeeperContext, topology: ServerTopology, server: KeyServer, host: str) -> Endpoint:
-    """How an address is reached. Raises KeyServerFault (``unreachable``) when our own certificate cannot be used."""
+    """Return how an address is reached. A host that is not configured leads to the primary.
+
+    Raises KeyServerFault (``unreachable``) when our own certificate or a password cannot be used.
+    """
     try:
         found = {
             endpoint.host: endpoint for endpoint in context.endpoints.each(server, context.endpoints.identity(topology))
         }
     except NO_IDENTITY as error:
-        log.error("a key server cannot be reached", address=str(server.address), why=type(error).__name__)  # noqa: TRY400
+        log.error("own certificate or password cannot be used", address=str(server.address), why=type(error).__name__)  # noqa: TRY400
         raise KeyServerFault(Fault.UNREACHABLE, "identity") from None
     return found.get(host) or found[""]

@@ -1,1 +1,1 @@
-"""Objects under our names that no attempt accounts for: list and adopt them."""
+"""Find, list and adopt orphans: objects under our names that no attempt of this incarnation accounts for."""

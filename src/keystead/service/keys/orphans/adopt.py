@@ -1,17 +1,19 @@
-"""Objects under our names that no attempt of this incarnation accounts for: listed, adopted, never destroyed.
+"""List and adopt orphans; never destroy them. An orphan is an object that no attempt of this incarnation accounts for.
 
-They come from other lives of the database, or were written by what was forgotten. One that was adopted is not destroyed
-either: it may be somebody else's key as well, so that its purge ends with a receipt that it was ``left``. Its name says
-which object it is: it is one key's at a time, whatever key manager's, and on however many servers it lies. It does not
-say whose key it was, unless that key is here, and key managers of several SVMs may use one server with one certificate:
-so they are for calls of the whole cluster only. Who looks for them: :mod:`keystead.service.keys.orphans.scan`.
+Another incarnation of the database wrote the object, or the database has lost its record. An adopted object is not
+destroyed either, because it may be another owner's key as well. The purge of its key ends with a receipt ``left``.
+
+The name of the object identifies it. The object belongs to one key at a time, in one key manager, on any number of
+servers. The name does not tell the owner, unless the key is in this database. Key managers of several SVMs may use one
+server with one certificate. So only calls of the whole cluster see orphans. They are found by
+:mod:`keystead.service.keys.orphans.scan`.
 """
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import uuid4
 
 from keystead.core import errors
@@ -37,6 +39,9 @@ from keystead.service.keys.looking.visit import visit
 from keystead.service.keys.orphans.scan import all_names, is_orphaned, key_of, whole_name
 from keystead.service.keys.topology import load_topology
 from keystead.service.keys.writing.create import create_state
+from keystead.service.ports.cluster import AuditRows, ClusterRows, LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows, ListRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
@@ -49,33 +54,51 @@ if TYPE_CHECKING:
     from keystead.service.keys.context import KeeperContext
     from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 
 AUTHENTICATION_LENGTHS: Final = range(20, 33)
-"""Bytes that authentication keys have."""
+"""How many bytes authentication keys may have."""
+
+
+class Rows(
+    TopologyRows,
+    KeyManagerRows,
+    ListRows,
+    ClusterRows,
+    AuditRows,
+    LeaseRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    OrphanRows,
+    Protocol,
+):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrphanView:
-    """An object, and whether an incarnation of this database wrote it, as its name tells."""
+    """An orphan. ``own`` is True if its name says that an incarnation of this database wrote it."""
 
     of: Orphan
     own: bool
 
 
 class Orphans:
-    """Lists and adopts them."""
+    """The orphans of key managers: list and adopt them."""
 
     def __init__(self, context: KeeperContext, audit: AuditLog) -> None:
         self._context = context
         self._audit = audit
 
     async def list(self, call: Call, key_manager: str) -> tuple[OrphanView, ...]:
-        """Return what was found last, by server, name and identifier; nothing to a call that is confined to an SVM."""
+        """Return the orphans of the last scan, by server, name and identifier. Raises 4 (404).
 
-        def read(tx: Transaction) -> tuple[OrphanView, ...]:
-            found, lives = _found(tx, call, _seen(tx, call, key_manager)), tx.incarnations()
+        A call that is confined to an SVM gets none.
+        """
+
+        def read(tx: Rows) -> tuple[OrphanView, ...]:
+            found, lives = _listed_orphans(tx, call, _visible_key_manager(tx, call, key_manager)), tx.incarnations()
             return tuple(OrphanView(each, is_written_by(each.name, lives)) for each in found)
 
         return await self._context.store.read(read)
@@ -89,22 +112,23 @@ class Orphans:
         name: str,
         svm: Svm | None = None,
     ) -> Key:
-        """Make an unclaimed object a key of this name, whose first copy it is; the others are written from it.
+        """Make an orphan the first copy of a new key with this name; other copies are then written from it.
 
-        ``key_server`` is the server's uuid, ``svm`` whose key it will be, as for a new key. 64 bytes are a volume's
-        key, 20 to 32 an authentication key. Raises 4 (404) for what is not unclaimed (any more), 65536076 when it
-        cannot be read, 1 (409) for a copy of a key that another owner has in use, and what creating a key raises. Of a
-        pair, either part stands for both. A purge leaves it.
+        ``key_server`` is the server's uuid. ``svm`` is the owner, as for a new key. 64 bytes make a volume key, 20 to
+        32 bytes an authentication key. Of a pair, either part stands for both. A purge leaves the object.
+
+        Raises 4 (404) if the object is not listed as an orphan (any more), and 65536076 if it cannot be read. Raises 1
+        (409) if the object is a copy of a key that another owner has in use. Raises what creating a key raises.
         """
         while True:
-            key = await self._try(call, key_manager, key_server, unique_identifier, name, svm)
+            key = await self._try_to_adopt(call, key_manager, key_server, unique_identifier, name, svm)
             if key is not None:
                 return key
 
-    async def _try(
+    async def _try_to_adopt(
         self, call: Call, key_manager: str, key_server: str, unique_identifier: str, name: str, svm: Svm | None
     ) -> Key | None:
-        """Read it and adopt it; None when server or certificate were changed after it was read."""
+        """Read the object and adopt it. Return None if the server or the certificate changed after the read."""
         topology, parts = await self._context.store.read(
             lambda tx: _adoptable(tx, call, key_manager, key_server, unique_identifier)
         )
@@ -122,18 +146,18 @@ class Orphans:
                 raise OntapError(errors.NOT_PUSHED, target="unique_identifier", arguments=arguments) from None
         new = _new_key(name, svm, material)
         copy = Copy("", 1, key_server, Presence.PRESENT, unique_identifiers=ids)
-        return await self._context.store.write(lambda tx: self._adopt(tx, call, topology, new, copy, material))
+        return await self._context.store.write(lambda tx: self._store_adopted(tx, call, topology, new, copy, material))
 
-    def _adopt(
-        self, tx: Transaction, call: Call, then: ServerTopology, new: NewKey, copy: Copy, material: Secret
+    def _store_adopted(
+        self, tx: Rows, call: Call, then: ServerTopology, new: NewKey, copy: Copy, material: Secret
     ) -> Key | None:
-        """Plan under the key manager's lock as for a new key, and store it as committed, with its one copy.
+        """Store the key as committed with its one copy, after the checks for a new key. Locks the key manager.
 
-        None when that copy was read somewhere else, or as somebody else.
+        Return None if the object was read at another place, with another certificate, or in another incarnation.
         """
-        tx.cluster(lock=True)  # nobody adopts an object of this name into another key manager meanwhile
+        tx.cluster(lock=True)  # so that no other key manager adopts an object of this name meanwhile
         key_manager = then.key_manager.uuid
-        manager = _seen(tx, call, key_manager, lock=True)
+        manager = _visible_key_manager(tx, call, key_manager, lock=True)
         topology, parts = _adoptable(tx, call, key_manager, copy.key_server, copy.unique_identifiers[0])
         if not count_still([copy], then, topology):
             return None
@@ -152,12 +176,12 @@ class Orphans:
         name = whole_name(parts[0].name)
         tx.add_attempt(self._attempt(key, topology, name))
         tx.put_copies([replace(copy, key=uuid, written=now, proven=now)], new=True)
-        tx.delete_orphans_named(all_names(name))  # of other servers and key managers, too: it is this key's now
+        tx.delete_orphans_named(all_names(name))  # everywhere, because objects of this name are this key's now
         self._audit.succeed(tx, call, f"adopted key {key.key_id}", svm=key.svm)
         return key
 
     def _attempt(self, key: Key, topology: ServerTopology, adopted: str) -> Attempt:
-        """What accounts for the object from now on."""
+        """Return the attempt that accounts for the object from now on."""
         return Attempt(
             key=key.uuid,
             number=1,
@@ -173,14 +197,17 @@ class Orphans:
 
 
 async def _check_names(at: Visit, parts: Sequence[Orphan]) -> None:
-    """Raise 4 (404) when an identifier is another object's by now: it was listed hours ago. Raises KeyServerFault."""
+    """Raise 4 (404) if an identifier now belongs to another object, because the list may be hours old.
+
+    Raises KeyServerFault.
+    """
     for part in parts:
         if part.name not in (await at.session.get_attributes(part.unique_identifier)).names:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="unique_identifier")
 
 
-def _check_owner(tx: Transaction, found: Orphan, new: Key) -> None:
-    """Raise 1 (409) for what is, by its name, a copy of somebody else's key that is in use here."""
+def _check_owner(tx: ListRows, found: Orphan, new: Key) -> None:
+    """Raise 1 (409) if the object's name says that it is a copy of another owner's key that is in use here."""
     name = parse(found.name)
     key = key_of(tx, name) if name else None
     if key is None or key.state not in IN_USE or (key.key_manager, key.svm) == (new.key_manager, new.svm):
@@ -189,7 +216,7 @@ def _check_owner(tx: Transaction, found: Orphan, new: Key) -> None:
 
 
 def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:
-    """The key that an object's material makes; raises for material of no key."""
+    """Return the new key that the material makes. Raises OntapError if the material cannot be a key."""
     length = len(material.reveal())
     if length == LENGTH[KeyType.VEK]:
         check_halves(material, "unique_identifier")
@@ -199,25 +226,31 @@ def _new_key(name: str, svm: Svm | None, material: Secret) -> NewKey:
     return NewKey(name, svm=svm, key_type=KeyType.NSE_AK)
 
 
-def _seen(tx: Transaction, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
-    """The key manager, for those who see it itself."""
+def _visible_key_manager(tx: KeyManagerRows, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
+    """Return the key manager, or raise 4 (404) if the call may not see it."""
     found = tx.key_manager(uuid, lock=lock)
     if found is None or not call.sees(found.svm):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
     return found
 
 
-def _found(tx: Transaction, call: Call, key_manager: KeyManager) -> tuple[Orphan, ...]:
-    """What was found last, none of it for a call that is confined to an SVM: it may be another's."""
-    return tx.unclaimed(key_manager.uuid) if call.scope is None else ()
+def _listed_orphans(tx: OrphanRows, call: Call, key_manager: KeyManager) -> tuple[Orphan, ...]:
+    """Return the orphans of the last scan.
+
+    A call that is confined to an SVM gets none, because they may belong to another SVM.
+    """
+    return tx.orphans(key_manager.uuid) if call.scope is None else ()
 
 
 def _adoptable(
-    tx: Transaction, call: Call, key_manager: str, key_server: str, unique_identifier: str
+    tx: Rows, call: Call, key_manager: str, key_server: str, unique_identifier: str
 ) -> tuple[ServerTopology, tuple[Orphan, ...]]:
-    """The object, or both parts of a pair. Raises 4 (404) when it is not listed, or no copy of a key."""
-    topology = load_topology(tx, _seen(tx, call, key_manager))
-    here = [each for each in _found(tx, call, topology.key_manager) if each.key_server == key_server]
+    """Return the topology, and the object or both parts of a pair.
+
+    Raises 4 (404) if the object is not listed, is no copy of a key, or is no orphan any more.
+    """
+    topology = load_topology(tx, _visible_key_manager(tx, call, key_manager))
+    here = [each for each in _listed_orphans(tx, call, topology.key_manager) if each.key_server == key_server]
     asked = next((each for each in here if each.unique_identifier == unique_identifier), None)
     name = parse(asked.name) if asked else None
     if asked is None or name is None or name.kind is not ObjectKind.KEY or not is_orphaned(tx, topology, asked):

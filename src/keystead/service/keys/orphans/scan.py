@@ -1,16 +1,18 @@
-"""Look for objects under our names that no attempt of this incarnation accounts for, on all of a key manager's servers.
+"""Scan all servers of a key manager for orphans: objects under our names that no attempt accounts for.
 
-What may be adopted is listed: copies of keys, not other lives' canaries and descriptors. One that ought to be gone
-(its attempt was aborted, its key purged) and is back is not unclaimed: its copy is opened again, and ends as others do,
-if its key is this key manager's; another's, on a server that both use, is found by that one's scan.
-Nothing is destroyed here, and nothing is asked twice of what is another product's.
+Only orphans that can be adopted are listed. These are copies of keys, not canaries or descriptors of other
+incarnations. An object that ought to be gone is no orphan when it returns: its attempt was aborted, or its key was
+purged. Its copy is made unknown again, so that it is destroyed like other copies. That is done only if the key is this
+key manager's. Another key manager's object on a shared server is found by that key manager's own scan.
+
+The scan destroys nothing. It asks only once about an object of another product.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -22,8 +24,11 @@ from keystead.core.query.where import Condition, Op, Order
 from keystead.service.keys.context import COPIES_PER_READ, topology_of
 from keystead.service.keys.looking.look import attributes_of
 from keystead.service.keys.looking.visit import visit
+from keystead.service.ports.cluster import ClusterRows, LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows, ListRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, TopologyRows
 from keystead.service.ports.objects import Fault, KeyServerFault
-from keystead.service.ports.store import Page
+from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,23 +39,28 @@ if TYPE_CHECKING:
     from keystead.service.keys.context import KeeperContext
     from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
 
 REMEMBERED: Final = 100_000
-"""Objects of other products that are remembered, so that their attributes are asked for once."""
+"""How many objects of other products are remembered, so that their attributes are requested only once."""
 
 LISTED: Final = 1024
-"""Objects that are listed in one transaction: each is accounted for once more."""
+"""How many objects are listed in one transaction. Each object is checked there once more."""
 
-_HYPHENS: Final = (0, 8, 12, 16)
-"""Where a uuid's hyphens are, in the digits that a name has of it."""
+_UUID_PARTS: Final = (0, 8, 12, 16)
+"""Where the parts of a uuid begin and end, in the digits that a name has of the uuid."""
+
+
+class Rows(
+    TopologyRows, KeyManagerRows, ListRows, ClusterRows, LeaseRows, KeyRows, AttemptRows, CopyRows, OrphanRows, Protocol
+):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An object of ours on a server, and what the catalogue has under its name."""
+    """An object under one of our names on a server, and what the catalogue has under its name."""
 
     unique_identifier: str
     name: str
@@ -59,62 +69,63 @@ class _Found:
 
 
 class OrphanScan:
-    """Looks for them. The keeper calls it, and seldom."""
+    """The scan for orphans. The keeper runs it seldom."""
 
     def __init__(self, context: KeeperContext) -> None:
         self._context = context
         self._foreign: set[tuple[str, str]] = set()
 
     async def scan(self, holding: Holding, key_manager: str) -> None:
-        """Look at all objects on a key manager's servers that its catalogue does not list.
+        """Scan a key manager's servers for objects that its catalogue does not list.
 
-        A server that cannot be asked keeps its list. Raises StoreError, LeaseLost.
+        The list of a server that cannot be asked stays as it is. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None:
             return
-        await self._context.store.write(lambda tx: _forget_removed(tx, holding, topology))
+        await self._context.store.write(lambda tx: _delist_removed_servers(tx, holding, topology))
         for server in topology.servers:
             try:
-                found = await self._scanned(topology, server)
+                found = await self._find_unlisted(topology, server)
             except KeyServerFault as fault:
-                log.info("objects are not listed", address=str(server.address), why=fault.reason)
+                log.info("orphan scan skips a key server", address=str(server.address), why=fault.reason)
                 continue
             if found is not None:
-                await self._note(holding, topology, server, found)
+                await self._store_found(holding, topology, server, found)
 
-    async def _scanned(self, topology: ServerTopology, server: KeyServer) -> list[_Found] | None:
-        """The objects of ours that are not listed; None when the server does not show what must be there."""
-        known = await self._context.store.read(lambda tx: _listed(tx, topology, server))
+    async def _find_unlisted(self, topology: ServerTopology, server: KeyServer) -> list[_Found] | None:
+        """Return the unlisted objects under our names; None if the server does not show its canary."""
+        known = await self._context.store.read(lambda tx: _listed_identifiers(tx, topology, server))
         named: list[tuple[str, str]] = []
         async with visit(self._context, topology, server) as at:
             if not at.canary:
                 return None
             for id_ in await at.session.locate_all():
                 if id_ not in known and (server.uuid, id_) not in self._foreign:
-                    named += await self._names(at, id_)
-        return await self._context.store.read(lambda tx: [_accounted(tx, topology, *each) for each in named])
+                    named += await self._own_names(at, id_)
+        return await self._context.store.read(lambda tx: [_account_for(tx, topology, *each) for each in named])
 
-    async def _names(self, at: Visit, id_: str) -> list[tuple[str, str]]:
+    async def _own_names(self, at: Visit, id_: str) -> list[tuple[str, str]]:
         await self._context.turn()
         try:
-            facts = await attributes_of(at.session, id_)
+            attributes = await attributes_of(at.session, id_)
         except KeyServerFault as fault:
             if fault.fault is not Fault.NOT_FOUND:
                 raise
             return []
-        ours = [(id_, name) for name in facts.names if parse(name) is not None]
+        ours = [(id_, name) for name in attributes.names if parse(name) is not None]
         if not ours and len(self._foreign) < REMEMBERED:
             self._foreign.add((at.key_server, id_))
-        return [] if facts.state in DESTROYED_STATES else ours[:1]  # a server that is restored brings it back
+        # A destroyed object is not remembered, because a server that is restored brings it back.
+        return [] if attributes.state in DESTROYED_STATES else ours[:1]
 
-    async def _note(
+    async def _store_found(
         self, holding: Holding, topology: ServerTopology, server: KeyServer, found: Sequence[_Found]
     ) -> None:
-        """List what is unclaimed, forget what is so no more, and open again what is back."""
+        """List the orphans of a server, delist those that are no orphans any more, and reopen returned copies."""
         unclaimed = [each for each in found if each.ownership is Ownership.UNCLAIMED and _may_be_key(each.name)]
         ids = {each.unique_identifier for each in unclaimed}
-        listed = await self._context.store.write(lambda tx: _forget_others(tx, holding, topology, server, ids))
+        listed = await self._context.store.write(lambda tx: _delist_others(tx, holding, topology, server, ids))
         now = self._context.clock.now()
         rows = [
             Orphan(topology.key_manager.uuid, server.uuid, each.unique_identifier, each.name, now)
@@ -123,13 +134,13 @@ class OrphanScan:
         ]
         for start in range(0, len(rows), LISTED):
             await self._context.store.write(lambda tx: _list(tx, holding, topology, rows[start : start + LISTED]))  # noqa: B023
-        await self._context.store.write(lambda tx: _open_all_again(tx, holding, server, found))
+        await self._context.store.write(lambda tx: _reopen_all(tx, holding, server, found))
 
 
-def _listed(tx: Transaction, topology: ServerTopology, server: KeyServer) -> set[str]:
-    """The identifiers of objects that the catalogue lists as there: copies, descriptors and canaries.
+def _listed_identifiers(tx: Rows, topology: ServerTopology, server: KeyServer) -> set[str]:
+    """Return the identifiers that the catalogue lists on a server: copies, descriptors and canaries.
 
-    Those on servers that replicate with this one are here, too; not what another incarnation's aborted attempt left.
+    Identifiers on servers of the same domain are included. Left out is what another incarnation's aborted attempt left.
     """
     domain = topology.domain_of[server.uuid]
     known: set[str] = set()
@@ -146,53 +157,51 @@ def _listed(tx: Transaction, topology: ServerTopology, server: KeyServer) -> set
     return known
 
 
-def _forget_removed(tx: Transaction, holding: Holding, topology: ServerTopology) -> None:
-    """Take what was found on servers from the list that are no servers of the key manager any more."""
+def _delist_removed_servers(tx: Rows, holding: Holding, topology: ServerTopology) -> None:
+    """Delist the objects on servers that the key manager does not have any more."""
     holding.check(tx)
-    for each in tx.unclaimed(topology.key_manager.uuid):
+    for each in tx.orphans(topology.key_manager.uuid):
         if topology.server(each.key_server) is None:
             tx.delete_orphans(each.key_server, [each.unique_identifier])
 
 
-def _forget_others(
-    tx: Transaction, holding: Holding, topology: ServerTopology, server: KeyServer, ids: set[str]
-) -> set[str]:
-    """Take from a server's list all but these identifiers; return those that are listed."""
+def _delist_others(tx: Rows, holding: Holding, topology: ServerTopology, server: KeyServer, ids: set[str]) -> set[str]:
+    """Delist a server's objects except these identifiers; return those of them that are listed."""
     holding.check(tx)
-    here = [each for each in tx.unclaimed(topology.key_manager.uuid) if each.key_server == server.uuid]
+    here = [each for each in tx.orphans(topology.key_manager.uuid) if each.key_server == server.uuid]
     listed = {each.unique_identifier for each in here}
     if listed - ids:
         tx.delete_orphans(server.uuid, listed - ids)
     return listed & ids
 
 
-def _list(tx: Transaction, holding: Holding, topology: ServerTopology, rows: Sequence[Orphan]) -> None:
-    """List objects, but for those that something accounts for by now: one may have been adopted meanwhile."""
+def _list(tx: Rows, holding: Holding, topology: ServerTopology, rows: Sequence[Orphan]) -> None:
+    """List objects, except those that something accounts for now: one may have been adopted meanwhile."""
     holding.check(tx)
-    tx.cluster(lock=True)  # nobody adopts one before it is listed
+    tx.cluster(lock=True)  # so that nobody adopts an object before it is listed
     tx.put_orphans([row for row in rows if is_orphaned(tx, topology, row)])
 
 
-def _open_all_again(tx: Transaction, holding: Holding, server: KeyServer, found: Sequence[_Found]) -> None:
+def _reopen_all(tx: Rows, holding: Holding, server: KeyServer, found: Sequence[_Found]) -> None:
     holding.check(tx)
     for each in found:
         if each.ownership is Ownership.ENDED and each.attempt is not None:
-            _open_again(tx, each.attempt, server, each)
+            _reopen_copy(tx, each.attempt, server, each)
 
 
-def is_orphaned(tx: Transaction, topology: ServerTopology, found: Orphan) -> bool:
-    """Whether still nothing accounts for an object that was listed."""
-    return _accounted(tx, topology, found.unique_identifier, found.name).ownership is Ownership.UNCLAIMED
+def is_orphaned(tx: Rows, topology: ServerTopology, found: Orphan) -> bool:
+    """Return True if nothing accounts for a listed object."""
+    return _account_for(tx, topology, found.unique_identifier, found.name).ownership is Ownership.UNCLAIMED
 
 
-def is_kept_elsewhere(tx: Transaction, topology: ServerTopology, name: str) -> bool:
-    """Whether another key manager's key accounts for an object, or a key of any that adopted it."""
+def is_kept_elsewhere(tx: Rows, topology: ServerTopology, name: str) -> bool:
+    """Return True if another key manager's key accounts for an object, or any key has adopted it."""
     if tx.keys_adopting(whole_name(name)):
         return True
     parsed = parse(name)
     key = key_of(tx, parsed) if parsed else None
     anothers = key is not None and key.key_manager != topology.key_manager.uuid
-    return anothers and _accounted(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
+    return anothers and _account_for(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
 
 
 def _may_be_key(name: str) -> bool:
@@ -201,19 +210,25 @@ def _may_be_key(name: str) -> bool:
 
 
 def whole_name(name: str) -> str:
-    """An object's name, for half of a pair that of the whole."""
+    """Return the name of an object; for one half of a pair, the name of the whole."""
     parsed = parse(name)
     return name if parsed is None else str(replace(parsed, part=0))
 
 
 def all_names(name: str) -> tuple[str, ...]:
-    """An object's name as that of the whole, and of both halves of a pair: servers take the one or the other."""
+    """Return an object's name as the name of the whole, and of both halves of a pair.
+
+    Servers differ in which of these forms they take.
+    """
     parsed = parse(name)
     return (name,) if parsed is None else tuple(str(replace(parsed, part=part)) for part in (0, 1, 2))
 
 
-def _accounted(tx: Transaction, topology: ServerTopology, id_: str, name: str) -> _Found:
-    """Whose an object is; it may belong to a key of any key manager that uses the same server."""
+def _account_for(tx: Rows, topology: ServerTopology, id_: str, name: str) -> _Found:
+    """Find out what accounts for an object.
+
+    It may be a key of any key manager, because key managers may use the same server.
+    """
     if tx.keys_adopting(whole_name(name)):
         return _Found(id_, name, Ownership.KNOWN)
     parsed = parse(name)
@@ -222,20 +237,23 @@ def _accounted(tx: Transaction, topology: ServerTopology, id_: str, name: str) -
     attempt = next((each for each in attempts if parsed and each.number == parsed.attempt), None)
     of = ownership(parsed, key, attempt, topology.incarnation)
     if of is Ownership.ENDED and key is not None and key.key_manager != topology.key_manager.uuid:
-        of = Ownership.KNOWN  # on a server of this key manager nobody would ever end it
+        of = Ownership.KNOWN  # because this key manager's keeper would never destroy it
     return _Found(id_, name, of, attempt)
 
 
-def key_of(tx: Transaction, name: ObjectName) -> Key | None:
-    """The key whose uuid begins as a name says."""
-    prefix = "-".join(name.id[one:other] for one, other in pairwise(_HYPHENS))
+def key_of(tx: ListRows, name: ObjectName) -> Key | None:
+    """Return the key that a name belongs to, by the first digits of the key's uuid; None if there is none."""
+    prefix = "-".join(name.id[one:other] for one, other in pairwise(_UUID_PARTS))
     where = ((Condition("uuid", Op.AT_LEAST, prefix),),)
     found = tx.page(Key, Page(where=where, order=(Order("uuid"),), limit=1))
     return found[0] if found and found[0].uuid.startswith(prefix) else None
 
 
-def _open_again(tx: Transaction, attempt: Attempt, server: KeyServer, found: _Found) -> None:
-    """Have an object that ought to be gone ended: its copy is unknown again, and a purged key's end goes on."""
+def _reopen_copy(tx: Rows, attempt: Attempt, server: KeyServer, found: _Found) -> None:
+    """Make the copy of a returned object unknown again, so that the object is destroyed.
+
+    A purged key is purging again.
+    """
     key = tx.key(attempt.key, lock=True)
     copies = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
     here = [copy for copy in copies if copy.key_server == server.uuid]

@@ -1,47 +1,48 @@
-"""Forget keys that were retired through another node: what this node keeps in memory is compared with the rows.
+"""Evict keys that were retired through another node: compare the cached keys with their rows in the database.
 
-A read compares the row of its key anyway. This is for when the database is away, and nothing can be compared: then a
-key that was retired longer than :data:`PERIOD_S` before is in no node's memory any more.
+A read compares its key's row anyway. The eviction is for the time when the database is away, because nothing can be
+compared then. No node then has a key in memory that was retired more than :data:`PERIOD_S` before the outage.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from keystead.service.repeated import Periodic
+from keystead.service.periodic import Periodic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from keystead.core.keys.model import Key, Standing
     from keystead.service.keys.reading.cache import KeyCache
+    from keystead.service.ports.keys import KeyRows
     from keystead.service.ports.store import Store
 
 PERIOD_S: Final = 60.0
-"""How often all keys in memory are looked at."""
+"""Seconds between two checks of all cached keys."""
 
 TOGETHER: Final = 500
-"""Keys that are looked at together."""
+"""Keys that are checked in one transaction."""
 
 
 class CacheEviction:
-    """Looks at one node's memory from :meth:`start` to :meth:`close`."""
+    """The periodic check of one node's cache, from :meth:`start` to :meth:`close`."""
 
-    def __init__(self, store: Store, cache: KeyCache) -> None:
+    def __init__(self, store: Store[KeyRows], cache: KeyCache) -> None:
         self._store = store
         self._cache = cache
-        self._repeated = Periodic(self.look, PERIOD_S, "keys in memory were not looked at")
+        self._repeated = Periodic(self.look, PERIOD_S, "cached keys not checked")
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the periodic check."""
         self._repeated.start()
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Stop the periodic check."""
         await self._repeated.close()
 
     async def look(self) -> None:
-        """Forget what is not as it was. Raises StoreError."""
+        """Drop the cached keys that have changed in the database or are gone. Raise StoreError."""
         known = self._cache.known()
         for first in range(0, len(known), TOGETHER):
             keys = known[first : first + TOGETHER]

@@ -1,19 +1,22 @@
-"""Fetch a key's material from its key servers: the best first, the next one when that fails or is late.
+"""Fetch a key's material from its key servers: the best server first, the next when that server fails or is slow.
 
-What a server returns is compared with the key's digest. One that returns something else is passed over, its copy is
-marked and announced, and never written over. A server that is overtaken finishes on its own, one question at a time, so
-that its circuit and its times learn from it; until then other reads begin elsewhere.
+The material from a server is compared with the key's digest. If it is different, the copy is marked and announced, and
+the next server is asked. A different copy is never overwritten.
+
+A request is overtaken when another server answers first. An overtaken request goes on in the background, at most one at
+each address. So the address's circuit and response times learn from it. Until it ends, other reads begin at other
+addresses.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
+from cachetools import LRUCache
 
 from keystead.core import events
 from keystead.core.errors import OntapError
@@ -33,6 +36,9 @@ from keystead.core.keys.reading import (
 )
 from keystead.service.announcing import add_events, cluster_name
 from keystead.service.keys.topology import load_topology
+from keystead.service.ports.cluster import ClusterRows, EventRows, ObservationRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import CopyRows, KeyRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
 from keystead.service.ports.store import StoreError
 from keystead.service.probing.prober import NO_IDENTITY
@@ -47,48 +53,57 @@ if TYPE_CHECKING:
     from keystead.core.server_address import ServerAddress
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import Endpoint, KeyObjects
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
 log = structlog.get_logger(__name__)
 
 FETCH_S = 30.0
-"""How long a fetch may take in all: below the 40 s of a request."""
+"""Seconds that a fetch may take in total: less than the 40 s of a request."""
 
 LATE_S = 1.0
-"""After this the next server is asked as well, however many others were; the late one may still win."""
+"""Seconds after which the next server is asked, too. No budget limits that. The slow server may still win."""
 
 HEDGED = 0.05
-"""The part of all fetches that may ask the second server early, when the first exceeds its recent 95th percentile."""
+"""The share of fetches that may send a hedged request.
+
+A hedged request goes to the second server when the first exceeds its recent 95th percentile.
+"""
 
 HEDGES_SAVED = 10.0
+"""The most hedged requests that unused shares add up to."""
 
 READ_CONTEXTS = 64
-"""Key managers whose shelves are remembered."""
+"""Key managers with a cached read context (LRU)."""
 
 UNUSABLE = "identity_unusable"
-"""Nobody was asked: a certificate or secret of the key manager is gone or cannot be opened."""
+"""The reason when no server was asked: a certificate or secret of the key manager is gone or cannot be opened."""
+
+
+class Rows(TopologyRows, KeyManagerRows, ClusterRows, ObservationRows, EventRows, KeyRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Material that agrees with the key's digest, and what was tried for it, in order."""
+    """Material that agrees with the key's digest, and what happened at each address, in order."""
 
     material: Secret
     tried: tuple[Tried, ...]
 
 
 class Hedges:
-    """Counts who may ask a second server early. Each fetch adds a part of a hedge, up to a few."""
+    """The budget (token bucket) of hedged requests. Each fetch adds a part of a token, up to :data:`HEDGES_SAVED`."""
 
     def __init__(self) -> None:
         self._tokens = HEDGES_SAVED
 
     def count(self) -> None:
-        """One more fetch."""
+        """Add the share of one fetch."""
         self._tokens = min(self._tokens + HEDGED, HEDGES_SAVED)
 
     def take(self) -> bool:
-        """Use one, if there is one."""
+        """Take one token. Return False if there is none."""
         if self._tokens < 1:
             return False
         self._tokens -= 1
@@ -97,45 +112,48 @@ class Hedges:
 
 @dataclass(frozen=True)
 class ReadContext:
-    """Where a key manager's keys are, and how its servers are reached: by server (uuid) and host."""
+    """The data that reads from a key manager's servers need. ``endpoints`` are by server (uuid) and host."""
 
     topology: ServerTopology
     endpoints: Mapping[tuple[str, str], Endpoint]
     digest_key: Secret = field(repr=False)
 
     def endpoint(self, source: Source) -> Endpoint:
-        """How to reach a place."""
+        """Return the endpoint of a source."""
         return self.endpoints[source.server.uuid, source.host]
 
 
 class Fetcher:
-    """Fetches keys for one node. Belongs to one event loop."""
+    """The fetcher of keys for one node. It belongs to one event loop."""
 
-    def __init__(self, store: Store, objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store[Rows], objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str) -> None:
         self._store = store
         self._objects = objects
         self._endpoints = endpoints
         self._clock = clock
         self._node = node
         self._hedges = Hedges()
-        self._shelves: OrderedDict[str, tuple[Hashable, ReadContext]] = OrderedDict()  # the longest unused first
+        self._contexts: LRUCache[str, tuple[Hashable, ReadContext]] = LRUCache(READ_CONTEXTS)
         self._late: dict[tuple[str, str], asyncio.Task[Secret | None]] = {}
         self._marking: set[asyncio.Task[None]] = set()
 
     async def fetch(self, key: Key) -> Fetched:
-        """Return a key's material. Raises OntapError when no server returns it (its arguments say why), StoreError."""
-        shelf, copies = await self._find(key)
-        if shelf is None:
+        """Return a key's material. Raise OntapError if no server returns it, or StoreError.
+
+        The arguments of the OntapError give the reasons.
+        """
+        context, copies = await self._find(key)
+        if context is None:
             raise OntapError(not_restored(key), arguments=[("reason", UNUSABLE)])
-        race = _Race(key, self.order(shelf, copies), shelf)
+        race = _Race(key, self.order(context, copies), context)
         material = await self._run(race)
-        tried = tuple(race.tried(source, self.health(shelf, source)) for source in race.order)
+        tried = tuple(race.tried(source, self.health(context, source)) for source in race.order)
         if material is None:
             raise OntapError(not_restored(key), arguments=_reasons(tried))
         return Fetched(material, tried)
 
     def shelf(self, topology: ServerTopology) -> ReadContext | None:
-        """What reading from a key manager's servers takes; None when it cannot be had."""
+        """Return the read context of a topology, or None if a certificate or secret cannot be used."""
         try:
             return ReadContext(topology, self._endpoints.addresses(topology), self._endpoints.digest_key(topology))
         except NO_IDENTITY as error:
@@ -143,38 +161,41 @@ class Fetcher:
             return None
 
     async def _find(self, key: Key) -> tuple[ReadContext | None, Sequence[Copy]]:
-        """The key's shelf, which is read again when the configuration has changed, and its copies."""
-        known = self._shelves.get(key.key_manager)
+        """Return the key's read context and its copies. The context is None if it cannot be used.
 
-        def read(tx: Transaction) -> tuple[Hashable, ServerTopology | None, Sequence[Copy]]:
+        Read the context again if the configuration has changed.
+        """
+        known = self._contexts.get(key.key_manager)
+
+        def read(tx: Rows) -> tuple[Hashable, ServerTopology | None, Sequence[Copy]]:
             marker = tx.change_marker()
             topology = None if known is not None and known[0] == marker else _topology(tx, key)
             return marker, topology, tx.standing_copies([key.uuid])
 
         marker, topology, copies = await self._store.glance(read)
         if known is not None and topology is None:
-            self._shelves.move_to_end(key.key_manager)
             return known[1], copies
-        shelf = None if topology is None else self.shelf(topology)
-        if shelf is not None:
-            self._shelves[key.key_manager] = marker, shelf
-            if len(self._shelves) > READ_CONTEXTS:
-                self._shelves.popitem(last=False)
-        return shelf, copies
+        context = None if topology is None else self.shelf(topology)
+        if context is not None:
+            self._contexts[key.key_manager] = marker, context
+        return context, copies
 
-    def order(self, shelf: ReadContext, copies: Sequence[Copy]) -> list[Source]:
-        """Where to read a key, the best place first."""
-        found = sources(copies, shelf.topology.servers)
-        return in_order(found, shelf.topology.domain_of, lambda source: self.health(shelf, source))
+    def order(self, context: ReadContext, copies: Sequence[Copy]) -> list[Source]:
+        """Return the sources of a key, the best first."""
+        found = sources(copies, context.topology.servers)
+        return in_order(found, context.topology.domain_of, lambda source: self.health(context, source))
 
-    def health(self, shelf: ReadContext, source: Source) -> SourceHealth:
-        """What is known of a place. One that somebody waits for since longer than usual is avoided as well."""
-        endpoint = shelf.endpoint(source)
+    def health(self, context: ReadContext, source: Source) -> SourceHealth:
+        """Return the health of a source.
+
+        A source is avoided if its circuit is open, or if an overtaken request is still running there.
+        """
+        endpoint = context.endpoint(source)
         late = (source.server.uuid, source.host) in self._late
         return SourceHealth(late or self._objects.slow_or_dead(endpoint), self._objects.latency_s(endpoint))
 
     async def close(self) -> None:
-        """End what was overtaken, and wait for what is being marked."""
+        """Cancel the overtaken requests. Wait until they and the marking of copies have ended."""
         for task in self._late.values():
             task.cancel()
         if rest := {*self._late.values(), *self._marking}:
@@ -186,14 +207,14 @@ class Fetcher:
         self._hedges.count()
         try:
             async with asyncio.timeout(FETCH_S):
-                return await self._raced(race)
+                return await self._ask_in_order(race)
         except TimeoutError:
             return None
         finally:
-            self._let_go(race)
+            self._keep_overtaken(race)
 
-    async def _raced(self, race: _Race) -> Secret | None:
-        """Ask one server after the other, as the one before has failed or is late."""
+    async def _ask_in_order(self, race: _Race) -> Secret | None:
+        """Ask the servers in order: the next one when the one before has failed or is slow."""
         for source in race.order:
             race.running[asyncio.create_task(self._ask(race, source))] = source
             await self._wait(race, source)
@@ -204,16 +225,19 @@ class Fetcher:
         return race.found
 
     async def _wait(self, race: _Race, source: Source) -> None:
-        """Wait for an end, or until the next server is to be asked as well: after the first, earlier than usual."""
+        """Wait until a request ends, or until the next server is to be asked, too.
+
+        For the first server the wait may be shorter: its recent 95th percentile, if the hedge budget allows that.
+        """
         hedged = source is race.order[0] and len(race.order) > 1
-        usual_s = self._objects.p95_s(race.shelf.endpoint(source)) if hedged else None
+        usual_s = self._objects.p95_s(race.context.endpoint(source)) if hedged else None
         if usual_s is not None and (await race.step(usual_s) or self._hedges.take()):
             return
         await race.step(LATE_S)
 
     async def _ask(self, race: _Race, source: Source) -> Secret | None:
-        """Ask one server; the material if it agrees. Never raises."""
-        endpoint = race.shelf.endpoint(source)
+        """Ask one server. Return the material if it agrees with the digest, else None. Never raise."""
+        endpoint = race.context.endpoint(source)
         race.began[source] = asyncio.get_running_loop().time()
         try:
             async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
@@ -221,15 +245,15 @@ class Fetcher:
         except KeyServerFault as fault:
             race.end(source, fault.reason)
             return None
-        if agrees(race.shelf.digest_key, race.key.uuid, material, race.key.digest):
+        if agrees(race.context.digest_key, race.key.uuid, material, race.key.digest):
             race.end(source, READ)
             return material
         race.end(source, DIFFERENT)
         self.report_different(race.key, source)
         return None
 
-    def _let_go(self, race: _Race) -> None:
-        """Leave those who were overtaken to themselves, but no more than one of each address."""
+    def _keep_overtaken(self, race: _Race) -> None:
+        """Let overtaken requests go on in the background, at most one at each address. Cancel the others."""
         for task, source in race.running.items():
             address = source.server.uuid, source.host
             if address in self._late:
@@ -241,10 +265,14 @@ class Fetcher:
     def _forget_late(self, address: tuple[str, str], _: object) -> None:
         del self._late[address]
 
-    # --- a server that lies ---
+    # --- different material ---
 
     def report_different(self, key: Key, source: Source) -> None:
-        """Mark a copy that is not the key's, and announce it, in the background: to those who see the key server."""
+        """Log that a source returned different material. Mark the copy and announce it, in the background.
+
+        The copy is marked only if it was read at the address where it was written, and is not marked yet. The event
+        goes to those who see the key server.
+        """
         server = str(source.server.address)
         log.error("key server returned other material", address=server, host=source.host, key=key.key_id)
         if source.host == source.copy.host and source.copy.presence is not Presence.DIFFERENT:
@@ -255,7 +283,7 @@ class Fetcher:
     async def _mark_different(self, key: Key, source: Source) -> None:
         address = str(address_of(source.server, source.host))
 
-        def mark(tx: Transaction) -> None:
+        def mark(tx: Rows) -> None:
             server = source.server
             now = tx.key_server(server.key_manager, server.address)
             manager = tx.key_manager(server.key_manager)
@@ -268,23 +296,23 @@ class Fetcher:
         try:
             await self._store.write(mark)
         except StoreError as error:
-            log.warning("copy not marked", key=key.key_id, why=str(error))
+            log.warning("copy not marked as different", key=key.key_id, why=str(error))
 
 
 class _Race:
-    """One fetch: who is asked, what came of it, and what was found. Times are the loop's."""
+    """One fetch: the sources in order, the running requests and the material found. Times are loop times."""
 
-    def __init__(self, key: Key, order: Sequence[Source], shelf: ReadContext) -> None:
+    def __init__(self, key: Key, order: Sequence[Source], context: ReadContext) -> None:
         self.key = key
         self.order = order
-        self.shelf = shelf
+        self.context = context
         self.running: dict[asyncio.Task[Secret | None], Source] = {}
         self.began: dict[Source, float] = {}
         self.found: Secret | None = None
         self._ended: dict[Source, tuple[str, float]] = {}
 
     async def step(self, limit_s: float | None) -> bool:
-        """Wait until something ends, at most so many seconds; whether something did."""
+        """Wait until a request ends, at most ``limit_s`` seconds (None: no limit). Return True if one ended."""
         done, _ = await asyncio.wait(self.running, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             del self.running[task]
@@ -292,11 +320,11 @@ class _Race:
         return bool(done)
 
     def end(self, source: Source, outcome: str) -> None:
-        """Note how asking a server ended."""
+        """Record the outcome of the request to a source."""
         self._ended[source] = outcome, self._elapsed_ms(source)
 
     def tried(self, source: Source, health: SourceHealth) -> Tried:
-        """What is to be said of a place."""
+        """Return what happened at a source, for the explanation of the read."""
         server = str(address_of(source.server, source.host))
         if source in self._ended:
             return Tried(server, source.host, *self._ended[source])
@@ -309,21 +337,24 @@ class _Race:
 
 
 def address_of(server: KeyServer, host: str) -> ServerAddress:
-    """The address of a server's primary, or of one of its secondaries."""
+    """Return the address of a server's primary (empty ``host``), or of one of its secondaries."""
     if not host:
         return server.address
     return dict(zip(server.secondary_key_servers, secondary_addresses(server), strict=True))[host]
 
 
-def _topology(tx: Transaction, key: Key) -> ServerTopology:
+def _topology(tx: Rows, key: Key) -> ServerTopology:
     manager = tx.key_manager(key.key_manager)
     if manager is None:
         raise StoreError(f"key {key.uuid} has no key manager: the database is damaged")
     return load_topology(tx, manager)
 
 
-def _change_presence(tx: Transaction, copy: Copy) -> bool:
-    """Make a copy ``different``, unless something else is known of it by now; whether that changed anything."""
+def _change_presence(tx: Rows, copy: Copy) -> bool:
+    """Mark a copy as ``different``. Return True if the row was changed.
+
+    Change nothing if the copy has other identifiers by now, or is already ``different`` or ``destroyed``.
+    """
     tx.lock_key(copy.key)
     place = copy.attempt, copy.key_server, copy.host, copy.unique_identifiers
     for now in tx.copies([copy.key]):

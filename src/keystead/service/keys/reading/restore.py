@@ -1,8 +1,8 @@
-"""Restore: bring keys that this node does not hold yet into its memory, many at a time.
+"""Restore: read keys that this node does not hold yet into its memory, many at a time.
 
-Keys are read in batches over several connections to every server that is well; what a server does not return, or
-returns wrongly, is fetched singly from the others, as a read does. A node's memory is its own: only the node that is
-asked can restore.
+Keys are read in batches, over several connections to each healthy server. If a server does not return a key, or returns
+different material, the key is fetched singly from the other servers, as in a read. A restore from one named server asks
+only that server. Each node has its own memory. So a node restores keys only for itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -19,6 +19,9 @@ from keystead.core.keys.model import KeyState, Presence
 from keystead.core.keys.reading import Source, not_restored, restoring_server
 from keystead.service.keys.access import require_manager_of_keys
 from keystead.service.keys.topology import PRIMARY, load_topology
+from keystead.service.ports.cluster import AuditRows, NodeRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import CopyRows, KeyRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
@@ -35,30 +38,37 @@ if TYPE_CHECKING:
     from keystead.service.keys.reading.fetch import Fetcher, ReadContext
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.store import Store, Transaction
+    from keystead.service.ports.store import Store
 
 PAGE = 2000
-"""Keys that are looked at together."""
+"""Keys in one page of a restore."""
 
 TOGETHER = 128
-"""Keys that one connection is asked for before others may have it."""
+"""Keys that one connection asks for in one batch."""
 
 CONNECTIONS = 4
 """Connections to each server."""
 
 SINGLY = 16
-"""Keys that are fetched singly at a time."""
+"""Keys that are fetched singly at the same time."""
 
 NAMED = 10
-"""Keys that an error names, of those that were not restored."""
+"""The most keys that an error names, of those that were not restored."""
 
 NO_SUCH_NODE = "there is no such node"
 OTHER_NODE = "only the node that is called restores keys into its memory: call that node"
 
 
+class Rows(TopologyRows, KeyManagerRows, NodeRows, AuditRows, KeyRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which keys to restore, and from which primary; what is not set does not matter. ``node`` is a uuid or a name."""
+    """The keys to restore, and the primary to read from. A field that is None sets no limit.
+
+    ``node_uuid`` and ``node_name`` must be those of the node that is called.
+    """
 
     key_id: str | None = None
     key_tag: str | None = None
@@ -71,7 +81,7 @@ class Filters:
 class Restored:
     """A key that was restored, and the primary that returned it.
 
-    None when it was fetched singly, or for a call that does not see the key manager's servers.
+    ``server`` is None if the key was fetched singly, or if the call does not see the key manager's servers.
     """
 
     key: Key
@@ -80,10 +90,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """What came of it. ``error`` is that of the first key that no server returned, None when all are restored.
-
-    ``held`` counts the keys that were meant, and in memory before.
-    """
+    """The result of a restore. ``held`` counts the requested keys that were in memory before."""
 
     restored: tuple[Restored, ...]
     failed: tuple[Key, ...]
@@ -91,7 +98,10 @@ class Restoration:
 
     @property
     def error(self) -> OntapError | None:
-        """65536855 or 65536083, naming some keys."""
+        """65536855 or 65536083, for the first key that no server returned; None if all keys are restored.
+
+        Its arguments name some of the keys.
+        """
         if not self.failed:
             return None
         named = [("key_id", key.key_id) for key in self.failed[:NAMED]]
@@ -100,7 +110,7 @@ class Restoration:
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """A restore that was found to be possible: for whom, and whose it is."""
+    """A restore that passed all checks. ``server`` is the only server to read from; None means all servers."""
 
     call: Call
     key_manager: KeyManager
@@ -109,17 +119,17 @@ class RestorePlan:
 
     @property
     def svm(self) -> Svm | None:
-        """Whose job it is."""
+        """The SVM that owns the job, None for the cluster."""
         return self.call.scope or self.key_manager.svm
 
     @property
     def names_servers(self) -> bool:
-        """Whether the call may know the key manager's servers."""
+        """True if the call may see the key manager's servers."""
         return self.call.sees(self.key_manager.svm)
 
 
 class _Chunk(NamedTuple):
-    """Keys that the same servers (uuids) hold proven copies of, with these copies."""
+    """Keys with proven copies on the same servers (uuids), and these copies."""
 
     servers: frozenset[str]
     keys: list[tuple[Key, list[Copy]]]
@@ -127,16 +137,16 @@ class _Chunk(NamedTuple):
 
 @dataclass
 class _Work:
-    """What one page of keys has come to."""
+    """The state of one page: the chunks to read, the restored keys, and the keys that are left."""
 
-    shelf: ReadContext
+    context: ReadContext
     names_servers: bool
     chunks: list[_Chunk]
     restored: list[Restored] = field(default_factory=list)
     left: list[Key] = field(default_factory=list)
 
     def take(self, server: str) -> _Chunk | None:
-        """The next keys that a server holds."""
+        """Take the next chunk of keys that a server holds. Return None if there is none."""
         for number, chunk in enumerate(self.chunks):
             if server in chunk.servers:
                 return self.chunks.pop(number)
@@ -144,10 +154,10 @@ class _Work:
 
 
 class KeyRestorer:
-    """Restores keys into one node's memory."""
+    """The restorer of keys into one node's memory."""
 
     def __init__(
-        self, store: Store, objects: KeyObjects, fetcher: Fetcher, cache: KeyCache, audit: AuditLog, node: str
+        self, store: Store[Rows], objects: KeyObjects, fetcher: Fetcher, cache: KeyCache, audit: AuditLog, node: str
     ) -> None:
         self._store = store
         self._objects = objects
@@ -157,28 +167,28 @@ class KeyRestorer:
         self._node = node
 
     async def plan(self, call: Call, key_manager: str, filters: Filters) -> RestorePlan:
-        """See whether a restore is possible, before a job is made of it.
+        """Check that a restore is possible, before a job is created for it.
 
-        Raises 4 (404) without such a key manager, or a key of this id that may be read; 65536843 and 65538500 for the
-        key server, 262185 for the node.
+        Raise 4 (404) if there is no such key manager, or no readable key with this id. Raise 65536843 or 65538500 for
+        the key server, and 262185 for the node.
         """
         return await self._store.read(lambda tx: self._plan(tx, call, key_manager, filters))
 
     async def restore(self, plan: RestorePlan, progress: Progress) -> Restoration:
-        """Do it, and tell how far it is. Raises StoreError."""
+        """Restore the keys, and report the progress. Raise StoreError."""
         topology, total = await self._store.read(lambda tx: _begin(tx, plan))
-        shelf = self._fetcher.shelf(topology)
+        context = self._fetcher.shelf(topology)
         restored: list[Restored] = []
         failed: list[Key] = []
         done, held, after = 0, 0, ""
         while keys := await self._store.read(lambda tx: _page(tx, plan, after)):  # noqa: B023 - run before the next turn
-            meant = [key for key in keys if _is_wanted(plan, key)]
-            wanted = [key for key in meant if not self._cache.holds(key)]
-            held += len(meant) - len(wanted)
-            if shelf is None:
+            matching = [key for key in keys if _is_wanted(plan, key)]
+            wanted = [key for key in matching if not self._cache.holds(key)]
+            held += len(matching) - len(wanted)
+            if context is None:
                 failed += wanted
             elif wanted:
-                work = await self._restore(plan, shelf, wanted)
+                work = await self._restore(plan, context, wanted)
                 restored += work.restored
                 failed += work.left
             done, after = done + len(keys), keys[-1].uuid
@@ -187,17 +197,17 @@ class KeyRestorer:
         await self._store.write(lambda tx: self._audit.succeed(tx, plan.call, message, svm=plan.svm))
         return Restoration(tuple(restored), tuple(failed), held)
 
-    def _plan(self, tx: Transaction, call: Call, key_manager: str, filters: Filters) -> RestorePlan:
+    def _plan(self, tx: Rows, call: Call, key_manager: str, filters: Filters) -> RestorePlan:
         manager = require_manager_of_keys(tx, call, key_manager)
         self._check_node(tx, filters)
         _check_key(tx, call, key_manager, filters.key_id)
         address = filters.key_server
-        # who does not see the key manager's servers learns nothing of their addresses
+        # because a caller who does not see the servers must not learn their addresses
         servers = tx.key_servers(key_manager) if call.sees(manager.svm) else ()
         server = None if address is None else restoring_server(servers, address)
         return RestorePlan(call, manager, filters, server)
 
-    def _check_node(self, tx: Transaction, filters: Filters) -> None:
+    def _check_node(self, tx: NodeRows, filters: Filters) -> None:
         for name, value in (("uuid", filters.node_uuid), ("name", filters.node_name)):
             found = [node for node in tx.nodes() if value in (None, getattr(node, name))]
             if not any(node.uuid == self._node for node in found):
@@ -206,11 +216,11 @@ class KeyRestorer:
 
     # --- one page ---
 
-    async def _restore(self, plan: RestorePlan, shelf: ReadContext, wanted: Sequence[Key]) -> _Work:
+    async def _restore(self, plan: RestorePlan, context: ReadContext, wanted: Sequence[Key]) -> _Work:
         copies = await self._store.read(lambda tx: tx.standing_copies([key.uuid for key in wanted]))
-        chunks, lone = _chunks(wanted, copies)
-        work = _Work(shelf, plan.names_servers, chunks, left=lone)
-        servers = [plan.server] if plan.server else self._well(shelf)
+        chunks, unproven = _chunks(wanted, copies)
+        work = _Work(context, plan.names_servers, chunks, left=unproven)
+        servers = [plan.server] if plan.server else self._healthy_servers(context)
         async with asyncio.TaskGroup() as group:
             for server in servers:
                 for _ in range(CONNECTIONS):
@@ -220,16 +230,18 @@ class KeyRestorer:
             await self._fetch_singly(work)
         return work
 
-    def _well(self, shelf: ReadContext) -> list[KeyServer]:
-        """The servers whose primaries are not avoided."""
-        reaches = shelf.endpoints
+    def _healthy_servers(self, context: ReadContext) -> list[KeyServer]:
+        """Return the servers with a primary that is not avoided: its circuit is closed."""
+        reaches = context.endpoints
         return [
-            server for server in shelf.topology.servers if not self._objects.slow_or_dead(reaches[server.uuid, PRIMARY])
+            server
+            for server in context.topology.servers
+            if not self._objects.slow_or_dead(reaches[server.uuid, PRIMARY])
         ]
 
     async def _ask(self, work: _Work, server: KeyServer) -> None:
-        """Ask one server over one connection, as long as there are keys that it holds, and it answers."""
-        endpoint = work.shelf.endpoints[server.uuid, PRIMARY]
+        """Read chunks from one server, one at a time. End when no chunk is left, or the server does not answer."""
+        endpoint = work.context.endpoints[server.uuid, PRIMARY]
         while (chunk := work.take(server.uuid)) is not None:
             held = [next(copy for copy in copies if copy.key_server == server.uuid) for _, copies in chunk.keys]
             try:
@@ -238,20 +250,20 @@ class KeyRestorer:
             except KeyServerFault:
                 work.chunks.append(chunk)
                 return
-            again = []
+            unanswered = []
             for (key, copies), copy, answer in zip(chunk.keys, held, answers, strict=True):
                 if not isinstance(answer, KeyServerFault):
                     self._keep(work, key, Source(copy, server), answer)
                 elif answer.fault.answered:
                     work.left.append(key)
                 else:
-                    again.append((key, copies))
-            if again:
-                work.chunks.append(_Chunk(chunk.servers, again))
+                    unanswered.append((key, copies))
+            if unanswered:
+                work.chunks.append(_Chunk(chunk.servers, unanswered))
                 return
 
     def _keep(self, work: _Work, key: Key, source: Source, material: Secret) -> None:
-        if agrees(work.shelf.digest_key, key.uuid, material, key.digest):
+        if agrees(work.context.digest_key, key.uuid, material, key.digest):
             self._cache.put(key, material)
             work.restored.append(Restored(key, source.server if work.names_servers else None))
         else:
@@ -259,7 +271,7 @@ class KeyRestorer:
             work.left.append(key)
 
     async def _fetch_singly(self, work: _Work) -> None:
-        """Fetch what is left from wherever it is; what nobody returns stays left."""
+        """Fetch the keys that are left from any server. The keys that no server returns stay left."""
         queue, work.left = iter(work.left), []
 
         async def fetch() -> None:
@@ -275,8 +287,11 @@ class KeyRestorer:
         await asyncio.gather(*(fetch() for _ in range(SINGLY)))
 
 
-def _check_key(tx: Transaction, call: Call, key_manager: str, key_id: str | None) -> None:
-    """Raise 4 (404) for an id of no key that may be read: whoever names one key expects it in memory afterwards."""
+def _check_key(tx: KeyRows, call: Call, key_manager: str, key_id: str | None) -> None:
+    """Raise 4 (404) if ``key_id`` is given and is not the id of a readable key.
+
+    A caller who names one key expects it in memory afterwards.
+    """
     if key_id is None:
         return
     key = tx.key_by_id(key_manager, key_id, within=call.within_svm)
@@ -284,13 +299,16 @@ def _check_key(tx: Transaction, call: Call, key_manager: str, key_id: str | None
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
 
 
-def _begin(tx: Transaction, plan: RestorePlan) -> tuple[ServerTopology, int]:
+def _begin(tx: Rows, plan: RestorePlan) -> tuple[ServerTopology, int]:
     counts = tx.key_counts(plan.key_manager.uuid, within=plan.call.within_svm)
     return load_topology(tx, plan.key_manager), counts.get(KeyState.COMMITTED, 0)
 
 
-def _page(tx: Transaction, plan: RestorePlan, after: str) -> tuple[Key, ...]:
-    """Keys that the call sees: neither a page nor the progress may tell how many there are besides."""
+def _page(tx: KeyRows, plan: RestorePlan, after: str) -> tuple[Key, ...]:
+    """Return the next keys that the call sees.
+
+    Neither a page nor the progress may tell how many other keys there are.
+    """
     return tx.keys_in(plan.key_manager.uuid, [KeyState.COMMITTED], after, PAGE, within=plan.call.within_svm)
 
 
@@ -300,7 +318,7 @@ def _is_wanted(plan: RestorePlan, key: Key) -> bool:
 
 
 def _chunks(wanted: Sequence[Key], copies: Sequence[Copy]) -> tuple[list[_Chunk], list[Key]]:
-    """Keys by the servers that hold proven copies, in chunks; and those of which none is proven."""
+    """Group keys in chunks by the servers with their proven copies. Return also the keys without a proven copy."""
     proven: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
         if copy.presence is Presence.PRESENT and copy.unique_identifiers:
@@ -308,9 +326,9 @@ def _chunks(wanted: Sequence[Key], copies: Sequence[Copy]) -> tuple[list[_Chunk]
     groups: dict[frozenset[str], list[tuple[Key, list[Copy]]]] = defaultdict(list)
     for key in wanted:
         groups[frozenset(copy.key_server for copy in proven[key.uuid])].append((key, proven[key.uuid]))
-    lone = [key for key, _ in groups.pop(frozenset(), [])]
+    unproven = [key for key, _ in groups.pop(frozenset(), [])]
     return [
         _Chunk(servers, keys[start : start + TOGETHER])
         for servers, keys in groups.items()
         for start in range(0, len(keys), TOGETHER)
-    ], lone
+    ], unproven

@@ -1,7 +1,8 @@
-"""Store the keys that a rebuild is certain of: new ones, copies of those that are there, and those only begun.
+"""Store the keys that a rebuild is certain of: new keys, missing copies of known keys, and keys only begun.
 
-A descriptor is written after the commit. So a key, or an attempt, of which this database has only the beginning was
-committed in a life of it that was lost, if it is described; it is taken once nobody here can commit or abort it.
+A descriptor is written after the commit. So a described key or attempt was committed. If this database knows only its
+beginning, the commit was in what the database has lost. Such a key is taken once nobody here can still commit or abort
+it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import secrets
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.attempts import is_expired
 from keystead.core.keys.keeping import KEPT
@@ -22,7 +23,10 @@ from keystead.service.context import Call, Caller
 from keystead.service.keys.attempts import count_still
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import incarnation_of
-from keystead.service.ports.store import Page
+from keystead.service.ports.cluster import AuditRows, ClusterRows
+from keystead.service.ports.configuration import KeyManagerRows, ListRows, SvmRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
+from keystead.service.ports.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,26 +36,41 @@ if TYPE_CHECKING:
     from keystead.core.keys.rebuilding import Certain, FoundCopy, FoundObject, Inventory
     from keystead.service.audit.log import AuditLog
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
 KEYS_AT_ONCE: Final = 200
-"""Keys that one transaction takes."""
+"""How many keys one transaction stores."""
 
 CALL: Final = Call(Caller("", Role.ADMIN, ""), "", "keystead key-manager rebuild")
-"""Who does it, for the audit record: nobody logs in at a data directory."""
+"""The caller for the audit record: nobody logs in to a data directory."""
+
+
+class Rows(
+    TopologyRows, SvmRows, KeyManagerRows, ListRows, ClusterRows, AuditRows, KeyRows, AttemptRows, CopyRows, Protocol
+):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What else was seen: States by server and Unique Identifier, descriptors' identifiers by server and attempt."""
+class _ObjectDetails:
+    """More facts about the objects that were found.
+
+    ``states`` are States by server and Unique Identifier. ``descriptors`` are the Unique Identifiers of descriptors, by
+    server and attempt.
+    """
 
     states: Mapping[tuple[str, str], str]
     descriptors: Mapping[tuple[str, str, int, str], str]
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """Keys (uuids) that were only begun: those under way yet, those that are over, of these the ``earlier`` lives'."""
+class _OnlyBegun:
+    """Keys (uuids) of which this database has only the beginning.
+
+    ``under_way``: the time of an attempt is not over yet. ``over``: all others. ``earlier``: those without an attempt
+    of this incarnation.
+    """
 
     under_way: set[str]
     over: set[str]
@@ -59,9 +78,9 @@ class _Begun:
 
 
 class KeyImporter:
-    """Stores them."""
+    """The import of rebuilt keys into the database."""
 
-    def __init__(self, store: Store, audit: AuditLog, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store[Rows], audit: AuditLog, clock: Clock, node: str) -> None:
         self._store = store
         self._audit = audit
         self._clock = clock
@@ -70,8 +89,11 @@ class KeyImporter:
     async def take(
         self, topology: ServerTopology, made: Inventory, objects: Sequence[FoundObject]
     ) -> tuple[int, int, list[Doubt]]:
-        """Store what is certain; how many keys were taken, how many completed, and why others were not."""
-        seen = _Seen(
+        """Store what is certain.
+
+        Return how many keys were taken, how many keys were completed, and why other keys were not stored.
+        """
+        seen = _ObjectDetails(
             states={(each.key_server, each.unique_identifier): each.state for each in objects},
             descriptors={
                 (each.key_server, each.name.id, each.name.attempt, each.name.incarnation): each.unique_identifier
@@ -84,7 +106,7 @@ class KeyImporter:
         return taken, completed, doubts + more
 
     async def _store_all(
-        self, keys: Sequence[Certain], store: Callable[[Transaction, Sequence[Certain]], tuple[int, list[Doubt]]]
+        self, keys: Sequence[Certain], store: Callable[[Rows, Sequence[Certain]], tuple[int, list[Doubt]]]
     ) -> tuple[int, list[Doubt]]:
         stored, doubts = 0, list[Doubt]()
         for first in range(0, len(keys), KEYS_AT_ONCE):
@@ -95,10 +117,13 @@ class KeyImporter:
         return stored, doubts
 
     def _add(
-        self, tx: Transaction, topology: ServerTopology, part: Sequence[Certain], seen: _Seen
+        self, tx: Rows, topology: ServerTopology, part: Sequence[Certain], seen: _ObjectDetails
     ) -> tuple[int, list[Doubt]]:
-        """Add keys that are not there yet, with the attempts that wrote their copies, all of them committed."""
-        now = _standing(tx, topology)
+        """Add keys that are not in the database, with the attempts that wrote their copies, as committed.
+
+        Return how many keys were added, and why others were not.
+        """
+        now = _locked_topology(tx, topology)
         rows = tx.keys([each.descriptor.uuid for each in part])
         begun = _only_begun(tx, rows, self._clock.now()).over
         there = {key.uuid for key in rows} - begun
@@ -108,7 +133,7 @@ class KeyImporter:
             uuid = each.descriptor.uuid
             if uuid in there or any(map(partial(_is_adopted, tx), attempts)):
                 continue
-            if now is None or not count_still(copies, topology, now) or not self._is_free(tx, each.descriptor):
+            if now is None or not count_still(copies, topology, now) or not self._free_name(tx, each.descriptor):
                 doubts.append(Doubt.CHANGED)
                 continue
             if uuid in begun:
@@ -124,10 +149,11 @@ class KeyImporter:
             self._audit.succeed(tx, CALL, message, svm=topology.key_manager.svm)
         return added, doubts
 
-    def _is_free(self, tx: Transaction, found: Descriptor) -> bool:
-        """Whether a key's SVM is still there, and its name not another's: of a key that was only begun, it is no more.
+    def _free_name(self, tx: Rows, found: Descriptor) -> bool:
+        """Return True if the key's SVM exists and no other key holds the key's name.
 
-        So such a one is aborted, as the keeper does it.
+        A key that was only begun does not hold its name once its time is over. It is aborted here, as the keeper does
+        it.
         """
         if found.svm and tx.svm(found.svm) is None:
             return False
@@ -141,17 +167,20 @@ class KeyImporter:
         return tx.change_key(replace(holder, state=KeyState.ABORTED), KeyState.PENDING)
 
     def _complete(
-        self, tx: Transaction, topology: ServerTopology, part: Sequence[Certain], seen: _Seen
+        self, tx: Rows, topology: ServerTopology, part: Sequence[Certain], seen: _ObjectDetails
     ) -> tuple[int, list[Doubt]]:
-        """Give keys that are there the attempts, and their copies, that they are without."""
-        now = _standing(tx, topology)
+        """Add to known keys the attempts, with their copies, that the database lacks.
+
+        Return how many keys were completed, and why others were not.
+        """
+        now = _locked_topology(tx, topology)
         completed, doubts = 0, list[Doubt]()
         for each in part:
             attempts, copies = self._rows(each, seen)
             key = tx.key(each.descriptor.uuid, lock=True)
             if key is None or key.state not in KEPT or key.digest != each.descriptor.digest:
                 continue
-            new = self._lacking(tx, key, attempts)
+            new = self._missing_attempts(tx, key, attempts)
             if new is None:
                 doubts.append(Doubt.UNDER_WAY)
                 continue
@@ -166,10 +195,11 @@ class KeyImporter:
             self._audit.succeed(tx, CALL, message, svm=topology.key_manager.svm)
         return completed, doubts
 
-    def _lacking(self, tx: Transaction, key: Key, attempts: Iterable[Attempt]) -> list[Attempt] | None:
-        """The attempts that a key is without, or has only the beginning of; None while that one's time is not over.
+    def _missing_attempts(self, tx: Rows, key: Key, attempts: Iterable[Attempt]) -> list[Attempt] | None:
+        """Return the attempts that a key lacks, or of which it has only the beginning.
 
-        Not those whose number another one has.
+        None while the time of such a begun attempt is not over. An attempt is left out if another attempt has its
+        number, or if another key has adopted its object.
         """
         known = {attempt.number: attempt for attempt in tx.attempts([key.uuid])}
         current, now = incarnation_of(tx).uuid, self._clock.now()
@@ -182,8 +212,8 @@ class KeyImporter:
             if (each.number in begun or each.number not in known) and not _is_adopted(tx, each)
         ]
 
-    def _rows(self, each: Certain, seen: _Seen) -> tuple[list[Attempt], list[Copy]]:
-        """The attempts and copies of a key."""
+    def _rows(self, each: Certain, seen: _ObjectDetails) -> tuple[list[Attempt], list[Copy]]:
+        """Return the attempts and the copies of a key, as rows."""
         attempts: list[Attempt] = []
         rows: list[Copy] = []
         for number, copies in _by_attempt(each.copies).items():
@@ -220,7 +250,10 @@ class KeyImporter:
 
 
 def _by_attempt(copies: Iterable[FoundCopy]) -> dict[int, list[FoundCopy]]:
-    """One copy for each server and attempt: replicated servers show several. An attempt has one incarnation."""
+    """Return the copies by attempt, one for each server, because replicated servers show several.
+
+    If an attempt's number is found with two incarnations, the first incarnation counts.
+    """
     chosen: dict[int, dict[str, FoundCopy]] = defaultdict(dict)
     incarnations: dict[int, str] = {}
     for copy in copies:
@@ -230,15 +263,18 @@ def _by_attempt(copies: Iterable[FoundCopy]) -> dict[int, list[FoundCopy]]:
     return {number: list(by_server.values()) for number, by_server in sorted(chosen.items())}
 
 
-def _standing(tx: Transaction, topology: ServerTopology) -> ServerTopology | None:
-    """Where keys are kept now; nobody changes that until the transaction's end, nor adopts their objects."""
+def _locked_topology(tx: Rows, topology: ServerTopology) -> ServerTopology | None:
+    """Return the current topology, None if the key manager is gone. Locks the cluster and the key manager.
+
+    So nobody changes the topology or adopts an object until the transaction ends.
+    """
     tx.cluster(lock=True)
     manager = tx.key_manager(topology.key_manager.uuid, lock=True)
     return None if manager is None else load_topology(tx, manager)
 
 
-def known_of(tx: Transaction, topology: ServerTopology, now: datetime) -> Known:
-    """What the database has, read at once."""
+def known_of(tx: Rows, topology: ServerTopology, now: datetime) -> Known:
+    """Return what the database knows of a key manager's keys, read in one transaction."""
     keys: list[Key] = []
     under_way, over = set[str](), set[str]()
     after = ""
@@ -261,33 +297,39 @@ def known_of(tx: Transaction, topology: ServerTopology, now: datetime) -> Known:
     )
 
 
-def _only_begun(tx: Transaction, keys: Iterable[Key], now: datetime) -> _Begun:
-    """Those that this database has not seen committed. A descriptor is written after the commit: it has seen more."""
+def _only_begun(tx: Rows, keys: Iterable[Key], now: datetime) -> _OnlyBegun:
+    """Return which of these keys this database has not seen committed.
+
+    A descriptor is written after the commit. So whoever wrote a descriptor of such a key has seen more.
+    """
     current = incarnation_of(tx).uuid
     uuids = {key.uuid for key in keys if key.state in {KeyState.PENDING, KeyState.ABORTED}}
     own = [each for each in tx.attempts(uuids) if each.incarnation == current]
     under_way = {each.key for each in own if not is_expired(each, now)}
-    return _Begun(under_way, uuids - under_way, uuids - {each.key for each in own})
+    return _OnlyBegun(under_way, uuids - under_way, uuids - {each.key for each in own})
 
 
 def _is_only_begun(known: Attempt | None, found: Attempt) -> bool:
-    """Whether what this database knows of an attempt is its beginning."""
+    """Return True if this database knows only the beginning of the attempt that was found."""
     return known is not None and known.incarnation == found.incarnation and known.state is not AttemptState.COMMITTED
 
 
-def _is_adopted(tx: Transaction, attempt: Attempt) -> bool:
-    """Whether what an attempt wrote, or adopted itself, is another key's by now."""
+def _is_adopted(tx: KeyRows, attempt: Attempt) -> bool:
+    """Return True if another key has adopted the object that the attempt wrote, or itself adopted."""
     names = filter(None, (str(object_name(attempt)), attempt.adopted))
     return any(key.uuid != attempt.key for name in names for key in tx.keys_adopting(name))
 
 
-def _put_attempt(tx: Transaction, attempt: Attempt, found: Sequence[Copy]) -> None:
-    """Store an attempt with the copies that were found, in the place of its beginning if that is known."""
-    topology = {(copy.key_server, copy.host) for copy in found}
+def _put_attempt(tx: Rows, attempt: Attempt, found: Sequence[Copy]) -> None:
+    """Store an attempt with the copies that were found.
+
+    It replaces the beginning of the attempt, if that is in the database. Copies at other addresses stay.
+    """
+    addresses = {(copy.key_server, copy.host) for copy in found}
     begun = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
     tx.drop_attempt(attempt.key, attempt.number)
     tx.add_attempt(attempt)
-    tx.put_copies([*found, *(copy for copy in begun if (copy.key_server, copy.host) not in topology)], new=True)
+    tx.put_copies([*found, *(copy for copy in begun if (copy.key_server, copy.host) not in addresses)], new=True)
 
 
 def _key(found: Descriptor, svm: Svm | None, now: datetime) -> Key:

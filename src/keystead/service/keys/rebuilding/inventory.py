@@ -1,4 +1,4 @@
-"""What a key server holds under our names: every object, its descriptors opened, and copies that agree with them."""
+"""What a key server holds under our names: all objects, its opened descriptors, and the copies that agree."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from keystead.service.ports.objects import Endpoint, KeyObjects
 
 PROVING_S: Final = 3600.0
-"""How long the copies on one server may take to be read."""
+"""How long, in seconds, reading the copies on one server may take."""
 
 
 @dataclass
 class Contents:
-    """The objects of one server, and what descriptors say there, by unique identifier."""
+    """The objects of one server, and the content of its descriptors by Unique Identifier."""
 
     endpoint: Endpoint
     objects: list[FoundObject] = field(default_factory=list)
     descriptors: dict[str, Secret] = field(default_factory=dict, repr=False)
 
     def opened(self, digest_key: Secret) -> Iterator[FoundDescriptor]:
-        """The descriptors that are ours and stand under their own names."""
+        """Yield the authentic descriptors that are stored under their own names."""
         for found in self.objects:
             content = self.descriptors.get(found.unique_identifier)
             descriptor = None if content is None else opened(content.reveal(), digest_key)
@@ -43,18 +43,20 @@ class Contents:
 
 
 class ContentsReader:
-    """Reads whole servers. It changes nothing there."""
+    """The reader of whole servers. It changes nothing there."""
 
     def __init__(self, objects: KeyObjects) -> None:
         self._objects = objects
-        self._prover = CopyVerifier(objects)
+        self._verifier = CopyVerifier(objects)
 
     async def read(self, endpoint: Endpoint) -> Contents:
-        """Look at every object of a server, and read descriptors. Raises KeyServerFault."""
+        """Look at every object of a server, and read its descriptors. Raises KeyServerFault."""
         contents = Contents(endpoint)
         async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
             ids = iter(await session.locate_all())
-        looked = await asyncio.gather(*(self._look(contents, ids) for _ in range(SESSIONS)), return_exceptions=True)
+        looked = await asyncio.gather(
+            *(self._look_at_objects(contents, ids) for _ in range(SESSIONS)), return_exceptions=True
+        )
         for failure in looked:
             if failure is not None:
                 raise failure
@@ -64,14 +66,14 @@ class ContentsReader:
     async def copies(
         self, contents: Contents, descriptors: Iterable[FoundDescriptor], digest_key: Secret
     ) -> list[FoundCopy]:
-        """Read the copies that a server holds of described keys; return those that agree."""
+        """Read a server's copies of described keys; return the copies that agree with the digest."""
         described = {found.descriptor.written_by: found.descriptor for found in descriptors}
         under = defaultdict(list)
         for descriptor in described.values():
             under[descriptor.copied_by].append(descriptor)
         wanted = [
             (descriptor, ids)
-            for name, ids in _wholes(contents.objects, ObjectKind.KEY)
+            for name, ids in _complete_objects(contents.objects, ObjectKind.KEY)
             for descriptor in under[name.id, name.attempt, name.incarnation]
         ]
         provings = [Proving(found.uuid, ids, found.digest) for found, ids in wanted]
@@ -83,30 +85,34 @@ class ContentsReader:
         ]
 
     async def shows_canary(self, contents: Contents, profile: ServerProfile, digest_key: Secret) -> bool:
-        """Whether a server's canary is among what it showed: else it may hide anything, to us or for now."""
+        """Return True if a server's canary is among the objects that it showed.
+
+        Without its canary, the server may hide other objects too.
+        """
         provings = [
             Proving(profile.key_server, ids, profile.canary_digest)
-            for name, ids in _wholes(contents.objects, ObjectKind.CANARY)
+            for name, ids in _complete_objects(contents.objects, ObjectKind.CANARY)
             if str(name) == profile.canary_name
         ]
         return any(await self._proven(contents, digest_key, provings))
 
     async def _proven(self, contents: Contents, digest_key: Secret, wanted: list[Proving]) -> list[bool]:
         until = asyncio.get_running_loop().time() + PROVING_S
-        return [each.proven for each in await self._prover.prove(contents.endpoint, digest_key, wanted, until)]
+        return [each.proven for each in await self._verifier.prove(contents.endpoint, digest_key, wanted, until)]
 
-    async def _look(self, contents: Contents, ids: Iterator[str]) -> None:
-        """Ask for the names of objects that nobody has asked for."""
+    async def _look_at_objects(self, contents: Contents, ids: Iterator[str]) -> None:
+        """Look at the attributes of objects that no other worker has asked for."""
         async with self._objects.session(contents.endpoint, timeout_s=contents.endpoint.target.timeout_s) as session:
             for id_ in ids:
                 try:
-                    facts = await session.get_attributes(id_)
+                    attributes = await session.get_attributes(id_)
                 except KeyServerFault as fault:
                     if not fault.fault.answered:
                         raise
-                    continue  # it is gone by now, or another client's
-                for name in list(filter(None, map(parse, facts.names)))[:1]:  # what has two names is one object
-                    contents.objects.append(FoundObject(contents.endpoint.key_server, id_, name, facts.state))
+                    continue  # because the object is gone, or belongs to another client
+                # Only the first name counts, because an object with two names is one object.
+                for name in list(filter(None, map(parse, attributes.names)))[:1]:
+                    contents.objects.append(FoundObject(contents.endpoint.key_server, id_, name, attributes.state))
 
     async def _read_descriptors(self, contents: Contents) -> None:
         wanted = [each for each in contents.objects if each.name.kind is ObjectKind.DESCRIPTOR and not each.ended]
@@ -119,8 +125,11 @@ class ContentsReader:
                         contents.descriptors[each.unique_identifier] = content
 
 
-def _wholes(objects: Iterable[FoundObject], kind: ObjectKind) -> Iterator[tuple[ObjectName, tuple[str, ...]]]:
-    """What is there of a kind, whole: single objects, and pairs that have both halves, by name without a part."""
+def _complete_objects(objects: Iterable[FoundObject], kind: ObjectKind) -> Iterator[tuple[ObjectName, tuple[str, ...]]]:
+    """Yield complete objects of a kind, by name without a part: single objects, and pairs with both halves.
+
+    Destroyed objects are left out.
+    """
     halves: dict[ObjectName, dict[int, str]] = defaultdict(dict)
     for found in objects:
         if found.name.kind is not kind or found.ended:

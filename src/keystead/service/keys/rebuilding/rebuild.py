@@ -1,18 +1,20 @@
-"""Give key managers the keys back that their key servers hold, after their database was lost.
+"""Give key managers the keys back that their key servers hold, after the database was lost.
 
-Every object under one of our names is looked at, descriptors are read and checked, copies are read and compared; then
-what is certain is taken, and the rest listed as unclaimed (:mod:`keystead.core.keys.rebuilding`), unless it belongs to
-another key manager of this database: they may share servers. It only reads key servers. A key that the database has
-gets the copies that it does not know of, and is not changed otherwise; but for those of which it has only the beginning
-(:mod:`keystead.service.keys.rebuilding.import_keys`). Objects that were adopted are their new key's. It can be run
-again when servers have come back.
+Every object under one of our names is looked at. Descriptors are read and checked. Copies are read and compared. Then
+the certain keys are stored, and other objects are listed as orphans: see :mod:`keystead.core.keys.rebuilding`. An
+object is not listed if it belongs to another key manager of this database, because key managers may share servers.
+
+The rebuild only reads key servers. A key in the database gets the copies that the database does not know, and is not
+changed otherwise. A key of which the database has only the beginning is stored again: see
+:mod:`keystead.service.keys.rebuilding.import_keys`. An adopted object belongs to the key that adopted it. The rebuild
+can be run again when more servers have come back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.model import Orphan
 from keystead.core.keys.rebuilding import FoundObject, inventory
@@ -21,6 +23,9 @@ from keystead.service.keys.orphans.scan import is_kept_elsewhere
 from keystead.service.keys.rebuilding.import_keys import KEYS_AT_ONCE, KeyImporter, known_of
 from keystead.service.keys.rebuilding.inventory import Contents, ContentsReader
 from keystead.service.keys.topology import load_topology
+from keystead.service.ports.cluster import AuditRows, ClusterRows, LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows, ListRows, SvmRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, OrphanRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
 from keystead.service.probing.prober import NO_IDENTITY
 
@@ -34,20 +39,44 @@ if TYPE_CHECKING:
     from keystead.service.audit.log import AuditLog
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
 NO_IDENTITY_OF_OURS: Final = "identity"
 NO_DIGEST_KEY: Final = "no_digest_key"
 NOTHING_SEEN: Final = "nothing_seen"
-"""Why a server cannot be asked, what it shows cannot be told apart, or may not be all that it holds."""
+"""Reasons why a server's objects are missing or incomplete.
+
+``identity``: the server cannot be asked. ``no_digest_key``: its objects cannot be told apart. ``nothing_seen``: it
+shows no object, and no canary of it is known.
+"""
+
+
+class Rows(
+    TopologyRows,
+    SvmRows,
+    KeyManagerRows,
+    ListRows,
+    ClusterRows,
+    AuditRows,
+    LeaseRows,
+    KeyRows,
+    AttemptRows,
+    CopyRows,
+    OrphanRows,
+    Protocol,
+):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What came of a key manager: keys taken, doubts by reason, objects that are unclaimed, servers not read.
+    """The result for one key manager.
 
-    ``completed`` are keys that the database had without some of their copies. A server that was ``unread`` may have
-    shown something: by address and reason, a fixed word.
+    ``taken`` are keys that were added. ``completed`` are keys in the database that lacked copies. ``doubts`` are the
+    reasons for keys that were not taken. ``unclaimed`` is the number of listed orphans. ``unread`` are servers that
+    were not read, or may have more than they showed: address and reason, a fixed word. ``single_domain``: keys were
+    found, and the key manager has only one domain.
     """
 
     key_manager: KeyManager
@@ -60,13 +89,17 @@ class Rebuilt:
 
     @property
     def complete(self) -> bool:
-        """Whether every server was read, and nothing is in doubt."""
+        """True if every server was read, no key is in doubt, and no orphan is listed."""
         return not (self.doubts or self.unclaimed or self.unread)
 
 
 @dataclass(frozen=True)
-class _Left:
-    """What came of a key manager so far, the objects that were looked at, and those that are none of its own keys'."""
+class _FirstResult:
+    """The result for one key manager before orphans are listed.
+
+    ``objects`` are the objects that were looked at. ``unclaimed`` are those of them that no key of this key manager
+    accounts for.
+    """
 
     topology: ServerTopology
     rebuilt: Rebuilt
@@ -75,23 +108,23 @@ class _Left:
 
 
 class Rebuilder:
-    """Rebuilds key managers, one at a time."""
+    """The rebuild of key managers, one after the other."""
 
     def __init__(
-        self, store: Store, objects: KeyObjects, endpoints: Endpoints, audit: AuditLog, clock: Clock, node: str
+        self, store: Store[Rows], objects: KeyObjects, endpoints: Endpoints, audit: AuditLog, clock: Clock, node: str
     ) -> None:
         self._store = store
         self._endpoints = endpoints
         self._contents = ContentsReader(objects)
-        self._taker = KeyImporter(store, audit, clock, node)
+        self._importer = KeyImporter(store, audit, clock, node)
         self._clock = clock
 
     async def rebuild(self, key_managers: Sequence[KeyManager]) -> list[Rebuilt]:
-        """Take what is certain of each, then list what is nobody's of them all. Raises StoreError."""
-        left = [await self._rebuild(each) for each in key_managers]
-        return [await self._list_left(each) for each in left]
+        """Store the certain keys of each key manager, then list the orphans of all. Raises StoreError."""
+        results = [await self._rebuild(each) for each in key_managers]
+        return [await self._list_orphans(each) for each in results]
 
-    async def _rebuild(self, key_manager: KeyManager) -> _Left:
+    async def _rebuild(self, key_manager: KeyManager) -> _FirstResult:
         topology = await self._store.read(lambda tx: load_topology(tx, key_manager))
         digest_key, read, unread = self._digest_key(topology), list[Contents](), list[tuple[str, str]]()
         for found in await asyncio.gather(*(self._read(topology, server, digest_key) for server in topology.servers)):
@@ -101,7 +134,7 @@ class Rebuilder:
         descriptors, copies = await self._described(read, digest_key) if digest_key is not None else ([], [])
         known = await self._store.read(lambda tx: known_of(tx, topology, self._clock.now()))
         made = inventory(objects, descriptors, copies, known)
-        taken, completed, doubts = await self._taker.take(topology, made, objects)
+        taken, completed, doubts = await self._importer.take(topology, made, objects)
         rebuilt = Rebuilt(
             key_manager=key_manager,
             taken=taken,
@@ -110,18 +143,21 @@ class Rebuilder:
             unread=tuple(unread),
             single_domain=bool(made.keys) and len(set(known.domain_of.values())) == 1,
         )
-        return _Left(topology, rebuilt, tuple(objects), made.unclaimed)
+        return _FirstResult(topology, rebuilt, tuple(objects), made.unclaimed)
 
     async def _described(
         self, read: Sequence[Contents], digest_key: Secret
     ) -> tuple[list[FoundDescriptor], list[FoundCopy]]:
-        """The descriptors that are authentic, whichever server shows them, and the copies that agree with them."""
+        """Return the authentic descriptors of all servers, and the copies that agree with them."""
         descriptors = [each for contents in read for each in contents.opened(digest_key)]
         copies = await asyncio.gather(*(self._contents.copies(each, descriptors, digest_key) for each in read))
         return descriptors, [copy for of_server in copies for copy in of_server]
 
     def _digest_key(self, topology: ServerTopology) -> Secret | None:
-        """What says whose descriptors and copies are; None when there is none, or it cannot be used."""
+        """Return the digest key, which tells our descriptors and copies from others.
+
+        None if there is no digest key, or it cannot be unsealed.
+        """
         try:
             return self._endpoints.digest_key(topology)
         except NO_IDENTITY:
@@ -130,7 +166,10 @@ class Rebuilder:
     async def _read(
         self, topology: ServerTopology, server: KeyServer, digest_key: Secret | None
     ) -> tuple[list[Contents], list[tuple[str, str]]]:
-        """What a server shows, and its address with the reason why that is nothing, or may not be all."""
+        """Read a server's objects.
+
+        Return the contents, and the server's address with the reason if contents are missing or may be incomplete.
+        """
         try:
             endpoint = self._endpoints.primary(server, self._endpoints.identity(topology))
         except NO_IDENTITY:
@@ -139,43 +178,45 @@ class Rebuilder:
             contents = await self._contents.read(endpoint)
         except KeyServerFault as fault:
             return [], [(str(server.address), fault.reason)]
-        reason = await self._hides(contents, topology.profiles.get(server.uuid), digest_key)
+        reason = await self._why_incomplete(contents, topology.profiles.get(server.uuid), digest_key)
         return [contents], [(str(server.address), reason)] * bool(reason)
 
-    async def _hides(self, contents: Contents, profile: ServerProfile | None, digest_key: Secret | None) -> str:
-        """Why a server may hold more than is seen of it; empty when nothing says so."""
+    async def _why_incomplete(
+        self, contents: Contents, profile: ServerProfile | None, digest_key: Secret | None
+    ) -> str:
+        """Return the reason why a server may hold more than it shows; empty if there is none."""
         if digest_key is None:
             return NO_DIGEST_KEY
-        if profile is None:  # nothing is known that it must show
+        if profile is None:  # so there is no canary that it must show
             return "" if contents.objects else NOTHING_SEEN
         return "" if await self._contents.shows_canary(contents, profile, digest_key) else CANARY_NOT_SEEN
 
     # --- store ---
 
-    async def _list_left(self, left: _Left) -> Rebuilt:
-        """List what no key accounts for, whichever key manager's."""
-        key_manager, now = left.rebuilt.key_manager, self._clock.now()
+    async def _list_orphans(self, result: _FirstResult) -> Rebuilt:
+        """List the objects that no key of any key manager accounts for."""
+        key_manager, now = result.rebuilt.key_manager, self._clock.now()
         rows: list[Orphan] = []
-        for first in range(0, len(left.unclaimed), KEYS_AT_ONCE):
-            part = left.unclaimed[first : first + KEYS_AT_ONCE]
+        for first in range(0, len(result.unclaimed), KEYS_AT_ONCE):
+            part = result.unclaimed[first : first + KEYS_AT_ONCE]
             rows += [
                 Orphan(key_manager.uuid, each.key_server, each.unique_identifier, str(each.name), now)
-                for each in await self._store.read(lambda tx: _nobodys(tx, left.topology, part))  # noqa: B023
+                for each in await self._store.read(lambda tx: _without_key(tx, result.topology, part))  # noqa: B023
             ]
-        looked_at = {(each.key_server, each.unique_identifier) for each in left.objects}
-        await self._store.write(lambda tx: _list_unclaimed(tx, key_manager, rows, looked_at))
-        return replace(left.rebuilt, unclaimed=len(rows))
+        looked_at = {(each.key_server, each.unique_identifier) for each in result.objects}
+        await self._store.write(lambda tx: _replace_orphans(tx, key_manager, rows, looked_at))
+        return replace(result.rebuilt, unclaimed=len(rows))
 
 
-def _nobodys(tx: Transaction, topology: ServerTopology, found: Iterable[FoundObject]) -> list[FoundObject]:
+def _without_key(tx: Rows, topology: ServerTopology, found: Iterable[FoundObject]) -> list[FoundObject]:
     return [each for each in found if not is_kept_elsewhere(tx, topology, str(each.name))]
 
 
-def _list_unclaimed(
-    tx: Transaction, key_manager: KeyManager, rows: Sequence[Orphan], looked_at: set[tuple[str, str]]
+def _replace_orphans(
+    tx: OrphanRows, key_manager: KeyManager, rows: Sequence[Orphan], looked_at: set[tuple[str, str]]
 ) -> None:
-    """List what is unclaimed, and no more what was looked at and is accounted for by now."""
-    listed = {(each.key_server, each.unique_identifier) for each in tx.unclaimed(key_manager.uuid)}
+    """List the orphans, and delist objects that were looked at and are no orphans now."""
+    listed = {(each.key_server, each.unique_identifier) for each in tx.orphans(key_manager.uuid)}
     for key_server, id_ in listed & looked_at - {(each.key_server, each.unique_identifier) for each in rows}:
         tx.delete_orphans(key_server, [id_])
     tx.put_orphans(rows)

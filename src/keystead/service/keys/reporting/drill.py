@@ -1,8 +1,8 @@
-"""The reboot drill: reading keys as a node that has just started would, from nothing but its key servers.
+"""The reboot drill: read keys as a node does that has just started, from its key servers alone.
 
-Nothing that a running node remembers is used: no material, no connections, no circuits, no names that were resolved.
-Keys are read in the order in which they are read otherwise; those that are to be read from one address next are asked
-for together. Nothing is stored of a copy.
+The drill uses nothing that a running node remembers: no material, connections, circuits, or resolved names. The order
+of addresses is that of any other read. Keys that are to be read next from one address are requested in one batch.
+Nothing is stored about a copy.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
     from keystead.service.ports.objects import KeyObjects
 
 Asked = tuple["Key", "Source"]
-"""A key, and the address that it is to be read from next."""
+"""A key, and the address from which to read it next."""
 
 
 class Drill:
-    """Reads keys once. ``objects`` and ``fetcher``, which orders, are its own."""
+    """One reboot drill. ``objects`` and ``fetcher``, which orders the addresses, are used by this drill alone."""
 
-    def __init__(self, objects: KeyObjects, fetcher: Fetcher, shelf: ReadContext) -> None:
+    def __init__(self, objects: KeyObjects, fetcher: Fetcher, read_context: ReadContext) -> None:
         self._objects = objects
         self._fetcher = fetcher
-        self._shelf = shelf
+        self._read_context = read_context
 
     async def read(self, keys: Sequence[Key], copies: Iterable[Copy]) -> dict[str, list[Finding]]:
-        """Say what was found of each key (uuid), address by address until one returned it."""
+        """Read keys; return for each key (uuid) the findings, address by address, until one returned the key."""
         held: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
         for copy in copies:
             held[copy.key].append(copy)
-        left = {key.uuid: iter(self._fetcher.order(self._shelf, held[key.uuid])) for key in keys}
+        left = {key.uuid: iter(self._fetcher.order(self._read_context, held[key.uuid])) for key in keys}
         found: dict[str, list[Finding]] = {key.uuid: [] for key in keys}
         waiting = list(keys)
-        while asked := list(_next(waiting, left)):
+        while asked := list(_next_asked(waiting, left)):
             for key, finding in await self._ask(asked):
                 found[key.uuid].append(finding)
             waiting = [key for key, _ in asked if found[key.uuid][-1].result is not Result.PROVEN]
         return found
 
     async def _ask(self, asked: Sequence[Asked]) -> list[tuple[Key, Finding]]:
-        """Ask all addresses at once, each for all that is to be read there."""
+        """Ask all addresses at once, each for all keys that are to be read there."""
         by_address: dict[tuple[str, str], list[Asked]] = {}
         for each in asked:
             source = each[1]
@@ -59,7 +59,7 @@ class Drill:
         return [answer for some in answers for answer in some]
 
     async def _ask_address(self, asked: Sequence[Asked]) -> list[tuple[Key, Finding]]:
-        endpoint = self._shelf.endpoint(asked[0][1])
+        endpoint = self._read_context.endpoint(asked[0][1])
         try:
             async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=True) as session:
                 answers = await session.get_many([source.copy.unique_identifiers for _, source in asked])
@@ -71,12 +71,12 @@ class Drill:
         place = source.server.uuid, source.host
         if isinstance(answer, KeyServerFault):
             return Finding(*place, _result(answer.fault), reason=answer.reason)
-        same = agrees(self._shelf.digest_key, key.uuid, answer, key.digest)
+        same = agrees(self._read_context.digest_key, key.uuid, answer, key.digest)
         return Finding(*place, Result.PROVEN if same else Result.DIFFERENT)
 
 
-def _next(waiting: Iterable[Key], left: dict[str, Iterator[Source]]) -> Iterator[Asked]:
-    """The keys that can be read from another address still, each with that."""
+def _next_asked(waiting: Iterable[Key], left: dict[str, Iterator[Source]]) -> Iterator[Asked]:
+    """Yield each key that can still be read from another address, with that address."""
     for key in waiting:
         source = next(left[key.uuid], None)
         if source is not None:

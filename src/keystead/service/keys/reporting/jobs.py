@@ -1,14 +1,14 @@
-"""Proof of every copy, and the reboot drill, as jobs that end with a signed report.
+"""Jobs that end with a signed report: the verification of every copy, and the reboot drill.
 
-Both talk to key servers through connections of their own, which know nothing before, and walk over the keys page by
-page, as the catalogue has them when they come to them.
+Both have connections to key servers of their own, which remember nothing. They read the keys page by page. Each page
+holds the keys that the catalogue has when the page is read.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -24,6 +24,9 @@ from keystead.service.keys.reporting.drill import Drill
 from keystead.service.keys.reporting.proof import CopyAudit
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
+from keystead.service.ports.cluster import AuditRows, ClusterRows, NodeRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import CopyRows, KeyRows, ReportRows, TopologyRows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
@@ -36,15 +39,20 @@ if TYPE_CHECKING:
     from keystead.service.keys.reporting.reports import KeyReports, Maker
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store, Transaction
 
 
 log = structlog.get_logger(__name__)
 
 
+class Rows(TopologyRows, KeyManagerRows, ClusterRows, NodeRows, AuditRows, KeyRows, CopyRows, ReportRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Begun:
-    """What a job begins with: who makes its report, where the keys are kept, and how many they are."""
+class _JobStart:
+    """What a job starts with: the maker of its report, the topology, and the number of keys."""
 
     maker: Maker
     topology: ServerTopology
@@ -52,11 +60,11 @@ class _Begun:
 
 
 class VerificationJobs:
-    """Proves and drills. ``connect`` opens connections to key servers that know nothing before."""
+    """The verification and the drill. ``connect`` opens connections to key servers that remember nothing."""
 
     def __init__(
         self,
-        store: Store,
+        store: Store[Transaction],
         connect: Callable[[], KeyObjects],
         endpoints: Endpoints,
         reports: KeyReports,
@@ -73,40 +81,40 @@ class VerificationJobs:
         self._node = node
 
     async def prove(self, call: Call, key_manager: str) -> Task:
-        """The job that proves every copy of a key manager's keys, retired ones too. Raises 4 (404)."""
-        begun = await self._begin(call, key_manager, KEPT)
+        """Return the job that proves every copy of a key manager's keys, retired keys too. Raises 4 (404)."""
+        start = await self._begin(call, key_manager, KEPT)
 
         async def work(progress: Progress) -> JobOutcome | None:
-            findings = ReportFindings(ReportKind.PROOF, begun.topology.domain_of, begun.topology.servers)
+            findings = ReportFindings(ReportKind.PROOF, start.topology.domain_of, start.topology.servers)
             async with self._connected() as objects:
-                context = KeeperContext(self._store, objects, self._endpoints, self._clock, self._node, _at_once)
-                proof = CopyAudit(context, begun.topology)
+                context = KeeperContext(self._store, objects, self._endpoints, self._clock, self._node, _without_limit)
+                proof = CopyAudit(context, start.topology)
                 async for keys in self._pages(key_manager, KEPT):
                     found = await proof.prove(keys)
-                    await self._count(findings, keys, found, begun.total, progress)
-            await self._report(call, begun, findings)
+                    await self._count(findings, keys, found, start.total, progress)
+            await self._report(call, start, findings)
             return None
 
-        return Task(work, begun.topology.key_manager.svm)
+        return Task(work, start.topology.key_manager.svm)
 
     async def drill(self, call: Call, key_manager: str) -> Task:
-        """The job that reads every key in use from its key servers alone. Raises 4 (404)."""
+        """Return the job that reads every key in use from its key servers alone. Raises 4 (404)."""
         in_use = (KeyState.COMMITTED,)
-        begun = await self._begin(call, key_manager, in_use)
+        start = await self._begin(call, key_manager, in_use)
 
         async def work(progress: Progress) -> JobOutcome | None:
-            findings = ReportFindings(ReportKind.REBOOT_DRILL, begun.topology.domain_of, begun.topology.servers)
+            findings = ReportFindings(ReportKind.REBOOT_DRILL, start.topology.domain_of, start.topology.servers)
             async with self._connected() as objects:
                 fetcher = Fetcher(self._store, objects, self._endpoints, self._clock, self._node)
-                shelf = fetcher.shelf(begun.topology)
-                drill = Drill(objects, fetcher, shelf) if shelf is not None else None
+                read_context = fetcher.shelf(start.topology)
+                drill = Drill(objects, fetcher, read_context) if read_context is not None else None
                 async for keys in self._pages(key_manager, in_use):
-                    found = await self._drilled(drill, keys)
-                    await self._count(findings, keys, found, begun.total, progress)
-            await self._report(call, begun, findings)
+                    found = await self._drill_page(drill, keys)
+                    await self._count(findings, keys, found, start.total, progress)
+            await self._report(call, start, findings)
             return None
 
-        return Task(work, begun.topology.key_manager.svm)
+        return Task(work, start.topology.key_manager.svm)
 
     # --- the walk ---
 
@@ -118,11 +126,11 @@ class VerificationJobs:
         finally:
             await objects.close()
 
-    async def _begin(self, call: Call, key_manager: str, states: Collection[KeyState]) -> _Begun:
-        def work(tx: Transaction) -> _Begun:
+    async def _begin(self, call: Call, key_manager: str, states: Collection[KeyState]) -> _JobStart:
+        def work(tx: Rows) -> _JobStart:
             topology = load_topology(tx, require_key_manager(tx, call, key_manager))
             counts = tx.key_counts(key_manager)
-            return _Begun(self._reports.maker(tx), topology, sum(counts.get(state, 0) for state in states))
+            return _JobStart(self._reports.maker(tx), topology, sum(counts.get(state, 0) for state in states))
 
         return await self._store.read(work)
 
@@ -132,7 +140,7 @@ class VerificationJobs:
             after = keys[-1].uuid
             yield keys
 
-    async def _drilled(self, drill: Drill | None, keys: Sequence[Key]) -> dict[str, list[Finding]]:
+    async def _drill_page(self, drill: Drill | None, keys: Sequence[Key]) -> dict[str, list[Finding]]:
         if drill is None:
             return {key.uuid: [Finding("", "", Result.UNREACHABLE, reason=UNUSABLE)] for key in keys}
         uuids = [key.uuid for key in keys]
@@ -150,18 +158,18 @@ class VerificationJobs:
             findings.add(key, found[key.uuid])
         await progress(OntapError(errors.RECORDS_DONE, done=findings.keys, all=max(findings.keys, total)))
 
-    async def _report(self, call: Call, begun: _Begun, findings: ReportFindings) -> None:
-        """Keep the report, unless the key manager is gone."""
+    async def _report(self, call: Call, start: _JobStart, findings: ReportFindings) -> None:
+        """Store the report. Raises 4 (404) if the key manager is gone."""
         said = f"read {findings.keys} keys, {findings.unreadable} unreadable, {findings.failed} failures"
 
-        def work(tx: Transaction) -> None:
-            require_key_manager(tx, call, begun.topology.key_manager.uuid)
-            self._reports.write(tx, begun.maker, begun.topology, findings)
-            self._audit.succeed(tx, call, said, svm=begun.topology.key_manager.svm)
+        def work(tx: Rows) -> None:
+            require_key_manager(tx, call, start.topology.key_manager.uuid)
+            self._reports.write(tx, start.maker, start.topology, findings)
+            self._audit.succeed(tx, call, said, svm=start.topology.key_manager.svm)
 
         await self._store.write(work)
         log.info("keys read for a report", kind=findings.kind.value, keys=findings.keys, unreadable=findings.unreadable)
 
 
-async def _at_once() -> None:
-    """No cap on the rate: an operator waits."""
+async def _without_limit() -> None:
+    """Do not limit the rate, because an operator waits."""

@@ -1,14 +1,14 @@
-"""Proof of copies: each is read on a connection made for it, after its server's canary; its bytes, then its State.
+"""Verify copies for a report: read each copy's bytes and State, on new connections that look for the canary first.
 
-What is found out of a copy is stored as a sweep's look is: what was once proven goes missing by a sweep only, and
-nothing is written over.
+What is seen of a copy is stored as a sweep stores it. A copy that was once proven goes missing by a sweep only. Nothing
+on a key server is overwritten.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.keeping import CopyAnswer, to_be_proven, without_copy
 from keystead.core.keys.model import AttemptState, Presence
@@ -20,6 +20,9 @@ from keystead.service.keys.looking.changes import changes_of, put_changes
 from keystead.service.keys.looking.look import CopyObservation, attributes_of, look_at_many
 from keystead.service.keys.looking.visit import visit
 from keystead.service.keys.writing.attempt_runner import NOT_TAKEN, unusable
+from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
 from keystead.service.ports.objects import KeyServerFault
 
 if TYPE_CHECKING:
@@ -31,10 +34,9 @@ if TYPE_CHECKING:
     from keystead.service.keys.looking.changes import CopyChange
     from keystead.service.keys.looking.visit import Visit
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Transaction
 
 ASKED: Final = 32
-"""Copies that are asked for at a time."""
+"""How many copies are requested at a time."""
 
 _RESULTS: Final = {
     CopyAnswer.AGREES: Result.PROVEN,
@@ -43,29 +45,36 @@ _RESULTS: Final = {
 }
 
 
+class Rows(TopologyRows, KeyManagerRows, ClusterRows, EventRows, LeaseRows, KeyRows, AttemptRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
+
+
 @dataclass(slots=True)
 class _Page:
-    """What is found of some keys, by uuid, and how that changes what is known of their copies."""
+    """The findings about some keys, by uuid, and the changes of their copies."""
 
     found: dict[str, list[Finding]]
     changes: list[CopyChange] = field(default_factory=list)
 
 
 class CopyAudit:
-    """Proves the copies of a key manager's keys on the servers that were there when it began."""
+    """The verification of a key manager's copies, on the servers that were configured when it began."""
 
     def __init__(self, context: KeeperContext, topology: ServerTopology) -> None:
         self._context = context
         self._topology = topology
 
     async def prove(self, keys: Sequence[Key]) -> dict[str, list[Finding]]:
-        """Read every copy of these keys and store what was found; return it by key (uuid). Raises StoreError."""
+        """Read every copy of these keys, and store what was seen; return the findings by key (uuid).
+
+        Raises StoreError.
+        """
         page = _Page({key.uuid: [] for key in keys})
         rows = await self._context.store.read(lambda tx: tracked(tx, tx.copies(page.found)))
         held: dict[str, list[Tracked]] = {key.uuid: [] for key in keys}
         for row in rows:
             held[row.key.uuid].append(row)
-        asked = [row for key in keys for row in self._asked(page, key, held[key.uuid])]
+        asked = [row for key in keys for row in self._copies_to_ask(page, key, held[key.uuid])]
         await asyncio.gather(
             *(
                 self._prove_at(page, server, host, some)
@@ -76,10 +85,10 @@ class CopyAudit:
         await self._context.store.write(lambda tx: self._store(tx, page))
         return page.found
 
-    def _asked(self, page: _Page, key: Key, rows: Sequence[Tracked]) -> list[Tracked]:
-        """The copies of a key that servers are asked about; what is known without asking is noted at once."""
+    def _copies_to_ask(self, page: _Page, key: Key, rows: Sequence[Tracked]) -> list[Tracked]:
+        """Return the copies of a key to ask servers about; note at once what is known without asking."""
         topology, found = self._topology, page.found[key.uuid]
-        rows = [row for row in rows if not self._is_primarys(row)]
+        rows = [row for row in rows if not self._is_same_as_primary(row)]
         committed = [row for row in rows if row.attempt.state is AttemptState.COMMITTED]
         about = to_be_proven([row.copy for row in committed], topology.domain_of)
         coming = [row.copy for row in rows if row.attempt.state is AttemptState.PENDING]
@@ -92,17 +101,21 @@ class CopyAudit:
             found.append(Finding(uuid, "", Result.MISSING, reason=NOT_WRITTEN))
         return [row for row in committed if row.copy.unique_identifiers and row.copy in about]
 
-    def _is_primarys(self, row: Tracked) -> bool:
-        """Whether a copy that a secondary was given which is none any more is the one that its primary has."""
+    def _is_same_as_primary(self, row: Tracked) -> bool:
+        """Return True if a copy is the same as its primary's copy.
+
+        That can be so only if the copy was given to a secondary that is not configured any more.
+        """
         server, primary = self._topology.server(row.copy.key_server), row.primary
         if server is None or primary is None or row.copy.host in ("", *server.secondary_key_servers):
             return False
         return (primary.presence, primary.unique_identifiers) == (Presence.PRESENT, row.copy.unique_identifiers)
 
     async def _prove_at(self, page: _Page, server: KeyServer, host: str, rows: Sequence[Tracked]) -> None:
-        """Prove copies at one address; at those of a secondary that is none any more, on its primary.
+        """Prove copies at one address; those of a secondary that is not configured any more, on its primary.
 
-        When it fails, what was not answered by then is unreachable: the one does not stand in for the other.
+        When the address fails, the copies that were not answered by then are unreachable. Primary and secondary do not
+        stand in for each other.
         """
         left, host = rows, host if host in server.secondary_key_servers else ""
         try:
@@ -110,13 +123,13 @@ class CopyAudit:
                 for some in slices(rows, ASKED):
                     seen = await look_at_many(at, some)
                     states = [await _state(at, each) for each in seen]
-                    self._note(page, server, at, list(zip(some, seen, states, strict=True)))
+                    self._note_findings(page, server, at, list(zip(some, seen, states, strict=True)))
                     left = left[len(some) :]
         except KeyServerFault as fault:
             for row in left:
                 page.found[row.key.uuid].append(Finding(server.uuid, host, Result.UNREACHABLE, reason=fault.reason))
 
-    def _note(
+    def _note_findings(
         self, page: _Page, server: KeyServer, at: Visit, looks: Sequence[tuple[Tracked, CopyObservation, str]]
     ) -> None:
         now = self._context.clock.now()
@@ -126,7 +139,7 @@ class CopyAudit:
             page.found[row.key.uuid].append(Finding(server.uuid, at.host, result, state))
             page.changes += changes_of(at, row, CopyObservation(seen.look, seen.unique_identifiers, state), now)
 
-    def _store(self, tx: Transaction, page: _Page) -> None:
+    def _store(self, tx: Rows, page: _Page) -> None:
         stored = put_changes(tx, page.changes, seen_in=self._topology)
         for server in self._topology.servers:
             here = [change for change in stored if change[0].key_server == server.uuid]
@@ -134,7 +147,10 @@ class CopyAudit:
 
 
 async def _state(at: Visit, seen: CopyObservation) -> str:
-    """The State of what was read, as the server says it now; empty where it does not say. Raises KeyServerFault."""
+    """Return the State of a copy that was read, as the server tells it now; empty if the server does not tell it.
+
+    Raises KeyServerFault.
+    """
     if seen.look is not CopyAnswer.AGREES:
         return seen.state
     return (await attributes_of(at.session, seen.unique_identifiers[0])).state

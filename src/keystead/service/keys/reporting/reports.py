@@ -1,15 +1,18 @@
-"""Reports of proofs and drills: written when one has ended, signed by the cluster, kept and given out."""
+"""Reports of verifications and drills: signed by the cluster when the work ends, stored, and returned."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.report import FORMAT, KEPT, About, KeyReport, canonical, report, written
 from keystead.service.loading import made, require_key_manager
+from keystead.service.ports.cluster import ClusterRows, NodeRows
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import ReportRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -19,13 +22,18 @@ if TYPE_CHECKING:
     from keystead.core.model import Cluster, Node
     from keystead.service.context import Call
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.keys import Signer
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.sealing import Signer
+    from keystead.service.ports.store import Store
+
+
+class Rows(KeyManagerRows, ClusterRows, NodeRows, ReportRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Who makes a report: the cluster, one of its nodes, and since when it has been at it."""
+    """Who makes a report: the cluster, one of its nodes, and when the work began."""
 
     cluster: Cluster
     node: Node
@@ -35,21 +43,21 @@ class Maker:
 class KeyReports:
     """The reports of one cluster, as one node makes them."""
 
-    def __init__(self, store: Store, signer: Signer, clock: Clock, node: str) -> None:
+    def __init__(self, store: Store[Rows], signer: Signer, clock: Clock, node: str) -> None:
         self._store = store
         self._signer = signer
         self._clock = clock
         self._node = node
 
-    def maker(self, tx: Transaction) -> Maker:
-        """This node, from now on."""
+    def maker(self, tx: Rows) -> Maker:
+        """Return this node as the maker of a report that begins now. Raises StoreError if it has no row."""
         node = next((node for node in tx.nodes() if node.uuid == self._node), None)
         if node is None:
             raise StoreError(f"node {self._node} has no row: run keystead init")
         return Maker(made(tx.cluster()), node, self._clock.now())
 
-    def write(self, tx: Transaction, maker: Maker, topology: ServerTopology, findings: ReportFindings) -> KeyReport:
-        """Sign what was found, and keep it."""
+    def write(self, tx: ReportRows, maker: Maker, topology: ServerTopology, findings: ReportFindings) -> KeyReport:
+        """Sign a report of the findings, and store it."""
         about = About(
             uuid=str(uuid4()),
             cluster=maker.cluster,
@@ -78,7 +86,7 @@ class KeyReports:
     async def all(self, call: Call, key_manager: str) -> tuple[KeyReport, ...]:
         """Return a key manager's reports without their documents, the newest first. Raises 4 (404)."""
 
-        def work(tx: Transaction) -> tuple[KeyReport, ...]:
+        def work(tx: Rows) -> tuple[KeyReport, ...]:
             require_key_manager(tx, call, key_manager)
             return tx.key_reports(key_manager)
 
@@ -87,7 +95,7 @@ class KeyReports:
     async def get(self, call: Call, key_manager: str, uuid: str) -> KeyReport:
         """Return one report, or raise 4 (404)."""
 
-        def work(tx: Transaction) -> KeyReport | None:
+        def work(tx: Rows) -> KeyReport | None:
             require_key_manager(tx, call, key_manager)
             return tx.key_report(key_manager, uuid)
 

@@ -1,14 +1,16 @@
-"""Which keys would survive the loss of which key servers, by the proofs that are stored: nobody is asked."""
+"""Report which keys would survive the loss of which key servers, by stored proofs: no server is asked."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.keeping import KEPT
 from keystead.core.keys.survival import MOST_NAMED, Counted, share_addresses, survival
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, ReportRows, TopologyRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,36 +19,43 @@ if TYPE_CHECKING:
     from keystead.core.keys.survival import Cover, Survival
     from keystead.service.context import Call
     from keystead.service.keys.topology import ServerTopology
-    from keystead.service.ports.store import Store, Transaction
+    from keystead.service.ports.store import Store
 
 KEYS_PER_READ: Final = 256
-"""Keys that are counted at a time, where the store cannot count them."""
+"""How many keys are counted at a time, where the store cannot count them."""
+
+
+class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, ReportRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class KeySurvival:
-    """Works it out from what is stored."""
+    """The survival report of key managers."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store[Rows]) -> None:
         self._store = store
 
     async def survival(self, call: Call, key_manager: str) -> Survival:
-        """What a key manager's keys would survive, for whoever sees the key manager. Raises 4 (404)."""
+        """Return what a key manager's keys would survive. Raises 4 (404) if the call may not see it."""
 
-        def work(tx: Transaction) -> Survival:
+        def work(tx: Rows) -> Survival:
             topology = load_topology(tx, require_key_manager(tx, call, key_manager))
             return survival(topology.servers, topology.domain_of, _covers(tx, topology))
 
         return await self._store.read(work)
 
 
-def _covers(tx: Transaction, topology: ServerTopology) -> Sequence[Cover]:
-    """Which servers hold which keys: counted by the store, unless it matters at which of their addresses."""
+def _covers(tx: Rows, topology: ServerTopology) -> Sequence[Cover]:
+    """Return which servers hold which keys.
+
+    The store counts them, unless servers share addresses: then it matters at which address a copy is.
+    """
     if share_addresses(topology.servers):
-        return _counted(tx, topology).covers
+        return _count_keys(tx, topology).covers
     return tx.covers(topology.key_manager.uuid, [server.uuid for server in topology.servers], MOST_NAMED)
 
 
-def _counted(tx: Transaction, topology: ServerTopology) -> Counted:
+def _count_keys(tx: Rows, topology: ServerTopology) -> Counted:
     counted, after = Counted(), ""
     while keys := tx.keys_in(topology.key_manager.uuid, KEPT, after, KEYS_PER_READ):
         after = keys[-1].uuid

@@ -1,7 +1,7 @@
-"""What all attempts have in common as work: a durable beginning, copying, activation, and an end of their own.
+"""The work that all attempts share: the stored intent, the copying, the activation and the end.
 
-Work that was begun is done to its end whether or not its caller waits; a stop of the service ends the waiting for
-servers, not the work. It decides nothing about keys: that is :mod:`keystead.service.keys.writing.create`.
+An attempt runs to its end even if its caller goes away. A stop of the service ends the waiting for key servers, but not
+the attempt. This module decides nothing about keys: :mod:`keystead.service.keys.writing.create` does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 import structlog
 
@@ -19,6 +19,8 @@ from keystead.core.keys.model import Purpose
 from keystead.core.keys.writing import fits
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.writing.copies import AttemptCopies, Target, Writing, limit_s
+from keystead.service.ports.configuration import KeyManagerRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from keystead.core.secret import Secret
     from keystead.service.keys.topology import Endpoints, ServerTopology
     from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
     Describe = Callable[[Key, Attempt, ServerTopology], bytes | None]
 
@@ -37,26 +40,30 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 COPYING_S: Final = 34.0
-"""How long all copies of an attempt may take; with what comes after it a call ends within its 40 s."""
+"""Seconds that all copies of an attempt may take. So a call ends within its 40 s, the later steps included."""
 
 FINISHING_S: Final = 3.0
-"""How long activation may hold up an answer; the keeper does what was not done."""
+"""Seconds that activation and descriptors may delay an answer. The keeper does the rest later."""
 
 UNDER_WAY: Final = 256
-"""Attempts of a purpose at once, on this node: creations take no place of the keeper's copies."""
+"""Attempts that run at once on this node, for each purpose. Creations take no slot from the keeper's copies."""
 
 RETRY_AFTER_S: Final = 5
 
 NOT_REACHED: Final = "not_reached"
 NOT_TAKEN: Final = "key_length_not_supported"
-"""Why nothing was sent to a server: what it can do is not known yet, or it cannot keep a key of this length."""
+"""Why nothing was sent to a server: it is not learned yet, or it cannot keep a key of this length."""
+
+
+class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class AttemptRunner:
-    """The attempts of one process. ``describe`` makes what is written beside each copy, None for nothing."""
+    """The attempts of one process. ``describe`` returns the descriptor of an attempt's copies, None for none."""
 
     def __init__(
-        self, store: Store, objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str, describe: Describe
+        self, store: Store[Rows], objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str, describe: Describe
     ) -> None:
         self._store = store
         self._objects = objects
@@ -65,17 +72,18 @@ class AttemptRunner:
         self._node = node
         self._describe = describe
         self._under_way: set[asyncio.Task[object]] = set()
-        self._topology: dict[Purpose, Counter[str]] = {purpose: Counter() for purpose in Purpose}  # by key manager
+        self._slots: dict[Purpose, Counter[str]] = {purpose: Counter() for purpose in Purpose}  # by key manager
         self.stopping = asyncio.Event()
 
-    # --- as tasks ---
+    # --- tasks ---
 
     async def run(self, work: Coroutine[object, object, T], purpose: Purpose, key_manager: str) -> T:
-        """Do work to its end, whether or not the caller waits for it. Raises 262145 (503) when there is no place.
+        """Run ``work`` to its end, even if the caller goes away. Raise 262145 (503) if no slot is free.
 
-        A key manager has at most as many places as it leaves free: one whose servers are slow leaves others some.
+        A key manager takes at most as many slots as it leaves free. So a key manager with slow servers leaves slots for
+        others. During a stop, also raise 262145 (503).
         """
-        taken = self._topology[purpose]
+        taken = self._slots[purpose]
         if self.stopping.is_set() or taken[key_manager] >= UNDER_WAY - taken.total():
             work.close()
             raise self.unavailable()
@@ -91,24 +99,24 @@ class AttemptRunner:
         if not taken[key_manager]:
             del taken[key_manager]
         failure = None if task.cancelled() else task.exception()
-        if failure is not None and not isinstance(failure, OntapError):  # a caller that went away does not hear of it
-            log.warning("an attempt is left to be settled", why=type(failure).__name__)
+        if failure is not None and not isinstance(failure, OntapError):  # logged, because its caller may have gone away
+            log.warning("attempt failed, the keeper settles it", why=type(failure).__name__)
 
     def unavailable(self) -> OntapError:
-        """What a caller hears who may come again."""
+        """Return the error 262145 (503) for a caller who may retry."""
         kind = errors.SHUTTING_DOWN if self.stopping.is_set() else errors.TOO_BUSY
         return OntapError(kind, retry_after=RETRY_AFTER_S)
 
     async def close(self) -> None:
-        """Stop, and wait until what is under way has ended: within seconds."""
+        """Stop, and wait for the running attempts. They end within seconds."""
         self.stopping.set()
         if self._under_way:
             await asyncio.wait(self._under_way)
 
-    # --- as attempts ---
+    # --- attempts ---
 
     def targets(self, topology: ServerTopology, servers: Sequence[KeyServer], length: int) -> tuple[Target, ...]:
-        """How to reach those servers that can be sent a key of this length. Raises as :class:`Endpoints` does."""
+        """Return those servers that can be sent a key of this length. Raise what :class:`Endpoints` raises."""
         identity = self._endpoints.identity(topology)
         without = unusable(topology, length)
         return tuple(
@@ -124,7 +132,7 @@ class AttemptRunner:
 
     def begin(
         self,
-        tx: Transaction,
+        tx: Rows,
         key: Key,
         number: int,
         purpose: Purpose,
@@ -132,14 +140,14 @@ class AttemptRunner:
         topology: ServerTopology,
         targets: tuple[Target, ...],
     ) -> Writing:
-        """Store an attempt's intent; return what it writes once that is committed."""
+        """Store an attempt's intent. Return the data to write once the transaction has committed."""
         servers = [target.server.uuid for target in targets]
         attempt = key_attempts.begin(tx, key, number, purpose, topology, servers, self._node, self._clock.now())
         descriptor = self._describe(key, attempt, topology)
         return Writing(key, attempt, material, self._endpoints.digest_key(topology), topology, targets, descriptor)
 
     def copying(self, writing: Writing) -> AttemptCopies:
-        """The copying of an attempt; what it adds to its intent is durable before it is sent."""
+        """Return the writer of an attempt's copies. It stores each additional row before it sends the copy."""
 
         async def announce(copy: Copy) -> bool:
             return await self._store.write(lambda tx: key_attempts.announce(tx, writing.attempt, copy))
@@ -147,16 +155,19 @@ class AttemptRunner:
         return AttemptCopies(writing, self._objects, self._clock, announce)
 
     async def finish(self, writing: Writing, copying: AttemptCopies) -> None:
-        """Activate, and note it. The attempt is committed: nothing that fails here changes the answer."""
+        """Activate the copies, write their descriptors, and store that.
+
+        The attempt is already committed. So a failure here does not change the answer.
+        """
         await copying.finish(asyncio.get_running_loop().time() + FINISHING_S, self.stopping)
         try:
             await self._store.write(lambda tx: key_attempts.note_states(tx, writing.key, copying.copies))
         except StoreError as failure:
-            log.warning("activation not noted", key=writing.key.key_id, why=str(failure))
+            log.warning("activation not stored", key=writing.key.key_id, why=str(failure))
 
 
 def unusable(topology: ServerTopology, length: int) -> dict[str, str]:
-    """The servers (uuids) to which a key of this length is not sent, and why."""
+    """Return the servers (uuids) that are not sent a key of this length, with the reasons."""
     profiles = {server.uuid: topology.profiles.get(server.uuid) for server in topology.servers}
     return {
         uuid: NOT_TAKEN if profile else NOT_REACHED

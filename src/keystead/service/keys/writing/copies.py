@@ -1,9 +1,12 @@
-"""Bring copies of a key to its key servers, read each of them back, and say what became of every one.
+"""Write the copies of a key to its key servers, read each copy back, and record what is known of each.
 
-One :class:`AttemptCopies` is the work of one attempt, whose intent and whose copies' rows are stored before it begins.
-It decides nothing: :mod:`keystead.service.keys.writing.create` counts. Register is never repeated on an address; a
-secondary stands in for its primary if nothing was sent to that, or if Locate says that the attempt's object is not on
-the secondary. Material is sent, compared by its digest, and never kept after the attempt.
+One :class:`AttemptCopies` does the work of one attempt. The attempt's intent and the rows of its copies are stored
+before. This module decides nothing: :mod:`keystead.service.keys.writing.create` counts the copies.
+
+Register is never repeated on an address. A secondary gets the key if nothing was sent to an earlier address of the same
+server. Otherwise the secondary gets the key only if Locate does not find the attempt's object there.
+
+Material is sent, compared by its digest, and not kept after the attempt.
 """
 
 from __future__ import annotations
@@ -30,21 +33,22 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.objects import Endpoint, KeyObjects, ObjectSession
-    from keystead.service.ports.store import Clock
+    from keystead.service.ports.process import Clock
 
     _Step = Callable[[ObjectSession, Endpoint], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
 IMMEDIATE_S = 1.0
-"""How long an address has whose ``create_remove_timeout`` is 0 ("fail at once")."""
+"""Seconds for an address with a ``create_remove_timeout`` of 0, which means "fail at once"."""
 
 DIFFERENT, EXPIRED, NO_ANSWER, OVERTAKEN = "different_material", "attempt_expired", "no_answer", "attempt_ended"
+"""Reasons why a server has no proven copy. ``attempt_ended``: another process has ended the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A key server to write to: its addresses, the primary first, each of which has ``limit_s`` seconds."""
+    """A key server to write to. ``reaches`` are its addresses, the primary first. Each has ``limit_s`` seconds."""
 
     server: KeyServer
     profile: ServerProfile
@@ -54,8 +58,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Writing:
-    """What one attempt writes: the key, its material and its digest's key, and where, as the intent's transaction saw
-    it. ``descriptor`` is what is written beside each copy, None for nothing.
+    """The data that one attempt writes: the key, its material and the target servers.
+
+    ``topology`` and ``targets`` are as the intent's transaction saw them. ``digest_key`` is the key of the key's
+    digest. ``descriptor`` is written for each copy; None means no descriptor.
     """
 
     key: Key
@@ -68,15 +74,19 @@ class Writing:
 
 
 def limit_s(server: KeyServer, most_s: float) -> float:
-    """How long writing to one address of a server may take: its ``create_remove_timeout``, in seconds."""
+    """Return how many seconds writing to one address of a server may take, at most ``most_s``.
+
+    The time is the server's ``create_remove_timeout``: -1 means ``most_s``, and 0 means :data:`IMMEDIATE_S`.
+    """
     return min({-1: most_s, 0: IMMEDIATE_S}.get(server.create_remove_timeout, server.create_remove_timeout), most_s)
 
 
 class AttemptCopies:
-    """Writes the copies of one attempt. ``copies`` and ``reasons`` (by server) say at any time how far it has come.
+    """The copies of one attempt while they are written.
 
-    ``had`` are servers that had the object before they took it: they replicate with another that was sent it.
-    ``announce`` stores the row of a copy that a secondary is about to get, and says whether the attempt still stands.
+    ``copies`` and ``reasons`` (by server) show the progress at any time. ``had`` are servers that already had the
+    object when Register came. They replicate with another server that was sent the object. ``announce`` stores the row
+    of a copy before a secondary gets that copy. It returns False if the attempt is no longer pending.
     """
 
     def __init__(
@@ -96,26 +106,27 @@ class AttemptCopies:
 
     @property
     def copies(self) -> list[Copy]:
-        """The copies whose rows are stored, as they are known now."""
+        """The copies with stored rows, as they are known now."""
         return list(self._copies.values())
 
     async def write(self, until: float, grace_s: float, enough: Callable[[], bool], stopping: asyncio.Event) -> None:
         """Write to all targets at once, until all are done, ``until`` (loop time), or a stop of the service.
 
-        Once there are ``enough``, what is still under way has ``grace_s`` seconds more: a slow or dead server costs
-        the caller no more than that, and a server that is well has its copy from the beginning.
+        After ``enough`` returns True, the unfinished targets have ``grace_s`` seconds more. So a slow or dead server
+        delays the caller only by that time. A healthy server gets its copy in this attempt.
         """
         tasks = {asyncio.create_task(self._write(target)) for target in self.writing.targets}
-        await _until(tasks, until, grace_s, enough, stopping)
+        await _wait_for(tasks, until, grace_s, enough, stopping)
         present = {copy.key_server for copy in self.copies if copy.presence is Presence.PRESENT}
         for target in self.writing.targets:
             if target.server.uuid not in present:
                 self.reasons.setdefault(target.server.uuid, NO_ANSWER)
 
     async def finish(self, until: float, stopping: asyncio.Event) -> None:
-        """Activate every proven copy and write its descriptor, all at once and as far as it goes until then.
+        """Activate every proven copy and write its descriptor, all at once.
 
-        Never raises; one that fails holds up no other.
+        End at ``until`` (loop time) or at a stop of the service. Never raise. A copy that fails does not delay another
+        copy.
         """
         tasks = {
             asyncio.create_task(self._finish(target, endpoint, step))
@@ -124,19 +135,22 @@ class AttemptCopies:
             if self._is_present(endpoint)
             for step in self._steps(target)
         }
-        await _until(tasks, until, 0.0, lambda: False, stopping)
+        await _wait_for(tasks, until, 0.0, lambda: False, stopping)
 
     # --- one server ---
 
     async def _write(self, target: Target) -> None:
-        """Write to the primary, else to the first secondary that may stand in for it and takes the key."""
+        """Write to the primary; if that fails, write to the secondaries in order.
+
+        Stop at the first address that returns a copy, even a different one.
+        """
         sent = False
         for endpoint in target.reaches:
             if not await self._may_begin(endpoint):
                 return
             try:
                 async with asyncio.timeout(target.limit_s):
-                    await self._place(target, endpoint, look_first=sent)
+                    await self._write_at(target, endpoint, look_first=sent)
             except KeyServerFault as fault:
                 self.reasons[endpoint.key_server] = fault.reason
                 sent = sent or fault.fault is not Fault.UNREACHABLE
@@ -148,7 +162,11 @@ class AttemptCopies:
             sent = sent or presence in UNSETTLED
 
     async def _may_begin(self, endpoint: Endpoint) -> bool:
-        """Whether the attempt still stands; a row must say that something may be sent to a secondary, before it is."""
+        """Return True if the attempt may write to this address now: it must not have expired.
+
+        For a secondary, the attempt must also be pending, and the copy's row is stored first. The row must exist before
+        anything is sent.
+        """
         if self._clock.now() >= self.writing.attempt.expires:
             self.reasons[endpoint.key_server] = EXPIRED
             return False
@@ -158,33 +176,36 @@ class AttemptCopies:
             self.writing.key.uuid, self.writing.attempt.number, endpoint.key_server, Presence.SENT, host=endpoint.host
         )
         try:
-            stands = await self._announce(row)
+            pending = await self._announce(row)
         except StoreError as failure:
             log.warning("secondary not tried", address=str(endpoint.server), why=str(failure))
             return False
-        if not stands:
+        if not pending:
             self.reasons[endpoint.key_server] = OVERTAKEN
             return False
         self._copies[endpoint.key_server, endpoint.host] = replace(row, presence=Presence.MISSING)
         return True
 
-    async def _place(self, target: Target, endpoint: Endpoint, *, look_first: bool) -> None:
-        """Have a proven copy at one address. What stays unknown there is looked for once, on another connection."""
+    async def _write_at(self, target: Target, endpoint: Endpoint, *, look_first: bool) -> None:
+        """Write a copy at one address and verify it. With ``look_first``, look there for the attempt's object first.
+
+        If the outcome of a write is unknown, look for the object once, on another connection.
+        """
         try:
             async with self._objects.session(endpoint, timeout_s=target.limit_s) as session:
-                if look_first and await self._found(session, target, endpoint):
+                if look_first and await self._verify_existing(session, target, endpoint):
                     return
                 material = await self._register(session, target, endpoint)
-                await self._prove(session, endpoint, material)
+                await self._verify(session, endpoint, material)
         except KeyServerFault:
             if self._copies[endpoint.key_server, endpoint.host].presence not in UNSETTLED:
                 raise
             async with self._objects.session(endpoint, timeout_s=target.limit_s, fresh=True) as session:
-                if not await self._found(session, target, endpoint):
+                if not await self._verify_existing(session, target, endpoint):
                     raise
 
     async def _register(self, session: ObjectSession, target: Target, endpoint: Endpoint) -> Secret | None:
-        """Register the attempt's object; return what was read back in the same message, if anything was."""
+        """Register the attempt's object. Return the material that came back in the same message, or None."""
         writing = self.writing
         information = writing.key.key_id if target.profile.application_information else None
         new = str(names.object_name(writing.attempt)), writing.material, target.profile.form
@@ -203,19 +224,17 @@ class AttemptCopies:
         self._note(endpoint, presence=Presence.UNKNOWN, unique_identifiers=ids, written=self._clock.now())
         return returned
 
-    async def _found(self, session: ObjectSession, target: Target, endpoint: Endpoint) -> bool:
-        """Prove what this attempt has left at an address; False when nothing is there."""
-        ids = self._copies[endpoint.key_server, endpoint.host].unique_identifiers or await self._located(
-            session, target
-        )
+    async def _verify_existing(self, session: ObjectSession, target: Target, endpoint: Endpoint) -> bool:
+        """Look for this attempt's object at an address and verify it. Return False if there is none."""
+        ids = self._copies[endpoint.key_server, endpoint.host].unique_identifiers or await self._locate(session, target)
         if not ids:
             return False
         self._note(endpoint, presence=Presence.UNKNOWN, unique_identifiers=ids)
-        await self._prove(session, endpoint)
+        await self._verify(session, endpoint)
         return True
 
-    async def _located(self, session: ObjectSession, target: Target) -> tuple[str, ...]:
-        """The objects under the attempt's name, none unless all parts are there."""
+    async def _locate(self, session: ObjectSession, target: Target) -> tuple[str, ...]:
+        """Return the identifiers of the objects under the attempt's name; none unless all parts are there."""
         name = names.object_name(self.writing.attempt)
         others = {id_ for copy in self.copies for id_ in copy.unique_identifiers}
         found = []
@@ -223,12 +242,15 @@ class AttemptCopies:
             ids = await session.locate(part)
             if not ids:
                 return ()
-            # Of several, one that no other copy accounts for: servers that replicate have each other's.
+            # Prefer an identifier that no other copy has, because servers that replicate have each other's objects.
             found.append(min(ids, key=lambda id_: id_ in others))
         return tuple(found)
 
-    async def _prove(self, session: ObjectSession, endpoint: Endpoint, returned: Secret | None = None) -> None:
-        """Compare what the server returns with what was sent; it is asked for unless that was ``returned`` already."""
+    async def _verify(self, session: ObjectSession, endpoint: Endpoint, returned: Secret | None = None) -> None:
+        """Compare the server's material with the digest. Note the copy as present or different.
+
+        Read the object unless ``returned``, from the message of Register, already agrees.
+        """
         if returned is None or not self._agrees(returned):
             returned = await session.get(self._copies[endpoint.key_server, endpoint.host].unique_identifiers)
         if self._agrees(returned):
@@ -248,19 +270,19 @@ class AttemptCopies:
         return copy is not None and copy.presence is Presence.PRESENT
 
     def _steps(self, target: Target) -> Iterator[_Step]:
-        """What is left to be done with a copy. Only Secret Data can hold a descriptor."""
+        """Yield the steps that finish a copy. Only a server that takes Secret Data can hold a descriptor."""
         if target.profile.activates:
             yield self._activate
         if self.writing.descriptor is not None and target.profile.form is KeyForm.SECRET_DATA:
             yield partial(self._describe, Secret(self.writing.descriptor))
 
     async def _finish(self, target: Target, endpoint: Endpoint, step: _Step) -> None:
-        """Take one step, on a connection of its own; what fails is left to the keeper."""
+        """Run one step on a connection of its own. The keeper repeats a step that fails."""
         try:
             async with self._objects.session(endpoint, timeout_s=target.limit_s) as session:
                 await step(session, endpoint)
         except KeyServerFault as fault:
-            log.warning("copy not finished yet", address=str(endpoint.server), why=fault.reason)
+            log.warning("copy not activated or described", address=str(endpoint.server), why=fault.reason)
 
     async def _activate(self, session: ObjectSession, endpoint: Endpoint) -> None:
         for id_ in self._copies[endpoint.key_server, endpoint.host].unique_identifiers:
@@ -268,7 +290,7 @@ class AttemptCopies:
         self._note(endpoint, object_state=ACTIVE)
 
     async def _describe(self, descriptor: Secret, session: ObjectSession, endpoint: Endpoint) -> None:
-        """Write the descriptor beside a copy."""
+        """Write the descriptor of a copy."""
         name = str(names.object_name(self.writing.attempt, names.ObjectKind.DESCRIPTOR))
         (id_,) = await session.register(name, descriptor, KeyForm.SECRET_DATA, application_information=None)
         self._note(endpoint, descriptor=id_)
@@ -278,14 +300,14 @@ class AttemptCopies:
         self._copies[place] = replace(self._copies[place], **values)  # type: ignore[arg-type]
 
 
-async def _until(
+async def _wait_for(
     tasks: Collection[asyncio.Task[None]],
     until: float,
     grace_s: float,
     enough: Callable[[], bool],
     stopping: asyncio.Event,
 ) -> None:
-    """Wait for tasks as :meth:`AttemptCopies.write` says; those that are not done by then are cancelled."""
+    """Wait for tasks as :meth:`AttemptCopies.write` says. Cancel the tasks that are not done by then."""
     now = asyncio.get_running_loop().time
     under_way = set(tasks)
     stop = asyncio.create_task(stopping.wait())
@@ -305,5 +327,5 @@ async def _until(
         await asyncio.gather(*tasks, stop, return_exceptions=True)
     for task in tasks:
         failure = None if task.cancelled() else task.exception()
-        if failure is not None:  # its text might quote what it was about
+        if failure is not None:  # only its type, because its text might quote key material
             log.error("copying failed unexpectedly", why=type(failure).__name__)

@@ -1,8 +1,8 @@
-"""Create a key: intent, copies, commit, activation, answer; and give one server the copy that it lacks.
+"""Create a key: store the intent, write copies, commit, activate, answer. Also copy a key to one server that lacks it.
 
-Nothing is sent before the intent is durable, no key is acknowledged before one transaction under the key manager's lock
-has committed it by compare-and-set, and nothing is destroyed here: what an aborted attempt leaves is the keeper's. When
-the outcome of a commit is unknown the call fails and the keeper finds out.
+Nothing is sent before the intent is durable. A key is acknowledged only after a transaction under the key manager's
+lock committed it by compare-and-set. Nothing is destroyed here: the keeper cleans up after aborted attempts. If the
+outcome of a commit is unknown, the call fails, and the keeper settles the attempt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ from keystead.service.keys.topology import load_topology
 from keystead.service.keys.writing.attempt_runner import COPYING_S, NOT_REACHED, AttemptRunner, unusable
 from keystead.service.keys.writing.copies import OVERTAKEN
 from keystead.service.keys.writing.shortage import at_fault, beyond_domains
-from keystead.service.ports.store import Page, StoreError
+from keystead.service.ports.cluster import AuditRows
+from keystead.service.ports.configuration import KeyManagerRows, ListRows
+from keystead.service.ports.keys import AttemptRows, CopyRows, KeyRows, TopologyRows
+from keystead.service.ports.page import Page
+from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,21 +48,26 @@ if TYPE_CHECKING:
     from keystead.service.keys.writing.attempt_runner import Describe
     from keystead.service.keys.writing.copies import AttemptCopies, Writing
     from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.store import Clock, Store, Transaction
+    from keystead.service.ports.process import Clock
+    from keystead.service.ports.store import Store
 
 GRACE_S = 2.0
-"""How long servers that are late are waited for once enough domains hold proven copies."""
+"""Seconds to wait for slow servers after enough domains hold proven copies."""
+
+
+class Rows(TopologyRows, KeyManagerRows, ListRows, AuditRows, KeyRows, AttemptRows, CopyRows, Protocol):
+    """The rows that this module reads and writes."""
 
 
 class LearnsServers(Protocol):
-    """Learns what the servers of a key manager can do; see :mod:`keystead.service.keys.learning.learn`."""
+    """An object that learns what a key manager's servers can do; see :mod:`keystead.service.keys.learning.learn`."""
 
     async def ensure(self, key_manager: str) -> ServerTopology: ...  # noqa: D102 - as above
     def unlearned(self, key_manager: str) -> Mapping[str, str]: ...  # noqa: D102 - as above
 
 
 class Ending(Enum):
-    """How an attempt ended. ``overtaken``: somebody else had ended it before."""
+    """How an attempt ended. ``overtaken``: another process had ended it before."""
 
     COMMITTED = "committed"
     ABORTED = "aborted"
@@ -67,9 +76,10 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A creation: who asks for what, what was made up for it, and when (loop time) its copies must be there.
+    """A request to create a key: the call, the new key, and the generated uuid and material.
 
-    ``learned``: servers that are not known yet were to be learned; those that could not be are left out.
+    ``until`` is the loop time at which the copying must end. ``learned`` is True once learning was tried. From then on
+    servers without a profile are left out.
     """
 
     call: Call
@@ -82,14 +92,16 @@ class _Request:
 
 
 class KeyWriter:
-    """Writes keys. ``on_aborted`` is told of a key of which an attempt failed, so that what it left is cleaned up soon.
+    """The writer of keys.
 
-    ``describe`` makes what is written beside each copy, for a catalogue that was lost.
+    ``describe`` returns the descriptor of an attempt's copies, so that a lost catalogue can be rebuilt. ``on_aborted``
+    is called with the key of each aborted creation, so that its objects are cleaned up soon. ``grace_s`` replaces
+    :data:`GRACE_S`.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Store[Rows],
         objects: KeyObjects,
         endpoints: Endpoints,
         learner: LearnsServers,
@@ -108,15 +120,17 @@ class KeyWriter:
         self._clock = clock
         self._on_aborted = on_aborted
         self._grace_s = grace_s
-        self._learned: set[str] = set()  # key managers whose servers were all known lately
+        self._learned: set[str] = set()  # key managers without an unlearned server at the last look
         self._work = AttemptRunner(store, objects, endpoints, clock, node, describe)
 
     async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
-        """Create a key and return it once it is committed; else raise one OntapError, and there is no such key.
+        """Create a key and return it once it is committed; otherwise raise OntapError, and the key does not exist.
 
-        65536076: no server took it; 65536987: too few replication domains did. It waits for every server that answers,
-        and for those that do not only until enough others have it, and a little longer. A caller that goes away does
-        not end what was begun: the key is committed or aborted all the same. After a StoreError it may be there or not.
+        65536076: no server took the key. 65536987: too few replication domains hold it.
+
+        The call waits for all servers. Once enough domains hold a copy, it waits only ``grace_s`` seconds more. If the
+        caller goes away, the attempt still runs to its end: the key is committed or aborted. After a StoreError the key
+        may exist or not.
         """
         until = asyncio.get_running_loop().time() + COPYING_S
         material = new.material or made_material(new.key_type)
@@ -127,31 +141,35 @@ class KeyWriter:
             key = await self._work.run(self._create(request), Purpose.CREATE, key_manager)
             if key is not None:
                 return key
-            self._learned.discard(key_manager)  # there is a new server, or another certificate
+            self._learned.discard(key_manager)  # because a server has no profile now
 
     async def copy_to(self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology) -> str:
-        """Give one server a copy of a key that is kept, as an attempt of its own; return what kept it from having one.
+        """Write a copy of a kept key to one server, as a separate attempt. Return the reason if that fails, else "".
 
-        That is a fixed word, empty when the copy was proven and committed. ``material`` is what other copies returned:
-        ValueError when it is not the key's. Nothing is done where a copy is, or may come to be (:data:`NOT_NEEDED`).
-        Raises as :class:`Endpoints` does when the key manager's certificates cannot be used.
+        The reason is a fixed word; an empty one says that the copy is proven and committed. The reason is
+        :data:`NOT_NEEDED` if the server has a copy or may get one. It is the same if the key is not kept any more, or
+        if the server cannot be sent the key.
+
+        ``material`` is what other copies returned. Raise ValueError if it is not the key's material. Raise what
+        :class:`Endpoints` raises if the key manager's certificates cannot be used. Raise 262145 (503) if no slot is
+        free.
         """
         if not agrees(self._endpoints.digest_key(topology), key.uuid, material, key.digest):
             raise ValueError(f"material is not that of key {key.uuid}")
         return await self._work.run(self._copy_to(key, server, material), Purpose.COPY, key.key_manager)
 
     def stop(self) -> None:
-        """End the waiting for servers: what is under way is committed or aborted now."""
+        """End the waiting for servers. The running attempts are committed or aborted now."""
         self._work.stopping.set()
 
     async def close(self) -> None:
-        """Stop, and wait until what is under way has ended: within seconds."""
+        """Stop, and wait for the running attempts. They end within seconds."""
         await self._work.close()
 
     # --- create ---
 
     async def _after_learning(self, request: _Request) -> _Request:
-        """Learn what can be learned of the servers, unless the request is refused for other reasons."""
+        """Try to learn the servers without a profile. Raise first if the request is refused for another reason."""
         manager = request.key_manager
         planned, topology = await self._store.glance(
             lambda tx: self._plan(tx, request.call, manager, request.new, request.uuid)
@@ -164,16 +182,22 @@ class KeyWriter:
         return replace(request, learned=True)
 
     def _plan(
-        self, tx: Transaction, call: Call, key_manager: str, new: NewKey, uuid: str, *, lock: bool = False
+        self, tx: Rows, call: Call, key_manager: str, new: NewKey, uuid: str, *, lock: bool = False
     ) -> tuple[Key, ServerTopology]:
-        """Read what decides, and plan; with ``lock``, nobody else creates a key in this key manager meanwhile."""
+        """Read the facts and plan the key.
+
+        With ``lock``, the key manager is locked: no other key is created in it until the transaction ends.
+        """
         manager = require_manager_of_keys(tx, call, key_manager, lock=lock)
         with concerning(manager.svm or call.scope):
             topology = load_topology(tx, manager)
             return plan_create(create_state(tx, call.scope, topology, new), new, uuid, self._clock.now()), topology
 
     async def _create(self, request: _Request) -> Key | None:
-        """Create a key; None, and nothing was stored, when a server was not learned and that was not tried yet."""
+        """Create a key. Return None if a server has no profile and learning was not tried yet.
+
+        Nothing is stored in that case.
+        """
         writing = await self._store.write(lambda tx: self._intend(tx, request))
         if writing is None:
             return None
@@ -181,7 +205,7 @@ class KeyWriter:
             return await self._write(request, writing)
 
     async def _write(self, request: _Request, writing: Writing) -> Key:
-        """Write the copies of an intent that is stored, and commit or abort it."""
+        """Write the copies of a stored intent, and commit or abort the attempt. Raise OntapError unless it commits."""
         topology, copying = writing.topology, self._work.copying(writing)
 
         def enough() -> bool:
@@ -196,13 +220,16 @@ class KeyWriter:
             return key
         self._on_aborted(key)
         if ending is Ending.OVERTAKEN or self._work.stopping.is_set() or enough():
-            raise self._work.unavailable()  # in the last case, what there was enough of does not count any more
+            raise self._work.unavailable()  # if enough(): the copies count no longer, after a configuration change
         reasons = self._unusable(topology, writing.key.length) | copying.reasons
         taken = any(copy.presence is Presence.PRESENT for copy in copying.copies)
         raise _shortage(request.call, topology, reasons, taken=taken)
 
-    def _intend(self, tx: Transaction, request: _Request) -> Writing | None:
-        """Plan again under the key manager's lock, and store the key, its attempt and what is about to be sent."""
+    def _intend(self, tx: Rows, request: _Request) -> Writing | None:
+        """Plan again under the key manager's lock. Store the key, its attempt and the rows of the copies.
+
+        Return None, and store nothing, if a server has no profile and learning was not tried yet.
+        """
         key, topology = self._plan(tx, request.call, request.key_manager, request.new, request.uuid, lock=True)
         if not (topology.learned or request.learned):
             return None
@@ -216,13 +243,17 @@ class KeyWriter:
         return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, topology, targets)
 
     def _unusable(self, topology: ServerTopology, length: int) -> dict[str, str]:
-        """The servers (uuids) to which nothing was sent, and why."""
+        """Return the servers (uuids) that were sent nothing, with the reasons."""
         why = self._learner.unlearned(topology.key_manager.uuid)
         found = unusable(topology, length)
         return {uuid: why.get(uuid, reason) if reason == NOT_REACHED else reason for uuid, reason in found.items()}
 
-    def _end(self, tx: Transaction, call: Call, writing: Writing, copying: AttemptCopies) -> tuple[Ending, Key]:
-        """Commit if enough domains hold copies that count now, else abort: by compare-and-set, under the lock."""
+    def _end(self, tx: Rows, call: Call, writing: Writing, copying: AttemptCopies) -> tuple[Ending, Key]:
+        """Commit or abort the attempt by compare-and-set, under the key manager's lock.
+
+        Commit if enough domains hold proven copies on servers that are still configured as before. The incarnation and
+        the client certificate must be the same, too.
+        """
         manager, topology, _ = key_attempts.standing(tx, writing.key)
         copies = copying.copies
         seen = as_seen(topology.domain_of, copies, copying.had)
@@ -252,13 +283,16 @@ class KeyWriter:
         copying = self._work.copying(writing)
         await copying.write(until, 0.0, lambda: False, self._work.stopping)
         committed = await self._store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
-        if not committed:  # the next round cleans up: a round that each failure called would fail in turn
+        if not committed:  # no on_aborted here, because a round after each failure would fail again
             return copying.reasons.get(server.uuid, OVERTAKEN)
         await self._work.finish(writing, copying)
         return ""
 
-    def _intend_copy(self, tx: Transaction, key: Key, server: KeyServer, material: Secret) -> Writing | None:
-        """Store the attempt, unless the key is not kept any more, or the server has a copy or may get one."""
+    def _intend_copy(self, tx: Rows, key: Key, server: KeyServer, material: Secret) -> Writing | None:
+        """Store the attempt. Return None if the server has a copy or may get one.
+
+        Return None, too, if the key is not kept any more, or if the server cannot be sent the key.
+        """
         _, topology, key = key_attempts.standing(tx, key)
         targets = self._work.targets(
             topology, [found for found in topology.servers if found.uuid == server.uuid], key.length
@@ -271,25 +305,29 @@ class KeyWriter:
         number = 1 + max(attempt.number for attempt in attempts)
         return self._work.begin(tx, key, number, Purpose.COPY, material, topology, targets)
 
-    def _end_copy(self, tx: Transaction, writing: Writing, copies: Sequence[Copy]) -> bool:
-        """Commit a copy that is proven, of a key that is still kept, on a server that is still configured."""
+    def _end_copy(self, tx: Rows, writing: Writing, copies: Sequence[Copy]) -> bool:
+        """End the attempt. Return True if it was committed.
+
+        Commit if the copy is proven, the key is still kept, and the server is still configured as before. The
+        incarnation and the client certificate must be the same, too.
+        """
         _, topology, key = key_attempts.standing(tx, writing.key)
         proven = domains_still_proven(copies, writing.topology.servers, topology.servers, topology.domain_of)
-        stands = key.state in KEPT and key_attempts.unchanged(writing.topology, topology)
-        committed = bool(proven) and stands
+        still_kept = key.state in KEPT and key_attempts.unchanged(writing.topology, topology)
+        committed = bool(proven) and still_kept
         return key_attempts.end(tx, writing.attempt, copies, committed=committed) and committed
 
 
 def made_material(key_type: KeyType) -> Secret:
-    """Random material for a key. Its halves differ, as XTS asks for."""
+    """Return random material for a key. Its halves differ, as XTS requires."""
     while True:
         material = Secret(os.urandom(LENGTH[key_type]))
         if halves_differ(material):
             return material
 
 
-def create_state(tx: Transaction, scope: Svm | None, topology: ServerTopology, new: NewKey) -> CreateState:
-    """What decides about a new key, be it written or adopted; ``scope`` is the SVM that the call is confined to."""
+def create_state(tx: Rows, scope: Svm | None, topology: ServerTopology, new: NewKey) -> CreateState:
+    """Read the facts that decide about a new or adopted key. ``scope`` is the SVM that the call is confined to."""
     manager = topology.key_manager
     owner = owner_of(manager, scope, new)
     serves = serving_key_manager(tx, owner) if owner else None
@@ -304,14 +342,17 @@ def create_state(tx: Transaction, scope: Svm | None, topology: ServerTopology, n
     )
 
 
-def _authentication_keys(tx: Transaction, key_manager: str) -> int:
-    """Count a key manager's authentication keys."""
+def _authentication_keys(tx: ListRows, key_manager: str) -> int:
+    """Count a key manager's authentication keys that are pending, committed or retired."""
     held = tuple(Condition("state", Op.EQUAL, state.value) for state in HOLD_NAMES)
     page = Page(where=(held,)).within(key_manager=key_manager, key_type=KeyType.NSE_AK.value)
     return len(tx.page(Key, page))
 
 
 def _shortage(call: Call, topology: ServerTopology, reasons: Mapping[str, str], *, taken: bool) -> OntapError:
-    """Why a key could not be created: too much is asked for, or servers failed."""
+    """Return the error for a key that could not be created: 65536987 if a server has ``taken`` it, else 65536076.
+
+    Its arguments tell whether ``min_copies`` is too high, and which servers failed.
+    """
     arguments = [*beyond_domains(call, topology), *at_fault(call, topology, reasons)]
     return OntapError(errors.TOO_FEW_COPIES if taken else errors.NOT_PUSHED, arguments=arguments)

@@ -1,4 +1,4 @@
-"""Say of a key, for its key servers, what it is: see :mod:`keystead.core.keys.descriptors`."""
+"""Make descriptors: each one says which key a copy holds. See :mod:`keystead.core.keys.descriptors`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Describer:
-    """What the writer of keys calls to have descriptors written beside copies."""
+    """The maker of descriptors, which the writer of keys calls for each attempt."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
 
     def __call__(self, key: Key, attempt: Attempt, topology: ServerTopology) -> bytes:
-        """The descriptor of the copies that an attempt writes. Raises SealError."""
+        """Return the descriptor of an attempt's copies. Raise SealError if the digest key cannot be opened."""
         return written(described(key, attempt), self._endpoints.digest_key(topology))

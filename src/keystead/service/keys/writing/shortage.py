@@ -1,4 +1,7 @@
-"""How it is said that key servers did not take copies: which, and why, as far as whoever called may know."""
+"""Error arguments that tell which key servers did not take copies, and why.
+
+A caller is told only what the caller may know.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def at_fault(call: Call, topology: ServerTopology, reasons: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The arguments of an error about servers (``reasons`` by uuid).
+    """Yield the error arguments about the servers in ``reasons`` (by uuid).
 
-    Who does not see the key manager hears of no server, an SVM of no reason.
+    A caller who does not see the key manager is told no server. An account of an SVM is told no reason.
     """
     for server in topology.servers if call.sees(topology.key_manager.svm) else ():
         if server.uuid in reasons:
@@ -26,9 +29,10 @@ def at_fault(call: Call, topology: ServerTopology, reasons: Mapping[str, str]) -
 
 
 def beyond_domains(call: Call, topology: ServerTopology) -> Iterator[tuple[str, str]]:
-    """The arguments that say that ``min_copies`` asks for more replication domains than there are, if it does.
+    """Yield error arguments if ``min_copies`` is higher than the number of replication domains.
 
-    No server is to blame for that: servers were found to replicate, or some are still to be added.
+    No server is at fault then: servers were found to replicate, or more servers must be added. A caller who does not
+    see the key manager is told nothing.
     """
     count = len(set(topology.domain_of.values()))
     if call.sees(topology.key_manager.svm) and wanted_copies(topology.key_manager.min_copies, count) > count:

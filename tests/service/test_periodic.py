@@ -1,4 +1,4 @@
-"""keystead.service.repeated: something is done again and again, whatever becomes of it once."""
+"""keystead.service.periodic: something is done again and again, whatever becomes of it once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import structlog
 
+from keystead.service.periodic import Periodic
 from keystead.service.ports.store import StoreError
-from keystead.service.repeated import Periodic
 
 
 async def test_a_failure_is_not_the_next_times() -> None:

@@ -1,4 +1,4 @@
-"""Something that a process does again and again, whatever becomes of it once. It knows nothing of what that is."""
+"""A loop that does some work periodically, also after failures. It knows nothing of the work."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ log = structlog.get_logger(__name__)
 
 
 class Periodic:
-    """Does ``work`` every ``period_s`` seconds from :meth:`start` to :meth:`close`, the first time after one period.
+    """A loop that does ``work`` every ``period_s`` seconds, from :meth:`start` to :meth:`close`.
 
-    A failure is logged, as ``failed``, and is not the next time's.
+    The first run is one period after the start. A failure is logged as the event ``failed``, and the loop goes on.
     """
 
     def __init__(self, work: Callable[[], Awaitable[object]], period_s: float, failed: str) -> None:
@@ -29,13 +29,13 @@ class Periodic:
         self._closed = False
 
     def start(self) -> None:
-        """Begin."""
+        """Start the loop."""
         self._closed = False
         self._task = asyncio.get_running_loop().create_task(self._for_ever())
 
     async def close(self) -> None:
-        """Stop, in the middle of the work if need be."""
-        self._closed = True  # work that is being committed does not hear that it is cancelled
+        """Stop the loop, if necessary in the middle of the work."""
+        self._closed = True  # because a cancellation is lost during a commit
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -47,5 +47,5 @@ class Periodic:
                 await self._work()
             except StoreError as failure:
                 log.warning(self._failed, why=str(failure))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next time is not this one's
-                log.error(self._failed, why=type(error).__name__)  # noqa: TRY400 - its text might quote what it was about
+            except Exception as error:  # noqa: BLE001 - no failure may end the loop
+                log.error(self._failed, why=type(error).__name__)  # noqa: TRY400 - its text might quote data

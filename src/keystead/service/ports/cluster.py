@@ -1,0 +1,197 @@
+"""Rows of the cluster: nodes, accounts, options, jobs, observations, events and the audit log.
+
+Part of :class:`keystead.service.ports.store.Transaction`: what holds for its methods holds here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable, Iterable, Sequence
+    from datetime import datetime
+
+    from keystead.core.keys.model import (
+        ClusterKey,
+        Incarnation,
+        Lease,
+    )
+    from keystead.core.model import (
+        Account,
+        AuditHead,
+        AuditRecord,
+        Cluster,
+        DataKey,
+        Event,
+        Job,
+        KeyManager,
+        KeyServer,
+        Node,
+        Observation,
+        Options,
+    )
+
+
+class ClusterRows(Protocol):
+    """The cluster and its options."""
+
+    def cluster(self, *, lock: bool = False) -> Cluster | None: ...
+
+    def cluster_and_nodes(self) -> tuple[Cluster | None, tuple[Node, ...]]:
+        """Return both at once; None, too, for a cluster without nodes."""
+        ...
+
+    def put_cluster(self, cluster: Cluster) -> None: ...
+
+    def options(self) -> Options:
+        """Return the cluster's options; what was never put has its default."""
+        ...
+
+    def put_options(self, options: Options) -> None: ...
+
+
+class NodeRows(Protocol):
+    """Nodes, and what is known of their clocks."""
+
+    def nodes(self) -> tuple[Node, ...]: ...
+
+    def put_node(self, node: Node) -> None:
+        """Store a node; when it was heard of stays as it is."""
+        ...
+
+    def doubt_clock(self, node: str, *, doubted: bool) -> None:
+        """Note whether a node's clock is believed."""
+        ...
+
+    def hear_node(self, uuid: str, time: datetime) -> None:
+        """Note that a node's process runs."""
+        ...
+
+
+class AccountRows(Protocol):
+    """Accounts."""
+
+    def account(self, name: str) -> Account | None: ...
+
+    def account_alike(self, name: str) -> Account | None:
+        """Return an account whose name differs from this one in case only, or not at all."""
+        ...
+
+    def put_account(self, account: Account) -> None:
+        """Store the account; an existing row's version grows by one, whatever ``account.version`` says."""
+        ...
+
+    def delete_account(self, name: str) -> None: ...
+
+
+class JobRows(Protocol):
+    """Jobs."""
+
+    def job(self, uuid: str, *, within: str | None = None) -> Job | None: ...
+    def unfinished_jobs(self, node: str) -> tuple[Job, ...]: ...
+    def add_job(self, job: Job) -> None: ...
+
+    def update_job(self, job: Job) -> None:
+        """Store what a job has come to: its state, message, code, target, end and results. A removed job stays so."""
+        ...
+
+    def remove_jobs(self, node: str, *, before: datetime, beyond: int) -> None:
+        """Delete finished jobs of a node that began earlier than ``before``, and all but the newest ``beyond``."""
+        ...
+
+
+class ObservationRows(Protocol):
+    """What nodes watch, and what they observed."""
+
+    def change_marker(self) -> Hashable:
+        """Return a value that is another one whenever what is watched, or who logs in, was changed and audited.
+
+        It may change without need, but not with records of calls that changed nothing.
+        """
+        ...
+
+    def watched(self) -> tuple[tuple[KeyManager, tuple[KeyServer, ...]], ...]:
+        """Return every enabled key manager with its servers."""
+        ...
+
+    def observations_of_node(self, node: str) -> tuple[Observation, ...]: ...
+
+    def observations(self, key_servers: Collection[str]) -> tuple[Observation, ...]:
+        """Return what all nodes observed of these key servers and their secondaries."""
+        ...
+
+    def put_observations(self, observations: Sequence[Observation], *, new: bool) -> None:
+        """Store what nodes observed of addresses: the first of each (``new``), or in place of what stands there."""
+        ...
+
+    def forget_observations(self, key_server: str, hosts: Iterable[str]) -> None:
+        """Delete what was observed of addresses of a key server that are not among ``hosts``."""
+        ...
+
+
+class EventRows(Protocol):
+    """EMS events."""
+
+    def add_events(self, events: Sequence[Event], keep: int) -> None:
+        """Store events, each with its node's next index, and keep no more than ``keep`` of each node."""
+        ...
+
+    def event(self, node: str, index: int, *, within: str | None = None) -> Event | None: ...
+    def events_named(self, node: str, names: Collection[str]) -> tuple[Event, ...]: ...
+
+
+class AuditRows(Protocol):
+    """The audit log."""
+
+    def audit_head(self, node: str) -> AuditHead | None:
+        """Return the end of a node's chain, None for a new chain; in a write, lock the chain until the end."""
+        ...
+
+    def add_audit_records(self, records: Sequence[AuditRecord], head: AuditHead) -> None:
+        """Store records of one node and make ``head`` the end of its chain."""
+        ...
+
+    def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
+
+    def audit_nodes(self) -> tuple[str, ...]:
+        """Return the uuids of all nodes: registered ones, and those that left a chain behind."""
+        ...
+
+
+class LeaseRows(Protocol):
+    """Leases."""
+
+    def lease(self, name: str, *, lock: bool = False) -> Lease | None: ...
+    def put_lease(self, lease: Lease) -> None: ...
+
+
+class IncarnationRows(Protocol):
+    """Incarnations of the database, and the newest that each node has seen."""
+
+    def incarnation(self) -> Incarnation | None:
+        """Return the newest incarnation of the database."""
+        ...
+
+    def incarnations(self) -> tuple[Incarnation, ...]:
+        """Return all incarnations of the database, the newest first."""
+        ...
+
+    def put_incarnation(self, incarnation: Incarnation) -> None:
+        """Store an incarnation: a new one, or other values of the one with this number."""
+        ...
+
+    def node_epoch(self, node: str) -> int: ...
+    def put_node_epoch(self, node: str, epoch: int) -> None: ...
+
+
+class SealingKeyRows(Protocol):
+    """Data keys and keys of the cluster, sealed."""
+
+    def data_keys(self) -> tuple[DataKey, ...]: ...
+    def add_data_key(self, key: DataKey) -> None: ...
+
+    def cluster_key(self, name: str) -> ClusterKey | None:
+        """Return a key of the cluster; it is sealed at ``Place("cluster_keys", name, "sealed")``."""
+        ...
+
+    def add_cluster_key(self, key: ClusterKey) -> None: ...

@@ -1,0 +1,33 @@
+"""A page of a list: which rows, in which order, after which row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from keystead.core.query.where import equal
+
+if TYPE_CHECKING:
+    from keystead.core.query.where import Order, Where
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A slice of a list: rows that meet ``where``, in ``order``, after the row that ``after`` names.
+
+    Columns are names of the model's fields, and ``svm_uuid``, ``svm_name``, ``scope`` where a model has an ``svm``.
+    The kind's own key (``uuid``; ``position`` of key servers) ends every order that does not hold it. ``after`` are the
+    values of all these keys in the last row seen; then ``offset`` rows are left out. ``wanted`` are the fields that
+    will be looked at: what is costly to find out and not among them may be left out.
+    """
+
+    where: Where = ()
+    order: tuple[Order, ...] = ()
+    after: tuple[Any, ...] | None = None
+    offset: int = 0
+    limit: int = 10_000
+    wanted: frozenset[str] = frozenset()
+
+    def within(self, **equals: str | int | bool | None) -> Page:
+        """The same slice of fewer rows: those whose columns equal these values as well; None is unset."""
+        return replace(self, where=(*self.where, *equal(**equals)))

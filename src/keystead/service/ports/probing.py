@@ -1,0 +1,54 @@
+"""Key servers as they are probed and watched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystead.core.probing import ProbeResult, ProbeTarget, TlsIdentity
+    from keystead.core.server_address import ServerAddress
+
+
+class Watch(Protocol):
+    """One address of a key server, looked at again and again. One call at a time."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is kept."""
+        ...
+
+    async def check(self, limit_s: float) -> bool:
+        """Whether the server answers a light question on the kept connection; if not, that is closed."""
+        ...
+
+    async def probe(self, limit_s: float) -> ProbeResult:
+        """Probe on a fresh connection, and keep it if the server is accepted. Ends within ``limit_s`` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Close the kept connection."""
+        ...
+
+
+class KeyServerGateway(Protocol):
+    """The key servers themselves."""
+
+    def can_use(self, identity: TlsIdentity) -> bool:
+        """Whether TLS takes this certificate, its key and its intermediates."""
+        ...
+
+    def watch(self, server: ServerAddress, target: ProbeTarget, identity: TlsIdentity) -> Watch:
+        """Return the watch of one address: a target's primary or one of its secondaries."""
+        ...
+
+    async def probe_all(
+        self, targets: Sequence[ProbeTarget], identity: TlsIdentity, deadline_s: float, *, account: str
+    ) -> list[ProbeResult]:
+        """Probe every target and its secondaries at once and return one result per target, in order.
+
+        ``account`` is who asks: what its probes hold back by hanging is its own probes only.
+        Never raises for what a peer does; ends within ``deadline_s`` seconds.
+        """
+        ...

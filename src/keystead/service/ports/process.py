@@ -1,0 +1,24 @@
+"""The process itself: its clock and its metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Telemetry(Protocol):
+    """What is counted and measured of this process."""
+
+    def answered(self, method: str, status: int) -> None: ...
+    async def exposition(self) -> tuple[bytes, str]:
+        """Return all metrics as text, and its media type."""
+        ...
+
+
+class Clock(Protocol):
+    """The time, an argument of everything that depends on it."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
