@@ -19,7 +19,18 @@ from keystead.service.keys.writing import attempt_runner as attempt_work
 from keystead.service.keys.writing import copies as key_copying
 from keystead.service.ports.objects import NO_FREE_CONNECTION
 from keystead.settings import Settings
-from scripts.generate_docs import PAGES, REFERENCE, cli_page, errors_page, reasons_page, settings_page
+from scripts.generate_docs import (
+    OF_THE_LIVES,
+    PAGES,
+    PICTURES,
+    REFERENCE,
+    cli_page,
+    errors_page,
+    picture,
+    reasons_page,
+    settings_page,
+    with_pictures,
+)
 
 LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
 
@@ -81,3 +92,25 @@ def test_links_lead_somewhere(name: str) -> None:
         assert not heading or heading in {
             re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings
         }
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_shows_every_transition(name: str) -> None:
+    """Each reason is an arrow to its state, from one state or from the shared node."""
+    shown = picture(PICTURES[name])
+    for before, after, why in PICTURES[name]:
+        source = "new" if before is None else before.value
+        arrow = f'-->|"{why}"| {after.value}\n'
+        row = rf"^\| .*\b{source}\b.* \| {after.value} \| {re.escape(why)} \|$"
+        assert f"    {source} {arrow}" in shown or (
+            f"    later {arrow}" in shown and re.search(row, shown, re.MULTILINE)
+        )
+
+
+def test_pictures_are_renewed_between_their_markers() -> None:
+    """What stands there is replaced, the rest stays; a page without markers is refused."""
+    page = OF_THE_LIVES.read_text()
+    old = page.replace(picture(PICTURES["life-of-a-key"]), "an older picture")
+    assert with_pictures(old) == with_pictures(page)
+    with pytest.raises(ValueError, match="life-of-a-key"):
+        with_pictures("# Keys\n")
