@@ -15,7 +15,7 @@ from keystead.keyservers.learned import clean
 from keystead.keyservers.objects_faults import fault_of, malformed, unusable
 from keystead.keyservers.quirks import find_quirks
 from keystead.kmip.messages.attributes import Attribute, Name, name_attribute
-from keystead.kmip.payloads.get import GetResponsePayload
+from keystead.kmip.messages.payloads.get import GetResponsePayload
 from keystead.kmip.ttlv.enums import QueryFunction, RevocationReasonCode, State
 from keystead.kmip.ttlv.errors import OperationFailed
 from keystead.kmip.ttlv.versions import V1_3
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from keystead.keyservers.forms import NewObject
     from keystead.keyservers.lines import Line, Peer
     from keystead.kmip.client.client import Client
-    from keystead.kmip.payloads.get_attributes import GetAttributesResponsePayload
-    from keystead.kmip.payloads.locate import LocateResponsePayload
-    from keystead.kmip.payloads.query import QueryResponsePayload
-    from keystead.kmip.payloads.register import RegisterResponsePayload
+    from keystead.kmip.messages.payloads.get_attributes import GetAttributesResponsePayload
+    from keystead.kmip.messages.payloads.locate import LocateResponsePayload
+    from keystead.kmip.messages.payloads.query import QueryResponsePayload
+    from keystead.kmip.messages.payloads.register import RegisterResponsePayload
     from keystead.service.ports.objects import Quirks
 
 ITEMS_PER_MESSAGE: Final = 32

@@ -10,10 +10,10 @@ import pytest
 
 from keystead.kmip.client.client import Client
 from keystead.kmip.messages.attributes import attribute
-from keystead.kmip.payloads.activate import ActivateRequestPayload, ActivateResponsePayload
-from keystead.kmip.payloads.create import CreateResponsePayload
-from keystead.kmip.payloads.get import GetRequestPayload, GetResponsePayload
-from keystead.kmip.payloads.locate import LocateRequestPayload, LocateResponsePayload
+from keystead.kmip.messages.payloads.activate import ActivateRequestPayload, ActivateResponsePayload
+from keystead.kmip.messages.payloads.create import CreateResponsePayload
+from keystead.kmip.messages.payloads.get import GetRequestPayload, GetResponsePayload
+from keystead.kmip.messages.payloads.locate import LocateRequestPayload, LocateResponsePayload
 from keystead.kmip.testing import server as testing
 from keystead.kmip.transport import tls
 from keystead.kmip.transport.connect import Address, connect_tcp

@@ -11,7 +11,7 @@ from keystead.kmip.client.client import Client
 from keystead.kmip.messages.attributes import Attribute, VendorAttribute
 from keystead.kmip.messages.headers import ProtocolVersion, username_credential
 from keystead.kmip.messages.messages import decode_request
-from keystead.kmip.payloads.discover_versions import DiscoverVersionsRequestPayload
+from keystead.kmip.messages.payloads.discover_versions import DiscoverVersionsRequestPayload
 from keystead.kmip.ttlv.enums import Operation, ResultReason, ResultStatus
 from keystead.kmip.ttlv.errors import (
     KMIPError,

@@ -28,8 +28,8 @@ from keystead.kmip.messages.messages import (
     encode_request,
     encode_response,
 )
-from keystead.kmip.payloads.activate import ActivateRequestPayload, ActivateResponsePayload
-from keystead.kmip.payloads.query import QueryRequestPayload, QueryResponsePayload
+from keystead.kmip.messages.payloads.activate import ActivateRequestPayload, ActivateResponsePayload
+from keystead.kmip.messages.payloads.query import QueryRequestPayload, QueryResponsePayload
 from keystead.kmip.ttlv import tags
 from keystead.kmip.ttlv.enums import Operation, ResultReason, ResultStatus
 from keystead.kmip.ttlv.errors import LocalProtocolError, RemoteProtocolError, TTLVError

@@ -28,18 +28,18 @@ from keystead.kmip.messages.objects import (
     KeyWrappingSpecification,
     raw_key,
 )
-from keystead.kmip.payloads.activate import ActivateRequestPayload
-from keystead.kmip.payloads.add_attribute import AddAttributeRequestPayload
-from keystead.kmip.payloads.create import CreateRequestPayload
-from keystead.kmip.payloads.destroy import DestroyRequestPayload
-from keystead.kmip.payloads.discover_versions import DiscoverVersionsRequestPayload
-from keystead.kmip.payloads.get import GetRequestPayload
-from keystead.kmip.payloads.get_attribute_list import GetAttributeListRequestPayload
-from keystead.kmip.payloads.get_attributes import GetAttributesRequestPayload
-from keystead.kmip.payloads.locate import LocateRequestPayload
-from keystead.kmip.payloads.query import QueryRequestPayload
-from keystead.kmip.payloads.register import RegisterRequestPayload
-from keystead.kmip.payloads.revoke import RevokeRequestPayload
+from keystead.kmip.messages.payloads.activate import ActivateRequestPayload
+from keystead.kmip.messages.payloads.add_attribute import AddAttributeRequestPayload
+from keystead.kmip.messages.payloads.create import CreateRequestPayload
+from keystead.kmip.messages.payloads.destroy import DestroyRequestPayload
+from keystead.kmip.messages.payloads.discover_versions import DiscoverVersionsRequestPayload
+from keystead.kmip.messages.payloads.get import GetRequestPayload
+from keystead.kmip.messages.payloads.get_attribute_list import GetAttributeListRequestPayload
+from keystead.kmip.messages.payloads.get_attributes import GetAttributesRequestPayload
+from keystead.kmip.messages.payloads.locate import LocateRequestPayload
+from keystead.kmip.messages.payloads.query import QueryRequestPayload
+from keystead.kmip.messages.payloads.register import RegisterRequestPayload
+from keystead.kmip.messages.payloads.revoke import RevokeRequestPayload
 from keystead.kmip.server.responder import Responder
 from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.ttlv import enums, tags

@@ -176,11 +176,11 @@ class KeyObjects(Protocol):
         ...
 
     def latency_s(self, endpoint: Endpoint) -> float | None:
-        """The recent typical time of a Get from this address, None when there was none."""
+        """Return the median time of recent Gets from this address, in seconds; None if there were none."""
         ...
 
     def p95_s(self, endpoint: Endpoint) -> float | None:
-        """The time that 95 of 100 recent Gets from this address stayed below, None when there were none."""
+        """Return the 95th percentile of recent Gets from this address, in seconds; None if there were none."""
         ...
 
     async def close(self) -> None: ...

@@ -28,7 +28,7 @@ class Sealer(Protocol):
     def seal(self, value: Secret, place: SealContext) -> bytes: ...
 
     def unseal(self, sealed: bytes, place: SealContext) -> Secret:
-        """Raises SealError."""
+        """Return the value. Raises SealError."""
         ...
 
     def mac(self, message: bytes) -> bytes:

@@ -25,7 +25,7 @@ from keystead.kmip.messages.attributes import (
 from keystead.kmip.messages.headers import ProtocolVersion
 from keystead.kmip.messages.messages import decode_request, decode_response, encode_request, encode_response
 from keystead.kmip.messages.objects import KeyBlock, KeyValue, SecretData, raw_key
-from keystead.kmip.payloads import (
+from keystead.kmip.messages.payloads import (
     activate,
     add_attribute,
     create,
