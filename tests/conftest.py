@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
+from hypothesis import settings
+
 from tests.peers.statements import share_compiled_statements
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Before any test module is imported."""
+    """Set up what must stand before any test module is imported. No example has a deadline: machines are shared."""
     share_compiled_statements()
+    settings.register_profile("keystead", deadline=None)
+    settings.load_profile("keystead")
 
 
 def pytest_collection_finish() -> None:

@@ -142,7 +142,7 @@ class Client:
             async with asyncio.timeout(timeout):
                 self.offered = await self._offered(versions)
         except TimeoutError as error:  # the time-out cancelled the inner call, which closed the connection
-            raise too_late() from error
+            raise deadline_error() from error
         common = [version for version in self.offered if version in versions]
         if not common:
             raise NoCommonVersion(self.offered)
@@ -417,13 +417,13 @@ class Client:
                 raise TransportError("exchange", "the server closed the connection before it had answered")
         except TimeoutError as error:
             self.close()
-            raise too_late() from error
+            raise deadline_error() from error
         except BaseException:
             self.close()
             raise
 
 
-def too_late() -> TransportError:
+def deadline_error() -> TransportError:
     """Return the error for a deadline that passed after sending. Raise it from the TimeoutError."""
     return TransportError("exchange", "no complete answer came in time")
 

@@ -26,10 +26,16 @@ from keystead.core.key_managers import (
 from keystead.core.key_servers import check_certificates
 from keystead.core.keys.guarding import ACTIVE_STATES, TERMINAL_STATES
 from keystead.core.model import KeyManager, KeyServer
-from keystead.service.cluster.svms import concerning, named_svm
+from keystead.service.cluster.svms import about_svm, named_svm
 from keystead.service.configuration.key_servers import at_positions, named, sealed_rows
 from keystead.service.keys.topology import PRIMARY
-from keystead.service.loading import incarnation_of, installed, load_state, require_cluster, require_key_manager
+from keystead.service.loading import (
+    incarnation_of,
+    installed_certificates,
+    load_state,
+    require_cluster,
+    require_key_manager,
+)
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, ListRows, SvmRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, RemovalRows, TopologyRows
@@ -149,7 +155,7 @@ class KeyManagers:
         ends = self._prover.deadline()
         while True:
             plan = await self._store.read(lambda tx: _planned_creation(tx, call, uuid, new))
-            with concerning(plan.key_manager.svm):
+            with about_svm(plan.key_manager.svm):
                 results = await self._prover.probe(call, plan.key_manager, plan.certificates, rows, ends)
                 raise_first_failure(new.add_request, results)
                 stored = await self._store.write(lambda tx: self._create(tx, call, new, plan, rows, results))  # noqa: B023
@@ -170,7 +176,7 @@ class KeyManagers:
         key_manager = _planned_creation(tx, call, proved.key_manager.uuid, new, lock=True).key_manager
         if key_manager != proved.key_manager:
             return None
-        check_certificates(key_manager, installed(tx, key_manager, lock=True))
+        check_certificates(key_manager, installed_certificates(tx, key_manager, lock=True))
         tx.add_key_manager(key_manager)
         tx.add_key_servers(rows)
         self._prover.accepted(tx, key_manager.svm, rows, results, new=True)
@@ -205,7 +211,7 @@ class KeyManagers:
             if state.servers != servers:  # because copies were read at the servers' former places
                 readings, servers = self._identity.begin(), state.servers
             results: Sequence[ProbeResult] = ()
-            with concerning(state.key_manager.svm):
+            with about_svm(state.key_manager.svm):
                 if plan.proves and state.servers:
                     results = await self._prover.probe(call, plan.key_manager, plan.certificates, state.servers, ends)
                     unreached = await self._unreached(state, plan, change, results, keys_end)
@@ -253,7 +259,7 @@ class KeyManagers:
             needs_keys = _needs_keys(state, plan, proved.readings)
             if needs_keys and not self._identity.check(tx, plan.key_manager, proved.readings):
                 return False
-            check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
+            check_certificates(plan.key_manager, installed_certificates(tx, plan.key_manager, lock=True))
         tx.change_key_manager(plan.key_manager)
         if plan.proves:
             self._identity.note_unreached(tx, proved.readings)
@@ -268,7 +274,7 @@ class KeyManagers:
 
         def delete(tx: Rows) -> None:
             key_manager = require_key_manager(tx, call, uuid, lock=True)
-            with concerning(key_manager.svm):
+            with about_svm(key_manager.svm):
                 incarnation = incarnation_of(tx)
                 left = tx.keys_left(uuid, incarnation.uuid)
                 check_delete(key_manager, tx.key_counts(uuid), left, held=not incarnation.destroys)
@@ -318,7 +324,7 @@ def _planned_creation(tx: Rows, call: Call, uuid: str, new: NewKeyManager, *, lo
         found=_found(tx, call, svm, new.named),
         keys_at_cluster=tx.keys_of_svm(svm.uuid, ACTIVE_STATES) if svm else 0,
     )
-    with concerning(svm):
+    with about_svm(svm):
         return plan_create(state, new, uuid)
 
 
@@ -327,7 +333,7 @@ def _planned_change(
 ) -> tuple[ServersState, CreationPlan]:
     state = load_state(tx, call, uuid, lock=lock)
     svm = state.key_manager.svm
-    with concerning(svm):
+    with about_svm(svm):
         return state, plan_change(state, _found(tx, call, svm, change.named), change)
 
 

@@ -30,7 +30,7 @@ from keystead.service.ports.keys import (
     TopologyRows,
 )
 from keystead.service.ports.store import StoreError
-from keystead.service.probing.prober import password_place, raise_first_failure
+from keystead.service.probing.prober import password_context, raise_first_failure
 from keystead.service.probing.queue import check_left
 from keystead.service.probing.watching import with_connectivity
 
@@ -214,7 +214,7 @@ class KeyServers:
             row = planned.server
             if planned.password is not None:
                 if row.uuid not in sealed:
-                    sealed[row.uuid] = self._sealer.seal(planned.password, password_place(row.uuid))
+                    sealed[row.uuid] = self._sealer.seal(planned.password, password_context(row.uuid))
                 row = replace(row, sealed_password=sealed[row.uuid])
             return ServersPlan((row,), planned.proves)
 
@@ -395,7 +395,7 @@ def sealed_rows(new: Iterable[NewKeyServer], key_manager: str, sealer: Sealer) -
             secondary_key_servers=server.secondary_key_servers,
             tls_server_name=server.tls_server_name,
             replication_domain=server.replication_domain,
-            sealed_password=sealer.seal(server.password, password_place(uuid)) if server.password else None,
+            sealed_password=sealer.seal(server.password, password_context(uuid)) if server.password else None,
         )
 
     return tuple(row(server) for server in new)
