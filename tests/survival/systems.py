@@ -36,6 +36,7 @@ from keystead.service.audit.reads import ReadAudit
 from keystead.service.audit.spool import ReadSpool
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.cluster.leases import LeaseLost, Leases
+from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.context import Call, Caller
 from keystead.service.keys.attempts import EXPIRES
@@ -134,7 +135,7 @@ class Process:
         self.reader = KeyReader(store, fetcher, KeyCache(CACHED), self.reads)
         guard = RemovalGuard(store, objects, endpoints, clock)
         identity = RelocationGuard(store, objects, endpoints, clock)
-        self.key_servers = KeyServers(store, prover, home.keyring, self.audit, guard, identity)
+        self.key_servers = KeyServers(ConfigurationContext(store, prover, home.keyring, self.audit, guard, identity))
 
     async def start(self) -> None:
         """Begin to serve."""
