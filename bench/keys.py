@@ -53,7 +53,7 @@ from keystead.kmip.ttlv.enums import KeyFormatType, ObjectType, SecretDataType
 from keystead.service.context import Call, Caller
 from keystead.service.keys.reading.cache import KeyCache
 from keystead.service.keys.reading.restore import Filters
-from keystead.service.keys.topology import digest_key_place
+from keystead.service.keys.topology import digest_key_context
 from keystead.settings import Settings
 from tests.peers import canned, keystead, pykmip
 from tests.peers.certificates import Authority, Credentials, client, client_context
@@ -145,7 +145,7 @@ def _store(tx: Transaction, open_: Running, manager: KeyManager, started: list[P
     secret = Secret(bytes(range(digests.DIGEST_KEY_BYTES)))
     tx.add_key_manager(manager)
     tx.add_key_servers(servers)
-    tx.add_digest_key(manager.uuid, open_.sealer.seal(secret, digest_key_place(manager.uuid)))
+    tx.add_digest_key(manager.uuid, open_.sealer.seal(secret, digest_key_context(manager.uuid)))
     for server in servers:
         profile = ServerProfile(server.uuid, KeyForm.SECRET_DATA, "", (), b"", now)
         tx.put_profile(replace(profile, batches=True, locate_by_name=True))

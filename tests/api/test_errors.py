@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from keystead.api.app import create_app
 from keystead.api.body import ClientGoneError
-from keystead.api.errors import ErrorBoundary, described, error_reply
+from keystead.api.errors import ErrorBoundary, error_reply, log_fields_of
 from keystead.api.request import CALLER
 from keystead.core import errors
 from keystead.core.errors import OntapError
@@ -65,7 +65,7 @@ def test_the_log_tells_where_and_not_what() -> None:
 
     with pytest.raises(RuntimeError) as caught:
         fail()
-    fields = described(caught.value)
+    fields = log_fields_of(caught.value)
     assert fields["error"] == ["RuntimeError", "ValueError"]
     assert any("fail" in place for place in fields["at"])  # type: ignore[attr-defined]
     assert CANARY not in str(fields)

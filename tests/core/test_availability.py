@@ -20,10 +20,10 @@ from keystead.core.availability import (
     certificate_events,
     connectivity,
     is_announced,
-    looks,
     observed,
     own_certificate,
     peer_certificates,
+    results_by_address,
 )
 from keystead.core.events import sentence
 from keystead.core.model import (
@@ -124,10 +124,10 @@ def test_what_a_probe_of_a_server_found_at_each_address() -> None:
     """The primary's result and each secondary's are looks of their own."""
     server = KeyServer("server-1", "manager", 1, ServerAddress("ks1", 5696), 25, 10, "", ("ks2",))
     primary = ProbeResult(server.address, None, None, None, None, (), {}, (LEAF,))
-    assert looks(replace(server, secondary_key_servers=()), primary) == {PLACE: GOOD}
+    assert results_by_address(replace(server, secondary_key_servers=()), primary) == {PLACE: GOOD}
     secondary = ProbeResult(ServerAddress("ks2", 5696), errors.NETWORK, "connect", "connection_refused", None, ())
     both = replace(primary, addresses=(primary, secondary))
-    assert looks(server, both) == {PLACE: GOOD, WatchedAddress("server-1", "ks2"): BAD}
+    assert results_by_address(server, both) == {PLACE: GOOD, WatchedAddress("server-1", "ks2"): BAD}
 
 
 def test_connectivity_is_what_all_nodes_say_of_the_primary() -> None:

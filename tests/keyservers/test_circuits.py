@@ -11,7 +11,7 @@ from keystead.keyservers.circuits import (
     SAMPLES,
     Circuit,
     Latencies,
-    Pass,
+    Permission,
 )
 
 
@@ -42,7 +42,7 @@ def is_open(circuit: Circuit) -> bool:
     return circuit.open
 
 
-def entered(circuit: Circuit) -> Pass:
+def entered(circuit: Circuit) -> Permission:
     """A leave that must be had."""
     leave = circuit.enter()
     assert leave is not None

@@ -89,7 +89,7 @@ async def test_no_connection(name: str) -> None:
             way = endpoint(running.port, ours)
             with fails(Fault.UNREACHABLE, reason):
                 await connect(used, way, timeout_s=SHORT_S if silent else TIMEOUT_S)
-            assert used.slow_or_dead(way) == silent
+            assert used.circuit_open(way) == silent
 
 
 async def test_nobody_listens_or_answers() -> None:
@@ -97,15 +97,15 @@ async def test_nobody_listens_or_answers() -> None:
     async with objects() as used:
         way = endpoint(fault.refused_port())
         for tries in range(3):
-            assert used.slow_or_dead(way) is (tries > 2)
+            assert used.circuit_open(way) is (tries > 2)
             with fails(Fault.UNREACHABLE, "connection_refused"):
                 await read(used, way, ("id",))
-        assert used.slow_or_dead(way)
+        assert used.circuit_open(way)
         with fault.black_hole() as port:
             way = endpoint(port)
             with fails(Fault.UNREACHABLE, "connect_timed_out"):
                 await read(used, way, ("id",), SHORT_S)
-            assert used.slow_or_dead(way)
+            assert used.circuit_open(way)
 
 
 async def test_where_we_may_not_connect() -> None:
@@ -177,7 +177,7 @@ async def test_a_register_whose_answer_does_not_come(name: str) -> None:
                     await call
         assert len(running.responder.objects) == 1
         assert sum(request.batch_item[0].operation == Operation.REGISTER for request in running.requests) == 1
-        assert used.slow_or_dead(endpoint(running.port)) == (reason == "no_answer")
+        assert used.circuit_open(endpoint(running.port)) == (reason == "no_answer")
 
 
 async def test_a_session_of_a_pool_that_is_full() -> None:
@@ -188,7 +188,7 @@ async def test_a_session_of_a_pool_that_is_full() -> None:
             await lent.enter_async_context(used.session(way, timeout_s=TIMEOUT_S))
         with fails(Fault.UNREACHABLE, "no_free_connection"):
             await read(used, way, ("id",), 0.05)
-        assert not used.slow_or_dead(way)
+        assert not used.circuit_open(way)
 
 
 # --- kept connections ---
@@ -275,7 +275,7 @@ async def test_a_kept_connection_that_died(changes: bool) -> None:
             clock.now += 5
             async with used.session(way, timeout_s=TIMEOUT_S) as session:
                 assert await (register(session) if changes else session.get(ids))
-            assert not used.slow_or_dead(way)
+            assert not used.circuit_open(way)
         assert len(running.responder.objects) == (6 if changes else 1)
 
 

@@ -67,7 +67,7 @@ async def test_a_dead_server_costs_one_time_out() -> None:
             with fails(Fault.UNREACHABLE, "no_answer"):
                 await read(used, way, ids)
             assert await trial.get(ids) == MATERIAL
-            assert not used.slow_or_dead(way)
+            assert not used.circuit_open(way)
             assert await read(used, way, ids) == MATERIAL
 
 
@@ -92,8 +92,8 @@ async def test_circuits_are_each_their_own() -> None:
         for _ in range(3):
             with fails(Fault.UNREACHABLE, "client_certificate_untrusted"):
                 await put(used, bad)
-        assert used.slow_or_dead(bad)
-        assert not used.slow_or_dead(good)
+        assert used.circuit_open(bad)
+        assert not used.circuit_open(good)
         assert await put(used, good)
 
 
@@ -110,14 +110,14 @@ async def test_a_trial_that_ends_without_a_question() -> None:
         clock.now += FIRST_PAUSE_S
         await connect(used, way, timeout_s=TIMEOUT_S)
         assert await read(used, way, ids) == MATERIAL
-        assert not used.slow_or_dead(way)
+        assert not used.circuit_open(way)
 
 
 async def test_times() -> None:
     """Of Gets that were answered, by peer; there are none before."""
     async with server() as running, objects() as used:
         way = endpoint(running.port)
-        assert (used.latency_s(way), used.p95_s(way), used.slow_or_dead(way)) == (None, None, False)
+        assert (used.latency_s(way), used.p95_s(way), used.circuit_open(way)) == (None, None, False)
         ids = await put(used, way)
         assert (used.latency_s(way), used.p95_s(way)) == (None, None)
         running.faults[Operation.GET] = testing.delay(0.05)
@@ -213,7 +213,7 @@ async def test_cancellation() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await read(used, way, ids)
-        assert not used.slow_or_dead(way)
+        assert not used.circuit_open(way)
         assert await read(used, way, ids) == MATERIAL
         (known,) = used._peers.values()
         assert (known.pool.lent, known.pool.idle) == (0, 1)

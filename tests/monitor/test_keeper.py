@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyManager
     from keystead.kmip.testing.server import KeyServer as KmipServer
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.keeping.rounds import Kept
+    from keystead.service.keys.keeping.rounds import KeptKeyManager
 
 SOON = Periods(round_s=0.2, sweep_s=0.0, scan_s=0.0, take_s=0.1)
 SELDOM = Periods(round_s=60, take_s=0.1)
@@ -365,8 +365,8 @@ async def test_how_many_key_managers_may_take_long_at_a_time(
     key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of those of which it is known; each has its turn."""
-    monkeypatch.setattr(module, "BESIDE", 1)
-    monkeypatch.setattr(module, "BETWEEN", 0.0)
+    monkeypatch.setattr(module, "SLOW_AT_ONCE", 1)
+    monkeypatch.setattr(module, "REST_FACTOR", 0.0)
     rounds, quick = await slow_rounds(key_world, 2)
     async with kept_by(quick, replace(SOON, round_s=0.05, share_s=0.05)):
         for each in rounds.slow:
@@ -447,7 +447,7 @@ class Deaf(KeyRounds):
 
     rounds = 0
 
-    async def kept(self) -> tuple[Kept, ...]:
+    async def kept(self) -> tuple[KeptKeyManager, ...]:
         """Take long, and do not hear."""
         self.rounds += 1
         with suppress(asyncio.CancelledError):
@@ -472,7 +472,7 @@ class Failing(KeyRounds):
 
     failures: list[Exception]
 
-    async def kept(self) -> tuple[Kept, ...]:
+    async def kept(self) -> tuple[KeptKeyManager, ...]:
         """Fail, or do as the others."""
         if self.failures:
             raise self.failures.pop()

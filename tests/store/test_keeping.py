@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.core.keys.epoch_markers import begun, following, held
+from keystead.core.keys.epoch_markers import as_held, first_marker, next_marker
 from keystead.core.keys.model import ClusterKey, Detached, Incarnation, KeyForm, Lease, Orphan
 from keystead.service.ports.store import StoreError
 from tests.store import samples
@@ -47,21 +47,21 @@ async def test_a_profile_comes_back_and_is_replaced(store: SqlStore) -> None:
 
 
 FENCES = [
-    begun("server-1", "incarnation", b"\x00token"),
-    following(held(begun("server-1", "other", b"one"), ("a", "b")), b"two"),
+    first_marker("server-1", "incarnation", b"\x00token"),
+    next_marker(as_held(first_marker("server-1", "other", b"one"), ("a", "b")), b"two"),
 ]
 
 
 @pytest.mark.parametrize("fence", FENCES)
 async def test_a_fence_comes_back_and_is_replaced(store: SqlStore, marker: EpochMarker) -> None:
     """Every field; it goes with what is known of its server."""
-    await store.write(lambda tx: tx.put_epoch_marker(begun("server-0", "x", b"")))
-    for stored in (marker, held(marker, ("c",))):
+    await store.write(lambda tx: tx.put_epoch_marker(first_marker("server-0", "x", b"")))
+    for stored in (marker, as_held(marker, ("c",))):
         await store.write(lambda tx: tx.put_epoch_marker(stored))  # noqa: B023 - awaited
         assert await store.read(lambda tx: tx.epoch_marker("server-1")) == stored
     await store.write(lambda tx: tx.delete_profile("server-1"))
     assert await store.read(lambda tx: tx.epoch_marker("server-1")) is None
-    assert await store.read(lambda tx: tx.epoch_marker("server-0")) == begun("server-0", "x", b"")
+    assert await store.read(lambda tx: tx.epoch_marker("server-0")) == first_marker("server-0", "x", b"")
 
 
 async def test_a_key_manager_has_one_digest_key(filled: SqlStore) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.core.keys.guarding import Period, fresh
+from keystead.core.keys.guarding import Period, fresh_period
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from tests.store import samples
 from tests.store.keys import attempt, copy, key
@@ -46,7 +46,9 @@ async def store_key(
 
 async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", limit: int = 9) -> tuple[str, ...]:
     """The keys at stake when A goes, and B and C stay, with proofs of the last 30 seconds."""
-    return await store.read(lambda tx: tx.keys_at_risk(key_manager, ["a"], ["b", "c"], fresh(NOON), after, limit))
+    return await store.read(
+        lambda tx: tx.keys_at_risk(key_manager, ["a"], ["b", "c"], fresh_period(NOON), after, limit)
+    )
 
 
 @pytest.mark.parametrize(

@@ -331,8 +331,8 @@ async def test_copies_of_attempts_that_came_to_nothing_stand_no_more(filled: Sql
     attempts = [attempt(number=number, state=state) for number, state in enumerate(states, 1)] + [attempt("key-2")]
     copies = [copy(attempt=number, server=server) for number in (1, 2, 3) for server in ("s1", "s2")] + [copy("key-2")]
     await filled.write(lambda tx: put(tx, [key(), key("key-2")], attempts, copies))
-    assert await filled.read(lambda tx: tx.standing_copies(["key-2", "key-1"])) == tuple(copies[2:])
-    assert await filled.read(lambda tx: [tx.standing_copies(keys) for keys in ([], ["key-1"])]) == [
+    assert await filled.read(lambda tx: tx.copies_not_aborted(["key-2", "key-1"])) == tuple(copies[2:])
+    assert await filled.read(lambda tx: [tx.copies_not_aborted(keys) for keys in ([], ["key-1"])]) == [
         (),
         tuple(copies[2:6]),
     ]

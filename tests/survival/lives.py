@@ -173,9 +173,9 @@ class MortalObjects:
         async with self._objects.session(endpoint, timeout_s=timeout_s, **options) as session:
             yield session
 
-    def slow_or_dead(self, endpoint: Endpoint) -> bool:
+    def circuit_open(self, endpoint: Endpoint) -> bool:
         """Whether an address is left alone."""
-        return self._objects.slow_or_dead(endpoint)
+        return self._objects.circuit_open(endpoint)
 
     def latency_s(self, endpoint: Endpoint) -> float | None:
         """The usual time of a Get."""

@@ -20,7 +20,7 @@ from keystead.app.incarnation import DataDirectory
 from keystead.core.errors import OntapError
 from keystead.core.key_servers import AddRequest, NewKeyServer
 from keystead.core.keys.creating import NewKey
-from keystead.core.keys.destroying import LATE
+from keystead.core.keys.destroying import LATE_REGISTER
 from keystead.core.keys.epoch_markers import EpochMarkerState
 from keystead.core.keys.guarding import without_aborted
 from keystead.core.keys.model import AttemptState, KeyState, Presence
@@ -46,7 +46,7 @@ from keystead.service.keys.destroying.purge import KeyPurge
 from keystead.service.keys.destroying.retire import KeyRetirement
 from keystead.service.keys.guarding.relocation import RelocationGuard
 from keystead.service.keys.guarding.removal import RemovalGuard
-from keystead.service.keys.keeping.rounds import KeyRounds, Parts
+from keystead.service.keys.keeping.rounds import KeyRounds, RoundParts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.learning.learn import ServerLearner
@@ -124,7 +124,9 @@ class Process:
         lives = self.incarnations
         fencing = EpochMarkers(context, lives.cloned)
         destroying = KeyPurge(context, believed(store, clock, self.uuid), lives.cloned, lives.check)
-        parts = Parts(AttemptSettlement(context), self.keeping, fencing, destroying, OrphanScan(context), self.learner)
+        parts = RoundParts(
+            AttemptSettlement(context), self.keeping, fencing, destroying, OrphanScan(context), self.learner
+        )
         self.rounds = KeyRounds(context, Leases(store, clock, self.uuid), parts)
         self.reads = ReadAudit(store, self.audit, ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac), clock)
         fetcher = Fetcher(store, objects, endpoints, clock, self.uuid)
@@ -471,7 +473,7 @@ class System:
         await self._survive(random)
         for place in self.places:
             await place.heal()
-        self.clock.advance((EXPIRES + LATE).total_seconds() + 1)
+        self.clock.advance((EXPIRES + LATE_REGISTER).total_seconds() + 1)
         process = await self.start(self.seats[0])
         await self._until_quiet(process)
         found = await self.catalogue()

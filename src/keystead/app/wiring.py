@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from keystead.app.keys import KeyWork
+    from keystead.app.keys import KeyServices
     from keystead.service.ports.sealing import Sealer
     from keystead.settings import Settings
     from keystead.store import SqlStore
@@ -76,7 +76,7 @@ class Running:
     store: SqlStore
     sealer: Sealer
     queue: ProbeQueue
-    keys: KeyWork
+    keys: KeyServices
     monitor: Monitor
     """Not started, like the keeper of keys: ``serve`` starts both."""
 
@@ -136,8 +136,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             detached_key_servers=keys.detached,
             key_servers=KeyServers(configuration),
             key_stores=KeyStores(store, prover, audit),
-            key_ending=keys.ending,
-            key_prover=keys.prover,
+            key_retirement=keys.ending,
+            verification_jobs=keys.prover,
             key_reader=keys.reader,
             key_reports=keys.reports,
             key_replicator=keys.replicator,

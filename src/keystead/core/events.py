@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from keystead.core.model import Svm
 
-KEPT: Final = 10_000
+MAX_EVENTS: Final = 10_000
 """How many events of one node are kept, the newest."""
 
 SOURCE: Final = "keystead"

@@ -92,7 +92,7 @@ class Objects:
             permission.end()
             await line.close(keep=not exclusive)
 
-    def slow_or_dead(self, endpoint: Endpoint) -> bool:
+    def circuit_open(self, endpoint: Endpoint) -> bool:
         """Return True if the peer's circuit is open."""
         peer = self._peers.get(self._key(endpoint))
         return peer is not None and peer.circuit.open

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from keystead.core.keys.keeping import Tally
     from keystead.monitor.metrics import Metrics, Samples
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.keeping.rounds import Kept, KeyRounds
+    from keystead.service.keys.keeping.rounds import KeptKeyManager, KeyRounds
 
 log = structlog.get_logger(__name__)
 
-BETWEEN: Final = 9.0
+REST_FACTOR: Final = 9.0
 """The rest after a round, as a multiple of its time, so that calls get most of the CPU and the database."""
 
 MOST_REST_S: Final = 600.0
@@ -42,13 +42,13 @@ KEYS_PER_S: Final = 200.0
 SOON_S: Final = 0.25
 """Seconds from a kick to its round. So the call that kicked is answered first, and many kicks make one round."""
 
-BESIDE: Final = 8
+SLOW_AT_ONCE: Final = 8
 """Most slow key managers that are kept at a time. The round does not wait for them."""
 
 CLOSING_S: Final = 1.0
 """Seconds that a stop waits for work under way."""
 
-AGAIN_S: Final = 5.0
+CANCEL_AGAIN_S: Final = 5.0
 """Seconds until cancelled work is cancelled again, because a cancellation may be lost."""
 
 
@@ -79,7 +79,7 @@ class Keeper:
         self._kicked: set[str] = set()
         self._under_way: dict[str, asyncio.Task[None]] = {}  # rounds, by key manager
         self._due: dict[tuple[str, str], float] = {}  # loop time from which (what, uuid) is due
-        self._tallies: dict[str, tuple[Kept, Tally]] = {}
+        self._tallies: dict[str, tuple[KeptKeyManager, Tally]] = {}
         self._announced: dict[str, tuple[bool, bool]] = {}
         self._holds = False
         self._stopped = False
@@ -164,7 +164,7 @@ class Keeper:
                 await self._round_of(holding, wanted, None)
                 await asyncio.sleep(_rest_s(clock() - began))
 
-    async def _round_of(self, holding: Holding, kept: Sequence[Kept], now: float | None) -> None:
+    async def _round_of(self, holding: Holding, kept: Sequence[KeptKeyManager], now: float | None) -> None:
         """Keep key managers, one after the other. Those with long rounds come last, and nobody waits for them.
 
         Raises LeaseLost, StoreError, also if they ended a concurrent round.
@@ -187,15 +187,15 @@ class Keeper:
     def _may_begin(self, uuid: str, now: float | None) -> bool:
         """Return True if a key manager may be kept now: not if it is under way, and not while a slow one rests.
 
-        A slow one also needs a free place among the ``BESIDE`` concurrent ones.
+        A slow one also needs a free place among the ``SLOW_AT_ONCE`` concurrent ones.
         """
         if uuid in self._under_way:
             return False
         what = "kick" if now is None else "round"
         rests = asyncio.get_running_loop().time() < self._due.get((what, uuid), 0.0)
-        return ("round", uuid) not in self._due or (len(self._under_way) < BESIDE and not rests)
+        return ("round", uuid) not in self._due or (len(self._under_way) < SLOW_AT_ONCE and not rests)
 
-    async def _keep_one(self, holding: Holding, kept: Kept, now: float | None) -> None:
+    async def _keep_one(self, holding: Holding, kept: KeptKeyManager, now: float | None) -> None:
         uuid, clock = kept.key_manager.uuid, asyncio.get_running_loop().time
         began = clock()
         sweep = [server.uuid for server in kept.servers if self._is_due("sweep", server.uuid, now)]
@@ -254,7 +254,7 @@ class Keeper:
 
     # --- what is announced and shown ---
 
-    async def _count(self, holding: Holding, kept: Kept, tally: Tally) -> None:
+    async def _count(self, holding: Holding, kept: KeptKeyManager, tally: Tally) -> None:
         """Show the state of keys in metrics. Announce it when it becomes bad, worse, better or good."""
         uuid = kept.key_manager.uuid
         self._tallies[uuid] = kept, tally
@@ -263,7 +263,7 @@ class Keeper:
             await self._rounds.announce(holding, kept.key_manager, tally)
         self._announced[uuid] = at_risk
 
-    def _forget_gone(self, kept: Sequence[Kept]) -> None:
+    def _forget_gone(self, kept: Sequence[KeptKeyManager]) -> None:
         key_managers = {each.key_manager.uuid for each in kept}
         there = key_managers | {server.uuid for each in kept for server in each.servers}
         self._due = {(what, uuid): due for (what, uuid), due in self._due.items() if uuid in there}
@@ -308,16 +308,16 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
         for task in left:
             task.cancel()
         with suppress(asyncio.CancelledError):
-            await asyncio.wait(left, timeout=AGAIN_S)
+            await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
     for task in tasks:
         if not task.cancelled():
             task.exception()  # because asyncio logs exceptions that nobody retrieves
 
 
 def _rest_s(took_s: float) -> float:
-    return min(BETWEEN * took_s, MOST_REST_S)
+    return min(REST_FACTOR * took_s, MOST_REST_S)
 
 
-def _address(kept: Kept, key_server: str) -> str:
+def _address(kept: KeptKeyManager, key_server: str) -> str:
     """Return the address of a server, empty for one that was removed, because copies there do not count."""
     return next((str(server.address) for server in kept.servers if server.uuid == key_server), "")

@@ -108,13 +108,13 @@ class KeepingRows(Statements):
         lists = {name: json.dumps(row[name]) for name in ("unique_identifiers", "behind")}
         self.store(_PUT_EPOCH_MARKER, row | lists | {"state": marker.state.value})
 
-    def epoch_markers_fall_due(self, key_manager: str) -> None:
+    def set_epoch_markers_due(self, key_manager: str) -> None:
         self.change(_SET_DUE, {"k": key_manager})
 
     def due_epoch_markers(self, key_manager: str) -> frozenset[str]:
         return frozenset(self.all(_DUE_EPOCH_MARKERS, {"k": key_manager}, lambda row: str(row.key_server)))
 
-    def note_epoch_marker_moves(self, key_server: str) -> None:
+    def clear_epoch_marker_due(self, key_server: str) -> None:
         self.change(_CLEAR_DUE, {"s": key_server})
 
     def digest_key(self, key_manager: str) -> bytes | None:

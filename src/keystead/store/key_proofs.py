@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, case, delete, func, insert, select
 
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.report import KeyReport, ReportKind
 from keystead.core.keys.survival import Cover
@@ -63,7 +63,7 @@ def _covers(servers: int) -> Select[Any]:
             *(func.max(case((here[number], _copies.proven))).label(f"proven{number}") for number in numbers),
         )
         .select_from(tables.keys.outerjoin(tables.key_attempts, committed).outerjoin(tables.key_copies, proven))
-        .where(_keys.key_manager == bindparam("k"), _keys.state.in_([state.value for state in KEPT]))
+        .where(_keys.key_manager == bindparam("k"), _keys.state.in_([state.value for state in KEPT_STATES]))
         .group_by(_keys.uuid, _keys.key_id)
         .subquery()
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keystead.core.keys.descriptors import LONGEST, Descriptor, described, opened, written
+from keystead.core.keys.descriptors import LONGEST, Descriptor, decode, describe, encode
 from keystead.core.keys.model import Attempt, AttemptState, Key, KeyState, KeyType, Purpose
 from keystead.core.keys.names import ObjectKind, object_name, parse
 from keystead.core.secret import Secret
@@ -39,12 +39,12 @@ ATTEMPT = Attempt(
     began=NOON,
     expires=NOON + timedelta(minutes=2),
 )
-DESCRIPTOR = described(KEY, ATTEMPT)
+DESCRIPTOR = describe(KEY, ATTEMPT)
 
 
 def test_what_is_said_of_a_key() -> None:
     """Everything that the inventory needs, and the digest instead of the material."""
-    assert described(KEY, ATTEMPT) == Descriptor(
+    assert describe(KEY, ATTEMPT) == Descriptor(
         uuid=KEY.uuid,
         key_id="00",
         key_manager="km",
@@ -58,14 +58,14 @@ def test_what_is_said_of_a_key() -> None:
         incarnation=ATTEMPT.incarnation,
         digest=KEY.digest,
     )
-    assert described(replace(KEY, svm=None), ATTEMPT).svm == ""
+    assert describe(replace(KEY, svm=None), ATTEMPT).svm == ""
 
 
 def test_it_is_read_as_it_was_written() -> None:
     """Always in the same bytes."""
-    content = written(DESCRIPTOR, DIGEST_KEY)
-    assert opened(content, DIGEST_KEY) == DESCRIPTOR
-    assert written(described(KEY, ATTEMPT), DIGEST_KEY) == content
+    content = encode(DESCRIPTOR, DIGEST_KEY)
+    assert decode(content, DIGEST_KEY) == DESCRIPTOR
+    assert encode(describe(KEY, ATTEMPT), DIGEST_KEY) == content
     assert content.startswith(b"keystead descriptor 1\n")
     assert b"adopted" not in content
 
@@ -73,8 +73,8 @@ def test_it_is_read_as_it_was_written() -> None:
 def test_what_was_adopted() -> None:
     """Its copies bear the name of the object that was taken over, or of both its halves; the descriptor its own."""
     name = "keystead-99999999-k1234567890abcdef-7"
-    adopting = described(KEY, replace(ATTEMPT, adopted=name))
-    assert opened(written(adopting, DIGEST_KEY), DIGEST_KEY) == adopting
+    adopting = describe(KEY, replace(ATTEMPT, adopted=name))
+    assert decode(encode(adopting, DIGEST_KEY), DIGEST_KEY) == adopting
     assert (adopting.adopted, adopting.copied_by) == (name, ("1234567890abcdef", 7, "99999999"))
     assert adopting.key == DESCRIPTOR.key
     assert adopting.written_by == DESCRIPTOR.written_by == DESCRIPTOR.copied_by
@@ -83,21 +83,21 @@ def test_what_was_adopted() -> None:
 @pytest.mark.parametrize("position", [0, 21, 22, 53, 54, 100, -1])
 def test_an_altered_one_is_none(position: int) -> None:
     """Be it in the header, the MAC or the text."""
-    content = bytearray(written(DESCRIPTOR, DIGEST_KEY))
+    content = bytearray(encode(DESCRIPTOR, DIGEST_KEY))
     content[position] ^= 1
-    assert opened(bytes(content), DIGEST_KEY) is None
+    assert decode(bytes(content), DIGEST_KEY) is None
 
 
 @pytest.mark.parametrize("length", [0, 10, 22, 40, 54, 100])
 def test_a_cut_one_is_none(length: int) -> None:
     """Wherever it ends."""
-    assert opened(written(DESCRIPTOR, DIGEST_KEY)[:length], DIGEST_KEY) is None
+    assert decode(encode(DESCRIPTOR, DIGEST_KEY)[:length], DIGEST_KEY) is None
 
 
 def test_one_of_another_key_manager_is_none() -> None:
     """The digest key is the key manager's; and what is endless is not even looked at."""
-    assert opened(written(DESCRIPTOR, Secret(bytes([1] * 32))), DIGEST_KEY) is None
-    assert opened(written(replace(DESCRIPTOR, name="x" * LONGEST), DIGEST_KEY), DIGEST_KEY) is None
+    assert decode(encode(DESCRIPTOR, Secret(bytes([1] * 32))), DIGEST_KEY) is None
+    assert decode(encode(replace(DESCRIPTOR, name="x" * LONGEST), DIGEST_KEY), DIGEST_KEY) is None
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_which_objects_it_describes(attempt: Attempt, kind: ObjectKind, *, named
 
 def test_descriptors_of_one_key_agree() -> None:
     """Whatever attempt wrote them; another name or digest is another story."""
-    assert DESCRIPTOR.key == described(KEY, replace(ATTEMPT, number=9, incarnation="other")).key
-    assert DESCRIPTOR.key != described(replace(KEY, name="other"), ATTEMPT).key
-    assert DESCRIPTOR.key != described(replace(KEY, digest=bytes(32)), ATTEMPT).key
+    assert DESCRIPTOR.key == describe(KEY, replace(ATTEMPT, number=9, incarnation="other")).key
+    assert DESCRIPTOR.key != describe(replace(KEY, name="other"), ATTEMPT).key
+    assert DESCRIPTOR.key != describe(replace(KEY, digest=bytes(32)), ATTEMPT).key
     assert "digest" not in repr(DESCRIPTOR)

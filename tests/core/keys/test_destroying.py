@@ -11,19 +11,19 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.destroying import (
-    LATE,
+    LATE_REGISTER,
     WINDOW,
     Ownership,
     Step,
+    as_purging,
     is_absent,
     is_due,
-    is_over,
     is_past_recovery,
+    is_purged,
     may_destroy,
     ownership,
     plan_recover,
     plan_retire,
-    purging,
     steps,
 )
 from keystead.core.keys.model import (
@@ -148,7 +148,7 @@ def test_a_key_is_recovered_until_its_end_begins() -> None:
 
 def test_the_end_of_a_key_is_another_version() -> None:
     """So that nobody goes on to read it from memory."""
-    assert purging(key(RETIRED, NOW)) == replace(key(KeyState.PURGING, NOW), version=2)
+    assert as_purging(key(RETIRED, NOW)) == replace(key(KeyState.PURGING, NOW), version=2)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_the_end_of_a_key_is_another_version() -> None:
 def test_when_the_end_is_over(attempt_: Attempt, presences: list[Presence], over: bool) -> None:
     """When every copy has come to its end that this incarnation could end, and none can come."""
     copies = [Copy(key().uuid, 1, "server", presence) for presence in presences]
-    assert is_over([attempt_], copies, HERE) is over
+    assert is_purged([attempt_], copies, HERE) is over
 
 
 # --- what may be destroyed ---
@@ -201,8 +201,8 @@ def test_what_may_be_destroyed(state: KeyState, attempt_state: AttemptState, inc
         (("7",), True, timedelta(0), True),
         (("7",), False, DAY, False),
         ((), True, timedelta(0), False),
-        ((), True, LATE, True),
-        ((), False, LATE, False),
+        ((), True, LATE_REGISTER, True),
+        ((), False, LATE_REGISTER, False),
     ],
 )
 def test_when_nothing_found_means_absent(ids: tuple[str, ...], canary: bool, since: timedelta, absent: bool) -> None:

@@ -10,37 +10,37 @@ from keystead.core.keys.epoch_markers import (
     FIRST,
     RANDOM_BYTES,
     TOKEN_BYTES,
-    Behind,
     EpochMarker,
     EpochMarkerState,
+    MarkerOwner,
     MarkersSeen,
+    Predecessor,
     Verdict,
-    Whose,
-    begun,
-    following,
-    held,
+    as_held,
+    first_marker,
     is_token,
-    judged,
+    next_marker,
     token,
+    verdict_of,
 )
 from keystead.core.secret import Secret
 
 DIGEST_KEY = Secret(bytes(range(32)))
-NOBODYS, OURS, ANOTHERS = Whose.NOBODYS, Whose.OURS, Whose.ANOTHERS
-NONE, THERE, GONE = Behind.NONE, Behind.THERE, Behind.GONE
+NONE_THERE, OURS, OTHER = MarkerOwner.NONE_THERE, MarkerOwner.OURS, MarkerOwner.OTHER
+NONE, THERE, GONE = Predecessor.NONE, Predecessor.THERE, Predecessor.GONE
 
 TABLE = [
     # the fence, the one before, the anchors, the canary, what follows
-    ({ANOTHERS}, set(Behind), set(Whose), {True, False}, Verdict.CLONED),
-    ({NOBODYS}, {THERE}, set(Whose), {True, False}, Verdict.WRITE),
-    ({OURS}, {THERE}, set(Whose), {True, False}, Verdict.OURS),
-    ({NOBODYS, OURS}, {GONE}, {OURS, ANOTHERS}, {True, False}, Verdict.CLONED),
-    ({NOBODYS, OURS}, {GONE}, {NOBODYS}, {True}, Verdict.LOST),
-    ({NOBODYS, OURS}, {GONE}, {NOBODYS}, {False}, Verdict.UNCLEAR),
-    ({NOBODYS, OURS}, {NONE}, {ANOTHERS}, {True, False}, Verdict.CLONED),
-    ({NOBODYS}, {NONE}, {OURS}, {True, False}, Verdict.CLONED),
-    ({NOBODYS}, {NONE}, {NOBODYS}, {True, False}, Verdict.WRITE),
-    ({OURS}, {NONE}, {NOBODYS, OURS}, {True, False}, Verdict.OURS),
+    ({OTHER}, set(Predecessor), set(MarkerOwner), {True, False}, Verdict.CLONED),
+    ({NONE_THERE}, {THERE}, set(MarkerOwner), {True, False}, Verdict.WRITE),
+    ({OURS}, {THERE}, set(MarkerOwner), {True, False}, Verdict.OURS),
+    ({NONE_THERE, OURS}, {GONE}, {OURS, OTHER}, {True, False}, Verdict.CLONED),
+    ({NONE_THERE, OURS}, {GONE}, {NONE_THERE}, {True}, Verdict.LOST),
+    ({NONE_THERE, OURS}, {GONE}, {NONE_THERE}, {False}, Verdict.UNCLEAR),
+    ({NONE_THERE, OURS}, {NONE}, {OTHER}, {True, False}, Verdict.CLONED),
+    ({NONE_THERE}, {NONE}, {OURS}, {True, False}, Verdict.CLONED),
+    ({NONE_THERE}, {NONE}, {NONE_THERE}, {True, False}, Verdict.WRITE),
+    ({OURS}, {NONE}, {NONE_THERE, OURS}, {True, False}, Verdict.OURS),
 ]
 CASES = [
     (MarkersSeen(*seen), verdict)
@@ -52,7 +52,7 @@ CASES = [
 @pytest.mark.parametrize(("seen", "verdict"), CASES)
 def test_what_follows(seen: MarkersSeen, verdict: Verdict) -> None:
     """Another's fence, or one before that somebody took away, tells a twin; nothing is made of what is not shown."""
-    assert judged(seen) is verdict
+    assert verdict_of(seen) is verdict
 
 
 def test_the_table_is_whole() -> None:
@@ -63,11 +63,11 @@ def test_the_table_is_whole() -> None:
 
 def test_one_after_the_other() -> None:
     """The first has none before it; each of the others has the identifiers of the last, which was held alone."""
-    first = begun("server", "incarnation", b"one")
+    first = first_marker("server", "incarnation", b"one")
     assert first == EpochMarker("server", "incarnation", FIRST, b"one", EpochMarkerState.SENT, (), ())
-    second = following(held(first, ("id",)), b"two")
+    second = next_marker(as_held(first, ("id",)), b"two")
     assert second == EpochMarker("server", "incarnation", FIRST + 1, b"two", EpochMarkerState.SENT, (), ("id",))
-    assert held(second, ("other",)) == EpochMarker(
+    assert as_held(second, ("other",)) == EpochMarker(
         "server", "incarnation", FIRST + 1, b"two", EpochMarkerState.HELD, ("other",), ("id",)
     )
 

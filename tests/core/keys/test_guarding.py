@@ -11,19 +11,19 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.guarding import (
-    LATELY,
     NAMED_KEYS,
+    RELOCATION_PROOF_AGE,
     TERMINAL_STATES,
     Departure,
     Period,
     Shown,
     check_no_keys,
     check_not_at_cluster,
-    fresh,
+    fresh_period,
     is_elsewhere,
     is_on_its_way,
     key_at_risk,
-    only_there,
+    must_show,
     sole_copy,
     to_be_read,
     without_aborted,
@@ -103,16 +103,16 @@ def test_what_saves_a_key(elsewhere: list[Copy], *, safe: bool) -> None:
     """A copy on another configured server, proven within 30 s."""
     found = key_at_risk(KEY, [copy(A), *elsewhere], A_GOES)
     assert found is not None
-    assert found.is_safe(fresh(NOON), ALL) is safe
+    assert found.is_safe(fresh_period(NOON), ALL) is safe
 
 
 def test_what_has_died_since_saves_nothing() -> None:
     """However new the proof: another address of the same server does not answer for it."""
     found = key_at_risk(KEY, [copy(A), copy(B, age=1), copy(C, host="c2")], A_GOES)
     assert found is not None
-    assert not found.is_safe(fresh(NOON), set())
-    assert not found.is_safe(fresh(NOON), {(A, ""), (C, "")})
-    assert found.is_safe(fresh(NOON), {(C, "c2")})
+    assert not found.is_safe(fresh_period(NOON), set())
+    assert not found.is_safe(fresh_period(NOON), {(A, ""), (C, "")})
+    assert found.is_safe(fresh_period(NOON), {(C, "c2")})
 
 
 def test_the_addresses_that_stay() -> None:
@@ -124,15 +124,15 @@ def test_a_proof_that_must_last() -> None:
     """It is as much newer."""
     found = key_at_risk(KEY, [copy(A), copy(B, age=6)], A_GOES)
     assert found is not None
-    assert found.is_safe(fresh(NOON, timedelta(seconds=24)), ALL)
-    assert not found.is_safe(fresh(NOON, timedelta(seconds=25)), ALL)
+    assert found.is_safe(fresh_period(NOON, timedelta(seconds=24)), ALL)
+    assert not found.is_safe(fresh_period(NOON, timedelta(seconds=25)), ALL)
 
 
 def test_a_replica_saves_nothing() -> None:
     """B replicates with A: what empties A may empty B."""
     found = key_at_risk(KEY, [copy(A), copy(B)], Departure({A, B}, {C: OTHERS[C]}))
     assert found is not None
-    assert not found.is_safe(fresh(NOON), ALL)
+    assert not found.is_safe(fresh_period(NOON), ALL)
 
 
 def test_a_secondary_goes() -> None:
@@ -141,10 +141,10 @@ def test_a_secondary_goes() -> None:
     assert key_at_risk(KEY, [copy(C), copy(C, host="c2")], going) is None
     lost = key_at_risk(KEY, [copy(C, host="c1")], going)
     assert lost is not None
-    assert not lost.is_safe(fresh(NOON), ALL)
+    assert not lost.is_safe(fresh_period(NOON), ALL)
     kept = key_at_risk(KEY, [copy(C, host="c1"), copy(C)], going)
     assert kept is not None
-    assert kept.is_safe(fresh(NOON), ALL)
+    assert kept.is_safe(fresh_period(NOON), ALL)
 
 
 @pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.MISSING, Presence.DIFFERENT])
@@ -285,5 +285,5 @@ def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) 
 )
 def test_what_a_server_must_have_where_it_moves(copies: list[Copy], read: int) -> None:
     """What no server of another domain has that answers, and was proven there lately."""
-    found = only_there(copies, server(A), {(B, ""), (C, "c2")}, Period(NOON - LATELY, NOON))
+    found = must_show(copies, server(A), {(B, ""), (C, "c2")}, Period(NOON - RELOCATION_PROOF_AGE, NOON))
     assert found == [copy(A)] * read

@@ -9,11 +9,11 @@ import pytest
 
 from keystead.core.keys.attempts import AHEAD, is_expired, object_names
 from keystead.core.keys.keeping import (
-    AT_ONCE,
+    MAX_MISSING,
     CopyAnswer,
     Sweep,
     Tally,
-    looked_at,
+    after_look,
     servers_to_fill,
     to_be_proven,
     tolerated,
@@ -21,7 +21,7 @@ from keystead.core.keys.keeping import (
 )
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Lease, Presence, Purpose
 from keystead.core.keys.names import parse
-from keystead.core.leases import holds, taken
+from keystead.core.leases import holds, take
 from tests.core.factories import server
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -63,14 +63,14 @@ def copy(presence: Presence, server: str = "a", number: int = 1, proven: datetim
 )
 def test_who_gets_a_lease(lease: Lease | None, result: Lease | None) -> None:
     """One that is free, run out or one's own; each change of hands, and each renewal too late, has another token."""
-    assert taken(lease, "keeper", "me", NOW, MINUTE) == result
+    assert take(lease, "keeper", "me", NOW, MINUTE) == result
 
 
 def test_a_lease_that_was_left_is_free() -> None:
     """Whenever it runs out by its holder's clock; also to the holder it is another one then."""
     year = NOW + timedelta(days=365)
     for holder in ("you", "me"):
-        lease = taken(Lease("keeper", holder, 4, year), "keeper", "me", NOW, MINUTE, left=True)
+        lease = take(Lease("keeper", holder, 4, year), "keeper", "me", NOW, MINUTE, left=True)
         assert lease == Lease("keeper", "me", 5, NOW + MINUTE)
 
 
@@ -122,7 +122,7 @@ def test_what_a_look_says(
     """Bytes that agree prove; absence counts with the canary only, not yet while a Register may still arrive, and not
     for a copy that was ever proven.
     """
-    after = looked_at(copy(was, proven=proven), look, attempt(), now, canary=canary)
+    after = after_look(copy(was, proven=proven), look, attempt(), now, canary=canary)
     assert after.presence is becomes
     assert after.proven == (now if becomes is PRESENT else proven)
 
@@ -186,7 +186,7 @@ def test_what_counts_as_lost(was: Copy, look: CopyAnswer, canary: bool, counted:
 
 def test_fifty_is_the_limit() -> None:
     """The numbers of the rule."""
-    assert AT_ONCE == 50
+    assert MAX_MISSING == 50
 
 
 # --- where a copy is lacking ---

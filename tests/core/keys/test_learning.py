@@ -22,9 +22,9 @@ from keystead.core.keys.learning import (
     is_canary,
     lost,
     same_canary,
-    seeing,
     trial,
-    without,
+    with_sees,
+    without_server,
 )
 from keystead.core.keys.model import KeyForm, ServerProfile
 from keystead.core.keys.names import canary_name
@@ -122,9 +122,9 @@ def test_when_a_canary_is_given_up(looks: int, absent_s: float, expected: bool) 
 
 def test_what_was_seen_stays_seen_until_the_server_is_another() -> None:
     """Finds add up; of a server that has moved or lost everything nothing that was found counts on."""
-    profile = seeing(seeing(PROFILE, ["b"]), ["a", "b"])
+    profile = with_sees(with_sees(PROFILE, ["b"]), ["a", "b"])
     assert profile.sees == ("a", "b")
-    assert without([profile, PROFILE], "a") == (replace(profile, sees=("b",)),)
+    assert without_server([profile, PROFILE], "a") == (replace(profile, sees=("b",)),)
 
 
 def test_the_same_canary() -> None:

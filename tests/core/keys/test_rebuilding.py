@@ -11,7 +11,7 @@ from keystead.core.keys.descriptors import Descriptor
 from keystead.core.keys.model import KeyType
 from keystead.core.keys.names import ObjectKind, ObjectName
 from keystead.core.keys.rebuilding import (
-    Certain,
+    CertainKey,
     Doubt,
     FoundCopy,
     FoundDescriptor,
@@ -52,7 +52,7 @@ def made(descriptors: list[FoundDescriptor], copies: list[FoundCopy], known: Kno
 def test_two_domains_agree() -> None:
     """The key is taken with all copies; one descriptor is enough, for it is authentic."""
     copies = [copy("a"), copy("b"), copy("b2")]
-    assert made([said("a")], copies) == Inventory((Certain(KEY, tuple(copies), 2),), {}, ())
+    assert made([said("a")], copies) == Inventory((CertainKey(KEY, tuple(copies), 2),), {}, ())
 
 
 def test_copies_of_several_attempts() -> None:
@@ -119,7 +119,7 @@ def test_what_the_database_has() -> None:
     known = replace(KNOWN, keys={UUID})
     objects = [thing("a"), thing("a", ObjectKind.DESCRIPTOR)]
     found = inventory(objects, [said("a")], [copy("a")], known)
-    assert found == Inventory((), {}, (), (Certain(KEY, (copy("a"),), 1),))
+    assert found == Inventory((), {}, (), (CertainKey(KEY, (copy("a"),), 1),))
 
 
 def test_what_the_database_has_only_begun() -> None:
@@ -127,7 +127,7 @@ def test_what_the_database_has_only_begun() -> None:
     known = replace(KNOWN, keys={UUID})
     objects, descriptors, copies = [thing("a"), thing("b")], [said("a")], [copy("a"), copy("b")]
     found = inventory(objects, descriptors, copies, replace(known, over={UUID}))
-    assert found == Inventory((Certain(KEY, tuple(copies), 2),), {}, ())
+    assert found == Inventory((CertainKey(KEY, tuple(copies), 2),), {}, ())
     found = inventory(objects, descriptors, copies[:1], replace(known, over={UUID}))
     assert found == Inventory((), {UUID: Doubt.TOO_FEW_DOMAINS}, ())
     found = inventory(objects, descriptors, copies, replace(known, under_way={UUID}))

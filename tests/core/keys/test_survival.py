@@ -9,7 +9,7 @@ from itertools import combinations
 import pytest
 
 from keystead.core.keys.model import Copy, Presence
-from keystead.core.keys.survival import MOST_NAMED, Counted, Cover, Domain, Loss, share_addresses, survival
+from keystead.core.keys.survival import MOST_NAMED, Cover, CoverCounter, Domain, Loss, has_shared_addresses, survival
 from keystead.core.model import KeyServer
 from keystead.core.server_address import ServerAddress
 
@@ -127,7 +127,7 @@ def with_secondaries(**secondaries: tuple[str, ...]) -> list[KeyServer]:
 )
 def test_servers_that_share_an_address(secondaries: dict[str, tuple[str, ...]], share: bool) -> None:
     """By a secondary of both, or one that is the other."""
-    assert share_addresses(with_secondaries(**secondaries)) is share
+    assert has_shared_addresses(with_secondaries(**secondaries)) is share
 
 
 def proven(server: str, host: str = "", when: datetime = NEW) -> Copy:
@@ -138,7 +138,7 @@ def proven(server: str, host: str = "", when: datetime = NEW) -> Copy:
 def test_keys_that_are_counted_one_by_one() -> None:
     """By their places, ids in order; what one address has for two is one copy, and lost with either."""
     known = with_secondaries(a=("x",), b=("x",))
-    counted = Counted()
+    counted = CoverCounter()
     for key_id, copies in {
         "2": [proven("a", "x"), proven("b", "x", OLD)],
         "1": [proven("a", when=OLD), proven("a")],

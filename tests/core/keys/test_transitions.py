@@ -8,8 +8,8 @@ from itertools import product
 
 import pytest
 
-from keystead.core.keys.destroying import WINDOW, plan_recover, plan_retire, purging
-from keystead.core.keys.keeping import CopyAnswer, looked_at
+from keystead.core.keys.destroying import WINDOW, as_purging, plan_recover, plan_retire
+from keystead.core.keys.keeping import CopyAnswer, after_look
 from keystead.core.keys.model import (
     Attempt,
     AttemptState,
@@ -48,7 +48,7 @@ def test_changes_of_keys_are_in_the_table(state: KeyState) -> None:
     assert (state, plan_retire(key, HERE, NOW, WINDOW).state) in known
     recovered = plan_recover(key, HERE).state
     assert recovered is state or (state, recovered) in known
-    assert (KeyState.RETIRED, purging(key).state) in known
+    assert (KeyState.RETIRED, as_purging(key).state) in known
 
 
 @pytest.mark.parametrize("presence", set(Presence) - {Presence.DESTROYED})
@@ -58,5 +58,5 @@ def test_changes_of_copies_are_in_the_table(presence: Presence) -> None:
     attempt = Attempt("k", 1, Purpose.CREATE, "here", "t", "n", AttemptState.COMMITTED, NOW, NOW)
     for look, canary, proven in product(CopyAnswer, (True, False), (None, NOW)):
         copy = Copy("k", 1, "ks", presence, proven=NOW if presence is Presence.PRESENT else proven)
-        after = looked_at(copy, look, replace(attempt, expires=NOW - timedelta(hours=1)), NOW, canary=canary).presence
+        after = after_look(copy, look, replace(attempt, expires=NOW - timedelta(hours=1)), NOW, canary=canary).presence
         assert after is presence or (presence, after) in known

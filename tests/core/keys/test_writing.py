@@ -15,14 +15,14 @@ from keystead.core.keys.writing import (
     GONE,
     SETTLED,
     UNSETTLED,
-    as_seen,
-    brought_up_to_date,
+    domains_as_seen,
     domains_still_proven,
     fits,
     is_open,
     missing_domain_count,
     still_counts,
-    with_state,
+    unknown_objects,
+    with_new_state,
 )
 from tests.core.factories import server
 
@@ -138,7 +138,7 @@ def test_servers_that_had_an_object_already_share_a_domain(ids: dict[str, str], 
     """With those that name it alike; else with all that were sent it. Equal identifiers alone say nothing."""
     servers = {"A": A, "B": B, "C": C, "X": D}
     copies = [replace(copy(servers[name]), unique_identifiers=(uid,) if uid else ()) for name, uid in ids.items()]
-    seen = as_seen(domains([A, B, C], {}), copies, [servers[name].uuid for name in had])
+    seen = domains_as_seen(domains([A, B, C], {}), copies, [servers[name].uuid for name in had])
     together = [{servers[name].uuid for name in names} for names in joined]
     for one, other in combinations((A.uuid, B.uuid, C.uuid), 2):
         assert (seen[one] == seen[other]) is any({one, other} <= each for each in together)
@@ -192,7 +192,7 @@ def test_an_overtaken_writer_stores_objects_that_nobody_knew_of() -> None:
         copy(D, MISSING),
         copy(A, PRESENT, "s", host="s1"),
     ]
-    assert brought_up_to_date(stored, found) == [copy(A, PRESENT, "a")]
+    assert unknown_objects(stored, found) == [copy(A, PRESENT, "a")]
 
 
 def test_a_late_state_is_stored_for_what_is_still_the_same_copy() -> None:
@@ -205,4 +205,4 @@ def test_a_late_state_is_stored_for_what_is_still_the_same_copy() -> None:
         copy(D, PRESENT, "d"),
         active(copy(A, PRESENT, "s", host="s1")),
     ]
-    assert with_state(stored, found) == [active(copy(A, PRESENT, "a"))]
+    assert with_new_state(stored, found) == [active(copy(A, PRESENT, "a"))]

@@ -16,7 +16,7 @@ from keystead.core.model import Cluster, Job, JobState, Node, Release, Role, Svm
 from keystead.service.audit.log import AuditLog
 from keystead.service.cluster import jobs as service
 from keystead.service.cluster.jobs import Jobs
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 from keystead.service.context import Call, Caller
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreError
@@ -212,7 +212,7 @@ async def test_a_fault_about_an_svm_is_recorded_as_such(store: SqlStore, running
     """What the work knew when an unexpected exception was raised is in the audit record."""
 
     async def work(_: Progress) -> None:
-        with concerning(SVM):
+        with about_svm(SVM):
             raise RuntimeError("c4nary")
 
     await running.run(CALL, work, svm=None, return_timeout=10)

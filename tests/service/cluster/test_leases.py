@@ -17,7 +17,7 @@ from tests.service.worlds.basics import HandClock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from keystead.service.cluster.leases import Held
+    from keystead.service.cluster.leases import HeldLease
     from keystead.service.ports.store import Store, Transaction
     from keystead.store import SqlStore
 
@@ -37,7 +37,7 @@ def leases(store: SqlStore, clock: HandClock) -> Leases:
     return Leases(store, clock, "node-1", LENGTH)
 
 
-async def fenced(store: SqlStore, of: Leases, held: Held) -> bool:
+async def fenced(store: SqlStore, of: Leases, held: HeldLease) -> bool:
     """Whether a transaction that checks the token is refused."""
 
     def work(tx: Transaction) -> None:

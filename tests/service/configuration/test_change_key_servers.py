@@ -16,7 +16,7 @@ from keystead.core.key_servers import ModifyRequest
 from keystead.core.model import Node, Release
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
-from keystead.service.probing.prober import password_place
+from keystead.service.probing.prober import password_context
 from tests.peers import fault_servers as fault
 from tests.peers import kmip_answers as kmip
 from tests.peers.certificates import Authority, server_context
@@ -42,7 +42,7 @@ def port_of(server: str) -> int:
 def password_of(world: World, server: KeyServer) -> bytes | None:
     """The stored password, opened where it stands."""
     sealed = server.sealed_password
-    return world.open.sealer.unseal(sealed, password_place(server.uuid)).reveal() if sealed else None
+    return world.open.sealer.unseal(sealed, password_context(server.uuid)).reveal() if sealed else None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystead.core.secret import Secret
-from keystead.service.probing.prober import password_place
+from keystead.service.probing.prober import password_context
 from tests.peers.killing import Harness
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def filled(home: Home, *servers: str) -> str:
     """A key manager whose first server has a credential and secondaries."""
     key_manager = await home.key_manager(*servers)
     first, *_ = await home.servers(key_manager)
-    sealed = home.keyring.seal(Secret("first"), password_place(first.uuid))
+    sealed = home.keyring.seal(Secret("first"), password_context(first.uuid))
     row = replace(first, username="first", sealed_password=sealed, secondary_key_servers=("127.0.0.2", "127.0.0.3"))
     await home.store.write(lambda tx: tx.change_key_server(row))
     return key_manager
@@ -41,7 +41,7 @@ async def shown(home: Home, key_manager: str) -> list[tuple[Any, ...]]:
     rows = []
     for row in await home.servers(key_manager):
         sealed = row.sealed_password
-        password = home.keyring.unseal(sealed, password_place(row.uuid)).reveal() if sealed else None
+        password = home.keyring.unseal(sealed, password_context(row.uuid)).reveal() if sealed else None
         rows.append((str(row.address), row.username, password, row.secondary_key_servers, row.timeout, row.position))
     return rows
 

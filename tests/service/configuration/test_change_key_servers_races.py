@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.service.probing.prober import password_place
+from keystead.service.probing.prober import password_context
 from tests.peers.adding import Adder
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ async def left_in(home: Home, key_manager: str) -> list[Row]:
     """What is stored, passwords opened where they stand."""
 
     def password(uuid: str, sealed: bytes | None) -> str:
-        return home.keyring.unseal(sealed, password_place(uuid)).reveal().decode() if sealed else ""
+        return home.keyring.unseal(sealed, password_context(uuid)).reveal().decode() if sealed else ""
 
     return [
         (str(row.address), row.timeout, row.username, password(row.uuid, row.sealed_password))

@@ -23,7 +23,7 @@ from keystead.service.keys.destroying.epoch_markers import EpochMarkers
 from keystead.service.keys.destroying.purge import KeyPurge, sites_of
 from keystead.service.keys.destroying.retire import KeyRetirement
 from keystead.service.keys.keeping.replicate_now import KeyReplicator
-from keystead.service.keys.keeping.rounds import KeyRounds, Parts
+from keystead.service.keys.keeping.rounds import KeyRounds, RoundParts
 from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.orphans.adopt import Orphans
@@ -98,7 +98,7 @@ class Keeping:
         self.scanning = OrphanScan(self.context)
         self.unclaimed = Orphans(self.context, node.audit)
         self.ending = KeyRetirement(node.store, node.audit, world.clock)
-        parts = Parts(self.settling, self.keeping, self.fencing, self.destroying, self.scanning, self.learner)
+        parts = RoundParts(self.settling, self.keeping, self.fencing, self.destroying, self.scanning, self.learner)
         self.rounds = KeyRounds(self.context, self.leases, parts)
 
     @asynccontextmanager

@@ -35,7 +35,7 @@ from keystead.service.audit.log import AuditLog, begin
 from keystead.service.context import Call, Caller
 from keystead.service.keys.context import KeeperContext
 from keystead.service.keys.learning.learn import ServerLearner
-from keystead.service.keys.topology import Endpoints, ServerTopology, digest_key_place, load_topology
+from keystead.service.keys.topology import Endpoints, ServerTopology, digest_key_context, load_topology
 from keystead.service.keys.writing.create import KeyWriter
 from keystead.service.probing.observations import Observations
 from keystead.service.probing.prober import ServerProber
@@ -257,7 +257,7 @@ class KeyWorld:
             for each in made:
                 tx.put_profile(each)
             if tx.digest_key(key_manager) is None:
-                tx.add_digest_key(key_manager, self.home.keyring.seal(secret, digest_key_place(key_manager)))
+                tx.add_digest_key(key_manager, self.home.keyring.seal(secret, digest_key_context(key_manager)))
 
         await self.store.write(work)
         return made

@@ -18,7 +18,7 @@ from tests.service.worlds.keys import CALL
 if TYPE_CHECKING:
     from keystead.core.keys.report import KeyReport
     from keystead.core.model import Job
-    from keystead.service.cluster.jobs import Task
+    from keystead.service.cluster.jobs import JobRequest
     from keystead.service.context import Call
     from tests.service.worlds.keys import KeyNode, KeyWorld
 
@@ -33,7 +33,7 @@ class ProvingNode:
     reports: KeyReports
     prover: VerificationJobs
 
-    async def run(self, task: Task, call: Call = CALL) -> Job:
+    async def run(self, task: JobRequest, call: Call = CALL) -> Job:
         """Run a job to its end."""
         return (await self.jobs.run(call, task.work, svm=task.svm, return_timeout=30)).job
 

@@ -98,7 +98,7 @@ async def _recover(request: Request, key_id: str, _: dict[str, Any], __: WriteQu
     await _owner(request)
     uuid = request.path_uuid()
     await request.services.keys.get(request.call, uuid, key_id, KeyType.NSE_AK)
-    await request.services.key_ending.recover(request.call, uuid, key_id)
+    await request.services.key_retirement.recover(request.call, uuid, key_id)
     return None
 
 
@@ -106,7 +106,7 @@ async def _delete(request: Request, key_id: str, _: WriteQuery) -> Reply | None:
     await _owner(request)
     uuid = request.path_uuid()
     await request.services.keys.check_authentication_key(request.call, uuid, key_id)
-    await request.services.key_ending.retire(request.call, uuid, key_id)
+    await request.services.key_retirement.retire(request.call, uuid, key_id)
     return None
 
 

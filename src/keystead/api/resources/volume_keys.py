@@ -234,14 +234,14 @@ async def _create(request: Request, values: dict[str, Any], _: WriteQuery) -> Ke
 async def _recover(request: Request, key_id: str, _: dict[str, Any], __: WriteQuery) -> Reply | None:
     uuid = request.path_uuid()
     await request.services.keys.check_volume_key(request.call, uuid, key_id)
-    await request.services.key_ending.recover(request.call, uuid, key_id)
+    await request.services.key_retirement.recover(request.call, uuid, key_id)
     return None
 
 
 async def _retire(request: Request, key_id: str, _: WriteQuery) -> Reply | None:
     uuid = request.path_uuid()
     await request.services.keys.check_volume_key(request.call, uuid, key_id)
-    await request.services.key_ending.retire(request.call, uuid, key_id)
+    await request.services.key_retirement.retire(request.call, uuid, key_id)
     return None
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WINDOW: Final = timedelta(days=7)
 """The recovery window: how long a retired key can be recovered."""
 
-LATE: Final = timedelta(hours=1)
+LATE_REGISTER: Final = timedelta(hours=1)
 """How long after the end of an attempt its Register may still arrive. Until then an object not found may still come."""
 
 ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
@@ -112,23 +112,23 @@ def _retired_in(key: Key, incarnation: Incarnation) -> bool:
     return key.retired_in == incarnation.uuid
 
 
-def purging(key: Key) -> Key:
+def as_purging(key: Key) -> Key:
     """Return the key in state ``purging``: a retired key, or a purged key with an object that came back."""
     return replace(key, state=KeyState.PURGING, version=key.version + 1)
 
 
-def is_over(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation: Incarnation) -> bool:
+def is_purged(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation: Incarnation) -> bool:
     """Return True if the purge is complete: every copy is destroyed, and no pending attempt can bring another.
 
     Copies of an attempt that another incarnation aborted do not count: this incarnation never destroys them.
     """
-    never = {attempt.number for attempt in attempts if is_anothers(attempt, incarnation)}
+    never = {attempt.number for attempt in attempts if aborted_elsewhere(attempt, incarnation)}
     return all(attempt.state is not AttemptState.PENDING for attempt in attempts) and all(
         copy.presence is Presence.DESTROYED or copy.attempt in never for copy in copies
     )
 
 
-def is_anothers(attempt: Attempt, incarnation: Incarnation) -> bool:
+def aborted_elsewhere(attempt: Attempt, incarnation: Incarnation) -> bool:
     """Return True if another incarnation aborted the attempt. Its objects may be in use there by now."""
     return attempt.state is AttemptState.ABORTED and attempt.incarnation != incarnation.uuid
 
@@ -144,7 +144,7 @@ def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
     recovery in whichever incarnation its purge began. Objects of an attempt that another incarnation aborted are
     orphans. They may belong to another key by now, so they are never destroyed.
     """
-    if not incarnation.destroys or is_anothers(attempt, incarnation):
+    if not incarnation.destroys or aborted_elsewhere(attempt, incarnation):
         return False
     return attempt.state is AttemptState.ABORTED or key.state in ENDING
 
@@ -154,7 +154,7 @@ def is_absent(copy: Copy, attempt: Attempt, now: datetime, *, canary: bool) -> b
 
     The server must show its canary, and nothing may be on its way: a Register without an answer may arrive late.
     """
-    return canary and (bool(copy.unique_identifiers) or now >= attempt.expires + LATE)
+    return canary and (bool(copy.unique_identifiers) or now >= attempt.expires + LATE_REGISTER)
 
 
 class Step(StrEnum):

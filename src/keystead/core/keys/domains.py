@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import AddressId, Copy, ServerProfile
     from keystead.core.model import KeyServer
 
-Domains = frozenset[str]
+DomainSet = frozenset[str]
 """The domains of a place. A copy there counts as lost if any of them fails."""
 
 
@@ -70,7 +70,7 @@ def proven_domains_at(
     return min_hitting_set(domains_at(places, domain_of, servers).values())
 
 
-def min_hitting_set(copies: Iterable[Domains]) -> set[str]:
+def min_hitting_set(copies: Iterable[DomainSet]) -> set[str]:
     """Return a smallest set of domains that takes all copies when it fails. ``copies`` are the domains of each copy.
 
     Its size is the number of domains that must fail before no copy is left.
@@ -85,20 +85,20 @@ def min_hitting_set(copies: Iterable[Domains]) -> set[str]:
 
 def domains_at(
     places: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
-) -> dict[AddressId, Domains]:
+) -> dict[AddressId, DomainSet]:
     """Return the domains of each place: those of all primaries that share its address. Any of them takes a copy there.
 
     An address that is itself a primary here is in that primary's domain only. Places on other servers are left out.
     """
     here = {server.uuid: server for server in servers}
-    found: dict[AddressId, Domains] = {}
+    found: dict[AddressId, DomainSet] = {}
     for uuid, host in places:
         if uuid in here:
             found[uuid, host] = _owners(here, uuid, host, domain_of) if host else frozenset({domain_of[uuid]})
     return found
 
 
-def _owners(here: Mapping[str, KeyServer], uuid: str, host: str, domain_of: Mapping[str, str]) -> Domains:
+def _owners(here: Mapping[str, KeyServer], uuid: str, host: str, domain_of: Mapping[str, str]) -> DomainSet:
     address = ServerAddress.parse_host(host, here[uuid].address.port)
     primary = next((other for other, server in here.items() if server.address == address), None)
     if primary is not None:

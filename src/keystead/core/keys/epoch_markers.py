@@ -66,32 +66,32 @@ def is_token(digest_key: Secret, key_server: str, octets: bytes) -> bool:
     return hmac.compare_digest(token(digest_key, key_server, octets[:RANDOM_BYTES]), octets)
 
 
-def begun(key_server: str, incarnation: str, token: bytes) -> EpochMarker:
+def first_marker(key_server: str, incarnation: str, token: bytes) -> EpochMarker:
     """Return the first marker of an incarnation on a server. A server that lost all markers gets a first one again."""
     return EpochMarker(key_server, incarnation, FIRST, token)
 
 
-def following(marker: EpochMarker, token: bytes) -> EpochMarker:
+def next_marker(marker: EpochMarker, token: bytes) -> EpochMarker:
     """Return the marker after a held one. The marker before the held one must have been destroyed."""
     return EpochMarker(
         marker.key_server, marker.incarnation, marker.number + 1, token, behind=marker.unique_identifiers
     )
 
 
-def held(marker: EpochMarker, unique_identifiers: tuple[str, ...]) -> EpochMarker:
+def as_held(marker: EpochMarker, unique_identifiers: tuple[str, ...]) -> EpochMarker:
     """Return the marker in state ``held``, with the identifiers of its object."""
     return replace(marker, state=EpochMarkerState.HELD, unique_identifiers=unique_identifiers)
 
 
-class Whose(Enum):
+class MarkerOwner(Enum):
     """Who owns the objects under a marker's name."""
 
-    NOBODYS = "nobody's"
+    NONE_THERE = "nobody's"
     OURS = "ours"
-    ANOTHERS = "another's"
+    OTHER = "another's"
 
 
-class Behind(Enum):
+class Predecessor(Enum):
     """What was seen of the marker before. ``none``: there was no marker before."""
 
     NONE = "none"
@@ -103,9 +103,9 @@ class Behind(Enum):
 class MarkersSeen:
     """What was seen on a server, in this order. ``canary``: the server shows its canary."""
 
-    marker: Whose
-    behind: Behind
-    anchor: Whose
+    marker: MarkerOwner
+    behind: Predecessor
+    anchor: MarkerOwner
     canary: bool
 
 
@@ -123,20 +123,20 @@ class Verdict(Enum):
     UNCLEAR = "unclear"
 
 
-def judged(seen: MarkersSeen) -> Verdict:
+def verdict_of(seen: MarkersSeen) -> Verdict:
     """Return the conclusion from what was seen."""
-    if seen.marker is Whose.ANOTHERS:
+    if seen.marker is MarkerOwner.OTHER:
         return Verdict.CLONED
-    if seen.behind is Behind.GONE:
+    if seen.behind is Predecessor.GONE:
         return _without_predecessor(seen)
-    if seen.behind is Behind.NONE and _was_begun_before(seen):
+    if seen.behind is Predecessor.NONE and _was_begun_before(seen):
         return Verdict.CLONED
-    return Verdict.OURS if seen.marker is Whose.OURS else Verdict.WRITE
+    return Verdict.OURS if seen.marker is MarkerOwner.OURS else Verdict.WRITE
 
 
 def _without_predecessor(seen: MarkersSeen) -> Verdict:
     """Return the conclusion if the marker before is gone: a clone destroyed it, or the server lost everything."""
-    if seen.anchor is not Whose.NOBODYS:
+    if seen.anchor is not MarkerOwner.NONE_THERE:
         return Verdict.CLONED
     return Verdict.LOST if seen.canary else Verdict.UNCLEAR
 
@@ -146,4 +146,6 @@ def _was_begun_before(seen: MarkersSeen) -> bool:
 
     The anchor shows it: either the anchor is another database's, or it is ours although our first marker is missing.
     """
-    return seen.anchor is Whose.ANOTHERS or (seen.anchor is Whose.OURS and seen.marker is Whose.NOBODYS)
+    return seen.anchor is MarkerOwner.OTHER or (
+        seen.anchor is MarkerOwner.OURS and seen.marker is MarkerOwner.NONE_THERE
+    )

@@ -46,12 +46,12 @@ class Period:
         return proven is not None and self.since <= proven <= self.until
 
 
-def fresh(now: datetime, left: timedelta = timedelta()) -> Period:
+def fresh_period(now: datetime, left: timedelta = timedelta()) -> Period:
     """Return the period of the proofs that are fresh now and stay fresh for the time ``left``."""
     return Period(now + left - FRESH, now)
 
 
-LATELY: Final = timedelta(hours=2)
+RELOCATION_PROOF_AGE: Final = timedelta(hours=2)
 """The greatest age of a proof on another server that a relocation relies on: every copy is read once an hour."""
 
 NAMED_KEYS: Final = 10
@@ -64,7 +64,7 @@ _MAY_BE_THERE = frozenset({Presence.PRESENT, Presence.UNKNOWN, Presence.SENT})
 _IN_DOUBT = frozenset({Presence.MISSING, Presence.DIFFERENT})
 
 
-def may_be_there(copy: Copy) -> bool:
+def may_be_present(copy: Copy) -> bool:
     """Return True if the copy is, or may be, on its server. A copy in doubt may be there: one look can be wrong."""
     return copy.presence in _MAY_BE_THERE or is_in_doubt(copy)
 
@@ -131,7 +131,7 @@ class Departure:
         Only a copy that is or may be there can be taken. If its presence is not certain, it counts as taken wherever it
         was written, because a departing secondary may be the last to have it. A copy that was denied is not taken.
         """
-        if copy.key_server not in self.servers or not may_be_there(copy):
+        if copy.key_server not in self.servers or not may_be_present(copy):
             return False
         goes = self.goes(copy.key_server, copy.host) or copy.presence is not Presence.PRESENT
         return goes and not (self.frees(copy) and copy_id(copy) in self.gone)
@@ -237,7 +237,7 @@ def to_be_read(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list
     primary.
     """
     copies = tuple(copies)
-    maybe = (copy for copy in copies if copy.key_server in servers and may_be_there(copy))
+    maybe = (copy for copy in copies if copy.key_server in servers and may_be_present(copy))
     return present_on(copies, servers) or [
         copy if is_configured(copy.key_server, copy.host, servers) else replace(copy, host="") for copy in maybe
     ]
@@ -258,7 +258,7 @@ def _tls_names(server: KeyServer, hosts: Iterable[str]) -> list[str]:
     return [(server.tls_server_name or host).removesuffix(".").lower() for host in hosts]
 
 
-def only_there(copies: Iterable[Copy], server: KeyServer, others: Collection[AddressId], period: Period) -> list[Copy]:
+def must_show(copies: Iterable[Copy], server: KeyServer, others: Collection[AddressId], period: Period) -> list[Copy]:
     """Return the copies of a key that the server must show at its new place; none if another domain has a proven copy.
 
     The canary alone proves too little: a restored server has its canary, but lacks later keys. ``copies`` are those of

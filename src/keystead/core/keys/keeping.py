@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer
 
 
-KEPT: Final = (KeyState.COMMITTED, KeyState.RETIRED)
+KEPT_STATES: Final = (KeyState.COMMITTED, KeyState.RETIRED)
 """States of keys that have their copies kept. A retired key is among them, because it may be recovered."""
 
-AT_ONCE: Final = 50
-ONE_IN: Final = 20
+MAX_MISSING: Final = 50
+MISSING_RATIO: Final = 20
 """The limit for copies that go missing from a server in one sweep: 50, or one in 20. More are the server's fault."""
 
 DESTROYED_STATES: Final = frozenset({"Destroyed", "Destroyed Compromised"})
@@ -45,7 +45,7 @@ class CopyAnswer(StrEnum):
     REFUSED = "refused"
 
 
-def looked_at(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, canary: bool) -> Copy:
+def after_look(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, canary: bool) -> Copy:
     """Return the copy with the presence that follows from a look.
 
     A server that does not show its ``canary`` in the same session may have another role or tenant, or may be rebuilding
@@ -68,7 +68,7 @@ def looked_at(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *, 
 
 def tolerated(total: int) -> int:
     """Return how many copies of a server may go missing in one sweep: one in 20, at least one and at most 50."""
-    return max(1, min(AT_ONCE, total // ONE_IN))
+    return max(1, min(MAX_MISSING, total // MISSING_RATIO))
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Sweep:
         self.proven += 1
         if look is CopyAnswer.ABSENT and canary:
             self.gone += 1
-            if len(self.lost) <= AT_ONCE:
+            if len(self.lost) <= MAX_MISSING:
                 self.lost.append(copy)
 
     @property

@@ -108,12 +108,12 @@ def same_canary(one: ServerProfile, other: ServerProfile) -> bool:
     return (one.canary_name, one.canary, one.canary_digest) == (other.canary_name, other.canary, other.canary_digest)
 
 
-def seeing(profile: ServerProfile, found: Iterable[str]) -> ServerProfile:
+def with_sees(profile: ServerProfile, found: Iterable[str]) -> ServerProfile:
     """Return the profile with these servers added to ``sees``. A server that was found once stays in ``sees``."""
     return replace(profile, sees=tuple(sorted({*profile.sees, *found})))
 
 
-def without(profiles: Iterable[ServerProfile], key_server: str) -> tuple[ServerProfile, ...]:
+def without_server(profiles: Iterable[ServerProfile], key_server: str) -> tuple[ServerProfile, ...]:
     """Return, without this server in ``sees``, the profiles that contain it. Use it when the server was replaced."""
     return tuple(
         replace(profile, sees=tuple(seen for seen in profile.sees if seen != key_server))

@@ -69,7 +69,7 @@ class Doubt(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Certain:
+class CertainKey:
     """A key to be taken, with its copies. ``compared`` is the number of domains that hold a copy."""
 
     descriptor: Descriptor
@@ -101,10 +101,10 @@ class Inventory:
     ``known`` are keys that the database has, with the copies found: the database may lack some of these copies.
     """
 
-    keys: tuple[Certain, ...]
+    keys: tuple[CertainKey, ...]
     doubts: Mapping[str, Doubt]
     unclaimed: tuple[FoundObject, ...]
-    known: tuple[Certain, ...] = ()
+    known: tuple[CertainKey, ...] = ()
 
 
 def inventory(
@@ -123,13 +123,15 @@ def inventory(
     held: dict[str, list[FoundCopy]] = defaultdict(list)
     for copy in copies:
         held[copy.descriptor.uuid].append(copy)
-    keys: list[Certain] = []
-    there: list[Certain] = []
+    keys: list[CertainKey] = []
+    there: list[CertainKey] = []
     begun = {*known.under_way, *known.over}
     doubts: dict[str, Doubt] = {}
     heirs = _name_owners(each for of_key in described.values() for each in of_key)
     for uuid, of_key in sorted(described.items(), key=lambda each: (not any(of.adopted for of in each[1]), each[0])):
-        certain = Certain(of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]}))
+        certain = CertainKey(
+            of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]})
+        )
         if uuid in known.keys and uuid not in begun:
             there.append(certain)
             continue
@@ -151,7 +153,7 @@ def _name_owners(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str
 
 
 def _doubt(
-    certain: Certain, descriptors: Sequence[Descriptor], known: Known, heirs: Mapping[tuple[str, str], str]
+    certain: CertainKey, descriptors: Sequence[Descriptor], known: Known, heirs: Mapping[tuple[str, str], str]
 ) -> Doubt | None:
     key = certain.descriptor
     rules = {
@@ -165,7 +167,7 @@ def _doubt(
     return next((doubt for doubt, broken in rules.items() if broken), None)
 
 
-def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[Certain], known: Known) -> list[FoundObject]:
+def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[CertainKey], known: Known) -> list[FoundObject]:
     """Return the objects that may be copies of keys, but belong to no key that is taken now or was known before."""
     ids = {uuid.replace("-", "")[:ID_DIGITS] for uuid in known.keys}
     claimed = {(copy.key_server, id_) for key in keys for copy in key.copies for id_ in copy.unique_identifiers}

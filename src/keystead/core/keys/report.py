@@ -35,7 +35,7 @@ MOST_LISTED: Final = 1000
 NOT_WRITTEN: Final = "not_written"
 """The reason of a copy that is missing because nothing was ever sent or asked for there."""
 
-KEPT: Final = 100
+MAX_REPORTS: Final = 100
 """How many reports of a key manager are kept."""
 
 

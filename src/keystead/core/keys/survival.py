@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from keystead.core.keys.domains import Domains
+    from keystead.core.keys.domains import DomainSet
     from keystead.core.keys.model import Copy
     from keystead.core.model import KeyServer
 
@@ -28,7 +28,7 @@ MOST_NAMED: Final = 100
 """How many lost keys are named for a set of domains. All are counted."""
 
 
-LostWith = frozenset[str]
+Holders = frozenset[str]
 """The servers (uuids) of a copy: the copy counts as lost if any of them is lost. Several share the copy's address."""
 
 
@@ -39,13 +39,13 @@ class Cover:
     ``oldest`` maps each place to the time of the oldest proof there. ``key_ids`` are the ids of the first keys.
     """
 
-    places: frozenset[LostWith]
+    places: frozenset[Holders]
     keys: int
-    oldest: Mapping[LostWith, datetime]
+    oldest: Mapping[Holders, datetime]
     key_ids: tuple[str, ...]
 
 
-def share_addresses(servers: Iterable[KeyServer]) -> bool:
+def has_shared_addresses(servers: Iterable[KeyServer]) -> bool:
     """Return True if an address is used twice: as a secondary of two servers, or as a primary and a secondary.
 
     Then the servers that hold a key do not tell how many copies survive.
@@ -55,16 +55,14 @@ def share_addresses(servers: Iterable[KeyServer]) -> bool:
 
 
 @dataclass(slots=True)
-class Counted:
+class CoverCounter:
     """Keys, counted by the places that hold them: for each group its key ids and its oldest proofs.
 
     Each domain is represented by the server that names it.
     """
 
-    ids: defaultdict[frozenset[LostWith], list[str]] = field(default_factory=partial(defaultdict, list))
-    oldest: defaultdict[frozenset[LostWith], dict[LostWith, datetime]] = field(
-        default_factory=partial(defaultdict, dict)
-    )
+    ids: defaultdict[frozenset[Holders], list[str]] = field(default_factory=partial(defaultdict, list))
+    oldest: defaultdict[frozenset[Holders], dict[Holders, datetime]] = field(default_factory=partial(defaultdict, dict))
 
     def count(
         self, key_id: str, copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
@@ -72,7 +70,7 @@ class Counted:
         """Count a key. ``copies`` are its copies of attempts that were not aborted."""
         proven = [((each.key_server, each.host), each.proven) for each in copies if each.presence is Presence.PRESENT]
         places = domains_at((at for at, _ in proven), domain_of, servers)
-        latest: dict[LostWith, datetime | None] = {}
+        latest: dict[Holders, datetime | None] = {}
         for place, when in ((places[at], when) for at, when in proven if at in places):
             latest[place] = max(filter(None, (when, latest.get(place))), default=None)
         holders = frozenset(latest)
@@ -154,11 +152,11 @@ def _survives(losses: Sequence[Loss]) -> int:
     return len(losses[-1].domains) if first is None else max(len(first.domains) - 1, 0)
 
 
-def _in_domains(place: LostWith, domain_of: Mapping[str, str]) -> Domains:
+def _in_domains(place: Holders, domain_of: Mapping[str, str]) -> DomainSet:
     return frozenset(domain_of[server] for server in place)
 
 
-def _loss(failed: tuple[str, ...], held: Sequence[tuple[set[Domains], Cover]], domain_of: Mapping[str, str]) -> Loss:
+def _loss(failed: tuple[str, ...], held: Sequence[tuple[set[DomainSet], Cover]], domain_of: Mapping[str, str]) -> Loss:
     lost = [cover for copies, cover in held if all(of.intersection(failed) for of in copies)]
     proofs = [
         time

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from keystead.kmip.client.negotiation import highest_common, offered_versions
-from keystead.kmip.client.payload_client import PayloadClient, too_late
+from keystead.kmip.client.payload_client import PayloadClient, deadline_error
 from keystead.kmip.messages.attributes import (
     TAGS,
     Attribute,
@@ -74,7 +74,7 @@ class Client(PayloadClient):
             async with asyncio.timeout(timeout):
                 self.offered = await offered_versions(self.discover_versions, versions)
         except TimeoutError as error:  # the time-out cancelled the inner call, which closed the connection
-            raise too_late() from error
+            raise deadline_error() from error
         self.version = highest_common(self.offered, versions)
         return self.version
 

@@ -172,12 +172,12 @@ class PayloadClient:
                 raise TransportError("exchange", "the server closed the connection before it had answered")
         except TimeoutError as error:
             self.close()
-            raise too_late() from error
+            raise deadline_error() from error
         except BaseException:
             self.close()
             raise
 
 
-def too_late() -> TransportError:
+def deadline_error() -> TransportError:
     """Return the error for a deadline that passed after sending. Raise it from the TimeoutError."""
     return TransportError("exchange", "no complete answer came in time")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 from cachetools import LRUCache
 
-from keystead.core.client_login import ClientProof, NotProvenError, account_named, believed, prove
+from keystead.core.client_login import ClientProof, NotProvenError, account_named, prove, trusted_cas
 from keystead.core.errors import AUTHENTICATION_FAILED, OntapError
 from keystead.core.model import Certificate, CertificateType
 from keystead.service.accounts.logins import is_plausible
@@ -71,7 +71,7 @@ class CertificateLogins:
                 of_cluster: [item.public_certificate for item in found if (item.svm is None) is of_cluster]
                 for of_cluster in (True, False)
             }
-            authorities = believed(pems[True], pems[False])
+            authorities = trusted_cas(pems[True], pems[False])
             self._marker = marker
             if authorities != self._authorities:
                 self._authorities = authorities

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from keystead.core import errors
 from keystead.core.key_servers import check_certificates
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 from keystead.service.configuration.key_manager_plans import planned_change
 from keystead.service.keys.topology import PRIMARY
-from keystead.service.loading import installed
+from keystead.service.loading import installed_certificates
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import KeyManagerRows, SvmRows
 from keystead.service.ports.keys import AttemptRows, CopyRows, DetachedRows, KeyRows, RemovalRows, TopologyRows
@@ -103,7 +103,7 @@ class KeyManagerChanges:
             if state.servers != servers:  # because copies were read at the servers' former places
                 readings, servers = self._context.relocation_guard.begin(), state.servers
             results: Sequence[ProbeResult] = ()
-            with concerning(state.key_manager.svm):
+            with about_svm(state.key_manager.svm):
                 if plan.proves and state.servers:
                     results = await self._context.prover.probe(
                         call, plan.key_manager, plan.certificates, state.servers, ends
@@ -155,7 +155,7 @@ class KeyManagerChanges:
             needs_keys = _needs_keys(state, plan, proved.readings)
             if needs_keys and not self._context.relocation_guard.check(tx, plan.key_manager, proved.readings):
                 return False
-            check_certificates(plan.key_manager, installed(tx, plan.key_manager, lock=True))
+            check_certificates(plan.key_manager, installed_certificates(tx, plan.key_manager, lock=True))
         tx.change_key_manager(plan.key_manager)
         if plan.proves:
             self._context.relocation_guard.note_unreached(tx, proved.readings)

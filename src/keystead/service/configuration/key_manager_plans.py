@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.key_managers import CreateState, plan_change, plan_create
 from keystead.core.keys.guarding import ACTIVE_STATES
-from keystead.service.cluster.svms import concerning, named_svm
+from keystead.service.cluster.svms import about_svm, named_svm
 from keystead.service.loading import load_state, require_cluster
 from keystead.service.ports.cluster import ClusterRows, NodeRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, SvmRows
@@ -41,7 +41,7 @@ def planned_creation(tx: Rows, call: Call, uuid: str, new: NewKeyManager, *, loc
         found=_found(tx, call, svm, new.named),
         keys_at_cluster=tx.keys_of_svm(svm.uuid, ACTIVE_STATES) if svm else 0,
     )
-    with concerning(svm):
+    with about_svm(svm):
         return plan_create(state, new, uuid)
 
 
@@ -55,7 +55,7 @@ def planned_change(
     """
     state = load_state(tx, call, uuid, lock=lock)
     svm = state.key_manager.svm
-    with concerning(svm):
+    with about_svm(svm):
         return state, plan_change(state, _found(tx, call, svm, change.named), change)
 
 

@@ -13,12 +13,12 @@ from keystead.core.key_managers import check_complete, check_delete, serving
 from keystead.core.key_servers import check_certificates
 from keystead.core.keys.guarding import TERMINAL_STATES
 from keystead.core.model import KeyManager
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 from keystead.service.configuration.key_manager_changes import KeyManagerChanges
 from keystead.service.configuration.key_manager_plans import planned_creation
 from keystead.service.configuration.key_manager_views import KeyManagerView, serving_view, views
 from keystead.service.configuration.key_server_rows import at_positions, named, sealed_rows
-from keystead.service.loading import incarnation_of, installed, require_key_manager
+from keystead.service.loading import incarnation_of, installed_certificates, require_key_manager
 from keystead.service.ports.cluster import AuditRows, ClusterRows, EventRows, IncarnationRows, NodeRows, ObservationRows
 from keystead.service.ports.configuration import CertificateRows, KeyManagerRows, KeyServerRows, ListRows, SvmRows
 from keystead.service.ports.keys import DetachedRows, KeyRows, ProfileRows
@@ -79,7 +79,7 @@ class KeyManagers:
         ends = self._context.prover.deadline()
         while True:
             plan = await self._context.store.read(lambda tx: planned_creation(tx, call, uuid, new))
-            with concerning(plan.key_manager.svm):
+            with about_svm(plan.key_manager.svm):
                 results = await self._context.prover.probe(call, plan.key_manager, plan.certificates, rows, ends)
                 raise_first_failure(new.add_request, results)
                 stored = await self._context.store.write(lambda tx: self._create(tx, call, new, plan, rows, results))  # noqa: B023
@@ -100,7 +100,7 @@ class KeyManagers:
         key_manager = planned_creation(tx, call, proved.key_manager.uuid, new, lock=True).key_manager
         if key_manager != proved.key_manager:
             return None
-        check_certificates(key_manager, installed(tx, key_manager, lock=True))
+        check_certificates(key_manager, installed_certificates(tx, key_manager, lock=True))
         tx.add_key_manager(key_manager)
         tx.add_key_servers(rows)
         self._context.prover.accepted(tx, key_manager.svm, rows, results, new=True)
@@ -115,7 +115,7 @@ class KeyManagers:
 
         def delete(tx: Rows) -> None:
             key_manager = require_key_manager(tx, call, uuid, lock=True)
-            with concerning(key_manager.svm):
+            with about_svm(key_manager.svm):
                 incarnation = incarnation_of(tx)
                 left = tx.keys_left(uuid, incarnation.uuid)
                 check_delete(key_manager, tx.key_counts(uuid), left, held=not incarnation.destroys)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from keystead.core.key_servers import plan_add, plan_modify
 from keystead.service.configuration.key_server_rows import at_positions, sealed_rows
-from keystead.service.probing.prober import password_place
+from keystead.service.probing.prober import password_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ def modification(sealer: Sealer, request: ModifyRequest) -> ServerChange:
         row = planned.server
         if planned.password is not None:
             if row.uuid not in sealed:
-                sealed[row.uuid] = sealer.seal(planned.password, password_place(row.uuid))
+                sealed[row.uuid] = sealer.seal(planned.password, password_context(row.uuid))
             row = replace(row, sealed_password=sealed[row.uuid])
         return ServersPlan((row,), planned.proves)
 

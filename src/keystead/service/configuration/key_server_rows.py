@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from keystead.core.model import KeyServer
-from keystead.service.probing.prober import password_place
+from keystead.service.probing.prober import password_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ def sealed_rows(new: Iterable[NewKeyServer], key_manager: str, sealer: Sealer) -
             secondary_key_servers=server.secondary_key_servers,
             tls_server_name=server.tls_server_name,
             replication_domain=server.replication_domain,
-            sealed_password=sealer.seal(server.password, password_place(uuid)) if server.password else None,
+            sealed_password=sealer.seal(server.password, password_context(uuid)) if server.password else None,
         )
 
     return tuple(row(server) for server in new)

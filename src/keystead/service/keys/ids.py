@@ -48,7 +48,7 @@ def key_ids(
     """
     servers = tx.key_servers(key_manager.uuid)
     copies: dict[str, list[Copy]] = defaultdict(list)
-    for copy in tx.standing_copies([key.uuid for key in keys]):
+    for copy in tx.copies_not_aborted([key.uuid for key in keys]):
         copies[copy.key].append(copy)
     seen = [each for each in tx.observations([server.uuid for server in servers]) if each.node == node]
     available = {each.key_server for each in seen if each.state is State.AVAILABLE}

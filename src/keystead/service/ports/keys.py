@@ -159,7 +159,7 @@ class CopyRows(Protocol):
         """Return the copies of keys, by key, attempt, server and host."""
         ...
 
-    def standing_copies(self, keys: Collection[str]) -> tuple[Copy, ...]:
+    def copies_not_aborted(self, keys: Collection[str]) -> tuple[Copy, ...]:
         """Return the copies of keys, in that order, but for what attempts left that came to nothing."""
         ...
 
@@ -256,7 +256,7 @@ class EpochMarkerRows(Protocol):
     def epoch_marker(self, key_server: str) -> EpochMarker | None: ...
     def put_epoch_marker(self, marker: EpochMarker) -> None: ...
 
-    def epoch_markers_fall_due(self, key_manager: str) -> None:
+    def set_epoch_markers_due(self, key_manager: str) -> None:
         """Have the fences of a key manager's servers, removed ones too, moved on soon."""
         ...
 
@@ -264,7 +264,7 @@ class EpochMarkerRows(Protocol):
         """Return the servers (uuids) whose fences fell due and do not move yet."""
         ...
 
-    def note_epoch_marker_moves(self, key_server: str) -> None:
+    def clear_epoch_marker_due(self, key_server: str) -> None:
         """Note that a fence that fell due is being moved on."""
         ...
 

@@ -171,7 +171,7 @@ class KeyObjects(Protocol):
         """
         ...
 
-    def slow_or_dead(self, endpoint: Endpoint) -> bool:
+    def circuit_open(self, endpoint: Endpoint) -> bool:
         """Whether the address's circuit is open: it failed lately, and is left alone for a while."""
         ...
 

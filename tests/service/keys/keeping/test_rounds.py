@@ -261,5 +261,5 @@ async def test_who_does_not_answer_soon_is_not_waited_for(key_world: KeyWorld, m
     assert time.monotonic() - began < 3
     servers[1].faults.clear()
     assert await kept.keeping.showing(kept.manager) == {one.uuid: True, other.uuid: True}
-    monkeypatch.setattr(kept.node.objects, "slow_or_dead", lambda endpoint: endpoint.key_server == one.uuid)
+    monkeypatch.setattr(kept.node.objects, "circuit_open", lambda endpoint: endpoint.key_server == one.uuid)
     assert await kept.keeping.showing(kept.manager) == {other.uuid: True}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keystead.core.errors import OntapError
-from keystead.core.keys.descriptors import opened
+from keystead.core.keys.descriptors import decode
 from keystead.core.keys.model import AttemptState, KeyState, Presence
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.kmip.server.profile import Offset
@@ -162,7 +162,7 @@ async def test_copies_are_described_later(key_world: KeyWorld) -> None:
     digest_key = kept.node.endpoints.digest_key(await key_world.topology(kept.manager))
     for server, copy in zip(servers, copies, strict=True):
         (content,) = held(server)[name]
-        found = opened(content, digest_key)
+        found = decode(content, digest_key)
         assert found is not None
         assert found.uuid == key.uuid
         assert name in server.responder.objects[copy.descriptor].names

@@ -25,8 +25,8 @@ from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason, State
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.keys.learning.profiles import forget, store_profile, store_seen
-from keystead.service.keys.looking.canaries import Sight, sight
-from keystead.service.probing.prober import password_place
+from keystead.service.keys.looking.canaries import CanarySight, find_own_canary
+from keystead.service.probing.prober import password_context
 from tests.service.worlds.changing import configuration_context
 from tests.service.worlds.keys import CALL, KeyWorld, asked, held
 from tests.service.worlds.learning import OF_PLAIN, domain_count, learned, learner, name, on_sqlite, topology
@@ -305,7 +305,7 @@ async def test_what_was_learned_as_another_user_is_not_stored(key_world: KeyWorl
     server.faults[Operation.QUERY] = answered_after(may_answer)
     assert not (await learning.ensure(manager)).profiles
     server.faults.clear()
-    sealed = key_world.home.keyring.seal(Secret("a password"), password_place(row.uuid))
+    sealed = key_world.home.keyring.seal(Secret("a password"), password_context(row.uuid))
     await key_world.store.write(lambda tx: tx.change_key_server(replace(row, username="two", sealed_password=sealed)))
     may_answer.set()
     while not (profiles := (await learning.ensure(manager)).profiles):
@@ -314,7 +314,7 @@ async def test_what_was_learned_as_another_user_is_not_stored(key_world: KeyWorl
     found = await topology(key_world, manager)
     endpoint = node.endpoints.primary(found.servers[0], node.endpoints.identity(found))
     async with node.objects.session(endpoint, timeout_s=5) as session:
-        assert await sight(session, profiles[row.uuid], node.endpoints.digest_key(found)) is Sight.SEEN
+        assert await find_own_canary(session, profiles[row.uuid], node.endpoints.digest_key(found)) is CanarySight.SEEN
 
 
 async def test_a_server_that_moved_is_forgotten(key_world: KeyWorld) -> None:

@@ -317,8 +317,8 @@ async def test_what_an_aborted_attempt_left_is_not_read(key_world: KeyWorld, nod
     key = await node.create(await key_world.key_manager(*servers))
     (attempt,) = await key_world.attempts(key.uuid)
     assert attempt.state is AttemptState.COMMITTED
-    standing = await key_world.store.read(lambda tx: tx.standing_copies([key.uuid]))
+    standing = await key_world.store.read(lambda tx: tx.copies_not_aborted([key.uuid]))
     assert len(standing) == 2
     with key_world.store.database.writer.begin() as connection:
         connection.execute(text("UPDATE key_attempts SET state = 'aborted'"))
-    assert await key_world.store.read(lambda tx: tx.standing_copies([key.uuid])) == ()
+    assert await key_world.store.read(lambda tx: tx.copies_not_aborted([key.uuid])) == ()

@@ -10,7 +10,7 @@ import pytest
 
 from keystead.core.errors import OntapError
 from keystead.core.keys import incarnations
-from keystead.core.keys.descriptors import described, written
+from keystead.core.keys.descriptors import describe, encode
 from keystead.core.keys.incarnations import Reason
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Presence
 from keystead.core.keys.names import object_name
@@ -76,7 +76,7 @@ class Lost:
 
         def begin(tx: Transaction) -> None:
             current = incarnation_of(tx)
-            tx.put_incarnation(incarnations.begun(current, Reason.RESTORED, "", str(uuid4()), current.began))
+            tx.put_incarnation(incarnations.next_incarnation(current, Reason.RESTORED, "", str(uuid4()), current.began))
 
         await self.store.write(begin)
 
@@ -625,7 +625,7 @@ async def test_what_is_said_of_a_key(key_world: KeyWorld) -> None:
     (attempt,) = await key_world.attempts(key.uuid)
     places = await key_world.store.read(lambda tx: places_in(tx, manager))
     content = Describer(node.endpoints)(key, attempt, places)
-    assert content == written(described(key, attempt), node.endpoints.digest_key(places))
+    assert content == encode(describe(key, attempt), node.endpoints.digest_key(places))
 
 
 # --- what is changed while it is read ---

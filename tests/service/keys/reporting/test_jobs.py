@@ -11,7 +11,7 @@ import pytest
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import Attempt, AttemptState, Copy, KeyForm, KeyState, Presence, Purpose
-from keystead.core.keys.report import KEPT, Result
+from keystead.core.keys.report import MAX_REPORTS, Result
 from keystead.core.model import Event, JobState
 from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
@@ -20,7 +20,7 @@ from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.context import Call
 from keystead.service.keys.looking import look as key_looking
 from keystead.service.keys.reporting import proof as key_proof
-from keystead.service.keys.reporting.proof import CopyAudit
+from keystead.service.keys.reporting.proof import CopyVerification
 from keystead.service.keys.reporting.reports import KeyReports
 from keystead.service.ports.page import Page
 from keystead.service.ports.store import StoreError
@@ -346,7 +346,7 @@ async def test_reports_are_kept_for_those_who_see_the_key_manager(key_world: Key
         with pytest.raises(OntapError) as refused:
             await call
         assert (refused.value.kind.code, refused.value.target) == (4, "uuid")
-    assert KEPT >= 10
+    assert MAX_REPORTS >= 10
 
 
 @on_sqlite
@@ -421,7 +421,7 @@ async def test_a_dead_secondary_is_not_proven_by_its_primary(key_world: KeyWorld
     (row,) = await key_world.servers(manager)
 
     async def found() -> list[tuple[str, Result]]:
-        proof = CopyAudit(kept.context, await key_world.topology(manager))
+        proof = CopyVerification(kept.context, await key_world.topology(manager))
         return sorted((each.host, each.result) for each in (await proof.prove([key]))[key.uuid])
 
     assert await found() == [(SECONDARY, Result.PROVEN)]

@@ -201,11 +201,11 @@ async def test_a_row_is_announced_once(key_world: KeyWorld) -> None:
     (copy,) = await key_world.copies(key.uuid)
     row = replace(copy, host=SECONDARY)
     for _ in range(2):
-        assert await key_world.store.write(lambda tx: key_attempts.announce(tx, attempt, row))
+        assert await key_world.store.write(lambda tx: key_attempts.add_copy_row(tx, attempt, row))
     assert await hosts(key_world, key.uuid) == [("", SENT), (SECONDARY, SENT)]
     assert (await task).uuid == key.uuid
     stranger = replace(attempt, number=2)
-    assert not await key_world.store.write(lambda tx: key_attempts.announce(tx, stranger, row))
+    assert not await key_world.store.write(lambda tx: key_attempts.add_copy_row(tx, stranger, row))
 
 
 async def test_a_database_that_is_away_leaves_the_secondary_alone(key_world: KeyWorld) -> None:

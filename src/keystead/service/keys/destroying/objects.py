@@ -34,7 +34,7 @@ def with_ids(row: Tracked, ids: tuple[str, ...]) -> Tracked:
     return replace(row, copy=replace(row.copy, unique_identifiers=ids))
 
 
-async def end_object(
+async def destroy_object(
     holding: Holding, at: Visit, row: Tracked, id_: str, facts: ObjectAttributes, done: list[str]
 ) -> None:
     """Revoke and destroy one object, and append each action to ``done``. Raises KeyServerFault, LeaseLost.
@@ -69,7 +69,7 @@ async def end_object(
         done.append(REVOKED if step is Step.REVOKE else DESTROYED)
 
 
-async def left_by(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
+async def objects_of_attempt(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
     """Return the identifiers of all objects under the names of an attempt, because all of them must be destroyed."""
     names = [name for names in object_names(row.attempt) for name in names]
     return tuple(dict.fromkeys([id_ for name in names for id_ in await session.locate(name)]))
@@ -109,7 +109,7 @@ def descriptor_name(row: Tracked) -> str:
     return str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
 
 
-async def descriptors(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
+async def descriptor_ids(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
     """Return the identifiers of a copy's descriptor. If none is stored, look for it by name.
 
     Return none if the server refuses. Raises KeyServerFault if the server does not answer.

@@ -16,7 +16,7 @@ from keystead.core.keys.guarding import is_on_its_way
 from keystead.core.keys.keeping import CopyAnswer
 from keystead.core.keys.model import copy_id
 from keystead.service.keys.context import tracked
-from keystead.service.keys.looking.canaries import Sight, sight
+from keystead.service.keys.looking.canaries import CanarySight, find_own_canary
 from keystead.service.keys.looking.look import look
 from keystead.service.keys.looking.visit import Visit
 from keystead.service.ports.configuration import KeyManagerRows
@@ -160,7 +160,9 @@ class CopyDoubts:
                 asyncio.timeout_at(until),
                 self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s, fresh=True, anew=True) as session,
             ):
-                canary = bool(profile.canary) and await sight(session, profile, digest_key) is Sight.SEEN
+                canary = (
+                    bool(profile.canary) and await find_own_canary(session, profile, digest_key) is CanarySight.SEEN
+                )
                 heard = True
                 at = Visit(session, endpoint.key_server, str(endpoint.server), profile, canary, digest_key)
                 for row in rows:

@@ -17,20 +17,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.guarding import (
-    LATELY,
+    RELOCATION_PROOF_AGE,
     Period,
     Relocation,
     Shown,
     is_configured,
     is_elsewhere,
-    may_be_there,
-    only_there,
+    may_be_present,
+    must_show,
     present_on,
     to_be_read,
 )
 from keystead.core.keys.model import Presence, copy_id
 from keystead.service.keys.attempts import EXPIRES
-from keystead.service.keys.guarding.removal import LOOKING_S, PAGE, copies_on, holding, kept, with_copies
+from keystead.service.keys.guarding.removal import (
+    LOOKING_S,
+    PAGE,
+    copies_on,
+    keys_in_the_way,
+    keys_in_the_way_page,
+    with_copies,
+)
 from keystead.service.keys.guarding.showing import SERVER, RelocationCheck, Routes, raise_first
 from keystead.service.keys.looking.verify import NO_CANARY, CopyVerifier
 from keystead.service.keys.topology import PRIMARY, load_topology
@@ -173,7 +180,7 @@ class RelocationGuard:
         servers = {server.uuid: server for server in tx.key_servers(after.uuid)}
         come = present_on(tx.copies_proven(after.uuid, readings.began), servers)
         unread = {copy.key for copy in come if not readings.shown.covers(copy)}
-        return not holding(tx.keys(unread), incarnation_of(tx))
+        return not keys_in_the_way(tx.keys(unread), incarnation_of(tx))
 
     def note_unreached(self, tx: Rows, readings: Readings) -> None:
         """Make the copies on unreached servers ``unknown``, so that nobody relies on them.
@@ -294,10 +301,10 @@ class RelocationGuard:
         """Return the copies of these keys that a server must have at its new address."""
         server, others, period = moving.server, _still_configured(topology, moving), self._proof_period(moving)
         found = with_copies(tx, tx.keys(uuids), topology.incarnation)
-        return [(key, copy) for key, copies in found for copy in only_there(copies, server, others, period)]
+        return [(key, copy) for key, copies in found for copy in must_show(copies, server, others, period)]
 
     def _proof_period(self, moving: Relocation) -> Period:
-        return Period(moving.began - LATELY, self._clock.now())
+        return Period(moving.began - RELOCATION_PROOF_AGE, self._clock.now())
 
     def check_moved(self, tx: Rows, key_manager: KeyManager, moving: Relocation) -> bool:
         """Return True if all copies that the server must have at its new address were shown.
@@ -324,7 +331,7 @@ class RelocationGuard:
 
         Keys in any state count, so that objects that are to be destroyed count too.
         """
-        return any(map(may_be_there, copies_on(tx, server)))
+        return any(map(may_be_present, copies_on(tx, server)))
 
 
 def _has_canary(topology: ServerTopology, server: KeyServer) -> bool:
@@ -338,7 +345,7 @@ def _readable_page(
     """Return one page of the copies that a key manager must be able to read, and the cursor; None at the end."""
     topology = load_topology(tx, key_manager)
     servers = {server.uuid: server for server in topology.servers}
-    keys, rest = kept(tx, key_manager.uuid, topology.incarnation, after)
+    keys, rest = keys_in_the_way_page(tx, key_manager.uuid, topology.incarnation, after)
     return topology, [(key, copy) for key, copies in keys for copy in to_be_read(copies, servers)], rest
 
 

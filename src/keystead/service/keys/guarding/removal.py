@@ -21,16 +21,16 @@ from keystead.core.keys.guarding import (
     Period,
     Removal,
     RemovalFindings,
-    fresh,
+    fresh_period,
     key_at_risk,
     sole_copy,
     without_aborted,
 )
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import Detached, Presence, copy_id
 from keystead.service.keys.guarding.doubts import CopyDoubts
 from keystead.service.keys.guarding.showing import SERVER, no_time
-from keystead.service.keys.looking.verify import UNREAD, CopyVerifier, Proving
+from keystead.service.keys.looking.verify import UNREAD, CopyVerifier, WantedCopy
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
 from keystead.service.ports.configuration import KeyManagerRows
@@ -103,7 +103,7 @@ class RemovalGuard:
         Call it in the transaction that holds the key manager and removes the server. ``found`` is what this call has
         found. False means that others have changed something since, or that the proofs are too old. Then prove again.
         """
-        now = fresh(self._clock.now())
+        now = fresh_period(self._clock.now())
         page: str | None = ""
         while page is not None:
             _, at_risk, page = _keys_at_risk(tx, removal, now, found, page)
@@ -131,7 +131,7 @@ class RemovalGuard:
     async def _keys_at_risk(
         self, removal: Removal, found: RemovalFindings, after: str
     ) -> tuple[ServerTopology, list[KeyAtRisk], str | None]:
-        lasts = fresh(self._clock.now(), timedelta(seconds=PROVING_S))
+        lasts = fresh_period(self._clock.now(), timedelta(seconds=PROVING_S))
         return await self._store.read(partial(_keys_at_risk, removal=removal, period=lasts, found=found, after=after))
 
     async def _answering(self, topology: ServerTopology, going: Departure, until: float) -> set[AddressId]:
@@ -225,7 +225,7 @@ class RemovalGuard:
         """Read copies at one address; return one result for each, in order."""
         if endpoint is None:
             return [UNREAD] * len(wanted)
-        provings = [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
+        provings = [WantedCopy(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
         return await self._verifier.prove(endpoint, digest_key, provings, until)
 
     def _endpoints_of(self, topology: ServerTopology, *removed: KeyServer) -> dict[AddressId, Endpoint]:
@@ -239,20 +239,20 @@ class RemovalGuard:
             return {}
 
 
-def kept(
+def keys_in_the_way_page(
     tx: Rows, key_manager: str, incarnation: Incarnation, after: str
 ) -> tuple[list[tuple[Key, list[Copy]]], str | None]:
     """Return one page of the keys that prevent removals, and the cursor, None at the end.
 
     Each key comes with its copies of attempts that were not aborted.
     """
-    keys = tx.keys_in(key_manager, KEPT, after, PAGE)
+    keys = tx.keys_in(key_manager, KEPT_STATES, after, PAGE)
     return with_copies(tx, keys, incarnation), keys[-1].uuid if len(keys) == PAGE else None
 
 
 def with_copies(tx: Rows, keys: Sequence[Key], incarnation: Incarnation) -> list[tuple[Key, list[Copy]]]:
     """Return those keys that prevent removals, with their copies of attempts that were not aborted."""
-    keys = holding(keys, incarnation)
+    keys = keys_in_the_way(keys, incarnation)
     uuids = [key.uuid for key in keys]
     copies: dict[str, list[Copy]] = defaultdict(list)
     for copy in without_aborted(tx.copies(uuids), tx.attempts(uuids)):
@@ -260,7 +260,7 @@ def with_copies(tx: Rows, keys: Sequence[Key], incarnation: Incarnation) -> list
     return [(key, copies[key.uuid]) for key in keys]
 
 
-def holding(keys: Iterable[Key], incarnation: Incarnation) -> list[Key]:
+def keys_in_the_way(keys: Iterable[Key], incarnation: Incarnation) -> list[Key]:
     """Return those keys that prevent removals: all except deleted keys that are overdue and wait for their purge."""
     return [key for key in keys if not is_past_recovery(key, incarnation)]
 

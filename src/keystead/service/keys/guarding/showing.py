@@ -15,7 +15,7 @@ from keystead.core.errors import OntapError
 from keystead.core.key_managers import CLIENT_CERTIFICATE
 from keystead.core.keys.model import Presence, copy_id
 from keystead.service.keys.guarding.doubts import CopyDoubts
-from keystead.service.keys.looking.verify import NOT_IN_TIME, UNREAD, UNSETTLED, CopyVerifier, Proving, VerifyResult
+from keystead.service.keys.looking.verify import NOT_IN_TIME, UNREAD, UNSETTLED, CopyVerifier, VerifyResult, WantedCopy
 from keystead.service.probing.prober import NO_IDENTITY
 from keystead.service.probing.queue import RETRY_AFTER_S
 
@@ -127,7 +127,7 @@ class RelocationCheck:
             return unread
         digest_key = self._endpoints.digest_key(routes.topology)
         provings = {
-            where: [Proving(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
+            where: [WantedCopy(key.uuid, copy.unique_identifiers, key.digest) for key, copy in each]
             for where, each in wanted.items()
         }
         found = await asyncio.gather(

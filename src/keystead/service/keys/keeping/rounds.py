@@ -66,7 +66,7 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptKeyManager:
     """An enabled key manager, its servers, and the name of its SVM or of the cluster for events and metrics."""
 
     key_manager: KeyManager
@@ -75,7 +75,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class RoundParts:
     """The steps of a round."""
 
     settling: AttemptSettlement
@@ -94,7 +94,12 @@ class KeyRounds:
     """
 
     def __init__(
-        self, context: KeeperContext, leases: Leases, parts: Parts, *, look: Callable[[], Awaitable[None]] | None = None
+        self,
+        context: KeeperContext,
+        leases: Leases,
+        parts: RoundParts,
+        *,
+        look: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._context = context
         self._leases = leases
@@ -107,12 +112,14 @@ class KeyRounds:
         """Hold the keeper's lease. The value is None while another process holds it. Raises StoreError."""
         return self._leases.holding(LEASE)
 
-    async def kept(self) -> tuple[Kept, ...]:
+    async def kept(self) -> tuple[KeptKeyManager, ...]:
         """Return the enabled key managers, whose keys the keeper keeps. Raises StoreError."""
 
-        def read(tx: Rows) -> tuple[Kept, ...]:
+        def read(tx: Rows) -> tuple[KeptKeyManager, ...]:
             cluster = cluster_name(tx)
-            return tuple(Kept(each, servers, each.svm.name if each.svm else cluster) for each, servers in tx.watched())
+            return tuple(
+                KeptKeyManager(each, servers, each.svm.name if each.svm else cluster) for each, servers in tx.watched()
+            )
 
         return await self._context.store.read(read)
 

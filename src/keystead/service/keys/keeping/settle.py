@@ -14,7 +14,7 @@ import structlog
 
 from keystead.core.keys.attempts import AHEAD
 from keystead.core.keys.destroying import ACTIVE, PRE_ACTIVE
-from keystead.core.keys.keeping import CopyAnswer, looked_at
+from keystead.core.keys.keeping import CopyAnswer, after_look
 from keystead.core.keys.model import AttemptState, KeyForm, KeyState, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.secret import Secret
@@ -134,7 +134,7 @@ class AttemptSettlement:
         """Look at a copy. If its bytes agree, activate it and write its descriptor where that was not done."""
         seen = await look(at, row)
         now, canary = self._context.clock.now(), at.absence_counts
-        after = with_seen(looked_at(row.copy, seen.look, row.attempt, now, canary=canary), seen)
+        after = with_seen(after_look(row.copy, seen.look, row.attempt, now, canary=canary), seen)
         if (
             seen.look is CopyAnswer.AGREES
             and at.profile is not None

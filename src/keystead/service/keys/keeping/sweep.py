@@ -17,7 +17,7 @@ from keystead.core import events
 from keystead.core.errors import OntapError
 from keystead.core.keys import digests
 from keystead.core.keys.guarding import without_aborted
-from keystead.core.keys.keeping import KEPT, CopyAnswer, Sweep, Tally, servers_to_fill
+from keystead.core.keys.keeping import KEPT_STATES, CopyAnswer, Sweep, Tally, servers_to_fill
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.reading import NOT_NEEDED, sources
 from keystead.core.keys.writing import fits
@@ -245,7 +245,7 @@ class CopySweep:
     ) -> tuple[ServerTopology | None, list[tuple[Key, list[Copy]]]]:
         """Return the next kept keys with their copies of attempts that were not aborted."""
         topology = topology_of(tx, key_manager)
-        keys = tx.keys_in(key_manager, KEPT, after, COPIES_PER_READ)
+        keys = tx.keys_in(key_manager, KEPT_STATES, after, COPIES_PER_READ)
         copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
         for copy in without_aborted(tx.copies(copies), tx.attempts(copies)):
             copies[copy.key].append(copy)
@@ -317,7 +317,7 @@ class CopySweep:
 
     def _is_down(self, topology: ServerTopology, server: KeyServer, host: str = "") -> bool:
         try:
-            return self._context.objects.slow_or_dead(endpoint_of(self._context, topology, server, host))
+            return self._context.objects.circuit_open(endpoint_of(self._context, topology, server, host))
         except KeyServerFault:
             return True
 
@@ -326,7 +326,7 @@ def _is_swept(row: Tracked) -> bool:
     """Return True for a committed copy of a kept key that has Unique Identifiers and is not destroyed."""
     return (
         row.attempt.state is AttemptState.COMMITTED
-        and row.key.state in KEPT
+        and row.key.state in KEPT_STATES
         and row.copy.presence is not Presence.DESTROYED
         and bool(row.copy.unique_identifiers)
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from keystead.core.keys.destroying import Ownership, is_anothers, ownership, purging
+from keystead.core.keys.destroying import Ownership, aborted_elsewhere, as_purging, ownership
 from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.model import Attempt, Copy, Key, KeyState, Orphan, Presence
 from keystead.core.keys.names import ObjectKind, parse
@@ -150,7 +150,7 @@ def _listed_identifiers(tx: Rows, topology: ServerTopology, server: KeyServer) -
         while copies := tx.copies_on(uuid, after, COPIES_PER_READ):
             after = copies[-1].key
             attempts = tx.attempts({copy.key for copy in copies})
-            others = {(each.key, each.number) for each in attempts if is_anothers(each, topology.incarnation)}
+            others = {(each.key, each.number) for each in attempts if aborted_elsewhere(each, topology.incarnation)}
             standing = (copy for copy in copies if copy.presence is not Presence.DESTROYED)
             there = [copy for copy in standing if (copy.key, copy.attempt) not in others]
             known |= {id_ for copy in there for id_ in (*copy.unique_identifiers, copy.descriptor)}
@@ -267,4 +267,4 @@ def _reopen_copy(tx: Rows, attempt: Attempt, server: KeyServer, found: _Found) -
         opened = replace(known, presence=Presence.UNKNOWN, unique_identifiers=())
     tx.put_copies([opened], new=not here)
     if key.state is KeyState.PURGED:
-        tx.change_key(purging(key), KeyState.PURGED)
+        tx.change_key(as_purging(key), KeyState.PURGED)

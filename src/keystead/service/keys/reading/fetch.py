@@ -152,7 +152,7 @@ class Fetcher:
             raise OntapError(not_restored(key), arguments=_reasons(tried))
         return Fetched(material, tried)
 
-    def shelf(self, topology: ServerTopology) -> ReadContext | None:
+    def read_context(self, topology: ServerTopology) -> ReadContext | None:
         """Return the read context of a topology, or None if a certificate or secret cannot be used."""
         try:
             return ReadContext(topology, self._endpoints.addresses(topology), self._endpoints.digest_key(topology))
@@ -170,12 +170,12 @@ class Fetcher:
         def read(tx: Rows) -> tuple[Hashable, ServerTopology | None, Sequence[Copy]]:
             marker = tx.change_marker()
             topology = None if known is not None and known[0] == marker else _topology(tx, key)
-            return marker, topology, tx.standing_copies([key.uuid])
+            return marker, topology, tx.copies_not_aborted([key.uuid])
 
         marker, topology, copies = await self._store.glance(read)
         if known is not None and topology is None:
             return known[1], copies
-        context = None if topology is None else self.shelf(topology)
+        context = None if topology is None else self.read_context(topology)
         if context is not None:
             self._contexts[key.key_manager] = marker, context
         return context, copies
@@ -192,7 +192,7 @@ class Fetcher:
         """
         endpoint = context.endpoint(source)
         late = (source.server.uuid, source.host) in self._late
-        return SourceHealth(late or self._objects.slow_or_dead(endpoint), self._objects.latency_s(endpoint))
+        return SourceHealth(late or self._objects.circuit_open(endpoint), self._objects.latency_s(endpoint))
 
     async def close(self) -> None:
         """Cancel the overtaken requests. Wait until they and the marking of copies have ended."""

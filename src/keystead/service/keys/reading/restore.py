@@ -177,7 +177,7 @@ class KeyRestorer:
     async def restore(self, plan: RestorePlan, progress: Progress) -> Restoration:
         """Restore the keys, and report the progress. Raise StoreError."""
         topology, total = await self._store.read(lambda tx: _begin(tx, plan))
-        context = self._fetcher.shelf(topology)
+        context = self._fetcher.read_context(topology)
         restored: list[Restored] = []
         failed: list[Key] = []
         done, held, after = 0, 0, ""
@@ -217,7 +217,7 @@ class KeyRestorer:
     # --- one page ---
 
     async def _restore(self, plan: RestorePlan, context: ReadContext, wanted: Sequence[Key]) -> _Work:
-        copies = await self._store.read(lambda tx: tx.standing_copies([key.uuid for key in wanted]))
+        copies = await self._store.read(lambda tx: tx.copies_not_aborted([key.uuid for key in wanted]))
         chunks, unproven = _chunks(wanted, copies)
         work = _Work(context, plan.names_servers, chunks, left=unproven)
         servers = [plan.server] if plan.server else self._healthy_servers(context)
@@ -236,7 +236,7 @@ class KeyRestorer:
         return [
             server
             for server in context.topology.servers
-            if not self._objects.slow_or_dead(reaches[server.uuid, PRIMARY])
+            if not self._objects.circuit_open(reaches[server.uuid, PRIMARY])
         ]
 
     async def _ask(self, work: _Work, server: KeyServer) -> None:

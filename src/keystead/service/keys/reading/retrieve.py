@@ -22,7 +22,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import KeyState, KeyType
 from keystead.core.keys.reading import Explanation, check_readable
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 
 if TYPE_CHECKING:
     from keystead.core.keys.model import Key
@@ -71,7 +71,7 @@ class KeyReader:
         known = self._cached_row(call, key_manager, key_id)
         for _ in range(TRIES):
             key = check_readable(known or await self._row(call, key_manager, key_id), key_type)
-            with concerning(key.svm):
+            with about_svm(key.svm):
                 found = await self._read(call, key, explain=explain and call.caller.svm is None)
             if found is not None:
                 return found

@@ -14,13 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.attempts import is_expired
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import HOLD_NAMES, Attempt, AttemptState, Copy, Key, KeyState, Presence, Purpose
 from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.keys.rebuilding import Doubt, Known
 from keystead.core.model import Role, Svm
 from keystead.service.context import Call, Caller
-from keystead.service.keys.attempts import count_still
+from keystead.service.keys.attempts import still_configured
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import incarnation_of
 from keystead.service.ports.cluster import AuditRows, ClusterRows
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keystead.core.keys.descriptors import Descriptor
-    from keystead.core.keys.rebuilding import Certain, FoundCopy, FoundObject, Inventory
+    from keystead.core.keys.rebuilding import CertainKey, FoundCopy, FoundObject, Inventory
     from keystead.service.audit.log import AuditLog
     from keystead.service.keys.topology import ServerTopology
     from keystead.service.ports.process import Clock
@@ -106,7 +106,7 @@ class KeyImporter:
         return taken, completed, doubts + more
 
     async def _store_all(
-        self, keys: Sequence[Certain], store: Callable[[Rows, Sequence[Certain]], tuple[int, list[Doubt]]]
+        self, keys: Sequence[CertainKey], store: Callable[[Rows, Sequence[CertainKey]], tuple[int, list[Doubt]]]
     ) -> tuple[int, list[Doubt]]:
         stored, doubts = 0, list[Doubt]()
         for first in range(0, len(keys), KEYS_AT_ONCE):
@@ -117,7 +117,7 @@ class KeyImporter:
         return stored, doubts
 
     def _add(
-        self, tx: Rows, topology: ServerTopology, part: Sequence[Certain], seen: _ObjectDetails
+        self, tx: Rows, topology: ServerTopology, part: Sequence[CertainKey], seen: _ObjectDetails
     ) -> tuple[int, list[Doubt]]:
         """Add keys that are not in the database, with the attempts that wrote their copies, as committed.
 
@@ -133,7 +133,7 @@ class KeyImporter:
             uuid = each.descriptor.uuid
             if uuid in there or any(map(partial(_is_adopted, tx), attempts)):
                 continue
-            if now is None or not count_still(copies, topology, now) or not self._free_name(tx, each.descriptor):
+            if now is None or not still_configured(copies, topology, now) or not self._free_name(tx, each.descriptor):
                 doubts.append(Doubt.CHANGED)
                 continue
             if uuid in begun:
@@ -167,7 +167,7 @@ class KeyImporter:
         return tx.change_key(replace(holder, state=KeyState.ABORTED), KeyState.PENDING)
 
     def _complete(
-        self, tx: Rows, topology: ServerTopology, part: Sequence[Certain], seen: _ObjectDetails
+        self, tx: Rows, topology: ServerTopology, part: Sequence[CertainKey], seen: _ObjectDetails
     ) -> tuple[int, list[Doubt]]:
         """Add to known keys the attempts, with their copies, that the database lacks.
 
@@ -178,13 +178,13 @@ class KeyImporter:
         for each in part:
             attempts, copies = self._rows(each, seen)
             key = tx.key(each.descriptor.uuid, lock=True)
-            if key is None or key.state not in KEPT or key.digest != each.descriptor.digest:
+            if key is None or key.state not in KEPT_STATES or key.digest != each.descriptor.digest:
                 continue
             new = self._missing_attempts(tx, key, attempts)
             if new is None:
                 doubts.append(Doubt.UNDER_WAY)
                 continue
-            if new and (now is None or not count_still(copies, topology, now)):
+            if new and (now is None or not still_configured(copies, topology, now)):
                 doubts.append(Doubt.CHANGED)
                 continue
             for attempt in new:
@@ -212,7 +212,7 @@ class KeyImporter:
             if (each.number in begun or each.number not in known) and not _is_adopted(tx, each)
         ]
 
-    def _rows(self, each: Certain, seen: _ObjectDetails) -> tuple[list[Attempt], list[Copy]]:
+    def _rows(self, each: CertainKey, seen: _ObjectDetails) -> tuple[list[Attempt], list[Copy]]:
         """Return the attempts and the copies of a key, as rows."""
         attempts: list[Attempt] = []
         rows: list[Copy] = []

@@ -57,7 +57,7 @@ class _Page:
     changes: list[CopyChange] = field(default_factory=list)
 
 
-class CopyAudit:
+class CopyVerification:
     """The verification of a key manager's copies, on the servers that were configured when it began."""
 
     def __init__(self, context: KeeperContext, topology: ServerTopology) -> None:

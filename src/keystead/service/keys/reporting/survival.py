@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from keystead.core.keys.guarding import without_aborted
-from keystead.core.keys.keeping import KEPT
-from keystead.core.keys.survival import MOST_NAMED, Counted, share_addresses, survival
+from keystead.core.keys.keeping import KEPT_STATES
+from keystead.core.keys.survival import MOST_NAMED, CoverCounter, has_shared_addresses, survival
 from keystead.service.keys.topology import load_topology
 from keystead.service.loading import require_key_manager
 from keystead.service.ports.configuration import KeyManagerRows
@@ -50,14 +50,14 @@ def _covers(tx: Rows, topology: ServerTopology) -> Sequence[Cover]:
 
     The store counts them, unless servers share addresses: then it matters at which address a copy is.
     """
-    if share_addresses(topology.servers):
+    if has_shared_addresses(topology.servers):
         return _count_keys(tx, topology).covers
     return tx.covers(topology.key_manager.uuid, [server.uuid for server in topology.servers], MOST_NAMED)
 
 
-def _count_keys(tx: Rows, topology: ServerTopology) -> Counted:
-    counted, after = Counted(), ""
-    while keys := tx.keys_in(topology.key_manager.uuid, KEPT, after, KEYS_PER_READ):
+def _count_keys(tx: Rows, topology: ServerTopology) -> CoverCounter:
+    counted, after = CoverCounter(), ""
+    while keys := tx.keys_in(topology.key_manager.uuid, KEPT_STATES, after, KEYS_PER_READ):
         after = keys[-1].uuid
         uuids = [key.uuid for key in keys]
         copies: dict[str, list[Copy]] = {uuid: [] for uuid in uuids}

@@ -144,7 +144,7 @@ class AttemptRunner:
         """Return the writer of an attempt's copies. It stores each additional row before it sends the copy."""
 
         async def announce(copy: Copy) -> bool:
-            return await self._context.store.write(lambda tx: key_attempts.announce(tx, writing.attempt, copy))
+            return await self._context.store.write(lambda tx: key_attempts.add_copy_row(tx, writing.attempt, copy))
 
         return AttemptCopies(writing, self._context.objects, self._context.clock, announce)
 

@@ -18,13 +18,13 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.creating import LENGTH, CreateState, NewKey, halves_differ, owner_of, plan_create
 from keystead.core.keys.digests import agrees, digest
-from keystead.core.keys.keeping import KEPT
+from keystead.core.keys.keeping import KEPT_STATES
 from keystead.core.keys.model import HOLD_NAMES, Key, KeyState, KeyType, Presence, Purpose
 from keystead.core.keys.reading import NOT_NEEDED
-from keystead.core.keys.writing import as_seen, as_they_stand, domains_still_proven, is_open, missing_domain_count
+from keystead.core.keys.writing import after_moves, domains_as_seen, domains_still_proven, is_open, missing_domain_count
 from keystead.core.query.where import Condition, Op
 from keystead.core.secret import Secret
-from keystead.service.cluster.svms import concerning
+from keystead.service.cluster.svms import about_svm
 from keystead.service.keys import attempts as key_attempts
 from keystead.service.keys.access import require_manager_of_keys, serving_key_manager
 from keystead.service.keys.topology import load_topology
@@ -166,7 +166,7 @@ class KeyWriter:
         planned, topology = await self._context.store.glance(
             lambda tx: self._plan(tx, request.call, manager, request.new, request.uuid)
         )
-        with concerning(planned.svm):
+        with about_svm(planned.svm):
             if not topology.learned:
                 topology = await self._learner.ensure(manager)
         if topology.learned:
@@ -181,7 +181,7 @@ class KeyWriter:
         With ``lock``, the key manager is locked: no other key is created in it until the transaction ends.
         """
         manager = require_manager_of_keys(tx, call, key_manager, lock=lock)
-        with concerning(manager.svm or call.scope):
+        with about_svm(manager.svm or call.scope):
             topology = load_topology(tx, manager)
             state = create_state(tx, call.scope, topology, new)
             return plan_create(state, new, uuid, self._context.clock.now()), topology
@@ -194,7 +194,7 @@ class KeyWriter:
         writing = await self._context.store.write(lambda tx: self._intend(tx, request))
         if writing is None:
             return None
-        with concerning(writing.key.svm):
+        with about_svm(writing.key.svm):
             return await self._write(request, writing)
 
     async def _write(self, request: _Request, writing: Writing) -> Key:
@@ -202,7 +202,7 @@ class KeyWriter:
         topology, copying = writing.topology, self._work.copying(writing)
 
         def enough() -> bool:
-            seen = as_seen(topology.domain_of, copying.copies, copying.had)
+            seen = domains_as_seen(topology.domain_of, copying.copies, copying.had)
             proven = domains_still_proven(copying.copies, topology.servers, topology.servers, seen)
             return not missing_domain_count(proven, topology.key_manager.min_copies, topology.domain_of)
 
@@ -247,16 +247,16 @@ class KeyWriter:
         Commit if enough domains hold proven copies on servers that are still configured as before. The incarnation and
         the client certificate must be the same, too.
         """
-        manager, topology, _ = key_attempts.standing(tx, writing.key)
+        manager, topology, _ = key_attempts.lock_current(tx, writing.key)
         copies = copying.copies
-        seen = as_seen(topology.domain_of, copies, copying.had)
+        seen = domains_as_seen(topology.domain_of, copies, copying.had)
         proven = domains_still_proven(copies, writing.topology.servers, topology.servers, seen)
         enough = not missing_domain_count(proven, manager.min_copies, topology.domain_of)
-        committed = enough and key_attempts.unchanged(writing.topology, topology)
+        committed = enough and key_attempts.same_identity(writing.topology, topology)
         key = replace(writing.key, state=KeyState.ABORTED)
         if committed:
             key = replace(writing.key, state=KeyState.COMMITTED, committed=self._context.clock.now())
-        copies = as_they_stand(copies, writing.topology.servers, topology.servers)
+        copies = after_moves(copies, writing.topology.servers, topology.servers)
         if not key_attempts.end(tx, writing.attempt, copies, committed=committed):
             return Ending.OVERTAKEN, writing.key
         if not tx.change_key(key, KeyState.PENDING):
@@ -286,12 +286,12 @@ class KeyWriter:
 
         Return None, too, if the key is not kept any more, or if the server cannot be sent the key.
         """
-        _, topology, key = key_attempts.standing(tx, key)
+        _, topology, key = key_attempts.lock_current(tx, key)
         targets = self._work.targets(
             topology, [found for found in topology.servers if found.uuid == server.uuid], key.length
         )
         attempts = tx.attempts([key.uuid])
-        if not targets or key.state not in KEPT:
+        if not targets or key.state not in KEPT_STATES:
             return None
         if is_open(tx.copies([key.uuid]), attempts, server.uuid):
             return None
@@ -304,9 +304,9 @@ class KeyWriter:
         Commit if the copy is proven, the key is still kept, and the server is still configured as before. The
         incarnation and the client certificate must be the same, too.
         """
-        _, topology, key = key_attempts.standing(tx, writing.key)
+        _, topology, key = key_attempts.lock_current(tx, writing.key)
         proven = domains_still_proven(copies, writing.topology.servers, topology.servers, topology.domain_of)
-        still_kept = key.state in KEPT and key_attempts.unchanged(writing.topology, topology)
+        still_kept = key.state in KEPT_STATES and key_attempts.same_identity(writing.topology, topology)
         committed = bool(proven) and still_kept
         return key_attempts.end(tx, writing.attempt, copies, committed=committed) and committed
 
