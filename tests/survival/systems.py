@@ -36,6 +36,7 @@ from keystead.service.audit.reads import ReadAudit
 from keystead.service.audit.spool import ReadSpool
 from keystead.service.cluster.incarnations import Incarnations
 from keystead.service.cluster.leases import LeaseLost, Leases
+from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.context import Call, Caller
 from keystead.service.keys.attempts import EXPIRES
@@ -61,8 +62,8 @@ from keystead.service.probing.observations import Observations
 from keystead.service.probing.prober import ServerProber
 from keystead.service.probing.queue import ProbeQueue
 from keystead.store import open_store, tables
-from tests.service.worlds.keepers import WINDOW_S, at_once, believed
-from tests.service.worlds.keys import ShiftedClock, places_in
+from tests.service.worlds.keepers import WINDOW_S, believed
+from tests.service.worlds.keys import ShiftedClock, at_once, places_in
 from tests.survival.history import History, Kind, Operation, check, short, told
 from tests.survival.lives import Life, MortalObjects, MortalStore, note_tasks
 
@@ -116,13 +117,9 @@ class Process:
         self.audit = AuditLog(store, home.keyring, clock, self.uuid)
         self.incarnations = Incarnations(store, DataDirectory(data, self._store), self.audit, clock, self.uuid)
         self.learner = ServerLearner(store, objects, endpoints, home.keyring, clock, wait_s=TIMEOUT_S)
-        self.writer = KeyWriter(
-            *(store, objects, endpoints, self.learner, self.audit, clock, self.uuid),
-            describe=Describer(endpoints),
-            grace_s=GRACE_S,
-        )
-        self.ending = KeyRetirement(store, self.audit, clock)
         context = KeeperContext(store, objects, endpoints, clock, self.uuid, at_once)
+        self.writer = KeyWriter(context, self.learner, self.audit, describe=Describer(endpoints), grace_s=GRACE_S)
+        self.ending = KeyRetirement(store, self.audit, clock)
         self.keeping = CopySweep(context, self.writer)
         lives = self.incarnations
         fencing = EpochMarkers(context, lives.cloned)
@@ -136,7 +133,7 @@ class Process:
         self.reader = KeyReader(store, fetcher, KeyCache(CACHED), self.reads)
         guard = RemovalGuard(store, objects, endpoints, clock)
         identity = RelocationGuard(store, objects, endpoints, clock)
-        self.key_servers = KeyServers(store, prover, home.keyring, self.audit, guard, identity)
+        self.key_servers = KeyServers(ConfigurationContext(store, prover, home.keyring, self.audit, guard, identity))
 
     async def start(self) -> None:
         """Begin to serve."""

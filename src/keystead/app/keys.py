@@ -135,7 +135,7 @@ def key_work(world: Dependencies, rules: EgressRules, settings: Settings) -> Key
         keeper.kick(key.key_manager)
 
     describe = Describer(endpoints)
-    writer = KeyWriter(store, objects, endpoints, learner, audit, clock, node, describe=describe, on_aborted=look_soon)
+    writer = KeyWriter(context, learner, audit, describe=describe, on_aborted=look_soon)
     keeping = CopySweep(context, writer)
     incarnations = world.incarnations
     markers = EpochMarkers(context, incarnations.cloned)

@@ -39,6 +39,7 @@ from keystead.service.cluster.info import ClusterInfo
 from keystead.service.cluster.jobs import Jobs
 from keystead.service.cluster.svms import Svms
 from keystead.service.configuration.certificates import Certificates
+from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_manager_configs import KeyManagerConfigs
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
@@ -118,6 +119,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         keys = key_work(
             Dependencies(store, prover, keyring, signing, audit, metrics, clock, node, incarnations), rules, settings
         )
+        configuration = ConfigurationContext(store, prover, keyring, audit, keys.guard, keys.identity, keys.changed)
         services = Services(
             accounts=Accounts(store, hasher, audit),
             audit=audit,
@@ -130,9 +132,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             incarnations=incarnations,
             jobs=Jobs(store, audit, clock, node),
             key_manager_configs=KeyManagerConfigs(store, audit),
-            key_managers=KeyManagers(store, prover, keyring, audit, keys.identity, on_changed=keys.changed),
+            key_managers=KeyManagers(configuration),
             detached_key_servers=keys.detached,
-            key_servers=KeyServers(store, prover, keyring, audit, keys.guard, keys.identity, on_changed=keys.changed),
+            key_servers=KeyServers(configuration),
             key_stores=KeyStores(store, prover, audit),
             key_retirement=keys.ending,
             verification_jobs=keys.prover,

@@ -326,7 +326,8 @@ async def test_what_needed_no_proof_and_now_does_is_proved(
         address = f"127.0.0.1:{server.port}"
         manager = await world.key_manager(address)
         await world.modify(manager, address, tls_server_name="alpha.test")
-        store, write = world.services.key_servers._store, world.services.key_servers._store.write
+        store = world.services.key_servers._context.store
+        write = store.write
         before = server.accepted
 
         async def write_after_another(work: Any) -> Any:

@@ -14,6 +14,7 @@ from keystead.core.key_servers import ModifyRequest
 from keystead.core.secret import Secret
 from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.gateway import Gateway
+from keystead.service.configuration.context import ConfigurationContext
 from keystead.service.configuration.key_managers import KeyManagers
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.keys.guarding.relocation import RelocationGuard
@@ -106,6 +107,22 @@ class Changer:
         return raised.value
 
 
+def configuration_context(world: KeyWorld, node: KeyNode, **options: Any) -> ConfigurationContext:
+    """What changes of key managers and key servers need on a node: real guards, and probes of loopback addresses."""
+    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
+    gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
+    prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
+    return ConfigurationContext(
+        node.store,
+        prover,
+        world.home.keyring,
+        node.audit,
+        RemovalGuard(node.store, node.objects, node.endpoints, world.clock),
+        RelocationGuard(node.store, node.objects, node.endpoints, world.clock),
+        **options,
+    )
+
+
 async def changer(world: KeyWorld, *servers: KmipServer | str, name: str = "keystead", **fields: Any) -> Changer:
     """A key manager with learned servers, and a renewed client certificate with this common name."""
     manager = await world.key_manager(*servers, know=False, **fields)
@@ -114,23 +131,12 @@ async def changer(world: KeyWorld, *servers: KmipServer | str, name: str = "keys
     places = await learner.ensure(manager)
     await learner.close()
     assert len(places.profiles) == len(servers)
-    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
-    gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
-    prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
-    guard = RemovalGuard(node.store, node.objects, node.endpoints, world.clock)
-    identity = RelocationGuard(node.store, node.objects, node.endpoints, world.clock)
     made = world.pki.client_ca.issue((), common_name=name, purpose="client", key=world.pki.client.key)
     new = NewCertificate("client", made.certificate_pem, name="renewed", private_key=Secret(world.pki.client.key_pem))
     async with opened(str(world.home.data), world.home.database) as services:
         renewed = (await services.certificates.install(CALL, new)).uuid
-    return Changer(
-        world,
-        node,
-        manager,
-        KeyManagers(node.store, prover, world.home.keyring, node.audit, identity),
-        KeyServers(node.store, prover, world.home.keyring, node.audit, guard, identity),
-        renewed,
-    )
+    context = configuration_context(world, node)
+    return Changer(world, node, manager, KeyManagers(context), KeyServers(context), renewed)
 
 
 async def identifier(changing: Changer, key: Key, server: int) -> str:

@@ -28,7 +28,7 @@ from keystead.service.keys.keeping.settle import AttemptSettlement
 from keystead.service.keys.keeping.sweep import CopySweep
 from keystead.service.keys.orphans.adopt import Orphans
 from keystead.service.keys.orphans.scan import OrphanScan
-from tests.service.worlds.keys import CALL
+from tests.service.worlds.keys import CALL, at_once
 from tests.service.worlds.learning import learner
 
 if TYPE_CHECKING:
@@ -67,10 +67,6 @@ class Pairs(Responder):
 def of_kind(kind: str) -> Responder:
     """A server of one of the kinds of :data:`keystead.kmip.testing.profiles.PROFILES`, or one for :data:`PAIRS`."""
     return Pairs() if kind == PAIRS else Responder(profile=PROFILES[kind])
-
-
-async def at_once() -> None:
-    """The turn of tests: they wait for nothing."""
 
 
 async def say_nothing(_: OntapError) -> None:

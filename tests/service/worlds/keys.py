@@ -33,6 +33,7 @@ from keystead.kmip.testing.server import KeyServer as KmipServer
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.audit.log import AuditLog, begin
 from keystead.service.context import Call, Caller
+from keystead.service.keys.context import KeeperContext
 from keystead.service.keys.learning.learn import ServerLearner
 from keystead.service.keys.topology import Endpoints, ServerTopology, digest_key_context, load_topology
 from keystead.service.keys.writing.create import KeyWriter
@@ -88,6 +89,10 @@ class ShiftedClock:
         self._shift += timedelta(seconds=seconds)
 
 
+async def at_once() -> None:
+    """The turn of tests: they wait for nothing."""
+
+
 def places_in(tx: Transaction, key_manager: str) -> ServerTopology:
     """Where a key manager's keys are kept."""
     found = tx.key_manager(key_manager)
@@ -129,7 +134,7 @@ def key_node(
     stack.push_async_callback(objects.close)
     learner = ServerLearner(store, objects, endpoints, sealer, clock)
     stack.push_async_callback(learner.close)
-    writer = KeyWriter(store, objects, endpoints, learner, audit, clock, uuid, **options)
+    writer = KeyWriter(KeeperContext(store, objects, endpoints, clock, uuid, at_once), learner, audit, **options)
     stack.push_async_callback(writer.close)
     return KeyNode(uuid, store, audit, objects, endpoints, learner, writer)
 

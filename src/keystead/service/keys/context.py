@@ -30,7 +30,10 @@ class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeeperContext:
-    """The ports of the keeper. ``turn`` limits the rate: it waits until servers may be asked about one more key."""
+    """The ports of the work with keys.
+
+    ``turn`` limits the keeper's rate: it waits until servers may be asked about one more key.
+    """
 
     store: Store[Transaction]
     objects: KeyObjects

@@ -299,7 +299,7 @@ async def test_a_server_that_does_not_answer_before_time_is_over(
     changing, key, servers = await one_server(key_world, Presence.MISSING)
     (row,) = await key_world.servers(changing.manager)
     servers[0].faults[Operation.GET] = delay(1.5)
-    monkeypatch.setattr(changing.servers._prover, "deadline", lambda: asyncio.get_running_loop().time() + 1.0)
+    monkeypatch.setattr(changing.servers._context.prover, "deadline", lambda: asyncio.get_running_loop().time() + 1.0)
     error = await changing.change_refused(row, port=servers[1].port)
     assert (error.kind, error.target, error.retry_after) == (errors.TOO_BUSY, "server", 5)
     servers[0].faults.clear()

@@ -127,7 +127,7 @@ async def test_what_cannot_be_proved_in_time(key_world: KeyWorld, monkeypatch: p
         monkeypatch.setattr(identity_guard, "_has_canary", lambda *_: False)
         await changing.node.create(changing.manager)
     servers[0].faults[Operation.GET] = delay(0.6)
-    monkeypatch.setattr(changing.managers._prover, "deadline", lambda: asyncio.get_running_loop().time() + 0.4)
+    monkeypatch.setattr(changing.managers._context.prover, "deadline", lambda: asyncio.get_running_loop().time() + 0.4)
     error = await changing.renewal_refused()
     assert (error.kind, error.target, error.retry_after) == (errors.TOO_BUSY, CERTIFICATE, 5)
     await changing.renew(patient=True)

@@ -15,22 +15,17 @@ from keystead.core.keys.guarding import Removal, RemovalFindings
 from keystead.core.keys.model import Presence
 from keystead.core.model import Role
 from keystead.core.server_address import ServerAddress
-from keystead.keyservers.egress import EgressRules
-from keystead.keyservers.gateway import Gateway
 from keystead.kmip.testing.server import delay
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.configuration.key_servers import KeyServers
 from keystead.service.context import Call, Caller
 from keystead.service.keys.guarding import removal as key_guard
-from keystead.service.keys.guarding.relocation import RelocationGuard
-from keystead.service.keys.guarding.removal import RemovalGuard
-from keystead.service.probing.observations import Observations
-from keystead.service.probing.prober import ServerProber
-from keystead.service.probing.queue import ProbeQueue
+from tests.service.worlds.changing import configuration_context
 from tests.service.worlds.keys import CALL, KeyNode, KeyWorld, asked
 
 if TYPE_CHECKING:
     from keystead.kmip.testing.server import KeyServer as KmipServer
+    from keystead.service.keys.guarding.removal import RemovalGuard
     from keystead.service.ports.store import Transaction
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -66,12 +61,8 @@ class Remover:
 async def remover(world: KeyWorld) -> Remover:
     """One more node that removes servers."""
     node = await world.node()
-    queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
-    gateway = Gateway(EgressRules.parse(("127.0.0.0/8", "::1/128"), ()))
-    prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
-    guard = RemovalGuard(node.store, node.objects, node.endpoints, world.clock)
-    identity = RelocationGuard(node.store, node.objects, node.endpoints, world.clock)
-    return Remover(world, node, guard, KeyServers(node.store, prover, world.home.keyring, node.audit, guard, identity))
+    context = configuration_context(world, node)
+    return Remover(world, node, context.removal_guard, KeyServers(context))
 
 
 async def detached(removing: Remover, key_manager: str) -> list[str]:
@@ -285,7 +276,7 @@ async def test_what_changes_while_it_is_proved_is_proved_again(key_world: KeyWor
     key_world.clock.advance(LONG_AGO_S)
     state = await removing.servers.state(CALL, manager)
     removal = Removal(state.key_manager, state.servers[0])
-    found = await removing.guard.prove(CALL, removal, removing.servers._prover.deadline())
+    found = await removing.guard.prove(CALL, removal, removing.servers._context.prover.deadline())
 
     async def check() -> bool:
         return await removing.node.store.write(lambda tx: removing.guard.check(tx, removal, found))
@@ -346,7 +337,7 @@ async def test_a_call_that_ends_before(key_world: KeyWorld, monkeypatch: pytest.
     await removing.node.create(manager)
     key_world.clock.advance(LONG_AGO_S)
     servers[1].faults[Operation.GET] = delay(4)
-    monkeypatch.setattr(removing.servers._prover, "deadline", lambda: asyncio.get_running_loop().time() + 0.3)
+    monkeypatch.setattr(removing.servers._context.prover, "deadline", lambda: asyncio.get_running_loop().time() + 0.3)
     async with asyncio.timeout(2):
         error = await removing.refused(manager, servers[0])
     assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)

@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from keystead.core.keys.model import Attempt, Copy, Key
     from keystead.core.model import KeyServer
     from keystead.core.secret import Secret
-    from keystead.service.keys.topology import Endpoints, ServerTopology
-    from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.process import Clock
-    from keystead.service.ports.store import Store
+    from keystead.service.keys.context import KeeperContext
+    from keystead.service.keys.topology import ServerTopology
 
     Describe = Callable[[Key, Attempt, ServerTopology], bytes | None]
 
@@ -62,14 +60,8 @@ class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Protoco
 class AttemptRunner:
     """The attempts of one process. ``describe`` returns the descriptor of an attempt's copies, None for none."""
 
-    def __init__(
-        self, store: Store[Rows], objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str, describe: Describe
-    ) -> None:
-        self._store = store
-        self._objects = objects
-        self._endpoints = endpoints
-        self._clock = clock
-        self._node = node
+    def __init__(self, context: KeeperContext, describe: Describe) -> None:
+        self._context = context
         self._describe = describe
         self._under_way: set[asyncio.Task[object]] = set()
         self._slots: dict[Purpose, Counter[str]] = {purpose: Counter() for purpose in Purpose}  # by key manager
@@ -117,13 +109,13 @@ class AttemptRunner:
 
     def targets(self, topology: ServerTopology, servers: Sequence[KeyServer], length: int) -> tuple[Target, ...]:
         """Return those servers that can be sent a key of this length. Raise what :class:`Endpoints` raises."""
-        identity = self._endpoints.identity(topology)
+        identity = self._context.endpoints.identity(topology)
         without = unusable(topology, length)
         return tuple(
             Target(
                 server,
                 topology.profiles[server.uuid],
-                tuple(self._endpoints.each(server, identity)),
+                tuple(self._context.endpoints.each(server, identity)),
                 limit_s(server, COPYING_S),
             )
             for server in servers
@@ -142,17 +134,19 @@ class AttemptRunner:
     ) -> Writing:
         """Store an attempt's intent. Return the data to write once the transaction has committed."""
         servers = [target.server.uuid for target in targets]
-        attempt = key_attempts.begin(tx, key, number, purpose, topology, servers, self._node, self._clock.now())
+        node, now = self._context.node, self._context.clock.now()
+        attempt = key_attempts.begin(tx, key, number, purpose, topology, servers, node, now)
         descriptor = self._describe(key, attempt, topology)
-        return Writing(key, attempt, material, self._endpoints.digest_key(topology), topology, targets, descriptor)
+        digest_key = self._context.endpoints.digest_key(topology)
+        return Writing(key, attempt, material, digest_key, topology, targets, descriptor)
 
     def copying(self, writing: Writing) -> AttemptCopies:
         """Return the writer of an attempt's copies. It stores each additional row before it sends the copy."""
 
         async def announce(copy: Copy) -> bool:
-            return await self._store.write(lambda tx: key_attempts.add_copy_row(tx, writing.attempt, copy))
+            return await self._context.store.write(lambda tx: key_attempts.add_copy_row(tx, writing.attempt, copy))
 
-        return AttemptCopies(writing, self._objects, self._clock, announce)
+        return AttemptCopies(writing, self._context.objects, self._context.clock, announce)
 
     async def finish(self, writing: Writing, copying: AttemptCopies) -> None:
         """Activate the copies, write their descriptors, and store that.
@@ -161,7 +155,7 @@ class AttemptRunner:
         """
         await copying.finish(asyncio.get_running_loop().time() + FINISHING_S, self.stopping)
         try:
-            await self._store.write(lambda tx: key_attempts.note_states(tx, writing.key, copying.copies))
+            await self._context.store.write(lambda tx: key_attempts.note_states(tx, writing.key, copying.copies))
         except StoreError as failure:
             log.warning("activation not stored", key=writing.key.key_id, why=str(failure))
 

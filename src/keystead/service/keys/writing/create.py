@@ -44,12 +44,10 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyServer, Svm
     from keystead.service.audit.log import AuditLog
     from keystead.service.context import Call
-    from keystead.service.keys.topology import Endpoints, ServerTopology
+    from keystead.service.keys.context import KeeperContext
+    from keystead.service.keys.topology import ServerTopology
     from keystead.service.keys.writing.attempt_runner import Describe
     from keystead.service.keys.writing.copies import AttemptCopies, Writing
-    from keystead.service.ports.objects import KeyObjects
-    from keystead.service.ports.process import Clock
-    from keystead.service.ports.store import Store
 
 GRACE_S = 2.0
 """Seconds to wait for slow servers after enough domains hold proven copies."""
@@ -101,27 +99,21 @@ class KeyWriter:
 
     def __init__(
         self,
-        store: Store[Rows],
-        objects: KeyObjects,
-        endpoints: Endpoints,
+        context: KeeperContext,
         learner: LearnsServers,
         audit: AuditLog,
-        clock: Clock,
-        node: str,
         *,
         describe: Describe = lambda *_: None,
         on_aborted: Callable[[Key], None] = lambda _: None,
         grace_s: float = GRACE_S,
     ) -> None:
-        self._store = store
-        self._endpoints = endpoints
+        self._context = context
         self._learner = learner
         self._audit = audit
-        self._clock = clock
         self._on_aborted = on_aborted
         self._grace_s = grace_s
         self._learned: set[str] = set()  # key managers without an unlearned server at the last look
-        self._work = AttemptRunner(store, objects, endpoints, clock, node, describe)
+        self._work = AttemptRunner(context, describe)
 
     async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
         """Create a key and return it once it is committed; otherwise raise OntapError, and the key does not exist.
@@ -154,7 +146,7 @@ class KeyWriter:
         :class:`Endpoints` raises if the key manager's certificates cannot be used. Raise 262145 (503) if no slot is
         free.
         """
-        if not agrees(self._endpoints.digest_key(topology), key.uuid, material, key.digest):
+        if not agrees(self._context.endpoints.digest_key(topology), key.uuid, material, key.digest):
             raise ValueError(f"material is not that of key {key.uuid}")
         return await self._work.run(self._copy_to(key, server, material), Purpose.COPY, key.key_manager)
 
@@ -171,7 +163,7 @@ class KeyWriter:
     async def _after_learning(self, request: _Request) -> _Request:
         """Try to learn the servers without a profile. Raise first if the request is refused for another reason."""
         manager = request.key_manager
-        planned, topology = await self._store.glance(
+        planned, topology = await self._context.store.glance(
             lambda tx: self._plan(tx, request.call, manager, request.new, request.uuid)
         )
         with about_svm(planned.svm):
@@ -191,14 +183,15 @@ class KeyWriter:
         manager = require_manager_of_keys(tx, call, key_manager, lock=lock)
         with about_svm(manager.svm or call.scope):
             topology = load_topology(tx, manager)
-            return plan_create(create_state(tx, call.scope, topology, new), new, uuid, self._clock.now()), topology
+            state = create_state(tx, call.scope, topology, new)
+            return plan_create(state, new, uuid, self._context.clock.now()), topology
 
     async def _create(self, request: _Request) -> Key | None:
         """Create a key. Return None if a server has no profile and learning was not tried yet.
 
         Nothing is stored in that case.
         """
-        writing = await self._store.write(lambda tx: self._intend(tx, request))
+        writing = await self._context.store.write(lambda tx: self._intend(tx, request))
         if writing is None:
             return None
         with about_svm(writing.key.svm):
@@ -214,7 +207,7 @@ class KeyWriter:
             return not missing_domain_count(proven, topology.key_manager.min_copies, topology.domain_of)
 
         await copying.write(request.until, self._grace_s, enough, self._work.stopping)
-        ending, key = await self._store.write(lambda tx: self._end(tx, request.call, writing, copying))
+        ending, key = await self._context.store.write(lambda tx: self._end(tx, request.call, writing, copying))
         if ending is Ending.COMMITTED:
             await self._work.finish(writing, copying)
             return key
@@ -237,7 +230,7 @@ class KeyWriter:
         reachable = {topology.domain_of[target.server.uuid] for target in targets}
         if missing_domain_count(reachable, topology.key_manager.min_copies, topology.domain_of):
             raise _shortage(request.call, topology, self._unusable(topology, key.length), taken=bool(reachable))
-        digest_key = self._endpoints.digest_key(topology)
+        digest_key = self._context.endpoints.digest_key(topology)
         key = replace(key, digest=digest(digest_key, key.uuid, request.material))
         tx.add_key(key)
         return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, topology, targets)
@@ -262,7 +255,7 @@ class KeyWriter:
         committed = enough and key_attempts.same_identity(writing.topology, topology)
         key = replace(writing.key, state=KeyState.ABORTED)
         if committed:
-            key = replace(writing.key, state=KeyState.COMMITTED, committed=self._clock.now())
+            key = replace(writing.key, state=KeyState.COMMITTED, committed=self._context.clock.now())
         copies = after_moves(copies, writing.topology.servers, topology.servers)
         if not key_attempts.end(tx, writing.attempt, copies, committed=committed):
             return Ending.OVERTAKEN, writing.key
@@ -277,12 +270,12 @@ class KeyWriter:
 
     async def _copy_to(self, key: Key, server: KeyServer, material: Secret) -> str:
         until = asyncio.get_running_loop().time() + COPYING_S
-        writing = await self._store.write(lambda tx: self._intend_copy(tx, key, server, material))
+        writing = await self._context.store.write(lambda tx: self._intend_copy(tx, key, server, material))
         if writing is None:
             return NOT_NEEDED
         copying = self._work.copying(writing)
         await copying.write(until, 0.0, lambda: False, self._work.stopping)
-        committed = await self._store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
+        committed = await self._context.store.write(lambda tx: self._end_copy(tx, writing, copying.copies))
         if not committed:  # no on_aborted here, because a round after each failure would fail again
             return copying.reasons.get(server.uuid, OVERTAKEN)
         await self._work.finish(writing, copying)
