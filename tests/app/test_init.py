@@ -288,6 +288,7 @@ TAMPERED = {
     "altered": "UPDATE audit_records SET account = 'nobody' WHERE \"index\" = 2",
     "removed": 'DELETE FROM audit_records WHERE "index" = 2',
     "cut off the end": 'DELETE FROM audit_records WHERE "index" = 4',
+    "read id of no read": "UPDATE audit_records SET read_id = '0123456789abcdef' WHERE \"index\" = 2",
     "head moved": 'UPDATE audit_heads SET "index" = 2, mac = (SELECT mac FROM audit_records WHERE "index" = 2)',
 }
 

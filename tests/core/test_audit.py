@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 NODE = "node-1"
+READ_ID = "0123456789abcdef"
 
 
 def mac(message: bytes) -> bytes:
@@ -165,6 +166,36 @@ def test_every_altered_field_is_found_where_it_is(field: str) -> None:
     records, head = chain(4)
     records[2] = replace(records[2], **{field: _altered(getattr(records[2], field))})
     assert broken_at(records, head) == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "expected"),
+    [
+        ("success", audit.read_message("00ff", READ_ID), READ_ID),
+        ("success", f"retrieval of key a, read {'f' * 16}, read {READ_ID}", READ_ID),
+        ("error", audit.read_message("00ff", READ_ID), None),
+        ("success", f"renamed SVM s from x, read {READ_ID}", None),
+        ("success", f"retrieval of key 00ff, read {READ_ID}0", None),
+        ("success", f"retrieval of key 00ff, read {READ_ID.upper()}", None),
+        ("success", f"retrieval of key 00ff, read {READ_ID}\n", None),
+        ("success", "retrieval of key 00ff", None),
+    ],
+)
+def test_only_a_record_of_a_read_has_a_read_id(state: str, message: str, expected: str | None) -> None:
+    """Text that a caller chose, as in an error or a name, is no read."""
+    texts = ("admin", "::1", "svm1", "POST", "/path", "", state, "", message)
+    assert audit.read_id_in_message(AuditRecord(NODE, 0, NOON, *texts)) == expected
+
+
+def test_a_read_id_that_is_not_the_one_in_the_message_is_found() -> None:
+    """The MAC does not cover the copy: without one, with one, or with another's."""
+    texts = ("reader", "::1", "svm1", "POST", "/path", "", "success", "", audit.read_message("00ff", READ_ID))
+    read, head = audit.append(AuditRecord(NODE, 0, NOON, *texts, read_id=READ_ID), None, mac)
+    assert audit.append(replace(read, read_id=None), None, mac)[0].mac == read.mac
+    assert broken_at([read], head) is None
+    for other in (None, "", "0" * 16, READ_ID.upper()):
+        with pytest.raises(audit.BrokenChainError, match=r"record 1: .*read_id is not the one in its message"):
+            audit.follow(NODE, [replace(read, read_id=other)], (0, b""), mac)
 
 
 def test_text_moved_between_fields_is_found() -> None:

@@ -66,10 +66,10 @@ def key_server(position: int = 0, address: str = "", manager: str = "km-1", **ch
     )
 
 
-def audit_record(index: int, node: str = "node-1") -> AuditRecord:
+def audit_record(index: int, node: str = "node-1", read_id: str | None = None) -> AuditRecord:
     """A record whose texts all differ."""
     texts = ("account", "location", "svm", "method", "path", "input", "state", "code", "message")
-    return AuditRecord(node, index, NOON, *texts, mac=b"mac %d" % index)
+    return AuditRecord(node, index, NOON, *texts, mac=b"mac %d" % index, read_id=read_id)
 
 
 def audit_head(index: int, node: str = "node-1") -> AuditHead:

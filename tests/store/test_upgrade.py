@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import insert, make_url, text
 
+from keystead.core import audit
 from keystead.core.model import Account, AuditRecord, KeyManager, Options, Role, Svm
 from keystead.service.ports.page import Page
 from keystead.store import open_store, tables
 from keystead.store.opening import open_database
+from keystead.store.statements import columns_of
 from keystead.store.upgrade import upgrade
+from tests.service.worlds.basics import KEYRING
+from tests.store import samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from sqlalchemy import Insert
 
     from keystead.service.ports.store import Transaction
     from tests.peers.postgres import PostgresServer
@@ -53,7 +60,7 @@ def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> object:
         yield url
 
 
-def _fill(url: str, revision: str, *statements: str) -> None:
+def _fill(url: str, revision: str, *statements: str | Insert) -> None:
     """Bring a database to a revision, no newer one, and store rows."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tables, "HEAD", revision)
@@ -63,7 +70,7 @@ def _fill(url: str, revision: str, *statements: str) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))
         for statement in statements:
-            connection.execute(text(statement))
+            connection.execute(text(statement) if isinstance(statement, str) else statement)
     database.dispose()
 
 
@@ -115,6 +122,43 @@ async def test_keys_that_were_retired_before(old_url: str, lives: tuple[str, ...
     )
     (found,) = await _upgraded(old_url, "0003", lambda tx: tx.keys(["k"]))
     assert found.retired_in == retired_in
+
+
+async def test_reads_that_were_recorded_before(old_url: str) -> None:
+    """They are found by their ids, as `audit verify` reads them in the message; no other record has an id."""
+    read = "retrieval of key 00ff, read 0123456789abcde"
+    messages = [
+        *(("success", f"{read}{digit}") for digit in "0f"),
+        ("error", f"{read}1"),
+        *(
+            ("success", text)
+            for text in (f"x{read}2", f"{read}34", f"{read}F", f"{read}g", "retrieval of key 00ff", "")
+        ),
+    ]
+    records: list[AuditRecord] = []
+    head = None
+    for state, message in messages:
+        record = replace(samples.audit_record(0), state=state, message=message)
+        chained, head = audit.append(record, head, KEYRING.mac)
+        records.append(chained)
+    _fill(old_url, "0006", "DELETE FROM audit_records", *map(_inserted, records))
+    found = await _upgraded(old_url, "0006", lambda tx: tx.audit_records("node-1", 0, 99))
+    assert found == tuple(replace(each, read_id=audit.read_id_in_message(each)) for each in records)
+    assert [each.read_id for each in found[:3]] == ["0123456789abcde0", "0123456789abcdef", None]
+    assert audit.follow("node-1", found, (0, b""), KEYRING.mac) == (len(records), records[-1].mac)
+    store = open_store(old_url)
+    try:
+        ids = ("0123456789abcde0", "0123456789abcde1", "0123456789abcdef")
+        assert await store.read(lambda tx: tx.recorded_reads("node-1", ids)) == {ids[0], ids[2]}
+    finally:
+        await store.close()
+
+
+def _inserted(record: AuditRecord) -> Insert:
+    """Insert a record under a schema before 0007."""
+    columns = columns_of(tables.audit_records, record) | {"key": audit.place(record)}
+    del columns["read_id"]
+    return insert(tables.audit_records).values(columns)
 
 
 async def test_attempts_that_were_aborted_before(old_url: str) -> None:

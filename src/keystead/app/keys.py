@@ -97,7 +97,7 @@ class KeyServices:
     keeper: Keeper
 
     async def start(self) -> None:
-        """Start the parts that answer calls. Raises StoreError."""
+        """Start the parts that answer calls. Raises OSError if the spool of reads cannot be looked at."""
         await self.reads.start()
         self.forgetter.start()
 

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
+from keystead.core import audit
 from keystead.core.keys.model import KeyState
 from keystead.core.model import Role
 from keystead.service.audit import reads as module
@@ -71,10 +72,13 @@ class Reads:
             connection.execute(text(statement))
 
     async def recorded(self) -> list[str]:
-        """The keys whose reads are in the chain, in order; the chain is intact."""
+        """The keys whose reads are in the chain, in order, each found by its id; the chain is intact."""
         (report,) = await verify(self.store, KEYRING)
         assert report.intact, report
         records = await self.store.read(lambda tx: tx.audit_records(NODE, 1, 10_000))
+        ids = {record.read_id for record in records if record.read_id}
+        assert len(ids) == len(records)
+        assert await self.store.read(lambda tx: tx.recorded_reads(NODE, ids)) == ids
         return [record.message.removeprefix("retrieval of key ").partition(",")[0] for record in records]
 
     async def merged(self) -> list[str]:
@@ -103,6 +107,8 @@ async def test_a_read_is_in_the_chain_when_it_is_answered(reads: Reads) -> None:
     (record,) = await reads.store.read(lambda tx: tx.audit_records(NODE, 1, 10))
     assert (record.account, record.role, record.svm, record.state) == ("reader", "key-reader", "svm1", "success")
     assert record.timestamp == reads.clock.now()
+    assert record.read_id
+    assert record.message == f"retrieval of key one, read {record.read_id}"
     assert not reads.spool.waiting()
 
 
@@ -200,6 +206,30 @@ async def test_a_merge_that_breaks_off_is_begun_again(reads: Reads, monkeypatch:
     assert len(commits) == 5
 
 
+@pytest.mark.parametrize("changed", ["NULL", "'0123456789abcdef'", "''"])
+async def test_a_read_id_that_was_changed_breaks_the_chain(reads: Reads, changed: str) -> None:
+    """Also where the read came by way of the spool; the report says which record, and what differs."""
+    await reads.read("one")
+    reads.lose_database()
+    await reads.read("two")
+    reads.find_database()
+    assert await reads.merged() == ["one", "two"]
+    reads._execute(f'UPDATE audit_records SET read_id = {changed} WHERE "index" = 3')  # noqa: S608 - constants
+    (report,) = await verify(reads.store, KEYRING)
+    assert str(report) == "node node-1: BROKEN: record 3 was altered: its read_id is not the one in its message"
+    reads._execute("UPDATE audit_records SET read_id = '1' WHERE \"index\" = 1")
+    (report,) = await verify(reads.store, KEYRING)
+    assert report.broken_at == 1
+
+
+async def test_an_error_that_quotes_a_read_is_no_read(reads: Reads) -> None:
+    """The chain stays intact, whatever a caller writes."""
+    record = reads.log.success(CALL, audit.read_message("one", "0123456789abcdef"))
+    await reads.store.write(lambda tx: reads.log.append(tx, replace(record, state="error")))
+    (report,) = await verify(reads.store, KEYRING)
+    assert report.intact
+
+
 async def test_what_a_process_left_is_merged_by_the_next(reads: Reads) -> None:
     """Nothing else needs to be read for that."""
     reads.lose_database()
@@ -263,7 +293,7 @@ async def test_without_database_and_spool_no_read_is_answered(reads: Reads, tmp_
 
 async def test_an_unexpected_fault_answers_no_read_either(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next read is recorded again."""
-    monkeypatch.setattr(module, "Spooled", None)
+    monkeypatch.setattr(reads.spool, "append", None)
     reads.lose_database()
     with structlog.testing.capture_logs() as logs, pytest.raises(StoreError, match="cannot be written"):
         await reads.read("one")
@@ -308,7 +338,7 @@ async def test_a_merge_that_breaks_holds_up_no_read(reads: Reads, monkeypatch: p
     """Whatever it is; it is told, and the merge is begun again."""
     reads.lose_database()
     await reads.read("one")
-    monkeypatch.setattr(module, "frozenset", None, raising=False)
+    monkeypatch.setattr(reads.log, "unrecorded", None)
     with structlog.testing.capture_logs() as logs:
         reads.find_database()
         async with asyncio.timeout(10):

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keystead.service.audit.spool import ReadSpool, Spooled
+from keystead.service.audit.spool import ReadSpool
 from tests.service.worlds.basics import KEYRING
 from tests.store import samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from keystead.core.model import AuditRecord
 
-def spooled(number: int) -> Spooled:
+
+def spooled(number: int) -> AuditRecord:
     """A record that waits."""
-    return Spooled(f"id-{number}", 7, replace(samples.audit_record(number), mac=b""))
+    return replace(samples.audit_record(number, read_id=f"id-{number}"), mac=b"")
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def test_records_come_back_as_they_were(spool: ReadSpool, tmp_path: Path) -> Non
 def test_a_long_file_is_read_in_pieces(spool: ReadSpool) -> None:
     """Each says where the next one begins."""
     spool.append([spooled(number) for number in range(5)])
-    found: list[Spooled] = []
+    found: list[AuditRecord] = []
     start: int | None = 0
     while start is not None:
         piece = spool.read(start, 2)
@@ -70,6 +72,16 @@ def test_a_line_that_somebody_wrote_or_changed_is_passed_over(spool: ReadSpool, 
     file.write_bytes(file.read_bytes().replace(b"id-1", b"id-9") + b"{}\n" + b"[]\t00\n")
     piece = spool.read(0, 10)
     assert (piece.records, piece.damaged) == ((spooled(2),), 3)
+
+
+def test_a_line_of_an_earlier_release_is_read(spool: ReadSpool, tmp_path: Path) -> None:
+    """It has the end of the chain, too, which nobody needs any more."""
+    spool.append([spooled(1)])
+    file = tmp_path / "reads.spool"
+    line = file.read_bytes().strip(b"\n").rpartition(b"\t")[0].replace(b'"record":', b'"after":7,"record":')
+    mac = KEYRING.mac(b"keystead read spool v1\n" + line).hex().encode()
+    file.write_bytes(line + b"\t" + mac + b"\n")
+    assert spool.read(0, 10).records == (spooled(1),)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ password guesser cannot fill the database.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ from keystead.service.ports.cluster import AuditRows, ClusterRows
 from keystead.service.ports.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from datetime import datetime
 
     from keystead.core.errors import OntapError
@@ -93,22 +93,23 @@ class AuditLog:
         """Return the record of a call that succeeded. The caller gives it to :meth:`append`."""
         return self._record(call, svm or call.scope, "success", "", message)
 
-    def append(self, tx: AuditRows, *records: AuditRecord) -> int:
-        """Append one or more records to the node's chain, which it locks. Return the index of the last record."""
+    def read(self, call: Call, key_id: str, read_id: str, *, svm: Svm | None) -> AuditRecord:
+        """Return the record of a read of key material. The caller gives it to :meth:`append`."""
+        return replace(self.success(call, audit.read_message(key_id, read_id), svm=svm), read_id=read_id)
+
+    def append(self, tx: AuditRows, *records: AuditRecord) -> None:
+        """Append one or more records to the node's chain, which it locks."""
         chained, head = audit.append_all(records, tx.audit_head(self._node), self._mac)
         tx.add_audit_records(chained, head)
-        return head.index
 
-    def last_index(self, tx: AuditRows) -> int:
-        """Return the index of the chain's last record, 0 if there is none. In a write, it locks the chain."""
-        head = tx.audit_head(self._node)
-        return head.index if head else 0
+    def unrecorded(self, tx: AuditRows, reads: Sequence[AuditRecord]) -> list[AuditRecord]:
+        """Return the records of reads that the node's chain lacks, by their read ids. In a write, it locks the chain.
 
-    def records_after(self, tx: AuditRows, index: int) -> Iterator[AuditRecord]:
-        """Yield the chain's records after an index, in order."""
-        while records := tx.audit_records(self._node, index, PAGE):
-            yield from records
-            index = records[-1].index
+        It locks before it searches, so that a record that another transaction commits meanwhile is found.
+        """
+        tx.audit_head(self._node)
+        recorded = tx.recorded_reads(self._node, {each.read_id for each in reads if each.read_id})
+        return [each for each in reads if each.read_id not in recorded]
 
     async def refuse(self, call: Call, error: OntapError) -> None:
         """Append the record of a refused or denied call in a transaction of its own. Raises no StoreError.

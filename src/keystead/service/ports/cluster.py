@@ -153,6 +153,10 @@ class AuditRows(Protocol):
 
     def audit_records(self, node: str, after: int, limit: int) -> tuple[AuditRecord, ...]: ...
 
+    def recorded_reads(self, node: str, read_ids: Collection[str]) -> frozenset[str]:
+        """Return those of the read ids that records in a node's chain have."""
+        ...
+
     def audit_nodes(self) -> tuple[str, ...]:
         """Return the uuids of all nodes: registered ones, and those that left a chain behind."""
         ...
