@@ -122,10 +122,10 @@ class Process:
         self.ending = KeyRetirement(store, self.audit, clock)
         self.keeping = CopySweep(context, self.writer)
         lives = self.incarnations
-        fencing = EpochMarkers(context, lives.cloned)
+        epoch_markers = EpochMarkers(context, lives.cloned)
         destroying = KeyPurge(context, believed(store, clock, self.uuid), lives.cloned, lives.check)
         parts = RoundParts(
-            AttemptSettlement(context), self.keeping, fencing, destroying, OrphanScan(context), self.learner
+            AttemptSettlement(context), self.keeping, epoch_markers, destroying, OrphanScan(context), self.learner
         )
         self.rounds = KeyRounds(context, Leases(store, clock, self.uuid), parts)
         self.reads = ReadAudit(store, self.audit, ReadSpool(data / f"{self.uuid}.spool", home.keyring.mac), clock)

@@ -56,7 +56,7 @@ class Side:
 
     kept: Keeping
     incarnations: Incarnations
-    fencing: EpochMarkers
+    epoch_markers: EpochMarkers
     rounds: KeyRounds
 
     async def round(self) -> None:
@@ -69,7 +69,7 @@ class Side:
         """Move the fences on that are due; return where one may destroy."""
         async with self.rounds.holding() as holding:
             assert holding is not None
-            return await self.fencing.advance(holding, self.kept.manager)
+            return await self.epoch_markers.advance(holding, self.kept.manager)
 
     async def stands(self) -> tuple[int, str, bool]:
         """Number and reason of the incarnation, and whether it destroys."""
@@ -104,10 +104,10 @@ async def side(kept: Keeping, tools: Any = None) -> Side:
     same = Same(Storage(*(found.storage or "sqlite:directory:file").split(":", 2)))
     incarnations = Incarnations(node.store, same, node.audit, clock, node.uuid)
     await incarnations.begin()
-    fencing = EpochMarkers(made, incarnations.cloned)
+    epoch_markers = EpochMarkers(made, incarnations.cloned)
     destroying = KeyPurge(made, believed(node.store, clock, node.uuid), incarnations.cloned, incarnations.check)
-    parts = replace(kept.rounds._parts, fencing=fencing, destroying=destroying)
-    return Side(kept, incarnations, fencing, KeyRounds(made, kept.leases, parts, look=incarnations.look))
+    parts = replace(kept.rounds._parts, epoch_markers=epoch_markers, destroying=destroying)
+    return Side(kept, incarnations, epoch_markers, KeyRounds(made, kept.leases, parts, look=incarnations.look))
 
 
 def _copy(file: Path, folder: Path) -> None:

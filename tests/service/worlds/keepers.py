@@ -92,13 +92,13 @@ class Keeping:
         self.keeping = CopySweep(self.context, node.writer)
         self.replicator = KeyReplicator(self.context, self.learner, self.keeping)
         self.cloned: list[str] = []
-        self.fencing = EpochMarkers(self.context, self._hold)
+        self.epoch_markers = EpochMarkers(self.context, self._hold)
         self.clock = believed(node.store, world.clock, node.uuid)
         self.destroying = KeyPurge(self.context, self.clock, self._hold)
         self.scanning = OrphanScan(self.context)
         self.unclaimed = Orphans(self.context, node.audit)
         self.ending = KeyRetirement(node.store, node.audit, world.clock)
-        parts = RoundParts(self.settling, self.keeping, self.fencing, self.destroying, self.scanning, self.learner)
+        parts = RoundParts(self.settling, self.keeping, self.epoch_markers, self.destroying, self.scanning, self.learner)
         self.rounds = KeyRounds(self.context, self.leases, parts)
 
     @asynccontextmanager

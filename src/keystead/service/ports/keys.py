@@ -148,10 +148,10 @@ class CopyRows(Protocol):
     def open_copies(
         self, key_server: str, after: str, limit: int, *, inactive: bool, undescribed: bool
     ) -> tuple[Copy, ...]:
-        """Return copies on a server, of keys after this uuid, about which something is to be found out or done.
+        """Return unsettled copies on a server, of keys after this uuid.
 
-        They are sent or unknown, or with ``inactive`` present and not known to be Active, or with ``undescribed``
-        present without a descriptor; their attempts are committed, their keys committed or retired.
+        An unsettled copy is sent or unknown. With ``inactive``, it may be present and not known to be Active. With
+        ``undescribed``, it may be present without a descriptor. Its attempt is committed, its key committed or retired.
         """
         ...
 
@@ -246,7 +246,7 @@ class ProfileRows(Protocol):
     def put_profile(self, profile: ServerProfile) -> None: ...
 
     def delete_profile(self, key_server: str) -> None:
-        """Forget what is known of a server, its fence too."""
+        """Delete the profile of a server, and its epoch marker."""
         ...
 
 
@@ -257,15 +257,15 @@ class EpochMarkerRows(Protocol):
     def put_epoch_marker(self, marker: EpochMarker) -> None: ...
 
     def set_epoch_markers_due(self, key_manager: str) -> None:
-        """Have the fences of a key manager's servers, removed ones too, moved on soon."""
+        """Mark the epoch markers of a key manager as due, also those of removed servers."""
         ...
 
     def due_epoch_markers(self, key_manager: str) -> frozenset[str]:
-        """Return the servers (uuids) whose fences fell due and do not move yet."""
+        """Return the servers (uuids) whose epoch markers are due and are not replaced yet."""
         ...
 
     def clear_epoch_marker_due(self, key_server: str) -> None:
-        """Note that a fence that fell due is being moved on."""
+        """Note that a due epoch marker is being replaced."""
         ...
 
 

@@ -172,7 +172,7 @@ class KeyObjects(Protocol):
         ...
 
     def circuit_open(self, endpoint: Endpoint) -> bool:
-        """Whether the address's circuit is open: it failed lately, and is left alone for a while."""
+        """Return True if the address's circuit is open: the address failed lately, and is not used for a while."""
         ...
 
     def latency_s(self, endpoint: Endpoint) -> float | None:

@@ -51,7 +51,7 @@ class KeyMaker(Protocol):
         ...
 
     async def prove(self, key: PrivateKey) -> bool:
-        """Whether what the key signs is valid."""
+        """Return True if a signature of this key is valid."""
         ...
 
 

@@ -86,23 +86,22 @@ class Transaction(
 ):
     """One database transaction, used inside the function given to :meth:`Store.read` or :meth:`Store.write`.
 
-    Every method raises StoreError when the database fails. ``lock=True`` (in a write) holds the row until the end.
-    ``within``: of rows that are not this SVM's (uuid) nothing is read or locked, as if they did not exist.
-    A failure that running the transaction again can settle is raised as something else: do not catch Exception here.
+    Every method raises StoreError if the database fails. ``lock=True`` (in a write) locks the row until the end. With
+    ``within``, rows of other SVMs (uuid) are neither read nor locked, as if they did not exist. A failure that another
+    run can settle is raised as another exception: do not catch Exception in a transaction.
     """
 
 
 class Store(Protocol[Rows_co]):
     """The database. ``Rows_co`` are the families of rows that its user reads and writes.
 
-    A transaction is a plain function, run in a worker thread, and run again on a conflict.
-
-    So the function must do nothing but call the transaction and compute. A read sees one snapshot.
+    A transaction is a plain function. It runs in a worker thread, and again after a conflict. So the function must do
+    nothing but call the transaction and compute. A read sees one snapshot.
     """
 
     async def read(self, work: Callable[[Rows_co], T]) -> T: ...
     async def glance(self, work: Callable[[Rows_co], T]) -> T:
-        """As ``read``, for a few rows by key: it may run on the caller's thread, and must never be a list."""
+        """Read a few rows by key, never a list. It may run on the caller's thread."""
         ...
 
     def version(self) -> Hashable | None:

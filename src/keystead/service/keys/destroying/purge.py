@@ -96,29 +96,29 @@ class KeyPurge:
         self._check = check
         self._expired = TimedOutAttempts(context, check)
 
-    async def end(self, holding: Holding, key_manager: str, fenced: AbstractSet[str]) -> None:
+    async def end(self, holding: Holding, key_manager: str, marked: AbstractSet[str]) -> None:
         """Purge keys whose recovery window has ended, and destroy objects of aborted attempts, in a key manager.
 
         Nothing happens in a held incarnation. A server that cannot be asked waits for the next round. So does a server
-        that is not among the ``fenced`` ones (uuids), see :mod:`keystead.service.keys.destroying.epoch_markers`. If
+        that is not among the ``marked`` ones (uuids), see :mod:`keystead.service.keys.destroying.epoch_markers`. If
         this database turns out to be a clone, a new incarnation begins. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None or not topology.incarnation.destroys:
             return
         try:
-            await self._end(holding, topology, fenced)
+            await self._end(holding, topology, marked)
         except CloneFound:
             log.warning("a clone of the database committed an attempt that is aborted here", key_manager=key_manager)
             await self._on_cloned(topology.incarnation.uuid)
 
-    async def _end(self, holding: Holding, topology: ServerTopology, fenced: AbstractSet[str]) -> None:
+    async def _end(self, holding: Holding, topology: ServerTopology, marked: AbstractSet[str]) -> None:
         store, key_manager = self._context.store, topology.key_manager.uuid
         now = await self._clock.now()
         known = await store.read(lambda tx: sites_of(tx, topology))
-        sites = {uuid: site for uuid, site in known.items() if uuid in fenced}
+        sites = {uuid: site for uuid, site in known.items() if uuid in marked}
         if now is not None:
-            await self._begin_purges(holding, key_manager, now, known.keys() - fenced)
+            await self._begin_purges(holding, key_manager, now, known.keys() - marked)
         silent: set[_AddressId] = set()
         for ending in (_aborted_batch, _purging_batch):
             await self._destroy_batches(holding, topology, sites, ending, silent)
@@ -127,10 +127,10 @@ class KeyPurge:
         for detached in await store.read(lambda tx: tx.detached_key_servers(key_manager)):
             await store.write(lambda tx: _delete_if_empty(tx, holding, detached.server.uuid))  # noqa: B023 - awaited
 
-    async def _begin_purges(self, holding: Holding, key_manager: str, now: datetime, unfenced: Collection[str]) -> None:
+    async def _begin_purges(self, holding: Holding, key_manager: str, now: datetime, unmarked: Collection[str]) -> None:
         store = self._context.store
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
-            await store.write(lambda tx: self._begin_purge(tx, holding, uuid, now, unfenced))  # noqa: B023 - awaited
+            await store.write(lambda tx: self._begin_purge(tx, holding, uuid, now, unmarked))  # noqa: B023 - awaited
 
     async def _destroy_batches(
         self,
@@ -214,11 +214,11 @@ class KeyPurge:
             each.copy == row.copy and may_destroy(each.key, each.attempt, incarnation) for each in rows
         ) and not kept & set(row.copy.unique_identifiers)
 
-    def _begin_purge(self, tx: Rows, holding: Holding, uuid: str, now: datetime, unfenced: Collection[str]) -> None:
+    def _begin_purge(self, tx: Rows, holding: Holding, uuid: str, now: datetime, unmarked: Collection[str]) -> None:
         """Begin the purge of a retired key if its recovery window has ended. Then the key cannot be recovered any more.
 
         A clone of this database may have recovered the key, and only epoch markers show a clone. So the purge waits
-        while all servers with copies of the key are among the ``unfenced`` ones (uuids). The key is marked as overdue
+        while all servers with copies of the key are among the ``unmarked`` ones (uuids). The key is marked as overdue
         meanwhile.
         """
         self._check(tx)
@@ -228,7 +228,7 @@ class KeyPurge:
         if key is None or not incarnation.destroys or not is_due(key, incarnation, now):
             return
         on = _servers_with_copies(tx, [uuid])
-        if not on or on - set(unfenced):
+        if not on or on - set(unmarked):
             tx.change_key(as_purging(key), KeyState.RETIRED)
         elif not key.overdue:
             tx.change_key(replace(key, overdue=True), KeyState.RETIRED)

@@ -80,7 +80,7 @@ class RoundParts:
 
     settling: AttemptSettlement
     keeping: CopySweep
-    fencing: EpochMarkers
+    epoch_markers: EpochMarkers
     destroying: KeyPurge
     scan: OrphanScan
     learner: Learner
@@ -177,8 +177,8 @@ class KeyRounds:
 
     async def _destroy(self, holding: Holding, key_manager: str) -> None:
         """Replace epoch markers, then destroy objects on servers whose marker shows no clone of this database."""
-        fenced = await self._parts.fencing.advance(holding, key_manager)
-        await self._parts.destroying.end(holding, key_manager, fenced)
+        marked = await self._parts.epoch_markers.advance(holding, key_manager)
+        await self._parts.destroying.end(holding, key_manager, marked)
 
     def _is_young(self, topology: ServerTopology) -> bool:
         """Return True if a server was learned lately, so that its replication may not have shown yet."""

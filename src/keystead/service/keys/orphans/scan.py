@@ -200,8 +200,8 @@ def is_kept_elsewhere(tx: Rows, topology: ServerTopology, name: str) -> bool:
         return True
     parsed = parse(name)
     key = key_of(tx, parsed) if parsed else None
-    anothers = key is not None and key.key_manager != topology.key_manager.uuid
-    return anothers and _account_for(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
+    others = key is not None and key.key_manager != topology.key_manager.uuid
+    return others and _account_for(tx, topology, "", name).ownership is not Ownership.UNCLAIMED
 
 
 def _may_be_key(name: str) -> bool:
