@@ -28,8 +28,8 @@ _AUDIT_NODES = union(
 ).order_by("node")
 _RECORDED_READS = select(tables.audit_records.c.read_id).where(
     and_(
-        tables.audit_records.c.read_id.in_(bindparam("ids", expanding=True)),
         tables.audit_records.c.node == bindparam("n"),
+        tables.audit_records.c.read_id.in_(bindparam("ids", expanding=True)),
     )
 )
 _AUDIT_RECORDS = (

@@ -313,7 +313,8 @@ audit_records = Table(
 )
 
 Index(
-    "ix_audit_records_read_id",
+    "ix_audit_records_node_read_id",
+    audit_records.c.node,
     audit_records.c.read_id,
     sqlite_where=audit_records.c.read_id.is_not(None),
     postgresql_where=audit_records.c.read_id.is_not(None),

@@ -25,5 +25,9 @@ def upgrade() -> None:
     )
     has_one = sa.text("read_id IS NOT NULL")
     op.create_index(
-        "ix_audit_records_read_id", "audit_records", ["read_id"], sqlite_where=has_one, postgresql_where=has_one
+        "ix_audit_records_node_read_id",
+        "audit_records",
+        ["node", "read_id"],
+        sqlite_where=has_one,
+        postgresql_where=has_one,
     )
