@@ -52,7 +52,7 @@ FENCES = [
 ]
 
 
-@pytest.mark.parametrize("fence", FENCES)
+@pytest.mark.parametrize("marker", FENCES)
 async def test_a_fence_comes_back_and_is_replaced(store: SqlStore, marker: EpochMarker) -> None:
     """Every field; it goes with what is known of its server."""
     await store.write(lambda tx: tx.put_epoch_marker(first_marker("server-0", "x", b"")))
