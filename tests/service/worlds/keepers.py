@@ -98,7 +98,9 @@ class Keeping:
         self.scanning = OrphanScan(self.context)
         self.unclaimed = Orphans(self.context, node.audit)
         self.ending = KeyRetirement(node.store, node.audit, world.clock)
-        parts = RoundParts(self.settling, self.keeping, self.epoch_markers, self.destroying, self.scanning, self.learner)
+        parts = RoundParts(
+            self.settling, self.keeping, self.epoch_markers, self.destroying, self.scanning, self.learner
+        )
         self.rounds = KeyRounds(self.context, self.leases, parts)
 
     @asynccontextmanager
