@@ -117,7 +117,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
     installation = Installation(tmp_path / "data")
     tight = ["sh", "-c", 'umask 777; exec "$@"', "sh", *installation.command("init", "--root-key", f"{tmp_path}/key")]
     installation.data.mkdir(mode=0o700)
-    subprocess.run(tight, env=installation.environment, check=True, timeout=30)
+    subprocess.run(tight, env=installation.environment, check=True, timeout=120)
     modes = {each.name: each.stat().st_mode & 0o777 for each in (*installation.data.iterdir(), tmp_path / "key")}
     assert {name: mode for name, mode in modes.items() if not name.startswith("keystead.db")} == {
         "admin.password": 0o400,
@@ -148,7 +148,7 @@ def on_a_terminal(installation: Installation) -> str:
             stdout=theirs,
             stdin=theirs,
             check=True,
-            timeout=30,
+            timeout=120,
         )
         return os.read(ours, 65536).decode()
     finally:
@@ -179,7 +179,7 @@ def test_two_inits_at_once_make_one_installation(tmp_path: Path) -> None:
         )
         for _ in range(2)
     ]
-    ended = [(*process.communicate(timeout=30), process.returncode) for process in both]
+    ended = [(*process.communicate(timeout=120), process.returncode) for process in both]
     assert [(err, status) for _, err, status in ended] == [("", 0)] * 2
     assert sorted("made, its password is in" in out for out, _, _ in ended) == [False, True]
     assert {each.name for each in installation.data.iterdir()} == MADE

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.peers.groups import Group
 
 PAGE = Path(__file__).parents[2] / "docs" / "quickstart.md"
-SECONDS = 50
+SECONDS = 120
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SERVE = "{} > serve.out 2> serve.err &\nuntil grep -qs '^listening on' serve.out; do kill -0 $!; sleep 0.05; done\n"
 

@@ -195,7 +195,7 @@ def keystead(environment: dict[str, str], folder: Path, *words: str) -> subproce
 
 def ended(command: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run any command."""
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=180)
 
 
 def test_a_proof_is_made_saved_and_verified(
@@ -252,7 +252,7 @@ def test_whoever_does_not_wait_is_told_that_the_job_goes_on(
                 time.sleep(0.05)
         time.sleep(0.5)  # the command has its job's uuid by now
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     finally:
         pykmip_group.primaries[0].resume()
     assert said == f"job {running[0]['uuid']} goes on: `keystead job show` tells how it ends\n"

@@ -26,7 +26,7 @@ def run(redirections: str, command: list[str], environment: dict[str, str]) -> s
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
 
 
@@ -62,7 +62,7 @@ def test_init(tmp_path: Path, redirections: str) -> None:
 
 def client(installation: Installation, port: int, password: str = PASSWORD) -> Client:
     """A client of a service that may not listen yet."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()

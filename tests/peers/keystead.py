@@ -39,7 +39,7 @@ COMMAND = (sys.executable, "-m", "keystead")
 EGRESS = "127.0.0.0/8,::1/128"
 PASSWORD = "a password of the tests"
 HOSTS = tuple(f"127.0.0.{number}" for number in range(1, 10))
-READY_S = 30
+READY_S = 120
 ANSWER_S = 45
 
 
