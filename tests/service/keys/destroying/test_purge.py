@@ -16,7 +16,7 @@ from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.testing.server import close, first
 from keystead.kmip.ttlv.enums import Operation, ResultReason
 from keystead.service.cluster.leases import LeaseLost
-from keystead.service.keys.looking import look as key_looking
+from keystead.service.keys.looking import visit as visits
 from tests.service.worlds.keepers import (
     PAIRS,
     WINDOW_S,
@@ -247,7 +247,7 @@ async def test_an_object_about_which_a_server_falls_silent(
     key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch, silent: list[int], ended: list[int]
 ) -> None:
     """Holds up no other, unless the server is silent about several in a row."""
-    monkeypatch.setattr(key_looking, "RECONNECT_S", 0.0)
+    monkeypatch.setattr(visits, "RECONNECT_S", 0.0)
     servers = await key_world.start(1)
     kept = await keeping(key_world, *servers)
     keys = [await kept.node.create(kept.manager, f"key {number}") for number in range(5)]

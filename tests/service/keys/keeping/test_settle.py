@@ -253,7 +253,7 @@ async def some_keys(kept: Keeping, count: int) -> list[Key]:
 @on_sqlite
 async def test_copies_that_stay_unknown_hide_no_others(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next round goes on with those after them, and begins anew at the end."""
-    monkeypatch.setattr(key_settling, "BATCH", 2)
+    monkeypatch.setattr(key_settling, "COPIES_PER_READ", 2)
     (server,) = await key_world.start(1)
     kept = await keeping(key_world, server)
     keys = await some_keys(kept, 5)

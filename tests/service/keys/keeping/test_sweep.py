@@ -133,8 +133,8 @@ async def test_when_too_much_is_missing_nothing_is(key_world: KeyWorld) -> None:
 @on_sqlite
 async def test_all_that_a_server_has_lost_is_known(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it is more than may go missing at once: no copy is counted on that is not there."""
-    monkeypatch.setattr("keystead.core.keys.keeping.AT_ONCE", 1)
-    monkeypatch.setattr(key_keeping, "BATCH", 2)
+    monkeypatch.setattr("keystead.core.keys.keeping.MAX_MISSING", 1)
+    monkeypatch.setattr(key_keeping, "COPIES_PER_READ", 2)
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     keys = await created(kept, 4)
@@ -351,7 +351,7 @@ async def add_server(kept: Keeping, server: KmipServer, position: int) -> None:
 
 async def test_a_primary_that_is_added_gets_all_keys(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a job that says how far it has come; then nothing is lacking, and the keys survive the loss of the others."""
-    monkeypatch.setattr(key_keeping, "BATCH", 2)
+    monkeypatch.setattr(key_keeping, "COPIES_PER_READ", 2)
     servers = await key_world.start(3)
     kept = await keeping(key_world, servers[0])
     keys = await created(kept, 5)
