@@ -195,7 +195,9 @@ def keystead(environment: dict[str, str], folder: Path, *words: str) -> subproce
 
 def ended(command: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run any command."""
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=180)
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=180
+    )
 
 
 def test_a_proof_is_made_saved_and_verified(
