@@ -140,7 +140,7 @@ class KeyServer:
 
 
 class State(StrEnum):
-    """Whether a node reaches a key server."""
+    """The state of a key server, as a node sees it."""
 
     AVAILABLE = "available"
     NOT_RESPONDING = "not_responding"

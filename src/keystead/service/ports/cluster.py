@@ -101,7 +101,7 @@ class JobRows(Protocol):
 
 
 class ObservationRows(Protocol):
-    """What nodes watch, and what they observed."""
+    """Observations of nodes, and the configuration that they watch."""
 
     def change_marker(self) -> Hashable:
         """Return a value that is another one whenever what is watched, or who logs in, was changed and audited.

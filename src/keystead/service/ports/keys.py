@@ -219,7 +219,7 @@ class RemovalRows(Protocol):
 
 
 class ReportRows(Protocol):
-    """What is proven of keys, and reports of verifications and drills."""
+    """Proofs of keys, counted, and reports of verifications and drills."""
 
     def covers(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[Cover, ...]:
         """Count the keys that are in use or can be recovered by which of these servers hold a proven copy.
@@ -307,4 +307,4 @@ class OrphanRows(Protocol):
 
 
 class TopologyRows(CertificateRows, KeyServerRows, ProfileRows, DigestKeyRows, IncarnationRows, Protocol):
-    """What a :class:`keystead.service.keys.topology.ServerTopology` is loaded from."""
+    """The rows that make a :class:`keystead.service.keys.topology.ServerTopology`."""

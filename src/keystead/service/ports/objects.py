@@ -41,12 +41,12 @@ class Fault(StrEnum):
 
     @property
     def sent(self) -> bool:
-        """Whether something may have happened."""
+        """True if the operation may have happened."""
         return self is Fault.UNANSWERED
 
     @property
     def answered(self) -> bool:
-        """Whether it is the server's own answer."""
+        """True if the fault is the server's own answer."""
         return self not in {Fault.UNREACHABLE, Fault.UNANSWERED}
 
 
@@ -75,7 +75,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ObjectAttributes:
-    """What Get Attributes says of an object. ``state`` is the KMIP State's name, empty where the server has none."""
+    """The answer to Get Attributes. ``state`` is the KMIP State's name, empty where the server has none."""
 
     names: tuple[str, ...]
     state: str
@@ -84,7 +84,7 @@ class ObjectAttributes:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What Query and Discover Versions say of a server; numbers are KMIP's, empty where it does not say."""
+    """The answers to Query and Discover Versions; numbers are KMIP's, empty where it does not say."""
 
     operations: tuple[int, ...]
     object_types: tuple[int, ...]
@@ -94,7 +94,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """What a server makes of questions that servers answer differently.
+    """The ways in which a server answers requests that servers answer differently.
 
     ``locate_by_name``: it looks at names, and finds by them. ``locate_offset``: Offset Items lead to the next page.
     ``batches``: it answers several items in one message.

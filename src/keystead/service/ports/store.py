@@ -1,4 +1,4 @@
-"""What the use cases need from the world, as Protocols. Adapters implement them; app.py wires them together."""
+"""The database as use cases see it: the transaction, made of families of rows, and its errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StoreError(Exception):
 
 
 class StorageError(StoreError):
-    """What the store writes to is full, or fails; ``reason`` says which. Nothing was stored."""
+    """A failure of the storage below the database: it is full, or broken. ``reason`` says which. Nothing was stored."""
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
