@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import settings
 
+from tests.peers.passwords import hash_passwords_cheaply
 from tests.peers.statements import share_compiled_statements
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """Set up what must stand before any test module is imported. No example has a deadline: machines are shared."""
     share_compiled_statements()
+    hash_passwords_cheaply()
     settings.register_profile("keystead", deadline=None)
     settings.load_profile("keystead")
 

@@ -33,19 +33,28 @@ MADE = {"admin.password", "keystead.db", "node.uuid", "root.key", "tls.crt", "tl
 WAL = {"keystead.db-wal", "keystead.db-shm"}
 
 
-def admin_has(settings: Settings, password: str) -> bool:
-    """Whether the account admin has this password."""
+def hash_of_admin(settings: Settings) -> str:
+    """The stored hash of admin's password."""
 
-    async def verify() -> bool:
-        store, hasher = open_store(settings.database_url), Argon2Hasher()
+    async def read() -> str:
+        store = open_store(settings.database_url)
         try:
             account = await store.read(lambda tx: tx.account("admin"))
-            return account is not None and await hasher.verify(account.password_hash, Secret(password))
+            assert account is not None
+            return account.password_hash
         finally:
-            hasher.close()
             await store.close()
 
-    return asyncio.run(verify())
+    return asyncio.run(read())
+
+
+def admin_has(settings: Settings, password: str) -> bool:
+    """Whether the account admin has this password."""
+    stored, hasher = hash_of_admin(settings), Argon2Hasher()
+    try:
+        return asyncio.run(hasher.verify(stored, Secret(password)))
+    finally:
+        hasher.close()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -71,6 +80,7 @@ def test_init_without_a_terminal_writes_the_password_to_a_file_and_is_idempotent
     password = (installation.data / "admin.password").read_text().removesuffix("\n")
     assert len(password) > 20
     assert password not in first.stdout
+    assert hash_of_admin(Settings(data=installation.data)).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     before = contents(installation.data)
     second = installation.run("init")
     assert second.returncode == 0

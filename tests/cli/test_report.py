@@ -280,7 +280,7 @@ def test_what_there_is_no_report_of(environment: dict[str, str], folder: Path, s
         ("prove",): (1, "Error: the cluster has no key manager"),
         ("save", "--vserver", svm, "-"): (1, "Error: there is no report yet: `keystead report prove` makes one"),
         ("save", "--vserver", svm, "--kind", "proof", "-"): (1, "Error: there is no proof yet"),
-        ("save", "--uuid", "7", "--kind", "proof", "-"): (2, "Error: --uuid names one report: "),
+        ("save", "--uuid", "7", "--kind", "proof", "-"): (2, "Error: --uuid already names one report: "),
         ("save", "--vserver", svm, "--uuid", "7" * 8 + "-7777" * 3 + "-" + "7" * 12, "-"): (1, "Error 4: "),
         ("verify", "absent.json", "--public-key", "x"): (2, "Error: absent.json: No such file or directory"),
     }
