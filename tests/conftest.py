@@ -24,15 +24,16 @@ pytest_plugins = [
 ]
 
 
-ON_BOTH = ("tests/store/", "tests/conformance/")
-"""Where a test of one engine says nothing about the other."""
+TWINS = {"postgresql": "sqlite", "asyncio": "uvloop"}
+"""Parameters that two tests differ in: the engine of the database, and the event loop."""
+ON_BOTH_ENGINES = ("tests/store/", "races", "killed", "commits", "leases", "incarnations", "upgrade")
+"""Parts of the paths of tests about the database itself."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--long`` adds the repetitions, kill rounds and fuzz that take minutes."""
-    parser.addoption("--long", action="store_true", help="repetitions, kill rounds and fuzz as well")
-    once = "but for store and conformance, PostgreSQL where there are both"
-    parser.addoption("--one-engine", action="store_true", help=once)
+    """``--twins`` adds the other engine and the other event loop, ``--long`` also what takes minutes."""
+    parser.addoption("--twins", action="store_true", help="each test on both engines and on both event loops")
+    parser.addoption("--long", action="store_true", help="repetitions, kill rounds and fuzz as well, and all twins")
 
 
 def pytest_configure() -> None:
@@ -50,21 +51,25 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out (deselect, not skip) those marked ``long`` without ``--long``, and twins with ``--one-engine``."""
-    there = {item.nodeid for item in items}
-    left_out = [
-        item
-        for item in items
-        if (item.get_closest_marker("long") and not config.getoption("--long"))
-        or (config.getoption("--one-engine") and _has_twin(item.nodeid, there))
-    ]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        gone = set(left_out)
-        items[:] = [item for item in items if item not in gone]
+    """Leave out (deselect, not skip) those marked ``long`` without ``--long``, and twins without ``--twins``."""
+    if config.getoption("--long"):
+        return
+    names = {item.nodeid for item in items}
+    twins = set() if config.getoption("--twins") else {name for name in names if _has_twin(name, names)}
+    left_out = [item for item in items if item.get_closest_marker("long") or item.nodeid in twins]
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
 
 
-def _has_twin(nodeid: str, there: Collection[str]) -> bool:
-    """Whether a test on SQLite is there on PostgreSQL, too."""
-    twin = nodeid.replace("sqlite", "postgresql")
-    return twin != nodeid and twin in there and not nodeid.startswith(ON_BOTH)
+def _has_twin(name: str, names: Collection[str]) -> bool:
+    """Whether the same test is there on the other engine or event loop, and one of the two is enough."""
+    for word, other in TWINS.items():
+        twin = name.replace(word, other)
+        if (
+            twin != name
+            and twin in names
+            and not (word == "postgresql" and any(part in name for part in ON_BOTH_ENGINES))
+        ):
+            return True
+    return False
