@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from keystead.core.model import Account, Role, Svm
-from tests.api.conftest import PASSWORD
 from tests.peers.documented import DocumentedClient
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction

@@ -33,8 +33,9 @@ from keystead.core.model import (
 )
 from keystead.core.server_address import ServerAddress
 from keystead.service.ports.page import Page
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, Response
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.core.model import Cluster, Node

@@ -12,8 +12,9 @@ from keystead.api.resources.roles import ROLES as ROLES_RESOURCE
 from keystead.core import errors
 from keystead.core.access import PRIVILEGES, Access
 from keystead.core.model import Role
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, Response, assert_error
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind

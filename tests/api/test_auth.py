@@ -12,9 +12,9 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
 from keystead.core.secret import Secret
-from tests.api.conftest import PASSWORD
 from tests.peers.asgi import AsgiClient, assert_error
 from tests.peers.certificates import Authority
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction

@@ -11,9 +11,10 @@ from keystead.core import errors
 from keystead.core.keys.model import KeyType
 from keystead.core.keys.names import key_id
 from keystead.core.model import Account, KeyManager, Role, Svm
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import assert_error
 from tests.peers.documented import DocumentedClient
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction

@@ -9,8 +9,9 @@ import pytest
 
 from keystead.core import errors
 from keystead.core.model import Account, Node, Release, Role
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from tests.api.conftest import Api

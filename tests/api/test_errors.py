@@ -17,9 +17,9 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import Role
 from keystead.service.context import Caller
-from tests.api.conftest import PASSWORD
 from tests.peers.asgi import AsgiClient, assert_error
 from tests.peers.fault_servers import FaultServer, silence
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from pathlib import Path

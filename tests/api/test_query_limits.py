@@ -22,8 +22,8 @@ from keystead.core.certificates import subjects as certificates_subjects
 from keystead.core.model import KeyManager, Svm
 from keystead.core.query.filter import COMPARISON_LIMIT, WORD_LIMIT
 from keystead.settings import Settings
-from tests.api.conftest import PASSWORD
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.keystead import PASSWORD
 from tests.store import samples
 
 if TYPE_CHECKING:

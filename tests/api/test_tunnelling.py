@@ -11,8 +11,9 @@ from keystead.api.tunnelling import NAME_HEADER, _header
 from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.model import Account, Role
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.peers.asgi import AsgiClient, assert_error
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.core.model import Svm

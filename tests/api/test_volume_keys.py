@@ -26,10 +26,11 @@ from keystead.core.keys.model import (
 from keystead.core.keys.names import key_id
 from keystead.core.model import Account, KeyManager, KeyServer, Role, Svm
 from keystead.core.server_address import ServerAddress
-from tests.api.conftest import ABSENT, PASSWORD
+from tests.api.conftest import ABSENT
 from tests.api.keys import PLAIN, serve_keys
 from tests.peers.asgi import assert_error
 from tests.peers.documented import DocumentedClient
+from tests.peers.keystead import PASSWORD
 
 if TYPE_CHECKING:
     from keystead.service.ports.store import Transaction
