@@ -51,7 +51,7 @@ def test_changes_of_keys_are_in_the_table(state: KeyState) -> None:
     assert (KeyState.RETIRED, as_purging(key).state) in known
 
 
-@pytest.mark.parametrize("presence", set(Presence) - {Presence.DESTROYED})
+@pytest.mark.parametrize("presence", [each for each in Presence if each is not Presence.DESTROYED])
 def test_changes_of_copies_are_in_the_table(presence: Presence) -> None:
     """Whatever a look says of a copy, proven before or not, with and without the canary."""
     known = {(before, after) for before, after, _ in COPY_TRANSITIONS}
