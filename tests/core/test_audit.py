@@ -274,3 +274,16 @@ def test_records_of_the_first_version_hold() -> None:
     assert broken_at([old, new], head) is None
     assert broken_at([old, replace(new, role="")], head) == 2
     assert broken_at([replace(old, svm_uuid="svm-1"), new], head) == 1
+
+
+def test_records_of_all_nodes_are_ordered_by_time() -> None:
+    """Whatever the zone; at one time by node, then by number, not by the number's text."""
+    at = [datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=1)))]
+    ((record, *_), _head) = chain(1)
+    ordered = [
+        replace(record, timestamp=at[1], node="b", index=2),
+        replace(record, timestamp=at[0], node="a", index=9),
+        replace(record, timestamp=at[0], node="a", index=10),
+        replace(record, timestamp=at[0], node="b", index=1),
+    ]
+    assert sorted(ordered[::-1], key=audit.place) == ordered

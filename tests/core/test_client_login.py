@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from keystead.core.client_login import ClientProof, NotProvenError, account_named, prove
+from keystead.core.client_login import ClientProof, NotProvenError, account_named, prove, trusted_cas
 from tests.peers.certificates import DAY, Authority, Credentials
 
 NOW = datetime.now(UTC)
@@ -134,3 +134,10 @@ def test_a_proof_ends_with_its_certificates() -> None:
     assert proof.holds(NOW + DAY)
     assert not proof.holds(NOW - timedelta(seconds=1))
     assert not proof.holds(NOW + DAY + timedelta(seconds=1))
+
+
+def test_an_svms_ca_cannot_hide_one_of_the_cluster() -> None:
+    """Of two CAs with one name, TLS trusts the cluster's. Each CA is there once."""
+    impostor = Authority("Login CA")
+    trusted = trusted_cas([CA.pem, CA.pem], [impostor.pem, OTHER.pem, OTHER.pem])
+    assert trusted == (CA.pem, OTHER.pem)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from keystead.core import errors
-from keystead.core.probing import ProbeResult, StageResult
+from keystead.core.probing import ProbeResult, StageResult, TlsIdentity
+from keystead.core.secret import Secret
 from keystead.core.server_address import ServerAddress
 
 SERVER, SECONDARY = ServerAddress.parse("ks1.example.com"), ServerAddress.parse("ks2.example.com")
@@ -51,3 +57,21 @@ def test_a_coarse_record_says_code_and_stage() -> None:
 def test_an_address_that_is_not_allowed_looks_like_a_name_that_leads_nowhere() -> None:
     """The two results are equal, so that an SVM's account cannot map a network that it may not reach."""
     assert refused("egress", "address_not_allowed").coarse() == refused("resolve", "name_not_resolved").coarse()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"certificate": "other"},
+        {"private_key": Secret("other")},
+        {"intermediates": ("a", "b"), "server_cas": ()},
+        {"intermediates": (), "server_cas": ("a", "b")},
+        {"intermediates": ("ab",)},
+        {"server_cas": ("b", "b")},
+    ],
+)
+def test_the_digest_tells_identities_apart(change: dict[str, Any]) -> None:
+    """Each value counts, and where one text ends and the next begins."""
+    identity = TlsIdentity("certificate", Secret("key"), ("a",), ("b",))
+    assert replace(identity).digest == identity.digest
+    assert replace(identity, **change).digest != identity.digest

@@ -123,3 +123,18 @@ def test_descriptors_of_one_key_agree() -> None:
     assert DESCRIPTOR.key != describe(replace(KEY, name="other"), ATTEMPT).key
     assert DESCRIPTOR.key != describe(replace(KEY, digest=bytes(32)), ATTEMPT).key
     assert "digest" not in repr(DESCRIPTOR)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (ATTEMPT, True),
+        (replace(ATTEMPT, state=AttemptState.ABORTED, node="another"), True),
+        (replace(ATTEMPT, number=4), False),
+        (replace(ATTEMPT, key="another"), False),
+        (replace(ATTEMPT, incarnation="another"), False),
+    ],
+)
+def test_whose_copies_are_described(other: Attempt, same: bool) -> None:
+    """Those of the attempt with the same key, number and incarnation."""
+    assert DESCRIPTOR.is_of(other) is same

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from keystead.core.keys.reading import (
     sources,
 )
 from keystead.core.server_address import ServerAddress
-from tests.core.factories import server
+from tests.core.factories import VS0, server
 
 if TYPE_CHECKING:
     from keystead.core.errors import ErrorKind
@@ -194,3 +195,11 @@ def test_keys_are_restored_from_primaries_only(address: str, kind: ErrorKind) ->
 def test_a_primary_is_restored_from() -> None:
     """It is found by its address."""
     assert restoring_server([A, B], B.address) is B
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"state": KeyState.RETIRED}, {"svm": VS0}])
+def test_a_standing_differs_with_whatever_decides_who_may_read(change: dict[str, Any]) -> None:
+    """Not with the name, which anybody may change."""
+    committed = key(KeyState.COMMITTED)
+    assert replace(committed, **change).standing != committed.standing
+    assert replace(committed, name="another").standing == committed.standing

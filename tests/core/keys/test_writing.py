@@ -15,6 +15,7 @@ from keystead.core.keys.writing import (
     GONE,
     SETTLED,
     UNSETTLED,
+    after_moves,
     domains_as_seen,
     domains_still_proven,
     fits,
@@ -206,3 +207,11 @@ def test_a_late_state_is_stored_for_what_is_still_the_same_copy() -> None:
         active(copy(A, PRESENT, "s", host="s1")),
     ]
     assert with_new_state(stored, found) == [active(copy(A, PRESENT, "a"))]
+
+
+def test_present_copies_of_a_server_that_moved_are_unknown() -> None:
+    """Other copies, and those of servers that stayed, came or went, remain as they were."""
+    moved = replace(A, address=D.address)
+    copies = [copy(A), copy(A, MISSING), copy(B), copy(C), copy(D)]
+    after = after_moves(copies, then=[A, B, C], now=[moved, B, D])
+    assert [each.presence for each in after] == [Presence.UNKNOWN, MISSING, PRESENT, PRESENT, PRESENT]
