@@ -149,7 +149,7 @@ async def test_nobody_waits_again_while_the_database_hangs(
     monkeypatch.setattr(tls, "PATIENCE_S", 0.01)
     before = await contexts.newest()
     monkeypatch.setattr(tls, "PATIENCE_S", 3600)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert [await contexts.newest() for _ in range(3)] == [before] * 3
     assert asked == 1
     authorities.now = (CA,)

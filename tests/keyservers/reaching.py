@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 20.0
 """Longer than anything that is not meant to run out of time."""
 
-SHORT_S = 0.2
+SHORT_S = 1.0
 
 MATERIAL = Secret(bytes(range(64)))
 

@@ -89,7 +89,7 @@ def test_attributes(form: KeyForm) -> None:
 @pytest.mark.parametrize("octets", [b"", bytes(33)])
 def test_material_without_two_halves(octets: bytes) -> None:
     """It cannot be a pair."""
-    with pytest.raises(ValueError, match="halves"):
+    with pytest.raises(ValueError, match="cannot be halved"):
         new_objects("k", Secret(octets), KeyForm.SYMMETRIC_KEY_PAIR)
 
 

@@ -140,7 +140,7 @@ async def test_a_hanging_lookup_obeys_the_callers_deadline() -> None:
         await asyncio.wait_for(resolve(resolver, "other.example"), 0.1)
     assert time.monotonic() - start < 2
     release.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await resolve(resolver, "third.example")
 
 

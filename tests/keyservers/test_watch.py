@@ -46,7 +46,7 @@ def open_sockets() -> int:
 
 async def until_sockets_are(count: int) -> None:
     """Wait for the peer in this process to close as well."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while open_sockets() != count:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.02)
 

@@ -21,7 +21,7 @@ from keystead.monitor.recorder import Recorder
 from keystead.monitor.schedule import CHECK_S as CHECK_LIMIT_S
 from keystead.monitor.schedule import PROBE_S as PROBE_LIMIT_S
 from keystead.service.ports.store import StoreError
-from tests.monitor.conftest import CALL, CHECK_S, PROBE_S, Node, available, lost, watching
+from tests.monitor.conftest import CALL, CHECK_S, KNOWN_WITHIN_S, PROBE_S, Node, available, lost, watching
 from tests.peers.key_server import KeyServerProcess
 from tests.peers.proxy import proxy
 
@@ -121,7 +121,7 @@ async def test_new_certificates_are_used(node: Node, pki: Pki, servers: list[fau
     cas = (*watcher.watched.key_manager.server_ca_certificates, uuid)
     change = KeyManagerChange(server_ca_certificates=tuple(map(CertificateName, cas)))
     await node.open.services.key_managers.change(CALL, manager, change)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while next(iter(node.open.monitor._watchers.values()), (watcher,))[0] is watcher:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.05)
     await node.until_connected()
@@ -254,7 +254,7 @@ async def test_what_cannot_be_stored_is_stored_later(
 
         monkeypatch.setattr(watching_, "record", away)
         network.fail("reset")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(failed) < 2:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.05)
         assert available(await node.observation())
@@ -307,7 +307,7 @@ async def test_a_store_that_says_something_else_is_put_right(
         other = State.AVAILABLE if state is State.NOT_RESPONDING else State.NOT_RESPONDING
         wrong = replace(await node.observation(), state=other)
         await node.open.store.write(lambda tx: tx.put_observations([wrong], new=False))
-        await node.until(lambda found: found.state is state, within_s=5)
+        await node.until(lambda found: found.state is state, within_s=KNOWN_WITHIN_S)
 
 
 async def test_the_first_look_of_a_new_watch_is_told_whatever_it_began_with(
@@ -438,7 +438,7 @@ async def test_the_monitor_ends_in_time_and_leaves_nothing(
             assert not any(
                 name.startswith(("Watcher", "Monitor", "Recorder", "Heartbeat", "_for_ever")) for name in names
             )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while any(server._open for server in servers[1:]):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.05)
 

@@ -118,7 +118,7 @@ async def test_an_answer_does_not_wait_for_a_busy_database(
     holders = [asyncio.create_task(store.write(lambda _: release.wait(10))) for _ in range(store.database.writers)]
     await asyncio.sleep(0.05)
     with structlog.testing.capture_logs() as logs:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(8):
             await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
     assert [(line["event"], line["code"]) for line in logs] == [("audit record late", "65536038")]
     assert await records(store) == ()
@@ -211,7 +211,7 @@ async def test_failed_logins_are_flushed_by_themselves(
     monkeypatch.setattr(audit_module, "FLUSH_S", 0.01)
     audit.login_failed("admin", "::1")
     clock.advance(60)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while timer_runs(audit):  # noqa: ASYNC110 - the service has no event for it
             await asyncio.sleep(0.01)
     assert len(await records(store)) == 1

@@ -83,7 +83,7 @@ class Reads:
 
     async def merged(self) -> list[str]:
         """Wait until the spool is gone, then as above."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.spool.waiting():  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.01)
         return await self.recorded()
@@ -198,7 +198,7 @@ async def test_a_merge_that_breaks_off_is_begun_again(reads: Reads, monkeypatch:
     reads._execute("ALTER TABLE lost RENAME TO audit_heads")
     commits.clear()
     reads.clock.advance(1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while reads.spool.waiting():
             reads.clock.advance(1)
             await asyncio.sleep(0.01)
@@ -324,7 +324,7 @@ async def test_a_spool_that_cannot_be_read_waits(reads: Reads, tmp_path: Path) -
     spool.mkdir()
     with structlog.testing.capture_logs() as logs:
         reads.find_database()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not logs:  # noqa: ASYNC110 - a list
                 await asyncio.sleep(0.01)
     assert logs[0]["event"] == "the spool of reads cannot be merged"
@@ -341,7 +341,7 @@ async def test_a_merge_that_breaks_holds_up_no_read(reads: Reads, monkeypatch: p
     monkeypatch.setattr(reads.log, "unrecorded", None)
     with structlog.testing.capture_logs() as logs:
         reads.find_database()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not logs:  # noqa: ASYNC110 - a list
                 await asyncio.sleep(0.01)
             await reads.read("two")

@@ -215,7 +215,7 @@ async def test_it_looks_again_and_again(home_settings: Settings, monkeypatch: py
         (node,) = await each.store.read(lambda tx: tx.nodes())
         # Under the lock under which it looks: between its read and its write this would be lost.
         await each.store.write(lambda tx: (tx.cluster(lock=True), tx.put_node_epoch(node.uuid, 0)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await each.incarnations.get(CALL)).number == 1:  # noqa: ASYNC110 - what is stored tells nobody
                 await asyncio.sleep(0.01)
         await each.incarnations.close()

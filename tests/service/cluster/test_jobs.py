@@ -74,7 +74,7 @@ async def refused(store: Store[Transaction]) -> list[tuple[str, str, str]]:
 
 async def finished(running: Jobs, uuid: str) -> Job:
     """The job, once it has ended."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             job = await running.get(CALL, uuid)
             if job.end_time is not None:

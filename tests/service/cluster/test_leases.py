@@ -141,7 +141,7 @@ async def test_work_under_a_lease_holds_it_until_it_ends(store: SqlStore, other:
     """It is renewed meanwhile; then another process can have it at once."""
     clock = SystemClock()
     one, two = Leases(store, clock, "node-1", SHORT), Leases(other, clock, "node-2", SHORT)
-    async with one.holding("keeper") as holding, asyncio.timeout(10):
+    async with one.holding("keeper") as holding, asyncio.timeout(60):
         assert holding is not None
         first = holding.held
         await asyncio.sleep(SHORT.total_seconds() / RENEWALS + 0.3)
@@ -175,7 +175,7 @@ async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:
             return result
 
     deaf = Deaf()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with Leases(cast("Store[Transaction]", deaf), SystemClock(), "node-1", SHORT).holding("keeper"):
             for _ in ("taken", "renewed"):
                 await deaf.committed.get()

@@ -149,7 +149,7 @@ async def test_a_server_that_hangs_does_not_answer(key_world: KeyWorld, monkeypa
     removing, manager = await learned(key_world, *servers)
     await removing.node.create(manager)
     servers[1].faults[Operation.GET] = delay(20)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(15):
         await removing.remove(manager, servers[0])
     monkeypatch.setattr(key_guard, "PROVING_S", 0.3)
     assert ("reason", "not_proven_in_time") in (await removing.refused(manager, servers[2])).arguments
@@ -336,9 +336,9 @@ async def test_a_call_that_ends_before(key_world: KeyWorld, monkeypatch: pytest.
     removing = await remover(key_world)
     await removing.node.create(manager)
     key_world.clock.advance(LONG_AGO_S)
-    servers[1].faults[Operation.GET] = delay(4)
+    servers[1].faults[Operation.GET] = delay(30)
     monkeypatch.setattr(removing.servers._context.prover, "deadline", lambda: asyncio.get_running_loop().time() + 0.3)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         error = await removing.refused(manager, servers[0])
     assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
 

@@ -68,7 +68,7 @@ async def test_it_looks_again_and_again(store: SqlStore, monkeypatch: pytest.Mon
     forgetter = CacheEviction(store, cache)
     await retire(store, key)
     forgetter.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(cache):  # noqa: ASYNC110 - what is forgotten tells nobody
             await asyncio.sleep(0.01)
     await forgetter.close()

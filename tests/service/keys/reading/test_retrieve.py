@@ -253,7 +253,7 @@ async def test_an_error_that_nobody_waits_for_is_no_fault(key_world: KeyWorld, n
     read.cancel()
     await asyncio.wait([read])
     release.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while node.reader._fetching:  # noqa: ASYNC110 - a dictionary
             await asyncio.sleep(0.01)
     assert (await refused(node, key)).kind is errors.VOLUME_KEY_NOT_RESTORED
@@ -288,7 +288,7 @@ async def test_keys_in_memory_are_read_while_the_database_is_away(key_world: Key
                 await node.read(key, call)
     key_world.clock.advance(2)
     await node.read(kept)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(await retrieved(key_world, node)) < 4:
             key_world.clock.advance(2)
             await asyncio.sleep(0.05)
