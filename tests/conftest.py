@@ -36,11 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="repetitions, kill rounds and fuzz as well, and all twins")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Set up what must stand before any test module is imported. No example has a deadline: machines are shared."""
     share_compiled_statements()
     hash_passwords_cheaply()
-    settings.register_profile("keystead", deadline=None)
+    settings.register_profile("keystead", deadline=None, max_examples=1000 if config.getoption("--long") else 100)
     settings.load_profile("keystead")
 
 

@@ -7,7 +7,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keystead.kmip.messages.connection import (
@@ -348,7 +348,6 @@ def test_a_request_and_answer_of_both_roles() -> None:
 
 
 @given(st.data(), st.sampled_from(["whole", "byte by byte"]))
-@settings(max_examples=300)
 def test_mutated_answers(data: st.DataObject, how: str) -> None:
     """Changed bytes give an answer, nothing yet, or one of the two errors."""
     wire_bytes = bytearray(RESPONSE_BYTES)

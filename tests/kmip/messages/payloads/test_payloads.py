@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keystead.kmip.messages.attributes import (
@@ -487,7 +487,6 @@ SAMPLES = [
 
 
 @given(st.sampled_from(SAMPLES), st.data())
-@settings(max_examples=500, deadline=None)
 def test_mutated_messages(sample: bytes, data: st.DataObject) -> None:
     """With bytes changed, cut out or doubled a message is read, and then encodes, or raises one of the two errors."""
     mutated = bytearray(sample)
