@@ -123,7 +123,7 @@ class KeyServer:
 
     ``secondary_key_servers`` are hosts as the caller wrote them; they use the primary's port. ``tls_server_name`` is
     the name to send as SNI and to verify instead of the host; empty for the host itself. ``replication_domain``
-    declares that the servers with the same value are one replicated cluster; empty to have it found out.
+    declares that the servers with the same value fail together; empty to have it found out.
     """
 
     uuid: str

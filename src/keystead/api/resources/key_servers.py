@@ -166,9 +166,10 @@ KEY_SERVERS = Resource(
         Field(
             name="replication_domain",
             type=text(DOMAIN_LIMIT),
-            help="Not ONTAP's: the declared replication domain. Servers with the same text are one domain, so copies of"
-            " a key on them count once. Left out if there is none; then the domain is found by observation. An empty"
-            " text clears it.",
+            help="Not ONTAP's: the declared replication domain, for servers that replicate or that can fail together,"
+            " for example in one data centre. Servers with the same text are one domain, so copies of a key on them"
+            " count once. Left out if there is none; then the domain is found by observation. An empty text clears it."
+            " It is stored without a probe.",
             get=lambda server: server.replication_domain or None,
             restore=attrgetter("replication_domain"),
             post=True,

@@ -15,7 +15,12 @@ NOT_AUTHORIZED = row(6, 403, "not authorized for that command", "The account's r
 IN_USE = row(
     8, 409, "entry is in use", "An SVM that owns keys, certificates, key managers or accounts cannot be deleted."
 )
-INTERNAL_ERROR = row(262145, 500, "An unexpected error occurred.", "A fault inside the service; its log has details.")
+INTERNAL_ERROR = row(
+    262145,
+    500,
+    "An unexpected error occurred.",
+    "The database does not answer, or a fault inside the service; its log has details.",
+)
 SHUTTING_DOWN = row(
     262145, 503, "The service is shutting down.", "The service was stopped before this call could finish: retry."
 )

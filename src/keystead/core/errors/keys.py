@@ -53,7 +53,9 @@ SOLE_COPY = row(
     400,
     "The key server contains keys that are currently in use and not available from any other configured key server in"
     " the SVM.",
-    "A key server was to be removed, and for some key no other server has a copy that could be proven just now.",
+    "A key server or a secondary was to be removed, or a removed server given up, and for some key no other server has"
+    " a copy that could be proven just now. The arguments hold `keys`, how many such keys were found so far, `key_id`"
+    " of the first ten, and for accounts of the cluster `reason`, why a copy elsewhere was not read.",
 )
 VOLUME_KEY_NOT_RESTORED = row(
     65536855,
