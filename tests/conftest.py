@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import time
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 
 from tests.peers.passwords import hash_passwords_cheaply
@@ -12,8 +14,6 @@ from tests.peers.statements import share_compiled_statements
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    import pytest
 
 pytest_plugins = [
     "tests.peers.databases",
@@ -31,8 +31,9 @@ ON_BOTH_ENGINES = ("tests/store/", "races", "killed", "commits", "leases", "inca
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--twins`` adds the other engine and the other event loop, ``--long`` also what takes minutes."""
+    """``--twins`` adds the other engine and event loop, ``--long`` also what takes minutes; ``--minutes`` limits."""
     parser.addoption("--twins", action="store_true", help="each test on both engines and on both event loops")
+    parser.addoption("--minutes", type=float, help="skip the tests that are left after so many minutes")
     parser.addoption("--long", action="store_true", help="repetitions, kill rounds and fuzz as well, and all twins")
 
 
@@ -42,6 +43,16 @@ def pytest_configure(config: pytest.Config) -> None:
     hash_passwords_cheaply()
     settings.register_profile("keystead", deadline=None, max_examples=1000 if config.getoption("--long") else 100)
     settings.load_profile("keystead")
+
+
+STARTED = time.monotonic()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is left when the time of ``--minutes`` is over: a machine may be ten times slower than another."""
+    minutes = item.config.getoption("--minutes")
+    if minutes is not None and time.monotonic() > STARTED + 60 * minutes:
+        pytest.skip(f"not run: {minutes:g} minutes were over")
 
 
 def pytest_collection_finish() -> None:
