@@ -56,7 +56,7 @@ async def kept_by(kept: Keeping, periods: Periods = SOON) -> AsyncIterator[tuple
 
 async def eventually(reached: Callable[[], Awaitable[bool]]) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not await reached():  # noqa: ASYNC110 - the database and the servers set no event
             await asyncio.sleep(0.05)
 
