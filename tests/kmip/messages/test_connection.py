@@ -180,9 +180,9 @@ def test_bytes_that_nobody_asked_for() -> None:
     connection = ClientConnection()
     assert connection.next_answer() is None
     connection.receive_data(RESPONSE_BYTES)
-    with pytest.raises(LocalProtocolError, match="nobody asked"):
+    with pytest.raises(LocalProtocolError, match="unexpected bytes"):
         connection.send_request(REQUEST)
-    with pytest.raises(RemoteProtocolError, match="nobody asked"):
+    with pytest.raises(RemoteProtocolError, match="unexpected bytes"):
         connection.next_answer()
     assert connection.state is State.CLOSED
 
