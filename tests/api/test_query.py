@@ -235,6 +235,7 @@ def test_booleans_have_any_case(value: str) -> None:
         ({"query": "a", "query_fields": "nosuch"}, errors.INVALID_FIELDS_VALUE, "query_fields"),
         ({"query": "a", "query_fields": "password"}, errors.FIELD_NOT_READABLE, "query_fields"),
         ({"fields": "a.{b"}, errors.FIELDS_BRACES, "fields"),
+        ({"query": "a", "query_fields": "a.{b"}, errors.FIELDS_BRACES, "query_fields"),
         ({"Fields": "*"}, errors.UNEXPECTED_ARGUMENT, "Fields"),
         ({"dry_run": "true"}, errors.UNEXPECTED_ARGUMENT, "dry_run"),
         ({"start.uuid": UUID}, errors.UNEXPECTED_ARGUMENT, "start.uuid"),

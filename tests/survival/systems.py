@@ -138,7 +138,7 @@ class Process:
     async def start(self) -> None:
         """Begin to serve."""
         await self.life.call(self.incarnations.begin())
-        await self.life.call(self.reads.start())
+        self.reads.start()
 
     async def close(self) -> None:
         """End it as a service is ended; one that was killed only leaves what it held."""

@@ -96,9 +96,9 @@ class KeyServices:
     prover: VerificationJobs
     keeper: Keeper
 
-    async def start(self) -> None:
-        """Start the parts that answer calls. Raises OSError if the spool of reads cannot be looked at."""
-        await self.reads.start()
+    def start(self) -> None:
+        """Start the parts that answer calls."""
+        self.reads.start()
         self.forgetter.start()
 
     def changed(self, key_manager: str) -> None:

@@ -155,7 +155,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         except StoreError as error:
             raise CannotStart(str(error)) from None
         await services.jobs.start()
-        await keys.start()
+        keys.start()
         monitor = Monitor(watching, metrics, Intervals(settings.monitor_interval, settings.monitor_probe_interval))
         metrics.add_source(lambda: in_work(queue, services.jobs))
         try:

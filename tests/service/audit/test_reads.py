@@ -81,10 +81,15 @@ class Reads:
         assert await self.store.read(lambda tx: tx.recorded_reads(NODE, ids)) == ids
         return [record.message.removeprefix("retrieval of key ").partition(",")[0] for record in records]
 
+    @property
+    def spooled(self) -> bool:
+        """Whether records wait in the spool."""
+        return (self.folder / "reads.spool").exists()
+
     async def merged(self) -> list[str]:
         """Wait until the spool is gone, then as above."""
         async with asyncio.timeout(60):
-            while self.spool.waiting():  # noqa: ASYNC110 - a file
+            while self.spooled:  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.01)
         return await self.recorded()
 
@@ -96,7 +101,7 @@ async def reads(store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     await store.write(samples.fill)
     await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
     reads = Reads(store, tmp_path)
-    await reads.audit.start()
+    reads.audit.start()
     yield reads
     await reads.audit.close()
 
@@ -109,7 +114,7 @@ async def test_a_read_is_in_the_chain_when_it_is_answered(reads: Reads) -> None:
     assert record.timestamp == reads.clock.now()
     assert record.read_id
     assert record.message == f"retrieval of key one, read {record.read_id}"
-    assert not reads.spool.waiting()
+    assert not reads.spooled
 
 
 async def test_reads_that_come_together_are_few_commits(reads: Reads) -> None:
@@ -151,7 +156,7 @@ async def test_while_the_database_is_away_reads_are_spooled_and_then_merged_once
         await reads.read("one", "two")
         await reads.read("three")
     assert [entry["event"] for entry in logs] == ["reads are recorded in the spool"]
-    assert reads.spool.waiting()
+    assert reads.spooled
     reads.find_database()
     assert await reads.merged() == ["before", "one", "two", "three"]
     await reads.read("after")
@@ -175,7 +180,7 @@ async def test_a_commit_of_which_nobody_knows_is_in_the_chain_once(reads: Reads,
     await reads.key("one")
     event.listen(reads.store.database.writer, "commit", breaks)
     await reads.read("one")
-    assert reads.spool.waiting()
+    assert reads.spooled
     event.remove(reads.store.database.writer, "commit", breaks)
     await reads.read("two")
     reads.clock.advance(1)
@@ -199,7 +204,7 @@ async def test_a_merge_that_breaks_off_is_begun_again(reads: Reads, monkeypatch:
     commits.clear()
     reads.clock.advance(1)
     async with asyncio.timeout(60):
-        while reads.spool.waiting():
+        while reads.spooled:
             reads.clock.advance(1)
             await asyncio.sleep(0.01)
     assert await reads.recorded() == list("abcde")
@@ -235,12 +240,29 @@ async def test_what_a_process_left_is_merged_by_the_next(reads: Reads) -> None:
     reads.lose_database()
     await reads.read("one")
     await reads.audit.close()
-    assert reads.spool.waiting()
+    assert reads.spooled
     reads.find_database()
     after = Reads(reads.store, reads.folder)
-    await after.audit.start()
+    after.audit.start()
     assert await after.merged() == ["one"]
     await after.audit.close()
+
+
+async def test_a_spool_that_cannot_be_looked_at_keeps_nobody_from_reading(store: SqlStore, tmp_path: Path) -> None:
+    """The node starts all the same; it is told."""
+    await store.write(samples.fill)
+    await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
+    (tmp_path / "reads.spool").symlink_to("reads.spool")
+    reads = Reads(store, tmp_path)
+    with structlog.testing.capture_logs() as logs:
+        reads.audit.start()
+        await reads.read("one")
+        async with asyncio.timeout(10):
+            while not logs:  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0.01)
+    assert logs[0]["event"] == "the spool of reads cannot be merged"
+    assert await reads.recorded() == ["one"]
+    await reads.audit.close()
 
 
 async def test_a_slow_database_is_not_waited_for(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +278,7 @@ async def test_a_slow_database_is_not_waited_for(reads: Reads, monkeypatch: pyte
     holders = [asyncio.create_task(reads.store.write(hold)) for _ in range(reads.store.database.writers)]
     await asyncio.sleep(0)
     await reads.read("one")
-    assert reads.spool.waiting()
+    assert reads.spooled
     release.set()
     await asyncio.gather(*holders)
     reads.clock.advance(1)
@@ -268,11 +290,11 @@ async def test_a_node_that_fails_closed_answers_no_read_without_the_database(sto
     await store.write(samples.fill)
     await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
     reads = Reads(store, tmp_path, fail_closed=True)
-    await reads.audit.start()
+    reads.audit.start()
     reads.lose_database()
     with pytest.raises(StoreError, match="not in the database"):
         await reads.read("one")
-    assert not reads.spool.waiting()
+    assert not reads.spooled
     reads._execute("ALTER TABLE lost RENAME TO audit_heads")
     await reads.read("two")
     assert await reads.recorded() == ["two"]
@@ -374,7 +396,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_fault(store: SqlStore, tmp_
     """The read itself failed before."""
     await store.write(samples.fill)
     reads = Reads(store, tmp_path, fail_closed=True)
-    await reads.audit.start()
+    reads.audit.start()
     reads.lose_database()
     reads.audit.keep(CALL, await reads.key("one"))
     await reads.audit.close()

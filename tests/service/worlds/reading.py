@@ -97,7 +97,7 @@ async def reading(
     fetcher = Fetcher(node.store, node.objects, node.endpoints, world.clock, node.uuid)
     spool = ReadSpool(world.home.data / "reads.spool", world.home.keyring.mac)
     audit = ReadAudit(node.store, node.audit, spool, world.clock, fail_closed=fail_closed)
-    await audit.start()
+    audit.start()
     reader = KeyReader(node.store, fetcher, cache, audit)
     restorer = KeyRestorer(node.store, node.objects, fetcher, cache, node.audit, node.uuid)
     try:

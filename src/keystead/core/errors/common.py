@@ -143,7 +143,7 @@ QUERY_ONLY_IN_GET = row(
 FIELDS_BRACES = row(
     262286,
     400,
-    'Mismatching braces found in the "fields" query at position {position}.',
+    'Mismatching braces found in the "{field}" query at position {position}.',
     "A brace is not closed, not opened, or does not follow `name.`.",
 )
 RECORD_FAILED = row(

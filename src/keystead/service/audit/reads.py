@@ -76,14 +76,13 @@ class ReadAudit:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._together = False  # True if the last group had more than one read
-        self._spooled = False
+        self._spooled = True  # until a merge shows that the spool is empty
         self._place = 0  # offset in the spool up to which it is merged
         self._away_until = 0.0
         self._merge_from = 0.0
 
-    async def start(self) -> None:
-        """Begin to record. Records that an earlier process left in the spool are merged soon. Raises OSError."""
-        self._spooled = await asyncio.to_thread(self._spool.waiting)
+    def start(self) -> None:
+        """Begin to record. Records that an earlier process left in the spool are merged soon."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def keep(self, call: Call, key: Key) -> Awaitable[bool]:

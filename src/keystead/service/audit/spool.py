@@ -44,13 +44,6 @@ class ReadSpool:
         self._path = path
         self._mac = mac
 
-    def waiting(self) -> bool:
-        """Return True if the file holds anything. Raises OSError."""
-        try:
-            return self._path.stat().st_size > 0
-        except FileNotFoundError:
-            return False
-
     def append(self, records: Sequence[AuditRecord]) -> None:
         """Write records, and return when the disk has them. Raises OSError: then none of their reads may be answered.
 

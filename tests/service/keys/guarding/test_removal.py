@@ -353,3 +353,16 @@ async def test_servers_that_cannot_be_asked(key_world: KeyWorld) -> None:
     key_world.clock.advance(LONG_AGO_S)
     await key_world.store.write(lambda tx: tx.delete_certificate(key_world.home.client_certificate))
     assert ("reason", "not_readable") in (await removing.refused(manager, servers[0])).arguments
+
+
+@on_sqlite
+async def test_a_server_whose_password_cannot_be_opened(key_world: KeyWorld) -> None:
+    """It cannot be asked; the others can, so that it may go."""
+    servers = await key_world.start(2)
+    removing, manager = await learned(key_world, *servers)
+    await removing.node.create(manager)
+    (row, _) = await key_world.servers(manager)
+    unsealed = replace(row, sealed_password=b"damaged")
+    await key_world.store.write(lambda tx: tx.change_key_server(unsealed))
+    assert (await removing.refused(manager, servers[1])).kind is errors.SOLE_COPY
+    await removing.remove(manager, servers[0])

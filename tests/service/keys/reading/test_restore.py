@@ -147,6 +147,17 @@ async def test_from_one_server(key_world: KeyWorld, node: ReadingNode) -> None:
     assert await node.restore(manager) == (["a"], [])
 
 
+@on_sqlite
+async def test_one_server_that_loses_a_connection_is_asked_again(key_world: KeyWorld, node: ReadingNode) -> None:
+    """No other returns what it was asked for."""
+    servers = await key_world.start(2)
+    manager = await key_world.key_manager(*servers)
+    await made(node, manager, 3)
+    servers[1].faults[GET] = first(3, close)
+    address = ServerAddress.parse(f"127.0.0.1:{servers[1].port}")
+    assert await node.restore(manager, key_server=address) == (list("abc"), [])
+
+
 @pytest.mark.parametrize(
     ("filters", "kind", "target"),
     [

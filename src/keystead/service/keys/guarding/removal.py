@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -231,12 +232,13 @@ class RemovalGuard:
     def _endpoints_of(self, topology: ServerTopology, *removed: KeyServer) -> dict[AddressId, Endpoint]:
         """Return how each address is reached, also those of ``removed`` servers.
 
-        Empty if our own certificate or a password cannot be used.
+        Servers whose password cannot be used are left out. Empty if our own certificate cannot be used.
         """
-        try:
-            return self._endpoints.addresses(topology, (*removed, *topology.servers))
-        except NO_IDENTITY:
-            return {}
+        found: dict[AddressId, Endpoint] = {}
+        for server in (*removed, *topology.servers):
+            with suppress(*NO_IDENTITY):
+                found |= self._endpoints.addresses(topology, [server])
+        return found
 
 
 def keys_in_the_way_page(

@@ -251,7 +251,7 @@ class ServerLearner:
         log.warning("the canary of a key server is lost", address=str(server.address))
         learned = await self.learn(topology, identity, server)
         if learned:
-            del self._absences[server.uuid]
+            self._absences.pop(server.uuid, None)  # another look may have found the old canary meanwhile
         return learned
 
     # --- servers without a profile ---

@@ -225,6 +225,8 @@ class KeyRestorer:
             for server in servers:
                 for _ in range(CONNECTIONS):
                     group.create_task(self._ask(work, server))
+        if plan.server is not None:
+            await self._ask(work, plan.server)  # because all connections had ended when the last chunk failed
         work.left += [key for chunk in work.chunks for key, _ in chunk.keys]
         if plan.server is None:
             await self._fetch_singly(work)
