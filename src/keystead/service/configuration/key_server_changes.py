@@ -104,7 +104,7 @@ class KeyServerChanges:
                     self._context.on_changed(state.key_manager.uuid)
                 return stored
             check_left(ends)
-            state = await self._context.store.glance(partial(load_state, call=call, uuid=state.key_manager.uuid))
+            state = await self._context.store.read_few(partial(load_state, call=call, uuid=state.key_manager.uuid))
 
     async def prove(
         self,

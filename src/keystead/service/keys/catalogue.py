@@ -92,7 +92,7 @@ class Keys:
 
         It is the key manager's SVM, else the call's. Raises 4 (404).
         """
-        found = await self._store.glance(lambda tx: require_manager_of_keys(tx, call, key_manager))
+        found = await self._store.read_few(lambda tx: require_manager_of_keys(tx, call, key_manager))
         return found.svm or call.scope
 
     async def key_servers(self, call: Call, key_manager: str) -> dict[str, str]:
@@ -178,7 +178,7 @@ class Keys:
 
     async def check_authentication_key(self, call: Call, key_manager: str, key_id: str) -> None:
         """Raise 65536860 if this is the id of a volume key. An unknown key id raises nothing."""
-        found = await self._store.glance(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
+        found = await self._store.read_few(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
         if found is not None and found.key_type is not KeyType.NSE_AK:
             raise OntapError(errors.NOT_AN_AUTH_KEY, target="key_id")
 
@@ -187,7 +187,7 @@ class Keys:
 
         Raises 4 (404) for a key manager that the call does not see.
         """
-        await self._store.glance(lambda tx: _check_cluster_key_manager(tx, call, key_manager))
+        await self._store.read_few(lambda tx: _check_cluster_key_manager(tx, call, key_manager))
 
 
 def _require_manager_and_node(tx: Rows, call: Call, key_manager: str, node: str) -> tuple[KeyManager, Node]:

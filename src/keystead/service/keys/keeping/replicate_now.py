@@ -49,7 +49,7 @@ class KeyReplicator:
 
         The job first learns servers without a profile, as far as they answer.
         """
-        found = await self._context.store.glance(lambda tx: require_key_manager(tx, call, key_manager))
+        found = await self._context.store.read_few(lambda tx: require_key_manager(tx, call, key_manager))
 
         async def work(progress: Progress) -> JobOutcome | None:
             away = await self._ask_addresses(key_manager)

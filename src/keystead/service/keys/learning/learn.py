@@ -261,7 +261,7 @@ class ServerLearner:
             found = tx.key_manager(key_manager)
             return None if found is None else load_topology(tx, found)
 
-        topology = await self._store.glance(read)
+        topology = await self._store.read_few(read)
         if topology is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return topology

@@ -172,7 +172,7 @@ class Fetcher:
             topology = None if known is not None and known[0] == marker else _topology(tx, key)
             return marker, topology, tx.copies_not_aborted([key.uuid])
 
-        marker, topology, copies = await self._store.glance(read)
+        marker, topology, copies = await self._store.read_few(read)
         if known is not None and topology is None:
             return known[1], copies
         context = None if topology is None else self.read_context(topology)

@@ -116,7 +116,7 @@ class KeyReader:
 
     async def _row(self, call: Call, key_manager: str, key_id: str) -> Key | None:
         """Return the key's current row, or None. Drop the material of a key that is not committed."""
-        key = await self._store.glance(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
+        key = await self._store.read_few(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
         if key is not None and key.state is not KeyState.COMMITTED:
             self.forget(key)
         return key

@@ -163,7 +163,7 @@ class KeyWriter:
     async def _after_learning(self, request: _Request) -> _Request:
         """Try to learn the servers without a profile. Raise first if the request is refused for another reason."""
         manager = request.key_manager
-        planned, topology = await self._context.store.glance(
+        planned, topology = await self._context.store.read_few(
             lambda tx: self._plan(tx, request.call, manager, request.new, request.uuid)
         )
         with about_svm(planned.svm):
