@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 KEPT_STATES: Final = (KeyState.COMMITTED, KeyState.RETIRED)
-"""States of keys that have their copies kept. A retired key is among them, because it may be recovered."""
+"""States of keys whose copies the keeper checks and completes. Retired keys are included: they may be recovered."""
 
 MAX_MISSING: Final = 50
 MISSING_RATIO: Final = 20

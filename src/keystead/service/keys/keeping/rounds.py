@@ -16,7 +16,7 @@ import structlog
 from keystead.core.errors import OntapError
 from keystead.service.announcing import add_events, cluster_name
 from keystead.service.cluster.leases import LeaseLost
-from keystead.service.keys.announcing import of_tally
+from keystead.service.keys.announcing import tally_event
 from keystead.service.ports.cluster import ClusterRows, EventRows, LeaseRows, ObservationRows
 from keystead.service.ports.store import StoreError
 
@@ -66,7 +66,7 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class KeptKeyManager:
+class EnabledKeyManager:
     """An enabled key manager, its servers, and the name of its SVM or of the cluster for events and metrics."""
 
     key_manager: KeyManager
@@ -112,13 +112,17 @@ class KeyRounds:
         """Hold the keeper's lease. The value is None while another process holds it. Raises StoreError."""
         return self._leases.holding(LEASE)
 
-    async def kept(self) -> tuple[KeptKeyManager, ...]:
-        """Return the enabled key managers, whose keys the keeper keeps. Raises StoreError."""
+    async def enabled_key_managers(self) -> tuple[EnabledKeyManager, ...]:
+        """Return the enabled key managers, each with its servers. The keeper makes rounds of these only.
 
-        def read(tx: Rows) -> tuple[KeptKeyManager, ...]:
+        Raises StoreError.
+        """
+
+        def read(tx: Rows) -> tuple[EnabledKeyManager, ...]:
             cluster = cluster_name(tx)
             return tuple(
-                KeptKeyManager(each, servers, each.svm.name if each.svm else cluster) for each, servers in tx.watched()
+                EnabledKeyManager(each, servers, each.svm.name if each.svm else cluster)
+                for each, servers in tx.watched()
             )
 
         return await self._context.store.read(read)
@@ -196,7 +200,7 @@ class KeyRounds:
 
         def work(tx: Rows) -> None:
             holding.check(tx)
-            add_events(tx, [of_tally(tx, self._context, key_manager, tally)])
+            add_events(tx, [tally_event(tx, self._context, key_manager, tally)])
 
         await self._context.store.write(work)
 

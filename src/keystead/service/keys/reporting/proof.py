@@ -14,7 +14,7 @@ from keystead.core.keys.keeping import CopyAnswer, to_be_proven, without_copy
 from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.report import NOT_WRITTEN, Finding, Result
 from keystead.service.announcing import add_events
-from keystead.service.keys.announcing import different
+from keystead.service.keys.announcing import different_copy_events
 from keystead.service.keys.context import Tracked, by_host, slices, tracked
 from keystead.service.keys.looking.changes import changes_of, put_changes
 from keystead.service.keys.looking.look import CopyObservation, attributes_of, look_at_many
@@ -143,7 +143,7 @@ class CopyVerification:
         stored = put_changes(tx, page.changes, seen_in=self._topology)
         for server in self._topology.servers:
             here = [change for change in stored if change[0].key_server == server.uuid]
-            add_events(tx, different(tx, self._context, self._topology, server, here))
+            add_events(tx, different_copy_events(tx, self._context, self._topology, server, here))
 
 
 async def _state(at: Visit, seen: CopyObservation) -> str:
