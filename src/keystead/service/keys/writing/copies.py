@@ -48,11 +48,14 @@ DIFFERENT, EXPIRED, NO_ANSWER, OVERTAKEN = "different_material", "attempt_expire
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A key server to write to. ``reaches`` are its addresses, the primary first. Each has ``limit_s`` seconds."""
+    """A key server to write to. ``endpoints`` are those of its addresses, the primary first.
+
+    Writing to one address may take ``limit_s`` seconds.
+    """
 
     server: KeyServer
     profile: ServerProfile
-    reaches: tuple[Endpoint, ...]
+    endpoints: tuple[Endpoint, ...]
     limit_s: float
 
 
@@ -131,7 +134,7 @@ class AttemptCopies:
         tasks = {
             asyncio.create_task(self._finish(target, endpoint, step))
             for target in self.writing.targets
-            for endpoint in target.reaches
+            for endpoint in target.endpoints
             if self._is_present(endpoint)
             for step in self._steps(target)
         }
@@ -145,7 +148,7 @@ class AttemptCopies:
         Stop at the first address that returns a copy, even a different one.
         """
         sent = False
-        for endpoint in target.reaches:
+        for endpoint in target.endpoints:
             if not await self._may_begin(endpoint):
                 return
             try:
@@ -262,10 +265,12 @@ class AttemptCopies:
             log.error("key server returned other material", address=str(endpoint.server))
 
     def _agrees(self, material: Secret) -> bool:
+        """Return True if material that a server returned has the digest of the key."""
         writing = self.writing
         return digests.agrees(writing.digest_key, writing.key.uuid, material, writing.key.digest)
 
     def _is_present(self, endpoint: Endpoint) -> bool:
+        """Return True if the copy at this address was proven. After the commit, such copies are activated."""
         copy = self._copies.get((endpoint.key_server, endpoint.host))
         return copy is not None and copy.presence is Presence.PRESENT
 
