@@ -27,10 +27,10 @@ class Rows(KeyServerRows, ObservationRows, CopyRows, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeyIdView:
-    """A key id on a node.
+    """A key, and whether a node can read it (``restored``).
 
     ``server`` is the address of a primary with a proven copy. It is empty if there is none, or if the call does not see
-    the key servers. ``restored``: the node can read the key.
+    the key servers.
     """
 
     key: Key

@@ -135,7 +135,7 @@ class KeyReader:
     async def _fetch_shared(self, call: Call, key: Key) -> Fetched:
         """Fetch a key, or join the running fetch of the same version (single-flight).
 
-        A caller that goes away does not end the fetch for other callers.
+        If one caller is cancelled, the fetch runs on for the others.
         """
         if self._closed:
             raise OntapError(errors.SHUTTING_DOWN, retry_after=RETRY_AFTER_S)
@@ -163,4 +163,4 @@ class KeyReader:
     def _ended(self, version: tuple[str, int], task: asyncio.Task[Fetched]) -> None:
         del self._fetching[version]
         if not task.cancelled():
-            task.exception()  # so that asyncio does not report it if all callers went away
+            task.exception()  # so that asyncio does not report it if all callers were cancelled
