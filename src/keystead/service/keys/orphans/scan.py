@@ -198,7 +198,7 @@ def is_orphaned(tx: Rows, topology: ServerTopology, found: Orphan) -> bool:
     return _account_for(tx, topology, found.unique_identifier, found.name).ownership is Ownership.UNCLAIMED
 
 
-def is_kept_elsewhere(tx: Rows, topology: ServerTopology, name: str) -> bool:
+def has_other_owner(tx: Rows, topology: ServerTopology, name: str) -> bool:
     """Return True if another key manager's key accounts for an object, or any key has adopted it."""
     if tx.keys_adopting(whole_name(name)):
         return True
