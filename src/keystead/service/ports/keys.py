@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Standing,
     )
     from keystead.core.keys.report import KeyReport
-    from keystead.core.keys.survival import Cover
+    from keystead.core.keys.survival import KeyGroup
 
 
 class KeyRows(Protocol):
@@ -221,7 +221,7 @@ class RemovalRows(Protocol):
 class ReportRows(Protocol):
     """Proofs of keys, counted, and reports of verifications and drills."""
 
-    def covers(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[Cover, ...]:
+    def key_groups(self, key_manager: str, servers: Sequence[str], limit: int) -> tuple[KeyGroup, ...]:
         """Count the keys that are in use or can be recovered by which of these servers hold a proven copy.
 
         Only copies of committed attempts count. Each group has its first ``limit`` key ids.
