@@ -18,10 +18,10 @@ from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.learning import (
     RANDOM_BYTES,
     activates,
-    after_refusal,
-    after_taken,
     canary,
     is_canary,
+    next_round,
+    next_way,
     trial,
 )
 from keystead.core.keys.model import ServerProfile
@@ -169,8 +169,8 @@ async def _keep_canary(session: ObjectSession, subject: LearningTarget) -> tuple
 def _next_number(number: int, first: int, fault: Fault) -> int | None:
     """Return the number of the canary to try after this fault; None if there is none."""
     if fault is Fault.EXISTS:
-        return after_taken(number, first)
-    return after_refusal(number) if fault in NOT_TAKEN else None
+        return next_round(number, first)
+    return next_way(number) if fault in NOT_TAKEN else None
 
 
 async def _find_or_write(
