@@ -118,7 +118,7 @@ def _retired_in(key: Key, incarnation: Incarnation) -> bool:
 
 
 def as_purging(key: Key) -> Key:
-    """Return the key in state ``purging``: a retired key, or a purged key with an object that came back."""
+    """Return the key in state ``purging``: a retired key, or a purged key with an object that was found again."""
     return replace(key, state=KeyState.PURGING, version=key.version + 1)
 
 
@@ -186,8 +186,8 @@ class Ownership(StrEnum):
     """What the catalogue says about an object under our names that it does not list.
 
     ``known``: an attempt accounts for the object; or it is a canary of this incarnation, or an epoch marker, which
-    holds no key. ``ended``: the object should be destroyed, but it came back or came late. ``unclaimed``: it is an
-    orphan. ``foreign``: its name is not ours.
+    holds no key. ``ended``: the object should be destroyed, but it was found again, or was written late. ``unclaimed``:
+    it is an orphan. ``foreign``: its name is not ours.
     """
 
     KNOWN = "known"

@@ -135,8 +135,8 @@ def verdict_of(seen: MarkersSeen) -> Verdict:
     """Return what follows from what was seen on a server: may the marker be written, or is there a clone?
 
     There is a clone if the marker's name belongs to an object of another database. There is a clone, too, if the
-    previous marker is gone while the anchor is there. A clone has also been there if a first marker comes late, because
-    another first marker was on the server before it.
+    previous marker is gone while the anchor is there. There is also a clone if this is a first marker, and the server
+    had another first marker before.
     """
     if seen.marker is MarkerOwner.OTHER:
         return Verdict.CLONED

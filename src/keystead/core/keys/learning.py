@@ -103,7 +103,7 @@ def activates(*, accepted: bool, state: str, operations: Iterable[int]) -> bool:
 
 
 def lost(looks: int, absent_s: float) -> bool:
-    """Return True if a canary that was absent in so many looks, over so many seconds, will not come back.
+    """Return True if a canary that was absent in so many looks, over so many seconds, is lost for good.
 
     Servers hide objects for a while after a restart, after a change of roles, or while an index is rebuilt.
     """

@@ -1,4 +1,4 @@
-"""Back-off for key servers that do not take copies: pauses that double, and the key to continue with.
+"""Back-off for key servers that do not store copies: pauses that double, and the key to continue with.
 
 A server may refuse one key, or all keys because it is full. Keys are offered in the order of their uuids. After a pause
 the server is offered the keys after the refused one. The next walk over all keys offers it the others. Pauses are in
@@ -37,7 +37,7 @@ class Pauses:
         return pause is None or (pause.backoff.is_over(now) and key > pause.last_key)
 
     def failed(self, key_server: str, key: str, now: float) -> None:
-        """Pause a server that did not take a copy of a key (uuid). Offer it the keys after this one later.
+        """Pause a server that did not store a copy of a key (uuid). Offer it the keys after this one later.
 
         Each pause is twice as long as the one before. If the last pause ended more than :data:`LONGEST_S` ago, the
         pauses begin with :data:`FIRST_S` again. A failure during a pause does not change its end.

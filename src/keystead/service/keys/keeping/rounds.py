@@ -166,8 +166,8 @@ class KeyRounds:
         """Return the servers (uuids) that hide their canary and were not swept for that reason yet.
 
         A swept server counts again once it has shown its canary at least :data:`HIDING_S` after the sweep. No sweep is
-        needed when a canary comes back, because unknown copies are settled in any round. Servers are asked only every
-        :data:`LOOK_S`, or if ``changed``.
+        needed when a canary is shown again, because unknown copies are settled in any round. Servers are asked only
+        every :data:`LOOK_S`, or if ``changed``.
         """
         now = self._context.clock.monotonic()
         if not changed and now < self._last_look_at.get(key_manager, now - LOOK_S) + LOOK_S:

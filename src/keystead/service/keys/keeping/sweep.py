@@ -76,8 +76,8 @@ class Filled:
     """The result of a walk over all keys.
 
     ``tally`` counts keys and copies as they were before the walk. ``copied`` is the number of copies written.
-    ``failed`` is the number of missing copies that were not written. ``down`` are the servers (uuids) that did not take
-    a copy, with the reason. They are offered no more copies in this walk.
+    ``failed`` is the number of missing copies that were not written. ``down`` are the servers (uuids) that did not
+    store a copy, with the reason. They are offered no more copies in this walk.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -255,7 +255,7 @@ class CopySweep:
     async def _write_to_one_of(
         self, topology: ServerTopology, key: Key, copies: Sequence[Copy], servers: Sequence[str], filled: Filled
     ) -> None:
-        """Write a copy to the first of these servers that takes it, with material that another copy proves now.
+        """Write a copy to the first of these servers that stores it, with material that another copy proves now.
 
         If no server has a copy in the end, count a failure.
         """

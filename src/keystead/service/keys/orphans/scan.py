@@ -222,7 +222,7 @@ def whole_name(name: str) -> str:
 def all_names(name: str) -> tuple[str, ...]:
     """Return an object's name as the name of the whole, and of both halves of a pair.
 
-    Servers differ in which of these forms they take.
+    Servers differ in which of these names they give an object.
     """
     parsed = parse(name)
     return (name,) if parsed is None else tuple(str(replace(parsed, part=part)) for part in (0, 1, 2))

@@ -7,7 +7,7 @@ object is not listed if it belongs to another key manager of this database, beca
 The rebuild only reads key servers. A key in the database gets the copies that the database does not know, and is not
 changed otherwise. A key that the database has not seen committed is stored again: see
 :mod:`keystead.service.keys.rebuilding.import_keys`. An adopted object belongs to the key that adopted it. The rebuild
-can be run again when more servers have come back.
+can be run again when more servers answer.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ SLOTS: Final = 256
 RETRY_AFTER_S: Final = 5
 
 NOT_REACHED: Final = "not_reached"
-NOT_TAKEN: Final = "key_length_not_supported"
-"""Why nothing was sent to a server: it is not learned yet, or it cannot keep a key of this length."""
+LENGTH_NOT_SUPPORTED: Final = "key_length_not_supported"
+"""Why nothing was sent to a server: it is not learned yet, or it cannot store a key of this length."""
 
 
 class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Protocol):
@@ -166,7 +166,7 @@ def unusable(topology: ServerTopology, length: int) -> dict[str, str]:
     """Return the servers (uuids) that are not sent a key of this length, with the reasons."""
     profiles = {server.uuid: topology.profiles.get(server.uuid) for server in topology.servers}
     return {
-        uuid: NOT_TAKEN if profile else NOT_REACHED
+        uuid: LENGTH_NOT_SUPPORTED if profile else NOT_REACHED
         for uuid, profile in profiles.items()
         if profile is None or not fits(profile.form, length)
     }

@@ -6,7 +6,7 @@ before. This module decides nothing: :mod:`keystead.service.keys.writing.create`
 Register is never repeated on an address. A secondary gets the key if nothing was sent to an earlier address of the same
 server. Otherwise the secondary gets the key only if Locate does not find the attempt's object there.
 
-Material is sent, compared by its digest, and not kept after the attempt.
+Material is sent, compared by its digest, and dropped after the attempt.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class AttemptCopies:
     """The copies of one attempt while they are written.
 
     ``copies`` and ``reasons`` (by server) show the progress at any time. ``had`` are servers that already had the
-    object when Register came. They replicate with another server that was sent the object. ``announce`` stores the row
-    of a copy before a secondary gets that copy. It returns False if the attempt is no longer pending.
+    object when Register was sent. They replicate with another server that was sent the object. ``announce`` stores the
+    row of a copy before a secondary gets that copy. It returns False if the attempt is no longer pending.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class AttemptCopies:
                     raise
 
     async def _register(self, session: ObjectSession, target: Target, endpoint: Endpoint) -> Secret | None:
-        """Register the attempt's object. Return the material that came back in the same message, or None."""
+        """Register the attempt's object. Return the material if the answer to Register has it, else None."""
         writing = self.writing
         information = writing.key.key_id if target.profile.application_information else None
         new = str(names.object_name(writing.attempt)), writing.material, target.profile.form
@@ -275,7 +275,7 @@ class AttemptCopies:
         return copy is not None and copy.presence is Presence.PRESENT
 
     def _steps(self, target: Target) -> Iterator[_Step]:
-        """Yield the steps that finish a copy. Only a server that takes Secret Data can hold a descriptor."""
+        """Yield the steps that finish a copy. Only a server that stores keys as Secret Data can hold a descriptor."""
         if target.profile.activates:
             yield self._activate
         if self.writing.descriptor is not None and target.profile.form is KeyForm.SECRET_DATA:

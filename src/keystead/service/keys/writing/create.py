@@ -120,7 +120,7 @@ class KeyWriter:
     async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
         """Create a key and return it once it is committed; otherwise raise OntapError, and the key does not exist.
 
-        65536076: no server took the key. 65536987: too few replication domains hold it.
+        65536076: no server stored the key. 65536987: too few replication domains hold it.
 
         The call waits for all servers. Once enough domains hold a copy, it waits only ``grace_s`` seconds more. If the
         caller is cancelled, the attempt still runs to its end: the key is committed or aborted. After a StoreError the
@@ -166,7 +166,7 @@ class KeyWriter:
         """Try to learn the servers without a profile. Return the request with ``learning_tried``.
 
         Call it before the key is stored, unless all servers are known to be learned. If the request breaks a rule, for
-        example because its name is taken, raise OntapError first and ask no server.
+        example because another key has its name, raise OntapError first and ask no server.
         """
         manager = request.key_manager
         planned, topology = await self._context.store.read_few(
@@ -221,8 +221,8 @@ class KeyWriter:
         if ending is Ending.OVERTAKEN or self._work.stopping.is_set() or enough():
             raise self._work.unavailable()  # if enough(): the copies count no longer, after a configuration change
         reasons = self._unusable(topology, writing.key.length) | copying.reasons
-        taken = any(copy.presence is Presence.PRESENT for copy in copying.copies)
-        raise _shortage(request.call, topology, reasons, taken=taken)
+        stored = any(copy.presence is Presence.PRESENT for copy in copying.copies)
+        raise _shortage(request.call, topology, reasons, stored=stored)
 
     def _intend(self, tx: Rows, request: _Request) -> Writing | None:
         """Plan again under the key manager's lock. Store the key, its attempt and the rows of the copies.
@@ -235,7 +235,7 @@ class KeyWriter:
         targets = self._work.targets(topology, topology.servers, key.length)
         reachable = {topology.domain_of[target.server.uuid] for target in targets}
         if missing_domain_count(reachable, topology.key_manager.min_copies, topology.domain_of):
-            raise _shortage(request.call, topology, self._unusable(topology, key.length), taken=bool(reachable))
+            raise _shortage(request.call, topology, self._unusable(topology, key.length), stored=bool(reachable))
         digest_key = self._context.endpoints.digest_key(topology)
         key = replace(key, digest=digest(digest_key, key.uuid, request.material))
         tx.add_key(key)
@@ -354,10 +354,10 @@ def _authentication_keys(tx: ListRows, key_manager: str) -> int:
     return len(tx.page(Key, page))
 
 
-def _shortage(call: Call, topology: ServerTopology, reasons: Mapping[str, str], *, taken: bool) -> OntapError:
-    """Return the error for a key that could not be created: 65536987 if a server has ``taken`` it, else 65536076.
+def _shortage(call: Call, topology: ServerTopology, reasons: Mapping[str, str], *, stored: bool) -> OntapError:
+    """Return the error for a key that could not be created: 65536987 if a server ``stored`` it or could, else 65536076.
 
     Its arguments tell whether ``min_copies`` is too high, and which servers failed.
     """
     arguments = [*beyond_domains(call, topology), *at_fault(call, topology, reasons)]
-    return OntapError(errors.TOO_FEW_COPIES if taken else errors.NOT_PUSHED, arguments=arguments)
+    return OntapError(errors.TOO_FEW_COPIES if stored else errors.NOT_PUSHED, arguments=arguments)
