@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from keystead.core.model import KeyManager
     from keystead.kmip.testing.server import KeyServer as KmipServer
     from keystead.service.cluster.leases import Holding
-    from keystead.service.keys.keeping.rounds import KeptKeyManager
+    from keystead.service.keys.keeping.rounds import EnabledKeyManager
 
 SOON = Periods(round_s=0.2, sweep_s=0.0, scan_s=0.0, take_s=0.1)
 SELDOM = Periods(round_s=60, take_s=0.1)
@@ -447,7 +447,7 @@ class Deaf(KeyRounds):
 
     rounds = 0
 
-    async def kept(self) -> tuple[KeptKeyManager, ...]:
+    async def enabled_key_managers(self) -> tuple[EnabledKeyManager, ...]:
         """Take long, and do not hear."""
         self.rounds += 1
         with suppress(asyncio.CancelledError):
@@ -472,11 +472,11 @@ class Failing(KeyRounds):
 
     failures: list[Exception]
 
-    async def kept(self) -> tuple[KeptKeyManager, ...]:
+    async def enabled_key_managers(self) -> tuple[EnabledKeyManager, ...]:
         """Fail, or do as the others."""
         if self.failures:
             raise self.failures.pop()
-        return await super().kept()
+        return await super().enabled_key_managers()
 
 
 @on_sqlite

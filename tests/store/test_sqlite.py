@@ -149,7 +149,7 @@ async def test_a_file_that_is_gone_or_replaced_is_neither_read_nor_written(
     for _ in range(2):
         with pytest.raises(StoreError, match=found):
             await store.write(lambda tx: tx.add_svm(Svm("t", "t")))
-        for read in (store.read, store.glance):
+        for read in (store.read, store.read_few):
             with pytest.raises(StoreError, match=found):
                 await read(lambda tx: tx.svm("s"))
         store.database.dispose()
@@ -160,7 +160,7 @@ async def test_a_file_that_is_gone_or_replaced_is_neither_read_nor_written(
 async def test_the_version_changes_with_every_commit(store: SqlStore, other: sqlite3.Connection) -> None:
     """This process' or another's; reading changes nothing, nor does what is rolled back."""
     first = store.version()
-    await store.glance(lambda tx: tx.svm("s"))
+    await store.read_few(lambda tx: tx.svm("s"))
     other.execute("BEGIN IMMEDIATE")
     other.execute("ROLLBACK")
     assert store.version() == first

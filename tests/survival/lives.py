@@ -123,9 +123,9 @@ class MortalStore:
         """See the port; so for the others."""
         return await self._stepping(self._store.read, work)
 
-    async def glance(self, work: Callable[[Transaction], T]) -> T:
+    async def read_few(self, work: Callable[[Transaction], T]) -> T:
         """A read of a few rows."""
-        return await self._stepping(self._store.glance, work)
+        return await self._stepping(self._store.read_few, work)
 
     def version(self) -> int | None:
         """Whether something was committed."""

@@ -105,7 +105,10 @@ class KeepingRows(Statements):
 
     def put_epoch_marker(self, marker: EpochMarker) -> None:
         row = columns_of(tables.fences, marker)
-        lists = {name: json.dumps(row[name]) for name in ("unique_identifiers", "behind")}
+        lists = {
+            "unique_identifiers": json.dumps(marker.unique_identifiers),
+            "behind": json.dumps(marker.previous_identifiers),
+        }
         self.store(_PUT_EPOCH_MARKER, row | lists | {"state": marker.state.value})
 
     def set_epoch_markers_due(self, key_manager: str) -> None:
@@ -209,8 +212,11 @@ def _items(text: str) -> tuple[Any, ...]:
 
 
 def _epoch_marker(row: Row[Any]) -> EpochMarker:
-    values: Parameters = {name: value for name, value in row._mapping.items() if name != "due"}
-    lists = {name: tuple(json.loads(values[name])) for name in ("unique_identifiers", "behind")}
+    values: Parameters = {name: value for name, value in row._mapping.items() if name not in {"due", "behind"}}
+    lists = {
+        "unique_identifiers": tuple(json.loads(row.unique_identifiers)),
+        "previous_identifiers": tuple(json.loads(row.behind)),
+    }
     return EpochMarker(**values | lists | {"token": bytes(row.token), "state": EpochMarkerState(row.state)})
 
 

@@ -434,7 +434,8 @@ server_profiles = Table(
     _integer("activates"),
 )
 
-# Epoch markers. `unique_identifiers` and `behind` are JSON arrays. `due`: the marker must be replaced early.
+# Epoch markers. `unique_identifiers` and `behind` (those of the previous marker) are JSON arrays.
+# `due`: the marker must be replaced early.
 fences = Table(
     "fences",
     metadata,

@@ -1,4 +1,4 @@
-"""Fences: what is seen on a key server, and what follows: the whole table; and how one comes after the other."""
+"""Epoch markers: what is seen on a key server, and what follows: the whole table; and the next marker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keystead.core.keys.epoch_markers import (
     EpochMarkerState,
     MarkerOwner,
     MarkersSeen,
-    Predecessor,
+    PreviousMarker,
     Verdict,
     as_held,
     first_marker,
@@ -27,31 +27,31 @@ from keystead.core.secret import Secret
 
 DIGEST_KEY = Secret(bytes(range(32)))
 NONE_THERE, OURS, OTHER = MarkerOwner.NONE_THERE, MarkerOwner.OURS, MarkerOwner.OTHER
-NONE, THERE, GONE = Predecessor.NONE, Predecessor.THERE, Predecessor.GONE
+NEVER, PRESENT, GONE = PreviousMarker.NEVER_WRITTEN, PreviousMarker.PRESENT, PreviousMarker.GONE
 
 TABLE = [
-    # the fence, the one before, the anchors, the canary, what follows
-    ({OTHER}, set(Predecessor), set(MarkerOwner), {True, False}, Verdict.CLONED),
-    ({NONE_THERE}, {THERE}, set(MarkerOwner), {True, False}, Verdict.WRITE),
-    ({OURS}, {THERE}, set(MarkerOwner), {True, False}, Verdict.OURS),
+    # the marker, the previous one, the anchors, the canary, what follows
+    ({OTHER}, set(PreviousMarker), set(MarkerOwner), {True, False}, Verdict.CLONED),
+    ({NONE_THERE}, {PRESENT}, set(MarkerOwner), {True, False}, Verdict.WRITE),
+    ({OURS}, {PRESENT}, set(MarkerOwner), {True, False}, Verdict.OURS),
     ({NONE_THERE, OURS}, {GONE}, {OURS, OTHER}, {True, False}, Verdict.CLONED),
     ({NONE_THERE, OURS}, {GONE}, {NONE_THERE}, {True}, Verdict.LOST),
     ({NONE_THERE, OURS}, {GONE}, {NONE_THERE}, {False}, Verdict.UNCLEAR),
-    ({NONE_THERE, OURS}, {NONE}, {OTHER}, {True, False}, Verdict.CLONED),
-    ({NONE_THERE}, {NONE}, {OURS}, {True, False}, Verdict.CLONED),
-    ({NONE_THERE}, {NONE}, {NONE_THERE}, {True, False}, Verdict.WRITE),
-    ({OURS}, {NONE}, {NONE_THERE, OURS}, {True, False}, Verdict.OURS),
+    ({NONE_THERE, OURS}, {NEVER}, {OTHER}, {True, False}, Verdict.CLONED),
+    ({NONE_THERE}, {NEVER}, {OURS}, {True, False}, Verdict.CLONED),
+    ({NONE_THERE}, {NEVER}, {NONE_THERE}, {True, False}, Verdict.WRITE),
+    ({OURS}, {NEVER}, {NONE_THERE, OURS}, {True, False}, Verdict.OURS),
 ]
 CASES = [
     (MarkersSeen(*seen), verdict)
-    for fences, behind, anchors, canaries, verdict in TABLE
-    for seen in product(fences, behind, anchors, canaries)
+    for markers, previous, anchors, canaries, verdict in TABLE
+    for seen in product(markers, previous, anchors, canaries)
 ]
 
 
 @pytest.mark.parametrize(("seen", "verdict"), CASES)
 def test_what_follows(seen: MarkersSeen, verdict: Verdict) -> None:
-    """Another's fence, or one before that somebody took away, tells a twin; nothing is made of what is not shown."""
+    """Another database's marker, or a previous marker that is gone, shows a clone."""
     assert verdict_of(seen) is verdict
 
 

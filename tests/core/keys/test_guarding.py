@@ -16,16 +16,16 @@ from keystead.core.keys.guarding import (
     TERMINAL_STATES,
     Departure,
     Period,
-    Shown,
+    ReadCopies,
     check_no_keys,
     check_not_at_cluster,
     fresh_period,
     is_elsewhere,
     is_on_its_way,
     key_at_risk,
-    must_show,
     sole_copy,
     to_be_read,
+    to_be_read_after_move,
     without_aborted,
 )
 from keystead.core.keys.model import Attempt, AttemptState, Copy, Key, KeyState, KeyType, Presence, Purpose, copy_id
@@ -70,14 +70,14 @@ def test_what_a_removal_can_take_away(presence: Presence, *, at_stake: bool) -> 
     goes = copy(A, presence)
     found = key_at_risk(KEY, [goes, copy(B, age=5)], A_GOES)
     assert (found is not None) is at_stake
-    assert found is None or found.going == (goes,)
+    assert found is None or found.departing == (goes,)
 
 
 @pytest.mark.parametrize("presence", [Presence.MISSING, Presence.DIFFERENT])
 def test_what_a_removal_cannot_take_away(presence: Presence) -> None:
     """What was never sent, and what was not there at one more look; one that is there by now is at stake again."""
     goes = copy(A, presence)
-    looked_again = replace(A_GOES, gone={copy_id(goes)})
+    looked_again = replace(A_GOES, denied={copy_id(goes)})
     assert key_at_risk(KEY, [replace(goes, unique_identifiers=())], A_GOES) is None
     assert key_at_risk(KEY, [goes], looked_again) is None
     assert key_at_risk(KEY, [copy(A)], looked_again) is not None
@@ -117,7 +117,7 @@ def test_what_has_died_since_saves_nothing() -> None:
 
 def test_the_addresses_that_stay() -> None:
     """Of configured servers, without the secondaries that go."""
-    assert [at for at in sorted(ALL) if A_GOES.leaves(*at)] == [(B, ""), (C, ""), (C, "c2")]
+    assert [at for at in sorted(ALL) if A_GOES.keeps_address(*at)] == [(B, ""), (C, ""), (C, "c2")]
 
 
 def test_a_proof_that_must_last() -> None:
@@ -137,12 +137,12 @@ def test_a_replica_saves_nothing() -> None:
 
 def test_a_secondary_goes() -> None:
     """What was written to it alone is at stake; what its primary, or another secondary, holds is not."""
-    going = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
-    assert key_at_risk(KEY, [copy(C), copy(C, host="c2")], going) is None
-    lost = key_at_risk(KEY, [copy(C, host="c1")], going)
+    departure = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
+    assert key_at_risk(KEY, [copy(C), copy(C, host="c2")], departure) is None
+    lost = key_at_risk(KEY, [copy(C, host="c1")], departure)
     assert lost is not None
     assert not lost.is_safe(fresh_period(NOON), ALL)
-    kept = key_at_risk(KEY, [copy(C, host="c1"), copy(C)], going)
+    kept = key_at_risk(KEY, [copy(C, host="c1"), copy(C)], departure)
     assert kept is not None
     assert kept.is_safe(fresh_period(NOON), ALL)
 
@@ -150,13 +150,13 @@ def test_a_secondary_goes() -> None:
 @pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.MISSING, Presence.DIFFERENT])
 def test_a_secondary_goes_that_may_have_what_its_primary_lacks(presence: Presence) -> None:
     """Until it was asked: what is not known to be on its primary may be there."""
-    going = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
+    departure = Departure({C}, {C: server(C, secondaries=("c2",))}, hosts={"c1"})
     doubtful, there = copy(C, presence), copy(C, presence, host="c1")
     for each in (doubtful, copy(C, presence, host="c2")):
-        assert key_at_risk(KEY, [each], going) is not None
-        assert key_at_risk(KEY, [each], replace(going, gone={copy_id(each)})) is None
-    freed = key_at_risk(KEY, [there], replace(going, gone={copy_id(there)})) is None
-    assert freed is (presence is not Presence.UNKNOWN)  # what it may have itself has to be settled
+        assert key_at_risk(KEY, [each], departure) is not None
+        assert key_at_risk(KEY, [each], replace(departure, denied={copy_id(each)})) is None
+    denied = key_at_risk(KEY, [there], replace(departure, denied={copy_id(there)})) is None
+    assert denied is (presence is not Presence.UNKNOWN)  # what it may have itself has to be settled
 
 
 def test_what_may_still_arrive() -> None:
@@ -243,14 +243,14 @@ def test_what_a_new_certificate_must_read_where_nothing_is_known_to_be_there() -
 
 def test_what_was_shown() -> None:
     """What was read, and what was in doubt and is lost; what is present is not lost."""
-    shown = Shown(spared={copy_id(copy(B))})
-    assert [shown.covers(each) for each in (copy(A), copy(B, Presence.MISSING), copy(B))] == [False, True, False]
-    shown.read["key"].add(copy_id(copy(A)))
+    read_copies = ReadCopies(not_required={copy_id(copy(B))})
+    assert [read_copies.covers(each) for each in (copy(A), copy(B, Presence.MISSING), copy(B))] == [False, True, False]
+    read_copies.proven["key"].add(copy_id(copy(A)))
     doubtful, others = copy(C, Presence.DIFFERENT), replace(copy(C, Presence.DIFFERENT), key="another key")
-    assert [shown.covers(each) for each in (copy(A), copy(C), doubtful, others)] == [True, False, True, False]
-    shown = replace(shown, unreached={(C, "")})
+    assert [read_copies.covers(each) for each in (copy(A), copy(C), doubtful, others)] == [True, False, True, False]
+    read_copies = replace(read_copies, unreached={(C, "")})
     elsewhere = replace(copy(C), key="another key")
-    assert [shown.covers(each) for each in (copy(C), copy(C, host="c2"), elsewhere)] == [True, False, False]
+    assert [read_copies.covers(each) for each in (copy(C), copy(C, host="c2"), elsewhere)] == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -285,5 +285,5 @@ def test_when_a_server_is_elsewhere(change: dict[str, Any], *, elsewhere: bool) 
 )
 def test_what_a_server_must_have_where_it_moves(copies: list[Copy], read: int) -> None:
     """What no server of another domain has that answers, and was proven there lately."""
-    found = must_show(copies, server(A), {(B, ""), (C, "c2")}, Period(NOON - RELOCATION_PROOF_AGE, NOON))
+    found = to_be_read_after_move(copies, server(A), {(B, ""), (C, "c2")}, Period(NOON - RELOCATION_PROOF_AGE, NOON))
     assert found == [copy(A)] * read

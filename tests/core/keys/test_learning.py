@@ -15,12 +15,12 @@ from keystead.core.keys.learning import (
     TRIALS,
     Trial,
     activates,
-    after_refusal,
-    after_taken,
     canary,
     first_number,
     is_canary,
     lost,
+    next_round,
+    next_way,
     same_canary,
     trial,
     with_sees,
@@ -67,7 +67,7 @@ def test_what_is_refused_ends_with_the_last_way() -> None:
     """Each way is tried once, and there is an end to it, in every round."""
     for first in (1, WAYS + 1):
         tried = [first]
-        while (following := after_refusal(tried[-1])) is not None:
+        while (following := next_way(tried[-1])) is not None:
             tried.append(following)
         assert [trial(number) for number in tried] == list(TRIALS)
 
@@ -77,7 +77,7 @@ def test_names_that_are_taken_are_passed_over(first: int) -> None:
     """The same way under a name of the next round, for some rounds."""
     for start in range(first, first + WAYS):
         numbers = [start]
-        while (following := after_taken(numbers[-1], first)) is not None:
+        while (following := next_round(numbers[-1], first)) is not None:
             numbers.append(following)
         assert len(numbers) == ROUNDS
         assert {trial(number) for number in numbers} == {trial(start)}

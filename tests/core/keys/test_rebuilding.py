@@ -126,9 +126,9 @@ def test_what_the_database_has_only_begun() -> None:
     """Whoever described it has seen it committed: it is taken, when its time here is over. Its objects are its own."""
     known = replace(KNOWN, keys={UUID})
     objects, descriptors, copies = [thing("a"), thing("b")], [said("a")], [copy("a"), copy("b")]
-    found = inventory(objects, descriptors, copies, replace(known, over={UUID}))
+    found = inventory(objects, descriptors, copies, replace(known, ended={UUID}))
     assert found == Inventory((CertainKey(KEY, tuple(copies), 2),), {}, ())
-    found = inventory(objects, descriptors, copies[:1], replace(known, over={UUID}))
+    found = inventory(objects, descriptors, copies[:1], replace(known, ended={UUID}))
     assert found == Inventory((), {UUID: Doubt.TOO_FEW_DOMAINS}, ())
     found = inventory(objects, descriptors, copies, replace(known, under_way={UUID}))
     assert found == Inventory((), {UUID: Doubt.UNDER_WAY}, ())

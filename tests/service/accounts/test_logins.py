@@ -168,22 +168,22 @@ async def test_a_row_is_read_again_only_when_something_was_committed(
 ) -> None:
     """Anything at all, by whomever."""
     await logins.authenticate("admin", PASSWORD, HERE)
-    glances = []
-    glance = store.glance
+    reads = []
+    read_few = store.read_few
 
     async def counted(work: Callable[[Transaction], T]) -> T:
-        glances.append(work)
-        return await glance(work)
+        reads.append(work)
+        return await read_few(work)
 
-    monkeypatch.setattr(store, "glance", counted)
+    monkeypatch.setattr(store, "read_few", counted)
     for _ in range(3):
         await logins.authenticate("admin", PASSWORD, HERE)
-    assert glances == []
+    assert reads == []
     with store.database.writer.begin() as connection:
         connection.exec_driver_sql("UPDATE accounts SET comment = 'x' WHERE name = 'reader'")
     for _ in range(3):
         await logins.authenticate("admin", PASSWORD, HERE)
-    assert len(glances) == 1
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize("how", ["fails", "hangs"])
@@ -201,7 +201,7 @@ async def test_a_credential_can_be_recalled_when_the_database_fails(
             await asyncio.Event().wait()
         raise StoreError("the database cannot be reached")
 
-    monkeypatch.setattr(store, "glance", away)
+    monkeypatch.setattr(store, "read_few", away)
     monkeypatch.setattr(store, "version", lambda: None)
     async with asyncio.timeout(60):
         assert await logins.authenticate("admin", PASSWORD, THERE, recall=True) == known

@@ -30,7 +30,7 @@ from keystead.core import errors
 from keystead.core.keys.creating import NAME_LIMIT, NewKey
 from keystead.core.keys.model import KeyState, KeyType, Presence
 from keystead.core.query.query import Read
-from keystead.service.keys.catalogue import SHOWN, KeyView
+from keystead.service.keys.catalogue import NOT_ABORTED, KeyView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ VOLUME_KEYS = Resource(
         ),
         Field(
             name="state",
-            type=one_of(*SHOWN),
+            type=one_of(*NOT_ABORTED),
             help="``pending`` during the creation, ``committed`` after it, ``retired`` during the recovery window,"
             " ``purging`` while copies are destroyed, then ``purged``. For a retired key PATCH accepts ``committed``.",
             get=attrgetter("key.state.value"),

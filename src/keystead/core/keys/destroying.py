@@ -28,7 +28,7 @@ WINDOW: Final = timedelta(days=7)
 """The recovery window: how long a retired key can be recovered."""
 
 LATE_REGISTER: Final = timedelta(hours=1)
-"""How long after the end of an attempt its Register may still arrive. Until then an object not found may still come."""
+"""How long after the end of an attempt its Register may still arrive. Until then a missing object may still appear."""
 
 ENDING: Final = (KeyState.PURGING, KeyState.PURGED)
 
@@ -96,7 +96,7 @@ def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
 
 
 def is_past_recovery(key: Key, incarnation: Incarnation) -> bool:
-    """Return True if the key no longer keeps key servers from being removed, although its purge has not begun.
+    """Return True if a retired key does not prevent the removal of key servers any more.
 
     Its recovery window has ended by the trusted clock, and this incarnation may destroy the key.
     """
@@ -104,6 +104,11 @@ def is_past_recovery(key: Key, incarnation: Incarnation) -> bool:
 
 
 def _is_overdue(key: Key, incarnation: Incarnation) -> bool:
+    """Return True if a retired key can no longer be recovered, although its purge has not begun.
+
+    The keeper sets ``overdue`` when the recovery window has ended and the purge must wait for key servers. An earlier
+    incarnation's mark does not count.
+    """
     return key.overdue and _retired_in(key, incarnation)
 
 
@@ -113,7 +118,7 @@ def _retired_in(key: Key, incarnation: Incarnation) -> bool:
 
 
 def as_purging(key: Key) -> Key:
-    """Return the key in state ``purging``: a retired key, or a purged key with an object that came back."""
+    """Return the key in state ``purging``: a retired key, or a purged key with an object that was found again."""
     return replace(key, state=KeyState.PURGING, version=key.version + 1)
 
 
@@ -152,7 +157,7 @@ def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
 def is_absent(copy: Copy, attempt: Attempt, now: datetime, *, canary: bool) -> bool:
     """Return True if a copy that was not found on its server counts as destroyed.
 
-    The server must show its canary, and nothing may be on its way: a Register without an answer may arrive late.
+    The server must show its canary. If Register was not answered, it may still arrive late, so wait for that time.
     """
     return canary and (bool(copy.unique_identifiers) or now >= attempt.expires + LATE_REGISTER)
 
@@ -181,8 +186,8 @@ class Ownership(StrEnum):
     """What the catalogue says about an object under our names that it does not list.
 
     ``known``: an attempt accounts for the object; or it is a canary of this incarnation, or an epoch marker, which
-    holds no key. ``ended``: the object should be destroyed, but it came back or came late. ``unclaimed``: it is an
-    orphan. ``foreign``: its name is not ours.
+    holds no key. ``ended``: the object should be destroyed, but it was found again, or was written late. ``unclaimed``:
+    it is an orphan. ``foreign``: its name is not ours.
     """
 
     KNOWN = "known"

@@ -57,7 +57,7 @@ class FoundCopy:
 
 
 class Doubt(StrEnum):
-    """Why a described key is not taken."""
+    """Why a described key is not imported."""
 
     CONTRADICTED = "descriptors contradict each other"
     ELSEWHERE = "it belongs to another key manager"
@@ -70,7 +70,7 @@ class Doubt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CertainKey:
-    """A key to be taken, with its copies. ``compared`` is the number of domains that hold a copy."""
+    """A key to be imported, with its copies. ``compared`` is the number of domains that hold a copy."""
 
     descriptor: Descriptor
     copies: tuple[FoundCopy, ...]
@@ -79,10 +79,10 @@ class CertainKey:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the database knows before keys are taken into it. ``svms`` are the uuids of all SVMs, and ``""`` for none.
+    """What the database knows before keys are imported. ``svms`` are the uuids of all SVMs, and ``""`` for none.
 
-    ``keys`` are the uuids of its keys. Some of them it has never seen committed: ``under_way`` while an attempt of this
-    incarnation has not expired, else ``over``. A descriptor proves that its key was committed.
+    ``keys`` are the uuids of its keys. Some of them are pending or aborted here: ``under_way`` while an attempt of this
+    incarnation has not expired, else ``ended``. A descriptor proves that its key was committed.
     """
 
     key_manager: str
@@ -91,12 +91,12 @@ class Known:
     keys: Collection[str]
     names: Collection[str]
     under_way: Collection[str] = frozenset()
-    over: Collection[str] = frozenset()
+    ended: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The result: the keys to take, doubts by key uuid, and the orphans that may be copies of keys.
+    """The result: the keys to import, doubts by key uuid, and the orphans that may be copies of keys.
 
     ``known`` are keys that the database has, with the copies found: the database may lack some of these copies.
     """
@@ -115,7 +115,7 @@ def inventory(
 ) -> Inventory:
     """Make the inventory. Of keys that the database has, only the copies are returned: all else is the keeper's task.
 
-    Keys with an adopted object come first, so that the former key of that object is not taken as well.
+    Keys with an adopted object come first, so that the former key of that object is not imported as well.
     """
     described: dict[str, list[Descriptor]] = defaultdict(list)
     for found in descriptors:
@@ -124,23 +124,23 @@ def inventory(
     for copy in copies:
         held[copy.descriptor.uuid].append(copy)
     keys: list[CertainKey] = []
-    there: list[CertainKey] = []
-    begun = {*known.under_way, *known.over}
+    known_keys: list[CertainKey] = []
+    uncommitted = {*known.under_way, *known.ended}
     doubts: dict[str, Doubt] = {}
-    heirs = _name_owners(each for of_key in described.values() for each in of_key)
+    name_owners = _name_owners(each for of_key in described.values() for each in of_key)
     for uuid, of_key in sorted(described.items(), key=lambda each: (not any(of.adopted for of in each[1]), each[0])):
         certain = CertainKey(
             of_key[0], tuple(held[uuid]), len({known.domain_of[copy.key_server] for copy in held[uuid]})
         )
-        if uuid in known.keys and uuid not in begun:
-            there.append(certain)
+        if uuid in known.keys and uuid not in uncommitted:
+            known_keys.append(certain)
             continue
-        doubt = _doubt(certain, of_key, known, heirs)
+        doubt = _doubt(certain, of_key, known, name_owners)
         if doubt is None:
             keys.append(certain)
         else:
             doubts[uuid] = doubt
-    return Inventory(tuple(keys), doubts, tuple(_unclaimed(objects, keys, known)), tuple(there))
+    return Inventory(tuple(keys), doubts, tuple(_unclaimed(objects, keys, known)), tuple(known_keys))
 
 
 def _name_owners(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str]:
@@ -153,7 +153,7 @@ def _name_owners(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str
 
 
 def _doubt(
-    certain: CertainKey, descriptors: Sequence[Descriptor], known: Known, heirs: Mapping[tuple[str, str], str]
+    certain: CertainKey, descriptors: Sequence[Descriptor], known: Known, name_owners: Mapping[tuple[str, str], str]
 ) -> Doubt | None:
     key = certain.descriptor
     rules = {
@@ -161,14 +161,14 @@ def _doubt(
         Doubt.CONTRADICTED: len({each.key for each in descriptors}) > 1,
         Doubt.ELSEWHERE: key.key_manager != known.key_manager,
         Doubt.NO_OWNER: key.svm not in known.svms,
-        Doubt.NAME_TAKEN: key.name in known.names or heirs[key.key_manager, key.name] != key.uuid,
+        Doubt.NAME_TAKEN: key.name in known.names or name_owners[key.key_manager, key.name] != key.uuid,
         Doubt.TOO_FEW_DOMAINS: certain.compared < min(ENOUGH, len(set(known.domain_of.values()))),
     }
     return next((doubt for doubt, broken in rules.items() if broken), None)
 
 
 def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[CertainKey], known: Known) -> list[FoundObject]:
-    """Return the objects that may be copies of keys, but belong to no key that is taken now or was known before."""
+    """Return the objects that may be copies of keys, but belong to no key that is imported now or was known before."""
     ids = {uuid.replace("-", "")[:ID_DIGITS] for uuid in known.keys}
     claimed = {(copy.key_server, id_) for key in keys for copy in key.copies for id_ in copy.unique_identifiers}
     return [

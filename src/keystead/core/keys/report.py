@@ -36,7 +36,7 @@ NOT_WRITTEN: Final = "not_written"
 """The reason of a copy that is missing because nothing was ever sent or asked for there."""
 
 MAX_REPORTS: Final = 100
-"""How many reports of a key manager are kept."""
+"""How many reports of a key manager are stored. Older ones are deleted."""
 
 
 class ReportKind(StrEnum):

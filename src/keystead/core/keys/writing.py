@@ -53,7 +53,7 @@ def is_open(copies: Iterable[Copy], attempts: Iterable[Attempt], key_server: str
 
 
 def still_counts(copy: Copy, then: Mapping[str, KeyServer], now: Mapping[str, KeyServer]) -> bool:
-    """Return True if the copy is at an address where its key manager still keeps keys.
+    """Return True if the copy is at an address that its key manager still uses.
 
     ``then`` are the servers as they were when the copy was written, ``now`` as they are, by uuid. The server must be in
     both, must not have moved, and must still have the copy's secondary if the copy is on a secondary.

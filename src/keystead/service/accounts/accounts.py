@@ -62,7 +62,7 @@ class Accounts:
 
     async def get(self, call: Call, owner: str | None, name: str) -> AccountView:
         """Return one account, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _require(tx, call, owner, name))
+        return await self._store.read_few(lambda tx: _require(tx, call, owner, name))
 
     async def create(self, call: Call, new: NewAccount) -> AccountView:
         """Store a new account. A name that is taken anywhere in the cluster, in any letter case, is code 1 (409)."""
@@ -84,7 +84,7 @@ class Accounts:
 
     async def change(self, call: Call, owner: str | None, name: str, change: AccountChange) -> None:
         """Change an account. Only a cluster administrator may change more than its own password, else 6 (403)."""
-        before = await self._store.glance(lambda tx: _require(tx, call, owner, name))
+        before = await self._store.read_few(lambda tx: _require(tx, call, owner, name))
         with about_svm(before.account.svm):
             if not (_administers(call) or (name == call.caller.account and change.only_password)):
                 raise OntapError(errors.NOT_AUTHORIZED)
@@ -115,7 +115,7 @@ class Accounts:
         self, call: Call, name: str, password: Secret, owner_uuid: str | None = None, owner_name: str | None = None
     ) -> None:
         """Set the password of the account with this name. An account that the caller does not see is 1261218."""
-        view = await self._store.glance(lambda tx: _find(tx, call, name))
+        view = await self._store.read_few(lambda tx: _find(tx, call, name))
         if view is None or owner_uuid not in {None, view.owner.uuid} or owner_name not in {None, view.owner.name}:
             raise OntapError(errors.USER_NOT_FOUND, target="name")
         await self.change(call, view.owner.uuid, name, AccountChange(password=password))

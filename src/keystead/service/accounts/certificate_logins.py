@@ -56,7 +56,7 @@ class CertificateLogins:
         digest = hashlib.sha256("".join(chain).encode()).digest()
         known = self._proven.get(digest)
         if known is not None:
-            account, authority = await self._store.glance(lambda tx: _of_proof(tx, known))
+            account, authority = await self._store.read_few(lambda tx: _of_proof(tx, known))
             if account is not None and self._vouches(authority, account) and known.proof.holds(self._clock.now()):
                 return Caller(account.name, account.role, location, account.svm)
             self._proven.pop(digest, None)
@@ -64,7 +64,7 @@ class CertificateLogins:
 
     async def authorities(self) -> tuple[str, ...]:
         """Return the CAs (PEM) that vouch for accounts, the same object until they change. Raises StoreError."""
-        marker = await self._store.glance(lambda tx: tx.change_marker())
+        marker = await self._store.read_few(lambda tx: tx.change_marker())
         if marker != self._marker:
             found = await self._store.read(lambda tx: tx.login_authorities())
             pems = {

@@ -111,7 +111,7 @@ class Logins:
     async def _account(self, name: str) -> Account | None:
         """Read the account's row, and remember it."""
         version = self._store.version()
-        account = await self._store.glance(lambda tx: tx.account(name))
+        account = await self._store.read_few(lambda tx: tx.account(name))
         if account is not None:
             self._rows[name] = _Row(version, account)
         return account

@@ -151,7 +151,7 @@ class AuditLog:
         if now >= self._settings_until:
             self._settings_until = now + SETTINGS_S
             try:
-                self._reads = (await self._store.glance(lambda tx: tx.options())).audit_http
+                self._reads = (await self._store.read_few(lambda tx: tx.options())).audit_http
             except StoreError as failure:
                 log.warning("audit settings not read", why=str(failure))
         return self._reads

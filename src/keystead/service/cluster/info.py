@@ -38,7 +38,7 @@ class ClusterInfo:
 
     async def get(self, _call: Call) -> Cluster:
         """Return the cluster."""
-        return await self._store.glance(require_cluster)
+        return await self._store.read_few(require_cluster)
 
     async def rename(self, call: Call, name: str) -> None:
         """Rename the cluster. A name that an SVM has is code 1 (409). The nodes keep their names."""

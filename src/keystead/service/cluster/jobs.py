@@ -121,11 +121,11 @@ class Jobs:
 
     async def get(self, call: Call, uuid: str) -> Job:
         """Return one job, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _seen(tx, call, uuid))
+        return await self._store.read_few(lambda tx: _seen(tx, call, uuid))
 
     async def view(self, call: Call, uuid: str) -> JobView:
         """Return one job and its node, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _views(tx, [_seen(tx, call, uuid)])[0])
+        return await self._store.read_few(lambda tx: _views(tx, [_seen(tx, call, uuid)])[0])
 
     async def page(self, call: Call, page: Page) -> tuple[JobView, ...]:
         """Return a slice of the jobs, by uuid, with their nodes."""

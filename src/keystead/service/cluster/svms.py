@@ -50,14 +50,14 @@ class Svms:
 
     async def get(self, call: Call, uuid: str) -> Svm:
         """Return one SVM, or raise 4 (404)."""
-        svm = await self._store.glance(lambda tx: tx.svm(uuid, within=call.within_svm))
+        svm = await self._store.read_few(lambda tx: tx.svm(uuid, within=call.within_svm))
         if svm is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return svm
 
     async def named(self, call: Call, uuid: str | None, name: str | None) -> Svm | None:
         """Return the SVM of this uuid and name, one of which may be None; see :func:`named_svm`."""
-        return await self._store.glance(lambda tx: named_svm(tx, call, uuid, name))
+        return await self._store.read_few(lambda tx: named_svm(tx, call, uuid, name))
 
     async def page(self, call: Call, page: Page) -> tuple[Svm, ...]:
         """Return a slice of the SVMs, by uuid."""

@@ -89,7 +89,7 @@ class Certificates:
 
     async def get(self, call: Call, uuid: str) -> Certificate:
         """Return one certificate, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: _require(tx, call, uuid))
+        return await self._store.read_few(lambda tx: _require(tx, call, uuid))
 
     async def page(self, call: Call, page: Page) -> tuple[Certificate, ...]:
         """Return a slice of the certificates, by uuid."""

@@ -87,7 +87,7 @@ class KeyManagerChanges:
         """Probe every server with the new certificates, then store the change, or raise one OntapError.
 
         A new client certificate must read every key before. A silent server may be left out only if the old
-        certificates do not connect any more, and another server has shown the copies of its keys.
+        certificates do not connect any more, and its keys were read from another server.
 
         With ``patient`` nobody waits for the answer. The change may then take as long as reading all keys takes, within
         ``PATIENCE_S``.
@@ -100,7 +100,7 @@ class KeyManagerChanges:
             check_left(keys_end)
             ends = self._context.prover.deadline() if patient else ends
             state, plan = await self._context.store.read(lambda tx: planned_change(tx, call, uuid, change))
-            if state.servers != servers:  # because copies were read at the servers' former places
+            if state.servers != servers:  # because copies were read at the servers' former addresses
                 readings, servers = self._context.relocation_guard.begin(), state.servers
             results: Sequence[ProbeResult] = ()
             with about_svm(state.key_manager.svm):
@@ -111,8 +111,9 @@ class KeyManagerChanges:
                     unreached = await self._unreached(state, plan, change, results, keys_end)
                     if not unreached:
                         _raise_refusal(change, results)
-                    readings = readings.without(unreached)
-                if _needs_keys(state, plan, readings) and not await self._context.relocation_guard.prove(
+                    readings = readings.with_unreached(unreached)
+                needs_keys = _needs_keys(state, plan, readings)
+                if needs_keys and not await self._context.relocation_guard.prove_certificate_change(
                     call, plan.key_manager, state.servers, readings, keys_end, change.blamed(errors.NETWORK)
                 ):
                     continue
@@ -153,7 +154,9 @@ class KeyManagerChanges:
             if (plan.key_manager, state.servers) != (proved.plan.key_manager, proved.state.servers):
                 return False
             needs_keys = _needs_keys(state, plan, proved.readings)
-            if needs_keys and not self._context.relocation_guard.check(tx, plan.key_manager, proved.readings):
+            if needs_keys and not self._context.relocation_guard.check_certificate_change(
+                tx, plan.key_manager, proved.readings
+            ):
                 return False
             check_certificates(plan.key_manager, installed_certificates(tx, plan.key_manager, lock=True))
         tx.change_key_manager(plan.key_manager)
@@ -171,7 +174,7 @@ def _needs_keys(state: ServersState, plan: CreationPlan, readings: Readings) -> 
     server is left out.
     """
     other = plan.key_manager.client_certificate != state.key_manager.client_certificate
-    return other or bool(readings.shown.unreached)
+    return other or bool(readings.read_copies.unreached)
 
 
 def _not_reached(servers: Sequence[KeyServer], results: Sequence[ProbeResult]) -> frozenset[AddressId]:

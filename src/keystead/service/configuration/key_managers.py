@@ -133,7 +133,9 @@ class KeyManagers:
 
     async def get(self, call: Call, uuid: str, wanted: Wanted) -> KeyManagerView:
         """Return one key manager with the fields that are wanted, or raise 4 (404)."""
-        return await self._context.store.glance(lambda tx: views(tx, [require_key_manager(tx, call, uuid)], wanted)[0])
+        return await self._context.store.read_few(
+            lambda tx: views(tx, [require_key_manager(tx, call, uuid)], wanted)[0]
+        )
 
     async def page(self, call: Call, page: Page) -> tuple[KeyManagerView, ...]:
         """Return a slice of the key managers, by uuid, with the fields that are wanted."""

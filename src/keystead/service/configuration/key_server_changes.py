@@ -104,7 +104,7 @@ class KeyServerChanges:
                     self._context.on_changed(state.key_manager.uuid)
                 return stored
             check_left(ends)
-            state = await self._context.store.glance(partial(load_state, call=call, uuid=state.key_manager.uuid))
+            state = await self._context.store.read_few(partial(load_state, call=call, uuid=state.key_manager.uuid))
 
     async def prove(
         self,
@@ -161,7 +161,7 @@ class KeyServerChanges:
         """Return True if a server has no objects of ours, or has shown at its new place what it must have."""
         moving = proof.same.get(row.uuid)
         if moving is None:
-            return not self._context.relocation_guard.keeps(tx, row)
+            return not self._context.relocation_guard.may_have_objects(tx, row)
         return not is_elsewhere(before, row) or self._context.relocation_guard.check_moved(
             tx, state.key_manager, moving
         )

@@ -67,7 +67,7 @@ class KeyServers:
 
     async def state(self, call: Call, key_manager: str) -> ServersState:
         """Return the state that a change begins with, or raise 4 (404) with target ``uuid``: no such key manager."""
-        return await self._context.store.glance(lambda tx: load_state(tx, call, key_manager))
+        return await self._context.store.read_few(lambda tx: load_state(tx, call, key_manager))
 
     async def add(self, call: Call, state: ServersState, request: AddRequest) -> ServerRows:
         """Probe and store all servers of the request, or none. One OntapError names the first fault."""
@@ -150,7 +150,7 @@ class KeyServers:
                 raise OntapError(errors.ENTRY_NOT_FOUND, target="server")
             return _views(tx, manager, (server,), wanted)[0]
 
-        return await self._context.store.glance(read)
+        return await self._context.store.read_few(read)
 
 
 def _views(tx: Rows, key_manager: KeyManager, servers: tuple[KeyServer, ...], wanted: Wanted) -> tuple[KeyServer, ...]:

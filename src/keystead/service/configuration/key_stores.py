@@ -48,7 +48,7 @@ class KeyStores:
 
     async def get(self, call: Call, uuid: str) -> KeyManager:
         """Return one key store, or raise 4 (404)."""
-        return await self._store.glance(lambda tx: require_key_manager(tx, call, uuid))
+        return await self._store.read_few(lambda tx: require_key_manager(tx, call, uuid))
 
     async def page(self, call: Call, page: Page) -> tuple[KeyManager, ...]:
         """Return a slice of the key stores, by uuid."""

@@ -102,7 +102,7 @@ def same_identity(then: ServerTopology, now: ServerTopology) -> bool:
 
 
 def still_configured(copies: Iterable[Copy], then: ServerTopology, now: ServerTopology) -> bool:
-    """Return True if :func:`unchanged` holds and each copy is at an address that is configured as it was."""
+    """Return True if :func:`same_identity` holds and each copy is at an address that is configured as it was."""
     before, after = ({server.uuid: server for server in topology.servers} for topology in (then, now))
     return same_identity(then, now) and all(still_counts(copy, before, after) for copy in copies)
 

@@ -100,7 +100,7 @@ class Store(Protocol[Rows_co]):
     """
 
     async def read(self, work: Callable[[Rows_co], T]) -> T: ...
-    async def glance(self, work: Callable[[Rows_co], T]) -> T:
+    async def read_few(self, work: Callable[[Rows_co], T]) -> T:
         """Read a few rows by key, never a list. It may run on the caller's thread."""
         ...
 

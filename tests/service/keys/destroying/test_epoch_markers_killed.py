@@ -106,7 +106,7 @@ async def test_a_crash_at_each_step(key_world: KeyWorld, tmp_path: Path, *, firs
         assert len(await original.advance()) == 1, f"step {step}"
         (marker,) = await original.fences()
         assert marker is not None
-        assert (marker.state, marker.behind) == (EpochMarkerState.HELD, ())
+        assert (marker.state, marker.previous_identifiers) == (EpochMarkerState.HELD, ())
         assert fences_on(servers[0]) == [ANCHOR, marker.number]
         assert await original.stands() == GOES_ON
         assert await clone.advance() == frozenset(), f"step {step}"

@@ -106,13 +106,13 @@ async def test_a_server_that_dies_meanwhile(key_world: KeyWorld, monkeypatch: py
     servers = await key_world.start(1)
     changing = await changer(key_world, *servers)
     await changing.node.create(changing.manager)
-    prove_canaries = RelocationGuard._prove_canaries
+    prove_canaries = RelocationGuard._check_canaries
 
     async def then_die(*args: Any) -> None:
         await prove_canaries(*args)
         await servers[0].__aexit__(None, None, None)
 
-    monkeypatch.setattr(RelocationGuard, "_prove_canaries", then_die)
+    monkeypatch.setattr(RelocationGuard, "_check_canaries", then_die)
     error = await changing.renewal_refused()
     assert (error.kind, error.target) == (errors.NETWORK, CERTIFICATE)
 
@@ -140,7 +140,7 @@ async def test_keys_that_come_meanwhile_are_read_as_well(key_world: KeyWorld, mo
     changing = await changer(key_world, *servers)
     for number in range(3):
         await changing.node.create(changing.manager, f"key {number}")
-    proved = RelocationGuard.prove
+    proved = RelocationGuard.prove_certificate_change
     rounds = []
 
     async def and_create(guard: RelocationGuard, *args: Any) -> bool:
@@ -150,7 +150,7 @@ async def test_keys_that_come_meanwhile_are_read_as_well(key_world: KeyWorld, mo
             await changing.node.create(changing.manager, "a late key")
         return whole
 
-    monkeypatch.setattr(RelocationGuard, "prove", and_create)
+    monkeypatch.setattr(RelocationGuard, "prove_certificate_change", and_create)
     await changing.renew()
     assert await changing.certificate() == changing.renewed
     assert len(rounds) == 2
@@ -206,7 +206,7 @@ async def test_a_server_that_moves_while_its_keys_are_read(
     servers[1].responder.profile = replace(PLAIN, others_objects=ResultReason.PERMISSION_DENIED)
     (row,) = await key_world.servers(changing.manager)
     canary = (await key_world.topology(changing.manager)).profiles[row.uuid].canary
-    proved = RelocationGuard.prove
+    proved = RelocationGuard.prove_certificate_change
     moves = [row]
 
     async def and_move(*args: Any) -> bool:
@@ -217,7 +217,7 @@ async def test_a_server_that_moves_while_its_keys_are_read(
                 servers[1].responder.objects[id_].owner = "somebody else"  # which then sees that, and not the key
         return whole
 
-    monkeypatch.setattr(RelocationGuard, "prove", and_move)
+    monkeypatch.setattr(RelocationGuard, "prove_certificate_change", and_move)
     error = await changing.renewal_refused()
     assert error.arguments[2:] == (("reason", "permission_denied"),)
     assert await changing.fetch(key)
@@ -250,7 +250,7 @@ async def test_a_server_that_moves_away_and_back(key_world: KeyWorld, monkeypatc
     for id_, stored in a.responder.objects.items():
         moved.responder.store.put(id_, stored.copy())
     hiding(a, await identifier(changing, key, 0), "renewed")
-    prove_canaries, prove = RelocationGuard._prove_canaries, RelocationGuard.prove
+    prove_canaries, prove = RelocationGuard._check_canaries, RelocationGuard.prove_certificate_change
     moves = [row]
 
     async def and_move(*args: Any) -> None:
@@ -265,8 +265,8 @@ async def test_a_server_that_moves_away_and_back(key_world: KeyWorld, monkeypatc
             await changing.modify(there, port=a.port)
         return whole
 
-    monkeypatch.setattr(RelocationGuard, "_prove_canaries", and_move)
-    monkeypatch.setattr(RelocationGuard, "prove", and_back)
+    monkeypatch.setattr(RelocationGuard, "_check_canaries", and_move)
+    monkeypatch.setattr(RelocationGuard, "prove_certificate_change", and_back)
     error = await changing.renewal_refused()
     assert error.arguments[2:] == (("reason", "permission_denied"),)
     assert await key_world.servers(changing.manager) == (row,)
@@ -282,7 +282,7 @@ async def test_a_key_that_was_committed_long_after_it_was_read_back(
     changing = await changer(key_world, a)
     await changing.node.create(changing.manager, "an old key")
     wake, asleep = asyncio.Event(), asyncio.Event()
-    write, prove = AttemptCopies.write, RelocationGuard.prove
+    write, prove = AttemptCopies.write, RelocationGuard.prove_certificate_change
 
     async def and_sleep(*args: Any) -> None:
         await write(*args)
@@ -301,7 +301,7 @@ async def test_a_key_that_was_committed_long_after_it_was_read_back(
     creating = asyncio.create_task(changing.node.create(changing.manager, "a late key"))
     await asleep.wait()
     key_world.clock.advance(100)
-    monkeypatch.setattr(RelocationGuard, "prove", and_wake)
+    monkeypatch.setattr(RelocationGuard, "prove_certificate_change", and_wake)
     assert (await changing.renewal_refused()).arguments[2:] == (("reason", "item_not_found"),)
 
 

@@ -122,7 +122,7 @@ async def test_a_lost_lease_ends_the_round(key_world: KeyWorld) -> None:
     """Nothing more is done under it, nor announced."""
     kept = await keeping(key_world, *await key_world.start(1))
     await kept.node.create(kept.manager)
-    (found,) = await kept.rounds.kept()
+    (found,) = await kept.rounds.enabled_key_managers()
     async with kept.lease() as holding:
         tally = await kept.rounds.keep(holding, kept.manager)
         assert tally is not None

@@ -190,7 +190,7 @@ async def test_what_can_be_no_key_is_not_listed(key_world: KeyWorld) -> None:
 @on_sqlite
 async def test_what_is_adopted_while_it_is_looked_for(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is not listed again; the others are, however many."""
-    monkeypatch.setattr(unclaimed_scan, "LISTED", 1)
+    monkeypatch.setattr(unclaimed_scan, "ORPHANS_PER_WRITE", 1)
     kept = await keeping(key_world, *await key_world.start(1))
     (uid,) = await leave(kept, 0)
     await kept.scan()

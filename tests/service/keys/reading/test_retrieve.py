@@ -132,7 +132,7 @@ async def test_a_key_that_is_known_to_be_retired_is_not_read_while_the_database_
     await change(key_world, key, KeyState.RETIRED)
     node.reader.forget(await key_world.key(key.uuid))
     node.cache.put(key, fetched.material)
-    monkeypatch.setattr(node.of.store, "glance", away)
+    monkeypatch.setattr(node.of.store, "read_few", away)
     with pytest.raises(StoreError):
         await node.read(key)
 
@@ -146,7 +146,7 @@ async def test_a_key_of_which_the_record_showed_that_it_changed_is_forgotten(
     key = await node.create(await key_world.key_manager(server))
     await node.read(key)
     await change(key_world, key, KeyState.RETIRED)
-    monkeypatch.setattr(node.of.store, "glance", away)
+    monkeypatch.setattr(node.of.store, "read_few", away)
     with pytest.raises(StoreError):
         await node.read(key)
     assert len(node.cache) == 0

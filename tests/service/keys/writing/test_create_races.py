@@ -286,7 +286,7 @@ async def test_more_than_a_node_can_do_at_once(
 ) -> None:
     """They are told to come again, and nothing is stored or sent for them."""
     creation, _ = await begin()
-    monkeypatch.setattr(attempt_work, "UNDER_WAY", 1)
+    monkeypatch.setattr(attempt_work, "SLOTS", 1)
     error = await creation.node.refused(creation.manager, "another")
     assert (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
     assert await key_world.named(creation.manager, "another") is None
@@ -295,7 +295,7 @@ async def test_more_than_a_node_can_do_at_once(
 
 async def test_nobody_has_all_places(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """One key manager's servers are slow: it takes as many places as it leaves; copies have places of their own."""
-    monkeypatch.setattr(attempt_work, "UNDER_WAY", 8)
+    monkeypatch.setattr(attempt_work, "SLOTS", 8)
     slow, fast, empty = await key_world.start(3)
     manager, others = [await key_world.key_manager(server, timeout=10) for server in (slow, fast)]
     node = await key_world.node()
@@ -311,7 +311,7 @@ async def test_nobody_has_all_places(key_world: KeyWorld, monkeypatch: pytest.Mo
     added = replace(server, uuid=str(uuid4()), position=2, address=replace(server.address, port=empty.port))
     await key_world.store.write(lambda tx: tx.add_key_servers([added]))
     places = await node.learner.ensure(others)
-    monkeypatch.setattr(attempt_work, "UNDER_WAY", 4)
+    monkeypatch.setattr(attempt_work, "SLOTS", 4)
     assert (await node.refused(others, "one more")).kind is errors.TOO_BUSY
     assert await node.writer.copy_to(key, added, MATERIAL, places) == ""
     answer.set()

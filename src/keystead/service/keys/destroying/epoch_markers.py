@@ -23,7 +23,7 @@ from keystead.core.keys.epoch_markers import (
     EpochMarkerState,
     MarkerOwner,
     MarkersSeen,
-    Predecessor,
+    PreviousMarker,
     Verdict,
 )
 from keystead.core.keys.keeping import DESTROYED_STATES
@@ -142,10 +142,10 @@ class EpochMarkers:
         return frozenset(passed)
 
     async def _replace(self, holding: Holding, topology: ServerTopology, site: Site) -> None:
-        """Put a marker with a new token on a server, and destroy the previous marker. Raises KeyServerFault, Cloned.
+        """Write a marker with a new token to a server, and destroy the previous marker.
 
         A marker in state ``sent`` is settled first. That alone proves nothing, because a clone would have the same
-        marker.
+        marker. Raises KeyServerFault, CloneFound.
         """
         uuid, incarnation = site.server.uuid, topology.incarnation.uuid
         marker = await self._context.store.read(lambda tx: tx.epoch_marker(uuid))
@@ -163,7 +163,7 @@ class EpochMarkers:
         """Ensure that the server holds a marker, and no marker of a clone. Return the marker as held, and store it.
 
         Ensure also that a first marker has its anchor. If the server lost all its markers, begin with a first marker
-        again. ``new``: store the marker as ``sent`` first. Raises KeyServerFault, Cloned.
+        again. ``new``: store the marker as ``sent`` first. Raises KeyServerFault, CloneFound.
         """
         if new:
             await self._store(holding, marker)
@@ -181,25 +181,26 @@ class EpochMarkers:
             return await self._ensure_held(holding, at, again, new=True)
         if verdict is not Verdict.OURS:
             raise refusal or KeyServerFault(Fault.REFUSED, NOT_SEEN)
-        if seen.behind is Predecessor.NONE and seen.anchor is MarkerOwner.NONE_THERE:
+        if seen.previous is PreviousMarker.NEVER_WRITTEN and seen.anchor is MarkerOwner.NONE_THERE:
             refusal = await _register(holding, at, marker, ANCHOR)
             if refusal is not None:
                 raise refusal
         return await self._store(holding, marker_rules.as_held(marker, ids))
 
     async def _destroy_previous(self, holding: Holding, at: Visit, marker: EpochMarker) -> EpochMarker:
-        """Ensure that the marker before a held one is destroyed, because clones detect that it is gone.
+        """Destroy the previous marker if it is still on the server. Return the marker without its identifiers.
 
-        Return the marker without ``behind``. Raises KeyServerFault, LeaseLost.
+        ``marker`` is in state ``held``, and ``previous_identifiers`` are those of the previous marker. A clone of this
+        database still expects that marker, finds that it is gone, and so knows of us. Raises KeyServerFault, LeaseLost.
         """
-        if not marker.behind:
+        if not marker.previous_identifiers:
             return marker
         name = _name(marker, marker.number - 1)
-        for id_ in marker.behind:
+        for id_ in marker.previous_identifiers:
             if await _is_there(at, id_, name):
                 holding.check_time()
                 await _destroy_marker(at, id_, name)
-        return await self._store(holding, replace(marker, behind=()))
+        return await self._store(holding, replace(marker, previous_identifiers=()))
 
     async def _store(self, holding: Holding, marker: EpochMarker) -> EpochMarker:
         def work(tx: Rows) -> None:
@@ -226,13 +227,13 @@ async def _look(at: Visit, marker: EpochMarker) -> tuple[MarkersSeen, tuple[str,
     The order matters, see :mod:`keystead.core.keys.epoch_markers`.
     """
     whose, ids = await _owner_of(at, marker, marker.number)
-    behind = Predecessor.NONE
-    if marker.behind:
+    previous = PreviousMarker.NEVER_WRITTEN
+    if marker.previous_identifiers:
         name = _name(marker, marker.number - 1)
-        there = [await _is_there(at, id_, name) for id_ in marker.behind]
-        behind = Predecessor.THERE if all(there) else Predecessor.GONE
+        there = [await _is_there(at, id_, name) for id_ in marker.previous_identifiers]
+        previous = PreviousMarker.PRESENT if all(there) else PreviousMarker.GONE
     anchor, _ = await _owner_of(at, marker, ANCHOR)
-    return MarkersSeen(whose, behind, anchor, at.canary), ids
+    return MarkersSeen(whose, previous, anchor, at.canary), ids
 
 
 async def _owner_of(at: Visit, marker: EpochMarker, number: int) -> tuple[MarkerOwner, tuple[str, ...]]:

@@ -63,11 +63,11 @@ class TimedOutAttempts:
     async def may_end(
         self, holding: Holding, topology: ServerTopology, sites: Mapping[str, Site], rows: Sequence[Tracked]
     ) -> list[Tracked]:
-        """Return the copies that may be destroyed as far as this check goes. Raises Cloned, StoreError, LeaseLost.
+        """Return the copies that this check permits to destroy. Raises CloneFound, StoreError, LeaseLost.
 
-        Copies of attempts that did not time out pass, and so do copies of keys that are purging or purged. An attempt
-        waits while one of its servers is not among the ``sites`` (by uuid), is silent, or hides its canary. If all
-        servers were asked and one does not deny the commit, the attempt is disowned: its objects become orphans.
+        It permits copies of attempts that did not time out, and copies of keys that are purging or purged. An attempt
+        that timed out waits while one of its servers does not answer, hides its canary, or is not in ``sites`` (by
+        uuid). If all servers were asked and one does not deny the commit, the objects of the attempt become orphans.
         """
         expired = {attempt_id(row) for row in rows if row.attempt.expired and row.key.state not in ENDING}
         if not expired:
@@ -78,7 +78,7 @@ class TimedOutAttempts:
         return [row for row in rows if attempt_id(row) not in waiting | unknown]
 
     async def _undestroyed_copies(self, attempts: Collection[AttemptId]) -> list[Tracked]:
-        """Return the copies of these attempts that are not destroyed."""
+        """Return the copies of these attempts that are not destroyed: their servers are asked about the commit."""
         rows = await self._context.store.read(lambda tx: tracked(tx, tx.copies({key for key, _ in attempts})))
         return [row for row in rows if attempt_id(row) in attempts and row.copy.presence is not Presence.DESTROYED]
 
@@ -120,7 +120,7 @@ async def _denies_commit(at: Visit, row: Tracked, marker: EpochMarker | None) ->
     """Return True if a server denies that an attempt was committed: no descriptor, and no activated object.
 
     A server that was learned after the attempt began denies nothing, because it may have been wiped since. Raises
-    Cloned if the descriptor of the attempt is there, KeyServerFault if the server does not answer.
+    CloneFound if the descriptor of the attempt is there, KeyServerFault if the server does not answer.
     """
     try:
         for id_ in (row.copy.descriptor,) if row.copy.descriptor else await at.session.locate(descriptor_name(row)):

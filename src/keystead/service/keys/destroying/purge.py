@@ -194,8 +194,8 @@ class KeyPurge:
     def _permits(self, tx: Rows, holding: Holding, row: Tracked) -> bool:
         """Return True if the objects of a copy may be destroyed, by the rows as they are now. It locks the key.
 
-        The copy must be unchanged. No key may have adopted an object with its name. No copy of the key that must be
-        kept on this server may have one of its identifiers.
+        The copy must be unchanged. No key may have adopted an object with its name. No copy of the key on this server
+        that must not be destroyed may have one of its identifiers.
         """
         self._check(tx)
         holding.check(tx)
@@ -204,7 +204,7 @@ class KeyPurge:
             return False
         rows = [] if key is None else tracked(tx, tx.copies([key.uuid]))
         incarnation = incarnation_of(tx)
-        kept = {
+        needed = {
             id_
             for each in rows
             if each.copy.key_server == row.copy.key_server and not may_destroy(each.key, each.attempt, incarnation)
@@ -212,7 +212,7 @@ class KeyPurge:
         }
         return any(
             each.copy == row.copy and may_destroy(each.key, each.attempt, incarnation) for each in rows
-        ) and not kept & set(row.copy.unique_identifiers)
+        ) and not needed & set(row.copy.unique_identifiers)
 
     def _begin_purge(self, tx: Rows, holding: Holding, uuid: str, now: datetime, unmarked: Collection[str]) -> None:
         """Begin the purge of a retired key if its recovery window has ended. Then the key cannot be recovered any more.
@@ -284,11 +284,11 @@ def _servers_with_copies(tx: CopyRows, keys: Sequence[str]) -> set[str]:
     return {copy.key_server for copy in tx.copies(keys) if copy.presence is not Presence.DESTROYED}
 
 
-def servers_to_destroy_on(tx: Rows, topology: ServerTopology, now: datetime, away: Collection[str]) -> set[str]:
+def servers_to_destroy_on(tx: Rows, topology: ServerTopology, now: datetime, failed: Collection[str]) -> set[str]:
     """Return the servers (uuids) on which objects are to be destroyed now; none in a held incarnation.
 
-    An attempt that timed out waits for every server with its copies. So it does not count if one of these servers is
-    ``away`` (uuids).
+    An attempt that timed out waits for every server with its copies. So it does not count if one of these servers
+    failed lately (``failed``, uuids).
     """
     incarnation = topology.incarnation
     found: set[str] = set()
@@ -297,7 +297,7 @@ def servers_to_destroy_on(tx: Rows, topology: ServerTopology, now: datetime, awa
     after: str | None = ""
     while after is not None:
         after, rows = _aborted_batch(tx, topology, after)
-        waiting = {attempt_id(row) for row in rows if row.attempt.expired and row.copy.key_server in away}
+        waiting = {attempt_id(row) for row in rows if row.attempt.expired and row.copy.key_server in failed}
         found |= {row.copy.key_server for row in rows if attempt_id(row) not in waiting}
     after = ""
     while keys := tx.keys_in(topology.key_manager.uuid, (KeyState.RETIRED, KeyState.PURGING), after, COPIES_PER_READ):

@@ -49,19 +49,19 @@ class KeyReplicator:
 
         The job first learns servers without a profile, as far as they answer.
         """
-        found = await self._context.store.glance(lambda tx: require_key_manager(tx, call, key_manager))
+        found = await self._context.store.read_few(lambda tx: require_key_manager(tx, call, key_manager))
 
         async def work(progress: Progress) -> JobOutcome | None:
-            away = await self._ask_addresses(key_manager)
+            reasons = await self._ask_addresses(key_manager)
             self._learner.retry(key_manager)
             topology = await self._learner.ensure(key_manager)
             filled = await self._fill(key_manager, progress)
             unlearned = dict.fromkeys(_unlearned(topology), NOT_REACHED) if filled.tally.keys else {}
-            hides = filled.tally.keys and CANARY_NOT_SEEN in away.values()
+            hides = filled.tally.keys and CANARY_NOT_SEEN in reasons.values()
             if not (filled.failed or unlearned or hides):
                 return JobOutcome(message=_message(filled))
             return _failure(
-                call, topology, {**unlearned, **self._learner.unlearned(key_manager), **away, **filled.down}
+                call, topology, {**unlearned, **self._learner.unlearned(key_manager), **reasons, **filled.down}
             )
 
         return JobRequest(work, found.svm)

@@ -22,7 +22,7 @@ from keystead.core.keys.model import AttemptState, Presence
 from keystead.core.keys.reading import NOT_NEEDED, sources
 from keystead.core.keys.writing import fits
 from keystead.service.announcing import add_events
-from keystead.service.keys.announcing import different, of_server
+from keystead.service.keys.announcing import different_copy_events, server_event
 from keystead.service.keys.context import COPIES_PER_READ, by_host, slices, topology_of, tracked
 from keystead.service.keys.keeping.backoff import Pauses
 from keystead.service.keys.looking.changes import changes_of, store_changes
@@ -76,8 +76,8 @@ class Filled:
     """The result of a walk over all keys.
 
     ``tally`` counts keys and copies as they were before the walk. ``copied`` is the number of copies written.
-    ``failed`` is the number of missing copies that were not written. ``down`` are the servers (uuids) that did not take
-    a copy, with the reason. They are offered no more copies in this walk.
+    ``failed`` is the number of missing copies that were not written. ``down`` are the servers (uuids) that did not
+    store a copy, with the reason. They are offered no more copies in this walk.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -180,8 +180,9 @@ class CopySweep:
         server: KeyServer,
         changes: Sequence[CopyChange],
     ) -> None:
+        """Store what looks at copies changed. Add an event for each copy that has become ``different``."""
         stored = store_changes(tx, holding, changes, seen_in=topology)
-        add_events(tx, different(tx, self._context, topology, server, stored))
+        add_events(tx, different_copy_events(tx, self._context, topology, server, stored))
 
     def _conclude(
         self,
@@ -197,17 +198,17 @@ class CopySweep:
         holding.check(tx)
         found = []
         if hidden:
-            found.append(of_server(tx, self._context, events.CANARY_HIDDEN, topology, server))
+            found.append(server_event(tx, self._context, events.CANARY_HIDDEN, topology, server))
         elif sweep.stopped:
             count = str(sweep.gone)
-            found.append(of_server(tx, self._context, events.KEYS_LOST, topology, server, count=count))
+            found.append(server_event(tx, self._context, events.KEYS_LOST, topology, server, count=count))
         else:
             lost = [replace(copy, presence=Presence.UNKNOWN) for copy in sweep.lost]
             gone = [(copy, replace(copy, presence=Presence.MISSING)) for copy in lost]
             missing = store_changes(tx, holding, gone, seen_in=topology)
             if missing:
                 count = str(len({copy.key for copy, _ in missing}))
-                found.append(of_server(tx, self._context, events.KEYS_MISSING, topology, server, count=count))
+                found.append(server_event(tx, self._context, events.KEYS_MISSING, topology, server, count=count))
         add_events(tx, found)
 
     # --- repair ---
@@ -217,7 +218,7 @@ class CopySweep:
         self._pauses.clear()
 
     async def fill(self, key_manager: str, progress: Callable[[int], Awaitable[None]] | None = None) -> Filled:
-        """Walk over all kept keys, count them, and write the missing copies. Raises StoreError.
+        """Walk over all committed and retired keys, count them, and write the missing copies. Raises StoreError.
 
         ``progress`` gets the number of keys counted, after each batch of keys.
         """
@@ -243,7 +244,7 @@ class CopySweep:
     def _batch(
         self, tx: Rows, key_manager: str, after: str
     ) -> tuple[ServerTopology | None, list[tuple[Key, list[Copy]]]]:
-        """Return the next kept keys with their copies of attempts that were not aborted."""
+        """Return the next committed and retired keys with their copies of attempts that were not aborted."""
         topology = topology_of(tx, key_manager)
         keys = tx.keys_in(key_manager, KEPT_STATES, after, COPIES_PER_READ)
         copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
@@ -254,7 +255,7 @@ class CopySweep:
     async def _write_to_one_of(
         self, topology: ServerTopology, key: Key, copies: Sequence[Copy], servers: Sequence[str], filled: Filled
     ) -> None:
-        """Write a copy to the first of these servers that takes it, with material that another copy proves now.
+        """Write a copy to the first of these servers that stores it, with material that another copy proves now.
 
         If no server has a copy in the end, count a failure.
         """
@@ -323,7 +324,10 @@ class CopySweep:
 
 
 def _is_swept(row: Tracked) -> bool:
-    """Return True for a committed copy of a kept key that has Unique Identifiers and is not destroyed."""
+    """Return True if a sweep reads a copy: it is committed and not destroyed, and its identifiers are known.
+
+    Its key must be committed or retired.
+    """
     return (
         row.attempt.state is AttemptState.COMMITTED
         and row.key.state in KEPT_STATES

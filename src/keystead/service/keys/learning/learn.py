@@ -1,8 +1,8 @@
 """Learn what a key manager's servers can do, before keys are written there: profiles, domains and the digest key.
 
-Learning runs in the background, one task at a time for each key manager. A caller waits for a limited time, and goes on
-with what is known. No server is asked within a transaction. If two nodes learn a server at once, the first profile
-stays, and the canary of the other node is harmless. For canaries and trials see
+Learning runs in the background, one task at a time for each key manager. A caller waits for a limited time, and
+continues with what is known. No server is asked within a transaction. If two nodes learn a server at once, the first
+profile stays, and the canary of the other node is harmless. For canaries and trials see
 :mod:`keystead.service.keys.looking.canaries`.
 """
 
@@ -261,7 +261,7 @@ class ServerLearner:
             found = tx.key_manager(key_manager)
             return None if found is None else load_topology(tx, found)
 
-        topology = await self._store.glance(read)
+        topology = await self._store.read_few(read)
         if topology is None:
             raise OntapError(errors.ENTRY_NOT_FOUND, target="uuid")
         return topology

@@ -18,10 +18,10 @@ from keystead.core.keys.keeping import DESTROYED_STATES
 from keystead.core.keys.learning import (
     RANDOM_BYTES,
     activates,
-    after_refusal,
-    after_taken,
     canary,
     is_canary,
+    next_round,
+    next_way,
     trial,
 )
 from keystead.core.keys.model import ServerProfile
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NOT_TAKEN: Final = frozenset({Fault.NOT_SUPPORTED, Fault.REFUSED, Fault.EXISTS})
-"""Faults of a Register after which another way to keep keys, or another name, is tried."""
+TRY_NEXT: Final = frozenset({Fault.NOT_SUPPORTED, Fault.REFUSED, Fault.EXISTS})
+"""Faults of a Register after which another way to store keys, or another name, is tried."""
 
 DIFFERENT = "different_material"
 
@@ -68,12 +68,12 @@ class CanarySight(Enum):
 
 
 async def learn(session: ObjectSession, subject: LearningTarget, now: datetime) -> ServerProfile:
-    """Keep a canary on a server, and return the server profile that was learned.
+    """Store a canary on a server, and return the server profile that was learned.
 
-    Raises KeyServerFault when the server keeps no canary, or does not answer.
+    Raises KeyServerFault when the server stores no canary, or does not answer.
     """
     capabilities = await session.get_capabilities()
-    number, ids, material = await _keep_canary(session, subject)
+    number, ids, material = await _store_canary(session, subject)
     name, way = subject.name(number), trial(number)
     attributes = await _answer_or_none(session.get_attributes(ids[0]))
     accepted = True
@@ -145,11 +145,11 @@ async def found_under(
     return ()
 
 
-# --- keep a canary on the server ---
+# --- store a canary on the server ---
 
 
-async def _keep_canary(session: ObjectSession, subject: LearningTarget) -> tuple[int, tuple[str, ...], Secret]:
-    """Try one way to keep keys after another, until the server keeps a canary.
+async def _store_canary(session: ObjectSession, subject: LearningTarget) -> tuple[int, tuple[str, ...], Secret]:
+    """Try one way to store keys after another, until the server stores a canary.
 
     Return the number, the identifiers and the material of that canary. Raises KeyServerFault when no way is left.
     """
@@ -169,8 +169,8 @@ async def _keep_canary(session: ObjectSession, subject: LearningTarget) -> tuple
 def _next_number(number: int, first: int, fault: Fault) -> int | None:
     """Return the number of the canary to try after this fault; None if there is none."""
     if fault is Fault.EXISTS:
-        return after_taken(number, first)
-    return after_refusal(number) if fault in NOT_TAKEN else None
+        return next_round(number, first)
+    return next_way(number) if fault in TRY_NEXT else None
 
 
 async def _find_or_write(
@@ -186,7 +186,7 @@ async def _find_or_write(
     try:
         ids = await session.register(str(name), material, way.form, application_information=information)
     except KeyServerFault as fault:
-        if fault.fault not in NOT_TAKEN:
+        if fault.fault not in TRY_NEXT:
             raise
         ids = await _find(session, name, way.form)  # because another node may just have written it
         if not ids:
@@ -196,7 +196,7 @@ async def _find_or_write(
 
 
 async def _read(session: ObjectSession, subject: LearningTarget, ids: tuple[str, ...]) -> Secret:
-    """Read a canary back. Raises KeyServerFault if the bytes changed, because keys cannot be kept that way."""
+    """Read a canary back. Raises KeyServerFault if the bytes changed, because keys cannot be stored that way."""
     material = await session.get(ids)
     if not is_canary(subject.digest_key, subject.key_server, material):
         raise KeyServerFault(Fault.REFUSED, DIFFERENT)

@@ -38,7 +38,7 @@ def changes_of(at: Visit, row: Tracked, seen: CopyObservation, now: datetime) ->
     """Return what one look at a copy changes.
 
     Bytes that were read on the primary prove a copy on the primary. If the primary's copy is ``missing`` and has no
-    identifiers, it takes the identifiers that were read. A look at a primary that stands in for a secondary changes
+    identifiers, it gets the identifiers that were read. A look at a primary that stands in for a secondary changes
     nothing for the secondary, if the primary has a row.
     """
     after = with_seen(after_look(row.copy, seen.look, row.attempt, now, canary=at.absence_counts), seen)

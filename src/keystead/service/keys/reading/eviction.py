@@ -1,6 +1,6 @@
 """Evict keys that were retired through another node: compare the cached keys with their rows in the database.
 
-A read compares its key's row anyway. The eviction is for the time when the database is away, because nothing can be
+A read compares its key's row anyway. The eviction is for the time when the database fails, because nothing can be
 compared then. No node then has a key in memory that was retired more than :data:`PERIOD_S` before the outage.
 """
 

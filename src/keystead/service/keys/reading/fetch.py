@@ -3,9 +3,9 @@
 The material from a server is compared with the key's digest. If it is different, the copy is marked and announced, and
 the next server is asked. A different copy is never overwritten.
 
-A request is overtaken when another server answers first. An overtaken request goes on in the background, at most one at
-each address. So the address's circuit and response times learn from it. Until it ends, other reads begin at other
-addresses.
+A request is overtaken when another server answers first. An overtaken request runs on in the background, at most one at
+each address. So its outcome still counts for the address's circuit and response times. Until it ends, other reads begin
+at other addresses.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Fetcher:
             topology = None if known is not None and known[0] == marker else _topology(tx, key)
             return marker, topology, tx.copies_not_aborted([key.uuid])
 
-        marker, topology, copies = await self._store.glance(read)
+        marker, topology, copies = await self._store.read_few(read)
         if known is not None and topology is None:
             return known[1], copies
         context = None if topology is None else self.read_context(topology)
@@ -253,7 +253,7 @@ class Fetcher:
         return None
 
     def _keep_overtaken(self, race: _Race) -> None:
-        """Let overtaken requests go on in the background, at most one at each address. Cancel the others."""
+        """Let overtaken requests run on in the background, at most one at each address. Cancel the others."""
         for task, source in race.running.items():
             address = source.server.uuid, source.host
             if address in self._late:
@@ -270,8 +270,8 @@ class Fetcher:
     def report_different(self, key: Key, source: Source) -> None:
         """Log that a source returned different material. Mark the copy and announce it, in the background.
 
-        The copy is marked only if it was read at the address where it was written, and is not marked yet. The event
-        goes to those who see the key server.
+        The copy is marked only if it was read at the address where it was written, and is not marked yet. The event is
+        for those who see the key server.
         """
         server = str(source.server.address)
         log.error("key server returned other material", address=server, host=source.host, key=key.key_id)

@@ -233,12 +233,12 @@ class KeyRestorer:
         return work
 
     def _healthy_servers(self, context: ReadContext) -> list[KeyServer]:
-        """Return the servers with a primary that is not avoided: its circuit is closed."""
-        reaches = context.endpoints
+        """Return the servers whose primary has a closed circuit. A primary with an open circuit failed lately."""
+        endpoints = context.endpoints
         return [
             server
             for server in context.topology.servers
-            if not self._objects.circuit_open(reaches[server.uuid, PRIMARY])
+            if not self._objects.circuit_open(endpoints[server.uuid, PRIMARY])
         ]
 
     async def _ask(self, work: _Work, server: KeyServer) -> None:

@@ -1,7 +1,7 @@
 """The work that all attempts share: the stored intent, the copying, the activation and the end.
 
-An attempt runs to its end even if its caller goes away. A stop of the service ends the waiting for key servers, but not
-the attempt. This module decides nothing about keys: :mod:`keystead.service.keys.writing.create` does.
+An attempt runs to its end even if its caller is cancelled. A stop of the service ends the waiting for key servers, but
+not the attempt. This module decides nothing about keys: :mod:`keystead.service.keys.writing.create` does.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ COPYING_S: Final = 34.0
 FINISHING_S: Final = 3.0
 """Seconds that activation and descriptors may delay an answer. The keeper does the rest later."""
 
-UNDER_WAY: Final = 256
-"""Attempts that run at once on this node, for each purpose. Creations take no slot from the keeper's copies."""
+SLOTS: Final = 256
+"""How many attempts this node runs at a time, for each purpose. So creations use no slot of the keeper's copies."""
 
 RETRY_AFTER_S: Final = 5
 
 NOT_REACHED: Final = "not_reached"
-NOT_TAKEN: Final = "key_length_not_supported"
-"""Why nothing was sent to a server: it is not learned yet, or it cannot keep a key of this length."""
+LENGTH_NOT_SUPPORTED: Final = "key_length_not_supported"
+"""Why nothing was sent to a server: it is not learned yet, or it cannot store a key of this length."""
 
 
 class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, CopyRows, Protocol):
@@ -63,35 +63,37 @@ class AttemptRunner:
     def __init__(self, context: KeeperContext, describe: Describe) -> None:
         self._context = context
         self._describe = describe
-        self._under_way: set[asyncio.Task[object]] = set()
+        self._running: set[asyncio.Task[object]] = set()
         self._slots: dict[Purpose, Counter[str]] = {purpose: Counter() for purpose in Purpose}  # by key manager
         self.stopping = asyncio.Event()
 
     # --- tasks ---
 
     async def run(self, work: Coroutine[object, object, T], purpose: Purpose, key_manager: str) -> T:
-        """Run ``work`` to its end, even if the caller goes away. Raise 262145 (503) if no slot is free.
+        """Run ``work`` to its end and return its result. It runs on if the caller is cancelled.
 
-        A key manager takes at most as many slots as it leaves free. So a key manager with slow servers leaves slots for
-        others. During a stop, also raise 262145 (503).
+        Raise 262145 (503) during a stop, or if the key manager gets no slot of this ``purpose``. It gets one only while
+        it uses fewer slots than are free: at most half of them. So a key manager with slow servers leaves slots for
+        other key managers.
         """
-        taken = self._slots[purpose]
-        if self.stopping.is_set() or taken[key_manager] >= UNDER_WAY - taken.total():
+        used = self._slots[purpose]
+        free = SLOTS - used.total()
+        if self.stopping.is_set() or used[key_manager] >= free:
             work.close()
             raise self.unavailable()
         task = asyncio.get_running_loop().create_task(work)
-        self._under_way.add(cast("asyncio.Task[object]", task))
-        taken[key_manager] += 1
-        task.add_done_callback(partial(self._ended, taken, key_manager))
+        self._running.add(cast("asyncio.Task[object]", task))
+        used[key_manager] += 1
+        task.add_done_callback(partial(self._ended, used, key_manager))
         return await asyncio.shield(task)
 
-    def _ended(self, taken: Counter[str], key_manager: str, task: asyncio.Task[T]) -> None:
-        self._under_way.discard(cast("asyncio.Task[object]", task))
-        taken[key_manager] -= 1
-        if not taken[key_manager]:
-            del taken[key_manager]
+    def _ended(self, used: Counter[str], key_manager: str, task: asyncio.Task[T]) -> None:
+        self._running.discard(cast("asyncio.Task[object]", task))
+        used[key_manager] -= 1
+        if not used[key_manager]:
+            del used[key_manager]
         failure = None if task.cancelled() else task.exception()
-        if failure is not None and not isinstance(failure, OntapError):  # logged, because its caller may have gone away
+        if failure is not None and not isinstance(failure, OntapError):  # logged, because its caller may be cancelled
             log.warning("attempt failed, the keeper settles it", why=type(failure).__name__)
 
     def unavailable(self) -> OntapError:
@@ -102,8 +104,8 @@ class AttemptRunner:
     async def close(self) -> None:
         """Stop, and wait for the running attempts. They end within seconds."""
         self.stopping.set()
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        if self._running:
+            await asyncio.wait(self._running)
 
     # --- attempts ---
 
@@ -164,7 +166,7 @@ def unusable(topology: ServerTopology, length: int) -> dict[str, str]:
     """Return the servers (uuids) that are not sent a key of this length, with the reasons."""
     profiles = {server.uuid: topology.profiles.get(server.uuid) for server in topology.servers}
     return {
-        uuid: NOT_TAKEN if profile else NOT_REACHED
+        uuid: LENGTH_NOT_SUPPORTED if profile else NOT_REACHED
         for uuid, profile in profiles.items()
         if profile is None or not fits(profile.form, length)
     }
