@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-WAIT_S: Final = 5.0
-"""Seconds that a caller waits for servers without a profile, because a dead server must not delay keys."""
+WAIT_S: Final = 15.0
+"""Seconds that a caller waits for servers without a profile. A silent server delays a key once, then rests."""
 
 OPERATION_S: Final = 10.0
 SERVER_S: Final = 30.0
