@@ -24,7 +24,7 @@ SVMS = "/api/svm/svms"
 
 
 def basic(text: bytes) -> str:
-    """A Basic credential."""
+    """Return a Basic credential."""
     return f"Basic {base64.b64encode(text).decode()}"
 
 

@@ -47,7 +47,7 @@ def authorities() -> Authorities:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data directory with the listener's files."""
+    """Return a data directory with the listener's files."""
     certificate, key = make_certificate("localhost", datetime.now(UTC))
     (tmp_path / CERTIFICATE_FILE).write_bytes(certificate)
     (tmp_path / KEY_FILE).write_bytes(key)
@@ -55,7 +55,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def names(context: ssl.SSLContext) -> list[str]:
-    """The CAs that a context believes."""
+    """Return the CAs that a context believes."""
     shown = [x509.load_der_x509_certificate(der) for der in context.get_ca_certs(binary_form=True)]
     return sorted(certificate.subject.rfc4514_string().removeprefix("CN=") for certificate in shown)
 

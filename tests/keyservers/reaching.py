@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from tests.keyservers.cases import CLIENT_CA, LOOPBACK, SERVER, identity, target
 from tests.peers.certificates import server_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from keystead.core.probing import TlsIdentity
     from keystead.kmip.server.profile import Profile
@@ -34,7 +35,7 @@ MATERIAL = Secret(bytes(range(64)))
 
 
 def endpoint(port: int, ours: TlsIdentity | None = None, host: str = "127.0.0.1", **more: Any) -> Endpoint:
-    """The way to a server on loopback."""
+    """Return the way to a server on loopback."""
     wanted = target(port, host, **more)
     return Endpoint("a-key-server", "", wanted.server, wanted, ours or identity())
 
@@ -51,15 +52,15 @@ async def objects(**options: Any) -> AsyncIterator[KeyObjects]:
 
 @contextlib.asynccontextmanager
 async def server(profile: Profile = PLAIN, **options: Any) -> AsyncIterator[KeyServer]:
-    """A scripted server that takes our identity."""
+    """Yield a scripted server that takes our identity."""
     context = server_context(SERVER, CLIENT_CA)
     async with KeyServer(context, Responder(profile=profile, **options)) as running:
         yield running
 
 
 @contextlib.contextmanager
-def fails(fault: Fault, reason: str) -> Iterator[None]:
-    """Within, exactly this must be raised, and its text must be made of those two words."""
+def expect_fault(fault: Fault, reason: str) -> Iterator[None]:
+    """Expect that the block raises exactly this fault, with a text of fault and reason."""
     with pytest.raises(KeyServerFault) as caught:
         yield
     assert (caught.value.fault, caught.value.reason) == (fault, reason)
@@ -82,7 +83,7 @@ async def register(session: ObjectSession, name: str = "a") -> tuple[str, ...]:
 
 
 async def put(used: KeyObjects, way: Endpoint) -> tuple[str, ...]:
-    """The same, in a session of its own."""
+    """Return the same, in a session of its own."""
     async with used.session(way, timeout_s=TIMEOUT_S) as session:
         return await register(session)
 
@@ -100,7 +101,7 @@ async def connect(used: KeyObjects, way: Endpoint, **options: Any) -> None:
 
 
 def handshakes(running: KeyServer) -> int:
-    """How many connections got as far as their first question, one for each of them being Discover Versions."""
+    """Return how many connections got as far as their first question, one for each of them being Discover Versions."""
     return sum(request.batch_item[0].operation == Operation.DISCOVER_VERSIONS for request in running.requests)
 
 
@@ -108,7 +109,7 @@ def handshakes(running: KeyServer) -> int:
 async def talking(
     profile: Profile = PLAIN, timeout_s: float = TIMEOUT_S, **options: Any
 ) -> AsyncIterator[tuple[KeyServer, ObjectSession]]:
-    """A scripted server and a session with it."""
+    """Yield a scripted server and a session with it."""
     async with (
         server(profile, **options) as running,
         objects() as used,
@@ -130,6 +131,27 @@ def seed(number: int) -> Secret:
     return Secret(bytes([number]) * 64)
 
 
+def alter(running: KeyServer, change: Callable[[Any], Any], operation: Operation | None = None) -> None:
+    """Let the server change the items of its answers (all, or those to one operation). The requests are carried out."""
+    respond = running.responder.respond
+
+    def altered(request: Any, client: str | None = None) -> Any:
+        answer = respond(request, client)
+        return replace(
+            answer,
+            batch_item=tuple(
+                change(item) if operation in {None, item.operation} else item for item in answer.batch_item
+            ),
+        )
+
+    running.responder.respond = altered  # type: ignore[method-assign]
+
+
+def with_payload(**fields: Any) -> Callable[[Any], Any]:
+    """Return a change for :func:`alter` that sets fields of the response payload."""
+    return lambda item: replace(item, response_payload=replace(item.response_payload, **fields))
+
+
 def asked(running: KeyServer, operation: Operation) -> int:
-    """How often the server was asked for an operation; a batch counts once."""
+    """Return how often the server was asked for an operation; a batch counts once."""
     return sum(request.batch_item[0].operation == operation for request in running.requests)

@@ -27,23 +27,23 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """The circuit's clock."""
+    """Return the circuit's clock."""
     return Clock()
 
 
 @pytest.fixture
 def circuit(clock: Clock) -> Circuit:
-    """A circuit that is closed."""
+    """Return a circuit that is closed."""
     return Circuit(clock)
 
 
 def is_open(circuit: Circuit) -> bool:
-    """Whether it is open now."""
+    """Return True if it is open now."""
     return circuit.open
 
 
 def entered(circuit: Circuit) -> Pass:
-    """A leave that must be had."""
+    """Return a leave that must be had."""
     leave = circuit.enter()
     assert leave is not None
     return leave

@@ -30,7 +30,7 @@ SERVER_CONTEXTS = {
 def identity(
     credentials: Credentials = CLIENT, *, key: str | None = None, cas: tuple[str, ...] = (SERVER_CA.pem,)
 ) -> Any:
-    """An identity of test credentials, perhaps with another key."""
+    """Return an identity of test credentials, perhaps with another key."""
     return TlsIdentity(credentials.certificate_pem, Secret(key or credentials.key_pem), (), cas)
 
 

@@ -10,14 +10,11 @@ import pytest
 
 from keystead.core.keys.model import KeyForm
 from keystead.core.secret import Secret
-from keystead.keyservers import object_session
 from keystead.keyservers.objects import Objects
-from keystead.kmip.client.client import Client
 from keystead.kmip.messages.objects import OpaqueObject
 from keystead.kmip.testing import server as testing
 from keystead.kmip.testing.profiles import PROFILES
 from keystead.kmip.ttlv.enums import ObjectType, Operation, ResultReason, ResultStatus
-from keystead.kmip.ttlv.errors import OperationFailed
 from keystead.kmip.ttlv.ttlv import Item, ItemType
 from keystead.service.ports.objects import Fault, KeyServerFault
 from tests.keyservers.cases import LOOPBACK
@@ -25,18 +22,24 @@ from tests.keyservers.reaching import (
     MATERIAL,
     SHORT_S,
     TIMEOUT_S,
+    alter,
     asked,
     endpoint,
-    fails,
+    expect_fault,
     objects,
     seed,
     seeds,
     server,
     talking,
+    with_payload,
 )
 
 if TYPE_CHECKING:
     from keystead.service.ports.objects import ObjectSession
+
+NO_KEY = OpaqueObject(0x8000_0000, b"not a key")
+NUMBER = Item(0x420094, ItemType.INTEGER, 7)
+"""A Unique Identifier that is a number, as KMIP 2.x permits."""
 
 # --- what is written comes back ---
 
@@ -61,7 +64,7 @@ async def test_a_key_from_register_to_destroy(form: KeyForm, version: tuple[int,
             expected = ObjectType.SECRET_DATA if form is KeyForm.SECRET_DATA else ObjectType.SYMMETRIC_KEY
             assert {(facts.names, facts.object_type) for facts in states} == {((name,), expected)}
             await session.destroy(id_)
-            with fails(Fault.NOT_FOUND, "item_not_found"):
+            with expect_fault(Fault.NOT_FOUND, "item_not_found"):
                 await session.get([id_])
         assert running.responder.objects == {}
 
@@ -80,7 +83,7 @@ async def test_abilities() -> None:
             assert (found.operations, found.object_types, found.version, found.vendor) == ((), (), "2.1", "")
     async with talking() as (running, session):
         running.faults[Operation.QUERY] = testing.close
-        with fails(Fault.UNANSWERED, "connection_closed"):
+        with expect_fault(Fault.UNANSWERED, "connection_closed"):
             await session.get_capabilities()
 
 
@@ -97,7 +100,7 @@ async def test_a_register_that_is_refused(profile: str, fault: Fault, reason: st
     async with talking(PROFILES[profile], versions=versions) as (running, session):
         form = KeyForm.SYMMETRIC_KEY
         await session.register("taken", MATERIAL, form, application_information=None)
-        with fails(fault, reason):
+        with expect_fault(fault, reason):
             await session.register("taken", MATERIAL, KeyForm.SECRET_DATA, application_information=None)
         assert len(running.responder.objects) == 1
         assert len(await session.locate_all()) == 1
@@ -107,15 +110,15 @@ async def test_half_a_pair() -> None:
     """When the second of two is refused, something has happened: unanswered, and the session is over."""
     async with talking() as (running, session):
         running.responder.capacity = 1
-        with fails(Fault.UNANSWERED, "general_failure"):
+        with expect_fault(Fault.UNANSWERED, "general_failure"):
             await session.register("pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None)
         assert len(running.responder.objects) == 1
-        with fails(Fault.UNREACHABLE, "connection_closed"):
+        with expect_fault(Fault.UNREACHABLE, "connection_closed"):
             await session.locate("pair-1")
         running.responder.store.forget_all()
     async with talking() as (running, session):
         running.responder.capacity = 0
-        with fails(Fault.REFUSED, "general_failure"):
+        with expect_fault(Fault.REFUSED, "general_failure"):
             await session.register("pair", MATERIAL, KeyForm.SYMMETRIC_KEY_PAIR, application_information=None)
         assert await session.locate_all() == ()
 
@@ -124,8 +127,8 @@ async def test_material_that_is_of_no_use() -> None:
     """An object without plain bytes of a key is a refusal, alone and among others."""
     async with talking() as (running, session):
         good, bad = await seeds(session, "good", "bad")
-        running.responder.objects[bad[0]].managed_object = OpaqueObject(0x8000_0000, b"not a key")
-        with fails(Fault.REFUSED, "unusable_material"):
+        running.responder.objects[bad[0]].managed_object = NO_KEY
+        with expect_fault(Fault.REFUSED, "unusable_material"):
             await session.get(bad)
         found = await session.get_many([good, bad])
         assert found[0] == seed(0)
@@ -137,7 +140,7 @@ async def test_material_that_is_of_no_use() -> None:
 
 
 def together(running: testing.KeyServer) -> list[list[str]]:
-    """The operations of each message since the connection was made."""
+    """Return the operations of each message since the connection was made."""
     messages = [[Operation(item.operation).name for item in request.batch_item] for request in running.requests]
     return [message for message in messages if message != ["DISCOVER_VERSIONS"]]
 
@@ -165,7 +168,7 @@ async def test_register_and_get(form: KeyForm, version: tuple[int, int]) -> None
 async def test_batches_that_are_refused() -> None:
     """It is the fault of the Register, which is not sent again; from then on it is sent alone."""
     async with talking(PROFILES["no batches"]) as (running, session):
-        with fails(Fault.REFUSED, "invalid_message"):
+        with expect_fault(Fault.REFUSED, "invalid_message"):
             await written(session, "a")
         (id_,), returned = await written(session, "b")
         assert returned is None
@@ -177,50 +180,44 @@ async def test_a_register_that_is_refused_in_a_batch() -> None:
     """It is the fault of both, and the server is not asked again; the session goes on."""
     async with talking(PROFILES["unique names"], versions=[(2, 1)]) as (running, session):
         await written(session, "taken")
-        with fails(Fault.EXISTS, "non_unique_name_attribute"):
+        with expect_fault(Fault.EXISTS, "non_unique_name_attribute"):
             await written(session, "taken")
         assert together(running) == [BOTH, BOTH]
         assert len(await session.locate_all()) == 1
 
 
 @pytest.mark.parametrize("how", ["refused", "no placeholder", "another's", "unusable"])
-async def test_a_get_that_fails_in_a_batch(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was registered is known, and can be asked for by its identifier; another's bytes are not taken for it."""
-    real = Client.register_and_get
-
-    async def of_another(*arguments: Any, **options: Any) -> Any:
-        registered, got = await real(*arguments, **options)
-        return registered, replace(got, unique_identifier="another")  # type: ignore[type-var]
-
+async def test_a_get_that_fails_in_a_batch(how: str) -> None:
+    """The identifier is returned without material, and can be read later; bytes of another object are not taken."""
     async with talking() as (running, session):
+        respond = running.responder.respond
         if how == "unusable":
-            monkeypatch.setattr(object_session, "material_of", lambda _: None)
+            alter(running, with_payload(managed_object=NO_KEY, object_type=ObjectType.OPAQUE_OBJECT), Operation.GET)
         elif how == "another's":
-            monkeypatch.setattr(Client, "register_and_get", of_another)
+            alter(running, with_payload(unique_identifier="another"), Operation.GET)
         else:
             reason = ResultReason.PERMISSION_DENIED if how == "refused" else ResultReason.ITEM_NOT_FOUND
             running.responder.refusals[Operation.GET] = reason
         ids, returned = await written(session, "a")
         assert returned is None
         running.responder.refusals.clear()
-        monkeypatch.undo()
+        running.responder.respond = respond  # type: ignore[method-assign]
         assert await session.get(ids) == MATERIAL
 
 
 @pytest.mark.parametrize("reason", [ResultReason.RESPONSE_TOO_LARGE, ResultReason.GENERAL_FAILURE])
-async def test_a_register_is_sent_once(reason: ResultReason, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the message fails, and whatever the server says of its items."""
-    real = Client.register_and_get
-
-    async def failed(*arguments: Any, **options: Any) -> Any:
-        await real(*arguments, **options)
-        failure = OperationFailed(Operation.REGISTER, ResultStatus.OPERATION_FAILED, reason)
-        return failure, failure
-
-    monkeypatch.setattr(Client, "register_and_get", failed)
+async def test_a_register_is_sent_once(reason: ResultReason) -> None:
+    """Register is not repeated when all items of its message fail, for whatever reason."""
     fault = Fault.UNANSWERED if reason is ResultReason.RESPONSE_TOO_LARGE else Fault.REFUSED
+
+    def failed(item: Any) -> Any:
+        if item.operation not in {Operation.REGISTER, Operation.GET}:
+            return item
+        return replace(item, result_status=ResultStatus.OPERATION_FAILED, result_reason=reason, response_payload=None)
+
     async with talking() as (running, session):
-        with fails(fault, reason.name.lower()):
+        alter(running, failed)
+        with expect_fault(fault, reason.name.lower()):
             await written(session, "a")
         assert together(running) == [BOTH]
         assert len(running.responder.objects) == 1
@@ -238,9 +235,9 @@ async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
                     async with asyncio.timeout(SHORT_S):
                         await written(session, "a")
             else:
-                with fails(Fault.UNANSWERED, "connection_closed"):
+                with expect_fault(Fault.UNANSWERED, "connection_closed"):
                     await written(session, "a")
-            with fails(Fault.UNREACHABLE, "connection_closed"):
+            with expect_fault(Fault.UNREACHABLE, "connection_closed"):
                 await session.locate_all()
         running.faults.clear()
         assert len(running.responder.objects) == 1
@@ -250,13 +247,13 @@ async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
 
 
 @pytest.mark.parametrize("register", [seeds, written], ids=["alone", "with a Get"])
-async def test_an_identifier_that_is_no_text(register: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was registered and cannot be named is unanswered, and the session is over."""
-    monkeypatch.setattr(object_session, "_text", lambda _: None)
-    async with talking() as (_, session):
-        with fails(Fault.UNANSWERED, "malformed_answer"):
+async def test_an_identifier_that_is_no_text(register: Any) -> None:
+    """A Register whose answer has no text as identifier is unanswered, and the session ends."""
+    async with talking(versions=[(2, 1)]) as (running, session):
+        alter(running, with_payload(unique_identifier=NUMBER), Operation.REGISTER)
+        with expect_fault(Fault.UNANSWERED, "malformed_answer"):
             await register(session, "a")
-        with fails(Fault.UNREACHABLE, "connection_closed"):
+        with expect_fault(Fault.UNREACHABLE, "connection_closed"):
             await session.locate_all()
 
 
@@ -268,9 +265,9 @@ async def test_the_wrong_state(method: str) -> None:
         await session.activate(id_)
         if method == "revoke":
             await session.revoke(id_)
-        with fails(Fault.WRONG_STATE, "illegal_operation"):
+        with expect_fault(Fault.WRONG_STATE, "illegal_operation"):
             await getattr(session, method)(id_)
-        with fails(Fault.NOT_FOUND, "item_not_found"):
+        with expect_fault(Fault.NOT_FOUND, "item_not_found"):
             await getattr(session, method)("nothing")
 
 
@@ -281,11 +278,11 @@ async def test_objects_without_a_state() -> None:
         assert (await session.get_attributes(id_)).state == ""
         before = asked(running, Operation.GET_ATTRIBUTES)
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.INVALID_FIELD
-        with fails(Fault.REFUSED, "invalid_field"):
+        with expect_fault(Fault.REFUSED, "invalid_field"):
             await session.get_attributes(id_)
         assert asked(running, Operation.GET_ATTRIBUTES) == before + 2
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
-        with fails(Fault.DENIED, "permission_denied"):
+        with expect_fault(Fault.DENIED, "permission_denied"):
             await session.get_attributes(id_)
         assert asked(running, Operation.GET_ATTRIBUTES) == before + 3
 
@@ -326,7 +323,7 @@ async def test_a_list_that_is_cut_short(profile: str) -> None:
         first, second, *_ = await seeds(session, "a", "b", "c")
         assert set(await session.locate_all()) == {*first, *second}
         assert await session.locate("b") == second
-        with fails(Fault.REFUSED, "locate_incomplete"):
+        with expect_fault(Fault.REFUSED, "locate_incomplete"):
             await session.locate("c")
         assert asked(running, Operation.LOCATE) == 6
 
@@ -346,28 +343,34 @@ async def test_a_locate_that_fails_on_a_later_page() -> None:
             return fault
 
         running.faults[Operation.LOCATE] = close_from(2)
-        with fails(Fault.UNANSWERED, "connection_closed"):
+        with expect_fault(Fault.UNANSWERED, "connection_closed"):
             await session.locate_all()
 
 
-async def test_too_many_for_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are asked for in pages, with Maximum Items, once the whole list is too much."""
-    monkeypatch.setattr(object_session, "PAGE", 2)
-    async with talking() as (running, session):
+async def test_too_many_for_one_answer() -> None:
+    """Objects are asked for in pages, with Maximum Items, after an answer that was too large."""
+    async with (
+        server() as running,
+        objects(page=2) as used,
+        used.session(endpoint(running.port), timeout_s=TIMEOUT_S) as session,
+    ):
         keys = await seeds(session, "a", "b", "c")
         running.faults[Operation.LOCATE] = testing.first(1, testing.huge_length)
         assert set(await session.locate_all()) == {key[0] for key in keys}
         running.responder.refusals[Operation.LOCATE] = ResultReason.RESPONSE_TOO_LARGE
-        with fails(Fault.UNANSWERED, "response_too_large"):
+        with expect_fault(Fault.UNANSWERED, "response_too_large"):
             await session.locate("a")
-        with fails(Fault.UNREACHABLE, "connection_closed"):
+        with expect_fault(Fault.UNREACHABLE, "connection_closed"):
             await session.locate("a")
 
 
-async def test_more_objects_than_any_key_server_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that goes on for ever is not listened to for ever."""
-    monkeypatch.setattr(object_session, "LOCATED", 3)
-    async with talking(PROFILES["pages of two"]) as (_, session):
+async def test_more_objects_than_any_key_server_has() -> None:
+    """A server that names objects without end is asked for no more pages above the limit."""
+    async with (
+        server(PROFILES["pages of two"]) as running,
+        objects(located=3) as used,
+        used.session(endpoint(running.port), timeout_s=TIMEOUT_S) as session,
+    ):
         await seeds(session, *"abcdefgh")
         assert len(await session.locate_all()) == 4
 
@@ -379,7 +382,7 @@ async def test_an_object_that_goes_while_it_is_looked_at() -> None:
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.ITEM_NOT_FOUND
         assert await session.locate("a") == ()
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.PERMISSION_DENIED
-        with fails(Fault.DENIED, "permission_denied"):
+        with expect_fault(Fault.DENIED, "permission_denied"):
             await session.locate("a")
 
 
@@ -396,9 +399,10 @@ async def test_nothing_shows_material() -> None:
     assert "CANARY" not in repr(Objects(LOOPBACK))
 
 
-def test_identifiers_of_another_type() -> None:
-    """KMIP 2.x lets them be numbers; those are not ours."""
-    assert object_session._text("id") == "id"
-    assert object_session._text(Item(0x420094, ItemType.INTEGER, 7)) is None
-    with fails(Fault.REFUSED, "unusable_identifier"):
-        object_session._texts(["id", None])
+async def test_an_object_with_a_number_as_identifier() -> None:
+    """A list with an identifier that is a number (KMIP 2.x) is refused, because we never register such objects."""
+    async with talking(versions=[(2, 1)]) as (running, session):
+        await seeds(session, "a", "b")
+        alter(running, with_payload(unique_identifier=("a", NUMBER)), Operation.LOCATE)
+        with expect_fault(Fault.REFUSED, "unusable_identifier"):
+            await session.locate_all()

@@ -21,7 +21,7 @@ PEER_SAYS = "what the peer says"
 
 
 def answered(reason: int | None, status: ResultStatus = ResultStatus.OPERATION_FAILED) -> KeyServerFault:
-    """The fault of an answer."""
+    """Return the fault of an answer."""
     return objects_faults.fault_of(OperationFailed(Operation.GET, status, reason, PEER_SAYS))
 
 
@@ -72,7 +72,7 @@ def test_what_may_still_happen(status: ResultStatus) -> None:
 
 
 def unsent(error: KMIPError) -> KMIPError:
-    """The same error, when nothing of the request left."""
+    """Return the same error, when nothing of the request left."""
     error.sent = False
     return error
 

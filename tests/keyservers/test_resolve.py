@@ -18,7 +18,7 @@ from keystead.kmip.transport.connect import Address
 
 
 def answers(*addresses: str) -> Any:
-    """A lookup that answers with these addresses."""
+    """Return a lookup that answers with these addresses."""
 
     def getaddrinfo(_host: str, port: int, **_: Any) -> list[Any]:
         return [
@@ -31,8 +31,8 @@ def answers(*addresses: str) -> Any:
     return getaddrinfo
 
 
-def fails(error: Exception) -> Any:
-    """A lookup that fails."""
+def expect_fault(error: Exception) -> Any:
+    """Return a lookup that fails."""
 
     def getaddrinfo(*_: Any, **__: Any) -> Any:
         raise error
@@ -62,7 +62,7 @@ async def test_all_addresses_are_returned_in_order() -> None:
 )
 async def test_an_address_is_not_looked_up(host: str, family: int) -> None:
     """A literal address needs no DNS."""
-    resolver = Resolver(EgressRules(), getaddrinfo=fails(AssertionError()))
+    resolver = Resolver(EgressRules(), getaddrinfo=expect_fault(AssertionError()))
     (address,) = await resolve(resolver, host)
     assert address.family == family
 
@@ -101,7 +101,7 @@ async def test_a_forbidden_literal_is_refused() -> None:
 async def test_what_cannot_be_resolved(error: Exception) -> None:
     """Each way in which a lookup fails is one error."""
     with pytest.raises(NameNotResolvedError) as caught:
-        await resolve(Resolver(EgressRules(), getaddrinfo=fails(error)), "kms.example")
+        await resolve(Resolver(EgressRules(), getaddrinfo=expect_fault(error)), "kms.example")
     assert caught.value.__cause__ is error
 
 

@@ -41,7 +41,7 @@ class Named:
 
 
 def probed(run: Any, port: int, host: str, server_name: str) -> ProbeResult:
-    """What one probe finds."""
+    """Return what one probe finds."""
     asked = target(port, host, server_name=server_name)
     (result,) = run(Gateway(LOOPBACK).probe_all([asked], identity(), 40))
     found: ProbeResult = result

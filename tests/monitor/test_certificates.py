@@ -76,7 +76,7 @@ async def test_certificates_that_last_are_not_announced(node_home: Path, pki: Pk
             asked = (NewKeyServer(ServerAddress.parse(address)),)
             new = NewKeyManager(None, None, CertificateName(client.uuid), (CertificateName(ca.uuid),), asked)
             await node.open.services.key_managers.create(CALL, new)
-            await node.until_connected()
+            await node.expect_connected()
             await asyncio.sleep(2)
             assert await node.events("") == []
             text = (await node.open.services.health.telemetry.exposition())[0].decode()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server(pki: Pki, tmp_path: Path) -> Iterator[KeyServerProcess]:
-    """A key server in a process of its own."""
+    """Yield a key server in a process of its own."""
     started = KeyServerProcess(tmp_path / "server", pki.server, pki.client_ca)
     yield started
     started.kill()
@@ -33,15 +33,15 @@ async def test_a_killed_server_is_lost_and_found_again(node: Node, server: KeySe
     await node.key_manager(server.address)
     first = await node.observation()
     assert available(first)
-    await node.until_connected()
+    await node.expect_connected()
     server.kill()
-    gone = await node.until(lost("connection_refused"))
+    gone = await node.expect(lost("connection_refused"))
     assert gone.stage == "connect"
     assert gone.since > first.since
     assert gone.certificates == first.certificates != ()
     await asyncio.sleep(1)
     server.start(pki.server, pki.client_ca)
-    back = await node.until(available)
+    back = await node.expect(available)
     assert back.since > gone.since
     assert (back.stage, back.reason) == ("", "")
     assert [event.name for event in await node.events()] == ["km.keyserver.notavailable", "km.keyserver.available"]
@@ -50,11 +50,11 @@ async def test_a_killed_server_is_lost_and_found_again(node: Node, server: KeySe
 async def test_a_stopped_server_is_lost(node: Node, server: KeyServerProcess) -> None:
     """SIGSTOP: the kernel accepts, nobody shakes hands; when it goes on, it is available."""
     await node.key_manager(server.address)
-    await node.until_connected()
+    await node.expect_connected()
     server.pause()
-    await node.until(lost("tls_timed_out"))
+    await node.expect(lost("tls_timed_out"))
     server.resume()
-    await node.until(available)
+    await node.expect(available)
 
 
 @pytest.mark.parametrize(("mode", "reason"), [("drop", "tls_timed_out"), ("reset", "connection_closed")])
@@ -62,11 +62,11 @@ async def test_a_failing_network_loses_its_server(node: Node, server: KeyServerP
     """Dropped packets and resets, on the kept connection and on new ones."""
     with proxy(server.port) as (port, network):
         await node.key_manager(f"127.0.0.1:{port}")
-        await node.until_connected()
+        await node.expect_connected()
         network.fail(mode)
-        await node.until(lost(reason))
+        await node.expect(lost(reason))
         network.fail("forward")
-        await node.until(available)
+        await node.expect(available)
 
 
 async def test_an_expired_server_certificate(node: Node, pki: Pki, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ async def test_an_expired_server_certificate(node: Node, pki: Pki, tmp_path: Pat
     server = KeyServerProcess(tmp_path / "server", pki.server_ca.issue(ends=ends), pki.client_ca)
     try:
         await node.key_manager(server.address)
-        await node.until(lost("server_certificate_expired"), expires + KNOWN_WITHIN_S - time.monotonic())
+        await node.expect(lost("server_certificate_expired"), expires + KNOWN_WITHIN_S - time.monotonic())
         assert time.monotonic() > expires - 1
     finally:
         server.kill()
@@ -85,10 +85,10 @@ async def test_an_expired_server_certificate(node: Node, pki: Pki, tmp_path: Pat
 async def test_a_server_that_comes_back_without_trust_in_us(node: Node, server: KeyServerProcess, pki: Pki) -> None:
     """Restarted with another client CA it refuses our certificate, and says so."""
     await node.key_manager(server.address)
-    await node.until_connected()
+    await node.expect_connected()
     server.kill()
     server.start(pki.server, pki.server_ca)
-    await node.until(lost("client_certificate_untrusted"))
+    await node.expect(lost("client_certificate_untrusted"))
 
 
 async def test_a_server_that_comes_back_with_another_certificate(
@@ -97,11 +97,11 @@ async def test_a_server_that_comes_back_with_another_certificate(
     """Restarted with a certificate of a CA that we do not trust it is lost; with a new one of ours it is not."""
     await node.key_manager(server.address)
     first = await node.observation()
-    await node.until_connected()
+    await node.expect_connected()
     server.kill()
     server.start(pki.server_ca.issue(), pki.client_ca)
-    found = await node.until(lambda found: found.certificates != first.certificates and available(found))
+    found = await node.expect(lambda found: found.certificates != first.certificates and available(found))
     assert found.certificates[0].serial_number != first.certificates[0].serial_number
     server.kill()
     server.start(pki.client_ca.issue(), pki.client_ca)
-    await node.until(lost("server_certificate_self_signed"))
+    await node.expect(lost("server_certificate_self_signed"))

@@ -339,7 +339,9 @@ async def test_what_must_be_unique_or_present_is_a_conflict(
 )
 async def test_uniqueness_ends_at_the_owner(filled: SqlStore, work: Callable[[Transaction], object]) -> None:
     """Another SVM, or the cluster, may use the same name and have its own key manager."""
+    before = await filled.read(_everything)
     await filled.write(work)
+    assert await filled.read(_everything) != before
 
 
 def _everything(tx: Transaction) -> list[object]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def job(uuid: str, *, node: str = "node-1", svm: Svm | None = None, hours: int = 0) -> Job:
-    """A running job that began some hours after noon, whose texts all differ."""
+    """Return a running job that began some hours after noon, whose texts all differ."""
     return Job(
         uuid=uuid,
         node=node,

@@ -23,7 +23,7 @@ COMMITTED = AttemptState.COMMITTED
 
 
 def present(server: str, age_s: int = 0, **changes: Any) -> Copy:
-    """A copy that was proven so many seconds before noon."""
+    """Return a copy that was proven so many seconds before noon."""
     return copy(server=server, presence=Presence.PRESENT, proven=NOON - timedelta(seconds=age_s), **changes)
 
 
@@ -45,7 +45,7 @@ async def store_key(
 
 
 async def at_stake(store: SqlStore, key_manager: str = "km-1", after: str = "", limit: int = 9) -> tuple[str, ...]:
-    """The keys at stake when A goes, and B and C stay, with proofs of the last 30 seconds."""
+    """Return the keys at stake when A goes, and B and C stay, with proofs of the last 30 seconds."""
     return await store.read(lambda tx: tx.keys_at_risk(key_manager, ["a"], ["b", "c"], fresh(NOON), after, limit))
 
 

@@ -34,7 +34,7 @@ def kept(tx: Transaction, uuid: str, *copies: tuple[str, datetime], state: KeySt
 
 
 def by_servers(covers: tuple[Cover, ...]) -> dict[str, Cover]:
-    """The groups, by the servers that hold them."""
+    """Return the groups, by the servers that hold them."""
     assert len({cover.places for cover in covers}) == len(covers)
     return {"".join(sorted(frozenset().union(*cover.places))): cover for cover in covers}
 
@@ -114,7 +114,7 @@ async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: 
 
 
 def made(number: int, manager: str = "km-1") -> KeyReport:
-    """A report; later ones have greater numbers."""
+    """Return a report; later ones have greater numbers."""
     time = NOON + timedelta(seconds=number)
     return KeyReport(f"report-{manager}-{number}", manager, ReportKind.PROOF, time, 5, 2, 3, f"document {number}")
 

@@ -42,7 +42,7 @@ ALL: dict[type, tuple[Any, ...]] = {
 
 @pytest.fixture
 async def listed(store: SqlStore) -> SqlStore:
-    """A store with a few rows of each kind, inserted backwards."""
+    """Return a store with a few rows of each kind, inserted backwards."""
 
     def work(tx: Transaction) -> None:
         for svm in (OTHER_SVM, SVM):

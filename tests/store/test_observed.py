@@ -35,7 +35,7 @@ LOST = Observation("node-1", "km-1-server-0", "Zeta", State.NOT_RESPONDING, NOON
 
 
 def event(node: str = "node-1", name: str = "km.keyserver.available", **changes: object) -> Event:
-    """An event whose texts all differ."""
+    """Return an event whose texts all differ."""
     made = Event(node, 0, NOON, name, "notice", SVM, (("vserver", "svm1"), ("address", "a:1")), "log message")
     return replace(made, **changes)  # type: ignore[arg-type]
 

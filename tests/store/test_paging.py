@@ -87,7 +87,7 @@ MOMENTS = {"expiry_time", "not_before", "start_time", "end_time"}
 
 
 def value_of(model: Any, name: str) -> Any:
-    """What a column of the page holds for a model value, None when unset."""
+    """Return what a column of the page holds for a model value, None when unset."""
     match name:
         case "svm_uuid" | "svm_name":
             return model.svm and getattr(model.svm, name.removeprefix("svm_"))
@@ -99,7 +99,7 @@ def value_of(model: Any, name: str) -> Any:
 
 
 def values_of(model: Any, name: str) -> list[Any]:
-    """What a model value and what belongs to it have for a name that restricts pages."""
+    """Return what a model value and what belongs to it have for a name that restricts pages."""
     servers = [server for server in SERVERS if server.key_manager == model.uuid]
     match name:
         case "server_ca_certificate":
@@ -113,7 +113,7 @@ def values_of(model: Any, name: str) -> list[Any]:
 
 
 def found_in_memory(kind: Kind[Any], models: Sequence[Any], where: Where, order: Sequence[Order]) -> list[Any]:
-    """What a page without end holds, computed without SQL."""
+    """Return what a page without end holds, computed without SQL."""
     found = [model for model in models if holds(where, lambda item, model=model: values_of(model, item.name))]  # type: ignore[misc]
     for key in reversed([*order, Order(kind.order)]):
         unset = [model for model in found if value_of(model, key.name) is None]
@@ -148,7 +148,7 @@ def conditions(draw: st.DrawFn, kind: Kind[Any]) -> Condition:
 
 @st.composite
 def lists(draw: st.DrawFn) -> tuple[Kind[Any], tuple[Any, ...], Where, tuple[Order, ...]]:
-    """A kind, its rows, and what is asked of them."""
+    """Return a kind, its rows, and what is asked of them."""
     kind, models = draw(st.sampled_from(KINDS))
     clause = st.lists(conditions(kind), min_size=1, max_size=3).map(tuple)
     names = draw(st.lists(st.sampled_from(sorted(kind.columns)), unique=True, max_size=3))
@@ -158,7 +158,7 @@ def lists(draw: st.DrawFn) -> tuple[Kind[Any], tuple[Any, ...], Where, tuple[Ord
 
 @pytest.fixture
 async def listed(store: SqlStore) -> SqlStore:
-    """A store with all these rows."""
+    """Return a store with all these rows."""
 
     def work(tx: Transaction) -> None:
         for svm in SVMS:
@@ -215,7 +215,7 @@ async def test_a_page_goes_on_from_what_is_unset(listed: SqlStore, name: str, de
 
 
 async def the_rest(store: SqlStore, page: Page, rows: Sequence[KeyManager]) -> list[KeyManager]:
-    """The rows of all pages from these on."""
+    """Return the rows of all pages from these on."""
     found: list[KeyManager] = []
     while rows:
         found += rows

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def store(sqlite_url: str) -> AsyncIterator[SqlStore]:
-    """An open store."""
+    """Yield an open store."""
     opened = open_store(sqlite_url)
     yield opened
     await opened.close()
@@ -32,7 +32,7 @@ async def store(sqlite_url: str) -> AsyncIterator[SqlStore]:
 
 @pytest.fixture
 def other(sqlite_url: str) -> Iterator[sqlite3.Connection]:
-    """A connection of somebody else's."""
+    """Yield a connection of somebody else's."""
     connection = sqlite3.connect(make_url(sqlite_url).database or "", isolation_level=None, check_same_thread=False)
     yield connection
     connection.close()

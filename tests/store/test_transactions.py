@@ -305,7 +305,7 @@ async def test_listeners_see_every_statement_and_commit(filled: SqlStore) -> Non
 
 
 def _all_texts(error: BaseException | None) -> str:
-    """The texts of an exception and of everything chained to it that would be printed."""
+    """Return the texts of an exception and of everything chained to it that would be printed."""
     shown = ""
     while error is not None:
         shown += f"{error} {error.args!r}"

@@ -41,7 +41,7 @@ ROWS_OF_0001 = (
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> object:
-    """A database of the first schema with a row of each kind that has changed since."""
+    """Yield a database of the first schema with a row of each kind that has changed since."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'old.db'}"
         _fill(url, "0001", *ROWS_OF_0001)

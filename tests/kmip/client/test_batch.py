@@ -43,7 +43,7 @@ CONTINUE, STOP = BatchErrorContinuationOption.CONTINUE, BatchErrorContinuationOp
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    """The test server."""
+    """Yield the test server."""
     async with testing.KeyServer(SERVER) as server:
         yield Site(server)
 

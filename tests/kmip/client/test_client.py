@@ -54,13 +54,13 @@ class Script:
 
 
 def versions_answer(*versions: Version, protocol: Version = V1_1) -> bytes:
-    """The answer to Discover Versions."""
+    """Return the answer to Discover Versions."""
     payload = wire.structure(0x42007C, *[wire.version(*version) for version in versions])
     return wire.response(Operation.DISCOVER_VERSIONS, payload, protocol)
 
 
 def failure(reason: ResultReason, protocol: Version = V1_1, operation: int | None = None) -> bytes:
-    """A failed answer."""
+    """Return a failed answer."""
     return wire.response(operation, protocol=protocol, status=1, reason=reason)
 
 

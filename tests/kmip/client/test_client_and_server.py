@@ -41,13 +41,13 @@ AES = (
 
 @pytest.fixture
 async def server() -> AsyncIterator[testing.KeyServer]:
-    """The test server, which asks for a client certificate."""
+    """Yield the test server, which asks for a client certificate."""
     async with testing.KeyServer(SERVER) as running:
         yield running
 
 
 async def connect(server: testing.KeyServer, **options: Any) -> Client:
-    """A client of the test server."""
+    """Return a client of the test server."""
     sock = await connect_tcp([Address(socket.AF_INET, (server.host, server.port))])
     return Client(await tls.handshake(sock, CONTEXT, server_name="localhost"), **options)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,7 +112,7 @@ async def speak_unasked(exchange: testing.Exchange) -> None:
 
 async def half_close(exchange: testing.Exchange) -> None:
     """Send the end of the stream without a goodbye, and keep the socket."""
-    exchange._sock.shutdown(socket.SHUT_WR)
+    exchange.half_close()
 
 
 @pytest.mark.parametrize("ending", [speak_unasked, half_close, testing.close, testing.reset])

@@ -27,7 +27,7 @@ PYKMIP_VERSIONS = (V1_0, V1_1, V1_2, V1_3, V1_4, V2_0)
 
 
 async def connect(pki: Pki, server: Program) -> Client:
-    """A client of the session's first PyKMIP server."""
+    """Return a client of the session's first PyKMIP server."""
     sock = await connect_tcp([Address(socket.AF_INET, (server.host, server.port))])
     context = client_context(pki.server_ca, pki.client)
     return Client(await tls.handshake(sock, context, server_name="localhost"))

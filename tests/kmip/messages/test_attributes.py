@@ -56,7 +56,7 @@ PRIMITIVES = {
 
 
 def sample(name: str, raw_tag: int) -> Any:
-    """A value of an attribute; a raw one under the tag that its form wants."""
+    """Return a value of an attribute; a raw one under the tag that its form wants."""
     match as_kind(ATTRIBUTES[name]):
         case Raw():
             return Item(raw_tag, ItemType.STRUCTURE, (Item(0x540001, ItemType.INTEGER, 1),))

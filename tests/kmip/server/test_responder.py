@@ -58,7 +58,7 @@ CREATE = CreateRequestPayload(ObjectType.SYMMETRIC_KEY, AES)
 
 
 def ask(server: Responder, *payloads: Any, version: Version = V1_4) -> list[ResponseBatchItem]:
-    """The items of the answer to a batch; the answer can be encoded."""
+    """Return the items of the answer to a batch; the answer can be encoded."""
     items = tuple(
         RequestBatchItem(OPERATIONS[type(payload)], unique_batch_item_id=bytes([number]), request_payload=payload)
         for number, payload in enumerate(payloads)
@@ -71,14 +71,14 @@ def ask(server: Responder, *payloads: Any, version: Version = V1_4) -> list[Resp
 
 
 def refusal(server: Responder, payload: Any, version: Version = V1_4) -> int | None:
-    """The reason for which a request is refused."""
+    """Return the reason for which a request is refused."""
     (item,) = ask(server, payload, version=version)
     assert item.result_status == ResultStatus.OPERATION_FAILED
     return item.result_reason
 
 
 def create(server: Responder) -> str:
-    """The identifier of a new key."""
+    """Return the identifier of a new key."""
     return str(ask(server, CREATE)[0].response_payload.unique_identifier)
 
 

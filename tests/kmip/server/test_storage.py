@@ -24,7 +24,7 @@ RAW, SEED = enums.KeyFormatType.RAW, enums.SecretDataType.SEED
 
 
 def stored(name: str = "a") -> Stored:
-    """A seed."""
+    """Return a seed."""
     seed = SecretData(SEED, KeyBlock(RAW, key_value=KeyValue(bytes(64))))
     return Stored(enums.ObjectType.SECRET_DATA, seed, [name_attribute(name), attribute("State", State.PRE_ACTIVE)])
 

@@ -31,7 +31,7 @@ SEED = SecretData(SecretDataType.SEED, KeyBlock(KeyFormatType.RAW, key_value=Key
 
 @contextlib.asynccontextmanager
 async def connected(pki: Pki, address: str, seconds: float = 20) -> AsyncIterator[Client]:
-    """A client of the server at an address."""
+    """Yield a client of the server at an address."""
     host, port = address.split(":")
     async with asyncio.timeout(seconds):
         try:
@@ -47,7 +47,7 @@ async def connected(pki: Pki, address: str, seconds: float = 20) -> AsyncIterato
 
 
 async def register(pki: Pki, address: str, name: str = "a") -> str:
-    """The identifier of a new seed."""
+    """Return the identifier of a new seed."""
     given = [name_attribute(name), attribute("Cryptographic Usage Mask", 4)]
     async with connected(pki, address) as key_server:
         answer = await key_server.register(SEED, given, object_type=ObjectType.SECRET_DATA, timeout=20)
@@ -55,7 +55,7 @@ async def register(pki: Pki, address: str, name: str = "a") -> str:
 
 
 async def material(pki: Pki, address: str, identifier: str, seconds: float = 20) -> bytes:
-    """The bytes of an object."""
+    """Return the bytes of an object."""
     async with connected(pki, address) as key_server:
         found = (await key_server.get(identifier, timeout=seconds)).managed_object
     return bytes(found.key_block.key_value.key_material)  # type: ignore[union-attr]

@@ -27,7 +27,7 @@ FRIEND, STRANGER = client_context(CA, client(CA)), client_context(CA, client(OTH
 
 
 async def stream_to(server: testing.KeyServer, context: object = FRIEND) -> tls.Stream:
-    """A TLS connection to the server."""
+    """Return a TLS connection to the server."""
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     sock = await connect_tcp([Address(family, (server.host, server.port))])
     return await tls.handshake(sock, context, server_name="localhost")  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ async def test_sound_answers_that_come_late() -> None:
 
 
 async def vendor_of(server: testing.KeyServer) -> str | None:
-    """What Query on a connection of its own answers."""
+    """Return what Query on a connection of its own answers."""
     key_server = Client(await stream_to(server))
     try:
         return (await key_server.query(timeout=5)).vendor_identification

@@ -48,7 +48,7 @@ def session(number: int) -> ssl.SSLSession:
 
 
 def offered(sessions: Sessions, key: Key) -> Any:
-    """What would be resumed."""
+    """Return what would be resumed."""
     found = sessions.find(key)
     return found.session if found else None
 
@@ -118,7 +118,7 @@ def test_no_more_than_the_limit() -> None:
 
 
 async def dialled(port: int, sessions: Sessions | None, context: ssl.SSLContext = CONTEXT) -> Stream:
-    """A connection on which an answer came."""
+    """Return a connection on which an answer came."""
     stream = await dial(
         [Address(socket.AF_INET, ("127.0.0.1", port))], context, server_name="localhost", sessions=sessions
     )

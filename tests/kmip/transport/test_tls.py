@@ -29,7 +29,7 @@ both_versions = pytest.mark.parametrize("version", ["1.2", "1.3"])
 
 
 def address(port: int, host: str = "127.0.0.1") -> Address:
-    """The socket address of a loopback port."""
+    """Return the socket address of a loopback port."""
     return Address(socket.AF_INET6, (host, port, 0, 0)) if ":" in host else Address(socket.AF_INET, (host, port))
 
 

@@ -51,7 +51,7 @@ SHORT = Outer(7, last=True)
 
 
 def outer(*children: bytes) -> bytes:
-    """The bytes of an Outer."""
+    """Return the bytes of an Outer."""
     return wire.structure(tags.CREDENTIAL, *children)
 
 

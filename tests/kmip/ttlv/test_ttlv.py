@@ -254,9 +254,10 @@ def test_mutated_trees_are_read_or_refused(tree: Item, data: st.DataObject) -> N
 
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes(data: bytes) -> None:
-    """Bytes of any kind decode or raise TTLVError, within small limits too."""
+    """Any bytes raise TTLVError, or decode to an item that is encoded to the same item, within small limits too."""
     for limits in (DEFAULT_LIMITS, Limits(message_bytes=64, depth=2)):
         try:
-            ttlv.decode(data, limits)
+            item = ttlv.decode(data, limits)
         except TTLVError:
             continue
+        assert ttlv.decode(ttlv.encode(item)) == item

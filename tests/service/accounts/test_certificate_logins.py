@@ -35,14 +35,14 @@ CA, SVM_CA = Authority("Cluster CA"), Authority("SVM CA")
 
 
 def installed(uuid: str, authority: Authority, svm: Svm | None = None) -> Certificate:
-    """A CA as the store holds it."""
+    """Return a CA as the store holds it."""
     return samples.certificate(
         uuid, svm=svm, type=CertificateType.CLIENT_CA, public_certificate=authority.pem, sealed_private_key=None
     )
 
 
 def chain(name: str, authority: Authority = CA) -> list[str]:
-    """A certificate in this name."""
+    """Return a certificate in this name."""
     leaf = authority.issue((), common_name=name, purpose="client")
     return [leaf.certificate.public_bytes(Encoding.PEM).decode()]
 
@@ -85,7 +85,7 @@ async def store(sqlite_url: str) -> AsyncIterator[SqlStore]:
 
 @pytest.fixture
 def clock() -> HandClock:
-    """The time of the certificates: now."""
+    """Return the time of the certificates: now."""
     made = HandClock()
     made.time = CA.certificate.not_valid_before_utc + timedelta(days=30)
     return made
@@ -101,7 +101,7 @@ async def audit(store: SqlStore, clock: HandClock) -> AsyncIterator[AuditLog]:
 
 @pytest.fixture
 def logins(store: SqlStore, clock: HandClock, audit: AuditLog) -> CertificateLogins:
-    """The service."""
+    """Return the service."""
     return CertificateLogins(store, clock, audit)
 
 

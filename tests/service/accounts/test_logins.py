@@ -50,7 +50,7 @@ def hasher() -> Iterator[CountingHasher]:
 
 @pytest.fixture
 async def store(sqlite_url: str, hasher: CountingHasher) -> AsyncIterator[SqlStore]:
-    """A store with three accounts; ``carded`` logs in by certificate only."""
+    """Yield a store with three accounts; ``carded`` logs in by certificate only."""
     opened = open_store(sqlite_url)
     password_hash = await hasher.hash(PASSWORD)
     await opened.write(
@@ -75,7 +75,7 @@ def audit(store: SqlStore, clock: HandClock) -> AuditLog:
 
 @pytest.fixture
 async def logins(store: SqlStore, hasher: CountingHasher, clock: HandClock, audit: AuditLog) -> AsyncIterator[Logins]:
-    """The service, whose sleeping passes at once."""
+    """Yield the service, whose sleeping passes at once."""
     yield Logins(store, hasher, clock, audit, sleep=clock.sleep)
     await audit.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from keystead.core.keys.model import KeyState
 from keystead.core.model import Role
-from keystead.service.audit import reads as module
 from keystead.service.audit.log import AuditLog, begin, verify
-from keystead.service.audit.reads import ReadAudit
+from keystead.service.audit.reads import ReadAudit, ReadLimits
 from keystead.service.audit.spool import ReadSpool
 from keystead.service.context import Call, Caller
 from keystead.service.ports.store import StoreError
@@ -23,27 +23,50 @@ from tests.service.worlds.basics import KEYRING, HandClock
 from tests.store import keys, samples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
     from typing import Any
 
     from keystead.core.keys.model import Key
+    from keystead.service.audit.spool import Piece, Spooled
     from keystead.store import SqlStore
 
 NODE = "node-1"
 CALL = Call(Caller("reader", Role.KEY_READER, "192.0.2.1"), "POST", "/api/security/key-managers/km/retrieve")
 
 
+QUICK = ReadLimits(away_s=0.05)
+
+
+class FaultySpool(ReadSpool):
+    """A spool that raises what a test says."""
+
+    fault: Exception | None = None
+
+    def append(self, records: Sequence[Spooled]) -> None:
+        """Raise the fault, or append."""
+        if self.fault is not None:
+            raise self.fault
+        super().append(records)
+
+    def read(self, start: int, limit: int) -> Piece:
+        """Raise the fault, or read."""
+        if self.fault is not None:
+            raise self.fault
+        return super().read(start, limit)
+
+
 class Reads:
     """The records of one node's reads, over a database that a test takes away and gives back."""
 
-    def __init__(self, store: SqlStore, folder: Path, *, fail_closed: bool = False) -> None:
+    def __init__(self, store: SqlStore, folder: Path, *, fail_closed: bool = False, limits: ReadLimits = QUICK) -> None:
         self.store = store
+        self.limits = limits
         self.folder = folder
         self.clock = HandClock()
         self.log = AuditLog(store, KEYRING, self.clock, NODE)
-        self.spool = ReadSpool(folder / "reads.spool", KEYRING.mac)
-        self.audit = ReadAudit(store, self.log, self.spool, self.clock, fail_closed=fail_closed)
+        self.spool = FaultySpool(folder / "reads.spool", KEYRING.mac)
+        self.audit = ReadAudit(store, self.log, self.spool, self.clock, fail_closed=fail_closed, limits=limits)
 
     async def read(self, *names: str) -> None:
         """Read keys at once; those that there are not yet are made."""
@@ -51,7 +74,7 @@ class Reads:
         assert all(await asyncio.gather(*(self.audit.keep(CALL, key) for key in keys)))
 
     async def key(self, name: str) -> Key:
-        """The committed key of this name."""
+        """Return the committed key of this name."""
         key = keys.key(name, key_id=name, svm=samples.SVM, state=KeyState.COMMITTED)
         if await self.store.read(lambda tx: tx.key(name)) is None:
             await self.store.write(lambda tx: tx.add_key(key))
@@ -59,19 +82,20 @@ class Reads:
 
     def lose_database(self) -> None:
         """From now on the chain can neither be read nor written."""
-        self._execute("ALTER TABLE audit_heads RENAME TO lost")
+        self.execute("ALTER TABLE audit_heads RENAME TO lost")
 
     def find_database(self) -> None:
         """It is back, and it is time to ask it again."""
-        self._execute("ALTER TABLE lost RENAME TO audit_heads")
-        self.clock.advance(module.AWAY_S)
+        self.execute("ALTER TABLE lost RENAME TO audit_heads")
+        self.clock.advance(self.limits.away_s)
 
-    def _execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> None:
+        """Execute a statement, without the store."""
         with self.store.database.writer.begin() as connection:
             connection.execute(text(statement))
 
     async def recorded(self) -> list[str]:
-        """The keys whose reads are in the chain, in order; the chain is intact."""
+        """Return the keys whose reads are in the chain, in order; the chain is intact."""
         (report,) = await verify(self.store, KEYRING)
         assert report.intact, report
         records = await self.store.read(lambda tx: tx.audit_records(NODE, 1, 10_000))
@@ -86,12 +110,17 @@ class Reads:
 
 
 @pytest.fixture
-async def reads(store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reads]:
-    """As they are on a node that has just been started."""
-    monkeypatch.setattr(module, "AWAY_S", 0.05)
+def limits() -> ReadLimits:
+    """Return the limits of :func:`reads`; a test may give others as a parameter."""
+    return QUICK
+
+
+@pytest.fixture
+async def reads(store: SqlStore, tmp_path: Path, limits: ReadLimits) -> AsyncIterator[Reads]:
+    """Yield the records on a node that has just been started."""
     await store.write(samples.fill)
     await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
-    reads = Reads(store, tmp_path)
+    reads = Reads(store, tmp_path, limits=limits)
     await reads.audit.start()
     yield reads
     await reads.audit.close()
@@ -176,9 +205,9 @@ async def test_a_commit_of_which_nobody_knows_is_in_the_chain_once(reads: Reads,
     assert sorted(await reads.merged()) == ["one", "two"]
 
 
-async def test_a_merge_that_breaks_off_is_begun_again(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What its first pieces brought into the chain is not brought again."""
-    monkeypatch.setattr(module, "TOGETHER", 2)
+@pytest.mark.parametrize("limits", [replace(QUICK, together=2)], ids=["two together"])
+async def test_a_merge_that_breaks_off_is_begun_again(reads: Reads) -> None:
+    """A merge that begins again does not append the records of the pieces that were merged before."""
     reads.lose_database()
     await reads.read(*"abcde")
     commits: list[object] = []
@@ -189,7 +218,7 @@ async def test_a_merge_that_breaks_off_is_begun_again(reads: Reads, monkeypatch:
             raise DBAPIError("COMMIT", None, Exception("refused"))
 
     event.listen(reads.store.database.writer, "commit", fails)
-    reads._execute("ALTER TABLE lost RENAME TO audit_heads")
+    reads.execute("ALTER TABLE lost RENAME TO audit_heads")
     commits.clear()
     reads.clock.advance(1)
     async with asyncio.timeout(10):
@@ -213,9 +242,9 @@ async def test_what_a_process_left_is_merged_by_the_next(reads: Reads) -> None:
     await after.audit.close()
 
 
-async def test_a_slow_database_is_not_waited_for(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its records go to the spool, too, and are in the chain once."""
-    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+@pytest.mark.parametrize("limits", [replace(QUICK, patience_s=0.05)], ids=["impatient"])
+async def test_a_slow_database_is_not_waited_for(reads: Reads) -> None:
+    """While the database is slow, records also go to the spool, and are in the chain once."""
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -243,7 +272,7 @@ async def test_a_node_that_fails_closed_answers_no_read_without_the_database(sto
     with pytest.raises(StoreError, match="not in the database"):
         await reads.read("one")
     assert not reads.spool.waiting()
-    reads._execute("ALTER TABLE lost RENAME TO audit_heads")
+    reads.execute("ALTER TABLE lost RENAME TO audit_heads")
     await reads.read("two")
     assert await reads.recorded() == ["two"]
     await reads.audit.close()
@@ -261,10 +290,10 @@ async def test_without_database_and_spool_no_read_is_answered(reads: Reads, tmp_
     assert await reads.merged() == ["two"]
 
 
-async def test_an_unexpected_fault_answers_no_read_either(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the next read is recorded again."""
-    monkeypatch.setattr(module, "Spooled", None)
+async def test_an_unexpected_fault_answers_no_read_either(reads: Reads) -> None:
+    """After an unexpected error the read is refused, and the next read is recorded."""
     reads.lose_database()
+    reads.spool.fault = TypeError("unforeseen")
     with structlog.testing.capture_logs() as logs, pytest.raises(StoreError, match="cannot be written"):
         await reads.read("one")
     assert logs[-1] == {"event": "reads not recorded", "why": "TypeError", "log_level": "error"}
@@ -304,11 +333,11 @@ async def test_a_spool_that_cannot_be_read_waits(reads: Reads, tmp_path: Path) -
     assert await reads.merged() == ["one"]
 
 
-async def test_a_merge_that_breaks_holds_up_no_read(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever it is; it is told, and the merge is begun again."""
+async def test_a_merge_that_breaks_holds_up_no_read(reads: Reads) -> None:
+    """An unexpected error of a merge is logged, reads go on, and the merge begins again."""
     reads.lose_database()
     await reads.read("one")
-    monkeypatch.setattr(module, "frozenset", None, raising=False)
+    reads.spool.fault = TypeError("unforeseen")
     with structlog.testing.capture_logs() as logs:
         reads.find_database()
         async with asyncio.timeout(10):
@@ -317,7 +346,7 @@ async def test_a_merge_that_breaks_holds_up_no_read(reads: Reads, monkeypatch: p
             await reads.read("two")
     assert logs[0] == {"event": "the spool of reads cannot be merged", "why": "TypeError", "log_level": "error"}
     assert await reads.recorded() == ["two"]
-    monkeypatch.undo()
+    reads.spool.fault = None
     reads.clock.advance(1)
     assert await reads.merged() == ["two", "one"]
 
@@ -341,11 +370,16 @@ async def test_no_read_is_recorded_after_the_end(reads: Reads) -> None:
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_fault(store: SqlStore, tmp_path: Path) -> None:
-    """The read itself failed before."""
+    """A record that fails after its read has failed is not logged by asyncio as an unhandled exception."""
+    unhandled: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     await store.write(samples.fill)
     reads = Reads(store, tmp_path, fail_closed=True)
     await reads.audit.start()
     reads.lose_database()
     reads.audit.keep(CALL, await reads.key("one"))
     await reads.audit.close()
-    reads._execute("ALTER TABLE lost RENAME TO audit_heads")
+    reads.find_database()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert unhandled == []

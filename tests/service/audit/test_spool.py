@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def spooled(number: int) -> Spooled:
-    """A record that waits."""
+    """Return a record that waits."""
     return Spooled(f"id-{number}", 7, replace(samples.audit_record(number), mac=b""))
 
 
 @pytest.fixture
 def spool(tmp_path: Path) -> ReadSpool:
-    """A spool without a file."""
+    """Return a spool without a file."""
     return ReadSpool(tmp_path / "reads.spool", KEYRING.mac)
 
 

@@ -40,14 +40,14 @@ def port_of(server: str) -> int:
 
 
 def password_of(world: World, server: KeyServer) -> bytes | None:
-    """The stored password, opened where it stands."""
+    """Return the stored password, opened where it stands."""
     sealed = server.sealed_password
     return world.open.sealer.unseal(sealed, password_place(server.uuid)).reveal() if sealed else None
 
 
 @contextmanager
 def counted(pki: Pki, *names: str) -> Iterator[fault.FaultServer]:
-    """A sound key server of one's own, whose connections can be counted; ``names`` stand in its certificate."""
+    """Yield a sound key server of one's own, whose connections can be counted; ``names`` stand in its certificate."""
     credentials = pki.server_ca.issue(names) if names else pki.server
     context = server_context(credentials, client_ca=pki.client_ca)
     with fault.FaultServer(fault.tls(context, kmip.answering())) as server:

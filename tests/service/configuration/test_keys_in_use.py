@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def key_managers(world: KeyWorld, node: KeyNode) -> KeyManagers:
-    """The use cases of key managers on a node."""
+    """Return the use cases of key managers on a node."""
     queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)
     gateway = Gateway(EgressRules.parse(("127.0.0.0/8",), ()))
     prover = ServerProber(gateway, world.home.keyring, queue, Observations(world.clock, node.uuid))
@@ -49,7 +49,7 @@ def key_managers(world: KeyWorld, node: KeyNode) -> KeyManagers:
 
 
 def new(world: KeyWorld, svm: Svm, server: KmipServer) -> NewKeyManager:
-    """A key manager of an SVM."""
+    """Return a key manager of an SVM."""
     return NewKeyManager(
         None,
         svm.name,
@@ -60,7 +60,7 @@ def new(world: KeyWorld, svm: Svm, server: KmipServer) -> NewKeyManager:
 
 
 async def refused(call: Awaitable[object]) -> OntapError:
-    """The error of a call."""
+    """Return the error of a call."""
     with pytest.raises(OntapError) as raised:
         await call
     return raised.value

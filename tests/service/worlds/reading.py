@@ -33,7 +33,7 @@ READER = Call(Caller("reader", Role.KEY_READER, "192.0.2.1"), "POST", PATH)
 
 
 def reader_of(svm: Svm) -> Call:
-    """A call of an SVM's key-reader."""
+    """Return a call of an SVM's key-reader."""
     return Call(Caller("svm-reader", Role.KEY_READER, "192.0.2.2", svm), "POST", PATH, scope=svm)
 
 

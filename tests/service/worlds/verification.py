@@ -46,7 +46,7 @@ class ProvingNode:
         return await self._said(key_manager, await self.run(await self.prover.drill(call, key_manager)))
 
     async def newest(self, key_manager: str) -> KeyReport:
-        """The newest report."""
+        """Return the newest report."""
         found = await self.reports.all(CALL, key_manager)
         return await self.reports.get(CALL, key_manager, found[0].uuid)
 
@@ -70,10 +70,10 @@ async def proving(world: KeyWorld) -> ProvingNode:
 
 
 def results(said: dict[str, Any]) -> list[dict[str, int]]:
-    """What was found on each server, in order."""
+    """Return what was found on each server, in order."""
     return [each["results"] for each in said["servers"]]
 
 
 def failures(said: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The failures that are listed: key id, result and reason."""
+    """Return the failures that are listed: key id, result and reason."""
     return [(each["key_id"], each["result"], each["reason"]) for each in said["failures"]["listed"]]

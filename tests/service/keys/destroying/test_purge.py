@@ -45,7 +45,7 @@ LATE_S = 3600 + 121
 
 
 def keys_on(server: KmipServer) -> list[str]:
-    """The names of the keys, and of their descriptors, that a server holds."""
+    """Return the names of the keys, and of their descriptors, that a server holds."""
     names = {name: parse(name) for name in held(server)}
     return sorted(name for name, parsed in names.items() if parsed and parsed.kind is not ObjectKind.CANARY)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def refused(kept: Keeping, key: Key, call: Call = CALL) -> list[bool]:
-    """Whether retiring and recovering are refused as 4 (404)."""
+    """Return True if retiring and recovering are refused as 4 (404)."""
     found = []
     for use in (kept.ending.retire, kept.ending.recover):
         try:
@@ -123,7 +123,7 @@ async def test_what_an_earlier_incarnation_retired_can_be_recovered(key_world: K
 
 
 def of(svm: Svm) -> Call:
-    """A call of an SVM's account."""
+    """Return a call of an SVM's account."""
     return Call(Caller("vsadmin", Role.VSADMIN, "127.0.0.1", svm), "DELETE", "/api/test", scope=svm)
 
 

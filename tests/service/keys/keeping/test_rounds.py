@@ -57,7 +57,7 @@ async def test_what_fails_holds_up_nothing_else(
     kept = await keeping(key_world, *servers)
     key = await kept.node.create(kept.manager)
     servers[0].responder.store.forget((await key_world.copies(key.uuid))[0].unique_identifiers[0])
-    rounds = KeyRounds(kept.context, kept.leases, replace(kept.rounds._parts, learner=Broken(failure)))
+    rounds = KeyRounds(kept.context, kept.leases, replace(kept.parts, learner=Broken(failure)))
     (server, _) = await key_world.servers(kept.manager)
     async with rounds.holding() as holding:
         assert holding is not None
@@ -93,7 +93,7 @@ async def test_canaries_of_young_servers_are_looked_for_in_each_round(key_world:
     """For an hour; then when servers are swept, and when something may have changed."""
     kept = await keeping(key_world, *await key_world.start(2))
     counting = Counting(kept.learner)
-    rounds = KeyRounds(kept.context, kept.leases, replace(kept.rounds._parts, learner=counting))
+    rounds = KeyRounds(kept.context, kept.leases, replace(kept.parts, learner=counting))
     (server, _) = await key_world.servers(kept.manager)
     async with rounds.holding() as holding:
         assert holding is not None
@@ -157,9 +157,7 @@ async def test_nothing_is_ended_before_a_look_at_the_database(key_world: KeyWorl
             ended.append("objects")
 
     ending: Any = Ending()
-    rounds = KeyRounds(
-        kept.context, kept.leases, replace(kept.rounds._parts, settling=ending, destroying=ending), look=look
-    )
+    rounds = KeyRounds(kept.context, kept.leases, replace(kept.parts, settling=ending, destroying=ending), look=look)
     async with rounds.holding() as holding:
         assert holding is not None
         for expected in ([], ["attempts", "objects"]):

@@ -143,7 +143,7 @@ async def test_nothing_is_aborted_or_settled_without_the_lease(key_world: KeyWor
 
 
 async def described(world: KeyWorld, *servers: KmipServer) -> tuple[Keeping, Key]:
-    """A process that describes copies, and a key whose copies are not described yet."""
+    """Return a process that describes copies, and a key whose copies are not described yet."""
     kept = await keeping(world, *servers)
     key = await kept.node.create(kept.manager)
     kept.settling = AttemptSettlement(kept.context, Describer(kept.node.endpoints))

@@ -43,7 +43,7 @@ async def created(kept: Keeping, count: int) -> list[Key]:
 
 
 async def presences(kept: Keeping, key: Key) -> list[Presence]:
-    """What is known of a key's copies."""
+    """Return what is known of a key's copies."""
     return [copy.presence for copy in await kept.world.copies(key.uuid)]
 
 
@@ -57,7 +57,7 @@ async def lose(kept: Keeping, server: KmipServer, place: int, *keys: Key) -> Non
 
 
 def material(server: KmipServer) -> list[bytes]:
-    """All that a server holds under names of keys."""
+    """Return all that a server holds under names of keys."""
     return sorted(each for name, values in held(server).items() for each in values if "-k" in name)
 
 
@@ -407,7 +407,7 @@ async def test_a_server_that_takes_no_copy_is_asked_once_in_a_walk(key_world: Ke
 
 
 async def with_odd_server(world: KeyWorld, *servers: KmipServer) -> Keeping:
-    """A key manager of the cluster whose second server takes AES keys only."""
+    """Return a key manager of the cluster whose second server takes AES keys only."""
     manager = await world.key_manager(*servers, of_cluster=True, know=False, min_copies=1)
     kept = Keeping(world, await world.node(), manager)
     await kept.learner.ensure(manager)

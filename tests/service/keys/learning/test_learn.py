@@ -393,7 +393,7 @@ async def test_the_learner_is_told_of_what_was_stored(key_world: KeyWorld) -> No
 
 
 async def services(world: KeyWorld, told: list[str]) -> tuple[KeyManagers, KeyServers, ServerLearner]:
-    """The use cases that tell the learner, told what they tell it."""
+    """Return the use cases that tell the learner, told what they tell it."""
     node = await world.node()
     keyring, clock = world.home.keyring, world.clock
     queue = ProbeQueue(per_account=16, per_svm=16, in_all=64, waiting=64)

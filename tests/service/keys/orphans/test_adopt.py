@@ -484,7 +484,7 @@ async def test_of_authentication_keys_no_more_are_adopted_than_may_be(key_world:
 
 
 def of(svm: Svm) -> Call:
-    """A call of an SVM's account."""
+    """Return a call of an SVM's account."""
     return Call(Caller("vsadmin", Role.VSADMIN, "127.0.0.1", svm), "POST", "/api/test", scope=svm)
 
 

@@ -16,7 +16,7 @@ MATERIAL = Secret(b"\x5a" * 64)
 
 
 def octets(cache: KeyCache, key_id: str) -> bytearray:
-    """The bytes themselves, to see what becomes of them."""
+    """Return the bytes themselves, to see what becomes of them."""
     return cache._entries[key_id].material
 
 

@@ -37,7 +37,7 @@ GET = Operation.GET
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """What depends on key servers only is tested on one engine."""
+    """Return what depends on key servers only is tested on one engine."""
     return sqlite_url
 
 
@@ -58,12 +58,12 @@ async def fetched(node: ReadingNode, key: Key) -> list[str]:
 
 
 async def presences(world: KeyWorld, key: Key) -> list[Presence]:
-    """What is known of a key's copies, by server."""
+    """Return what is known of a key's copies, by server."""
     return [copy.presence for copy in await world.copies(key.uuid)]
 
 
 def gets(*servers: KeyServer) -> list[int]:
-    """How many Gets came to each."""
+    """Return how many Gets came to each."""
     return [len(asked(server, GET)) for server in servers]
 
 

@@ -35,7 +35,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 async def node(key_world: KeyWorld) -> AsyncIterator[ReadingNode]:
-    """A node with memory."""
+    """Yield a node with memory."""
     async with reading(key_world) as node:
         yield node
 
@@ -46,7 +46,7 @@ async def made(node: ReadingNode, manager: str, count: int = 5) -> list[Key]:
 
 
 def gets(servers: list[KeyServer]) -> list[int]:
-    """How many objects each was asked for."""
+    """Return how many objects each was asked for."""
     return [sum(len(r.batch_item) for r in s.requests if r.batch_item[0].operation == GET) for s in servers]
 
 

@@ -35,7 +35,7 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 async def node(key_world: KeyWorld) -> AsyncIterator[ReadingNode]:
-    """A node with memory."""
+    """Yield a node with memory."""
     async with reading(key_world) as node:
         yield node
 
@@ -54,14 +54,14 @@ async def away(_: object) -> None:
 
 
 async def refused(node: ReadingNode, key: Key, call: Call = READER) -> OntapError:
-    """The error of a read."""
+    """Return the error of a read."""
     with pytest.raises(OntapError) as raised:
         await node.read(key, call)
     return raised.value
 
 
 async def retrieved(world: KeyWorld, node: ReadingNode) -> list[tuple[str, str]]:
-    """The reads in the audit chain: account, and what was retrieved."""
+    """Return the reads in the audit chain: account, and what was retrieved."""
     records = await world.store.read(lambda tx: tx.audit_records(node.of.uuid, 0, 100))
     said = [(record.account, record.message.partition(", read ")[0]) for record in records]
     return [(account, message) for account, message in said if message.startswith("retrieval")]

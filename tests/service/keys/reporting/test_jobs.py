@@ -45,7 +45,7 @@ async def learned(world: KeyWorld, node: ProvingNode, *servers: KeyServer | str,
 
 
 async def object_of(world: KeyWorld, key: Key, place: int) -> str:
-    """The Unique Identifier of a key's copy on the server at this place."""
+    """Return the Unique Identifier of a key's copy on the server at this place."""
     return (await world.copies(key.uuid))[place].unique_identifiers[0]
 
 

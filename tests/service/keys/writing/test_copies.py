@@ -293,7 +293,7 @@ async def test_half_a_pair_is_no_copy(key_world: KeyWorld) -> None:
 
 
 async def created(world: KeyWorld, count: int = 2) -> tuple[list[KeyServer], KeyNode, Key]:
-    """A key on all but the last of so many servers, which has forgotten it."""
+    """Return a key on all but the last of so many servers, which has forgotten it."""
     servers = await world.start(count)
     manager = await world.key_manager(*servers)
     node = await world.node()

@@ -49,7 +49,7 @@ class HeldUp:
         return key
 
     def copies_read(self) -> int:
-        """How many servers were asked for what they hold."""
+        """Return how many servers were asked for what they hold."""
         return sum("GET" in asked(server) for server in self.servers)
 
     async def ended(self) -> Key | OntapError:
@@ -147,7 +147,7 @@ async def test_what_was_found_out_about_a_late_coordinators_objects_stays(key_wo
 
 
 async def come_again(creation: HeldUp) -> bool:
-    """Whether the caller of a creation under which something changed is told to repeat it."""
+    """Return True if the caller of a creation under which something changed is told to repeat it."""
     error = await creation.ended()
     return isinstance(error, OntapError) and (error.kind, error.retry_after) == (errors.TOO_BUSY, 5)
 
