@@ -14,12 +14,11 @@ from sqlalchemy import make_url, text
 
 from keystead.core.model import Svm
 from keystead.service.ports.store import StorageError, StoreError
-from keystead.store import engine, open_store, sqlite
+from keystead.store import SqlStore, open_store, sqlite
+from keystead.store.opening import open_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
-    from keystead.store import SqlStore
 
 
 @pytest.fixture
@@ -74,11 +73,17 @@ async def test_a_read_does_not_wait_for_a_writer(store: SqlStore, other: sqlite3
     other.rollback()
 
 
-async def test_a_lock_that_is_never_released_is_a_store_error(
-    store: SqlStore, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At the transaction's deadline."""
-    monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
+@pytest.fixture
+async def impatient(store: SqlStore) -> AsyncIterator[SqlStore]:
+    """Yield a store whose transactions have a short deadline."""
+    opened = SqlStore(store.database, deadline_s=0.3)
+    yield opened
+    await opened.close()
+
+
+async def test_a_lock_that_is_never_released_is_a_store_error(impatient: SqlStore, other: sqlite3.Connection) -> None:
+    """A write that waits for a lock raises StoreError at its deadline; later writes succeed."""
+    store = impatient
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
     with pytest.raises(StoreError, match="locked"):
@@ -88,11 +93,9 @@ async def test_a_lock_that_is_never_released_is_a_store_error(
     await store.write(lambda tx: tx.add_svm(Svm("s", "s")))
 
 
-async def test_writes_that_queue_behind_a_lock_fail_together(
-    store: SqlStore, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each has its deadline from its submission: the last of them does not wait as long as all of them together."""
-    monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
+async def test_writes_that_queue_behind_a_lock_fail_together(impatient: SqlStore, other: sqlite3.Connection) -> None:
+    """Each write has its deadline from its submission, so the last one waits no longer than the first."""
+    store = impatient
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
 
@@ -108,10 +111,9 @@ async def test_writes_that_queue_behind_a_lock_fail_together(
 async def test_reads_of_a_file_that_another_process_keeps_to_itself_end_in_time(
     sqlite_url: str, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As writes do."""
-    monkeypatch.setattr(engine, "DEADLINE_S", 0.3)
+    """Reads of a file that another process has locked raise StoreError at their deadline."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.1)
-    store = open_store(sqlite_url)
+    store = SqlStore(open_database(sqlite_url), deadline_s=0.3)
     store.database.dispose()
     other.execute("PRAGMA journal_mode = DELETE").close()
     other.execute("BEGIN EXCLUSIVE")

@@ -182,10 +182,10 @@ async def test_a_remembered_chain_ends_with_its_certificates(logins: Certificate
 
 
 async def test_only_so_many_chains_are_remembered(
-    logins: CertificateLogins, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    store: SqlStore, clock: HandClock, audit: AuditLog, counted: Counted
 ) -> None:
-    """The oldest goes first."""
-    monkeypatch.setattr(module, "ENTRIES", 2)
+    """The chain that was used longest ago is forgotten first."""
+    logins = CertificateLogins(store, clock, audit, entries=2)
     chains = [chain("alice") for _ in range(3)]
     for shown in (*chains, chains[2], chains[1], chains[0]):
         await logins.authenticate(shown, HERE)

@@ -57,14 +57,14 @@ class ProvingNode:
         return dict(signed.report)
 
 
-async def proving(world: KeyWorld) -> ProvingNode:
-    """Open a node that proves."""
+async def proving(world: KeyWorld, **options: int) -> ProvingNode:
+    """Open a node that verifies; ``options`` are those of VerificationJobs."""
     node = await world.node()
     signer, _ = Signer.create(world.home.keyring)
     reports = KeyReports(node.store, signer, world.clock, node.uuid)
     rules = EgressRules.parse(("127.0.0.0/8", "::1/128"), ())
     prover = VerificationJobs(
-        node.store, lambda: Objects(rules), node.endpoints, reports, node.audit, world.clock, node.uuid
+        node.store, lambda: Objects(rules), node.endpoints, reports, node.audit, world.clock, node.uuid, **options
     )
     return ProvingNode(node, signer, Jobs(node.store, node.audit, world.clock, node.uuid), reports, prover)
 

@@ -30,7 +30,10 @@ class Rows(TopologyRows, KeyManagerRows, KeyRows, AttemptRows, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeeperContext:
-    """The ports of the keeper. ``turn`` limits the rate: it waits until servers may be asked about one more key."""
+    """The ports of the keeper. ``turn`` limits the rate: it waits until servers may be asked about one more key.
+
+    ``copies_per_read`` is how many rows a settlement or a sweep reads at a time.
+    """
 
     store: Store[Transaction]
     objects: KeyObjects
@@ -38,6 +41,7 @@ class KeeperContext:
     clock: Clock
     node: str
     turn: Callable[[], Awaitable[None]]
+    copies_per_read: int = COPIES_PER_READ
 
 
 @dataclass(frozen=True, slots=True)

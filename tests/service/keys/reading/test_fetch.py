@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
-from cachetools import LRUCache
 from sqlalchemy import text
 
 from keystead.core import errors
@@ -20,8 +20,7 @@ from keystead.kmip.testing.server import KeyServer, close, delay, held, silence
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.announcing import cluster_name
 from keystead.service.cluster.events import Events
-from keystead.service.keys.reading import fetch as module
-from keystead.service.keys.reading.fetch import Hedges
+from keystead.service.keys.reading.fetch import FetchLimits, Hedges
 from keystead.service.ports.page import Page
 from tests.service.worlds.keys import CALL, SECONDARY, KeyWorld, asked
 from tests.service.worlds.reading import MATERIAL, ReadingNode, reader_of, reading
@@ -41,11 +40,19 @@ def database_url(sqlite_url: str) -> str:
     return sqlite_url
 
 
+UNHEDGED = FetchLimits(hedges_saved=0.0)
+
+
 @pytest.fixture
-async def node(key_world: KeyWorld, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ReadingNode]:
-    """A node that asks no second server early, so that tests know who is asked; it forgets when a test says so."""
-    monkeypatch.setattr(module, "HEDGES_SAVED", 0.0)
-    async with reading(key_world, most=1) as node:
+def limits() -> FetchLimits:
+    """Return limits without hedged requests, so that tests know who is asked; a test may give others as a parameter."""
+    return UNHEDGED
+
+
+@pytest.fixture
+async def node(key_world: KeyWorld, limits: FetchLimits) -> AsyncIterator[ReadingNode]:
+    """Yield a node with these limits; it holds one key in memory."""
+    async with reading(key_world, most=1, limits=limits) as node:
         yield node
 
 
@@ -107,11 +114,9 @@ async def test_the_next_server_is_asked_when_one_fails(
     assert await presences(key_world, key) == [Presence.PRESENT, Presence.PRESENT]
 
 
-async def test_a_dead_server_is_asked_once_and_then_left_alone(
-    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While it is waited for, and while its circuit is open, reads begin elsewhere."""
-    monkeypatch.setattr(module, "LATE_S", 0.1)
+@pytest.mark.parametrize("limits", [replace(UNHEDGED, late_s=0.1)], ids=["impatient"])
+async def test_a_dead_server_is_asked_once_and_then_left_alone(key_world: KeyWorld, node: ReadingNode) -> None:
+    """A silent server is asked once; then its circuit is open, and reads begin at another server."""
     servers = await key_world.start(2)
     servers[1].faults[GET] = delay(0.1)  # the second choice
     key = await node.create(await key_world.key_manager(*servers, timeout=1))
@@ -127,11 +132,9 @@ async def test_a_dead_server_is_asked_once_and_then_left_alone(
     assert gets(servers[0])[0] - before == 1
 
 
-async def test_a_server_that_is_late_may_still_win(
-    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other one fails meanwhile."""
-    monkeypatch.setattr(module, "LATE_S", 0.05)
+@pytest.mark.parametrize("limits", [replace(UNHEDGED, late_s=0.05)], ids=["impatient"])
+async def test_a_server_that_is_late_may_still_win(key_world: KeyWorld, node: ReadingNode) -> None:
+    """The read waits for all servers that were asked, and the first answer wins."""
     servers = await key_world.start(2)
     key = await node.create(await key_world.key_manager(*servers))
     release = asyncio.Event()
@@ -145,11 +148,9 @@ async def test_a_server_that_is_late_may_still_win(
     assert await reading_ == MATERIAL
 
 
-async def test_few_reads_ask_a_second_server_early(
-    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the first takes longer than 95 of 100 did; who finds no hedge left waits until it is late."""
-    monkeypatch.setattr(module, "HEDGES_SAVED", 1.0)
+@pytest.mark.parametrize("limits", [FetchLimits(hedges_saved=1.0)], ids=["one hedge"])
+async def test_few_reads_ask_a_second_server_early(key_world: KeyWorld, node: ReadingNode) -> None:
+    """A read above the 95th percentile sends a hedged request; without budget it waits until the server is late."""
     servers = await key_world.start(2)
     key = await node.create(await key_world.key_manager(*servers))
     servers[1].faults[GET] = delay(0.02)
@@ -158,7 +159,7 @@ async def test_few_reads_ask_a_second_server_early(
         await node.read(key)
     assert gets(*servers)[1] < 10
     servers[0].faults[GET] = delay(0.8)
-    node.fetcher._hedges = Hedges()  # a busy machine may have used some
+    node.fetcher._hedges = Hedges(1.0)  # a busy machine may have used some
     took = []
     for _ in range(2):
         node.cache.close()
@@ -263,9 +264,9 @@ async def test_a_key_that_no_server_has(key_world: KeyWorld, node: ReadingNode) 
     }
 
 
-async def test_a_fetch_has_an_end(key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the servers' own time-outs are."""
-    monkeypatch.setattr(module, "FETCH_S", 0.2)
+@pytest.mark.parametrize("limits", [replace(UNHEDGED, fetch_s=0.2)], ids=["short"])
+async def test_a_fetch_has_an_end(key_world: KeyWorld, node: ReadingNode) -> None:
+    """A fetch ends at its own time limit, whatever the time-outs of the servers are."""
     (server,) = await key_world.start(1)
     key = await node.create(await key_world.key_manager(server, timeout=-1))
     node.cache.close()
@@ -289,17 +290,14 @@ async def test_without_a_usable_identity_nobody_is_asked(key_world: KeyWorld, no
     assert gets(server) == before
 
 
-async def test_a_changed_configuration_is_heeded_at_once(
-    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As soon as its audit record is there; till then where keys are is remembered, of a few key managers."""
-    monkeypatch.setattr(node.fetcher, "_contexts", LRUCache(1))
+@pytest.mark.parametrize("limits", [replace(UNHEDGED, read_contexts=1)], ids=["one context"])
+async def test_a_changed_configuration_is_heeded_at_once(key_world: KeyWorld, node: ReadingNode) -> None:
+    """The servers of a key manager are cached until an audit record tells of a change, also if few fit the cache."""
     servers = await key_world.start(2)
     manager, other = await key_world.key_manager(*servers), await key_world.key_manager(*servers)
     key, another = await node.create(manager), await node.create(other)
     for each in (key, another, key, key):
         await fetched(node, each)
-    assert list(node.fetcher._contexts) == [manager]
     removed, kept = await key_world.servers(manager)
 
     def remove(tx: Transaction) -> None:

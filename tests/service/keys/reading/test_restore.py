@@ -15,7 +15,6 @@ from keystead.core.server_address import ServerAddress
 from keystead.kmip.testing.server import close, first, silence
 from keystead.kmip.ttlv.enums import Operation
 from keystead.service.keys.ids import key_ids
-from keystead.service.keys.reading import restore as module
 from keystead.service.keys.reading.restore import Filters
 from tests.service.worlds.keys import CALL, SECONDARY, KeyWorld, asked
 from tests.service.worlds.reading import MATERIAL, ReadingNode, reader_of, reading
@@ -34,9 +33,15 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-async def node(key_world: KeyWorld) -> AsyncIterator[ReadingNode]:
+def restoring() -> dict[str, int]:
+    """Return the options of KeyRestorer; a test may give others as a parameter."""
+    return {}
+
+
+@pytest.fixture
+async def node(key_world: KeyWorld, restoring: dict[str, int]) -> AsyncIterator[ReadingNode]:
     """Yield a node with memory."""
-    async with reading(key_world) as node:
+    async with reading(key_world, **restoring) as node:
         yield node
 
 
@@ -70,12 +75,9 @@ async def test_all_keys_are_restored_in_few_messages(key_world: KeyWorld, node: 
 
 
 @on_sqlite
-async def test_keys_are_looked_at_in_pages(
-    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And asked for in pieces."""
-    monkeypatch.setattr(module, "PAGE", 2)
-    monkeypatch.setattr(module, "TOGETHER", 1)
+@pytest.mark.parametrize("restoring", [{"page": 2, "together": 1}], ids=["small"])
+async def test_keys_are_looked_at_in_pages(key_world: KeyWorld, node: ReadingNode) -> None:
+    """Keys are restored in pages, each in batches, with progress after each page."""
     servers = await key_world.start(2)
     manager = await key_world.key_manager(*servers)
     await made(node, manager)
@@ -117,11 +119,9 @@ async def test_only_keys_that_may_be_read_are_restored(key_world: KeyWorld, node
 
 
 @on_sqlite
-async def test_an_svm_is_told_of_its_own_keys_only(
-    key_world: KeyWorld, node: ReadingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither how many others there are, nor over which of the cluster's servers its own came."""
-    monkeypatch.setattr(module, "PAGE", 2)
+@pytest.mark.parametrize("restoring", [{"page": 2}], ids=["small"])
+async def test_an_svm_is_told_of_its_own_keys_only(key_world: KeyWorld, node: ReadingNode) -> None:
+    """A restore of an SVM shows neither the number of other keys nor the cluster's servers."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server, of_cluster=True)
     svm = await key_world.home.svm()
