@@ -31,7 +31,7 @@ def answers(*addresses: str) -> Any:
     return getaddrinfo
 
 
-def expect_fault(error: Exception) -> Any:
+def fails(error: Exception) -> Any:
     """Return a lookup that fails."""
 
     def getaddrinfo(*_: Any, **__: Any) -> Any:
@@ -62,7 +62,7 @@ async def test_all_addresses_are_returned_in_order() -> None:
 )
 async def test_an_address_is_not_looked_up(host: str, family: int) -> None:
     """A literal address needs no DNS."""
-    resolver = Resolver(EgressRules(), getaddrinfo=expect_fault(AssertionError()))
+    resolver = Resolver(EgressRules(), getaddrinfo=fails(AssertionError()))
     (address,) = await resolve(resolver, host)
     assert address.family == family
 
@@ -101,7 +101,7 @@ async def test_a_forbidden_literal_is_refused() -> None:
 async def test_what_cannot_be_resolved(error: Exception) -> None:
     """Each way in which a lookup fails is one error."""
     with pytest.raises(NameNotResolvedError) as caught:
-        await resolve(Resolver(EgressRules(), getaddrinfo=expect_fault(error)), "kms.example")
+        await resolve(Resolver(EgressRules(), getaddrinfo=fails(error)), "kms.example")
     assert caught.value.__cause__ is error
 
 

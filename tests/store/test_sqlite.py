@@ -14,7 +14,7 @@ from sqlalchemy import make_url, text
 
 from keystead.core.model import Svm
 from keystead.service.ports.store import StorageError, StoreError
-from keystead.store import SqlStore, open_store, sqlite
+from keystead.store import SqlStore, engine, open_store, sqlite
 from keystead.store.opening import open_database
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ class Session:
         self._peer = peer
         self._line = line
         self._page = page
-        self._located = located
+        self._most_located = located
 
     async def get_capabilities(self) -> Capabilities:
         """Ask the server for its capabilities. They are empty if it refuses Query. Raises KeyServerFault."""
@@ -325,7 +325,11 @@ class Session:
         answer = await self._locate(attributes, size, None)
         found = dict.fromkeys(map(_text, answer.unique_identifier))
         known = 0
-        while known < len(found) <= self._located and not _all_named(answer, len(found)) and self._line.version >= V1_3:
+        while (
+            known < len(found) <= self._most_located
+            and not _all_named(answer, len(found))
+            and self._line.version >= V1_3
+        ):
             known = len(found)
             try:
                 answer = await self._locate(attributes, size, known)
