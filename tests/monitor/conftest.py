@@ -66,12 +66,12 @@ class Node:
         return (await self.open.services.key_managers.create(CALL, new)).key_manager.uuid
 
     async def observations(self) -> tuple[Observation, ...]:
-        """Return what the database says."""
+        """Return the stored observations of the node."""
         (node,) = await self.open.store.read(lambda tx: tx.nodes())
         return await self.open.store.read(lambda tx: tx.observations_of_node(node.uuid))
 
     async def observation(self) -> Observation:
-        """Return what the database says of the one address."""
+        """Return the stored observation of the one address."""
         (found,) = await self.observations()
         return found
 
@@ -98,12 +98,12 @@ class Node:
 
 
 def lost(reason: str) -> Callable[[Observation], bool]:
-    """Return an observation of a server that does not respond, for this reason."""
+    """Return a condition: the server does not respond, for this reason."""
     return lambda found: found.state is State.NOT_RESPONDING and found.reason == reason
 
 
 def available(found: Observation) -> bool:
-    """Return an observation of a server that answers."""
+    """Return True if the observation is of a server that answers."""
     return found.state is State.AVAILABLE
 
 
@@ -133,7 +133,7 @@ def node_home(watching_home: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def servers(pki: Pki) -> Iterator[list[FaultServer]]:
-    """Four sound key servers."""
+    """Yield four sound key servers."""
     context = server_context(pki.server, client_ca=pki.client_ca)
     with ExitStack() as stack:
         script = tls(context, answering())

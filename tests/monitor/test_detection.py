@@ -1,4 +1,4 @@
-"""A server that fails is known within ten seconds, with its reason; so is its return."""
+"""Detection of failures and returns of a key server within ten seconds, with the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def server(pki: Pki, tmp_path: Path) -> Iterator[KeyServerProcess]:
 
 
 async def test_a_killed_server_is_lost_and_found_again(node: Node, server: KeyServerProcess, pki: Pki) -> None:
-    """SIGKILL: connection refused; back again it is available, and both are announced once."""
+    """A killed server is lost with connection_refused and found after its start; each change is announced once."""
     await node.key_manager(server.address)
     first = await node.observation()
     assert available(first)
@@ -48,7 +48,7 @@ async def test_a_killed_server_is_lost_and_found_again(node: Node, server: KeySe
 
 
 async def test_a_stopped_server_is_lost(node: Node, server: KeyServerProcess) -> None:
-    """SIGSTOP: the kernel accepts, nobody shakes hands; when it goes on, it is available."""
+    """A stopped server (SIGSTOP) is lost with tls_timed_out, and available after it continues."""
     await node.key_manager(server.address)
     await node.expect_connected()
     server.pause()
@@ -59,7 +59,7 @@ async def test_a_stopped_server_is_lost(node: Node, server: KeyServerProcess) ->
 
 @pytest.mark.parametrize(("mode", "reason"), [("drop", "tls_timed_out"), ("reset", "connection_closed")])
 async def test_a_failing_network_loses_its_server(node: Node, server: KeyServerProcess, mode: str, reason: str) -> None:
-    """Dropped packets and resets, on the kept connection and on new ones."""
+    """Dropped packets and resets are detected, on the kept connection and on new ones."""
     with proxy(server.port) as (port, network):
         await node.key_manager(f"127.0.0.1:{port}")
         await node.expect_connected()
@@ -70,7 +70,7 @@ async def test_a_failing_network_loses_its_server(node: Node, server: KeyServerP
 
 
 async def test_an_expired_server_certificate(node: Node, pki: Pki, tmp_path: Path) -> None:
-    """A leaf that expires is refused at that moment, although the kept connection still works."""
+    """A server is lost when its certificate expires, although the kept connection still works."""
     ends = timedelta(seconds=5)
     expires = time.monotonic() + ends.total_seconds()
     server = KeyServerProcess(tmp_path / "server", pki.server_ca.issue(ends=ends), pki.client_ca)
@@ -83,7 +83,7 @@ async def test_an_expired_server_certificate(node: Node, pki: Pki, tmp_path: Pat
 
 
 async def test_a_server_that_comes_back_without_trust_in_us(node: Node, server: KeyServerProcess, pki: Pki) -> None:
-    """Restarted with another client CA it refuses our certificate, and says so."""
+    """A server that restarts with another client CA is lost with client_certificate_untrusted."""
     await node.key_manager(server.address)
     await node.expect_connected()
     server.kill()
@@ -94,7 +94,7 @@ async def test_a_server_that_comes_back_without_trust_in_us(node: Node, server: 
 async def test_a_server_that_comes_back_with_another_certificate(
     node: Node, server: KeyServerProcess, pki: Pki
 ) -> None:
-    """Restarted with a certificate of a CA that we do not trust it is lost; with a new one of ours it is not."""
+    """A server that restarts with a certificate of an untrusted CA is lost; one of a trusted CA is not."""
     await node.key_manager(server.address)
     first = await node.observation()
     await node.expect_connected()

@@ -1,4 +1,4 @@
-"""The keeper: one process at a time makes rounds; it is woken by kicks, and shows and announces how keys stand."""
+"""The keeper: one process at a time makes rounds, kicks wake it, and it shows and announces the state of keys."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ async def expect_eventually(reached: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def text(metrics: Metrics) -> str:
-    """Return what the metrics say."""
+    """Return the exposition of the metrics."""
     return (await metrics.exposition())[0].decode()
 
 
 def shown(name: str, value: float) -> Callable[[str], bool]:
-    """Return True if a gauge has that value in all of its series."""
+    """Return a condition: a gauge has this value in all of its series."""
     pattern = re.compile(rf"^{name}(?:{{.*}})? (\S+)$", re.MULTILINE)
     return lambda said: set(pattern.findall(said)) == {str(value)}
 
@@ -79,7 +79,7 @@ async def presences(kept: Keeping, key: Key) -> list[Presence]:
 
 
 def kept_on(server: KmipServer) -> list[str]:
-    """Return the names of what a server keeps beside fences."""
+    """Return the names of the objects on a server, except epoch markers."""
     names = {name: parse(name) for name in held(server)}
     return [name for name, parsed in names.items() if parsed and parsed.kind is not ObjectKind.EPOCH_MARKER]
 
@@ -88,7 +88,7 @@ PRESENT = Presence.PRESENT
 
 
 async def test_everything_is_kept(key_world: KeyWorld) -> None:
-    """Copies that are lost are written again, keys that are due are destroyed, unclaimed objects listed."""
+    """Lost copies are written again, overdue keys are purged, and orphans are listed."""
     servers = await key_world.start(3)
     kept = await keeping(key_world, *servers)
     key, other = [await kept.node.create(kept.manager, name) for name in ("one", "other")]
@@ -122,7 +122,7 @@ async def _says(metrics: Metrics, holds: Callable[[str], bool]) -> bool:
 
 
 async def test_one_process_keeps_at_a_time(key_world: KeyWorld) -> None:
-    """When it ends, another one begins at its next try."""
+    """Only one process has the lease; when it ends, another one takes the lease at its next try."""
     kept = await keeping(key_world, *await key_world.start(1))
     other = Keeping(key_world, await key_world.node(), kept.manager)
     async with kept_by(other) as (_, theirs):
@@ -136,7 +136,7 @@ async def test_one_process_keeps_at_a_time(key_world: KeyWorld) -> None:
 
 @on_sqlite
 async def test_a_keeper_that_was_held_up_stops_and_begins_anew(key_world: KeyWorld) -> None:
-    """Once its lease was another's it changes nothing; it takes the lease again when that is free."""
+    """A keeper whose lease another process took stops, and takes the lease again when it is free."""
     kept = await keeping(key_world, *await key_world.start(1))
     other = Keeping(key_world, await key_world.node(), kept.manager)
     async with kept_by(kept) as (_, metrics):
@@ -153,7 +153,7 @@ async def _taken(kept: Keeping) -> bool:
 
 @on_sqlite
 async def test_a_kick_is_answered_soon(key_world: KeyWorld) -> None:
-    """Long before the next round is due; what an aborted creation left is destroyed then."""
+    """A kick starts a round long before the next one is due; it destroys what an aborted creation left."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     async with kept_by(kept, SELDOM) as (keeper, metrics):
@@ -174,7 +174,7 @@ async def _count(number: int) -> int:
 
 
 async def test_sole_copies_are_announced_while_they_stand(key_world: KeyWorld) -> None:
-    """Once, when that begins, and when it is over: all keys are on a second server."""
+    """Sole copies are announced once when they begin, and once when all keys are on a second server."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, servers[0])
     key = await kept.node.create(kept.manager)
@@ -199,7 +199,7 @@ async def _names(kept: Keeping) -> list[str]:
 
 @on_sqlite
 async def test_a_key_manager_that_is_gone_is_not_shown(key_world: KeyWorld) -> None:
-    """From the next round on; nor is a server that was removed, by its address or otherwise."""
+    """Deleted key managers and removed servers are not in the metrics from the next round on."""
     servers = await key_world.start(2)
     kept = await keeping(key_world, *servers)
     empty = await keeping(key_world, *servers)
@@ -237,7 +237,7 @@ class Long(KeyRounds):
 
 @on_sqlite
 async def test_a_long_round_holds_up_no_name(key_world: KeyWorld) -> None:
-    """Attempts whose time is over are aborted while it goes on, and the keys that they were to create with them."""
+    """Timed-out attempts and their keys are aborted while a long round goes on."""
     kept = await keeping(key_world, *await key_world.start(1))
     key = await kept.node.create(kept.manager)
     (attempt,) = await key_world.attempts(key.uuid)
@@ -256,7 +256,7 @@ async def _ended(kept: Keeping, key: Key) -> bool:
 
 @on_sqlite
 async def test_a_slow_server_holds_up_no_other_key_manager(key_world: KeyWorld) -> None:
-    """While each question to it takes its time, copies that other key managers' servers lack are written."""
+    """While one server is slow, missing copies of other key managers are written."""
     servers = await key_world.start(3)
     slow, other = await keeping(key_world, servers[0]), await keeping(key_world, *servers[1:])
     doubted = [await slow.node.create(slow.manager, f"key {number}") for number in range(24)]
@@ -316,7 +316,7 @@ class Slow(KeyRounds):
 
 
 async def slow_rounds(key_world: KeyWorld, count: int) -> tuple[Slow, Keeping]:
-    """Rounds of some key managers that are slow, and of one that is not."""
+    """Return rounds of some key managers that are slow, and of one that is not."""
     servers = await key_world.start(1)
     *slow, quick = [await keeping(key_world, *servers) for _ in range(count + 1)]
     quick.rounds = rounds = Slow(quick, slow)
@@ -334,7 +334,7 @@ async def _reached(counts: Counter[str], key_manager: str, number: int) -> bool:
 
 @on_sqlite
 async def test_a_key_manager_that_takes_long_is_kept_once_at_a_time(key_world: KeyWorld) -> None:
-    """The others meanwhile again and again. A kick that comes for it is heeded when its round has ended."""
+    """While the round of a slow key manager goes on, others are kept, and a kick for it waits for its end."""
     rounds, quick = await slow_rounds(key_world, 1)
     (slow,) = rounds.slow
     async with kept_by(quick, replace(SOON, round_s=0.05, share_s=0.05)) as (keeper, _):
@@ -348,7 +348,7 @@ async def test_a_key_manager_that_takes_long_is_kept_once_at_a_time(key_world: K
 
 @on_sqlite
 async def test_a_key_manager_that_takes_long_rests(key_world: KeyWorld) -> None:
-    """Nine times as long, as everything does after a long round; after one that was kicked, kicks wait as well."""
+    """A slow key manager rests nine times as long as its round took; kicks wait for that, too."""
     rounds, quick = await slow_rounds(key_world, 1)
     (slow,) = rounds.slow
     async with kept_by(quick, replace(SOON, round_s=0.05, share_s=0.05)) as (keeper, _):
@@ -387,7 +387,7 @@ async def test_how_many_key_managers_may_take_long_at_a_time(key_world: KeyWorld
 
 @on_sqlite
 async def test_the_lease_is_held_while_anything_is_kept(key_world: KeyWorld) -> None:
-    """A round that went on beside others has ended before the lease is given back, whatever ends them."""
+    """A concurrent round has ended before the lease is given back, whatever ends the rounds."""
     rounds, quick = await slow_rounds(key_world, 1)
     (slow,) = rounds.slow
     other = Keeping(key_world, await key_world.node(), slow)
@@ -406,7 +406,7 @@ async def test_the_lease_is_held_while_anything_is_kept(key_world: KeyWorld) -> 
 
 @on_sqlite
 async def test_a_lease_that_is_lost_beside_the_others_is_taken_anew_at_once(key_world: KeyWorld) -> None:
-    """Not when the next round is due, or a kick comes."""
+    """If a concurrent round loses the lease, the keeper takes it again at once, without a kick."""
     rounds, other = await slow_rounds(key_world, 1)
     (slow,) = rounds.slow
     rounds.failure = LeaseLost("keeper")
@@ -432,7 +432,7 @@ class Unannounced(KeyRounds):
 
 @on_sqlite
 async def test_what_cannot_be_announced_ends_no_keeper(key_world: KeyWorld) -> None:
-    """It is announced by the next round."""
+    """A failed announcement does not end the keeper; the next round announces again."""
     kept = await keeping(key_world, *await key_world.start(1))
     await kept.node.create(kept.manager)
     kept.rounds = rounds = Unannounced(kept.context, kept.leases, kept.parts)
@@ -459,7 +459,7 @@ class Deaf(KeyRounds):
 
 @on_sqlite
 async def test_a_keeper_that_is_ended_makes_no_other_round(key_world: KeyWorld) -> None:
-    """Though what it did did not hear that it was cancelled; it gives the lease back."""
+    """A keeper whose cancellation was swallowed makes no other round and gives the lease back."""
     kept = await keeping(key_world, *await key_world.start(1))
     kept.rounds = deaf = Deaf(kept.context, kept.leases, kept.parts)
     async with kept_by(kept, Periods(round_s=0.0)):
@@ -483,7 +483,7 @@ class Failing(KeyRounds):
 
 @on_sqlite
 async def test_failures_end_no_keeper(key_world: KeyWorld) -> None:
-    """A database that is away, and what nobody foresaw: it begins anew."""
+    """After a failure of the database, or an unexpected one, the keeper starts again."""
     kept = await keeping(key_world, *await key_world.start(1))
     failing = Failing(kept.context, kept.leases, kept.parts)
     failing.failures = [StoreError("away"), RuntimeError("unforeseen")]

@@ -1,4 +1,4 @@
-"""The monitor follows the configuration, keeps what it knows, and ends without a trace."""
+"""The monitor: it follows the configuration, stores what it finds, and ends without leftovers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WATCHED_S = PROBE_LIMIT_S + 2
 
 
 def address(server: fault.FaultServer) -> str:
-    """Where a server is."""
+    """Return the address of a server."""
     return f"127.0.0.1:{server.port}"
 
 
@@ -53,7 +53,7 @@ async def add(node: Node, key_manager: str, *servers: str) -> tuple[KeyServer, .
 async def test_the_probe_that_accepts_a_server_is_its_first_observation(
     node_home: Path, pki: Pki, servers: list[fault.FaultServer]
 ) -> None:
-    """Available at once, with its certificates, also in a key manager just made; without any monitor running."""
+    """The probe of an add is the first observation, with certificates, even if no monitor runs."""
     async with watching(node_home, pki) as node:
         await node.open.monitor.close()
         manager = await node.key_manager(address(servers[0]))
@@ -66,7 +66,7 @@ async def test_the_probe_that_accepts_a_server_is_its_first_observation(
 
 
 async def test_secondaries_are_observed_and_forgotten(node: Node, servers: list[fault.FaultServer]) -> None:
-    """Each secondary has its own observation, from its own probe, until it is no secondary any more."""
+    """Each secondary has an observation from its own probe until it is removed."""
     manager = await node.key_manager(address(servers[0]), secondary_key_servers=("localhost",))
     assert {found.host: found.state for found in await node.observations()} == {
         "": State.AVAILABLE,
@@ -84,7 +84,7 @@ async def test_secondaries_are_observed_and_forgotten(node: Node, servers: list[
 
 
 async def test_servers_that_come_and_go_are_noticed(node: Node, servers: list[fault.FaultServer]) -> None:
-    """Added ones are watched within seconds, removed ones are left alone, and their observations go."""
+    """Added servers are watched within seconds; removed servers and their observations are dropped."""
     manager = await node.key_manager(address(servers[0]))
     await node.expect_connected(1)
     await add(node, manager, address(servers[1]), address(servers[2]))
@@ -102,7 +102,7 @@ async def test_servers_that_come_and_go_are_noticed(node: Node, servers: list[fa
 async def test_changes_of_another_node_are_noticed(
     node: Node, node_home: Path, pki: Pki, servers: list[fault.FaultServer]
 ) -> None:
-    """A server that another process stored on the same database is watched here."""
+    """A server that another process stored in the database is watched."""
     manager = await node.key_manager(address(servers[0]))
     async with watching(node_home, pki) as other:
         await other.open.monitor.close()
@@ -111,7 +111,7 @@ async def test_changes_of_another_node_are_noticed(
 
 
 async def test_new_certificates_are_used(node: Node, pki: Pki, servers: list[fault.FaultServer]) -> None:
-    """Servers are connected to anew when their key manager has other certificates."""
+    """After a change of certificates, the servers are connected to again with the new ones."""
     manager = await node.key_manager(address(servers[0]))
     await node.expect_connected()
     accepted = servers[0].accepted
@@ -131,7 +131,7 @@ async def test_new_certificates_are_used(node: Node, pki: Pki, servers: list[fau
 
 
 async def test_an_inactive_configuration_is_not_watched(node: Node, servers: list[fault.FaultServer]) -> None:
-    """Only enabled key managers have watched servers."""
+    """Servers of a key manager that is not enabled are not watched."""
     manager = await node.key_manager(address(servers[0]))
     await node.expect_connected()
 
@@ -148,7 +148,7 @@ async def test_an_inactive_configuration_is_not_watched(node: Node, servers: lis
 
 
 async def test_a_server_that_hangs_delays_nobody(node: Node, servers: list[fault.FaultServer]) -> None:
-    """While one address swallows everything, the others are looked at on time."""
+    """While one server hangs, the others are checked on time."""
     with proxy(servers[0].port) as (port, network):
         await node.key_manager(f"127.0.0.1:{port}", *map(address, servers[1:]))
         await node.expect_connected(4)
@@ -166,7 +166,7 @@ async def test_a_server_that_hangs_delays_nobody(node: Node, servers: list[fault
 
 
 async def test_one_failed_look_is_no_loss(node: Node, servers: list[fault.FaultServer]) -> None:
-    """Connections that break while the server is sound are made again, and nothing is announced."""
+    """A connection that breaks while the server is sound is made again, and nothing is announced."""
     with proxy(servers[0].port) as (port, network):
         await node.key_manager(f"127.0.0.1:{port}")
         await node.expect_connected()
@@ -180,7 +180,7 @@ async def test_one_failed_look_is_no_loss(node: Node, servers: list[fault.FaultS
 
 
 async def test_a_loss_while_this_process_was_held_up_is_not_believed(node: Node, pki: Pki, tmp_path: Path) -> None:
-    """A machine that stands still, network and all, loses no server: the next look counts."""
+    """A failed look during which this process was held up is discarded; the next look counts."""
     server = KeyServerProcess(tmp_path / "server", pki.server, pki.client_ca)
     try:
         await node.key_manager(server.address)
@@ -200,7 +200,7 @@ async def test_a_loss_while_this_process_was_held_up_is_not_believed(node: Node,
 
 
 async def test_a_flapping_server_is_announced_at_each_change(node: Node, servers: list[fault.FaultServer]) -> None:
-    """Losses and returns alternate, whatever happens in between."""
+    """Announcements of losses and returns alternate."""
     with proxy(servers[0].port) as (port, network):
         await node.key_manager(f"127.0.0.1:{port}")
         await node.expect_connected()
@@ -217,7 +217,7 @@ async def test_a_flapping_server_is_announced_at_each_change(node: Node, servers
 
 
 async def test_a_restart_keeps_what_is_known(node_home: Path, pki: Pki, servers: list[fault.FaultServer]) -> None:
-    """State and since stay, for a sound server and for a lost one; the loss is not announced again."""
+    """State and since stay over a restart, and a loss is not announced again."""
     with proxy(servers[0].port) as (port, network):
         async with watching(node_home, pki) as node:
             await node.key_manager(f"127.0.0.1:{port}", address(servers[1]))
@@ -241,7 +241,7 @@ async def test_a_restart_keeps_what_is_known(node_home: Path, pki: Pki, servers:
 async def test_what_cannot_be_stored_is_stored_later(
     node: Node, servers: list[fault.FaultServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that fails costs no change: they come in order when it is back."""
+    """If the database fails, changes are stored in order when it works again."""
     with proxy(servers[0].port) as (port, network):
         await node.key_manager(f"127.0.0.1:{port}")
         await node.expect_connected()
@@ -264,7 +264,7 @@ async def test_what_cannot_be_stored_is_stored_later(
 
 
 async def test_one_key_manager_that_cannot_be_stored_holds_up_no_other(node: Node) -> None:
-    """The changes of each are stored in order, whichever of the others is locked or damaged."""
+    """Changes of each key manager are stored in order, even if those of others cannot be."""
     stored: list[str] = []
 
     class Partly:
@@ -296,7 +296,7 @@ async def test_one_key_manager_that_cannot_be_stored_holds_up_no_other(node: Nod
 async def test_a_store_that_says_something_else_is_put_right(
     node: Node, servers: list[fault.FaultServer], state: State
 ) -> None:
-    """What a call, or an older change, stored after the watcher's last change is compared with what that knows."""
+    """If the stored state differs from the watcher's, the next look corrects it."""
     with proxy(servers[0].port) as (port, network):
         await node.key_manager(f"127.0.0.1:{port}")
         await node.expect_connected()
@@ -313,7 +313,7 @@ async def test_a_store_that_says_something_else_is_put_right(
 async def test_the_first_look_of_a_new_watch_is_told_whatever_it_began_with(
     node: Node, servers: list[fault.FaultServer]
 ) -> None:
-    """A change of the watch before it may be stored only now: within one look the store is right."""
+    """The first look of a new watch is always stored, because an older change may be stored late."""
     manager = await node.key_manager(address(servers[0]))
     await node.expect_connected()
     await asyncio.sleep(3 * CHECK_S)
@@ -332,7 +332,7 @@ async def test_the_first_look_of_a_new_watch_is_told_whatever_it_began_with(
 
 
 async def test_what_this_node_changes_is_watched_at_once(node: Node, servers: list[fault.FaultServer]) -> None:
-    """It does not wait for the next look at the marker: the old address is not watched any longer."""
+    """A change by this node is watched at once, before the next check of the marker."""
     manager = await node.key_manager(address(servers[0]))
     await node.expect_connected()
     await asyncio.sleep(0.3)
@@ -345,7 +345,7 @@ async def test_what_this_node_changes_is_watched_at_once(node: Node, servers: li
 async def test_without_its_database_the_monitor_goes_on_and_ends_in_time(
     node: Node, servers: list[fault.FaultServer], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither the configuration nor what was found can be read or stored: both are said, and looks go on."""
+    """Without its database the monitor logs what cannot be read or stored, goes on, and ends in time."""
     with proxy(servers[0].port) as (port, network):
         await node.key_manager(f"127.0.0.1:{port}", address(servers[1]))
         await node.expect_connected(2)
@@ -365,7 +365,7 @@ async def test_without_its_database_the_monitor_goes_on_and_ends_in_time(
 async def test_a_look_that_breaks_is_followed_by_another(
     node: Node, servers: list[fault.FaultServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a look raises, it ends neither the watch of its address nor that of others."""
+    """An unexpected error in a look ends neither this watch nor others."""
     await node.key_manager(address(servers[0]))
     await node.expect_connected()
     ((watcher, task),) = node.open.monitor._watchers.values()
@@ -387,7 +387,7 @@ async def test_a_look_that_breaks_is_followed_by_another(
 async def test_a_loop_that_breaks_goes_on(
     node: Node, servers: list[fault.FaultServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever ends the reading of the configuration or the storing of changes, it begins anew."""
+    """An unexpected error in reading the configuration or storing changes does not end the loop."""
     manager = await node.key_manager(address(servers[0]))
     await node.expect_connected()
 
@@ -405,7 +405,7 @@ async def test_a_loop_that_breaks_goes_on(
 async def test_too_few_open_files_are_told(
     node: Node, servers: list[fault.FaultServer], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """More addresses than half of what the process may open: servers would seem unreachable."""
+    """A warning is logged if the addresses need more than half of the permitted open files."""
     manager = await node.key_manager(address(servers[0]))
     await node.expect_connected()
     await add(node, manager, address(servers[1]), address(servers[2]))
@@ -423,7 +423,7 @@ async def test_too_few_open_files_are_told(
 async def test_the_monitor_ends_in_time_and_leaves_nothing(
     node_home: Path, pki: Pki, servers: list[fault.FaultServer]
 ) -> None:
-    """In the middle of looks at sound, hanging and lost servers: no task stays, and no connection."""
+    """The monitor ends in time during looks, and leaves no task and no connection."""
     with proxy(servers[0].port) as (port, network):
         async with watching(node_home, pki) as node:
             await node.key_manager(f"127.0.0.1:{port}", *map(address, servers[1:]))

@@ -78,7 +78,7 @@ def audit_head(index: int, node: str = "node-1") -> AuditHead:
 
 
 def fill(tx: Transaction) -> None:
-    """Two SVMs, a certificate and a key manager of the first, and three key servers."""
+    """Store two SVMs, a certificate and a key manager of the first, and three key servers."""
     tx.add_svm(SVM)
     tx.add_svm(OTHER_SVM)
     tx.add_certificate(certificate(svm=SVM))

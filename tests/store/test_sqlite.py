@@ -39,7 +39,7 @@ def other(sqlite_url: str) -> Iterator[sqlite3.Connection]:
 
 @pytest.mark.parametrize("name", ["reader", "writer"])
 def test_every_connection_is_set_up(store: SqlStore, name: str) -> None:
-    """Write-ahead log, a commit that survives a loss of power (2 is FULL), foreign keys, a bounded wait."""
+    """Each connection uses write-ahead log, full synchronous commits, foreign keys and a bounded wait."""
     with getattr(store.database, name).connect() as connection:
         values = {
             pragma: connection.execute(text(f"PRAGMA {pragma}")).scalar()
@@ -50,7 +50,7 @@ def test_every_connection_is_set_up(store: SqlStore, name: str) -> None:
 
 
 def test_one_thread_writes(store: SqlStore) -> None:
-    """Writers of one process do not wait for each other's file lock."""
+    """One thread writes, so that writers of one process do not wait for each other's file lock."""
     assert store.database.writers == 1
 
 
@@ -66,7 +66,7 @@ async def test_a_write_waits_for_another_process(store: SqlStore, other: sqlite3
 
 
 async def test_a_read_does_not_wait_for_a_writer(store: SqlStore, other: sqlite3.Connection) -> None:
-    """It sees what was committed before."""
+    """A read returns the last committed state without waiting for a writer."""
     other.execute("BEGIN IMMEDIATE")
     other.execute("INSERT INTO svms VALUES ('s', 's')")
     assert await store.read(lambda tx: tx.svm("s")) is None
@@ -173,14 +173,14 @@ async def test_the_version_changes_with_every_commit(store: SqlStore, other: sql
 
 
 async def test_a_database_that_fails_has_no_version(store: SqlStore, sqlite_url: str) -> None:
-    """Whoever reads then finds out why."""
+    """A failing database has the version None, so that the next read finds the reason."""
     assert store.version() is not None
     _remove(Path(make_url(sqlite_url).database or ""), replace=True)
     assert store.version() is None
 
 
 def test_all_waits_together_are_below_a_requests_deadline() -> None:
-    """40 s."""
+    """The deadline of a transaction and the wait for a lock are together below 40 s."""
     assert engine.DEADLINE_S + sqlite.BUSY_TIMEOUT_S < 40
 
 
