@@ -1,4 +1,4 @@
-"""Cases for the table of failures: a peer that causes each row, what we show it, and what must be found."""
+"""Cases for the table of failures: a peer that causes each row, our identity, and the expected row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLIENT, STRANGER = client(CLIENT_CA), client(OTHER_CA)
 
 
 def identity(credentials: Credentials = CLIENT, *cas: Authority, key: str | None = None) -> TlsIdentity:
-    """Return what we show, and whom we believe."""
+    """Return the identity that we show, and the CAs that we trust."""
     return TlsIdentity(
         credentials.certificate_pem, Secret(key or credentials.key_pem), (), tuple(ca.pem for ca in cas or (SERVER_CA,))
     )
@@ -210,7 +210,7 @@ def network_cases() -> Iterator[Case]:
 
 
 def nothing() -> AbstractContextManager[int]:
-    """No peer: a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     return contextlib.nullcontext(1)
 
 

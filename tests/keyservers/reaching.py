@@ -1,4 +1,4 @@
-"""What the tests of objects on key servers are made with: a scripted server, and how it is reached."""
+"""Helpers for the tests of objects on key servers: a scripted server, and sessions with it."""
 
 from __future__ import annotations
 
@@ -78,30 +78,30 @@ class Clock:
 
 
 async def register(session: ObjectSession, name: str = "a") -> tuple[str, ...]:
-    """Bring the material to the server."""
+    """Register the material."""
     return await session.register(name, MATERIAL, KeyForm.SECRET_DATA, application_information=None)
 
 
 async def put(used: KeyObjects, way: Endpoint) -> tuple[str, ...]:
-    """Return the same, in a session of its own."""
+    """Register the material in a session of its own."""
     async with used.session(way, timeout_s=TIMEOUT_S) as session:
         return await register(session)
 
 
 async def read(used: KeyObjects, way: Endpoint, ids: tuple[str, ...], timeout_s: float = TIMEOUT_S) -> Secret:
-    """Read it, in a session of its own."""
+    """Read the material in a session of its own."""
     async with used.session(way, timeout_s=timeout_s) as session:
         return await session.get(ids)
 
 
 async def connect(used: KeyObjects, way: Endpoint, **options: Any) -> None:
-    """Have a session, and ask nothing."""
+    """Open a session and ask nothing."""
     async with used.session(way, **options):
         pass
 
 
 def handshakes(running: KeyServer) -> int:
-    """Return how many connections got as far as their first question, one for each of them being Discover Versions."""
+    """Return how many connections asked their first question, which is always Discover Versions."""
     return sum(request.batch_item[0].operation == Operation.DISCOVER_VERSIONS for request in running.requests)
 
 
@@ -119,7 +119,7 @@ async def talking(
 
 
 async def seeds(session: ObjectSession, *names: str) -> list[tuple[str, ...]]:
-    """Register a key under each of the names, each of other bytes."""
+    """Register a key under each of the names, each with other bytes."""
     return [
         await session.register(name, seed(number), KeyForm.SECRET_DATA, application_information=None)
         for number, name in enumerate(names)
@@ -127,7 +127,7 @@ async def seeds(session: ObjectSession, *names: str) -> list[tuple[str, ...]]:
 
 
 def seed(number: int) -> Secret:
-    """Material that tells its number."""
+    """Return material that contains this number."""
     return Secret(bytes([number]) * 64)
 
 

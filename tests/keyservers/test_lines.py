@@ -1,4 +1,4 @@
-"""Connections to key servers that are dead, slow or wrong: what is a fault, and what is tried again."""
+"""Connections to dead, slow or wrong key servers: which fault is raised, and what is tried again."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ DAY = timedelta(days=1)
 
 
 def peer(then: Any, credentials: Credentials = SERVER) -> Callable[[], fault.FaultServer]:
-    """Return a server that does TLS well, and then what it is told."""
+    """Return the maker of a server that does the TLS handshake and then this script."""
     return lambda: fault.FaultServer(fault.tls(server_context(credentials, CLIENT_CA), then))
 
 
@@ -82,7 +82,7 @@ UNREACHABLE: dict[str, tuple[Callable[[], fault.FaultServer], str, TlsIdentity]]
 
 @pytest.mark.parametrize("name", UNREACHABLE)
 async def test_no_connection(name: str) -> None:
-    """Nothing was sent, for the reason that a probe gives, within the time of the session."""
+    """A failed connection is a fault that sent nothing, with the reason of a probe, within the session's time."""
     made, reason, ours = UNREACHABLE[name]
     silent = name.startswith("silent")
     with made() as running:
@@ -94,7 +94,7 @@ async def test_no_connection(name: str) -> None:
 
 
 async def test_nobody_listens_or_answers() -> None:
-    """A refused connection costs nothing, so it takes three to open the circuit; a black hole does it at once."""
+    """Three refused connections open the circuit; one that times out opens it at once."""
     async with objects() as used:
         way = endpoint(fault.refused_port())
         for tries in range(3):
@@ -110,7 +110,7 @@ async def test_nobody_listens_or_answers() -> None:
 
 
 async def test_where_we_may_not_connect() -> None:
-    """Addresses are checked at each new connection, and a name that leads elsewhere by then is refused."""
+    """Addresses are checked for each new connection, also when a name leads elsewhere by then."""
     found = ["127.0.0.1"]
 
     def getaddrinfo(host: str, port: int, **_: Any) -> Any:
@@ -131,7 +131,7 @@ async def test_where_we_may_not_connect() -> None:
 
 
 async def test_a_name_that_is_not_known() -> None:
-    """It is found out anew at each try."""
+    """An unknown name is looked up again at each try."""
 
     def getaddrinfo(*_: Any, **__: Any) -> Any:
         raise socket.gaierror
@@ -166,7 +166,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 async def test_a_register_whose_answer_does_not_come(name: str) -> None:
-    """Unanswered: it was sent once, and may have happened. The session is over, and the connection is nobody's."""
+    """A Register without an answer is unanswered and sent once; session and connection end."""
     broken, reason = BROKEN[name]
     async with server() as running, objects() as used:
         running.faults[Operation.REGISTER] = broken
@@ -182,7 +182,7 @@ async def test_a_register_whose_answer_does_not_come(name: str) -> None:
 
 
 async def test_a_session_of_a_pool_that_is_full() -> None:
-    """Who waits too long for a connection is told so, and it does not count against the server."""
+    """A caller that waits too long for a connection gets a fault that does not count against the server."""
     async with server() as running, objects() as used, contextlib.AsyncExitStack() as lent:
         way = endpoint(running.port)
         for _ in range(lines.CONNECTIONS):
@@ -196,7 +196,7 @@ async def test_a_session_of_a_pool_that_is_full() -> None:
 
 
 async def test_connections_are_used_again() -> None:
-    """One session after the other has the same; a fresh one has its own, by a full handshake, and leaves none."""
+    """Sessions share a connection one after the other; a fresh session makes its own and leaves none."""
     async with server() as running, objects() as used:
         way = endpoint(running.port)
         ids = await put(used, way)
@@ -225,7 +225,7 @@ async def resumed(used: KeyObjects, way: Endpoint, context: ssl.SSLContext, *, f
 
 
 async def test_sessions_of_tls() -> None:
-    """A later connection resumes, for ten minutes; one that proves something never does."""
+    """Later connections resume a TLS session for ten minutes; a fresh one never does."""
     clock, context = Clock(), server_context(SERVER, CLIENT_CA)
     async with testing.KeyServer(context) as running, objects(clock=clock) as used:
         way = endpoint(running.port, host="localhost")
@@ -238,7 +238,7 @@ async def test_sessions_of_tls() -> None:
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 async def test_a_session_that_cannot_be_resumed(version: Any) -> None:
-    """When resuming is what fails, the handshake is done in full, and nobody notices."""
+    """If a resumed handshake fails, a full one is done, and the caller notices nothing."""
     context = server_context(SERVER, CLIENT_CA, versions=version)
     async with testing.KeyServer(context) as running, objects() as used:
         way = endpoint(running.port, host="localhost")
@@ -260,7 +260,7 @@ async def dead_on_next(exchange: testing.Exchange) -> None:
 
 @pytest.mark.parametrize("changes", [False, True])
 async def test_a_kept_connection_that_died(changes: bool) -> None:
-    """It is no failure of the server: what changes nothing is asked again, and what does is sent once, after a look."""
+    """A dead idle connection is no failure: reads are repeated, Register is sent once on a checked connection."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
         way = endpoint(running.port)
@@ -276,7 +276,7 @@ async def test_a_kept_connection_that_died(changes: bool) -> None:
 
 
 async def test_a_kept_connection_that_died_a_moment_ago() -> None:
-    """Right after an answer Register is sent without a look: it is unanswered then, and was sent once."""
+    """Right after an answer the connection is not checked, so Register is unanswered, and was sent once."""
     async with server() as running, objects() as used:
         way = endpoint(running.port)
         ids = await put(used, way)
@@ -289,7 +289,7 @@ async def test_a_kept_connection_that_died_a_moment_ago() -> None:
 
 
 async def test_a_look_that_is_refused_or_takes_all_the_time() -> None:
-    """A refused look is an answer; one that takes all the time leaves Register unsent."""
+    """A refused check is an answer; a check that uses up the time leaves Register unsent."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
         way = endpoint(running.port)
@@ -316,7 +316,7 @@ async def test_a_look_that_is_refused_or_takes_all_the_time() -> None:
 
 
 async def test_a_server_that_restarts() -> None:
-    """Every kept connection is dead, and no session notices."""
+    """Sessions work after a restart of the server, although all idle connections are dead."""
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(server())
         used = await stack.enter_async_context(objects())

@@ -1,4 +1,4 @@
-"""Operations on the objects of scripted key servers of every kind: what is checked, and what is a fault."""
+"""Operations on objects of scripted key servers of every kind: their results and faults."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_key_from_register_to_destroy(form: KeyForm, version: tuple[int,
 
 
 async def test_abilities() -> None:
-    """What Query says, in plain numbers; what a server does not say or permit is empty."""
+    """Capabilities are Query's numbers; they are empty where the server gives none or refuses."""
     async with talking(vendor="of\x07 note") as (_, session):
         found = await session.get_capabilities()
         assert (found.version, found.vendor) == ("2.1", "of\N{REPLACEMENT CHARACTER} note")
@@ -96,7 +96,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("profile", "fault", "reason", "versions"), REFUSALS)
 async def test_a_register_that_is_refused(profile: str, fault: Fault, reason: str, versions: Any) -> None:
-    """The server's answer is the fault, and the session goes on."""
+    """A refused Register raises the server's reason, and the session continues."""
     async with talking(PROFILES[profile], versions=versions) as (running, session):
         form = KeyForm.SYMMETRIC_KEY
         await session.register("taken", MATERIAL, form, application_information=None)
@@ -107,7 +107,7 @@ async def test_a_register_that_is_refused(profile: str, fault: Fault, reason: st
 
 
 async def test_half_a_pair() -> None:
-    """When the second of two is refused, something has happened: unanswered, and the session is over."""
+    """If the second object of a pair is refused, the fault is unanswered and the session ends."""
     async with talking() as (running, session):
         running.responder.capacity = 1
         with expect_fault(Fault.UNANSWERED, "general_failure"):
@@ -124,7 +124,7 @@ async def test_half_a_pair() -> None:
 
 
 async def test_material_that_is_of_no_use() -> None:
-    """An object without plain bytes of a key is a refusal, alone and among others."""
+    """An object without plain key bytes is refused, alone and among others."""
     async with talking() as (running, session):
         good, bad = await seeds(session, "good", "bad")
         running.responder.objects[bad[0]].managed_object = NO_KEY
@@ -156,7 +156,7 @@ async def written(session: ObjectSession, name: str, form: KeyForm = KeyForm.SEC
 @pytest.mark.parametrize("form", KeyForm)
 @pytest.mark.parametrize("version", [(1, 0), (1, 4), (2, 1)])
 async def test_register_and_get(form: KeyForm, version: tuple[int, int]) -> None:
-    """One object is one message; a pair is registered as ever."""
+    """One object takes one message; a pair is only registered."""
     async with talking(versions=[version]) as (running, session):
         pair = form is KeyForm.SYMMETRIC_KEY_PAIR
         ids, returned = await written(session, "a", form)
@@ -166,7 +166,7 @@ async def test_register_and_get(form: KeyForm, version: tuple[int, int]) -> None
 
 
 async def test_batches_that_are_refused() -> None:
-    """It is the fault of the Register, which is not sent again; from then on it is sent alone."""
+    """A refused batch is the fault of its Register, which is not repeated; later ones are sent alone."""
     async with talking(PROFILES["no batches"]) as (running, session):
         with expect_fault(Fault.REFUSED, "invalid_message"):
             await written(session, "a")
@@ -177,7 +177,7 @@ async def test_batches_that_are_refused() -> None:
 
 
 async def test_a_register_that_is_refused_in_a_batch() -> None:
-    """It is the fault of both, and the server is not asked again; the session goes on."""
+    """A Register that is refused in a batch raises its reason, and the session continues with batches."""
     async with talking(PROFILES["unique names"], versions=[(2, 1)]) as (running, session):
         await written(session, "taken")
         with expect_fault(Fault.EXISTS, "non_unique_name_attribute"):
@@ -225,7 +225,7 @@ async def test_a_register_is_sent_once(reason: ResultReason) -> None:
 
 @pytest.mark.parametrize("fault", [testing.close, testing.silence])
 async def test_a_batch_whose_answer_is_lost(fault: testing.Fault) -> None:
-    """It may have happened; that server is not sent both together again, also when the caller gave up."""
+    """A lost answer is unanswered; later the server gets Register alone, also after a cancelled call."""
     async with server() as running, objects() as used:
         way = endpoint(running.port)
         running.faults[Operation.REGISTER] = fault
@@ -259,7 +259,7 @@ async def test_an_identifier_that_is_no_text(register: Any) -> None:
 
 @pytest.mark.parametrize("method", ["activate", "revoke", "destroy"])
 async def test_the_wrong_state(method: str) -> None:
-    """What the state forbids is told apart from what is not there."""
+    """An operation that the state forbids raises another fault than one on an absent object."""
     async with talking() as (_, session):
         ((id_,),) = await seeds(session, "a")
         await session.activate(id_)
@@ -272,7 +272,7 @@ async def test_the_wrong_state(method: str) -> None:
 
 
 async def test_objects_without_a_state() -> None:
-    """A server that has no states has an empty one; one that cannot pick attributes is asked for all."""
+    """A server without states gives an empty state; one that refuses named attributes is asked for all."""
     async with talking(PROFILES["no states"]) as (running, session):
         ((id_,),) = await seeds(session, "a")
         assert (await session.get_attributes(id_)).state == ""
@@ -318,7 +318,7 @@ CUT_SHORT = {
 
 @pytest.mark.parametrize("profile", CUT_SHORT)
 async def test_a_list_that_is_cut_short(profile: str) -> None:
-    """A name that is missing in it is not known to be absent; one that is in it is found; there is no endless loop."""
+    """A name that is missing in an incomplete list is a fault, not absent; the search always ends."""
     async with talking(CUT_SHORT[profile]) as (running, session):
         first, second, *_ = await seeds(session, "a", "b", "c")
         assert set(await session.locate_all()) == {*first, *second}
@@ -329,7 +329,7 @@ async def test_a_list_that_is_cut_short(profile: str) -> None:
 
 
 async def test_a_locate_that_fails_on_a_later_page() -> None:
-    """Silence is no end of a list."""
+    """A failure on a later page is a fault, not the end of the list."""
     async with talking(PROFILES["pages of two"]) as (running, session):
         await seeds(session, "a", "b", "c")
 
@@ -376,7 +376,7 @@ async def test_more_objects_than_any_key_server_has() -> None:
 
 
 async def test_an_object_that_goes_while_it_is_looked_at() -> None:
-    """It is not there any more, so it is not found; one that we may not look at is a fault."""
+    """An object that vanishes during the search is not found; one that we may not read is a fault."""
     async with talking() as (running, session):
         await seeds(session, "a")
         running.responder.refusals[Operation.GET_ATTRIBUTES] = ResultReason.ITEM_NOT_FOUND
@@ -390,7 +390,7 @@ async def test_an_object_that_goes_while_it_is_looked_at() -> None:
 
 
 async def test_nothing_shows_material() -> None:
-    """Neither what comes back nor a fault has it in its text."""
+    """Neither results nor faults contain material in their text."""
     async with talking() as (running, session):
         secret = Secret(b"CANARY-OF-THE-MATERIAL" * 2)
         ids = await session.register("a", secret, KeyForm.SECRET_DATA, application_information=None)

@@ -1,4 +1,4 @@
-"""Objects on key servers: circuits, who shares what, what is remembered and forgotten, and real servers that die."""
+"""Objects on key servers: circuits, sharing of connections, forgetting of peers, and real servers that die."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_dead_server_costs_one_time_out() -> None:
-    """The next sessions are refused at once, for its reason; after a pause one is let in, and it closes the circuit."""
+    """After a time-out, sessions are refused at once; after a pause one is let in and closes the circuit."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
         way = endpoint(running.port)
@@ -72,7 +72,7 @@ async def test_a_dead_server_costs_one_time_out() -> None:
 
 
 async def test_those_who_wait_for_a_dead_server() -> None:
-    """Of many at once no more pay than have a connection; those who waited for one are refused at once."""
+    """Only sessions with a connection wait for a dead server; those that queue are refused at once."""
     with fault.black_hole() as port:
         async with objects() as used:
             began = asyncio.get_running_loop().time()
@@ -86,7 +86,7 @@ async def test_those_who_wait_for_a_dead_server() -> None:
 
 
 async def test_circuits_are_each_their_own() -> None:
-    """An identity that is refused does not stop another one, and a secondary is not its primary."""
+    """A circuit belongs to one identity at one address."""
     async with server() as running, objects() as used:
         bad, good = endpoint(running.port, identity(STRANGER)), endpoint(running.port)
         for _ in range(3):
@@ -98,7 +98,7 @@ async def test_circuits_are_each_their_own() -> None:
 
 
 async def test_a_trial_that_ends_without_a_question() -> None:
-    """It found out nothing, and the next session is the trial."""
+    """A trial session without a question has no result, and the next session is the trial."""
     clock = Clock()
     async with server() as running, objects(clock=clock) as used:
         way = endpoint(running.port)
@@ -114,7 +114,7 @@ async def test_a_trial_that_ends_without_a_question() -> None:
 
 
 async def test_times() -> None:
-    """Of Gets that were answered, by peer; there are none before."""
+    """Latencies are measured per peer, of answered Gets; before any they are None."""
     async with server() as running, objects() as used:
         way = endpoint(running.port)
         assert (used.latency_s(way), used.p95_s(way), used.slow_or_dead(way)) == (None, None, False)
@@ -139,7 +139,7 @@ DIFFERENT: dict[str, Callable[[Endpoint], Endpoint]] = {
 
 @pytest.mark.parametrize("what", DIFFERENT)
 async def test_nobody_shares_a_connection_with_another(what: str) -> None:
-    """What differs in one of these has connections of its own; another object of the same values has not."""
+    """Sessions share connections only if identity, CAs, credential and server name are equal."""
     async with server() as running, objects() as used:
         way = endpoint(running.port, username="user", password=Secret("a password"))
         ids = await put(used, way)
@@ -164,7 +164,7 @@ async def test_how_many_are_remembered() -> None:
 
 
 async def test_what_is_not_used_is_forgotten() -> None:
-    """Idle connections are closed after a while though nobody comes, and peers later; a timer runs only meanwhile."""
+    """Idle connections are closed after a while, unused peers are forgotten later, and then the timer ends."""
     clock = Clock()
     async with server() as running, objects(clock=clock, tidying_s=0.01) as used:
         assert isinstance(used, Objects)
@@ -181,14 +181,14 @@ async def test_what_is_not_used_is_forgotten() -> None:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for what a timer does."""
+    """Wait until a timer has made the condition true; raise TimeoutError otherwise."""
     async with asyncio.timeout(TIMEOUT_S):
         while not true():  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
 
 async def test_the_end() -> None:
-    """Nothing is lent after it, and nothing stays open; ending twice, or before anything was lent, is fine."""
+    """After the end no connection is lent or open; ending twice is no error."""
     async with server() as running, objects() as used:
         way = endpoint(running.port)
         await put(used, way)
@@ -202,7 +202,7 @@ async def test_the_end() -> None:
 
 
 async def test_cancellation() -> None:
-    """A caller that goes leaves nothing behind: no answer for the next one, no place taken, no mark on the server."""
+    """A cancelled caller leaves no late answer, no taken place and no failure of the server."""
     async with server() as running, objects() as used:
         assert isinstance(used, Objects)
         way = endpoint(running.port)
@@ -226,7 +226,7 @@ def real(pki: Pki, address: str) -> Endpoint:
 
 
 def test_real_servers_that_die(run: Run, pki: Pki, pykmip_group: Group) -> None:
-    """All operations; killed between the request and the answer; dead; back again; paused; cut off."""
+    """Real servers: all operations, then a kill during a request, a restart, a pause and a cut network."""
     first, other = pykmip_group.primaries[:2]
 
     async def work() -> None:

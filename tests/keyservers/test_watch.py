@@ -1,4 +1,4 @@
-"""The watch of one address: a probe leaves its connection, light checks use it, and nothing else stays open."""
+"""The watch of one address: a probe leaves its connection to light checks, and no other stays open."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def watch_of(port: int, **changes: Any) -> Watch:
 
 
 def test_light_checks_use_the_connection_that_the_probe_left(run: Run) -> None:
-    """One connection, one small request per check, and the operations of a probe once."""
+    """Light checks send one small request each on the connection of the probe."""
 
     async def work() -> None:
         async with KeyServer(server_context(SERVER, CLIENT_CA)) as server:
@@ -56,7 +56,7 @@ def test_light_checks_use_the_connection_that_the_probe_left(run: Run) -> None:
 
 
 def test_each_probe_is_on_a_fresh_connection(run: Run) -> None:
-    """It takes the place of the kept one: never two of them, none after the end."""
+    """A probe makes a new connection and closes the kept one; none is open after the end."""
     context = server_context(SERVER, CLIENT_CA)
 
     async def work(port: int) -> None:
@@ -90,7 +90,7 @@ def test_each_probe_is_on_a_fresh_connection(run: Run) -> None:
     ids=["sound", "KMIP 1.0", "Discover Versions denied", "neither"],
 )
 def test_the_light_question_is_one_that_the_server_knows(run: Run, answers: Any, question: int) -> None:
-    """Discover Versions, else Query; an answer that the operation is not supported is an answer."""
+    """The light check asks Discover Versions, else Query; a refusal counts as an answer."""
     asked: list[int] = []
 
     def noting(operation: int) -> Any:
@@ -176,7 +176,7 @@ def test_a_refused_probe_leaves_nothing_open(run: Run) -> None:
 
 
 def test_a_cancelled_look_closes_its_connection(run: Run) -> None:
-    """Whoever ends the watcher ends its look, and no socket stays."""
+    """A cancelled probe leaves no socket open."""
 
     async def work() -> None:
         async with KeyServer(server_context(SERVER, CLIENT_CA)) as server:
