@@ -1,4 +1,4 @@
-"""Places in the pool: who waits, how old connections get, what is left behind, and the end."""
+"""Places in the pool: waiting callers, age of connections, cancellation, and the end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_never_more_connections_than_allowed(run: Any, maximum: int) -> None:
 
 
 async def test_a_wait_that_is_too_long() -> None:
-    """Both the pool's deadline and the caller's own end the wait, and it is certain that nothing was sent."""
+    """The pool's deadline and the caller's end the wait, and nothing was sent."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)
@@ -102,7 +102,7 @@ async def check_free_places(pool: Pool, count: int) -> None:
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("how", ["client", "fresh", "retrying"])
 def test_cancellation_at_every_step(run: Any, kept: bool, how: str) -> None:
-    """Cancelled after any number of turns of the event loop, a call leaves no place taken and no answer behind."""
+    """A call that is cancelled after any number of turns leaves all places free and no answer behind."""
 
     async def test(pool: Pool, site: Site) -> None:
         keys = await site.keys(2)
@@ -137,7 +137,7 @@ def test_cancellation_at_every_step(run: Any, kept: bool, how: str) -> None:
 
 
 async def test_a_failure_to_connect_is_told_from_one_of_the_exchange() -> None:
-    """Whatever fails before the connection is ready: nothing of the call was sent, and the place is free again."""
+    """A failure before the connection is ready has sent nothing, and its place is free again."""
 
     async def refused() -> Client:
         await connect_tcp([Address(socket.AF_INET, ("127.0.0.1", fault.refused_port()))])
@@ -186,7 +186,7 @@ async def test_a_failure_to_connect_is_told_from_one_of_the_exchange() -> None:
 
 
 async def test_a_connect_that_takes_too_long() -> None:
-    """The deadline counts for connecting as well; the one that waits behind it gets its turn."""
+    """The deadline includes connecting, and the next caller gets its turn."""
     gate = asyncio.Event()
 
     async def connect() -> Any:
@@ -212,7 +212,7 @@ async def test_a_connect_that_takes_too_long() -> None:
 
 
 async def test_fresh_connections() -> None:
-    """One for a proof is new, is not used again, and counts: an idle one makes room for it."""
+    """A fresh connection is new, is not used again, and counts; an idle one makes room for it."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)
@@ -268,7 +268,7 @@ async def test_age() -> None:
 
 
 def test_closing(run: Any) -> None:
-    """Idle connections are closed at once, lent ones when they come back; who waits or comes later is refused."""
+    """A close closes idle connections at once and lent ones at their return; waiting and new callers are refused."""
 
     async def test(pool: Pool, site: Site) -> None:
         (key,) = await site.keys(1)

@@ -1,4 +1,4 @@
-"""The client against PyKMIP's real server: an implementation that is not ours, in every version that it has."""
+"""The client and PyKMIP's server, in every version that PyKMIP has."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_one_request_after_the_other() -> None:
 
 
 def test_a_busy_connection_takes_no_request() -> None:
-    """Until the answer was read to the end nothing else may be sent; the attempt changes nothing."""
+    """No request is accepted until the answer was read to the end; the attempt changes nothing."""
     connection = busy()
     connection.receive_data(RESPONSE_BYTES[:-1])
     assert connection.next_answer() is None
@@ -155,7 +155,7 @@ def test_a_busy_connection_takes_no_request() -> None:
 
 
 def test_a_closed_connection_takes_nothing() -> None:
-    """After the end nothing may be sent or fed; closing twice is fine."""
+    """A closed connection accepts no request and no data; closing twice is no error."""
     connection = ClientConnection()
     connection.close()
     connection.close()
@@ -166,7 +166,7 @@ def test_a_closed_connection_takes_nothing() -> None:
 
 @pytest.mark.parametrize("received", [b"", RESPONSE_BYTES[:1], RESPONSE_BYTES[:-1]])
 def test_the_end_of_the_stream(received: bytes) -> None:
-    """An end before the whole answer closes the connection, and there is no answer."""
+    """An end before the whole answer closes the connection without an answer."""
     connection = busy()
     if received:
         connection.receive_data(received)
@@ -176,7 +176,7 @@ def test_the_end_of_the_stream(received: bytes) -> None:
 
 
 def test_bytes_that_nobody_asked_for() -> None:
-    """An idle client that is spoken to is closed, or refuses to send before that was noticed."""
+    """Data to an idle client close the connection, or forbid the next request."""
     connection = ClientConnection()
     assert connection.next_answer() is None
     connection.receive_data(RESPONSE_BYTES)
@@ -202,12 +202,12 @@ WRONG: dict[str, tuple[bytes, type[Exception]]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_no_answer(name: str) -> None:
-    """Whatever else comes is refused as soon as it is clear, however it comes."""
+    """Any other data are refused as soon as they are recognised, in pieces or whole."""
     assert_refused_every_way(*WRONG[name])
 
 
 def test_the_length_is_checked_before_memory_is_taken() -> None:
-    """A header that announces four gigabytes costs nothing."""
+    """A header that announces four gigabytes allocates no memory."""
     connection = busy()
     tracemalloc.start()
     try:
@@ -323,7 +323,7 @@ def test_a_request_however_it_comes(size: int) -> None:
 
 
 def test_a_server_that_is_misused() -> None:
-    """Answering nothing is our error; an answer instead of a request is the peer's."""
+    """A response without a request is our error; a response in place of a request is the peer's."""
     connection = ServerConnection()
     with pytest.raises(LocalProtocolError, match="IDLE"):
         connection.send_response(RESPONSE)
@@ -338,7 +338,7 @@ def test_a_server_that_is_misused() -> None:
 
 
 def test_a_request_and_answer_of_both_roles() -> None:
-    """What one role sends the other reads."""
+    """Each role reads what the other sends."""
     client, server = ClientConnection(), ServerConnection()
     asked = request(RequestBatchItem(Operation.ACTIVATE, request_payload=ActivateRequestPayload("7")))
     server.receive_data(client.send_request(asked))
@@ -350,7 +350,7 @@ def test_a_request_and_answer_of_both_roles() -> None:
 @given(st.data(), st.sampled_from(["whole", "byte by byte"]))
 @settings(max_examples=300)
 def test_mutated_answers(data: st.DataObject, how: str) -> None:
-    """Changed bytes give an answer, nothing yet, or one of the two errors."""
+    """Changed bytes give an answer, no answer yet, or one of the two errors of peers."""
     wire_bytes = bytearray(RESPONSE_BYTES)
     for _ in range(data.draw(st.integers(1, 4))):
         wire_bytes[data.draw(st.integers(0, len(wire_bytes) - 1))] = data.draw(st.integers(0, 255))
@@ -359,14 +359,14 @@ def test_mutated_answers(data: st.DataObject, how: str) -> None:
 
 @given(st.binary(min_size=1, max_size=100))
 def test_arbitrary_answers(data: bytes) -> None:
-    """Any bytes, alone or behind a sound header, give an answer, nothing yet, or one of the two errors."""
+    """Any bytes, alone or after a sound header, give an answer, no answer yet, or one of the two errors of peers."""
     assert_only_peer_errors(lambda: feed_all(busy(), data, len(data)))
     framed = struct.pack(">II", 0x42007B01, len(data) // 8 * 8) + data
     assert_only_peer_errors(lambda: feed_all(busy(), framed, len(framed)))
 
 
 def assert_only_peer_errors(action: Callable[[], None]) -> None:
-    """Run it; of all errors only the two of peers may come."""
+    """Run the action; it may raise only the two errors of peers."""
     try:
         action()
     except (TTLVError, RemoteProtocolError):

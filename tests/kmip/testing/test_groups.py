@@ -1,4 +1,4 @@
-"""Groups of real key servers: what the rest of the tests takes for granted when it kills, cuts and shares them."""
+"""Groups of real key servers: killing, cutting and sharing them works as other tests assume."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def material(pki: Pki, address: str, identifier: str, seconds: float = 20)
 
 
 async def test_a_secondary_has_what_its_primary_has(pki: Pki, pykmip_group: Group) -> None:
-    """What one takes the other gives, in both directions; other primaries know nothing of it."""
+    """Primary and secondary replicate in both directions; other primaries do not have the objects."""
     primary, (secondary,) = pykmip_group.primaries[0], pykmip_group.secondaries[0]
     for here, there in ((primary, secondary), (secondary, primary)):
         identifier = await register(pki, here.address)
@@ -72,7 +72,7 @@ async def test_a_secondary_has_what_its_primary_has(pki: Pki, pykmip_group: Grou
 
 
 async def test_a_server_comes_back_with_its_objects(pki: Pki, pykmip_group: Group) -> None:
-    """Killed, it refuses; started again it is at its address with what it had."""
+    """A killed server refuses connections; after its start it has its address and objects."""
     server = pykmip_group.primaries[0]
     identifier = await register(pki, server.address)
     server.kill()
@@ -85,7 +85,7 @@ async def test_a_server_comes_back_with_its_objects(pki: Pki, pykmip_group: Grou
 
 
 async def test_a_paused_server(pki: Pki, pykmip_group: Group) -> None:
-    """It answers nobody until it goes on."""
+    """A paused server answers nobody until it continues."""
     server = pykmip_group.primaries[1]
     async with connected(pki, server.address) as key_server:
         await key_server.query(timeout=20)
@@ -97,7 +97,7 @@ async def test_a_paused_server(pki: Pki, pykmip_group: Group) -> None:
 
 
 async def test_objects_that_rot_and_vanish(pki: Pki, pykmip_group: Group) -> None:
-    """Other bytes of the same length; then nothing. Identifiers do not come back."""
+    """Spoiled objects have other bytes of the same length; vanished ones are gone, and identifiers are not reused."""
     server = pykmip_group.primaries[2]
     identifier, other = await register(pki, server.address), await register(pki, server.address)
     server.rot(identifier)
@@ -141,7 +141,7 @@ async def test_a_reset_heals_everything(pki: Pki, pykmip_group: Group) -> None:
 
 @pytest.mark.parametrize(("direction", "kept"), [("to server", 0), ("to client", 1)])
 async def test_what_is_lost_once(pki: Pki, pykmip_group: Group, direction: str, kept: int) -> None:
-    """A lost request was never carried out, a lost answer's was; the next connection is sound."""
+    """A lost request is not carried out, one with a lost answer is; the next connection is sound."""
     server = pykmip_group.primaries[0]
     async with connected(pki, server.proxied) as key_server:
         await key_server.query(timeout=20)
@@ -155,7 +155,7 @@ async def test_what_is_lost_once(pki: Pki, pykmip_group: Group, direction: str, 
 
 
 async def test_a_slow_network(pki: Pki, pykmip_group: Group) -> None:
-    """Both directions are late."""
+    """Both directions are delayed."""
     server = pykmip_group.primaries[0]
     async with connected(pki, server.proxied) as key_server:
         await key_server.query(timeout=20)

@@ -26,7 +26,7 @@ def address(port: int, host: str = "127.0.0.1") -> Address:
 
 
 def test_the_first_address_that_answers_wins(run: Any) -> None:
-    """A black hole costs the stagger, a refusal costs nothing."""
+    """An address that does not answer costs the stagger, one that refuses costs nothing."""
 
     async def attempt(ports: list[int], stagger: float) -> float:
         start = asyncio.get_running_loop().time()
@@ -42,7 +42,7 @@ def test_the_first_address_that_answers_wins(run: Any) -> None:
 
 
 def test_two_winners_leave_one_socket(run: Any) -> None:
-    """With no stagger every address is tried at once; the losers' sockets are closed."""
+    """Without stagger all addresses are tried at once, and only the winner's socket stays open."""
 
     async def attempt(port: int) -> None:
         before = open_sockets()
@@ -69,7 +69,7 @@ def test_ipv6(run: Any) -> None:
 
 @pytest.mark.allow_hosts(["127.0.0.1", "255.255.255.255"])  # the kernel refuses the second before any packet
 def test_the_most_telling_failure_is_kept(run: Any) -> None:
-    """Refused says more than unreachable."""
+    """If all addresses fail, a refused connection is reported before an unreachable address."""
     nowhere = Address(socket.AF_INET, ("255.255.255.255", 1))
 
     async def attempt(addresses: list[Address]) -> TransportError:
@@ -87,7 +87,7 @@ def test_the_most_telling_failure_is_kept(run: Any) -> None:
 
 
 def test_a_cancelled_race_leaves_nothing_behind(run: Any) -> None:
-    """The deadline of the caller ends all attempts."""
+    """A cancelled connect ends all attempts and closes their sockets."""
 
     async def attempt(port: int) -> int:
         with pytest.raises(TimeoutError):

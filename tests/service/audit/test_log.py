@@ -1,4 +1,4 @@
-"""The audit log over a real store: a change's record lives and dies with it, a refusal's stands alone."""
+"""The audit log over a real store: a change has its record in its transaction, a refusal in one of its own."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def begun(store: SqlStore, clock: HandClock, node: str = NODE) -> None:
 
 
 async def test_a_changes_record_is_in_its_transaction(store: SqlStore, audit: AuditLog, clock: HandClock) -> None:
-    """With everything that is known about the call."""
+    """The record of a change is stored with it, and has everything that is known about the call."""
 
     def work(tx: Transaction) -> None:
         tx.add_svm(Svm("s", "s"))
@@ -66,7 +66,7 @@ async def test_a_changes_record_is_in_its_transaction(store: SqlStore, audit: Au
 
 
 async def test_without_the_change_there_is_no_record(store: SqlStore, audit: AuditLog) -> None:
-    """A rollback takes both."""
+    """A rollback removes the change and its record."""
 
     def work(tx: Transaction) -> None:
         audit.succeed(tx, CALL)
@@ -78,7 +78,7 @@ async def test_without_the_change_there_is_no_record(store: SqlStore, audit: Aud
 
 
 async def test_a_refusals_record_has_its_code_and_text(store: SqlStore, audit: AuditLog) -> None:
-    """In the words of the answer."""
+    """The record of a refusal has the code and text of the answer."""
     error = OntapError(KEY_SERVER_LIMIT)
     error.svm = SVM
     await audit.refuse(CALL, error)
@@ -100,7 +100,7 @@ async def test_a_refusal_is_the_callers_svms(store: SqlStore, audit: AuditLog) -
 
 
 async def test_a_refusal_that_cannot_be_recorded_is_logged_only(store: SqlStore, audit: AuditLog) -> None:
-    """The answer stands."""
+    """If the record of a refusal cannot be stored, the answer stays, and the loss is logged."""
     with store.database.writer.begin() as connection:
         connection.execute(text("DROP TABLE audit_records"))
     with structlog.testing.capture_logs() as logs:
@@ -151,7 +151,7 @@ async def test_late_records_are_bounded(store: SqlStore, clock: HandClock) -> No
 
 
 async def test_no_text_of_a_caller_can_stop_a_record(store: SqlStore, audit: AuditLog) -> None:
-    """What a database refuses is replaced, what is long is cut."""
+    """Characters that a database refuses are replaced, and long texts are cut."""
     strange = Call(Caller("a\x00\ud800", Role.ADMIN, "\n"), "PO\x00ST", "/" + "x" * 5000, "\x00" + "y" * 100_000)
     await audit.refuse(strange, OntapError(KEY_SERVER_LIMIT))
     (record,) = await records(store)
@@ -162,7 +162,7 @@ async def test_no_text_of_a_caller_can_stop_a_record(store: SqlStore, audit: Aud
 async def test_failed_logins_are_one_record_per_minute_account_and_address(
     store: SqlStore, audit: AuditLog, clock: HandClock
 ) -> None:
-    """Written when their minute is over."""
+    """Failed logins are counted and written when their minute is over."""
     for _ in range(3):
         audit.login_failed("admin", "192.0.2.1")
     audit.login_failed("admin", "192.0.2.2")
@@ -183,7 +183,7 @@ async def test_failed_logins_are_one_record_per_minute_account_and_address(
 
 
 async def test_failed_logins_of_an_svms_account_are_its_to_read(store: SqlStore, audit: AuditLog) -> None:
-    """With the account's role; a name that is nobody's is the cluster's."""
+    """A failed login belongs to the SVM and role of its account; one of an unknown name to the cluster."""
     audit.login_failed("owner", "::1", Account("owner", Role.VSADMIN, "", svm=SVM))
     audit.login_failed("nobody", "::1")
     await audit.close()
@@ -209,7 +209,7 @@ async def test_failed_logins_are_flushed_by_themselves(store: SqlStore, clock: H
 
 
 async def test_failed_logins_wait_for_a_store_that_is_away(store: SqlStore, audit: AuditLog, clock: HandClock) -> None:
-    """They are counted on, and written when it is back."""
+    """If the store fails, failed logins are counted on and written later."""
     audit.login_failed("admin", "::1")
     clock.advance(60)
     with store.database.writer.begin() as connection:
@@ -224,7 +224,7 @@ async def test_failed_logins_wait_for_a_store_that_is_away(store: SqlStore, audi
 
 
 async def test_a_login_that_fails_during_a_flush_is_not_lost(store: SqlStore, audit: AuditLog) -> None:
-    """It is written by the next one."""
+    """A login that fails during a flush is written by the next flush."""
     audit.login_failed("admin", "::1")
     flushing = asyncio.create_task(audit.flush(everything=True))
     await asyncio.sleep(0)
@@ -235,7 +235,7 @@ async def test_a_login_that_fails_during_a_flush_is_not_lost(store: SqlStore, au
 
 
 async def test_a_flood_of_names_is_bounded(store: SqlStore, audit: AuditLog) -> None:
-    """What exceeds the bound is counted together, none is forgotten."""
+    """Failed logins above the bound share one count; none is lost."""
     for number in range(BUCKETS + 500):
         audit.login_failed(f"name{number}", "192.0.2.1")
     await audit.close()
@@ -280,7 +280,7 @@ async def test_a_chain_that_was_deleted_as_a_whole_is_reported(
 
 
 async def test_a_chain_begins_once(store: SqlStore, clock: HandClock) -> None:
-    """Init may be repeated."""
+    """A second begin adds no record, so that init may be repeated."""
     for _ in range(2):
         await begun(store, clock)
     assert [record.message for record in await records(store)] == ["initialised"]

@@ -1,4 +1,4 @@
-"""Records of reads: durable before the answer, one commit for many, in the spool meanwhile, in the chain once."""
+"""Records of reads: durable before the answer, in common commits, spooled during an outage, merged once."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def reads(store: SqlStore, tmp_path: Path, limits: ReadLimits) -> AsyncIte
 
 
 async def test_a_read_is_in_the_chain_when_it_is_answered(reads: Reads) -> None:
-    """With the caller, the SVM whose key it is, and what names the read."""
+    """The record has the caller, the SVM of the key, and the id of the read."""
     await reads.read("one")
     (record,) = await reads.store.read(lambda tx: tx.audit_records(NODE, 1, 10))
     assert (record.account, record.role, record.svm, record.state) == ("reader", "key-reader", "svm1", "success")
@@ -136,7 +136,7 @@ async def test_a_read_is_in_the_chain_when_it_is_answered(reads: Reads) -> None:
 
 
 async def test_reads_that_come_together_are_few_commits(reads: Reads) -> None:
-    """The first goes alone; all that come meanwhile go together, in their order."""
+    """The first read is committed alone; reads that come meanwhile share the next commit, in order."""
     commits: list[object] = []
     names = [str(number) for number in range(100)]
     found = [await reads.key(name) for name in names]
@@ -147,7 +147,7 @@ async def test_reads_that_come_together_are_few_commits(reads: Reads) -> None:
 
 
 async def test_a_read_of_a_key_that_has_changed_is_not_recorded(reads: Reads) -> None:
-    """Nor one of a key that is gone; those beside it are."""
+    """A read of a changed or deleted key is not recorded; other reads of the same commit are."""
     one, two = await reads.key("one"), await reads.key("two")
     gone = replace(one, key_id="gone")
     await reads.store.write(lambda tx: tx.change_key(replace(one, version=2), KeyState.COMMITTED))
@@ -159,14 +159,14 @@ async def test_a_read_of_a_key_that_has_changed_is_not_recorded(reads: Reads) ->
 
 
 async def test_a_read_whose_caller_went_away_is_recorded_all_the_same(reads: Reads) -> None:
-    """It may have been answered."""
+    """A read is recorded although its caller has gone, because it may have been answered."""
     asyncio.ensure_future(reads.audit.keep(CALL, await reads.key("one"))).cancel()
     await reads.read("two")
     assert await reads.recorded() == ["one", "two"]
 
 
 async def test_while_the_database_is_away_reads_are_spooled_and_then_merged_once(reads: Reads) -> None:
-    """In their order, with the time at which they were."""
+    """Spooled reads are merged once, in order and with their own times."""
     await reads.read("before")
     reads.lose_database()
     then = reads.clock.now()
@@ -185,7 +185,7 @@ async def test_while_the_database_is_away_reads_are_spooled_and_then_merged_once
 
 @pytest.mark.parametrize("happened", [True, False], ids=["happened", "did not happen"])
 async def test_a_commit_of_which_nobody_knows_is_in_the_chain_once(reads: Reads, happened: bool) -> None:
-    """The connection broke in it: the read is spooled, and merged if the chain lacks it."""
+    """After an unanswered commit the read is spooled, and merged only if the chain lacks it."""
 
     def breaks(connection: Any) -> None:
         raw = connection.connection.dbapi_connection
@@ -230,7 +230,7 @@ async def test_a_merge_that_breaks_off_is_begun_again(reads: Reads) -> None:
 
 
 async def test_what_a_process_left_is_merged_by_the_next(reads: Reads) -> None:
-    """Nothing else needs to be read for that."""
+    """The spool of an earlier process is merged without a further read."""
     reads.lose_database()
     await reads.read("one")
     await reads.audit.close()
@@ -263,7 +263,7 @@ async def test_a_slow_database_is_not_waited_for(reads: Reads) -> None:
 
 
 async def test_a_node_that_fails_closed_answers_no_read_without_the_database(store: SqlStore, tmp_path: Path) -> None:
-    """Nothing is spooled; it asks again at once."""
+    """With fail_closed nothing is spooled, and the database is asked again at once."""
     await store.write(samples.fill)
     await store.write(lambda tx: begin(tx, KEYRING, HandClock(), NODE))
     reads = Reads(store, tmp_path, fail_closed=True)
@@ -279,7 +279,7 @@ async def test_a_node_that_fails_closed_answers_no_read_without_the_database(sto
 
 
 async def test_without_database_and_spool_no_read_is_answered(reads: Reads, tmp_path: Path) -> None:
-    """A full disk, for example."""
+    """If database and spool fail, as on a full disk, the read is refused."""
     (tmp_path / "reads.spool").mkdir()
     reads.lose_database()
     with pytest.raises(StoreError, match="neither the database nor the spool"):
@@ -303,7 +303,7 @@ async def test_an_unexpected_fault_answers_no_read_either(reads: Reads) -> None:
 
 
 async def test_torn_lines_are_told_of(reads: Reads, tmp_path: Path) -> None:
-    """The rest is merged."""
+    """Torn lines of the spool are logged, and the other lines are merged."""
     reads.lose_database()
     await reads.read("one")
     with (tmp_path / "reads.spool").open("ab") as file:
@@ -315,7 +315,7 @@ async def test_torn_lines_are_told_of(reads: Reads, tmp_path: Path) -> None:
 
 
 async def test_a_spool_that_cannot_be_read_waits(reads: Reads, tmp_path: Path) -> None:
-    """It is told, and tried again."""
+    """A spool that cannot be read is logged and tried again."""
     reads.lose_database()
     await reads.read("one")
     spool = tmp_path / "reads.spool"
@@ -352,7 +352,7 @@ async def test_a_merge_that_breaks_holds_up_no_read(reads: Reads) -> None:
 
 
 async def test_a_spool_that_somebody_deleted_is_forgotten(reads: Reads, tmp_path: Path) -> None:
-    """Reads go on."""
+    """Reads continue after the spool was deleted."""
     reads.lose_database()
     await reads.read("one")
     (tmp_path / "reads.spool").unlink()
@@ -363,7 +363,7 @@ async def test_a_spool_that_somebody_deleted_is_forgotten(reads: Reads, tmp_path
 
 
 async def test_no_read_is_recorded_after_the_end(reads: Reads) -> None:
-    """So that it is not answered either."""
+    """A closed recorder raises StoreError, so that the read is not answered."""
     await reads.audit.close()
     with pytest.raises(StoreError, match="any more"):
         await reads.read("one")

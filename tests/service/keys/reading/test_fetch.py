@@ -75,7 +75,7 @@ def gets(*servers: KeyServer) -> list[int]:
 
 
 async def test_one_server_is_asked(key_world: KeyWorld, node: ReadingNode) -> None:
-    """The others are not."""
+    """A read asks one server if it answers."""
     servers = await key_world.start(3)
     key = await node.create(await key_world.key_manager(*servers))
     before = gets(*servers)
@@ -84,7 +84,7 @@ async def test_one_server_is_asked(key_world: KeyWorld, node: ReadingNode) -> No
 
 
 async def test_the_server_that_answers_best_comes_first(key_world: KeyWorld, node: ReadingNode) -> None:
-    """By its recent Gets, those that proved the copies too."""
+    """Servers are asked in the order of their recent Gets, including those that proved the copies."""
     servers = await key_world.start(2)
     servers[0].faults[GET] = delay(0.1)
     key = await node.create(await key_world.key_manager(*servers))
@@ -101,7 +101,7 @@ async def test_the_server_that_answers_best_comes_first(key_world: KeyWorld, nod
 async def test_the_next_server_is_asked_when_one_fails(
     key_world: KeyWorld, node: ReadingNode, fault: Any, outcome: str
 ) -> None:
-    """At once. What one failed read says is no reason to change what is known of the copy."""
+    """The next server is asked at once, and a failed read does not change the stored copy."""
     servers = await key_world.start(2)
     servers[1].faults[GET] = delay(0.2)  # the second choice
     key = await node.create(await key_world.key_manager(*servers))
@@ -171,7 +171,7 @@ async def test_few_reads_ask_a_second_server_early(key_world: KeyWorld, node: Re
 
 
 def test_hedges_are_a_twentieth_of_all_fetches() -> None:
-    """A few are saved for a burst."""
+    """One in twenty fetches may be hedged; ten unused ones are saved."""
     hedges = Hedges()
     assert [hedges.take() for _ in range(11)] == [True] * 10 + [False]
     taken = 0
@@ -182,7 +182,7 @@ def test_hedges_are_a_twentieth_of_all_fetches() -> None:
 
 
 async def test_a_secondary_is_asked_when_its_primary_is_gone(key_world: KeyWorld, node: ReadingNode) -> None:
-    """It has what its primary had."""
+    """A secondary is asked if its primary does not answer."""
     (primary,) = await key_world.start(1)
     await key_world.start_secondary(primary)
     key = await node.create(await key_world.key_manager(primary, secondary_key_servers=(SECONDARY,)))
@@ -191,7 +191,7 @@ async def test_a_secondary_is_asked_when_its_primary_is_gone(key_world: KeyWorld
 
 
 async def test_a_server_that_lies_is_passed_over_marked_and_announced(key_world: KeyWorld, node: ReadingNode) -> None:
-    """Once; nothing is written over there, and it is not asked for this key again while another has it."""
+    """A server with other bytes is marked and announced once, and not asked for this key again."""
     servers = await key_world.start(2)
     servers[1].faults[GET] = delay(0.2)  # the second choice
     key = await node.create(await key_world.key_manager(*servers, of_cluster=True))
@@ -213,7 +213,7 @@ async def test_a_server_that_lies_is_passed_over_marked_and_announced(key_world:
 
 
 async def test_who_is_told_of_a_server_that_lies(key_world: KeyWorld, node: ReadingNode) -> None:
-    """Those who see it: an SVM whose key is on the cluster's servers is not told where they are."""
+    """The event about a wrong copy is shown only to callers who see the server."""
     svm = await key_world.home.svm()
     (server,) = await key_world.start(1)
     key = await node.create(await key_world.key_manager(server, of_cluster=True), svm=svm)
@@ -231,7 +231,7 @@ async def test_who_is_told_of_a_server_that_lies(key_world: KeyWorld, node: Read
 
 
 async def test_a_secondary_that_lies_says_nothing_about_its_primary(key_world: KeyWorld, node: ReadingNode) -> None:
-    """The primary's copy stays proven."""
+    """Wrong bytes on a secondary leave the primary's copy proven."""
     (primary,) = await key_world.start(1)
     manager = await key_world.key_manager(primary, secondary_key_servers=(SECONDARY,))
     key = await node.create(manager)
@@ -249,7 +249,7 @@ async def test_a_secondary_that_lies_says_nothing_about_its_primary(key_world: K
 
 
 async def test_a_key_that_no_server_has(key_world: KeyWorld, node: ReadingNode) -> None:
-    """The code of the key's type, with each server and its reason."""
+    """A key that no server returns gives the code of its type, with each server and its reason."""
     servers = await key_world.start(2)
     key = await node.create(await key_world.key_manager(*servers))
     node.cache.close()
@@ -277,7 +277,7 @@ async def test_a_fetch_has_an_end(key_world: KeyWorld, node: ReadingNode) -> Non
 
 
 async def test_without_a_usable_identity_nobody_is_asked(key_world: KeyWorld, node: ReadingNode) -> None:
-    """The certificate was deleted underneath, for example."""
+    """If the client certificate cannot be used, no server is asked, and the error says so."""
     (server,) = await key_world.start(1)
     manager = await key_world.key_manager(server)
     key = await node.create(manager)
@@ -310,7 +310,7 @@ async def test_a_changed_configuration_is_heeded_at_once(key_world: KeyWorld, no
 
 
 async def test_what_an_aborted_attempt_left_is_not_read(key_world: KeyWorld, node: ReadingNode) -> None:
-    """It is about to be destroyed."""
+    """Copies of an aborted attempt are not read, because they will be destroyed."""
     servers = await key_world.start(2)
     key = await node.create(await key_world.key_manager(*servers))
     (attempt,) = await key_world.attempts(key.uuid)
