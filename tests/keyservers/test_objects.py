@@ -177,7 +177,7 @@ async def test_what_is_not_used_is_forgotten() -> None:
             await asyncio.sleep(0.05)
             assert used.latency_s(way) is not None
         await until(lambda: used.latency_s(way) is None)
-        assert used._tidying is None  # a timer that goes on is not seen in another way
+        assert used._tidying is None  # because a timer that goes on shows nowhere else
 
 
 async def until(true: Callable[[], bool]) -> None:
