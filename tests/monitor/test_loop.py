@@ -342,6 +342,7 @@ async def test_what_this_node_changes_is_watched_at_once(node: Node, servers: li
     async with asyncio.timeout(0.5):
         while WatchedAddress(added[0].uuid, "") not in node.open.monitor._watchers:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
+    await node.expect_connected(2)
 
 
 async def test_without_its_database_the_monitor_goes_on_and_ends_in_time(
