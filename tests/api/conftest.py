@@ -69,7 +69,7 @@ class Api:
 
 @pytest.fixture(scope="session")
 def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory as ``keystead init`` makes it, to be copied."""
+    """Return a data directory as ``keystead init`` makes it, to be copied."""
     home = tmp_path_factory.mktemp("api") / "home"
     initialise(Settings(data=home), f"{PASSWORD}\n".encode(), terminal=False)
     return home
@@ -77,7 +77,7 @@ def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(made_home: Path, tmp_path: Path) -> Path:
-    """A copy of it: once a directory is served, what is copied from it counts as a clone."""
+    """Return a copy of it: once a directory is served, what is copied from it counts as a clone."""
     home = tmp_path / "home"
     shutil.copytree(made_home, home)
     return home
@@ -85,7 +85,7 @@ def home(made_home: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def api(home: Path) -> AsyncIterator[Api]:
-    """The service on a fresh database, with an account ``auditor`` of the role readonly."""
+    """Yield the service on a fresh database, with an account ``auditor`` of the role readonly."""
     async with running(Settings(data=home, egress_allow=("127.0.0.0/8",))) as open_:
         app = create_app(open_.services)
 

@@ -69,10 +69,11 @@ class _Found:
 
 
 class OrphanScan:
-    """The scan for orphans. The keeper runs it seldom."""
+    """The scan for orphans. The keeper runs it seldom. ``listed`` is how many orphans one transaction lists."""
 
-    def __init__(self, context: KeeperContext) -> None:
+    def __init__(self, context: KeeperContext, *, listed: int = LISTED) -> None:
         self._context = context
+        self._listed = listed
         self._foreign: set[tuple[str, str]] = set()
 
     async def scan(self, holding: Holding, key_manager: str) -> None:
@@ -132,8 +133,9 @@ class OrphanScan:
             for each in unclaimed
             if each.unique_identifier not in listed
         ]
-        for start in range(0, len(rows), LISTED):
-            await self._context.store.write(lambda tx: _list(tx, holding, topology, rows[start : start + LISTED]))  # noqa: B023
+        for start in range(0, len(rows), self._listed):
+            some = rows[start : start + self._listed]
+            await self._context.store.write(lambda tx: _list(tx, holding, topology, some))  # noqa: B023
         await self._context.store.write(lambda tx: _reopen_all(tx, holding, server, found))
 
 
