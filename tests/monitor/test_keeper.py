@@ -94,7 +94,7 @@ async def test_everything_is_kept(key_world: KeyWorld) -> None:
     key, other = [await kept.node.create(kept.manager, name) for name in ("one", "other")]
     (uid,) = (await key_world.copies(key.uuid))[1].unique_identifiers
     servers[1].responder.store.forget(uid)
-    async with kept_by(kept) as (_, metrics):
+    async with kept_by(kept, replace(SOON, rest_factor=0.0)) as (_, metrics):
         await expect_eventually(lambda: _is(presences(kept, key), [PRESENT, Presence.MISSING, PRESENT, PRESENT]))
         await kept.ending.retire(CALL, kept.manager, other.key_id)
         key_world.clock.advance(WINDOW_S + 1)
