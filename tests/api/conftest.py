@@ -74,7 +74,7 @@ def home(installation: Installation) -> Path:
 
 @pytest.fixture
 async def api(home: Path) -> AsyncIterator[Api]:
-    """The service on a fresh database, with an account ``auditor`` of the role readonly."""
+    """Yield the service on a fresh database, with an account ``auditor`` of the role readonly."""
     async with running(Settings(data=home, egress_allow=("127.0.0.0/8",))) as open_:
         app = create_app(open_.services)
 

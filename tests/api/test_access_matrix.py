@@ -192,11 +192,11 @@ class Matrix:
     nobodys: Owned
 
     def client(self, role: str) -> AsgiClient:
-        """The client of a role."""
+        """Return the client of a role."""
         return AsgiClient(self.api.admin.app, ROLES[role], PASSWORD)
 
     def path(self, template: str, owned: Owned) -> str:
-        """A path to what an owner has."""
+        """Return a path to what an owner has."""
         of_path = {
             "/api/cluster/jobs": owned.job,
             "/api/cluster/nodes": self.node.uuid,
@@ -313,7 +313,7 @@ def _certificate(owned: Owned, pem: str) -> Certificate:
 
 @pytest.fixture
 async def matrix(api: Api, pki: Pki) -> Matrix:
-    """The same things for vs1, vs2 and the cluster, and an account for each role; written through the store."""
+    """Return the same things for vs1, vs2 and the cluster, and an account for each role; written through the store."""
 
     def fill(tx: Transaction) -> Matrix:
         admin, cluster, (node,) = tx.account("admin"), tx.cluster(), tx.nodes()
@@ -394,7 +394,7 @@ async def test_every_cell(matrix: Matrix, role: str, method: str) -> None:
 
 
 def _expected(role: str, method: str, template: str, owner: str, grant: str) -> str:
-    """What a cell must be: ``forbidden``, ``missing``, ``no method`` or ``served``."""
+    """Return what a cell must be: ``forbidden``, ``missing``, ``no method`` or ``served``."""
     if method not in GRANTS[grant]:
         return "forbidden"
     served = {*PATHS[template], "OPTIONS"} | ({"HEAD"} if "GET" in PATHS[template] else set())
@@ -415,7 +415,7 @@ def _expected(role: str, method: str, template: str, owner: str, grant: str) -> 
 
 
 def _found(answer: Response, nothing: Response | None, owned: Owned, nobodys: Owned) -> str:
-    """What a cell is."""
+    """Return what a cell is."""
     if answer.status == 405:
         return "no method"
     if answer.status == 403:
@@ -429,7 +429,7 @@ def _found(answer: Response, nothing: Response | None, owned: Owned, nobodys: Ow
 
 
 def _plain(answer: Response, owned: Owned) -> tuple[int, bytes, dict[str, str]]:
-    """An answer without the ids that the request named."""
+    """Return an answer without the ids that the request named."""
     content = answer.content
     ids = (owned.key_manager, owned.certificate, owned.job, *owned.keys.values(), owned.owner, owned.account)
     for identifier in ids:

@@ -29,7 +29,7 @@ async def renewed(api: Api, pki: Pki, **more: Any) -> str:
 
 
 async def external(api: Api, uuid: str) -> dict[str, Any]:
-    """The ``external`` of a key manager as Ansible compares it."""
+    """Return the ``external`` of a key manager as Ansible compares it."""
     shown = await api.admin.get(f"{KEY_MANAGERS}/{uuid}?fields=external", headers={"accept": "application/json"})
     return dict(shown.body["external"])
 

@@ -170,7 +170,7 @@ class Unwritable:
 
 
 def failing(*events: object) -> ASGIApp:
-    """An application that sends these messages or raises these exceptions, with a caller known."""
+    """Return an application that sends these messages or raises these exceptions, with a caller known."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         del receive

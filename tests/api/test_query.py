@@ -68,7 +68,7 @@ def test_broken_parameters_are_refused(query: bytes, kind: ErrorKind, target: st
 
 
 def conditions(where: Where) -> list[list[tuple[str, str, object]]]:
-    """A tree as a table can hold it; a negation is marked by ``!``."""
+    """Return a tree as a table can hold it; a negation is marked by ``!``."""
     return [[(item.name, "!" * item.negated + item.op.value, item.operand) for item in clause] for clause in where]
 
 

@@ -34,7 +34,7 @@ async def served(api: Api, pki: Pki, pykmip_group: Group) -> Served:
 
 @pytest.fixture
 async def reader(served: Served) -> DocumentedClient:
-    """An account of the cluster that may read keys."""
+    """Return an account of the cluster that may read keys."""
     return await served.account("reader", Role.KEY_READER)
 
 

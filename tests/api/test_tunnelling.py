@@ -52,7 +52,7 @@ async def tunnels(api: Api, pki: Pki) -> Tunnels:
 
 
 async def names(client: AsgiClient, query: str = "", **headers: str) -> list[str | None]:
-    """The SVMs of the certificates that a call lists; None is the cluster."""
+    """Return the SVMs of the certificates that a call lists; None is the cluster."""
     answer = await client.get(
         f"{CERTIFICATES}?fields=svm{query}", headers={name.replace("_", "-"): value for name, value in headers.items()}
     )

@@ -46,7 +46,7 @@ MANAGER = "33333333-3333-4333-8333-333333333333"
 
 
 def key(name: str, svm: Svm | None, **changes: Any) -> Key:
-    """A committed key of the cluster's key manager."""
+    """Return a committed key of the cluster's key manager."""
     uuid = str(uuid4())
     made = Key(
         uuid=uuid,
@@ -66,7 +66,7 @@ def key(name: str, svm: Svm | None, **changes: Any) -> Key:
 
 
 def attempt(of: Key, number: int, state: AttemptState) -> Attempt:
-    """How a copy came to be."""
+    """Return how a copy came to be."""
     return Attempt(of.uuid, number, Purpose.CREATE, "incarnation", "token", "node", state, NOON, NOON)
 
 

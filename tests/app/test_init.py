@@ -34,7 +34,7 @@ WAL = {"keystead.db-wal", "keystead.db-shm"}
 
 
 def hash_of_admin(settings: Settings) -> str:
-    """The stored hash of admin's password."""
+    """Return the stored hash of admin's password."""
 
     async def read() -> str:
         store = open_store(settings.database_url)
@@ -58,7 +58,7 @@ def admin_has(settings: Settings, password: str) -> bool:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files that never change after they were made."""
+    """Return the files that never change after they were made."""
     return {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.startswith("keystead.db")}
 
 
@@ -149,7 +149,7 @@ def test_a_root_key_that_is_a_link_to_nothing_is_refused(tmp_path: Path) -> None
 
 
 def on_a_terminal(installation: Installation) -> str:
-    """What ``keystead init`` shows on a terminal."""
+    """Return what ``keystead init`` shows on a terminal."""
     ours, theirs = os.openpty()
     try:
         subprocess.run(
@@ -197,7 +197,7 @@ def test_two_inits_at_once_make_one_installation(tmp_path: Path) -> None:
 
 
 def different_states(points: list[str]) -> list[int]:
-    """The points before which something lasting has changed, and one in the middle of the migration."""
+    """Return the points before which something lasting has changed, and one in the middle of the migration."""
     lasting = ("open ", "os.link ", "os.rename ", "os.remove .root", "commit")
     found = [number for number, point in enumerate(points) if point.startswith(lasting)]
     after_commits = [number + 1 for number, point in enumerate(points) if point == "commit"]
@@ -323,7 +323,7 @@ def test_audit_verify_finds_what_was_changed(installation: Installation, tmp_pat
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """All files of a data directory."""
+    """Return all files of a data directory."""
     return {each.name: each.read_bytes() for each in folder.iterdir()}
 
 

@@ -51,21 +51,21 @@ def codes(installation: Installation) -> list[tuple[str, str]]:
 
 
 def stored_servers(installation: Installation) -> list[str]:
-    """The addresses of all stored key servers."""
+    """Return the addresses of all stored key servers."""
     with contextlib.closing(sqlite3.connect(installation.data / "keystead.db")) as database:
         return [row[0] for row in database.execute("SELECT address_key FROM key_servers ORDER BY position")]
 
 
 @pytest.fixture
 def service(installation: Installation) -> Iterator[Service]:
-    """A service of the test's own."""
+    """Yield a service of the test's own."""
     with installation.serving() as running:
         yield running
 
 
 @pytest.fixture
 def prepared(service: Service, pki: Pki, sound_ports: list[int]) -> Iterator[tuple[Client, str]]:
-    """A client of ``service``, and the path of the key servers of a key manager that has one."""
+    """Yield a client of ``service``, and the path of the key servers of a key manager that has one."""
     with service.client() as call:
         certificates = install_certificates(call, pki.client, pki.server_ca)
         yield call, create_key_manager(call, certificates, f"127.0.0.1:{sound_ports[0]}")

@@ -40,13 +40,13 @@ def until(holds: Callable[[], bool], within_s: float) -> float:
 
 
 def states(call: Client, path: str, server: str) -> list[str]:
-    """What the nodes say of a server."""
+    """Return what the nodes say of a server."""
     body = call.get(f"{path}/{quote(server, safe='')}?fields=connectivity")
     return [said["state"] for said in body["connectivity"]["node_states"]]
 
 
 def losses(call: Client) -> dict[str, str]:
-    """The address and the reason of each loss that was announced."""
+    """Return the address and the reason of each loss that was announced."""
     query = "message.name=km.keyserver.notavailable&fields=parameters"
     found: dict[str, str] = {}
     for record in call.get(f"/support/ems/events?{query}")["records"]:

@@ -91,7 +91,7 @@ def _replaced(text: str, numbers: Mapping[str, str]) -> str:
 
 
 def _settled(text: str, uuids: dict[str, str]) -> str:
-    """The output without what differs from run to run, every column where it was."""
+    """Return the output without what differs from run to run, every column where it was."""
     text = _UUID.sub(
         lambda found: uuids.setdefault(found.group(), f"00000000-0000-4000-8000-{len(uuids) + 1:012}"), text
     )

@@ -29,7 +29,7 @@ SERVER, CLIENT = SERVER_CA.issue(), client(CLIENT_CA)
 
 @pytest.fixture
 def server() -> Iterator[fault.FaultServer]:
-    """A sound key server."""
+    """Yield a sound key server."""
     with fault.FaultServer(fault.tls(server_context(SERVER, CLIENT_CA), answers.answering())) as opened:
         yield opened
 

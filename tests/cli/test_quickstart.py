@@ -27,7 +27,7 @@ _SERVE = "{} > serve.out 2> serve.err &\nuntil grep -qs '^listening on' serve.ou
 
 
 def _script(port: int) -> str:
-    """The blocks after the first (which names the reader's servers) as one shell script."""
+    """Return the blocks after the first (which names the reader's servers) as one shell script."""
     pieces = ["set -eu -o pipefail\n"]
     _, *blocks = _BLOCK.findall(PAGE.read_text().replace("8443", str(port)))
     for language, text in blocks:

@@ -45,7 +45,7 @@ REPORT: dict[str, Any] = {
 
 
 def signed(said: dict[str, Any], purpose: str = FORMAT) -> str:
-    """A report's file, signed by the cluster."""
+    """Return a report's file, signed by the cluster."""
     return written(said, SIGNER.public, SIGNER.sign(purpose, canonical(said)))
 
 
@@ -179,7 +179,7 @@ def test_verifying_needs_no_service(tmp_path: Path) -> None:
 
 @pytest.fixture
 def svm(service: Service, pki: Pki, pykmip_group: Group) -> str:
-    """An SVM that has a key on four key servers."""
+    """Return an SVM that has a key on four key servers."""
     with service.client() as call:
         certificates = install_certificates(call, pki.client, pki.server_ca)
         path = create_key_manager(call, certificates, *(server.address for server in pykmip_group.primaries))

@@ -61,7 +61,7 @@ def test_init(tmp_path: Path, redirections: str) -> None:
 
 
 def client(installation: Installation, port: int, password: str = PASSWORD) -> Client:
-    """A client of a service that may not listen yet."""
+    """Return a client of a service that may not listen yet."""
     deadline = time.monotonic() + 120
     while True:
         try:

@@ -1,4 +1,4 @@
-"""keystead.core.probing: what a result says, and what of it an account of an SVM may know."""
+"""keystead.core.probing: the content of a result, and how much of it an account of an SVM may see."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ACCEPTED = ProbeResult(
 
 
 def refused(stage: str, reason: str, server: ServerAddress = SERVER) -> ProbeResult:
-    """A failure of a stage."""
+    """Return a failure of a stage."""
     stages = (StageResult(stage, "failed", 2.0),)
     return ProbeResult(SERVER, errors.NETWORK, stage, reason, server, stages, {"address": "192.0.2.1:5696"})
 
 
 def test_a_record_says_all() -> None:
-    """Code and reason of a failure, the stages and what was learned."""
+    """A full record has code, reason, stages and what was learned."""
     assert ACCEPTED.record() == {
         "server": "ks1.example.com:5696",
         "accepted": True,
@@ -44,7 +44,7 @@ def test_a_record_says_all() -> None:
 
 
 def test_a_coarse_record_says_code_and_stage() -> None:
-    """No reason, no times, nothing that was learned."""
+    """A coarse record has code and stage, without reason, times and what was learned."""
     assert ACCEPTED.coarse().record() == {"server": "ks1.example.com:5696", "accepted": True}
     assert refused("connect", "connection_refused").coarse().record() == {
         "server": "ks1.example.com:5696",

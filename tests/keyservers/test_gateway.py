@@ -38,7 +38,7 @@ def stubborn_peers() -> Iterator[Any]:
 
 @pytest.mark.parametrize("peer", list(stubborn_peers()))
 def test_a_probe_never_outlives_its_deadline(run: Any, peer: Any) -> None:
-    """Whatever the peer does, the answer comes in time; the overall deadline cuts a longer time-out."""
+    """A probe ends in time whatever the peer does; the overall deadline shortens a longer time-out."""
 
     async def timed(port: int, timeout_s: float, deadline_s: float) -> float:
         gateway, start = Gateway(LOOPBACK), time.monotonic()
@@ -53,7 +53,7 @@ def test_a_probe_never_outlives_its_deadline(run: Any, peer: Any) -> None:
 
 
 def test_a_hanging_resolver_obeys_the_deadline(run: Any) -> None:
-    """DNS that never answers is a name that was not resolved, in time."""
+    """A DNS lookup that never answers is reported in time as a name that was not resolved."""
 
     async def probe() -> tuple[ProbeResult, float]:
         start = time.monotonic()
@@ -67,7 +67,7 @@ def test_a_hanging_resolver_obeys_the_deadline(run: Any) -> None:
 
 
 def test_a_cancelled_probe_leaves_nothing_behind(run: Any) -> None:
-    """A shutdown in the middle ends every connection."""
+    """A cancelled probe closes all of its connections."""
 
     async def cancel(port: int) -> int:
         probing = asyncio.create_task(Gateway(LOOPBACK).probe_all([target(port)] * 4, identity(), 40))
@@ -100,7 +100,7 @@ def test_four_servers_with_three_secondaries_each(run: Any) -> None:
 
 
 def test_a_secondary_answers_for_its_primary(run: Any) -> None:
-    """The first refused secondary gives the primary's code; its address is named, and each is reported."""
+    """The first refused secondary gives the code of its primary; its address is named, and each is reported."""
 
     async def probe(port: int, *secondaries: ServerAddress) -> ProbeResult:
         one = target(port, "127.0.0.1", secondaries=secondaries)
@@ -122,7 +122,7 @@ def test_a_secondary_answers_for_its_primary(run: Any) -> None:
 
 
 def test_a_refused_primary_answers_for_itself(run: Any) -> None:
-    """The primary's own failure comes before those of its secondaries."""
+    """A failure of the primary comes before those of its secondaries."""
     port = fault.refused_port()
     one = target(port, secondaries=(ServerAddress("169.254.0.1", port),))
     (result,) = run(Gateway(LOOPBACK).probe_all([one], identity(), 40))
@@ -130,7 +130,7 @@ def test_a_refused_primary_answers_for_itself(run: Any) -> None:
 
 
 def test_no_session_is_resumed(run: Any) -> None:
-    """Each probe does a full handshake: a resumed one would prove nothing about a certificate."""
+    """Each probe does a full handshake, because a resumed one proves nothing about a certificate."""
     resumed: list[bool | None] = []
 
     def script(connection: Any) -> None:

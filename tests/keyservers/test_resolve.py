@@ -18,7 +18,7 @@ from keystead.kmip.transport.connect import Address
 
 
 def answers(*addresses: str) -> Any:
-    """A lookup that answers with these addresses."""
+    """Return a lookup that answers with these addresses."""
 
     def getaddrinfo(_host: str, port: int, **_: Any) -> list[Any]:
         return [
@@ -32,7 +32,7 @@ def answers(*addresses: str) -> Any:
 
 
 def fails(error: Exception) -> Any:
-    """A lookup that fails."""
+    """Return a lookup that fails."""
 
     def getaddrinfo(*_: Any, **__: Any) -> Any:
         raise error
@@ -83,7 +83,7 @@ async def test_one_forbidden_address_refuses_the_answer(addresses: tuple[str, ..
 
 
 async def test_a_forbidden_literal_is_refused() -> None:
-    """Writing the address out changes nothing."""
+    """A forbidden address is refused as a literal, too."""
     with pytest.raises(AddressNotAllowedError):
         await resolve(Resolver(EgressRules()), "127.0.0.1")
 
@@ -113,7 +113,7 @@ async def test_the_real_lookup(host: str) -> None:
 
 
 async def test_an_answer_without_internet_addresses() -> None:
-    """No usable address is no answer."""
+    """An answer without a usable address is an error."""
     with pytest.raises(NameNotResolvedError):
         await resolve(Resolver(EgressRules(), getaddrinfo=answers()), "kms.example")
 
@@ -125,7 +125,7 @@ async def test_the_real_lookup_of_localhost() -> None:
 
 
 async def test_a_hanging_lookup_obeys_the_callers_deadline() -> None:
-    """The caller leaves at its deadline; a late answer is dropped without a word, and the place is free again."""
+    """The caller leaves at its deadline; a late answer is dropped, and the place is free again."""
     release = threading.Event()
 
     def hang(*_: Any, **__: Any) -> Any:

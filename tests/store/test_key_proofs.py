@@ -1,4 +1,4 @@
-"""What is proven of keys, counted in the database, and the reports that are kept, on both engines."""
+"""Counts of proven copies in the database, and stored reports, on both engines."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def kept(tx: Transaction, uuid: str, *copies: tuple[str, datetime], state: KeySt
 
 
 def by_servers(groups: tuple[KeyGroup, ...]) -> dict[str, KeyGroup]:
-    """The groups, by the servers that hold them."""
+    """Return the groups, by the servers that hold them."""
     assert len({group.places for group in groups}) == len(groups)
     return {"".join(sorted(frozenset().union(*group.places))): group for group in groups}
 
 
 def each(**oldest: datetime) -> dict[frozenset[str], datetime]:
-    """Servers (uuids), each a place of its own, and when a copy there was proven."""
+    """Return servers (uuids), each an address of its own, with the time of the proof there."""
     return {frozenset({server}): when for server, when in oldest.items()}
 
 
 async def test_keys_are_counted_by_the_servers_that_hold_them(filled: SqlStore) -> None:
-    """With the oldest proof on each server, and the first ids up to a limit; retired keys too."""
+    """Groups have the oldest proof on each server and the first ids up to a limit; retired keys count."""
 
     def fill(tx: Transaction) -> None:
         kept(tx, "k3", ("a", NOON), ("b", EARLIER))
@@ -70,7 +70,7 @@ async def test_keys_are_counted_by_the_servers_that_hold_them(filled: SqlStore) 
 
 @pytest.mark.parametrize("presence", [each for each in Presence if each is not Presence.PRESENT])
 async def test_only_proven_copies_count(filled: SqlStore, presence: Presence) -> None:
-    """Whatever else is known of a copy."""
+    """A copy counts only if it is proven."""
 
     def fill(tx: Transaction) -> None:
         kept(tx, "k1", ("a", NOON))
@@ -82,7 +82,7 @@ async def test_only_proven_copies_count(filled: SqlStore, presence: Presence) ->
 
 @pytest.mark.parametrize("state", [AttemptState.PENDING, AttemptState.ABORTED])
 async def test_only_copies_of_committed_attempts_count(filled: SqlStore, state: AttemptState) -> None:
-    """What an attempt has written that may still be aborted, or was, will be destroyed."""
+    """Copies of pending and aborted attempts do not count, because they may be destroyed."""
 
     def fill(tx: Transaction) -> None:
         kept(tx, "k1", ("a", NOON))
@@ -95,13 +95,13 @@ async def test_only_copies_of_committed_attempts_count(filled: SqlStore, state: 
 
 @pytest.mark.parametrize("state", [each for each in KeyState if each not in (KeyState.COMMITTED, KeyState.RETIRED)])
 async def test_only_keys_that_are_kept_count(filled: SqlStore, state: KeyState) -> None:
-    """One that is not acknowledged yet, or that ends, has nothing to survive."""
+    """Keys that are not committed yet, or that end, do not count."""
     await filled.write(lambda tx: kept(tx, "k1", ("a", NOON), state=state))
     assert await filled.read(lambda tx: tx.key_groups("km-1", ["a"], 10)) == ()
 
 
 async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: SqlStore) -> None:
-    """Of two attempts, or of the primary and a secondary; one whose proof has no time counts all the same."""
+    """Copies of two attempts, or on primary and secondary, count once with the latest proof."""
 
     def fill(tx: Transaction) -> None:
         kept(tx, "k1", ("a", EARLIER))
@@ -114,13 +114,13 @@ async def test_several_copies_on_a_server_are_one_with_the_latest_proof(filled: 
 
 
 def made(number: int, manager: str = "km-1") -> KeyReport:
-    """A report; later ones have greater numbers."""
+    """Return a report; later ones have greater numbers."""
     time = NOON + timedelta(seconds=number)
     return KeyReport(f"report-{manager}-{number}", manager, ReportKind.PROOF, time, 5, 2, 3, f"document {number}")
 
 
 async def test_reports_come_back_and_the_newest_are_kept(filled: SqlStore) -> None:
-    """Of each key manager its own, in lists without their documents; they go with it."""
+    """Each key manager keeps its newest reports; lists omit documents; reports are deleted with it."""
     await filled.write(lambda tx: tx.add_key_manager(samples.key_manager("km-2", OTHER_SVM)))
     drill = replace(made(0, "km-2"), kind=ReportKind.REBOOT_DRILL)
     await filled.write(lambda tx: tx.add_key_report(drill, keep=1))

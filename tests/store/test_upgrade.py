@@ -1,4 +1,4 @@
-"""What was stored under an earlier schema is there, and means the same, under this one."""
+"""Upgrades: rows of earlier schemas are there, and mean the same, in the present schema."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ROWS_OF_0001 = (
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> object:
-    """A database of the first schema with a row of each kind that has changed since."""
+    """Yield a database of the first schema with a row of each kind that has changed since."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'old.db'}"
         _fill(url, "0001", *ROWS_OF_0001)
@@ -85,7 +85,7 @@ async def _upgraded(url: str, revision: str, read: Callable[[Transaction], T]) -
 
 
 async def test_rows_of_the_first_schema(old_url: str) -> None:
-    """New columns have their defaults; records are placed by time; names are ordered by their bytes."""
+    """New columns have defaults; records are ordered by time; names are ordered by bytes."""
     assert upgrade(old_url) == "0001"
     store = open_store(old_url)
     try:
@@ -106,7 +106,7 @@ async def test_rows_of_the_first_schema(old_url: str) -> None:
 
 @pytest.mark.parametrize(("lives", "retired_in"), [(("i1",), "i1"), (("i1", "i2"), "")])
 async def test_keys_that_were_retired_before(old_url: str, lives: tuple[str, ...], retired_in: str) -> None:
-    """In the one incarnation that there was; of several only clocks would tell which, so none may purge them."""
+    """Keys retired before belong to the only incarnation; if there were several, none may purge them."""
     retired = "2026-03-02 00:00:00"
     rows = [
         f"{number}, '{life}', '2026-0{3 - number}-01 12:00:00', 'restored', '', 1"
@@ -162,7 +162,7 @@ def _inserted(record: AuditRecord) -> Insert:
 
 
 async def test_attempts_that_were_aborted_before(old_url: str) -> None:
-    """Nobody knows why: servers are asked about what they left, as about those that were aborted for their time."""
+    """Attempts aborted before count as timed out, so servers are asked about their copies."""
     time = "'2026-03-02 00:00:00'"
     key = f"'k', 'k', 'km-1', '', 'k', '', 'vek', 'committed', 64, {time}, '', 1"
     rows = [

@@ -57,7 +57,7 @@ class Periods:
     """Seconds between two rounds, two sweeps of a server, two scans of its objects, and two tries to get the lease.
 
     ``abort_s`` is the time between two searches for attempts that timed out. ``share_s`` is how long the others wait
-    for the round of one key manager.
+    for the round of one key manager. ``rest_factor`` is the rest after a round, as a multiple of its time.
     """
 
     round_s: float = 30.0
@@ -66,14 +66,21 @@ class Periods:
     scan_s: float = 86_400.0
     take_s: float = 15.0
     share_s: float = 10.0
+    rest_factor: float = REST_FACTOR
 
 
 class Keeper:
-    """The keeping of keys from :meth:`start` to :meth:`close`. Belongs to one event loop."""
+    """The keeping of keys from :meth:`start` to :meth:`close`. Belongs to one event loop.
 
-    def __init__(self, rounds: KeyRounds, metrics: Metrics, periods: Periods = Periods()) -> None:
+    ``slow_at_once`` is the most slow key managers that are kept at a time.
+    """
+
+    def __init__(
+        self, rounds: KeyRounds, metrics: Metrics, periods: Periods = Periods(), *, slow_at_once: int = SLOW_AT_ONCE
+    ) -> None:
         self._rounds = rounds
         self._periods = periods
+        self._slow_at_once = slow_at_once
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._kicked: set[str] = set()
@@ -138,6 +145,9 @@ class Keeper:
                 self._tallies.clear()
                 self._announced.clear()
 
+    def _rest_s(self, took_s: float) -> float:
+        return min(self._periods.rest_factor * took_s, MOST_REST_S)
+
     async def _abort_expired(self, holding: Holding) -> None:
         """Abort attempts that timed out, periodically.
 
@@ -154,7 +164,7 @@ class Keeper:
         began = clock()
         holding.check_time()
         await self._round_of(holding, await self._rounds.enabled_key_managers(), began)
-        until = clock() + max(self._periods.round_s, _rest_s(clock() - began))
+        until = clock() + max(self._periods.round_s, self._rest_s(clock() - began))
         while (left_s := until - clock()) > 0 and not self._stopped:
             await self._wait(left_s)
             kicked = self._take_kicked()
@@ -162,7 +172,7 @@ class Keeper:
                 began = clock()
                 wanted = [each for each in await self._rounds.enabled_key_managers() if each.key_manager.uuid in kicked]
                 await self._round_of(holding, wanted, None)
-                await asyncio.sleep(_rest_s(clock() - began))
+                await asyncio.sleep(self._rest_s(clock() - began))
 
     async def _round_of(self, holding: Holding, key_managers: Sequence[EnabledKeyManager], now: float | None) -> None:
         """Keep key managers, one after the other. Those with long rounds come last, and nobody waits for them.
@@ -187,13 +197,13 @@ class Keeper:
     def _may_begin(self, uuid: str, now: float | None) -> bool:
         """Return True if a key manager may be kept now: not if it is under way, and not while a slow one rests.
 
-        A slow one also needs a free place among the ``SLOW_AT_ONCE`` concurrent ones.
+        A slow one also needs a free place among the ``slow_at_once`` concurrent ones.
         """
         if uuid in self._under_way:
             return False
         what = "kick" if now is None else "round"
         rests = asyncio.get_running_loop().time() < self._due.get((what, uuid), 0.0)
-        return ("round", uuid) not in self._due or (len(self._under_way) < SLOW_AT_ONCE and not rests)
+        return ("round", uuid) not in self._due or (len(self._under_way) < self._slow_at_once and not rests)
 
     async def _keep_one(self, holding: Holding, manager: EnabledKeyManager, now: float | None) -> None:
         uuid, clock = manager.key_manager.uuid, asyncio.get_running_loop().time
@@ -210,7 +220,7 @@ class Keeper:
         for what in ("round", "kick") if now is None else ("round",):  # so that a kick after a long round works at once
             self._due.pop((what, uuid), None)
             if took_s > self._periods.share_s:
-                self._due[what, uuid] = clock() + _rest_s(took_s)
+                self._due[what, uuid] = clock() + self._rest_s(took_s)
 
     def _wake(self, task: asyncio.Task[None]) -> None:
         """Wake the loop if kicks wait, or if a concurrent round failed.
@@ -312,10 +322,6 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()  # because asyncio logs exceptions that nobody retrieves
-
-
-def _rest_s(took_s: float) -> float:
-    return min(REST_FACTOR * took_s, MOST_REST_S)
 
 
 def _address(manager: EnabledKeyManager, key_server: str) -> str:

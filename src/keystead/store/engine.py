@@ -59,11 +59,14 @@ def _retrieve_failure(outcome: asyncio.Future[Any]) -> None:
 class SqlStore:
     """An implementation of :class:`keystead.service.ports.store.Store`.
 
-    ``database.writer`` takes SQLAlchemy's event listeners.
+    ``database.writer`` takes SQLAlchemy's event listeners. ``deadline_s`` and ``closing_s`` are limits; see the
+    constants of this module.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, deadline_s: float = DEADLINE_S, closing_s: float = CLOSING_S) -> None:
         self.database = database
+        self._deadline_s = deadline_s
+        self._closing_s = closing_s
         self._readers = Workers("keystead-read", database.readers)
         self._writers = Workers("keystead-write", database.writers)
         self._inline_connection: Connection | None = None
@@ -73,7 +76,7 @@ class SqlStore:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run a function that only reads, on one snapshot. Raises StoreError, or what the function raises."""
         self._check_open()
-        until = time.monotonic() + DEADLINE_S
+        until = time.monotonic() + self._deadline_s
         future = self._readers.submit(lambda: self._repeat(lambda: self._read(work, until), until))
         return await asyncio.wrap_future(future)
 
@@ -109,7 +112,7 @@ class SqlStore:
         """
         self._check_open()
         cancelled = threading.Event()
-        until = time.monotonic() + DEADLINE_S
+        until = time.monotonic() + self._deadline_s
         changed = partial(asyncio.get_running_loop().call_soon_threadsafe, self._changed.set)
         future = self._writers.submit(lambda: self._repeat(lambda: self._write(work, cancelled, until, changed), until))
         outcome = asyncio.wrap_future(future)
@@ -119,7 +122,7 @@ class SqlStore:
             cancelled.set()
             future.cancel()
             outcome.add_done_callback(_retrieve_failure)
-            await asyncio.wait([outcome], timeout=CLOSING_S)
+            await asyncio.wait([outcome], timeout=self._closing_s)
             if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
                 return outcome.result()
             raise
@@ -145,7 +148,7 @@ class SqlStore:
         """Let running transactions end (within seconds), then close all connections. It may be called twice."""
         self._closed = True
         ends = [asyncio.wrap_future(end) for end in self._readers.stop() + self._writers.stop()]
-        await asyncio.wait(ends, timeout=CLOSING_S)
+        await asyncio.wait(ends, timeout=self._closing_s)
         self._close_inline_connection()
         self.database.dispose()
 

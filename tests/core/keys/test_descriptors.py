@@ -1,4 +1,4 @@
-"""Descriptors: what is said of a key beside its copies, and that nobody else can say it."""
+"""Descriptors: the text about a key on a key server, and its protection against forgery."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ DESCRIPTOR = describe(KEY, ATTEMPT)
 
 
 def test_what_is_said_of_a_key() -> None:
-    """Everything that the inventory needs, and the digest instead of the material."""
+    """A descriptor holds all that an inventory needs, and the digest instead of the material."""
     assert describe(KEY, ATTEMPT) == Descriptor(
         uuid=KEY.uuid,
         key_id="00",
@@ -62,7 +62,7 @@ def test_what_is_said_of_a_key() -> None:
 
 
 def test_it_is_read_as_it_was_written() -> None:
-    """Always in the same bytes."""
+    """A descriptor is read back as it was written, and always has the same bytes."""
     content = encode(DESCRIPTOR, DIGEST_KEY)
     assert decode(content, DIGEST_KEY) == DESCRIPTOR
     assert encode(describe(KEY, ATTEMPT), DIGEST_KEY) == content
@@ -71,7 +71,7 @@ def test_it_is_read_as_it_was_written() -> None:
 
 
 def test_what_was_adopted() -> None:
-    """Its copies bear the name of the object that was taken over, or of both its halves; the descriptor its own."""
+    """Copies of an adopted key have the names of the adopted objects; the descriptor has its own name."""
     name = "keystead-99999999-k1234567890abcdef-7"
     adopting = describe(KEY, replace(ATTEMPT, adopted=name))
     assert decode(encode(adopting, DIGEST_KEY), DIGEST_KEY) == adopting
@@ -82,7 +82,7 @@ def test_what_was_adopted() -> None:
 
 @pytest.mark.parametrize("position", [0, 21, 22, 53, 54, 100, -1])
 def test_an_altered_one_is_none(position: int) -> None:
-    """Be it in the header, the MAC or the text."""
+    """A descriptor that was altered in its header, MAC or text is refused."""
     content = bytearray(encode(DESCRIPTOR, DIGEST_KEY))
     content[position] ^= 1
     assert decode(bytes(content), DIGEST_KEY) is None
@@ -90,12 +90,12 @@ def test_an_altered_one_is_none(position: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 10, 22, 40, 54, 100])
 def test_a_cut_one_is_none(length: int) -> None:
-    """Wherever it ends."""
+    """A descriptor that was cut at any byte is refused."""
     assert decode(encode(DESCRIPTOR, DIGEST_KEY)[:length], DIGEST_KEY) is None
 
 
 def test_one_of_another_key_manager_is_none() -> None:
-    """The digest key is the key manager's; and what is endless is not even looked at."""
+    """A descriptor under the digest key of another key manager is refused; one that is too long is not parsed."""
     assert decode(encode(DESCRIPTOR, Secret(bytes([1] * 32))), DIGEST_KEY) is None
     assert decode(encode(replace(DESCRIPTOR, name="x" * LONGEST), DIGEST_KEY), DIGEST_KEY) is None
 
@@ -111,14 +111,14 @@ def test_one_of_another_key_manager_is_none() -> None:
 )
 @pytest.mark.parametrize("kind", [ObjectKind.KEY, ObjectKind.DESCRIPTOR])
 def test_which_objects_it_describes(attempt: Attempt, kind: ObjectKind, *, named: bool) -> None:
-    """Those of its key, attempt and incarnation: a descriptor that was moved to another name describes nothing."""
+    """A descriptor describes objects of its key, attempt and incarnation only; a moved one describes nothing."""
     name = parse(str(object_name(attempt, kind)))
     assert name is not None
     assert DESCRIPTOR.is_named(name) is named
 
 
 def test_descriptors_of_one_key_agree() -> None:
-    """Whatever attempt wrote them; another name or digest is another story."""
+    """Descriptors of different attempts agree about a key unless its name or digest differs."""
     assert DESCRIPTOR.key == describe(KEY, replace(ATTEMPT, number=9, incarnation="other")).key
     assert DESCRIPTOR.key != describe(replace(KEY, name="other"), ATTEMPT).key
     assert DESCRIPTOR.key != describe(replace(KEY, digest=bytes(32)), ATTEMPT).key

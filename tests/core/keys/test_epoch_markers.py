@@ -1,4 +1,4 @@
-"""Epoch markers: what is seen on a key server, and what follows: the whole table; and the next marker."""
+"""The table from what is seen of epoch markers to a verdict, and the order of markers."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ CASES = [
 
 @pytest.mark.parametrize(("seen", "verdict"), CASES)
 def test_what_follows(seen: MarkersSeen, verdict: Verdict) -> None:
-    """Another database's marker, or a previous marker that is gone, shows a clone."""
+    """A foreign marker, or a marker that was replaced by another node, shows a clone; hidden markers show nothing."""
     assert verdict_of(seen) is verdict
 
 
 def test_the_table_is_whole() -> None:
-    """Each thing that can be seen has one verdict."""
+    """Each observation has exactly one verdict."""
     seen = [each for each, _ in CASES]
     assert len(seen) == len(set(seen)) == 3 * 3 * 3 * 2
 
 
 def test_one_after_the_other() -> None:
-    """The first has none before it; each of the others has the identifiers of the last, which was held alone."""
+    """The first marker has no predecessor; each later one names the identifiers of the one before."""
     first = first_marker("server", "incarnation", b"one")
     assert first == EpochMarker("server", "incarnation", FIRST, b"one", EpochMarkerState.SENT, (), ())
     second = next_marker(as_held(first, ("id",)), b"two")
@@ -73,7 +73,7 @@ def test_one_after_the_other() -> None:
 
 
 def test_a_token_shows_who_made_it() -> None:
-    """A database with this past, for this server; no bit of it can be another."""
+    """A token is valid for one database history and one server, and no bit of it can change."""
     made = token(DIGEST_KEY, "server", bytes(RANDOM_BYTES))
     assert len(made) == TOKEN_BYTES
     assert is_token(DIGEST_KEY, "server", made)

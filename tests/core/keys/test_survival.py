@@ -1,4 +1,4 @@
-"""What would survive the loss of which domains, over tables of who holds what."""
+"""Survival reports: which keys are lost with which domains, as tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OLD, NEW = NOON - timedelta(days=30), NOON
 
 
 def servers(names: str) -> list[KeyServer]:
-    """Servers whose uuids are letters."""
+    """Return servers whose uuids are letters."""
     return [
         KeyServer(name, "km", position, ServerAddress(f"{name}.example", 5696), 25, 10, "", ())
         for position, name in enumerate(names)
@@ -34,7 +34,7 @@ def servers(names: str) -> list[KeyServer]:
 
 
 def group(holders: str, keys: int, **oldest: datetime) -> KeyGroup:
-    """Keys that these servers hold."""
+    """Return keys whose copies are on these servers."""
     times = {frozenset(server): oldest.get(server, NEW) for server in holders}
     ids = tuple(f"{holders}{number}" for number in range(min(keys, 150)))
     return KeyGroup(frozenset(times), keys, times, ids)
@@ -80,7 +80,7 @@ PAIRED = {"a": "a", "b": "a", "c": "c", "d": "c"}
 def test_every_set_of_domains_and_what_it_takes_along(
     domain_of: dict[str, str], groups: list[KeyGroup], lost: dict[str, int], sole: int, survives: int
 ) -> None:
-    """A key is lost with all its domains, and with no fewer; a domain is lost with all its servers."""
+    """A key is lost with all its domains and with no fewer; a domain is lost with all its servers."""
     found = survival(servers("abcd"), domain_of, groups)
     number = len(set(domain_of.values()))
     assert len(found.losses) == 2**number - 1
@@ -92,7 +92,7 @@ def test_every_set_of_domains_and_what_it_takes_along(
 
 
 def test_lost_keys_are_named_up_to_a_limit() -> None:
-    """Those of each group that is lost, in order; all are counted."""
+    """The lost keys of each group are named in order up to a limit; all are counted."""
     found = survival(servers("ab"), EACH_ALONE, [group("a", 2), group("b", 150), group("ab", 1)])
     by_domains = {loss.domains: loss for loss in found.losses}
     assert by_domains["a",].key_ids == ("a0", "a1")
@@ -101,26 +101,26 @@ def test_lost_keys_are_named_up_to_a_limit() -> None:
 
 
 def test_the_oldest_proof_is_of_a_copy_that_would_be_left() -> None:
-    """What a lost server proved long ago says nothing any more; with nothing left there is no proof."""
+    """The oldest proof is taken from the remaining copies only; without any there is no proof."""
     found = survival(servers("ab"), EACH_ALONE, [group("ab", 1, a=OLD), group("b", 1)])
     assert found.now == Loss((), 0, (), OLD)
     assert {"".join(loss.domains): loss.oldest_proof for loss in found.losses} == {"a": NEW, "b": OLD, "ab": None}
 
 
 def test_domains_are_shown_with_their_servers() -> None:
-    """In the order of creation, by their addresses."""
+    """Domains are shown in the order of creation, with the addresses of their servers."""
     found = survival(servers("abc"), {"a": "a", "b": "b", "c": "a"}, [])
     assert found.domains == (Domain("a", ("a.example:5696", "c.example:5696")), Domain("b", ("b.example:5696",)))
 
 
 def test_without_servers_nothing_survives_and_nothing_can_fail() -> None:
-    """Keys whose servers are all gone are lost now."""
+    """Without servers there is no domain to fail, and keys whose servers are gone are lost now."""
     found = survival([], {}, [group("", 3)])
     assert (found.domains, found.losses, found.now.keys, found.survives) == ((), (), 3, 0)
 
 
 def with_secondaries(**secondaries: tuple[str, ...]) -> list[KeyServer]:
-    """Servers a, b and c, with these secondaries."""
+    """Return servers a, b and c with these secondaries."""
     return [replace(each, secondary_key_servers=secondaries.get(each.uuid, ())) for each in servers("abc")]
 
 
@@ -134,17 +134,17 @@ def with_secondaries(**secondaries: tuple[str, ...]) -> list[KeyServer]:
     ],
 )
 def test_servers_that_share_an_address(secondaries: dict[str, tuple[str, ...]], share: bool) -> None:
-    """By a secondary of both, or one that is the other."""
+    """Servers share an address by a common secondary, or if one is the other's secondary."""
     assert has_shared_addresses(with_secondaries(**secondaries)) is share
 
 
 def proven(server: str, host: str = "", when: datetime = NEW) -> Copy:
-    """A copy that is there."""
+    """Return a copy that is present."""
     return Copy("k", 1, server, Presence.PRESENT, host=host, proven=when)
 
 
 def test_keys_that_are_counted_one_by_one() -> None:
-    """By their places, ids in order; what one address has for two is one copy, and lost with either."""
+    """Keys are counted by their places in the order of ids; a copy at a shared address is lost with either server."""
     known = with_secondaries(a=("x",), b=("x",))
     counted = KeyGroupCounter()
     for key_id, copies in {

@@ -35,7 +35,7 @@ def seed(material: bytes) -> SecretData:
 
 
 def gets(version: Version, *identifiers: str) -> bytes:
-    """A batch of Gets; a single one has no Unique Batch Item ID."""
+    """Return a batch of Gets; a single one has no Unique Batch Item ID."""
     items = tuple(
         RequestBatchItem(
             Operation.GET,

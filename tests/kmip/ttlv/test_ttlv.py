@@ -163,7 +163,7 @@ UNFIT: list[tuple[ItemType, Any]] = [
 
 @pytest.mark.parametrize(("item_type", "value"), UNFIT)
 def test_values_that_do_not_fit_are_refused(item_type: ItemType, value: Any) -> None:
-    """A value that is not of its item type is the caller's error, and the message names the tag, not the value."""
+    """A value of the wrong type is an error of the caller; the message names the tag, not the value."""
     with pytest.raises(LocalProtocolError, match=r"^Cryptographic Algorithm:") as caught:
         ttlv.encode(Item(tags.CRYPTOGRAPHIC_ALGORITHM, item_type, value))
     assert caught.value.__cause__ is None
@@ -228,7 +228,7 @@ TREES = st.recursive(
 
 @given(TREES)
 def test_every_tree_survives(tree: Item) -> None:
-    """What is encoded decodes to itself."""
+    """Every tree that is encoded decodes to itself."""
     assert ttlv.decode(ttlv.encode(tree)) == tree
 
 
@@ -250,9 +250,10 @@ def test_mutated_trees_are_read_or_refused(tree: Item, data: st.DataObject) -> N
 
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes(data: bytes) -> None:
-    """Bytes of any kind decode or raise TTLVError, within small limits too."""
+    """Any bytes raise TTLVError, or decode to an item that is encoded to the same item, within small limits too."""
     for limits in (DEFAULT_LIMITS, Limits(message_bytes=64, depth=2)):
         try:
-            ttlv.decode(data, limits)
+            item = ttlv.decode(data, limits)
         except TTLVError:
             continue
+        assert ttlv.decode(ttlv.encode(item)) == item

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def spooled(number: int) -> AuditRecord:
-    """A record that waits."""
+    """Return a record that waits."""
     return replace(samples.audit_record(number, read_id=f"id-{number}"), mac=b"")
 
 
 @pytest.fixture
 def spool(tmp_path: Path) -> ReadSpool:
-    """A spool without a file."""
+    """Return a spool without a file."""
     return ReadSpool(tmp_path / "reads.spool", KEYRING.mac)
 
 
@@ -73,7 +73,7 @@ def test_a_line_that_somebody_wrote_or_changed_is_passed_over(spool: ReadSpool, 
 
 
 def test_a_line_of_an_earlier_release_is_read(spool: ReadSpool, tmp_path: Path) -> None:
-    """It has the end of the chain, too, which nobody needs any more."""
+    """A line of an earlier release, which also names the end of the chain, is read."""
     spool.append([spooled(1)])
     file = tmp_path / "reads.spool"
     line = file.read_bytes().strip(b"\n").rpartition(b"\t")[0].replace(b'"record":', b'"after":7,"record":')

@@ -36,12 +36,12 @@ NODE = Node("node-1", "n1", Release(9, 18, 1))
 
 
 def of(svm: Svm) -> Call:
-    """The call of an SVM's account."""
+    """Return the call of an SVM's account."""
     return Call(Caller("tenant", Role.VSADMIN, "127.0.0.1", svm), "GET", "/api/test", scope=svm)
 
 
 def made(store: Store[Transaction], clock: HandClock) -> Jobs:
-    """The jobs of a process of node-1."""
+    """Return the jobs of a process of node-1."""
     return Jobs(store, AuditLog(store, KEYRING, clock, NODE.uuid), clock, NODE.uuid)
 
 
@@ -52,7 +52,7 @@ def clock() -> HandClock:
 
 @pytest_asyncio.fixture
 async def running(store: SqlStore, clock: HandClock) -> AsyncIterator[Jobs]:
-    """The jobs of a node, on a store with two SVMs."""
+    """Yield the jobs of a node, on a store with two SVMs."""
 
     def fill(tx: Transaction) -> None:
         tx.put_cluster(Cluster("cluster-1", "c1"))
@@ -73,7 +73,7 @@ async def refused(store: Store[Transaction]) -> list[tuple[str, str, str]]:
 
 
 async def finished(running: Jobs, uuid: str) -> Job:
-    """The job, once it has ended."""
+    """Return the job, once it has ended."""
     async with asyncio.timeout(60):
         while True:
             job = await running.get(CALL, uuid)

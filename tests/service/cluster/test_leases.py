@@ -33,12 +33,12 @@ async def other(database_url: str) -> AsyncIterator[SqlStore]:
 
 
 def leases(store: SqlStore, clock: HandClock) -> Leases:
-    """What one process has."""
+    """Return what one process has."""
     return Leases(store, clock, "node-1", LENGTH)
 
 
 async def fenced(store: SqlStore, of: Leases, held: HeldLease) -> bool:
-    """Whether a transaction that checks the token is refused."""
+    """Return True if a transaction that checks the token is refused."""
 
     def work(tx: Transaction) -> None:
         of.check(tx, held)
@@ -159,7 +159,7 @@ async def test_work_under_a_lease_holds_it_until_it_ends(store: SqlStore, other:
 
 
 async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:
-    """A renewal that is committed although it was cancelled is the last one."""
+    """A renewal that is committed although it was cancelled is the last one: the lease is free afterwards."""
 
     class Deaf:
         """A store that is told too late that nobody waits for it."""
@@ -179,6 +179,8 @@ async def test_work_ends_while_its_lease_is_renewed(store: SqlStore) -> None:
         async with Leases(cast("Store[Transaction]", deaf), SystemClock(), "node-1", SHORT).holding("keeper"):
             for _ in ("taken", "renewed"):
                 await deaf.committed.get()
+    async with Leases(store, SystemClock(), "node-2", SHORT).holding("keeper") as theirs:
+        assert theirs is not None
 
 
 async def test_work_whose_lease_was_another_s_meanwhile_ends(store: SqlStore, other: SqlStore) -> None:

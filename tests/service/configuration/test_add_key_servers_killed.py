@@ -19,7 +19,7 @@ STORED, EXISTS, MANAGER_EXISTS = "stored", "65536870", "65536823"
 
 @pytest.fixture(scope="module")
 def harness() -> Iterator[Harness]:
-    """The fork server that runs what is killed."""
+    """Yield the fork server that runs what is killed."""
     with Harness() as running:
         yield running
 
@@ -36,7 +36,7 @@ def servers(sound_ports: list[int]) -> list[dict[str, Any]]:
 
 
 def are_whole(stored: list[KeyServer], asked: list[dict[str, Any]]) -> bool:
-    """Whether all is there: addresses in order, secondaries, passwords."""
+    """Return True if all is there: addresses in order, secondaries, passwords."""
     return [
         (str(server.address), list(server.secondary_key_servers), server.sealed_password is not None)
         for server in stored
@@ -44,7 +44,7 @@ def are_whole(stored: list[KeyServer], asked: list[dict[str, Any]]) -> bool:
 
 
 def after_the_commit(points: list[str]) -> int:
-    """How many points come after the commit: connections that are given back."""
+    """Return how many points come after the commit: connections that are given back."""
     return len(points) - points.index("commit") - 1
 
 

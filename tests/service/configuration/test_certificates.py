@@ -115,7 +115,7 @@ async def test_a_deleted_authority_signs_nothing(world: World) -> None:
 
 
 def _certified(key: Any) -> str:
-    """A certificate of a key, signed by another, which makes the key's own signature unnecessary."""
+    """Return a certificate of a key, signed by another, which makes the key's own signature unnecessary."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
@@ -148,7 +148,7 @@ async def test_what_is_installed_tls_can_use(world: World, key: Any) -> None:
 
 
 def pem_block_of_another_kind() -> bytes:
-    """What OpenSSL would take for a certificate of the chain."""
+    """Return what OpenSSL would take for a certificate of the chain."""
     return hostile.pem("CERTIFICATE", b"\x30\0")
 
 

@@ -21,13 +21,13 @@ STORED, MISSING = "stored", "65536843"
 
 @pytest.fixture(scope="module")
 def harness() -> Iterator[Harness]:
-    """The fork server that runs what is killed."""
+    """Yield the fork server that runs what is killed."""
     with Harness() as running:
         yield running
 
 
 async def filled(home: Home, *servers: str) -> str:
-    """A key manager whose first server has a credential and secondaries."""
+    """Return a key manager whose first server has a credential and secondaries."""
     key_manager = await home.key_manager(*servers)
     first, *_ = await home.servers(key_manager)
     sealed = home.keyring.seal(Secret("first"), password_context(first.uuid))
@@ -37,7 +37,7 @@ async def filled(home: Home, *servers: str) -> str:
 
 
 async def shown(home: Home, key_manager: str) -> list[tuple[Any, ...]]:
-    """What is stored of each server, its password opened."""
+    """Return what is stored of each server, its password opened."""
     rows = []
     for row in await home.servers(key_manager):
         sealed = row.sealed_password

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 def key_managers(world: KeyWorld, node: KeyNode) -> KeyManagers:
-    """The use cases of key managers on a node."""
+    """Return the use cases of key managers on a node."""
     return KeyManagers(configuration_context(world, node))
 
 
 def new(world: KeyWorld, svm: Svm, server: KmipServer) -> NewKeyManager:
-    """A key manager of an SVM."""
+    """Return a key manager of an SVM."""
     return NewKeyManager(
         None,
         svm.name,
@@ -46,7 +46,7 @@ def new(world: KeyWorld, svm: Svm, server: KmipServer) -> NewKeyManager:
 
 
 async def refused(call: Awaitable[object]) -> OntapError:
-    """The error of a call."""
+    """Return the error of a call."""
     with pytest.raises(OntapError) as raised:
         await call
     return raised.value

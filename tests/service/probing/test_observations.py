@@ -26,7 +26,7 @@ BAD, GOOD = CheckResult("connect", "connection_refused"), CheckResult()
 
 
 def manager(number: int) -> KeyManager:
-    """A key manager of an SVM of its own; the first is the cluster's."""
+    """Return a key manager of an SVM of its own; the first is the cluster's."""
     svm = Svm(f"svm-{number}", f"vs{number}") if number else None
     return KeyManager(f"km-{number}", svm, enabled=True, client_certificate="c", server_ca_certificates=("ca",))
 

@@ -51,14 +51,14 @@ class Changer:
         await self.managers.change(call, self.manager, change, patient=patient)
 
     async def renewal_refused(self, call: Call = CALL, *, patient: bool = False) -> OntapError:
-        """The error of that, which leaves the old one."""
+        """Return the error of that, which leaves the old one."""
         with pytest.raises(OntapError) as raised:
             await self.renew(call, patient=patient)
         assert await self.certificate() == self.world.home.client_certificate
         return raised.value
 
     async def certificate(self) -> str:
-        """The client certificate that counts."""
+        """Return the client certificate that counts."""
         found = await self.world.store.read(lambda tx: tx.key_manager(self.manager))
         assert found is not None
         return found.client_certificate
@@ -74,7 +74,7 @@ class Changer:
         await self.servers.remove(CALL, state, server.address)
 
     async def removal_refused(self, server: KeyServer) -> OntapError:
-        """The error of that, which changes nothing."""
+        """Return the error of that, which changes nothing."""
         before = await self.world.servers(self.manager)
         with pytest.raises(OntapError) as raised:
             await self.remove(server)
@@ -91,7 +91,7 @@ class Changer:
             await fetcher.close()
 
     async def lost(self, key: Key) -> bool:
-        """Whether no configured server gives a key to a node that has just started."""
+        """Return True if no configured server gives a key to a node that has just started."""
         try:
             await self.fetch(key)
         except OntapError:
@@ -99,7 +99,7 @@ class Changer:
         return False
 
     async def change_refused(self, server: KeyServer, **fields: Any) -> OntapError:
-        """The error of that, which changes nothing."""
+        """Return the error of that, which changes nothing."""
         before = await self.world.servers(self.manager)
         with pytest.raises(OntapError) as raised:
             await self.modify(server, **fields)
@@ -124,7 +124,7 @@ def configuration_context(world: KeyWorld, node: KeyNode, **options: Any) -> Con
 
 
 async def changer(world: KeyWorld, *servers: KmipServer | str, name: str = "keystead", **fields: Any) -> Changer:
-    """A key manager with learned servers, and a renewed client certificate with this common name."""
+    """Return a key manager with learned servers, and a renewed client certificate with this common name."""
     manager = await world.key_manager(*servers, know=False, **fields)
     node = await world.node()
     learner = ServerLearner(node.store, node.objects, node.endpoints, world.home.keyring, world.clock)
@@ -140,5 +140,5 @@ async def changer(world: KeyWorld, *servers: KmipServer | str, name: str = "keys
 
 
 async def identifier(changing: Changer, key: Key, server: int) -> str:
-    """The Unique Identifier of a key's copy on a server."""
+    """Return the Unique Identifier of a key's copy on a server."""
     return (await changing.world.copies(key.uuid))[server].unique_identifiers[0]

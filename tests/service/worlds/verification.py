@@ -46,7 +46,7 @@ class ProvingNode:
         return await self._said(key_manager, await self.run(await self.prover.drill(call, key_manager)))
 
     async def newest(self, key_manager: str) -> KeyReport:
-        """The newest report."""
+        """Return the newest report."""
         found = await self.reports.all(CALL, key_manager)
         return await self.reports.get(CALL, key_manager, found[0].uuid)
 
@@ -57,23 +57,23 @@ class ProvingNode:
         return dict(signed.report)
 
 
-async def proving(world: KeyWorld) -> ProvingNode:
-    """Open a node that proves."""
+async def proving(world: KeyWorld, **options: int) -> ProvingNode:
+    """Open a node that verifies; ``options`` are those of VerificationJobs."""
     node = await world.node()
     signer, _ = Signer.create(world.home.keyring)
     reports = KeyReports(node.store, signer, world.clock, node.uuid)
     rules = EgressRules.parse(("127.0.0.0/8", "::1/128"), ())
     prover = VerificationJobs(
-        node.store, lambda: Objects(rules), node.endpoints, reports, node.audit, world.clock, node.uuid
+        node.store, lambda: Objects(rules), node.endpoints, reports, node.audit, world.clock, node.uuid, **options
     )
     return ProvingNode(node, signer, Jobs(node.store, node.audit, world.clock, node.uuid), reports, prover)
 
 
 def results(said: dict[str, Any]) -> list[dict[str, int]]:
-    """What was found on each server, in order."""
+    """Return what was found on each server, in order."""
     return [each["results"] for each in said["servers"]]
 
 
 def failures(said: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The failures that are listed: key id, result and reason."""
+    """Return the failures that are listed: key id, result and reason."""
     return [(each["key_id"], each["result"], each["reason"]) for each in said["failures"]["listed"]]

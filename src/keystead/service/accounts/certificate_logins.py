@@ -41,13 +41,16 @@ class Rows(CertificateRows, ListRows, AccountRows, ObservationRows, Protocol):
 
 
 class CertificateLogins:
-    """Authentication by certificate, and the CAs that TLS must trust. One per process."""
+    """Authentication by certificate, and the CAs that TLS must trust. One per process.
 
-    def __init__(self, store: Store[Rows], clock: Clock, audit: AuditLog) -> None:
+    ``entries`` is how many chains are remembered.
+    """
+
+    def __init__(self, store: Store[Rows], clock: Clock, audit: AuditLog, *, entries: int = ENTRIES) -> None:
         self._store = store
         self._clock = clock
         self._audit = audit
-        self._proven: LRUCache[bytes, _Proven] = LRUCache(ENTRIES)
+        self._proven: LRUCache[bytes, _Proven] = LRUCache(entries)
         self._authorities: tuple[str, ...] = ()
         self._marker: Hashable = None
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
@@ -60,13 +61,30 @@ class _Waiting(NamedTuple):
     kept: asyncio.Future[bool]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """The limits of a recorder of reads; see the constants of this module."""
+
+    patience_s: float = PATIENCE_S
+    away_s: float = AWAY_S
+    together: int = TOGETHER
+
+
 class ReadAudit:
     """The recorder of reads, one group after the other. With ``fail_closed`` the database must take every record."""
 
     def __init__(
-        self, store: Store[Rows], audit: AuditLog, spool: ReadSpool, clock: Clock, *, fail_closed: bool = False
+        self,
+        store: Store[Rows],
+        audit: AuditLog,
+        spool: ReadSpool,
+        clock: Clock,
+        *,
+        fail_closed: bool = False,
+        limits: ReadLimits = ReadLimits(),
     ) -> None:
         self._fail_closed = fail_closed
+        self._limits = limits
         self._store = store
         self._audit = audit
         self._spool = spool
@@ -119,7 +137,7 @@ class ReadAudit:
     async def _pause(self) -> None:
         """Wait for a read; only for a short time while the spool has records to merge."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(AWAY_S if self._spooled else None):
+            async with asyncio.timeout(self._limits.away_s if self._spooled else None):
                 await self._wake.wait()
         self._wake.clear()
 
@@ -133,7 +151,8 @@ class ReadAudit:
         """Record a group of reads, and give each read its outcome or the error."""
         if self._together:
             await asyncio.sleep(GATHER_S)
-        group, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+        most = self._limits.together
+        group, self._waiting = self._waiting[:most], self._waiting[most:]
         self._together = len(group) > 1
         try:
             outcomes: Sequence[bool | StoreError] = await self._keep(group)
@@ -158,7 +177,7 @@ class ReadAudit:
         """
         if self._fail_closed or not self._away:
             try:
-                async with asyncio.timeout(PATIENCE_S):
+                async with asyncio.timeout(self._limits.patience_s):
                     return await self._store.write(lambda tx: self._compare_and_append(tx, group))
             except (StoreError, TimeoutError) as error:
                 self._database_failed(error)
@@ -182,7 +201,7 @@ class ReadAudit:
         """Leave the database alone for a while. The next merge starts again at the beginning of the spool."""
         if not self._spooled:
             log.warning("reads are recorded in the spool", why=str(error) or "the database is slow")
-        self._away_until = self._clock.monotonic() + AWAY_S
+        self._away_until = self._clock.monotonic() + self._limits.away_s
         self._place = 0
 
     # --- the merge ---
@@ -190,7 +209,7 @@ class ReadAudit:
     async def _merge(self) -> None:
         """Merge one piece of the spool into the chain, and delete the file after the last piece."""
         try:
-            piece = await asyncio.to_thread(self._spool.read, self._place, TOGETHER)
+            piece = await asyncio.to_thread(self._spool.read, self._place, self._limits.together)
             await self._store.write(lambda tx: self._append_unrecorded(tx, piece))
             if piece.damaged:
                 log.error("read spool: lines skipped, torn or without a valid MAC", lines=piece.damaged)
@@ -207,7 +226,7 @@ class ReadAudit:
             why = error.strerror if isinstance(error, OSError) else type(error).__name__
             log.error("the spool of reads cannot be merged", why=why)  # noqa: TRY400 - its text may quote anything
             self._place = 0
-            self._merge_from = self._clock.monotonic() + AWAY_S
+            self._merge_from = self._clock.monotonic() + self._limits.away_s
 
     def _append_unrecorded(self, tx: AuditRows, piece: Piece) -> None:
         if records := self._audit.unrecorded(tx, piece.records):

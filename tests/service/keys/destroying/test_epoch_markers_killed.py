@@ -34,7 +34,7 @@ class Dying:
         self.died = False
 
     def context(self) -> Any:
-        """What the process works with."""
+        """Return what the process works with."""
         return replace(self._context, store=_Steps(self._context.store, self), objects=_Sessions(self))
 
     async def step(self, failure: Exception, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

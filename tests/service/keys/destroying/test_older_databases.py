@@ -43,11 +43,11 @@ class Remembered:
         self.witness = Witness()
 
     async def storage(self) -> Storage:
-        """The same place all the time."""
+        """Return the same place all the time."""
         return Storage("sqlite", "directory", "file")
 
     async def read(self) -> Witness:
-        """What was remembered last."""
+        """Return what was remembered last."""
         return self.witness
 
     async def write(self, witness: Witness) -> None:
@@ -63,7 +63,7 @@ class Served:
         self.lives = Incarnations(node.store, Remembered(), node.audit, clock, node.uuid)
         self.epoch_markers = EpochMarkers(kept.context, self.lives.cloned)
         destroying = KeyPurge(kept.context, believed(node.store, clock, node.uuid), self.lives.cloned, self.lives.check)
-        self.parts = replace(kept.rounds._parts, epoch_markers=self.epoch_markers, destroying=destroying)
+        self.parts = replace(kept.parts, epoch_markers=self.epoch_markers, destroying=destroying)
         self.rounds = KeyRounds(kept.context, kept.leases, self.parts, look=self.lives.look)
         self.file = make_url(kept.world.home.database).database or ""
 

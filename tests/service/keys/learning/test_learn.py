@@ -388,7 +388,7 @@ async def test_the_learner_is_told_of_what_was_stored(key_world: KeyWorld) -> No
 
 
 async def services(world: KeyWorld, told: list[str]) -> tuple[KeyManagers, KeyServers, ServerLearner]:
-    """The use cases that tell the learner, told what they tell it."""
+    """Return the use cases that tell the learner, told what they tell it."""
     node = await world.node()
     context = configuration_context(world, node, on_changed=told.append)
     return KeyManagers(context), KeyServers(context), learner(world, node)

@@ -99,7 +99,7 @@ class Lost:
 
 @pytest.fixture
 async def new_store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    """A database that holds nothing."""
+    """Yield a database that holds nothing."""
     url = f"sqlite:///{tmp_path / 'new.db'}"
     upgrade(url)
     store = open_store(url)
@@ -115,7 +115,7 @@ async def keeping(
     svm: Svm | None = None,
     of_cluster: bool = False,
 ) -> Lost:
-    """A key manager whose servers were learned, and a node that describes the keys that it creates."""
+    """Return a key manager whose servers were learned, and a node that describes the keys that it creates."""
     manager = await world.key_manager(*servers, know=False, svm=svm, of_cluster=of_cluster)
     endpoints = (await world.node()).endpoints
     node = await world.node(describe=Describer(endpoints))
@@ -126,7 +126,7 @@ async def keeping(
 
 
 def plain(key: Key) -> Key:
-    """A key without the times that only its database knows."""
+    """Return a key without the times that only its database knows."""
     return replace(key, committed=None)
 
 
@@ -136,7 +136,7 @@ def reasons(rebuilt: Rebuilt) -> list[str]:
 
 
 def place(copy: Copy) -> tuple[object, ...]:
-    """What is the same of a copy, whoever found it."""
+    """Return what is the same of a copy, whoever found it."""
     return copy.key, copy.attempt, copy.key_server, copy.unique_identifiers, copy.presence, copy.descriptor
 
 
@@ -262,7 +262,7 @@ class Moved:
     copies: tuple[Copy, ...]
 
     async def is_read(self) -> bool:
-        """Whether the new database can have it read, under its id."""
+        """Return True if the new database can have it read, under its id."""
         node, clock = self.lost.node, self.lost.world.clock
         fetcher = Fetcher(self.lost.store, node.objects, node.endpoints, clock, node.uuid)
         try:

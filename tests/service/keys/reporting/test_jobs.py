@@ -45,7 +45,7 @@ async def learned(world: KeyWorld, node: ProvingNode, *servers: KeyServer | str,
 
 
 async def object_of(world: KeyWorld, key: Key, place: int) -> str:
-    """The Unique Identifier of a key's copy on the server at this place."""
+    """Return the Unique Identifier of a key's copy on the server at this place."""
     return (await world.copies(key.uuid))[place].unique_identifiers[0]
 
 
@@ -77,10 +77,9 @@ async def test_every_copy_is_proven(key_world: KeyWorld) -> None:
 
 
 @on_sqlite
-async def test_each_page_is_read_on_connections_made_for_it(key_world: KeyWorld, monkeypatch: Any) -> None:
-    """Not on those that the node has: the handshake is done in full, and the canary is read before all else."""
-    monkeypatch.setattr("keystead.service.keys.reporting.jobs.COPIES_PER_READ", 2)
-    node = await proving(key_world)
+async def test_each_page_is_read_on_connections_made_for_it(key_world: KeyWorld) -> None:
+    """Each page is read on a new connection with a full handshake, and the canary is read before all else."""
+    node = await proving(key_world, keys_per_read=2)
     (server,) = await key_world.start(1)
     manager = await learned(key_world, node, server)
     for number in range(3):
@@ -304,10 +303,9 @@ async def test_a_change_that_came_between_stays(key_world: KeyWorld, monkeypatch
     assert await key_world.presences(key.uuid) == [Presence.DESTROYED]
 
 
-async def test_the_job_says_how_far_it_is(key_world: KeyWorld, monkeypatch: Any) -> None:
-    """After each page; a proof of no keys is a report, too."""
-    monkeypatch.setattr("keystead.service.keys.reporting.jobs.COPIES_PER_READ", 2)
-    node = await proving(key_world)
+async def test_the_job_says_how_far_it_is(key_world: KeyWorld) -> None:
+    """The job shows its progress after each page; a verification of no keys gives a report, too."""
+    node = await proving(key_world, keys_per_read=2)
     manager = await learned(key_world, node, *await key_world.start(1))
     assert (await node.prove(manager))["keys"] == {"total": 0, "unreadable": 0, "by_domains": {}}
     for number in range(3):

@@ -20,7 +20,7 @@ from keystead.core.keys.names import ObjectKind, object_name
 from keystead.core.secret import Secret
 from keystead.service.announcing import add_events
 from keystead.service.keys.announcing import different_copy_events
-from keystead.service.keys.context import COPIES_PER_READ, by_host, topology_of, tracked
+from keystead.service.keys.context import by_host, topology_of, tracked
 from keystead.service.keys.looking.changes import store_changes, with_seen
 from keystead.service.keys.looking.look import look
 from keystead.service.keys.looking.visit import visit
@@ -97,10 +97,11 @@ class AttemptSettlement:
     async def _settle_server(self, holding: Holding, topology: ServerTopology, server: KeyServer) -> int:
         inactive, undescribed = topology.profiles[server.uuid].activates, self._takes_descriptors(topology, server.uuid)
         after, changed = self._resume_after.pop(server.uuid, ""), 0
+        most = self._context.copies_per_read
         while rows := await self._context.store.read(
             lambda tx: tracked(
                 tx,
-                tx.open_copies(server.uuid, after, COPIES_PER_READ, inactive=inactive, undescribed=undescribed),  # noqa: B023
+                tx.open_copies(server.uuid, after, most, inactive=inactive, undescribed=undescribed),  # noqa: B023
             )
         ):
             changes, done = await self._look(topology, server, rows)

@@ -23,7 +23,7 @@ from keystead.core.keys.reading import NOT_NEEDED, sources
 from keystead.core.keys.writing import fits
 from keystead.service.announcing import add_events
 from keystead.service.keys.announcing import different_copy_events, server_event
-from keystead.service.keys.context import COPIES_PER_READ, by_host, slices, topology_of, tracked
+from keystead.service.keys.context import by_host, slices, topology_of, tracked
 from keystead.service.keys.keeping.backoff import Pauses
 from keystead.service.keys.looking.changes import changes_of, store_changes
 from keystead.service.keys.looking.look import look_at_many
@@ -87,10 +87,14 @@ class Filled:
 
 
 class CopySweep:
-    """The steps that sweep servers and fill missing copies."""
+    """The steps that sweep servers and fill missing copies.
 
-    def __init__(self, context: KeeperContext, writer: CopyWriter) -> None:
+    ``shown_s`` is how long :meth:`showing` waits for the canary of a server.
+    """
+
+    def __init__(self, context: KeeperContext, writer: CopyWriter, *, shown_s: float = SHOWN_S) -> None:
         self._context = context
+        self._shown_s = shown_s
         self._writer = writer
         self._pauses = Pauses()
 
@@ -130,13 +134,14 @@ class CopySweep:
 
     async def _shows_canary(self, topology: ServerTopology, server: KeyServer) -> bool | None:
         try:
-            async with asyncio.timeout(SHOWN_S), visit(self._context, topology, server) as at:
+            async with asyncio.timeout(self._shown_s), visit(self._context, topology, server) as at:
                 return at.canary
         except (KeyServerFault, TimeoutError):
             return None
 
     async def _rows(self, key_server: str, after: str) -> list[Tracked]:
-        return await self._context.store.read(lambda tx: tracked(tx, tx.copies_on(key_server, after, COPIES_PER_READ)))
+        most = self._context.copies_per_read
+        return await self._context.store.read(lambda tx: tracked(tx, tx.copies_on(key_server, after, most)))
 
     async def _look(
         self, topology: ServerTopology, server: KeyServer, rows: Sequence[Tracked], sweep: Sweep
@@ -246,7 +251,7 @@ class CopySweep:
     ) -> tuple[ServerTopology | None, list[tuple[Key, list[Copy]]]]:
         """Return the next committed and retired keys with their copies of attempts that were not aborted."""
         topology = topology_of(tx, key_manager)
-        keys = tx.keys_in(key_manager, KEPT_STATES, after, COPIES_PER_READ)
+        keys = tx.keys_in(key_manager, KEPT_STATES, after, self._context.copies_per_read)
         copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
         for copy in without_aborted(tx.copies(copies), tx.attempts(copies)):
             copies[copy.key].append(copy)

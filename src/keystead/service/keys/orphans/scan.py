@@ -69,10 +69,11 @@ class _Found:
 
 
 class OrphanScan:
-    """The scan for orphans. The keeper runs it seldom."""
+    """The scan for orphans. The keeper runs it seldom. ``listed`` is how many orphans one transaction lists."""
 
-    def __init__(self, context: KeeperContext) -> None:
+    def __init__(self, context: KeeperContext, *, listed: int = ORPHANS_PER_WRITE) -> None:
         self._context = context
+        self._listed = listed
         self._foreign: set[tuple[str, str]] = set()
 
     async def scan(self, holding: Holding, key_manager: str) -> None:
@@ -132,8 +133,8 @@ class OrphanScan:
             for each in unclaimed
             if each.unique_identifier not in stored
         ]
-        for start in range(0, len(rows), ORPHANS_PER_WRITE):
-            batch = rows[start : start + ORPHANS_PER_WRITE]
+        for start in range(0, len(rows), self._listed):
+            batch = rows[start : start + self._listed]
             await self._context.store.write(lambda tx: _put_orphans(tx, holding, topology, batch))  # noqa: B023 - awaited
         await self._context.store.write(lambda tx: _reopen_all(tx, holding, server, found))
 

@@ -92,15 +92,26 @@ class Fetched:
     tried: tuple[Tried, ...]
 
 
-class Hedges:
-    """The budget (token bucket) of hedged requests. Each fetch adds a part of a token, up to :data:`HEDGES_SAVED`."""
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """The limits of fetches; see the constants of this module."""
 
-    def __init__(self) -> None:
-        self._tokens = HEDGES_SAVED
+    fetch_s: float = FETCH_S
+    late_s: float = LATE_S
+    hedges_saved: float = HEDGES_SAVED
+    read_contexts: int = READ_CONTEXTS
+
+
+class Hedges:
+    """The budget (token bucket) of hedged requests. Each fetch adds a part of a token, up to ``saved`` tokens."""
+
+    def __init__(self, saved: float = HEDGES_SAVED) -> None:
+        self._saved = saved
+        self._tokens = saved
 
     def count(self) -> None:
         """Add the share of one fetch."""
-        self._tokens = min(self._tokens + HEDGED, HEDGES_SAVED)
+        self._tokens = min(self._tokens + HEDGED, self._saved)
 
     def take(self) -> bool:
         """Take one token. Return False if there is none."""
@@ -126,14 +137,23 @@ class ReadContext:
 class Fetcher:
     """The fetcher of keys for one node. It belongs to one event loop."""
 
-    def __init__(self, store: Store[Rows], objects: KeyObjects, endpoints: Endpoints, clock: Clock, node: str) -> None:
+    def __init__(
+        self,
+        store: Store[Rows],
+        objects: KeyObjects,
+        endpoints: Endpoints,
+        clock: Clock,
+        node: str,
+        limits: FetchLimits = FetchLimits(),
+    ) -> None:
+        self._limits = limits
         self._store = store
         self._objects = objects
         self._endpoints = endpoints
         self._clock = clock
         self._node = node
-        self._hedges = Hedges()
-        self._contexts: LRUCache[str, tuple[Hashable, ReadContext]] = LRUCache(READ_CONTEXTS)
+        self._hedges = Hedges(limits.hedges_saved)
+        self._contexts: LRUCache[str, tuple[Hashable, ReadContext]] = LRUCache(limits.read_contexts)
         self._late: dict[tuple[str, str], asyncio.Task[Secret | None]] = {}
         self._marking: set[asyncio.Task[None]] = set()
 
@@ -206,7 +226,7 @@ class Fetcher:
     async def _run(self, race: _Race) -> Secret | None:
         self._hedges.count()
         try:
-            async with asyncio.timeout(FETCH_S):
+            async with asyncio.timeout(self._limits.fetch_s):
                 return await self._ask_in_order(race)
         except TimeoutError:
             return None
@@ -233,7 +253,7 @@ class Fetcher:
         usual_s = self._objects.p95_s(race.context.endpoint(source)) if hedged else None
         if usual_s is not None and (await race.step(usual_s) or self._hedges.take()):
             return
-        await race.step(LATE_S)
+        await race.step(self._limits.late_s)
 
     async def _ask(self, race: _Race, source: Source) -> Secret | None:
         """Ask one server. Return the material if it agrees with the digest, else None. Never raise."""

@@ -71,8 +71,11 @@ class VerificationJobs:
         audit: AuditLog,
         clock: Clock,
         node: str,
+        *,
+        keys_per_read: int = COPIES_PER_READ,
     ) -> None:
         self._store = store
+        self._keys_per_read = keys_per_read
         self._connect = connect
         self._endpoints = endpoints
         self._reports = reports
@@ -135,8 +138,8 @@ class VerificationJobs:
         return await self._store.read(work)
 
     async def _pages(self, key_manager: str, states: Collection[KeyState]) -> AsyncIterator[tuple[Key, ...]]:
-        after = ""
-        while keys := await self._store.read(lambda tx: tx.keys_in(key_manager, states, after, COPIES_PER_READ)):  # noqa: B023
+        after, most = "", self._keys_per_read
+        while keys := await self._store.read(lambda tx: tx.keys_in(key_manager, states, after, most)):  # noqa: B023
             after = keys[-1].uuid
             yield keys
 
