@@ -8,5 +8,6 @@ from keystead.sealing import Argon2Hasher
 def hash_passwords_cheaply() -> None:
     """Give hashers of this process the lowest cost of argon2. Processes that tests start hash at the real cost."""
     defaults = Argon2Hasher.__init__.__kwdefaults__
+    assert defaults is not None
     assert set(defaults) == {"memory_kib", "passes"}
     defaults.update(memory_kib=8, passes=1)

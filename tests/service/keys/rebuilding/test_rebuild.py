@@ -691,7 +691,7 @@ async def test_a_change_while_it_is_read(
     lost = await keeping(key_world, new_store, servers, of_cluster=True)
     key = await lost.node.create(lost.manager, svm=svm)
     await lost.lose()
-    taking = KeyImporter.take
+    storing = KeyImporter.store
 
     def change(tx: Transaction) -> None:
         (server,) = tx.key_servers(lost.manager)
@@ -710,9 +710,9 @@ async def test_a_change_while_it_is_read(
 
     async def then_change(*args: Any) -> Any:
         await new_store.write(change)
-        return await taking(*args)
+        return await storing(*args)
 
-    monkeypatch.setattr(KeyImporter, "take", then_change)
+    monkeypatch.setattr(KeyImporter, "store", then_change)
     rebuilt = await lost.rebuild()
     assert (rebuilt.added, rebuilt.doubts) == (0, (Doubt.CHANGED,))
     assert await new_store.read(lambda tx: tx.keys([key.uuid])) == ()
