@@ -94,7 +94,7 @@ FAULTS: dict[str, tuple[Callable[..., Any], type[KMIPError]]] = {
     "huge length": (testing.huge_length, TTLVError),
     "truncated": (testing.truncate, TransportError),
     "drip": (testing.drip(0.05), TransportError),
-    "late": (testing.delay(2), TransportError),
+    "late": (testing.delay(20), TransportError),
 }
 
 
@@ -105,7 +105,7 @@ async def test_faults_of_a_server(server: testing.KeyServer, name: str) -> None:
     server.faults[Operation.QUERY] = fault
     key_server = await connect(server)
     with pytest.raises(error):
-        await key_server.query(timeout=0.3)
+        await key_server.query(timeout=2)
     assert not key_server.usable
     server.faults.clear()
     again = await connect(server)
