@@ -73,7 +73,7 @@ class Descriptor:
         return self.written_by if name is None else (name.id, name.attempt, name.incarnation)
 
     def is_named(self, name: ObjectName) -> bool:
-        """Return True if a descriptor object with this name may contain this descriptor: both name the same attempt."""
+        """Return True if a descriptor object of this name may contain this descriptor: it names ``written_by``."""
         return (name.id, name.attempt, name.incarnation) == self.written_by
 
 

@@ -145,9 +145,9 @@ def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
     """Return True if this incarnation of the database may now destroy the objects that the attempt wrote.
 
     Nothing may be destroyed until an operator has released destruction. Then two kinds of objects may be destroyed:
-    those of aborted attempts of this incarnation, and those of a key in state purging or purged. Such a key was past
-    recovery in whichever incarnation its purge began. Objects of an attempt that another incarnation aborted are
-    orphans. They may belong to another key by now, so they are never destroyed.
+    those of aborted attempts of this incarnation, and those of a key in state purging or purged. The purge may have
+    begun in another incarnation: the key was past recovery there, too. Objects of an attempt that another incarnation
+    aborted are orphans. They may belong to another key by now, so they are never destroyed.
     """
     if not incarnation.destroys or aborted_elsewhere(attempt, incarnation):
         return False

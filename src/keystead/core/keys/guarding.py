@@ -210,7 +210,7 @@ ACTIVE_STATES: Final = tuple(state for state in KeyState if state not in TERMINA
 
 
 def check_no_keys(counts: Mapping[KeyState, int], left: int) -> None:
-    """Raise 65536867 if a key manager has keys in active states, also keys that are being created.
+    """Raise 65536867 if a key manager may not be deleted: it has keys in active states, also keys being created.
 
     ``left`` is the number of keys in terminal states with objects that must still be destroyed. Without the key manager
     these objects would belong to no known key.
@@ -299,13 +299,13 @@ class ReadCopies:
     def covers(self, copy: Copy) -> bool:
         """Return True if the copy was read or need not be read.
 
-        A copy that is present at a reached address must be read. Any other copy need not be read if any copy of its key
-        was read, or if it is not present and in ``not_required``.
+        A copy that is present at a reached address must itself be read. For any other copy it is enough that some copy
+        of its key was read. It is also enough that the copy is not present, and is in ``not_required``.
         """
         must_be_read = copy.presence is Presence.PRESENT and (copy.key_server, copy.host) not in self.unreached
-        not_required = copy.presence is not Presence.PRESENT and copy_id(copy) in self.not_required
+        excused = copy.presence is not Presence.PRESENT and copy_id(copy) in self.not_required
         read = copy_id(copy) in self.proven.get(copy.key, ())
-        return read or not_required or (not must_be_read and copy.key in self.proven)
+        return read or excused or (not must_be_read and copy.key in self.proven)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class ReportFindings:
 
     @property
     def unreadable(self) -> int:
-        """The number of keys that no server returned."""
+        """The number of keys that were proven in no domain: no server returned their material."""
         return self.by_domains[0]
 
     def add(self, key: Key, found: Sequence[Finding]) -> None:

@@ -84,15 +84,15 @@ def domains_still_proven(
     return proven_domains((copy for copy in copies if still_counts(copy, before, after)), domain_of, now)
 
 
-def domains_as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], had: Iterable[str]) -> dict[str, str]:
+def domains_as_seen(domain_of: Mapping[str, str], copies: Sequence[Copy], holders: Iterable[str]) -> dict[str, str]:
     """Return the domains, merged where an attempt saw that servers replicate.
 
-    ``had`` are the servers that already had the object when it was about to be sent there: they share a domain with
-    another server. Equal Unique Identifiers show with which one. Without equal ones, each server that may hold a copy
-    joins the domain.
+    ``holders`` are the servers that already had the object when it was sent there. Each is then in one domain with the
+    servers whose copies have equal Unique Identifiers. If there is no such copy, it is in one domain with each server
+    that may hold a copy.
     """
     seen = dict(domain_of)
-    for server in had:
+    for server in holders:
         ids = {copy.unique_identifiers for copy in copies if copy.key_server == server}
         others = [copy for copy in copies if copy.key_server != server and copy.presence not in GONE]
         same = [copy for copy in others if copy.unique_identifiers and copy.unique_identifiers in ids]
@@ -123,7 +123,7 @@ def unknown_objects(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]
 
 
 def with_new_state(stored: Sequence[Copy], found: Sequence[Copy]) -> list[Copy]:
-    """Return the stored copies with the State and descriptor that a writer found.
+    """Return the stored copies with the State, and the identifier of the descriptor, that a writer found.
 
     Copies that others have changed meanwhile, and copies that stay the same, are left out.
     """

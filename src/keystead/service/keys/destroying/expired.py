@@ -63,11 +63,12 @@ class TimedOutAttempts:
     async def may_end(
         self, holding: Holding, topology: ServerTopology, sites: Mapping[str, Site], rows: Sequence[Tracked]
     ) -> list[Tracked]:
-        """Return the copies that this check permits to destroy. Raises CloneFound, StoreError, LeaseLost.
+        """Return the copies that this check lets be destroyed. Raises CloneFound, StoreError, LeaseLost.
 
         It permits copies of attempts that did not time out, and copies of keys that are purging or purged. An attempt
         that timed out waits while one of its servers does not answer, hides its canary, or is not in ``sites`` (by
-        uuid). If all servers were asked and one does not deny the commit, the objects of the attempt become orphans.
+        uuid). Once all its servers were asked, its copies may be destroyed if all of them deny the commit. Otherwise
+        its objects become orphans.
         """
         expired = {attempt_id(row) for row in rows if row.attempt.expired and row.key.state not in ENDING}
         if not expired:
@@ -130,17 +131,17 @@ async def _denies_commit(at: Visit, row: Tracked, marker: EpochMarker | None) ->
             return False
         if at.profile is None or at.profile.learned > row.attempt.began:
             return False
-        return await _has_nothing_active(at, row, marker)
+        return await _objects_deny_commit(at, row, marker)
     except KeyServerFault as fault:
         if not fault.fault.answered:
             raise
         return False
 
 
-async def _has_nothing_active(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
-    """Return True if the server has no object of an attempt, or only objects that were never activated.
+async def _objects_deny_commit(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
+    """Return True if the objects on a server deny the commit: there is none, or none was ever activated.
 
-    The second holds only on a server that tells the State, see :func:`_is_marker_inactive`.
+    That none was activated counts only on a server that tells the State: see :func:`_is_marker_inactive`.
     """
     found = [
         await attributes_if_present(at.session, id_)

@@ -186,7 +186,7 @@ class RelocationGuard:
     def note_unreached(self, tx: Rows, readings: Readings) -> None:
         """Make the present copies on unreached servers ``unknown``, so that nobody relies on them.
 
-        Copies that were read there with the new certificates stay present.
+        A server is unreached if one of its addresses is. Its copies that the new certificates read stay present.
         """
         for key_server in sorted({uuid for uuid, _ in readings.read_copies.unreached}):
             _make_copies_unknown(tx, key_server, readings.read_copies, readings.began)

@@ -85,12 +85,12 @@ class RemovalGuard:
         """
         until = min(asyncio.get_running_loop().time() + PROVING_S, ends)
         found = RemovalFindings()
-        topology, at_risk, page = await self._keys_at_risk(removal, found, "")
+        topology, at_risk, cursor = await self._keys_at_risk(removal, found, "")
         if at_risk:
             found.answering.update(await self._answering(topology, _departure(topology, removal, found), until))
-            page = ""
-        while page is not None:
-            topology, at_risk, page = await self._keys_at_risk(removal, found, page)
+            cursor = ""  # from the first key again, because now it is known which addresses answer
+        while cursor is not None:
+            topology, at_risk, cursor = await self._keys_at_risk(removal, found, cursor)
             unproven, reason = await self._prove(topology, at_risk, found.answering, until)
             lost = await self._keys_that_may_be_lost(removal, topology, unproven, found, until)
             if lost:
@@ -105,9 +105,9 @@ class RemovalGuard:
         found. False means that others have changed something since, or that the proofs are too old. Then prove again.
         """
         now = fresh_period(self._clock.now())
-        page: str | None = ""
-        while page is not None:
-            _, at_risk, page = _keys_at_risk(tx, removal, now, found, page)
+        cursor: str | None = ""
+        while cursor is not None:
+            _, at_risk, cursor = _keys_at_risk(tx, removal, now, found, cursor)
             if at_risk:
                 return False
         return True

@@ -225,11 +225,11 @@ class CopySweep:
     async def fill(self, key_manager: str, progress: Callable[[int], Awaitable[None]] | None = None) -> Filled:
         """Walk over all committed and retired keys, count them, and write the missing copies. Raises StoreError.
 
-        ``progress`` gets the number of keys counted, after each batch of keys.
+        ``progress`` gets the number of keys counted, after each page of keys.
         """
         filled, after = Filled(), ""
         while True:
-            topology, keys = await self._context.store.read(lambda tx: self._batch(tx, key_manager, after))  # noqa: B023
+            topology, keys = await self._context.store.read(lambda tx: self._page(tx, key_manager, after))  # noqa: B023
             if topology is None or not keys:
                 self._pauses.walked(self._context.clock.monotonic())
                 return filled
@@ -246,10 +246,13 @@ class CopySweep:
             if progress is not None:
                 await progress(filled.tally.keys)
 
-    def _batch(
+    def _page(
         self, tx: Rows, key_manager: str, after: str
     ) -> tuple[ServerTopology | None, list[tuple[Key, list[Copy]]]]:
-        """Return the next committed and retired keys with their copies of attempts that were not aborted."""
+        """Return the topology, and the next page of committed and retired keys with their copies.
+
+        The topology is None if there is no such key manager. Copies of aborted attempts are left out.
+        """
         topology = topology_of(tx, key_manager)
         keys = tx.keys_in(key_manager, KEPT_STATES, after, self._context.copies_per_read)
         copies: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
@@ -287,7 +290,11 @@ class CopySweep:
     async def _write_copy(
         self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology, filled: Filled
     ) -> bool:
-        """Write a copy to a server. Return True if the server has a copy now, or may get one from another process."""
+        """Write a copy to a server. Return True if the server has a copy now, or may get one from another process.
+
+        A server that did not store the copy is noted in ``filled.down``, and paused. An OntapError, or a certificate
+        that cannot be used, is only logged.
+        """
         try:
             why = await self._writer.copy_to(key, server, material, topology)
         except (OntapError, *NO_IDENTITY) as error:

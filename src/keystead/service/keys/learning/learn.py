@@ -248,10 +248,11 @@ class ServerLearner:
             ]
 
     async def _relearn(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> bool:
+        """Learn a server that has lost its canary. Return True if the new profile is stored."""
         log.warning("the canary of a key server is lost", address=str(server.address))
         learned = await self.learn(topology, identity, server)
         if learned:
-            self._absences.pop(server.uuid, None)  # another look may have found the old canary meanwhile
+            self._absences.pop(server.uuid, None)  # if it is still there: another look may have seen the old canary
         return learned
 
     # --- servers without a profile ---

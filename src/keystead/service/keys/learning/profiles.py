@@ -30,8 +30,9 @@ class Rows(TopologyRows, KeyManagerRows, EpochMarkerRows, Protocol):
 def forget(tx: Rows, servers: Iterable[KeyServer], moved: str) -> None:
     """Delete the profile of the server ``moved`` (uuid), which may be another server now. It must be learned again.
 
-    ``servers`` are the key manager's servers. ``moved`` is removed from ``sees`` of the others. The epoch marker is not
-    deleted. If it is the same server after all, its marker is still there, and shows who else uses the server.
+    ``servers`` are the key manager's servers. ``moved`` is removed from ``sees`` of the others. The epoch marker stays:
+    it is deleted with the profile, and stored again. If it is the same server after all, its marker is still there, and
+    shows who else uses the server.
     """
     for profile in without_server(tx.profiles([server.uuid for server in servers]), moved):
         tx.put_profile(profile)

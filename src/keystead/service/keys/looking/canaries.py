@@ -70,6 +70,7 @@ class CanarySight(Enum):
 async def learn(session: ObjectSession, subject: LearningTarget, now: datetime) -> ServerProfile:
     """Store a canary on a server, and return the server profile that was learned.
 
+    Each number of a canary stands for one way to store keys: see :func:`keystead.core.keys.learning.trial`.
     Raises KeyServerFault when the server stores no canary, or does not answer.
     """
     capabilities = await session.get_capabilities()

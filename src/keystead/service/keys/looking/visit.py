@@ -75,13 +75,15 @@ async def visit(
     """Open a session on a server, or on one of its secondaries, and look for the canary first.
 
     The primary is visited instead of a secondary that is not configured any more. It also stands in for a secondary
-    that ``failed`` just now, or whose circuit is open. Both are in one domain. With ``exact`` the secondary itself is
-    visited, because it may hold what the primary lacks if they do not replicate. ``profile`` is needed for a detached
-    key server only. Raises KeyServerFault.
+    that ``failed`` just now, or whose circuit is open. A secondary is in the domain of its primary. With ``exact``
+    only the secondary itself is visited: it may hold what the primary lacks if they do not replicate.
+
+    ``profile`` is needed for a detached key server only. For ``fresh`` see
+    :meth:`keystead.service.ports.objects.KeyObjects.session`. Raises KeyServerFault.
     """
     profile = profile or topology.profiles.get(server.uuid)
     if exact and host not in server.secondary_key_servers:
-        server = replace(server, secondary_key_servers=(host,) * bool(host))
+        server = replace(server, secondary_key_servers=(host,) * bool(host))  # so that the host is not replaced
     endpoint = endpoint_of(context, topology, server, host)
     stands_in = bool(endpoint.host) and not exact and (failed or context.objects.circuit_open(endpoint))
     if stands_in:

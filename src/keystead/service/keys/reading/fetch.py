@@ -183,21 +183,21 @@ class Fetcher:
     async def _find(self, key: Key) -> tuple[ReadContext | None, Sequence[Copy]]:
         """Return the key's read context and its copies. The context is None if it cannot be used.
 
-        Read the context again if the configuration has changed.
+        Read the context again if the database's change marker shows that the configuration has changed.
         """
-        known = self._contexts.get(key.key_manager)
+        known = self._contexts.get(key.key_manager)  # with the change marker that it was read at
 
         def read(tx: Rows) -> tuple[Hashable, ServerTopology | None, Sequence[Copy]]:
-            marker = tx.change_marker()
-            topology = None if known is not None and known[0] == marker else _topology(tx, key)
-            return marker, topology, tx.copies_not_aborted([key.uuid])
+            change_marker = tx.change_marker()
+            topology = None if known is not None and known[0] == change_marker else _topology(tx, key)
+            return change_marker, topology, tx.copies_not_aborted([key.uuid])
 
-        marker, topology, copies = await self._store.read_few(read)
+        change_marker, topology, copies = await self._store.read_few(read)
         if known is not None and topology is None:
             return known[1], copies
         context = None if topology is None else self.read_context(topology)
         if context is not None:
-            self._contexts[key.key_manager] = marker, context
+            self._contexts[key.key_manager] = change_marker, context
         return context, copies
 
     def order(self, context: ReadContext, copies: Sequence[Copy]) -> list[Source]:
@@ -307,7 +307,7 @@ class Fetcher:
             server = source.server
             now = tx.key_server(server.key_manager, server.address)
             manager = tx.key_manager(server.key_manager)
-            if now is None or now.uuid != server.uuid or manager is None or not _change_presence(tx, source.copy):
+            if now is None or now.uuid != server.uuid or manager is None or not _set_different(tx, source.copy):
                 return
             vserver = manager.svm.name if manager.svm else cluster_name(tx)
             values = {"vserver": vserver, "address": address, "key_id": key.key_id}
@@ -370,18 +370,18 @@ def _topology(tx: Rows, key: Key) -> ServerTopology:
     return load_topology(tx, manager)
 
 
-def _change_presence(tx: Rows, copy: Copy) -> bool:
+def _set_different(tx: Rows, copy: Copy) -> bool:
     """Mark a copy as ``different``. Return True if the row was changed.
 
     Change nothing if the copy has other identifiers by now, or is already ``different`` or ``destroyed``.
     """
     tx.lock_key(copy.key)
     place = copy.attempt, copy.key_server, copy.host, copy.unique_identifiers
-    for now in tx.copies([copy.key]):
-        if (now.attempt, now.key_server, now.host, now.unique_identifiers) == place:
-            if now.presence in {Presence.DIFFERENT, Presence.DESTROYED}:
+    for row in tx.copies([copy.key]):
+        if (row.attempt, row.key_server, row.host, row.unique_identifiers) == place:
+            if row.presence in {Presence.DIFFERENT, Presence.DESTROYED}:
                 return False
-            tx.put_copies([replace(now, presence=Presence.DIFFERENT)], new=False)
+            tx.put_copies([replace(row, presence=Presence.DIFFERENT)], new=False)
             return True
     return False
 

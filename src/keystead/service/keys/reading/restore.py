@@ -228,6 +228,10 @@ class KeyRestorer:
     # --- one page ---
 
     async def _restore(self, plan: RestorePlan, context: ReadContext, wanted: Sequence[Key]) -> _Work:
+        """Read a page of keys in chunks, over several connections to each server: the named one, or all healthy ones.
+
+        If no server is named, the keys that are left are then fetched one by one from any server.
+        """
         copies = await self._store.read(lambda tx: tx.copies_not_aborted([key.uuid for key in wanted]))
         chunks, unproven = _chunks(wanted, copies, self._together)
         work = _Work(context, plan.names_servers, chunks, left=unproven)
@@ -237,7 +241,8 @@ class KeyRestorer:
                 for _ in range(CONNECTIONS):
                     group.create_task(self._ask(work, server))
         if plan.server is not None:
-            await self._ask(work, plan.server)  # because all connections had ended when the last chunk failed
+            # A connection that fails gives its chunk back. The others may have ended before that, without a chunk.
+            await self._ask(work, plan.server)
         work.left += [key for chunk in work.chunks for key, _ in chunk.keys]
         if plan.server is None:
             await self._fetch_singly(work)

@@ -69,7 +69,7 @@ class _Uncommitted:
     """Keys (uuids) that this database has not seen committed: they are pending or aborted.
 
     ``under_way``: an attempt of this incarnation has not expired yet. ``ended``: all others. ``of_other_incarnations``:
-    those without an attempt of this incarnation.
+    those of ``ended`` without an attempt of this incarnation.
     """
 
     under_way: set[str]
@@ -300,7 +300,7 @@ def known_of(tx: Rows, topology: ServerTopology, now: datetime) -> Known:
 
 
 def _uncommitted(tx: Rows, keys: Iterable[Key], now: datetime) -> _Uncommitted:
-    """Return which of these keys this database has not seen committed.
+    """Return three sets of these keys (uuids) that this database has not seen committed: see :class:`_Uncommitted`.
 
     A descriptor is written after the commit. So a descriptor of such a key proves that this database lost the commit.
     """

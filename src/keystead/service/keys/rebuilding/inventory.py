@@ -66,15 +66,19 @@ class ContentsReader:
     async def copies(
         self, contents: Contents, descriptors: Iterable[FoundDescriptor], digest_key: Secret
     ) -> list[FoundCopy]:
-        """Read a server's copies of described keys; return the copies that agree with the digest."""
+        """Read a server's copies of described keys; return the copies that agree with the digest.
+
+        The name of a copy has the attempt that is ``copied_by`` in its descriptor. For an adopted object, that is not
+        the attempt that is ``written_by``.
+        """
         described = {found.descriptor.written_by: found.descriptor for found in descriptors}
-        under = defaultdict(list)
+        by_copy_name = defaultdict(list)
         for descriptor in described.values():
-            under[descriptor.copied_by].append(descriptor)
+            by_copy_name[descriptor.copied_by].append(descriptor)
         wanted = [
             (descriptor, ids)
             for name, ids in _complete_objects(contents.objects, ObjectKind.KEY)
-            for descriptor in under[name.id, name.attempt, name.incarnation]
+            for descriptor in by_copy_name[name.id, name.attempt, name.incarnation]
         ]
         provings = [WantedCopy(found.uuid, ids, found.digest) for found, ids in wanted]
         proven = await self._proven(contents, digest_key, provings)

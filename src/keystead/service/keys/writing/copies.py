@@ -312,7 +312,10 @@ async def _wait_for(
     enough: Callable[[], bool],
     stopping: asyncio.Event,
 ) -> None:
-    """Wait for tasks as :meth:`AttemptCopies.write` says. Cancel the tasks that are not done by then."""
+    """Wait until the tasks are done, until ``until`` (loop time), or until ``stopping`` is set.
+
+    After ``enough`` returns True, wait at most ``grace_s`` seconds more. Then cancel the tasks that are not done.
+    """
     now = asyncio.get_running_loop().time
     under_way = set(tasks)
     stop = asyncio.create_task(stopping.wait())
