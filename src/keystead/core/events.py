@@ -100,7 +100,7 @@ KEY_DIFFERENT: Final = EventKind(
 KEYS_MISSING: Final = EventKind(
     "km.key.missing",
     "error",
-    "Copies are missing from a key server. They are written there again. Ours.",
+    "Copies are missing from a key server. They are written again where the whole replication domain lacks them. Ours.",
     ("vserver", "address", "count"),
     'Copies of {count} key(s) are missing from the external key management server "{address}" for Vserver "{vserver}".',
 )
@@ -108,7 +108,8 @@ KEYS_LOST: Final = EventKind(
     "km.keys.masslost",
     "alert",
     "More than 1 in 20 copies, or more than 50, have gone missing from a key server at once. None is marked missing,"
-    " and none is written there. If the server was wiped, remove it and add it again: then it gets all keys. Ours.",
+    " and none is written there. If the server was wiped, remove it and add it again: then it gets copies like a new"
+    " server. Ours.",
     ("vserver", "address", "count"),
     'Copies of {count} or more keys went missing at once from the external key management server "{address}" for '
     'Vserver "{vserver}": keeping them there has stopped.',
@@ -117,7 +118,8 @@ CANARY_HIDDEN: Final = EventKind(
     "km.canary.notvisible",
     "alert",
     "A key server answers, but does not show its canary: it has lost its data, or takes us for another client. No copy"
-    " is marked missing. If the server was wiped, remove it and add it again: then it gets all keys. Ours.",
+    " is marked missing. If the server was wiped, remove it and add it again: then it gets copies like a new server."
+    " Ours.",
     ("vserver", "address"),
     'The external key management server "{address}" for Vserver "{vserver}" does not show what was left there.',
 )
