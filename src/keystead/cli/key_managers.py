@@ -28,8 +28,8 @@ def _flags(whose: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         "--key-manager",
         "manager",
         metavar="UUID",
-        help="Use this key manager. Accounts of SVMs need it if the cluster's key manager keeps their keys, because"
-        " they cannot see that key manager.",
+        help="Use this key manager. An account of an SVM needs it if the cluster's key manager keeps the SVM's keys."
+        " It does not see that key manager: a cluster administrator finds the UUID with `external show`.",
     )
     vserver = click.option("--vserver", metavar="SVM", help=whose)
     return lambda command: vserver(manager(command))

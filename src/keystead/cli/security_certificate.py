@@ -48,11 +48,15 @@ def certificate() -> None:
 @certificate.command("install")
 @api_command
 @owner
-@click.option("--type", "type_", type=click.Choice(TYPES), required=True)
-@click.option("--cert", type=FILE, required=True, help="File of the certificate, PEM.")
 @click.option(
-    "--key", type=FILE, help="File of the private key, PEM, not encrypted; for types client, server and root_ca."
+    "--type",
+    "type_",
+    type=click.Choice(TYPES),
+    required=True,
+    help="Type of the certificate. A root_ca is made by `create`, and refused here (3735622).",
 )
+@click.option("--cert", type=FILE, required=True, help="File of the certificate, PEM.")
+@click.option("--key", type=FILE, help="File of the private key, PEM, not encrypted; for types client and server.")
 @click.option(
     "--intermediate",
     type=FILE,

@@ -119,7 +119,7 @@ def enable(
 @owner
 @yes
 def disable(vserver: str | None, yes: bool, **flags: Any) -> None:  # noqa: FBT001
-    """Delete a key manager and forget its key servers. The keys on them stay.
+    """Delete a key manager that has no keys, and forget its key servers. What is still on them stays there.
 
     Example: keystead security key-manager external disable --vserver vs0
     """

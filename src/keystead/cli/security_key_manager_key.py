@@ -72,7 +72,7 @@ def key() -> None:
 def create(
     vserver: str | None, manager: str | None, name: str, key_tag: str | None, material_file: Path | None, **flags: Any
 ) -> None:
-    """Create a volume key, with copies on enough key servers that the loss of one server does not lose the key.
+    """Create a volume key, with proven copies in a majority of the replication domains, or in min_copies of them.
 
     Example: keystead security key-manager key create --vserver vs0 --name vol1
     """

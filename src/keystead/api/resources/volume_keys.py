@@ -159,8 +159,9 @@ VOLUME_KEYS = Resource(
             "copies",
             "presence",
             one_of(*Presence),
-            "``present``: read back and proven. ``missing``: not found on the server, or never sent there. ``sent``: no"
-            " answer yet. ``unknown``: the server gave no clear answer. ``different``: not the key's bytes.",
+            "``present``: read back and proven. ``missing``: not found on the server, never sent there, or refused."
+            " ``sent``: no answer yet. ``unknown``: the server gave no clear answer."
+            " ``different``: not the key's bytes.",
             attrgetter("of.presence.value"),
         ),
         _costly_field(

@@ -107,8 +107,8 @@ ADVICE: Final[Mapping[ErrorKind, str]] = {
     kept.NOT_CLUSTERS_KEY_MANAGER: "Take the uuid of the key manager whose scope is the cluster.",
     kept.KEY_LENGTH: "Give 64 bytes, or leave the material out to have it generated.",
     certificates.NO_COMMON_NAME: "Give `common_name` in the body.",
-    certificates.CERTIFICATE_TYPE: "Use `client`, `server`, `client_ca` or `server_ca`; a `root_ca` is made without"
-    " `public_certificate`.",
+    certificates.CERTIFICATE_TYPE: "Use `client`, `server`, `client_ca` or `server_ca`; a `root_ca` is made here:"
+    " leave `public_certificate` out.",
     certificates.NOT_SIGNED: "Compare the request with what [certificates](../how-to/certificates.md) says.",
     certificates.CA_UNUSABLE: "Make a new `root_ca`, and sign with that.",
     certificates.NOT_A_CA: "Install the certificate of the authority, not the one that it signed.",

@@ -73,8 +73,8 @@ KEYS_IN_USE = row(
     65536867,
     400,
     "Encrypted volumes are found for the SVM.",
-    "A key manager was to be deleted, and it has keys in use or retired keys, or objects of purged or aborted keys are"
-    " still on key servers. Or destruction is held, as after a restore, and the database may lack keys.",
+    "A key manager was to be deleted, and it has keys: pending, in use, retired or purging. Or objects of aborted or"
+    " purged keys must still be destroyed. Or destruction is held, as after a restore, and the database may lack keys.",
 )
 KEYS_AT_CLUSTER = row(
     65536878,
