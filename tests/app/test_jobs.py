@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.peers.fixtures import Pki
     from tests.peers.keystead import Installation, Service
 
-STOP_S = 5
+STOP_S = 30
 
 
 @pytest.fixture

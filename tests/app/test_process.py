@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.peers.fixtures import Pki
     from tests.peers.keystead import Client
 
-STOP_S = 5
+STOP_S = 30
 HANGING_DNS = """
 import socket, time
 socket.getaddrinfo = lambda *arguments, **options: time.sleep(600)

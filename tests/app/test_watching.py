@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KNOWN_WITHIN_S = 10
 CERTIFICATE_KNOWN_WITHIN_S = 70
-STOP_S = 5
+STOP_S = 30
 QUICK = {"monitor_interval": "1", "monitor_probe_interval": "2"}
 
 
