@@ -47,7 +47,8 @@ async def removed_in_time(removing: Remover, key_manager: str, address: str) -> 
 async def test_down_to_the_last(key_world: KeyWorld, pykmip_group: Group) -> None:
     """Each goes only while another one answers with every key; the last one stays."""
     servers = pykmip_group.primaries
-    manager = await key_world.key_manager(*(server.proxied for server in servers), timeout=2)
+    addresses = [server.proxied for server in servers]
+    manager = await key_world.key_manager(*addresses, timeout=2, create_remove_timeout=30)
     removing = await remover(key_world)
     keys = [await removing.node.create(manager, f"key {number}") for number in range(40)]
     key_world.clock.advance(LONG_AGO_S)

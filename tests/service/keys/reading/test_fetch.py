@@ -118,8 +118,8 @@ async def test_the_next_server_is_asked_when_one_fails(
 async def test_a_dead_server_is_asked_once_and_then_left_alone(key_world: KeyWorld, node: ReadingNode) -> None:
     """A silent server is asked once; then its circuit is open, and reads begin at another server."""
     servers = await key_world.start(2)
-    servers[1].faults[GET] = delay(0.1)  # the second choice
-    key = await node.create(await key_world.key_manager(*servers, timeout=1))
+    servers[1].faults[GET] = delay(0.5)  # the second choice
+    key = await node.create(await key_world.key_manager(*servers, timeout=2))
     await fetched(node, key)
     servers[0].request_faults[GET] = silence
     before = gets(servers[0])[0]
@@ -148,7 +148,7 @@ async def test_a_server_that_is_late_may_still_win(key_world: KeyWorld, node: Re
     assert await reading_ == MATERIAL
 
 
-@pytest.mark.parametrize("limits", [FetchLimits(hedges_saved=1.0)], ids=["one hedge"])
+@pytest.mark.parametrize("limits", [FetchLimits(late_s=30, hedges_saved=1.0)], ids=["one hedge"])
 async def test_few_reads_ask_a_second_server_early(key_world: KeyWorld, node: ReadingNode) -> None:
     """A read above the 95th percentile sends a hedged request; without budget it waits until the server is late."""
     servers = await key_world.start(2)
@@ -158,7 +158,7 @@ async def test_few_reads_ask_a_second_server_early(key_world: KeyWorld, node: Re
         node.cache.close()
         await node.read(key)
     assert gets(*servers)[1] < 10
-    servers[0].faults[GET] = delay(0.8)
+    servers[0].faults[GET] = delay(3)
     node.fetcher._hedges = Hedges(1.0)  # a busy machine may have used some
     took = []
     for _ in range(2):
@@ -166,8 +166,8 @@ async def test_few_reads_ask_a_second_server_early(key_world: KeyWorld, node: Re
         began = time.monotonic()
         await node.read(key)
         took.append(time.monotonic() - began)
-        await asyncio.sleep(0.8)  # the one that was overtaken is done
-    assert took[0] < 0.6 < took[1]
+        await asyncio.sleep(3)  # the one that was overtaken is done
+    assert took[0] < 2.5 < took[1]
 
 
 def test_hedges_are_a_twentieth_of_all_fetches() -> None:
