@@ -36,7 +36,7 @@ GET = Operation.GET
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """Return what depends on key servers only is tested on one engine."""
+    """Return one engine: what depends on key servers only is tested there."""
     return sqlite_url
 
 
