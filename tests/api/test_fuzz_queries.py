@@ -175,7 +175,6 @@ async def test_any_query_is_answered_or_refused(api: Api, pki: Pki, url: str) ->
 
 
 @pytest.mark.long
-@pytest.mark.timeout(540)
 @settings(max_examples=20_000, **LISTS)
 @given(url=urls())
 async def test_any_query_is_answered_or_refused_at_length(api: Api, pki: Pki, url: str) -> None:

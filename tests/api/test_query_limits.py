@@ -119,7 +119,6 @@ def filters(resource: Resource) -> Iterator[str]:
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", COLLECTIONS)
 async def test_the_most_that_can_be_asked_for_is_answered(client: AsgiClient, path: str) -> None:
     """On every collection and both engines, also ordered by the owner's name."""

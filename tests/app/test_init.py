@@ -205,7 +205,6 @@ def different_states(points: list[str]) -> list[int]:
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(120)
 def test_an_init_killed_at_any_point_can_be_repeated(tmp_path: Path) -> None:
     """The next init makes what is missing; nothing is torn, nothing is left over, and the password is known."""
     with Harness() as harness:

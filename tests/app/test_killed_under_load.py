@@ -140,7 +140,6 @@ def test_a_service_killed_under_load(installation: Installation, pki: Pki, sound
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("engine", "rounds"), [("sqlite", 100), ("postgresql", 40)])
 def test_a_service_killed_under_load_a_hundred_times(
     request: pytest.FixtureRequest, tmp_path: Path, pki: Pki, sound_ports: list[int], engine: str, rounds: int

@@ -98,7 +98,6 @@ def test_a_stop_is_quick_however_many_servers_hang(installation: Installation, p
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_every_loss_is_known_in_time_with_the_default_settings(
     installation: Installation, pki: Pki, tmp_path: Path
 ) -> None:

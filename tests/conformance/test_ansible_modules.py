@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.peers.fixtures import Pki
     from tests.peers.keystead import Service
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a run is a second, where the machine has nothing else to do
+pytestmark = pytest.mark.long
 
 REFUSED = "127.0.0.1:1"
 OURS = (

@@ -136,14 +136,12 @@ def _check_sequences(server: PostgresServer, examples: int, steps_in_one: int) -
     )
 
 
-@pytest.mark.timeout(300)
 def test_both_engines_answer_alike(postgres: PostgresServer) -> None:
     """A few sequences of changes and reads have the same results on both engines."""
     _check_sequences(postgres, 5, 10)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_both_engines_answer_alike_for_long(postgres: PostgresServer) -> None:
     """Many sequences of changes and reads have the same results on both engines."""
     _check_sequences(postgres, 60, 30)

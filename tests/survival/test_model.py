@@ -260,7 +260,6 @@ def test_the_model(home: Home, pki: Pki) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @on_sqlite
 def test_the_model_for_long(home: Home, pki: Pki) -> None:
     """Many longer sequences of calls and faults keep the properties of the model."""

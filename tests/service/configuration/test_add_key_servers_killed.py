@@ -59,7 +59,6 @@ async def check_after_a_kill(
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(120)
 async def test_an_add_killed_at_every_point(harness: Harness, home: Home, servers: list[dict[str, Any]]) -> None:
     """All or none at each; the same call again works, or says that the servers are there when they are."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}
@@ -85,7 +84,6 @@ async def test_an_add_killed_at_every_point(harness: Harness, home: Home, server
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(120)
 async def test_a_creation_killed_at_every_point(harness: Harness, home: Home, servers: list[dict[str, Any]]) -> None:
     """A key manager is there with all of its servers and its record, or not at all."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}

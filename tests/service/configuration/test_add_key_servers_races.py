@@ -86,7 +86,6 @@ async def test_two_processes_that_add_at_once(home: Home, sound_ports: list[int]
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 async def test_two_processes_that_add_at_once_for_long(home: Home, sound_ports: list[int]) -> None:
     """The same, five times as often."""
     await check_rounds(home, sound_ports, LONG_ROUNDS)

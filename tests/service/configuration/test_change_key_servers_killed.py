@@ -47,7 +47,6 @@ async def shown(home: Home, key_manager: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(120)
 async def test_a_modification_killed_at_every_point(harness: Harness, home: Home, sound_ports: list[int]) -> None:
     """All that was asked for with one record, or nothing; the same call again works, or says that it is done."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}
@@ -88,7 +87,6 @@ async def test_a_modification_killed_at_every_point(harness: Harness, home: Home
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(120)
 async def test_a_removal_killed_at_every_point(harness: Harness, home: Home, sound_ports: list[int]) -> None:
     """The server is gone with one record, or there with its secondaries and none."""
     place: dict[str, Any] = {"data": str(home.data), "database": home.database}

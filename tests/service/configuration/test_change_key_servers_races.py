@@ -119,14 +119,12 @@ async def check_rounds(home: Home, ports: Sequence[int], rounds: int) -> None:
     await home.check_chain()
 
 
-@pytest.mark.timeout(120)
 async def test_two_processes_that_change_at_once(home: Home, sound_ports: list[int]) -> None:
     """Never more than four, no change lost or half done, no password without its name, each refusal explained."""
     await check_rounds(home, sound_ports, ROUNDS)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 async def test_two_processes_that_change_at_once_for_long(home: Home, sound_ports: list[int]) -> None:
     """The same, five times as often."""
     await check_rounds(home, sound_ports, LONG_ROUNDS)
