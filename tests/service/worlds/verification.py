@@ -58,8 +58,8 @@ class ProvingNode:
 
 
 async def proving(world: KeyWorld, **options: int) -> ProvingNode:
-    """Open a node that verifies; ``options`` are those of VerificationJobs."""
-    node = await world.node()
+    """Open a node that verifies; ``options`` are those of VerificationJobs. It writes each key to all servers it can."""
+    node = await world.node(grace_s=10)
     signer, _ = Signer.create(world.home.keyring)
     reports = KeyReports(node.store, signer, world.clock, node.uuid)
     rules = EgressRules.parse(("127.0.0.0/8", "::1/128"), ())
