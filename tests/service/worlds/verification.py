@@ -58,7 +58,7 @@ class ProvingNode:
 
 
 async def proving(world: KeyWorld, **options: int) -> ProvingNode:
-    """Open a node that verifies; ``options`` are those of VerificationJobs. It writes each key to all servers it can."""
+    """Open a node that verifies; ``options`` are those of VerificationJobs. It writes keys to slow servers, too."""
     node = await world.node(grace_s=10)
     signer, _ = Signer.create(world.home.keyring)
     reports = KeyReports(node.store, signer, world.clock, node.uuid)
