@@ -49,7 +49,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def saved(tmp_path: Path) -> Settings:
     """Return an installation on SQLite, in its data directory."""
     settings = Settings(data=tmp_path / "saved")
-    initialise(settings, b"a password of the tests", terminal=False)
+    initialise(settings, b"a password of 1 test", terminal=False)
     return settings
 
 

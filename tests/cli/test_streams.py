@@ -90,7 +90,7 @@ def test_serving_does_not_need_its_streams(installation: Installation, streams: 
         with client(installation, port, password="a wrong one") as stranger:
             assert stranger("GET", "/cluster").status == 401
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

@@ -48,8 +48,8 @@ def test_a_probe_never_outlives_its_deadline(run: Any, peer: Any) -> None:
 
     with peer() as opened:
         port = opened if isinstance(opened, int) else opened.port
-        assert run(timed(port, 0.3, 40)) < 1.3
-        assert run(timed(port, 40, 0.3)) < 1.3
+        assert run(timed(port, 0.3, 40)) < 20
+        assert run(timed(port, 40, 0.3)) < 20
 
 
 def test_a_hanging_resolver_obeys_the_deadline(run: Any) -> None:
@@ -57,13 +57,13 @@ def test_a_hanging_resolver_obeys_the_deadline(run: Any) -> None:
 
     async def probe() -> tuple[ProbeResult, float]:
         start = time.monotonic()
-        gateway = Gateway(LOOPBACK, getaddrinfo=lambda *_, **__: time.sleep(3))  # type: ignore[arg-type]
+        gateway = Gateway(LOOPBACK, getaddrinfo=lambda *_, **__: time.sleep(30))  # type: ignore[arg-type]
         (result,) = await gateway.probe_all([target(1, "slow.example", 0.3)], identity(), 40)
         return result, time.monotonic() - start
 
     result, seconds = run(probe())
     assert result.reason == "name_not_resolved"
-    assert seconds < 1.3
+    assert seconds < 20
 
 
 def test_a_cancelled_probe_leaves_nothing_behind(run: Any) -> None:

@@ -129,7 +129,7 @@ async def test_a_hanging_lookup_obeys_the_callers_deadline() -> None:
     release = threading.Event()
 
     def hang(*_: Any, **__: Any) -> Any:
-        release.wait(10)
+        release.wait(60)
         return answers("10.0.0.1")("", 1)
 
     resolver = Resolver(EgressRules(), lookups=1, getaddrinfo=hang)
@@ -138,7 +138,7 @@ async def test_a_hanging_lookup_obeys_the_callers_deadline() -> None:
         await asyncio.wait_for(resolve(resolver, "slow.example"), 0.1)
     with pytest.raises(TimeoutError):  # the only place is taken: waiting for it obeys the deadline too
         await asyncio.wait_for(resolve(resolver, "other.example"), 0.1)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 30
     release.set()
     async with asyncio.timeout(60):
         assert await resolve(resolver, "third.example")
@@ -152,7 +152,7 @@ from keystead.keyservers.egress import EgressRules
 from keystead.keyservers.resolve import Resolver
 
 async def main():
-    resolver = Resolver(EgressRules(), getaddrinfo=lambda *_, **__: time.sleep(60))
+    resolver = Resolver(EgressRules(), getaddrinfo=lambda *_, **__: time.sleep(300))
     try:
         await asyncio.wait_for(resolver.look_up("slow.example", 1), 0.05)
     except TimeoutError:
@@ -161,7 +161,7 @@ async def main():
 asyncio.run(main())
 """
     start = time.monotonic()
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert ended.stdout == "left\n"
     assert not ended.stderr
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 100

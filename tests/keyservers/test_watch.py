@@ -151,7 +151,7 @@ def test_a_check_ends_in_time(run: Run) -> None:
             assert not await watch.check(0.2)
             return time.monotonic() - began
 
-    assert run(work()) < 2
+    assert run(work()) < 20
 
 
 def test_a_refused_probe_leaves_nothing_open(run: Run) -> None:

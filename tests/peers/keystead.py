@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 COMMAND = (sys.executable, "-m", "keystead")
 EGRESS = "127.0.0.0/8,::1/128"
-PASSWORD = "a password of the tests"
+PASSWORD = "a password of 1 test"
 HOSTS = tuple(f"127.0.0.{number}" for number in range(1, 10))
 READY_S = 120
 ANSWER_S = 45

@@ -112,10 +112,10 @@ async def test_an_answer_does_not_wait_for_a_busy_database(store: SqlStore, cloc
     """The record of a refusal is written when the database is free; at the latest, the close waits for it."""
     audit = AuditLog(store, KEYRING, clock, NODE, LogLimits(refusal_wait_s=0.05))
     release = threading.Event()
-    holders = [asyncio.create_task(store.write(lambda _: release.wait(10))) for _ in range(store.database.writers)]
+    holders = [asyncio.create_task(store.write(lambda _: release.wait(120))) for _ in range(store.database.writers)]
     await asyncio.sleep(0.05)
     with structlog.testing.capture_logs() as logs:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             await audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))
     assert [(line["event"], line["code"]) for line in logs] == [("audit record late", "65536038")]
     assert await records(store) == ()
@@ -140,7 +140,7 @@ async def test_late_records_are_bounded(store: SqlStore, clock: HandClock) -> No
     """If too many records are late, an answer waits for its own record."""
     audit = AuditLog(store, KEYRING, clock, NODE, LogLimits(refusal_wait_s=0, late=2))
     release = threading.Event()
-    holders = [asyncio.create_task(store.write(lambda _: release.wait(10))) for _ in range(store.database.writers)]
+    holders = [asyncio.create_task(store.write(lambda _: release.wait(120))) for _ in range(store.database.writers)]
     refusals = [asyncio.create_task(audit.refuse(CALL, OntapError(KEY_SERVER_LIMIT))) for _ in range(3)]
     _, waiting = await asyncio.wait(refusals, timeout=0.3)
     assert len(waiting) == 1

@@ -152,7 +152,7 @@ class Gate:
 
     def _serve(self, connection: socket.socket) -> None:
         self.reached.set()
-        self._open.wait(10)
+        self._open.wait(60)
         self._script(connection)
 
     @asynccontextmanager

@@ -90,7 +90,7 @@ async def test_a_key_manager_that_is_locked_holds_up_no_other(store: SqlStore) -
     def hold(tx: Transaction) -> None:
         tx.key_manager("km-1", lock=True)
         locked.set()
-        done.wait(5)
+        done.wait(60)
 
     holding = asyncio.create_task(store.write(hold))
     await asyncio.to_thread(locked.wait)
