@@ -34,9 +34,9 @@ async def test_four_primaries_that_fail(key_world: KeyWorld, pykmip_group: Group
     """With one killed there are three copies; with one more paused there is no key, and when both are back there is."""
     first, second, *_ = pykmip_group.primaries
     manager = await key_world.key_manager(
-        *(primary.proxied for primary in pykmip_group.primaries), know=False, create_remove_timeout=1
+        *(primary.proxied for primary in pykmip_group.primaries), know=False, create_remove_timeout=5
     )
-    node = await key_world.node(grace_s=2.0)
+    node = await key_world.node(grace_s=8.0)
     key = await node.create(manager, "all", material=Secret(MATERIAL))
     assert await key_world.presences(key.uuid) == 4 * [PRESENT]
     assert {copy.object_state for copy in await key_world.copies(key.uuid)} == {"Active"}
@@ -62,9 +62,9 @@ async def test_four_primaries_that_fail(key_world: KeyWorld, pykmip_group: Group
 async def test_networks_that_lose_answers(key_world: KeyWorld, pykmip_group: Group) -> None:
     """Wherever a connection breaks, what is called present is there, and a key is committed or aborted."""
     manager = await key_world.key_manager(
-        *(primary.proxied for primary in pykmip_group.primaries), know=False, create_remove_timeout=1
+        *(primary.proxied for primary in pykmip_group.primaries), know=False, create_remove_timeout=5
     )
-    node = await key_world.node(grace_s=2.0)
+    node = await key_world.node(grace_s=8.0)
     await node.create(manager, "learned", material=Secret(MATERIAL))
     faults = ("lose", "reset", "cut", "lose", "drop")
     for number, fault in enumerate(faults):
