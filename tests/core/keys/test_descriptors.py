@@ -68,6 +68,7 @@ def test_it_is_read_as_it_was_written() -> None:
     assert encode(describe(KEY, ATTEMPT), DIGEST_KEY) == content
     assert content.startswith(b"keystead descriptor 1\n")
     assert b"adopted" not in content
+    assert b'{"attempt":3,"created":"' in content
 
 
 def test_what_was_adopted() -> None:
@@ -97,7 +98,10 @@ def test_a_cut_one_is_none(length: int) -> None:
 def test_one_of_another_key_manager_is_none() -> None:
     """A descriptor under the digest key of another key manager is refused; one that is too long is not parsed."""
     assert decode(encode(DESCRIPTOR, Secret(bytes([1] * 32))), DIGEST_KEY) is None
-    assert decode(encode(replace(DESCRIPTOR, name="x" * LONGEST), DIGEST_KEY), DIGEST_KEY) is None
+    empty = len(encode(replace(DESCRIPTOR, name=""), DIGEST_KEY))
+    longest = replace(DESCRIPTOR, name="x" * (LONGEST - empty))
+    assert decode(encode(longest, DIGEST_KEY), DIGEST_KEY) == longest
+    assert decode(encode(replace(longest, name=longest.name + "x"), DIGEST_KEY), DIGEST_KEY) is None
 
 
 @pytest.mark.parametrize(

@@ -74,10 +74,10 @@ def attempt(state: AttemptState = AttemptState.COMMITTED, incarnation: str = HER
 
 
 def refused(plan: Callable[[], Key]) -> bool:
-    """Return True if a plan is refused as 4 (404)."""
+    """Return True if a plan is refused as 4 (404) for its ``key_id``."""
     with pytest.raises(OntapError) as raised:
         plan()
-    return raised.value.kind is errors.ENTRY_NOT_FOUND
+    return (raised.value.kind, raised.value.target) == (errors.ENTRY_NOT_FOUND, "key_id")
 
 
 COMMITTED, RETIRED = KeyState.COMMITTED, KeyState.RETIRED

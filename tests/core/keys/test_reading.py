@@ -12,6 +12,7 @@ from keystead.core import errors
 from keystead.core.errors import OntapError
 from keystead.core.keys.model import Copy, Key, KeyState, KeyType, Presence
 from keystead.core.keys.reading import (
+    RETIRED,
     Source,
     SourceHealth,
     check_readable,
@@ -73,6 +74,8 @@ def test_only_a_committed_key_is_readable(found: Key | None, kind: ErrorKind) ->
     with pytest.raises(OntapError) as refused:
         check_readable(found, KeyType.VEK)
     assert (refused.value.kind, refused.value.target) == (kind, "key_id")
+    if kind is errors.INVALID_VALUE:
+        assert str(refused.value).endswith(f'"key_id". Reason: {RETIRED}')
 
 
 def test_a_committed_key_is_readable() -> None:
@@ -153,6 +156,14 @@ def test_the_order_of_reading(
 
     order = in_order(found, domain_of, known)
     assert " ".join(source.server.address.host + source.host for source in order) == expected
+
+
+def test_domains_take_turns() -> None:
+    """The best server of each domain is read first, then the second best of each, and so on."""
+    servers = [server(f"{name}:5696", position) for position, name in enumerate("abcxyz", 1)]
+    domain_of = {each.uuid: "one" if each.address.host in "abc" else "two" for each in servers}
+    order = in_order(sources([copy(each) for each in servers], servers), domain_of, lambda _: FIT)
+    assert "".join(source.server.address.host for source in order) == "axbycz"
 
 
 @pytest.mark.parametrize(

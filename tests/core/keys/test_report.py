@@ -85,19 +85,23 @@ def test_a_proof_counts_copies_and_domains_and_lists_what_is_not_proven() -> Non
         {"proven": 1},
         {"missing": 1, "proven": 1, "unreachable": 1},
     ]
+    assert [(each["server"], each["uuid"]) for each in made["servers"]] == [
+        (str(each.address), each.uuid) for each in SERVERS
+    ]
     assert [each["states"] for each in made["servers"]] == [{"Active": 1, "Pre-Active": 1}, {"Active": 1}, {}]
     assert [each["replication_domain"] for each in made["servers"]] == [
         "a.example:5696",
         "a.example:5696",
         "c.example:5696",
     ]
-    listed = [(int(each["key_id"]), each["server"], each["result"]) for each in made["failures"]["listed"]]
+    listed = [tuple(each.values()) for each in made["failures"]["listed"]]
+    assert {tuple(each) for each in made["failures"]["listed"]} == {("key_id", "server", "result", "reason")}
     assert made["failures"]["total"] == 4
     assert listed == [
-        (0, "c2", "missing"),
-        (2, "a.example:5696", "different"),
-        (2, "c.example:5696", "unreachable"),
-        (3, "", "no_copy"),
+        (f"{0:080}", "c2", "missing", "reason"),
+        (f"{2:080}", "a.example:5696", "different", "reason"),
+        (f"{2:080}", "c.example:5696", "unreachable", "reason"),
+        (f"{3:080}", "", "no_copy", ""),
     ]
 
 
@@ -155,6 +159,15 @@ def test_what_is_parsed_is_what_was_signed() -> None:
         assert (parsed.message, parsed.signature) == (canonical(made), b"\x00\xff")
         assert parsed.report == made
     assert canonical(made).isascii()
+
+
+def test_the_bytes_that_are_signed() -> None:
+    """They are JSON with sorted names, without blanks, in ASCII; the file is the same with blanks, for people."""
+    made = {"kind": "proof", "format": module.FORMAT, "keys": [1, "\u00fc"]}
+    assert canonical(made) == b'{"format":"' + module.FORMAT.encode() + b'","keys":[1,"\\u00fc"],"kind":"proof"}'
+    assert written({"format": "f"}, "PEM", b"\x00\xff") == (
+        '{\n  "public_key": "PEM",\n  "report": {\n    "format": "f"\n  },\n  "signature": "AP8="\n}\n'
+    )
 
 
 WRITTEN = written({"format": module.FORMAT}, "PEM", b"")

@@ -143,6 +143,15 @@ def proven(server: str, host: str = "", when: datetime = NEW) -> Copy:
     return Copy("k", 1, server, Presence.PRESENT, host=host, proven=when)
 
 
+def test_the_oldest_proof_of_a_group_is_kept() -> None:
+    """Of the keys at the same places the oldest proof counts, in whichever order they come."""
+    counted = KeyGroupCounter()
+    for number, when in enumerate((NEW, OLD, NEW)):
+        counted.count(str(number), [proven("a", when=when)], EACH_ALONE, with_secondaries())
+    a = frozenset("a")
+    assert counted.groups == [KeyGroup(frozenset({a}), 3, {a: OLD}, ("0", "1", "2"))]
+
+
 def test_keys_that_are_counted_one_by_one() -> None:
     """Keys are counted by their places in the order of ids; a copy at a shared address is lost with either server."""
     known = with_secondaries(a=("x",), b=("x",))
