@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 
 
 def serving_key_manager(tx: KeyManagerRows, svm: Svm) -> KeyManager | None:
-    """Return the key manager for an SVM's keys: its own enabled one, else the cluster's, else None."""
+    """Return the key manager for an SVM's keys: its own if enabled, else the cluster's if enabled, else None.
+
+    Called when the access of an SVM's call is checked, and when a key for an SVM is created or adopted.
+    """
     return serving([svm.uuid], tx.enabled_key_managers([svm.uuid])).get(svm.uuid)
 
 
 def require_manager_of_keys(tx: KeyManagerRows, call: Call, uuid: str, *, lock: bool = False) -> KeyManager:
-    """Return the key manager for a call about its keys, or raise 4 (404).
+    """Return the key manager (uuid) of a call about keys. Raises 4 (404) if the call may not use it.
 
-    An SVM without a key manager of its own uses the cluster's key manager. Its accounts do not see that key manager
-    otherwise. The caller must also check to which SVM a key belongs.
+    A call within an SVM may use the SVM's own key manager, also a disabled one. It may use the cluster's key manager
+    only while that one serves the SVM. Any other call may use any key manager. ``lock``: lock the row of the key
+    manager.
+
+    Called by the use cases that create, list, restore, retire and recover keys. They must also check to which SVM a key
+    belongs.
     """
     if call.scope is None:
         found = tx.key_manager(uuid, lock=lock)
@@ -35,7 +42,7 @@ def require_manager_of_keys(tx: KeyManagerRows, call: Call, uuid: str, *, lock: 
 
 
 def _manager_for_svm(tx: KeyManagerRows, svm: Svm, uuid: str) -> KeyManager | None:
-    """Return the key manager if it is the SVM's own, enabled or not, or the SVM uses it; else None."""
+    """Return the key manager (uuid) if it is the SVM's own, enabled or not, or serves the SVM; else None."""
     found = tx.key_manager(uuid)
     if found is None or (found.svm is not None and found.svm.uuid == svm.uuid):
         return found

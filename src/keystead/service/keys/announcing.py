@@ -31,7 +31,11 @@ class Rows(ClusterRows, KeyRows, Protocol):
 def different_copy_events(
     tx: Rows, context: KeeperContext, topology: ServerTopology, server: KeyServer, changes: Sequence[CopyChange]
 ) -> list[Event]:
-    """Return an event for each copy that has just become ``different``, for the first :data:`NAMED` at most."""
+    """Return an event for each copy that ``changes`` made ``different``, for the first :data:`NAMED` at most.
+
+    A copy that was ``different`` before gets none. Called in the transaction in which a sweep, a settlement or a
+    verification stores these changes. The caller stores the events.
+    """
     found = [after for before, after in changes if after.presence is Presence.DIFFERENT is not before.presence][:NAMED]
     keys = {key.uuid: key for key in tx.keys({copy.key for copy in found})}
     return [
@@ -43,12 +47,19 @@ def different_copy_events(
 def server_event(
     tx: ClusterRows, context: KeeperContext, kind: EventKind, topology: ServerTopology, server: KeyServer, **values: str
 ) -> Event:
-    """Return an event about a key server. ``values`` are added to its address."""
+    """Return an event of this kind about a key server; the caller stores it. ``values`` are added to its address.
+
+    Called at the end of a sweep, and for each copy that has become ``different``.
+    """
     return _event(tx, context, kind, topology.key_manager, {"address": str(server.address)} | values)
 
 
 def tally_event(tx: ClusterRows, context: KeeperContext, key_manager: KeyManager, tally: Tally) -> Event:
-    """Return the event that some keys have proven copies in fewer than two domains, or that no such key is left."""
+    """Return the event about a tally, which the caller stores.
+
+    It says that some keys have proven copies in fewer than two domains, or that no such key is left. Called when the
+    keeper has found that this is not as it was announced before.
+    """
     kind = events.SOLE_COPIES if tally.sole or tally.unproven else events.NO_SOLE_COPIES
     return _event(tx, context, kind, key_manager, {"sole": str(tally.sole), "unproven": str(tally.unproven)})
 
@@ -56,6 +67,10 @@ def tally_event(tx: ClusterRows, context: KeeperContext, key_manager: KeyManager
 def _event(
     tx: ClusterRows, context: KeeperContext, kind: EventKind, key_manager: KeyManager, values: dict[str, str]
 ) -> Event:
+    """Return an event about a key manager, with this node and the time now.
+
+    Its ``vserver`` is the name of the key manager's SVM, or of the cluster.
+    """
     svm = key_manager.svm
     vserver = svm.name if svm else cluster_name(tx)
     return kind.happened(context.node, context.clock.now(), svm, {"vserver": vserver} | values)

@@ -46,7 +46,11 @@ def begin(
     node: str,
     now: datetime,
 ) -> Attempt:
-    """Store the intent to write a key to these servers (uuids). Register may be sent once the transaction commits."""
+    """Store a pending attempt to write a key to these servers (uuids), and one ``sent`` copy for each server.
+
+    Called before anything is sent, to create a key or to copy it. Register may be sent once the transaction commits.
+    Return the attempt; it expires after :data:`EXPIRES`.
+    """
     attempt = Attempt(
         key=key.uuid,
         number=number,
@@ -64,9 +68,10 @@ def begin(
 
 
 def add_copy_row(tx: Rows, attempt: Attempt, copy: Copy) -> bool:
-    """Store the row of one more copy if the attempt is still pending. Return True if the attempt is pending.
+    """Store the row of one more copy, if the attempt is still pending. Return False if it is not.
 
-    It locks the key. A second call for the same copy changes nothing.
+    After False, the copy must not be sent. If the row exists already, nothing is stored and the answer is True. Locks
+    the key. Called before a copy is sent to a secondary.
     """
     tx.lock_key(attempt.key)
     now = next((found for found in tx.attempts([attempt.key]) if found.number == attempt.number), None)
@@ -81,7 +86,8 @@ def add_copy_row(tx: Rows, attempt: Attempt, copy: Copy) -> bool:
 def lock_current(tx: Rows, key: Key) -> tuple[KeyManager, ServerTopology, Key]:
     """Lock the key manager, then the key. Return the key manager, its topology and the key as they are now.
 
-    Raises StoreError if the key manager or the key was deleted.
+    Called before the intent to copy a key is stored, and before an attempt is ended. Raises StoreError if the key
+    manager or the key was deleted.
     """
     manager = tx.key_manager(key.key_manager, lock=True)
     now = tx.key(key.uuid, lock=True)
@@ -91,9 +97,10 @@ def lock_current(tx: Rows, key: Key) -> tuple[KeyManager, ServerTopology, Key]:
 
 
 def same_identity(then: ServerTopology, now: ServerTopology) -> bool:
-    """Return True if the incarnation and the client certificate are the same.
+    """Return True if both topologies have the same incarnation and the same client certificate.
 
-    The certificate matters because key servers tie objects to the client certificate that made them.
+    Called before an attempt is committed, and before a change of copies is stored. If False, what was written or seen
+    meanwhile does not count: key servers tie objects to the client certificate that made them.
     """
     return (
         then.incarnation.uuid == now.incarnation.uuid
@@ -102,15 +109,19 @@ def same_identity(then: ServerTopology, now: ServerTopology) -> bool:
 
 
 def still_configured(copies: Iterable[Copy], then: ServerTopology, now: ServerTopology) -> bool:
-    """Return True if :func:`same_identity` holds and each copy is at an address that is configured as it was."""
+    """Return True if :func:`same_identity` holds and each copy is at an address that is configured as it was.
+
+    Called before copies of an adopted or imported key are stored. They were read while the topology was ``then``.
+    """
     before, after = ({server.uuid: server for server in topology.servers} for topology in (then, now))
     return same_identity(then, now) and all(still_counts(copy, before, after) for copy in copies)
 
 
 def end(tx: Rows, attempt: Attempt, copies: Sequence[Copy], *, committed: bool) -> bool:
-    """End an attempt and store its copies. Return False if another process has ended the attempt already.
+    """Commit or abort a pending attempt, and store its copies. Return False if the attempt was ended already.
 
     In that case only Unique Identifiers that the database lacks are stored, so that the objects can be destroyed.
+    Called when all servers of the attempt were written to, or the time was over.
     """
     if tx.end_attempt(attempt, AttemptState.COMMITTED if committed else AttemptState.ABORTED):
         tx.put_copies(copies, new=False)
@@ -121,6 +132,10 @@ def end(tx: Rows, attempt: Attempt, copies: Sequence[Copy], *, committed: bool) 
 
 
 def note_states(tx: Rows, key: Key, copies: Sequence[Copy]) -> None:
-    """Store State and descriptor of copies if presence and identifiers are still the same. It locks the key."""
+    """Store the State and the descriptor of copies. Locks the key.
+
+    A copy whose presence or identifiers have changed meanwhile is left out. Called after an attempt was committed, when
+    its copies were activated and got their descriptors.
+    """
     tx.lock_key(key.uuid)
     tx.put_copies(with_new_state(tx.copies([key.uuid]), copies), new=False)

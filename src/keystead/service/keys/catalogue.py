@@ -90,13 +90,18 @@ class Keys:
     async def owner(self, call: Call, key_manager: str) -> Svm | None:
         """Return the SVM that a call about a key manager's keys concerns, or None for the cluster.
 
-        It is the key manager's SVM, else the call's. Raises 4 (404).
+        It is the key manager's SVM, else the SVM that the call is within. Raises 4 (404) if the call may not use the
+        key manager. Called before volume keys are written, and to give a job of several keys its SVM.
         """
         found = await self._store.read_few(lambda tx: require_manager_of_keys(tx, call, key_manager))
         return found.svm or call.scope
 
     async def key_servers(self, call: Call, key_manager: str) -> dict[str, str]:
-        """Return the addresses of a key manager's servers by uuid, with detached ones. Raises 4 (404)."""
+        """Return the addresses of a key manager's servers by uuid, detached ones last.
+
+        Raises 4 (404) if the call does not see the key manager. Called when unclaimed objects are listed, to show their
+        servers.
+        """
 
         def read(tx: Rows) -> dict[str, str]:
             return _addresses(tx, require_key_manager(tx, call, key_manager).uuid)
@@ -111,7 +116,10 @@ class Keys:
         key_type: KeyType,
         states: Collection[KeyState] = NOT_ABORTED,
     ) -> tuple[KeyView, ...]:
-        """Return a page of a key manager's keys, by key id. Raises 4 (404)."""
+        """Return a page of a key manager's keys of one type and in these states, by key id.
+
+        Raises 4 (404) if the call may not use the key manager.
+        """
 
         def read(tx: Rows) -> tuple[KeyView, ...]:
             manager = require_manager_of_keys(tx, call, key_manager)
@@ -129,7 +137,11 @@ class Keys:
         wanted: Wanted = frozenset(),
         states: Collection[KeyState] = NOT_ABORTED,
     ) -> KeyView:
-        """Return one key, or raise 4 (404) with the target ``uuid`` or ``key_id``."""
+        """Return one key of this type and in one of these states.
+
+        Raises 4 (404) if there is none: the target is ``uuid`` for the key manager, ``key_id`` for the key. Called to
+        show a key, and to check that a key exists before it is recovered or retired.
+        """
 
         def read(tx: Rows) -> KeyView:
             manager = require_manager_of_keys(tx, call, key_manager)
@@ -173,16 +185,26 @@ class Keys:
     def _node_views(
         self, tx: Rows, call: Call, key_manager: KeyManager, keys: Sequence[Key], node: Node
     ) -> tuple[NodeKeyView, ...]:
+        """Return a view of each key that says whether ``node`` can read it.
+
+        The memory is asked only of the node that answers the call. For another node, only its servers and copies count.
+        """
         held = self._held if node.uuid == self._node else _never_held
         found = key_ids(tx, call, key_manager, keys, node.uuid, held)
         return tuple(NodeKeyView(each, key_manager, node) for each in found)
 
     async def check_volume_key(self, call: Call, key_manager: str, key_id: str) -> None:
-        """Raise 4 (404) unless this is the id of a volume key."""
+        """Raise 4 (404) unless this is the id of a volume key that the call may use.
+
+        Called before a volume key is retired or recovered.
+        """
         await self.get(call, key_manager, key_id, KeyType.VEK)
 
     async def check_authentication_key(self, call: Call, key_manager: str, key_id: str) -> None:
-        """Raise 65536860 if this is the id of a volume key. An unknown key id raises nothing."""
+        """Raise 65536860 if this is the id of a volume key. An unknown key id raises nothing.
+
+        Called before an authentication key is retired. Retiring then raises 4 (404) for an unknown key id.
+        """
         found = await self._store.read_few(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
         if found is not None and found.key_type is not KeyType.NSE_AK:
             raise OntapError(errors.NOT_AN_AUTH_KEY, target="key_id")
@@ -190,13 +212,17 @@ class Keys:
     async def check_clusters(self, call: Call, key_manager: str) -> None:
         """Raise unless this is the cluster's key manager and it is enabled: only that one has authentication keys.
 
-        Raises 4 (404) for a key manager that the call does not see.
+        Raises 4 (404) for a key manager that the call does not see. Called before each request about authentication
+        keys.
         """
         await self._store.read_few(lambda tx: _check_cluster_key_manager(tx, call, key_manager))
 
 
 def _require_manager_and_node(tx: Rows, call: Call, key_manager: str, node: str) -> tuple[KeyManager, Node]:
-    """Return the key manager and the node (uuid), or raise the error of ``key-ids`` if one of them is missing."""
+    """Return the key manager and the node (uuid) of a ``key-ids`` request.
+
+    Raises 65537125 (400) if the call may not use the key manager, and 4 (404) if there is no such node.
+    """
     try:
         found = require_manager_of_keys(tx, call, key_manager)
     except OntapError:
@@ -208,11 +234,19 @@ def _require_manager_and_node(tx: Rows, call: Call, key_manager: str, node: str)
 
 
 def _never_held(_: Key) -> bool:
-    """Return False for every key, because the memory of another node is not known here."""
+    """Return False for every key, because the memory of another node is not known here.
+
+    Used instead of :attr:`Keys._held` if a call asks about another node.
+    """
     return False
 
 
 def _check_cluster_key_manager(tx: KeyManagerRows, call: Call, key_manager: str) -> None:
+    """Raise unless this is the cluster's key manager and it is enabled.
+
+    For the key manager of an SVM, the error says whether the cluster has an enabled key manager. A call within an SVM
+    is always told that it has one.
+    """
     found = require_key_manager(tx, call, key_manager)
     if found.svm is not None:
         cluster_has_one = call.scope is not None or any(each.svm is None for each in tx.enabled_key_managers([]))
@@ -222,16 +256,16 @@ def _check_cluster_key_manager(tx: KeyManagerRows, call: Call, key_manager: str)
 
 
 def among(page: Page, states: Iterable[KeyState]) -> Page:
-    """Return the page limited to keys in these states."""
+    """Return the query of a page, limited to keys in these states. Nothing is read."""
     clause = tuple(Condition("state", Op.EQUAL, state.value) for state in states)
     return replace(page, where=(*page.where, clause))
 
 
 def views(tx: Rows, call: Call, key_manager: KeyManager, keys: Sequence[Key], wanted: Wanted) -> tuple[KeyView, ...]:
-    """Return views of keys. Copies and receipts are read if ``wanted`` names them.
+    """Return a view of each key. Copies and receipts are read only if ``wanted`` names fields of them.
 
-    Only a call that sees the key manager gets copies and receipts, because they name key servers. Copies of aborted
-    attempts are left out.
+    They name key servers. So they are left out if the call does not see the key manager. Copies of aborted attempts are
+    always left out. Called for a page of keys and for one key.
     """
     about = {part for part in ("copies", "receipts") if any(name.startswith(f"{part}.") for name in wanted)}
     if not about or not keys or not call.sees(key_manager.svm):
@@ -254,7 +288,10 @@ def _addresses(tx: Rows, key_manager: str) -> dict[str, str]:
 def _by_key(
     found: Iterable[Copy | Receipt], addresses: Mapping[str, str], detached: Collection[str]
 ) -> dict[str, tuple[CopyView, ...]]:
-    """Group copies or receipts by key, in the order of the servers."""
+    """Group copies or receipts by key (uuid), in the order of ``addresses``.
+
+    Those on a server without an address come last. Their address is empty.
+    """
     by_key: dict[str, list[CopyView]] = {}
     places = {server: place for place, server in enumerate(addresses)}
     for each in sorted(found, key=lambda each: places.get(each.key_server, len(places))):

@@ -67,13 +67,20 @@ class Tracked:
 
 
 def topology_of(tx: Rows, key_manager: str) -> ServerTopology | None:
-    """Return the topology of a key manager (uuid), or None if the key manager was deleted."""
+    """Return the topology of a key manager (uuid) as it is now, or None if the key manager was deleted.
+
+    Called at the beginning of the keeper's steps and of a replication job. After None they do nothing.
+    """
     manager = tx.key_manager(key_manager)
     return None if manager is None else load_topology(tx, manager)
 
 
 def tracked(tx: Rows, copies: Sequence[Copy]) -> list[Tracked]:
-    """Return each copy with its attempt and its key, in the same order."""
+    """Return each copy with its attempt and its key, in the same order.
+
+    ``primary`` is set only if the row of the primary is among ``copies``, too. Called whenever copies were read that
+    are then looked at or destroyed on their servers.
+    """
     uuids = {copy.key for copy in copies}
     keys = {key.uuid: key for key in tx.keys(uuids)}
     attempts = {(attempt.key, attempt.number): attempt for attempt in tx.attempts(uuids)}
@@ -90,7 +97,10 @@ def tracked(tx: Rows, copies: Sequence[Copy]) -> list[Tracked]:
 
 
 def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
-    """Group copies by ``host``, the address through which they were written."""
+    """Group copies by ``host``, the address through which they were written: empty for the primary.
+
+    Called so that each address is visited once for all its copies.
+    """
     found: dict[str, list[Tracked]] = {}
     for row in rows:
         found.setdefault(row.copy.host, []).append(row)
@@ -98,6 +108,6 @@ def by_host(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
 
 
 def slices(rows: Sequence[Tracked], size: int) -> Iterator[Sequence[Tracked]]:
-    """Yield the rows in slices of at most ``size``."""
+    """Yield the rows in slices of at most ``size``. Called to ask a server about a limited number at a time."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

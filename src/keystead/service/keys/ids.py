@@ -41,10 +41,11 @@ class KeyIdView:
 def key_ids(
     tx: Rows, call: Call, key_manager: KeyManager, keys: Sequence[Key], node: str, held: Callable[[Key], bool]
 ) -> tuple[KeyIdView, ...]:
-    """Return a view of each key on a node (uuid).
+    """Return a view of each key: where it is, and whether a node (uuid) can read it.
 
     The node can read a key that is in its memory, or that has a proven copy on a server available to the node. ``held``
-    says whether a key is in the memory of that node. The memory of another node is not known.
+    says whether a key is in the memory of that node; for another node it is always False. Called for ``key-ids``
+    requests.
     """
     servers = tx.key_servers(key_manager.uuid)
     copies: dict[str, list[Copy]] = defaultdict(list)

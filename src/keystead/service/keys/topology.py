@@ -37,7 +37,7 @@ class Rows(TopologyRows, Protocol):
 
 
 def digest_key_context(key_manager: str) -> SealContext:
-    """Return the seal context of a key manager's digest key."""
+    """Return the seal context of a key manager's digest key: needed to seal the key and to open it."""
     return SealContext("digest_keys", key_manager, "sealed")
 
 
@@ -66,12 +66,16 @@ class ServerTopology:
         return self.sealed_digest_key is not None and all(server.uuid in self.profiles for server in self.servers)
 
     def server(self, uuid: str) -> KeyServer | None:
-        """Return the server with this uuid, or None if no such server is configured."""
+        """Return the server with this uuid, or None if no such server is configured; a detached one is not."""
         return next((server for server in self.servers if server.uuid == uuid), None)
 
 
 def load_topology(tx: Rows, key_manager: KeyManager) -> ServerTopology:
-    """Read the topology of a key manager. Certificates that were deleted are missing from ``certificates``."""
+    """Read the topology of a key manager as it is in this transaction.
+
+    Certificates that were deleted are missing from ``certificates``, and servers that were not learned from
+    ``profiles``.
+    """
     servers = tx.key_servers(key_manager.uuid)
     wanted = {key_manager.client_certificate, *key_manager.server_ca_certificates}
     return ServerTopology(
@@ -113,9 +117,9 @@ class Endpoints:
     def addresses(
         self, topology: ServerTopology, servers: Iterable[KeyServer] | None = None
     ) -> dict[tuple[str, str], Endpoint]:
-        """Return the endpoints of all addresses by address id, of the topology's servers or only of these ``servers``.
+        """Return the endpoints of all addresses by address id (server uuid, host), secondaries included.
 
-        Raises as :meth:`identity` does.
+        ``servers``: only of these servers, else of all servers of the topology. Raises as :meth:`identity` does.
         """
         identity, servers = self.identity(topology), topology.servers if servers is None else servers
         return {
@@ -123,7 +127,10 @@ class Endpoints:
         }
 
     def digest_key(self, topology: ServerTopology) -> Secret:
-        """Return the key manager's digest key. Raises SealError, and ValueError if there is no digest key yet."""
+        """Return the key manager's digest key, unsealed. Called before copies or canaries are compared.
+
+        Raises SealError, and ValueError if there is no digest key yet.
+        """
         if topology.sealed_digest_key is None:
             raise ValueError(f"key manager {topology.key_manager.uuid} has no digest key")
         return self._sealer.unseal(topology.sealed_digest_key, digest_key_context(topology.key_manager.uuid))

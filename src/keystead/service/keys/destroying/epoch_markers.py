@@ -103,8 +103,11 @@ class EpochMarkers:
     async def advance(self, holding: Holding, key_manager: str) -> frozenset[str]:
         """Replace the markers that are due. Return the servers (uuids) on which objects may be destroyed in this round.
 
-        A marker is due if objects are to be destroyed on its server, if a key was recovered, or if it is old. When a
-        clone is found, a new incarnation begins and no server is returned. Raises StoreError, LeaseLost.
+        Called in each round of the keeper, before anything is destroyed. A marker is due if objects are to be destroyed
+        on its server, if a key was recovered, or if it is old.
+
+        A server is returned if its marker was replaced now, or if it has none because it does not find objects by name.
+        When a clone is found, a new incarnation begins and no server is returned. Raises StoreError, LeaseLost.
         """
         read, clock = self._context.store.read, self._context.clock
         topology = await read(lambda tx: topology_of(tx, key_manager))
@@ -144,8 +147,8 @@ class EpochMarkers:
     async def _replace(self, holding: Holding, topology: ServerTopology, site: Site) -> None:
         """Write a marker with a new token to a server, and destroy the previous marker.
 
-        A marker in state ``sent`` is settled first. That alone proves nothing, because a clone would have the same
-        marker. Raises KeyServerFault, CloneFound.
+        If this incarnation has no marker there, only a first one is written. A marker in state ``sent`` is settled
+        first. That alone proves nothing, because a clone would have the same marker. Raises KeyServerFault, CloneFound.
         """
         uuid, incarnation = site.server.uuid, topology.incarnation.uuid
         marker = await self._context.store.read(lambda tx: tx.epoch_marker(uuid))
@@ -160,10 +163,13 @@ class EpochMarkers:
             await self._destroy_previous(holding, at, marker)
 
     async def _ensure_held(self, holding: Holding, at: Visit, marker: EpochMarker, *, new: bool = False) -> EpochMarker:
-        """Ensure that the server holds a marker, and no marker of a clone. Return the marker as held, and store it.
+        """Write a marker unless it is on the server. Store it as held with its identifiers, and return it.
 
-        Ensure also that a first marker has its anchor. If the server lost all its markers, begin with a first marker
-        again. ``new``: store the marker as ``sent`` first. Raises KeyServerFault, CloneFound.
+        Raises CloneFound if the server shows that there is a clone. A first marker also gets its anchor. If the server
+        lost all its markers, begin with a first marker again, and return that one.
+
+        ``new``: store the marker as ``sent`` first. Without it, the marker was stored as ``sent`` in an earlier round.
+        Raises KeyServerFault.
         """
         if new:
             await self._store(holding, marker)
@@ -188,10 +194,13 @@ class EpochMarkers:
         return await self._store(holding, marker_rules.as_held(marker, ids))
 
     async def _destroy_previous(self, holding: Holding, at: Visit, marker: EpochMarker) -> EpochMarker:
-        """Destroy the previous marker if it is still on the server. Return the marker without its identifiers.
+        """Destroy the previous marker if it is still on the server. Return the marker without ``previous_identifiers``.
 
-        ``marker`` is in state ``held``, and ``previous_identifiers`` are those of the previous marker. A clone of this
-        database still expects that marker, finds that it is gone, and so knows of us. Raises KeyServerFault, LeaseLost.
+        That marker is stored, too. ``marker`` is in state ``held``, and ``previous_identifiers`` are those of the
+        previous marker. Called before a new marker is written, if an earlier round did not do it, and after that.
+
+        A clone of this database still expects the previous marker, finds that it is gone, and so knows of us. Raises
+        KeyServerFault, LeaseLost.
         """
         if not marker.previous_identifiers:
             return marker
@@ -203,6 +212,11 @@ class EpochMarkers:
         return await self._store(holding, replace(marker, previous_identifiers=()))
 
     async def _store(self, holding: Holding, marker: EpochMarker) -> EpochMarker:
+        """Store a marker, and return it unchanged.
+
+        Raises LeaseLost, and CloneFound if another incarnation than the marker's is current now.
+        """
+
         def work(tx: Rows) -> None:
             holding.check(tx)
             if incarnation_of(tx).uuid != marker.incarnation:
@@ -214,17 +228,20 @@ class EpochMarkers:
 
 
 def _token(at: Visit) -> bytes:
+    """Return a new token for a marker on the visited server: random bytes and their digest."""
     return marker_rules.token(at.digest_key, at.key_server, secrets.token_bytes(RANDOM_BYTES))
 
 
 def _name(marker: EpochMarker, number: int) -> str:
+    """Return the object name of the marker with this ``number``, in the incarnation and on the server of ``marker``."""
     return str(epoch_marker_name(marker.incarnation, marker.key_server, number))
 
 
 async def _look(at: Visit, marker: EpochMarker) -> tuple[MarkersSeen, tuple[str, ...]]:
     """Look for the marker, the previous marker and the anchor, in this order. Also return the marker's identifiers.
 
-    The order matters, see :mod:`keystead.core.keys.epoch_markers`.
+    The order matters, see :mod:`keystead.core.keys.epoch_markers`. Called before a marker is written, and again after
+    that. Raises KeyServerFault.
     """
     whose, ids = await _owner_of(at, marker, marker.number)
     previous = PreviousMarker.NEVER_WRITTEN
@@ -239,7 +256,7 @@ async def _look(at: Visit, marker: EpochMarker) -> tuple[MarkersSeen, tuple[str,
 async def _owner_of(at: Visit, marker: EpochMarker, number: int) -> tuple[MarkerOwner, tuple[str, ...]]:
     """Return who owns the objects under the marker's name with this number, and their identifiers.
 
-    They are ours if all of them have our token.
+    They are ours if all of them have our token. If there is none, they are nobody's, and the identifiers are empty.
     """
     name = _name(marker, number)
     ids = await at.session.locate(name)
@@ -264,7 +281,10 @@ async def _has_token(at: Visit, id_: str, token: bytes) -> bool:
 
 
 async def _is_there(at: Visit, id_: str, name: str) -> bool:
-    """Return True if the server has a marker with this identifier and name. Raises KeyServerFault for other faults."""
+    """Return True if an object with this identifier and name is on the server and is not destroyed.
+
+    Raises KeyServerFault if the server does not answer, or refuses in another way than ``not_found``.
+    """
     try:
         facts = await at.session.get_attributes(id_)
     except KeyServerFault as fault:
@@ -275,7 +295,7 @@ async def _is_there(at: Visit, id_: str, name: str) -> bool:
 
 
 async def _register(holding: Holding, at: Visit, marker: EpochMarker, number: int) -> KeyServerFault | None:
-    """Register a marker with this number. Return the fault if the server refused it, else None.
+    """Register a marker, or its anchor, under this number. Return the fault if the server refused it, else None.
 
     The server may refuse because another database has just registered an object with that name. Raises KeyServerFault
     if the server does not answer, LeaseLost.
@@ -293,9 +313,10 @@ async def _register(holding: Holding, at: Visit, marker: EpochMarker, number: in
 
 
 async def _destroy_marker(at: Visit, id_: str, name: str) -> None:
-    """Destroy one of our markers. If Destroy does not suffice, revoke it and try again: it may be Active.
+    """Destroy a previous marker of ours. If it is still there after Destroy, revoke it and try again.
 
-    Raises KeyServerFault if the marker is still there, or if the server does not answer.
+    It may be Active, although nobody activated it. Refusals are ignored. Raises KeyServerFault if the marker is still
+    there in the end, or if the server does not answer.
     """
     for end in (at.session.destroy, at.session.revoke, at.session.destroy):
         try:

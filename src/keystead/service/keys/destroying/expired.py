@@ -63,12 +63,16 @@ class TimedOutAttempts:
     async def may_end(
         self, holding: Holding, topology: ServerTopology, sites: Mapping[str, Site], rows: Sequence[Tracked]
     ) -> list[Tracked]:
-        """Return the copies that this check lets be destroyed. Raises CloneFound, StoreError, LeaseLost.
+        """Return those of the copies (``rows``) that may be destroyed. The purge calls it before it destroys a batch.
 
-        It permits copies of attempts that did not time out, and copies of keys that are purging or purged. An attempt
-        that timed out waits while one of its servers does not answer, hides its canary, or is not in ``sites`` (by
-        uuid). Once all its servers were asked, its copies may be destroyed if all of them deny the commit. Otherwise
-        its objects become orphans.
+        Copies of attempts that did not time out may be destroyed, and copies of keys that are purging or purged. For
+        other attempts, all servers with their copies are asked about the commit:
+
+        - An attempt waits while one of these servers does not answer, hides its canary, or is not in ``sites``.
+        - If all of them deny the commit, its copies may be destroyed.
+        - Otherwise the outcome stays unknown: its objects become orphans, and this is stored.
+
+        Raises CloneFound if a descriptor proves the commit; StoreError, LeaseLost.
         """
         expired = {attempt_id(row) for row in rows if row.attempt.expired and row.key.state not in ENDING}
         if not expired:
@@ -79,7 +83,10 @@ class TimedOutAttempts:
         return [row for row in rows if attempt_id(row) not in waiting | unknown]
 
     async def _undestroyed_copies(self, attempts: Collection[AttemptId]) -> list[Tracked]:
-        """Return the copies of these attempts that are not destroyed: their servers are asked about the commit."""
+        """Return all copies of these attempts that are not destroyed, on any server.
+
+        Their servers are asked about the commit.
+        """
         rows = await self._context.store.read(lambda tx: tracked(tx, tx.copies({key for key, _ in attempts})))
         return [row for row in rows if attempt_id(row) in attempts and row.copy.presence is not Presence.DESTROYED]
 
@@ -89,7 +96,7 @@ class TimedOutAttempts:
         """Ask the servers about copies. Return two sets of attempts.
 
         The first has the attempts whose commit a server did not deny. The second has the attempts about which not all
-        servers were asked, because a server is unknown or silent, or hides its canary.
+        servers were asked, because a server is unknown or silent, or hides its canary. Raises CloneFound.
         """
         doubted: set[AttemptId] = set()
         asked: set[Copy] = set()
@@ -98,6 +105,7 @@ class TimedOutAttempts:
             by_address[row.copy.key_server, row.copy.host].append(row)
 
         async def ask(marker: EpochMarker | None, at: Visit, row: Tracked) -> None:
+            """Ask about one copy, and note the answer. Ask nothing if the server hides its canary."""
             if at.canary:
                 doubted.update([attempt_id(row)] * (not await _denies_commit(at, row, marker)))
                 asked.add(row.copy)
@@ -110,6 +118,10 @@ class TimedOutAttempts:
         return doubted, {attempt_id(row) for row in rows if row.copy not in asked}
 
     def _disown(self, tx: Rows, holding: Holding, attempts: Collection[AttemptId]) -> None:
+        """Store that no incarnation has these attempts, so that their objects are orphans and never destroyed.
+
+        Called when a server did not deny the commit. Raises StoreError if the database has gone back; LeaseLost.
+        """
         self._check(tx)
         holding.check(tx)
         for key, number in sorted(attempts):
@@ -120,8 +132,9 @@ class TimedOutAttempts:
 async def _denies_commit(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
     """Return True if a server denies that an attempt was committed: no descriptor, and no activated object.
 
-    A server that was learned after the attempt began denies nothing, because it may have been wiped since. Raises
-    CloneFound if the descriptor of the attempt is there, KeyServerFault if the server does not answer.
+    False means that the commit stays possible, also if the server refuses an answer. A server that was learned after
+    the attempt began denies nothing, because it may have been wiped since. Raises CloneFound if the descriptor of the
+    attempt is there, KeyServerFault if the server does not answer.
     """
     try:
         for id_ in (row.copy.descriptor,) if row.copy.descriptor else await at.session.locate(descriptor_name(row)):
@@ -139,9 +152,10 @@ async def _denies_commit(at: Visit, row: Tracked, marker: EpochMarker | None) ->
 
 
 async def _objects_deny_commit(at: Visit, row: Tracked, marker: EpochMarker | None) -> bool:
-    """Return True if the objects on a server deny the commit: there is none, or none was ever activated.
+    """Return True if the objects on a server deny the commit: none is left, or none was ever activated.
 
-    That none was activated counts only on a server that tells the State: see :func:`_is_marker_inactive`.
+    Called when there is no descriptor. That none was activated counts only on a server that tells the State: see
+    :func:`_is_marker_inactive`.
     """
     found = [
         await attributes_if_present(at.session, id_)
@@ -156,9 +170,10 @@ async def _objects_deny_commit(at: Visit, row: Tracked, marker: EpochMarker | No
 
 
 async def _is_marker_inactive(at: Visit, marker: EpochMarker | None) -> bool:
-    """Return True if the epoch marker is Pre-Active, as it must be, because no process activates it.
+    """Return True if the server shows the epoch marker as Pre-Active. No process ever activates a marker.
 
-    On such a server an object is Active only if a process activated it.
+    So on this server an object is Active only if a process activated it. False if the server has no marker, or tells no
+    State.
     """
     if marker is None:
         return False
@@ -168,5 +183,5 @@ async def _is_marker_inactive(at: Visit, marker: EpochMarker | None) -> bool:
 
 
 def attempt_id(row: Tracked) -> AttemptId:
-    """Return the id of the attempt that wrote a copy."""
+    """Return the id of the attempt that wrote a copy: the key's uuid and the attempt's number."""
     return row.key.uuid, row.attempt.number

@@ -30,7 +30,7 @@ REVOKE_FIRST: Final = frozenset({Fault.DENIED, Fault.WRONG_STATE, Fault.REFUSED}
 
 
 def with_ids(row: Tracked, ids: tuple[str, ...]) -> Tracked:
-    """Return the copy with these Unique Identifiers."""
+    """Return the copy with these Unique Identifiers. Called after a copy without identifiers was found by name."""
     return replace(row, copy=replace(row.copy, unique_identifiers=ids))
 
 
@@ -39,9 +39,11 @@ async def destroy_object(
 ) -> None:
     """Destroy one object, and revoke it before if it is Active. Append each action to ``done``.
 
-    If the server refuses Destroy with a fault of :data:`REVOKE_FIRST`, revoke the object and send Destroy once more. An
-    object that is not the expected one is not changed, and the action is :data:`ABSENT`. If it is not known which
-    object it is, nothing is done. Raises KeyServerFault, LeaseLost.
+    An object that is not the expected one is not changed, and the action is :data:`ABSENT`. If it is not known which
+    object it is, nothing is done and nothing is appended.
+
+    If the server refuses Destroy with a fault of :data:`REVOKE_FIRST`, revoke the object and send Destroy once more.
+    The purge calls it for each object of a copy, after the rows permitted it. Raises KeyServerFault, LeaseLost.
     """
     expected = await _is_expected(at, row, id_, facts)
     if expected is False:
@@ -72,13 +74,19 @@ async def destroy_object(
 
 
 async def objects_of_attempt(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
-    """Return the identifiers of all objects under the names of an attempt, because all of them must be destroyed."""
+    """Return the identifiers of all objects under the names of an attempt; empty if there are none.
+
+    Called for a copy whose identifiers are not known, because all its objects must be destroyed. Raises KeyServerFault.
+    """
     names = [name for names in object_names(row.attempt) for name in names]
     return tuple(dict.fromkeys([id_ for name in names for id_ in await session.locate(name)]))
 
 
 async def attributes_if_present(session: ObjectSession, id_: str) -> ObjectAttributes | None:
-    """Return the attributes of an object, or None if the server does not have it."""
+    """Return the attributes of an object, or None if the server does not have it.
+
+    They are empty if the server refuses them. Raises KeyServerFault if the server does not answer.
+    """
     try:
         return await attributes_of(session, id_)
     except KeyServerFault as fault:
@@ -88,10 +96,11 @@ async def attributes_if_present(session: ObjectSession, id_: str) -> ObjectAttri
 
 
 async def _is_expected(at: Visit, row: Tracked, id_: str, facts: ObjectAttributes) -> bool | None:
-    """Return True if an object is part of a copy or is its descriptor; None if that is not known.
+    """Return True if an object is part of a copy or is its descriptor, False if not; None if that is not known.
 
     The names decide. If the server tells no names, the bytes of the whole copy decide. Bytes cannot decide for a
-    descriptor, or for a key in use: other copies of that key have the same bytes.
+    descriptor, or for a key in use: other copies of that key have the same bytes. Raises KeyServerFault if the server
+    does not answer.
     """
     if facts.names:
         return is_named(facts, row.attempt) or descriptor_name(row) in facts.names
@@ -114,7 +123,8 @@ def descriptor_name(row: Tracked) -> str:
 async def descriptor_ids(session: ObjectSession, row: Tracked) -> tuple[str, ...]:
     """Return the identifiers of a copy's descriptor. If none is stored, look for it by name.
 
-    Return none if the server refuses. Raises KeyServerFault if the server does not answer.
+    Return an empty tuple if it is not found, or if the server refuses. Raises KeyServerFault if the server does not
+    answer.
     """
     if row.copy.descriptor:
         return (row.copy.descriptor,)

@@ -99,9 +99,11 @@ class KeyPurge:
     async def end(self, holding: Holding, key_manager: str, marked: AbstractSet[str]) -> None:
         """Purge keys whose recovery window has ended, and destroy objects of aborted attempts, in a key manager.
 
-        Nothing happens in a held incarnation. A server that cannot be asked waits for the next round. So does a server
-        that is not among the ``marked`` ones (uuids), see :mod:`keystead.service.keys.destroying.epoch_markers`. If
-        this database turns out to be a clone, a new incarnation begins. Raises StoreError, LeaseLost.
+        Called in each round of the keeper, after epoch markers were replaced. Nothing happens in a held incarnation. A
+        server that cannot be asked waits for the next round. So does a server that is not among the ``marked`` ones
+        (uuids): those that :meth:`EpochMarkers.advance` returned.
+
+        If this database turns out to be a clone, a new incarnation begins. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None or not topology.incarnation.destroys:
@@ -113,6 +115,11 @@ class KeyPurge:
             await self._on_cloned(topology.incarnation.uuid)
 
     async def _end(self, holding: Holding, topology: ServerTopology, marked: AbstractSet[str]) -> None:
+        """Do one round of purging: begin purges, destroy objects, finish purges, and delete empty detached servers.
+
+        While the clock is untrusted no purge begins, but everything else is done. Raises CloneFound, StoreError,
+        LeaseLost.
+        """
         store, key_manager = self._context.store, topology.key_manager.uuid
         now = await self._clock.now()
         known = await store.read(lambda tx: sites_of(tx, topology))
@@ -120,14 +127,15 @@ class KeyPurge:
         if now is not None:
             await self._begin_purges(holding, key_manager, now, known.keys() - marked)
         silent: set[_AddressId] = set()
-        for ending in (_aborted_batch, _purging_batch):
-            await self._destroy_batches(holding, topology, sites, ending, silent)
+        for read_batch in (_aborted_batch, _purging_batch):
+            await self._destroy_batches(holding, topology, sites, read_batch, silent)
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.PURGING)):
             await store.write(lambda tx: _finish_purge(tx, holding, uuid))  # noqa: B023 - awaited
         for detached in await store.read(lambda tx: tx.detached_key_servers(key_manager)):
             await store.write(lambda tx: _delete_if_empty(tx, holding, detached.server.uuid))  # noqa: B023 - awaited
 
     async def _begin_purges(self, holding: Holding, key_manager: str, now: datetime, unmarked: Collection[str]) -> None:
+        """Begin the purge of each retired key whose recovery window has ended: see :meth:`_begin_purge`."""
         store = self._context.store
         for uuid in await store.read(lambda tx: _keys_in(tx, key_manager, KeyState.RETIRED)):
             await store.write(lambda tx: self._begin_purge(tx, holding, uuid, now, unmarked))  # noqa: B023 - awaited
@@ -137,16 +145,17 @@ class KeyPurge:
         holding: Holding,
         topology: ServerTopology,
         sites: Mapping[str, Site],
-        ending: _ReadBatch,
+        read_batch: _ReadBatch,
         silent: set[_AddressId],
     ) -> None:
-        """Destroy the copies that ``ending`` reads, batch by batch.
+        """Destroy the copies that ``read_batch`` returns, batch by batch.
 
-        Addresses in ``silent`` are left alone. Addresses that do not answer are added to ``silent``.
+        Called for aborted attempts, then for purging keys. Only copies on servers in ``sites`` are destroyed. Addresses
+        in ``silent`` are left alone. Addresses that do not answer are added to ``silent``.
         """
         after: str | None = ""
         while after is not None:
-            after, rows = await self._context.store.read(lambda tx: ending(tx, topology, after or ""))  # noqa: B023 - awaited
+            after, rows = await self._context.store.read(lambda tx: read_batch(tx, topology, after or ""))  # noqa: B023 - awaited
             by_address: dict[_AddressId, list[Tracked]] = {}
             for row in await self._expired.may_end(holding, topology, sites, rows):
                 by_address.setdefault((row.copy.key_server, row.copy.host), []).append(row)
@@ -167,9 +176,10 @@ class KeyPurge:
             log.warning("a copy is not destroyed", address=at.address, key=row.key.key_id, why=fault.reason)
 
     async def _destroy_copy(self, holding: Holding, at: Visit, row: Tracked) -> None:
-        """Destroy the objects of a copy and its descriptor, if that is permitted. Store receipts also after a failure.
+        """Destroy the objects of a copy and its descriptor, if :meth:`_permits` allows it, and store receipts.
 
-        Raises KeyServerFault, StoreError, LeaseLost.
+        The objects of an adopted copy are left. An object that is not found counts as absent only if the server shows
+        its canary. Receipts are stored also after a failure. Raises KeyServerFault, StoreError, LeaseLost.
         """
         if not await self._context.store.write(lambda tx: self._permits(tx, holding, row)):
             return
@@ -192,10 +202,11 @@ class KeyPurge:
             await self._context.store.write(lambda tx: self._store_receipts(tx, holding, row, ids, done))
 
     def _permits(self, tx: Rows, holding: Holding, row: Tracked) -> bool:
-        """Return True if the objects of a copy may be destroyed, by the rows as they are now. It locks the key.
+        """Return True if the objects of a copy may be destroyed, by the rows as they are now. Locks the key.
 
-        The copy must be unchanged. No key may have adopted an object with its name. No copy of the key on this server
-        that must not be destroyed may have one of its identifiers.
+        Return False if the row of the copy has changed, or if any key has adopted an object with its name. Return
+        False, too, if one of its identifiers also belongs to a copy on this server that must not be destroyed. Called
+        right before the destruction of each copy. Raises StoreError if the database has gone back; LeaseLost.
         """
         self._check(tx)
         holding.check(tx)
@@ -219,7 +230,7 @@ class KeyPurge:
 
         A clone of this database may have recovered the key, and only epoch markers show a clone. So the purge waits
         while all servers with copies of the key are among the ``unmarked`` ones (uuids). The key is marked as overdue
-        meanwhile.
+        meanwhile, and cannot be recovered either.
         """
         self._check(tx)
         holding.check(tx)
@@ -236,7 +247,11 @@ class KeyPurge:
     def _store_receipts(
         self, tx: Rows, holding: Holding, row: Tracked, ids: tuple[str, ...], done: dict[str, list[str]]
     ) -> None:
-        """Store receipts. Store the copy as destroyed if all its objects are destroyed, absent or left."""
+        """Store a receipt for each action in ``done``, which has lists of actions by Unique Identifier.
+
+        Store the copy as destroyed if each of its objects (``ids``) is destroyed, absent or left. The descriptor does
+        not count for that. Called after each try to destroy a copy, also after one that failed. Raises LeaseLost.
+        """
         ended = all(_FINAL_ACTIONS & set(done.get(id_, ())) for id_ in ids or ("",))
         presence = Presence.DESTROYED if ended else row.copy.presence
         after = replace(row.copy, presence=presence, unique_identifiers=ids)
@@ -266,6 +281,7 @@ class KeyPurge:
 
 
 def _keys_in(tx: KeyRows, key_manager: str, state: KeyState) -> list[str]:
+    """Return all keys (uuids) of a key manager in this state. They are read page by page."""
     found: list[str] = []
     while some := tx.keys_in(key_manager, (state,), found[-1] if found else "", COPIES_PER_READ):
         found += [key.uuid for key in some]
@@ -273,6 +289,11 @@ def _keys_in(tx: KeyRows, key_manager: str, state: KeyState) -> list[str]:
 
 
 def _finish_purge(tx: Rows, holding: Holding, uuid: str) -> None:
+    """Mark a purging key as purged if its purge is complete: its copies are destroyed, and no attempt is pending.
+
+    Copies of attempts that another incarnation aborted do not count. Called for each purging key at the end of a round.
+    Raises LeaseLost.
+    """
     holding.check(tx)
     key = tx.key(uuid, lock=True)
     if key is not None and is_purged(tx.attempts([uuid]), tx.copies([uuid]), incarnation_of(tx)):
@@ -287,8 +308,9 @@ def _servers_with_copies(tx: CopyRows, keys: Sequence[str]) -> set[str]:
 def servers_to_destroy_on(tx: Rows, topology: ServerTopology, now: datetime, failed: Collection[str]) -> set[str]:
     """Return the servers (uuids) on which objects are to be destroyed now; none in a held incarnation.
 
-    An attempt that timed out waits for every server with its copies. So it does not count if one of these servers
-    failed lately (``failed``, uuids).
+    Called before the purge, because the epoch markers of these servers are replaced first. An attempt that timed out
+    waits for every server with its copies. So it does not count if one of these servers failed lately (``failed``,
+    uuids).
     """
     incarnation = topology.incarnation
     found: set[str] = set()
@@ -308,7 +330,10 @@ def servers_to_destroy_on(tx: Rows, topology: ServerTopology, now: datetime, fai
 
 
 def sites_of(tx: Rows, topology: ServerTopology) -> dict[str, Site]:
-    """Return the servers of a key manager by uuid, configured and detached, because both may have copies."""
+    """Return the servers of a key manager by uuid, configured and detached, because both may have copies.
+
+    A server that was not learned has no profile.
+    """
     detached = [each.server for each in tx.detached_key_servers(topology.key_manager.uuid)]
     profiles = {each.key_server: each for each in tx.profiles([server.uuid for server in detached])}
     known = {**profiles, **topology.profiles}
@@ -323,13 +348,13 @@ It returns the last key (uuid) of the batch, or None at the end, and the copies.
 
 
 def _aborted_batch(tx: Rows, topology: ServerTopology, after: str) -> tuple[str | None, list[Tracked]]:
-    """Read copies of aborted attempts of this incarnation."""
+    """Read one batch of copies to destroy: of aborted attempts of this incarnation. See :data:`_ReadBatch`."""
     copies = tx.aborted_copies(topology.key_manager.uuid, topology.incarnation.uuid, after, COPIES_PER_READ)
     return copies[-1].key if copies else None, tracked(tx, copies)
 
 
 def _purging_batch(tx: Rows, topology: ServerTopology, after: str) -> tuple[str | None, list[Tracked]]:
-    """Read copies of purging keys that are not destroyed."""
+    """Read one batch of copies to destroy: of purging keys, if not destroyed yet. See :data:`_ReadBatch`."""
     keys = tx.keys_in(topology.key_manager.uuid, (KeyState.PURGING,), after, COPIES_PER_READ)
     copies = tx.copies([key.uuid for key in keys]) if keys else ()
     left = [copy for copy in copies if copy.presence is not Presence.DESTROYED]
@@ -339,7 +364,8 @@ def _purging_batch(tx: Rows, topology: ServerTopology, after: str) -> tuple[str 
 def _delete_if_empty(tx: Rows, holding: Holding, key_server: str) -> None:
     """Delete a detached server and its profile if it has no copies that this incarnation can ever destroy.
 
-    Copies of attempts that another incarnation aborted do not count. Raises LeaseLost.
+    Called at the end of each round, for each detached server. Destroyed copies do not count, and copies of attempts
+    that another incarnation aborted. Raises LeaseLost.
     """
     holding.check(tx)
     incarnation, after = incarnation_of(tx), ""

@@ -56,9 +56,11 @@ class KeyRetirement:
         self._window = window
 
     async def retire(self, call: Call, key_manager: str, key_id: str) -> Key:
-        """Retire a key. It cannot be read any more, and can be recovered until its recovery window ends.
+        """Retire a key and return it. It cannot be read any more, and can be recovered until its recovery window ends.
 
-        Raises 4 (404).
+        A key that this incarnation retired already stays as it is. One that an earlier incarnation retired gets a new
+        recovery window. Cached material is dropped. Called when a user deletes a key. Raises 4 (404) if there is no key
+        to retire.
         """
 
         def retire(tx: Rows) -> Key:
@@ -74,7 +76,11 @@ class KeyRetirement:
         return key
 
     async def recover(self, call: Call, key_manager: str, key_id: str) -> Key:
-        """Recover a retired key. Raises 4 (404), also if the key is overdue or its purge has begun."""
+        """Recover a retired key and return it. A key in use stays as it is.
+
+        Epoch markers become due, and the keeper makes a round soon. Raises 4 (404) if there is no such key, also if it
+        is overdue or its purge has begun.
+        """
 
         def recover(tx: Rows) -> Key:
             def plan(key: Key | None) -> Key:
@@ -89,7 +95,8 @@ class KeyRetirement:
     def _now(self, tx: ClusterRows) -> datetime:
         """Return the latest time of our clock and of the last times that nodes reported.
 
-        So the recovery window is not too short by the clock of the node that later ends it.
+        So the recovery window is not too short by the clock of the node that later ends it. Called when a key is
+        retired.
         """
         _, nodes = tx.cluster_and_nodes()
         return max([self._clock.now(), *(node.heard_at for node in nodes if node.heard_at is not None)])
@@ -103,6 +110,11 @@ class KeyRetirement:
         done: str,
         plan: Callable[[Key | None], Key],
     ) -> Key:
+        """Store the key as planned, with an audit record, and return it. ``plan`` gets None if there is no such key.
+
+        Locks the key. If the plan changes nothing, nothing is stored. A recovered key makes the epoch markers of its
+        key manager due. Raises what ``plan`` raises, and 4 (404) for the key manager.
+        """
         manager = require_manager_of_keys(tx, call, key_manager)
         with about_svm(manager.svm or call.scope):
             key = tx.key_by_id(manager.uuid, key_id, within=call.within_svm, lock=True)

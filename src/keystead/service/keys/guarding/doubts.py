@@ -56,7 +56,8 @@ class PresenceAnswer:
     def denies(self, copy: Copy, optional_if_silent: Collection[Presence]) -> bool:
         """Return True if the address answered that it does not have a copy.
 
-        If the copy's presence is in ``optional_if_silent``, return True also if the address does not answer.
+        If the copy's presence is in ``optional_if_silent``, return True also if the address does not answer. A ``late``
+        answer that does not name the copy denies nothing.
         """
         return copy_id(copy) in self.absent or (self.silent and copy.presence in optional_if_silent)
 
@@ -84,7 +85,10 @@ class CopyDoubts:
     async def present_anywhere(
         self, topology: ServerTopology, endpoints: Mapping[AddressId, Endpoint], copies: Sequence[Copy], until: float
     ) -> DoubtFindings:
-        """Ask addresses until ``until`` (loop time). Return the copies that any address of their server has."""
+        """Ask addresses until ``until`` (loop time). Return the copies that any address of their server has.
+
+        Called with the addresses after a relocation, for copies in doubt that were not read there by their identifiers.
+        """
         answers = await self._answers(topology, endpoints, copies, until, set())
         everywhere = [answer for some in answers.values() for answer in some]
         return DoubtFindings(set().union(*(each.present for each in everywhere)), any(each.late for each in everywhere))
@@ -102,7 +106,10 @@ class CopyDoubts:
         """Ask addresses until ``until`` (loop time). Return the copies that all addresses of their server deny.
 
         If a copy's presence is in ``optional_if_silent``, an address that does not answer counts as one that denies it.
-        Addresses in ``silent`` are not asked again. Other addresses that do not answer are added there.
+        Addresses in ``silent`` are not asked again. Other addresses that do not answer are added there. A server
+        without an address in ``endpoints``, or without a profile, denies nothing.
+
+        Called with the addresses that a removal removes, and with the current addresses before a relocation.
         """
         answers = await self._answers(topology, endpoints, copies, until, set() if silent is None else silent)
         asked = [(copy, answers.get(copy.key_server, [])) for copy in copies]
@@ -123,9 +130,10 @@ class CopyDoubts:
         until: float,
         silent: set[AddressId],
     ) -> dict[str, list[PresenceAnswer]]:
-        """Return what each address says of the copies of its server, by server (uuid).
+        """Ask all addresses at once. Return what each address says of the copies of its server, by server (uuid).
 
-        Addresses that do not answer are added to ``silent``.
+        Addresses in ``silent`` are not asked, and their answer is silent. Addresses that do not answer are added to
+        ``silent``. A server without a profile is not asked, and has no answers.
         """
         servers = {copy.key_server for copy in copies}
 
@@ -157,7 +165,11 @@ class CopyDoubts:
     async def _ask(
         self, endpoint: Endpoint, profile: ServerProfile, digest_key: Secret, rows: Iterable[Tracked], until: float
     ) -> PresenceAnswer:
-        """Ask one address for copies, on a new connection."""
+        """Ask one address for copies, on a new connection. Without ``rows`` the answer is empty.
+
+        The address is silent only if it does not even answer the search for its canary. If it fails later, the answer
+        has what was seen until then.
+        """
         answer, heard = PresenceAnswer(), False
         if not rows:
             return answer
@@ -181,6 +193,11 @@ class CopyDoubts:
         return answer
 
     def _note(self, answer: PresenceAnswer, row: Tracked, seen: CopyObservation, *, canary: bool) -> None:
+        """Add one look at a copy to the answer: the copy is present, absent, or neither.
+
+        It is present if its bytes agree. It is absent only if the address shows its canary, refused nothing in the
+        search, and the copy can no longer arrive.
+        """
         may_arrive = is_on_its_way(row.copy, row.attempt, self._clock.now())
         if seen.look is CopyAnswer.AGREES:
             answer.present.add(copy_id(row.copy))

@@ -85,7 +85,7 @@ class Readings:
     read_copies: ReadCopies = field(default_factory=ReadCopies)
 
     def with_unreached(self, unreached: Collection[AddressId]) -> Readings:
-        """Return the same readings, with these addresses as the unreached ones."""
+        """Return the same readings, with these addresses as the unreached ones: those that may be left out."""
         return replace(self, read_copies=replace(self.read_copies, unreached=unreached))
 
 
@@ -103,7 +103,10 @@ class RelocationGuard:
     # --- a change of certificates ---
 
     def begin(self) -> Readings:
-        """Return empty readings that begin now."""
+        """Return empty readings. Called when a change of certificates begins.
+
+        They begin :data:`PROOF_TO_COMMIT` before now, see :class:`Readings`.
+        """
         return Readings(self._clock.now() - PROOF_TO_COMMIT)
 
     async def no_longer_connects(
@@ -116,10 +119,11 @@ class RelocationGuard:
     ) -> bool:
         """Return True if the current certificates do not reach an address that the new certificates reach.
 
-        Certificates are the client certificate and the server CAs. ``unreached`` are the addresses that the new
-        certificates do not reach. The answer is False if the current certificates reach one of these. It is also False
-        if ``servers`` have changed, or if there is no digest key yet. It is True if the current certificates cannot be
-        used.
+        Called when the new certificates do not reach the addresses ``unreached``. After True these may be left out.
+        Otherwise the change is refused. Certificates are the client certificate and the server CAs.
+
+        The answer is False if the current certificates reach an unreached address, if ``servers`` have changed, or if
+        there is no digest key yet. It is True if the current certificates cannot be used.
 
         While the answer is True, no server can be removed: the other servers cannot prove their copies with the current
         certificates. So the new certificates have to be accepted although a server is silent. Raises 262145 (503) when
@@ -148,10 +152,13 @@ class RelocationGuard:
     ) -> bool:
         """Read canaries and copies with the certificates of ``after``, except copies that are in ``readings`` already.
 
-        Return False if the key manager's servers are not ``servers`` any more, because copies on other servers prove
-        nothing. Raises 66060339 for copies that a new client certificate cannot read. Raises 66060341 for a server that
-        cannot be reached. Raises 262145 (503) when time (``until``, loop time) is over; with ``validate_certificates``
-        there is more time. Copies that were read are added to ``readings``, also before an error.
+        Return True if all that must be read was read, or if there is no digest key yet. Return False if the key
+        manager's servers are not ``servers`` any more, because copies on other servers prove nothing. Called before new
+        certificates are stored. Copies that were read are added to ``readings``, also before an error.
+
+        Raises 66060339 for copies that a new client certificate cannot read. Raises 66060341 for a server that cannot
+        be reached. Raises 262145 (503) when time (``until``, loop time) is over; with ``validate_certificates`` there
+        is more time.
         """
         topology, now = await self._store.read(lambda tx: (load_topology(tx, after), _current_topology(tx, after)))
         if topology.servers != servers:
@@ -172,9 +179,9 @@ class RelocationGuard:
         return True
 
     def check_certificate_change(self, tx: Rows, after: KeyManager, readings: Readings) -> bool:
-        """Return True if the copies that were stored while ``readings`` were made are among the readings.
+        """Return True if no copy was stored meanwhile that is not among the ``readings``.
 
-        Call it in the transaction that locks the key manager and stores its new certificates. If it returns False, call
+        Called in the transaction that locks the key manager and stores its new certificates. If it returns False, call
         :meth:`prove_certificate_change` again. Only copies proven after ``readings.began`` are checked, because all
         older copies were read. Copies of deleted keys that wait for their purge do not count.
         """
@@ -186,7 +193,8 @@ class RelocationGuard:
     def note_unreached(self, tx: Rows, readings: Readings) -> None:
         """Make the present copies on unreached servers ``unknown``, so that nobody relies on them.
 
-        A server is unreached if one of its addresses is. Its copies that the new certificates read stay present.
+        A server is unreached if one of its addresses is. Its copies that the new certificates read stay present. Called
+        in the transaction that stores new certificates.
         """
         for key_server in sorted({uuid for uuid, _ in readings.read_copies.unreached}):
             _make_copies_unknown(tx, key_server, readings.read_copies, readings.began)
@@ -215,7 +223,10 @@ class RelocationGuard:
         until: float,
         earlier: Relocation | None = None,
     ) -> Relocation | None:
-        """Check that a server shows its canary at all its future addresses; None if it has no objects of ours.
+        """Check that a server shows its canary at all addresses that it will have. Return what was found.
+
+        Return None without asking if no copy of ours is, or may be, on the server. Called before a change of the server
+        ``before`` to ``server`` is stored, and again after a try that could not be stored.
 
         If the server moves, also read there the copies that no other domain has. Copies that were read ``earlier`` in
         this call are not read again. So each further try has fewer copies to read, although keys are created meanwhile.
@@ -246,7 +257,7 @@ class RelocationGuard:
         return moving
 
     async def _read_new_copies(self, call: Call, routes: Routes, moving: Relocation, until: float) -> None:
-        """Read the required copies that were stored since the first read.
+        """Read the required copies that were stored since the first read. Called in each further try.
 
         If there are none, something else has changed, and all required copies are checked again.
         """
@@ -268,7 +279,7 @@ class RelocationGuard:
     async def _answering_elsewhere(
         self, topology: ServerTopology, server: KeyServer, until: float
     ) -> frozenset[AddressId]:
-        """Return the addresses of servers of other domains that show their canary now."""
+        """Return the addresses of servers of other domains that show their canary now. None has to answer."""
         domain = topology.domain_of.get(server.uuid)
         others = [each for each in topology.servers if topology.domain_of.get(each.uuid) != domain]
         known = [each for each in others if _has_canary(topology, each)]
@@ -311,6 +322,7 @@ class RelocationGuard:
         return [(key, copy) for key, copies in found for copy in to_be_read_after_move(copies, server, others, period)]
 
     def _proof_period(self, moving: Relocation) -> Period:
+        """Return the period in which a proof on another server must have been made to count for a move."""
         return Period(moving.began - RELOCATION_PROOF_AGE, self._clock.now())
 
     def check_moved(self, tx: Rows, key_manager: KeyManager, moving: Relocation) -> bool:
@@ -329,12 +341,12 @@ class RelocationGuard:
     def note_moved(self, tx: Rows, moving: Relocation) -> None:
         """Make the server's present copies ``unknown``, because they were proven at the old address.
 
-        Copies that were read at the new address stay present.
+        Copies that were read at the new address stay present. Called in the transaction that moves the server.
         """
         _make_copies_unknown(tx, moving.server.uuid, moving.read_copies, moving.began)
 
     def may_have_objects(self, tx: CopyRows, server: KeyServer) -> bool:
-        """Return True if a server has, or may have, objects of ours.
+        """Return True if a server has, or may have, a copy of ours. Canaries do not count.
 
         Keys in any state count, so that objects that are to be destroyed count too.
         """
@@ -342,6 +354,7 @@ class RelocationGuard:
 
 
 def _has_canary(topology: ServerTopology, server: KeyServer) -> bool:
+    """Return True if the server's profile has a canary. The server itself is not asked."""
     profile = topology.profiles.get(server.uuid)
     return profile is not None and bool(profile.canary)
 
@@ -378,6 +391,6 @@ def _make_copies_unknown(tx: Rows, key_server: str, read_copies: ReadCopies, beg
 
 
 def _current_topology(tx: Rows, key_manager: KeyManager) -> ServerTopology:
-    """Return a key manager's topology with the certificate that is in use now."""
+    """Return a key manager's topology with the certificates that are stored now, not those of ``key_manager``."""
     now = tx.key_manager(key_manager.uuid)
     return load_topology(tx, now or key_manager)

@@ -78,19 +78,22 @@ class RemovalGuard:
         self._clock = clock
 
     async def prove(self, call: Call, removal: Removal, ends: float) -> RemovalFindings:
-        """Prove copies elsewhere of the keys at risk, and return what was found.
+        """Prove copies elsewhere of the keys at risk. Return what was found, for :meth:`check`.
+
+        Called before a key server or secondaries are removed, and before a detached server is given up. Proofs are
+        stored.
 
         Raises 65536700 for keys that cannot be proven elsewhere. Only accounts of the cluster get the reason, because
         accounts of an SVM choose the addresses. Raises 262145 (503) when the call ends first (``ends``, loop time).
         """
         until = min(asyncio.get_running_loop().time() + PROVING_S, ends)
         found = RemovalFindings()
-        topology, at_risk, cursor = await self._keys_at_risk(removal, found, "")
+        topology, at_risk, cursor = await self._read_keys_at_risk(removal, found, "")
         if at_risk:
             found.answering.update(await self._answering(topology, _departure(topology, removal, found), until))
             cursor = ""  # from the first key again, because now it is known which addresses answer
         while cursor is not None:
-            topology, at_risk, cursor = await self._keys_at_risk(removal, found, cursor)
+            topology, at_risk, cursor = await self._read_keys_at_risk(removal, found, cursor)
             unproven, reason = await self._prove(topology, at_risk, found.answering, until)
             lost = await self._keys_that_may_be_lost(removal, topology, unproven, found, until)
             if lost:
@@ -113,14 +116,20 @@ class RemovalGuard:
         return True
 
     def detach(self, tx: Rows, server: KeyServer) -> None:
-        """Store a removed server as detached while copies are on it; else delete its server profile."""
+        """Store a removed server as detached if it has copies that are not destroyed; else delete its server profile.
+
+        Called in the transaction that removes the server. The caller deletes the server itself.
+        """
         if any(copy.presence is not Presence.DESTROYED for copy in copies_on(tx, server)):
             tx.add_detached_key_server(Detached(server, self._clock.now()))
         else:
             tx.delete_profile(server.uuid)
 
     async def detached(self, call: Call, key_manager: str) -> tuple[Detached, ...]:
-        """Return the detached key servers of a key manager. Raises 4 (404)."""
+        """Return the detached key servers of a key manager.
+
+        Raises 4 (404) if the call does not see the key manager. Called to list detached servers.
+        """
 
         def read(tx: Rows) -> tuple[Detached, ...]:
             return tx.detached_key_servers(require_key_manager(tx, call, key_manager).uuid)
@@ -129,14 +138,21 @@ class RemovalGuard:
 
     # --- proving ---
 
-    async def _keys_at_risk(
+    async def _read_keys_at_risk(
         self, removal: Removal, found: RemovalFindings, after: str
     ) -> tuple[ServerTopology, list[KeyAtRisk], str | None]:
+        """Read one page of the keys at risk with :func:`_keys_at_risk`.
+
+        A proof counts only if it stays fresh for :data:`PROVING_S` more. So :meth:`check` can still rely on it later.
+        """
         lasts = fresh_period(self._clock.now(), timedelta(seconds=PROVING_S))
         return await self._store.read(partial(_keys_at_risk, removal=removal, period=lasts, found=found, after=after))
 
     async def _answering(self, topology: ServerTopology, departure: Departure, until: float) -> set[AddressId]:
-        """Return the addresses that stay configured and show their canary now, on new connections."""
+        """Return the addresses that stay configured and show their canary now, on new connections.
+
+        All are asked at once. An address that does not answer within :data:`LOOKING_S` is left out.
+        """
         until = min(asyncio.get_running_loop().time() + LOOKING_S, until)
         digest_key = self._endpoints.digest_key(topology)
         asked = {
@@ -152,9 +168,10 @@ class RemovalGuard:
     async def _prove(
         self, topology: ServerTopology, at_risk: Sequence[KeyAtRisk], answering: set[AddressId], until: float
     ) -> tuple[list[KeyAtRisk], str]:
-        """Prove one copy of each key, one candidate after the other; return keys without a proof, and a reason.
+        """Prove one copy of each key, trying its copies in turn. Return the keys without a proof, and a reason.
 
-        Candidates at answering addresses come first. An address where a copy was read joins ``answering``.
+        The reason is that of a failed read, empty if none failed. Copies at answering addresses are tried first. An
+        address where a copy was read is added to ``answering``. Proofs are stored.
         """
         unproven = {each.key.uuid: each for each in at_risk}
         if not unproven:
@@ -216,7 +233,7 @@ class RemovalGuard:
     async def _prove_at(
         self, endpoint: Endpoint | None, digest_key: Secret, wanted: Sequence[tuple[Key, Copy]], until: float
     ) -> tuple[list[Copy], str]:
-        """Prove copies at one address, and store the proofs.
+        """Prove copies at one address, and store the proofs. Without an endpoint no copy is proven.
 
         Return the copies that are proven, and the reason of the first failure, empty if there is none.
         """
@@ -229,7 +246,10 @@ class RemovalGuard:
     async def _read(
         self, endpoint: Endpoint | None, digest_key: Secret, wanted: Sequence[tuple[Key, Copy]], until: float
     ) -> list[VerifyResult]:
-        """Read copies at one address; return one result for each, in order."""
+        """Read copies at one address; return one result for each, in order. Nothing is stored.
+
+        Without an endpoint all results are :data:`UNREAD`.
+        """
         if endpoint is None:
             return [UNREAD] * len(wanted)
         provings = [WantedCopy(key.uuid, copy.unique_identifiers, key.digest) for key, copy in wanted]
@@ -250,16 +270,20 @@ class RemovalGuard:
 def blocking_keys_page(
     tx: Rows, key_manager: str, incarnation: Incarnation, after: str
 ) -> tuple[list[tuple[Key, list[Copy]]], str | None]:
-    """Return one page of the keys that prevent removals, and the cursor, None at the end.
+    """Return one page of the keys that must not be lost, and the cursor of the next page; None at the end.
 
-    Each key comes with its copies of attempts that were not aborted.
+    Each key comes with its copies of attempts that were not aborted. Called when a new client certificate must read all
+    keys.
     """
     keys = tx.keys_in(key_manager, KEPT_STATES, after, PAGE)
     return with_copies(tx, keys, incarnation), keys[-1].uuid if len(keys) == PAGE else None
 
 
 def with_copies(tx: Rows, keys: Sequence[Key], incarnation: Incarnation) -> list[tuple[Key, list[Copy]]]:
-    """Return those keys that prevent removals, with their copies of attempts that were not aborted."""
+    """Return the keys that must not be lost, each with its copies of attempts that were not aborted.
+
+    Which keys these are, :func:`blocking_keys` says. Called before a removal or a relocation.
+    """
     keys = blocking_keys(keys, incarnation)
     uuids = [key.uuid for key in keys]
     copies: dict[str, list[Copy]] = defaultdict(list)
@@ -269,16 +293,20 @@ def with_copies(tx: Rows, keys: Sequence[Key], incarnation: Incarnation) -> list
 
 
 def blocking_keys(keys: Iterable[Key], incarnation: Incarnation) -> list[Key]:
-    """Return those keys that prevent removals: all except deleted keys that are overdue and wait for their purge."""
+    """Return the keys that must not be lost: all except deleted keys that are overdue and wait for their purge.
+
+    Each of them can prevent a removal, or a change of certificates.
+    """
     return [key for key in keys if not is_past_recovery(key, incarnation)]
 
 
 def _keys_at_risk(
     tx: Rows, removal: Removal, period: Period, found: RemovalFindings, after: str
 ) -> tuple[ServerTopology, list[KeyAtRisk], str | None]:
-    """Return one page of the keys at risk, the topology, and the cursor, None at the end.
+    """Return the topology, one page of the keys at risk, and the cursor of the next page; None at the end.
 
-    A key is not at risk if a copy elsewhere was proven in this period, at an address that still answers.
+    A key is not at risk if a copy elsewhere was proven in this period, at an address that still answers. Called while
+    copies are proven, and again in the transaction that removes the server.
     """
     topology = load_topology(tx, removal.key_manager)
     departure = _departure(topology, removal, found)
@@ -292,6 +320,7 @@ def _keys_at_risk(
 
 
 def _departure(topology: ServerTopology, removal: Removal, found: RemovalFindings) -> Departure:
+    """Return what the removal removes and what stays: the whole server goes, or only some of its secondaries."""
     server, becomes = removal.server, removal.after
     stay = {each.uuid: each for each in topology.servers if each.uuid != server.uuid}
     if becomes is None:
@@ -301,7 +330,7 @@ def _departure(topology: ServerTopology, removal: Removal, found: RemovalFinding
 
 
 def copies_on(tx: CopyRows, server: KeyServer) -> Iterator[Copy]:
-    """Yield every copy on a server, of keys in any state."""
+    """Yield every copy on a server, of keys in any state and with any presence. Rows are read page by page."""
     after = ""
     while page := tx.copies_on(server.uuid, after, PAGE):
         yield from page

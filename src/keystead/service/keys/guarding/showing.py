@@ -74,7 +74,7 @@ class RelocationCheck:
         """Read copies from their endpoints after the change. Record in ``read_copies`` which copies were read.
 
         Record there also which unread copies in doubt need not be read. Raises the error for the first copy that must
-        be read and was not: see :func:`raise_first`.
+        be read and was not: see :func:`raise_first`. Called before new certificates, or a moved server, are stored.
         """
         found = await self._read(routes, copies, read_copies.unreached, until)
         for _, copy, outcome in found:
@@ -95,8 +95,9 @@ class RelocationCheck:
 
         Such a copy is found at an endpoint after the change, for example under another identifier. Or it is lost
         already: each current endpoint of its server answers that it does not have the copy, and shows the canary. If
-        the copy's presence is in ``routes.optional_if_silent``, an endpoint that does not answer counts as well. Raises
-        262145 (503) if copies are undecided because time was over.
+        the copy's presence is in ``routes.optional_if_silent``, an endpoint that does not answer counts as well. So
+        does a current certificate that cannot be used. Raises 262145 (503) if copies are undecided because time was
+        over.
         """
         endpoints = {at: endpoint for at, endpoint in routes.endpoints.items() if at not in unreached}
         present = await self._doubts.present_anywhere(routes.topology, endpoints, copies, until)
@@ -117,9 +118,10 @@ class RelocationCheck:
     async def _read(
         self, routes: Routes, copies: Iterable[tuple[Key, Copy]], unreached: Collection[AddressId], until: float
     ) -> list[tuple[Endpoint, Copy, VerifyResult]]:
-        """Read copies from their endpoints after the change; return one result for each.
+        """Read copies from their endpoints after the change; return one result for each, in any order.
 
-        A copy without an identifier is not asked for, and an unreached address is not asked.
+        A copy without an identifier is not asked for: its result is :data:`UNSETTLED`. An unreached address is not
+        asked: the result is :data:`UNREAD`.
         """
         wanted: dict[AddressId, list[tuple[Key, Copy]]] = defaultdict(list)
         unread = []
@@ -151,7 +153,10 @@ class RelocationCheck:
     async def check_canaries(
         self, call: Call, topology: ServerTopology, endpoints: Sequence[Endpoint], until: float, target: str
     ) -> None:
-        """Raise the error for the first of these addresses that does not show its canary."""
+        """Raise the error for the first of these addresses that does not show its canary: see :func:`raise_first`.
+
+        The canary may have other identifiers than before. Called before copies are read after a change.
+        """
         digest_key = self._endpoints.digest_key(topology)
         outcomes = await asyncio.gather(
             *(
@@ -168,7 +173,8 @@ class RelocationCheck:
     ) -> dict[AddressId, bool]:
         """Return for each of these addresses if it answers now, on a new connection.
 
-        Raises 262145 (503) when time (``until``, loop time) is over.
+        An address that answers without its canary counts as answering. Called with the current certificates, before new
+        ones replace them. Raises 262145 (503) when time (``until``, loop time) is over.
         """
         digest_key = self._endpoints.digest_key(topology)
         asked = (
@@ -182,14 +188,15 @@ class RelocationCheck:
 
 
 def no_time(target: str) -> OntapError:
-    """Return the error 262145 (503) for a check that could not be made in time."""
+    """Return the error 262145 (503) for a check that could not be made in time. The caller raises it."""
     return OntapError(errors.TOO_BUSY, target=target, retry_after=RETRY_AFTER_S)
 
 
 def raise_first(call: Call, outcomes: Iterable[tuple[Endpoint, VerifyResult]], target: str) -> None:
-    """Raise the error for the first failure, if there is one.
+    """Raise the error for the first result that is not proven; return if all are proven.
 
-    It is 262145 (503) if any result is late. Accounts of SVMs get the stage, but not the reason.
+    It is 262145 (503) if any result is late. It is 66060341 if the server did not answer, or if ``target`` is not the
+    client certificate. Else it is 66060339. Accounts of SVMs get the stage, but not the reason.
     """
     failed = [(endpoint, outcome) for endpoint, outcome in outcomes if not outcome.proven]
     if not failed:

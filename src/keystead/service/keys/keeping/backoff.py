@@ -32,15 +32,20 @@ class Pauses:
         self._by_server: dict[str, _Pause] = {}
 
     def may_try(self, key_server: str, key: str, now: float) -> bool:
-        """Return True if a server (uuid) may be offered a copy of a key (uuid) now."""
+        """Return True if a server (uuid) may be offered a copy of a key (uuid) now.
+
+        Called before each copy is written. False during a pause. After a pause, it is also False for keys up to the one
+        that was refused, until the walk ends.
+        """
         pause = self._by_server.get(key_server)
         return pause is None or (pause.backoff.is_over(now) and key > pause.last_key)
 
     def failed(self, key_server: str, key: str, now: float) -> None:
         """Pause a server that did not store a copy of a key (uuid). Offer it the keys after this one later.
 
-        Each pause is twice as long as the one before. If the last pause ended more than :data:`LONGEST_S` ago, the
-        pauses begin with :data:`FIRST_S` again. A failure during a pause does not change its end.
+        Each pause is twice as long as the one before, at most :data:`LONGEST_S`. If the last pause ended more than
+        :data:`LONGEST_S` ago, the pauses begin with :data:`FIRST_S` again. A failure during a pause does not change its
+        end.
         """
         pause = self._by_server.get(key_server)
         if pause is not None and not pause.backoff.is_over(now):
@@ -54,7 +59,7 @@ class Pauses:
     def walked(self, now: float) -> None:
         """End a walk over all keys: servers without a running pause are offered all keys in the next walk.
 
-        Pauses that ended more than :data:`LONGEST_S` ago are deleted.
+        Called when a walk has reached its last key. Pauses that ended more than :data:`LONGEST_S` ago are deleted.
         """
         recent = {uuid: pause for uuid, pause in self._by_server.items() if pause.backoff.until + LONGEST_S >= now}
         for pause in recent.values():
@@ -63,5 +68,5 @@ class Pauses:
         self._by_server = recent
 
     def clear(self) -> None:
-        """Delete all pauses."""
+        """Delete all pauses. Called when copies are to be written on demand."""
         self._by_server.clear()

@@ -45,13 +45,18 @@ class KeyReplicator:
         self._keeping = keeping
 
     async def replicate(self, call: Call, key_manager: str) -> JobRequest:
-        """Return the job that writes missing copies. Raises 4 (404) unless the call sees the key manager.
+        """Return the job that writes missing copies. Nothing is written before the job runs.
 
-        The job first learns servers without a profile, as far as they answer.
+        Called when a user asks for replication. Raises 4 (404) unless the call sees the key manager.
         """
         found = await self._context.store.read_few(lambda tx: require_key_manager(tx, call, key_manager))
 
         async def work(progress: Progress) -> JobOutcome | None:
+            """Ask all addresses, learn servers without a profile as far as they answer, and write missing copies.
+
+            The job fails if a copy was not written. If there are keys, it also fails if a domain has no learned server,
+            or if a primary hides its canary.
+            """
             reasons = await self._ask_addresses(key_manager)
             self._learner.retry(key_manager)
             topology = await self._learner.ensure(key_manager)
@@ -67,10 +72,12 @@ class KeyReplicator:
         return JobRequest(work, found.svm)
 
     async def _fill(self, key_manager: str, progress: Progress) -> Filled:
+        """Write the missing copies, also to servers in back-off. Report the progress in keys after each page."""
         counts = await self._context.store.read(lambda tx: tx.key_counts(key_manager))
         total = sum(counts.get(state, 0) for state in KEPT_STATES)
 
         async def said(done: int) -> None:
+            """Report that ``done`` keys were counted. The total grows with it if keys were created meanwhile."""
             await progress(OntapError(errors.RECORDS_DONE, done=done, all=max(done, total)))
 
         self._keeping.try_again()
@@ -80,6 +87,8 @@ class KeyReplicator:
         """Ask every address of the key servers. Return, by server (uuid), the reason why its primary failed.
 
         A primary that answers without its canary failed, too, because the state of its copies is then not known.
+        Failures of secondaries are left out. Empty if the key manager was deleted, or if our certificate cannot be
+        used.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None:
@@ -94,7 +103,11 @@ class KeyReplicator:
         }
 
     async def _ask_address(self, endpoint: Endpoint, topology: ServerTopology) -> str:
-        """Ask one address. Return the reason if it does not answer or hides its canary, else an empty text."""
+        """Ask one address, even if its circuit is open.
+
+        Return the reason if it does not answer or hides its canary, else an empty text. A server without a profile has
+        no canary to hide.
+        """
         profile = topology.profiles.get(endpoint.key_server)
         try:
             async with self._context.objects.session(
@@ -128,7 +141,8 @@ def _unlearned(topology: ServerTopology) -> list[str]:
 def _failure(call: Call, topology: ServerTopology, reasons: Mapping[str, str]) -> JobOutcome:
     """Return the outcome of a job that failed, with the servers that failed.
 
-    All who see the job read its detail. So the detail gives the reasons only for the cluster's key manager.
+    ``reasons`` are by server (uuid). All who see the job read its detail. So the detail gives the reasons only for the
+    cluster's key manager.
     """
     told = topology.key_manager.svm is None
     named = [server for server in topology.servers if server.uuid in reasons]

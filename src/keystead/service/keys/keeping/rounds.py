@@ -109,13 +109,16 @@ class KeyRounds:
         self._swept_at: dict[str, float] = {}  # by server (uuid), monotonic
 
     def holding(self) -> AbstractAsyncContextManager[Holding | None]:
-        """Hold the keeper's lease. The value is None while another process holds it. Raises StoreError."""
+        """Hold the keeper's lease while the returned context is entered. All rounds are made within it.
+
+        Its value is None while another process holds the lease: then no round may be made. Raises StoreError.
+        """
         return self._leases.holding(LEASE)
 
     async def enabled_key_managers(self) -> tuple[EnabledKeyManager, ...]:
         """Return the enabled key managers, each with its servers. The keeper makes rounds of these only.
 
-        Raises StoreError.
+        Called before each round of all key managers, and before a round that a kick began. Raises StoreError.
         """
 
         def read(tx: Rows) -> tuple[EnabledKeyManager, ...]:
@@ -128,7 +131,10 @@ class KeyRounds:
         return await self._context.store.read(read)
 
     async def abort_expired(self, holding: Holding) -> None:
-        """Abort attempts of all key managers that timed out."""
+        """Abort the attempts that timed out, in all key managers. A failure is only logged.
+
+        The keeper calls it periodically, concurrently with the rounds.
+        """
         await _run_step("attempts", "", self._after_look(partial(self._parts.settling.abort_expired, holding)))
 
     async def keep(
@@ -141,6 +147,9 @@ class KeyRounds:
         changed: bool = False,
     ) -> Tally | None:
         """Make a round of one key manager. Return the tally of its keys, or None if the walk over them failed.
+
+        Called by the keeper when a round is due, or after a kick. A step that fails is logged, and the next step is
+        made.
 
         ``sweep`` are the servers (uuids) to sweep. ``scan``: look for orphans, too. ``changed``: its servers or keys
         may have changed.
@@ -165,9 +174,11 @@ class KeyRounds:
     async def _newly_hiding(self, key_manager: str, *, changed: bool) -> list[str]:
         """Return the servers (uuids) that hide their canary and were not swept for that reason yet.
 
-        A swept server counts again once it has shown its canary at least :data:`HIDING_S` after the sweep. No sweep is
-        needed when a canary is shown again, because unknown copies are settled in any round. Servers are asked only
-        every :data:`LOOK_S`, or if ``changed``.
+        They are swept in this round. A server that does not answer is not among them. A swept server counts again once
+        it has shown its canary at least :data:`HIDING_S` after the sweep.
+
+        No sweep is needed when a canary is shown again, because unknown copies are settled in any round. Servers are
+        asked only every :data:`LOOK_S`, or if ``changed``; between, the answer is empty.
         """
         now = self._context.clock.monotonic()
         if not changed and now < self._last_look_at.get(key_manager, now - LOOK_S) + LOOK_S:
@@ -180,23 +191,36 @@ class KeyRounds:
         return [uuid for uuid, shows in showing.items() if not shows and uuid not in self._swept_at]
 
     async def _destroy(self, holding: Holding, key_manager: str) -> None:
-        """Replace epoch markers, then destroy objects on servers whose marker shows no clone of this database."""
+        """Replace epoch markers, then destroy objects on servers whose marker shows no clone of this database.
+
+        Purges begin and end here, too. Called in each round, after the look at the database.
+        """
         marked = await self._parts.epoch_markers.advance(holding, key_manager)
         await self._parts.destroying.end(holding, key_manager, marked)
 
     def _is_young(self, topology: ServerTopology) -> bool:
-        """Return True if a server was learned lately, so that its replication may not have shown yet."""
+        """Return True if a server was learned lately, so that its replication may not have shown yet.
+
+        Then canaries of other servers are looked for in each round.
+        """
         now = self._context.clock.now()
         return any(now - YOUNG < profile.learned <= now for profile in topology.profiles.values())
 
     async def _after_look(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run work that aborts or destroys, after a check whether a new incarnation must begin."""
+        """Run work that aborts or destroys, after a check whether a new incarnation must begin.
+
+        If the check raises, the work is not run.
+        """
         if self._look is not None:
             await self._look()
         return await work()
 
     async def announce(self, holding: Holding, key_manager: KeyManager, tally: Tally) -> None:
-        """Store the event about sole copies of a key manager's keys. Raises StoreError."""
+        """Store the event about sole copies of a key manager's keys.
+
+        The keeper calls it when keys with too few proven copies appear, become worse or better, or are gone. Raises
+        StoreError.
+        """
 
         def work(tx: Rows) -> None:
             holding.check(tx)
@@ -206,7 +230,7 @@ class KeyRounds:
 
 
 async def _run_step(what: str, key_manager: str, work: Awaitable[T]) -> T | None:
-    """Run a step of a round. If it fails, log that and return None. Raises LeaseLost only."""
+    """Run a step of a round, and return its result. If it fails, log that and return None. Raises LeaseLost only."""
     try:
         return await work
     except LeaseLost:

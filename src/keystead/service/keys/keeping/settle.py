@@ -68,7 +68,11 @@ class AttemptSettlement:
     # --- attempts ---
 
     async def abort_expired(self, holding: Holding) -> int:
-        """Abort attempts that timed out. Return how many were aborted. Raises StoreError, LeaseLost."""
+        """Abort attempts that timed out, of all key managers. Return how many were aborted.
+
+        At most :data:`AT_ONCE` are aborted in one call. Objects that they wrote are destroyed later, by the purge.
+        Raises StoreError, LeaseLost.
+        """
         now = self._context.clock.now()
         expired = await self._context.store.read(lambda tx: tx.expired_attempts(now, now + AHEAD, AT_ONCE))
         aborted = 0
@@ -83,10 +87,11 @@ class AttemptSettlement:
     async def settle(self, holding: Holding, key_manager: str) -> int:
         """Look at the open copies on each learned server of a key manager. Return how many copies changed.
 
-        Open copies are sent or unknown, or not activated, or without a descriptor. The walk over a server stops when
-        the server does not answer, or when a batch changes nothing. The next round continues after the last copy that
-        was asked about, so that a copy on which the server falls silent does not block the others. Raises StoreError,
-        LeaseLost.
+        Called in each round of the keeper. Open copies are sent or unknown, or not activated, or without a descriptor.
+        The walk over a server stops when the server does not answer, or when a batch changes nothing.
+
+        The next round continues after the last copy that was asked about, so that a copy on which the server falls
+        silent does not block the others. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None:
@@ -95,6 +100,10 @@ class AttemptSettlement:
         return sum([await self._settle_server(holding, topology, server) for server in known])
 
     async def _settle_server(self, holding: Holding, topology: ServerTopology, server: KeyServer) -> int:
+        """Settle the open copies on one server, batch by batch. Return how many copies changed.
+
+        If the walk stops early, note the key after which the next round continues. Raises StoreError, LeaseLost.
+        """
         inactive, undescribed = topology.profiles[server.uuid].activates, self._takes_descriptors(topology, server.uuid)
         after, changed = self._resume_after.pop(server.uuid, ""), 0
         most = self._context.copies_per_read
@@ -118,7 +127,8 @@ class AttemptSettlement:
     ) -> tuple[list[CopyChange], str]:
         """Look at copies until the server does not answer. Return the changes, and the last key (uuid) looked at.
 
-        The next round continues after that key.
+        The copies are also activated and get descriptors, but no row is stored. The next round continues after that
+        key. It is empty if no copy was looked at.
         """
         changes: list[CopyChange] = []
         done = ""
@@ -135,7 +145,11 @@ class AttemptSettlement:
         return changes, rows[-1].key.uuid
 
     async def _settled(self, topology: ServerTopology, at: Visit, row: Tracked) -> CopyChange:
-        """Look at a copy. If its bytes agree, activate it and write its descriptor where that was not done."""
+        """Look at a copy. Return its row as it was, and as it is after the look.
+
+        If its bytes agree, activate it and write its descriptor where that was not done. Raises KeyServerFault if the
+        server does not answer.
+        """
         seen = await look(at, row)
         now, canary = self._context.clock.now(), at.absence_counts
         after = with_seen(after_look(row.copy, seen.look, row.attempt, now, canary=canary), seen)
@@ -170,9 +184,10 @@ class AttemptSettlement:
         )
 
     async def _ensure_descriptor(self, topology: ServerTopology, at: Visit, row: Tracked) -> str:
-        """Ensure that a copy has a descriptor. Return its Unique Identifier, empty if there is none.
+        """Ensure that a copy has a descriptor on its server. Return its Unique Identifier, empty if there is none.
 
-        Raises KeyServerFault if the server does not answer.
+        It is empty if the server refuses. Then the server gets no descriptor for :data:`UNDESCRIBED_S`. Called for a
+        copy whose bytes agree, but whose row has no descriptor. Raises KeyServerFault if the server does not answer.
         """
         content = self._describe(row.key, row.attempt, topology) if self._describe is not None else None
         name = str(object_name(row.attempt, ObjectKind.DESCRIPTOR))
@@ -210,9 +225,10 @@ class AttemptSettlement:
 
 
 def _abort(tx: Rows, holding: Holding, attempt: Attempt) -> bool:
-    """Abort an attempt that timed out, and the key if the attempt was to create it. Return False if it was ended.
+    """Abort an attempt that timed out, and the key if the attempt was to create it.
 
-    It locks the key manager, then the key. Raises LeaseLost.
+    Return False, and change nothing, if the attempt was ended meanwhile or its key was deleted. Locks the key manager,
+    then the key. Raises LeaseLost.
     """
     holding.check(tx)
     key = tx.key(attempt.key)
@@ -228,9 +244,10 @@ def _abort(tx: Rows, holding: Holding, attempt: Attempt) -> bool:
 
 
 async def _activate(at: Visit, ids: Sequence[str], state: str) -> str:
-    """Activate the objects of a copy. Return their new State, or the given ``state`` if the server refused.
+    """Activate the objects of a copy. Return ``Active``, or the given ``state`` if the server refused.
 
-    Raises KeyServerFault if the server does not answer.
+    Called for a copy that is not activated, on a server where objects must be activated. Raises KeyServerFault if the
+    server does not answer.
     """
     try:
         for id_ in ids:

@@ -101,9 +101,12 @@ class CopySweep:
     # --- sweep ---
 
     async def sweep(self, holding: Holding, key_manager: str, key_server: str) -> Sweep | None:
-        """Look at every copy on a server and store the findings. Return None if the server was not asked to the end.
+        """Look at every copy on a server that is to be swept, and store the findings. Return the counts.
 
-        None also if the server is not configured or not learned. Raises StoreError, LeaseLost.
+        Which copies these are, :func:`_is_swept` says. Return None if the server did not answer to the end; what was
+        seen until then is stored. None also if the server is not configured or not learned.
+
+        Called about once an hour, and when a server begins to hide its canary. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         server = None if topology is None else topology.server(key_server)
@@ -123,7 +126,11 @@ class CopySweep:
         return sweep
 
     async def showing(self, key_manager: str) -> dict[str, bool]:
-        """Return, by server (uuid), whether it shows its canary now. Silent servers are left out. Raises StoreError."""
+        """Return, by server (uuid), whether it shows its canary now. Silent servers are left out.
+
+        Servers without a profile, and those whose circuit is open, are left out as well. Called in a round, to sweep
+        servers that hide their canary. Raises StoreError.
+        """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None:
             return {}
@@ -133,6 +140,7 @@ class CopySweep:
         return {server.uuid: shows for server, shows in zip(known, said, strict=True) if shows is not None}
 
     async def _shows_canary(self, topology: ServerTopology, server: KeyServer) -> bool | None:
+        """Return whether a server shows its canary; None if it does not answer in time."""
         try:
             async with asyncio.timeout(self._shown_s), visit(self._context, topology, server) as at:
                 return at.canary
@@ -140,13 +148,17 @@ class CopySweep:
             return None
 
     async def _rows(self, key_server: str, after: str) -> list[Tracked]:
+        """Return the next copies on a server, of keys whose uuid is greater than ``after``; empty at the end."""
         most = self._context.copies_per_read
         return await self._context.store.read(lambda tx: tracked(tx, tx.copies_on(key_server, after, most)))
 
     async def _look(
         self, topology: ServerTopology, server: KeyServer, rows: Sequence[Tracked], sweep: Sweep
     ) -> tuple[list[CopyChange], bool]:
-        """Look at copies. Also return False if an address hid its canary and did not prove all of its copies."""
+        """Look at copies of one batch, and count them in ``sweep``. Return the changes, which the caller stores.
+
+        Also return False if an address hid its canary and did not prove all of its copies. Raises KeyServerFault.
+        """
         changes: list[CopyChange] = []
         canary = True
         for host, some in by_host(rows).items():
@@ -162,7 +174,8 @@ class CopySweep:
     ) -> tuple[Visit, list[tuple[Tracked, CopyObservation, datetime]]]:
         """Look at copies at one address. Return the visit, and for each copy the observation and its time.
 
-        If a secondary fails, its copies are looked at on the primary: that is the call with ``failed``.
+        If a secondary fails, its copies are looked at on the primary: that is the call with ``failed``. Raises
+        KeyServerFault if the primary does not answer.
         """
         looks: list[tuple[Tracked, CopyObservation, datetime]] = []
         try:
@@ -199,7 +212,11 @@ class CopySweep:
         *,
         hidden: bool,
     ) -> None:
-        """End a sweep: mark lost copies as missing, unless the canary is hidden or too many are lost. Add one event."""
+        """End a sweep: mark lost copies as missing, unless the canary is hidden or too many are lost.
+
+        Store an event that says which of the three it is; none if no copy was marked. A lost copy is marked only if its
+        row is ``unknown``, as the sweep left it. Raises LeaseLost.
+        """
         holding.check(tx)
         found = []
         if hidden:
@@ -219,13 +236,17 @@ class CopySweep:
     # --- repair ---
 
     def try_again(self) -> None:
-        """End the back-off of all servers, so that copies are offered to them at once."""
+        """End the back-off of all servers, so that copies are offered to them at once.
+
+        Called by a replication job, before it writes missing copies.
+        """
         self._pauses.clear()
 
     async def fill(self, key_manager: str, progress: Callable[[int], Awaitable[None]] | None = None) -> Filled:
-        """Walk over all committed and retired keys, count them, and write the missing copies. Raises StoreError.
+        """Walk over all committed and retired keys, count them, and write the missing copies.
 
-        ``progress`` gets the number of keys counted, after each page of keys.
+        Called at the end of each round, and by a replication job. ``progress`` gets the number of keys counted, after
+        each page of keys. If the key manager was deleted, nothing more is done. Raises StoreError.
         """
         filled, after = Filled(), ""
         while True:
@@ -265,7 +286,8 @@ class CopySweep:
     ) -> None:
         """Write a copy to the first of these servers that stores it, with material that another copy proves now.
 
-        If no server has a copy in the end, count a failure.
+        The servers are those of one domain that lacks a copy. Servers in back-off are not tried. If no server has a
+        copy in the end, count a failure in ``filled``.
         """
         await self._context.turn()
         material: Secret | None = None
@@ -280,6 +302,10 @@ class CopySweep:
         filled.failed += 1
 
     def _may_try(self, topology: ServerTopology, server: KeyServer, key: Key, filled: Filled) -> bool:
+        """Return True if a copy of a key may be offered to a server.
+
+        That is so if the server did not fail in this walk, is not paused, and can be asked.
+        """
         now = self._context.clock.monotonic()
         return (
             server.uuid not in filled.down
@@ -290,10 +316,10 @@ class CopySweep:
     async def _write_copy(
         self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology, filled: Filled
     ) -> bool:
-        """Write a copy to a server. Return True if the server has a copy now, or may get one from another process.
+        """Write a copy to a server. Return True if the server has a copy now, or needs none from this walk.
 
-        A server that did not store the copy is noted in ``filled.down``, and paused. An OntapError, or a certificate
-        that cannot be used, is only logged.
+        It needs none, for example, if another process writes one. A server that did not store the copy is noted in
+        ``filled.down``, and paused. An OntapError, or a certificate that cannot be used, is only logged.
         """
         try:
             why = await self._writer.copy_to(key, server, material, topology)
@@ -310,7 +336,8 @@ class CopySweep:
     async def material(self, topology: ServerTopology, key: Key, copies: Iterable[Copy]) -> Secret | None:
         """Read the material of a key from a copy whose bytes agree with the digest. Return None if no copy does.
 
-        If no copy is proven, the secondaries are asked, because one may still have a copy that its primary lost.
+        Called before a missing copy is written. Addresses with an open circuit are not asked. If no copy is proven,
+        only secondaries are asked, because one may still have a copy that its primary lost.
         """
         found = sources(copies, topology.servers)
         proven = [source for source in found if source.copy.presence is Presence.PRESENT]
@@ -329,6 +356,10 @@ class CopySweep:
         return None
 
     def _is_down(self, topology: ServerTopology, server: KeyServer, host: str = "") -> bool:
+        """Return True if an address cannot be asked.
+
+        Its circuit is open, or our own certificate or a password cannot be used.
+        """
         try:
             return self._context.objects.circuit_open(endpoint_of(self._context, topology, server, host))
         except KeyServerFault:

@@ -68,10 +68,11 @@ class CanarySight(Enum):
 
 
 async def learn(session: ObjectSession, subject: LearningTarget, now: datetime) -> ServerProfile:
-    """Store a canary on a server, and return the server profile that was learned.
+    """Store a canary on a server, and return the server profile that was learned. The caller stores the profile.
 
-    Each number of a canary stands for one way to store keys: see :func:`keystead.core.keys.learning.trial`.
-    Raises KeyServerFault when the server stores no canary, or does not answer.
+    Called for a server without a profile, and for one that lost its canary. Each number of a canary stands for one way
+    to store keys: see :func:`keystead.core.keys.learning.trial`. Raises KeyServerFault when the server stores no
+    canary, or does not answer.
     """
     capabilities = await session.get_capabilities()
     number, ids, material = await _store_canary(session, subject)
@@ -105,9 +106,11 @@ async def learn(session: ObjectSession, subject: LearningTarget, now: datetime) 
 async def find_own_canary(session: ObjectSession, profile: ServerProfile, digest_key: Secret) -> CanarySight:
     """Look for a server's own canary under its identifiers and under its name.
 
-    The canary is absent only if it is found neither way, or if its State is Destroyed. The identifiers alone are not
-    enough: a server that was wiped and filled again may have given them to another object. Raises KeyServerFault when
-    the server does not answer.
+    Called at the beginning of each visit, because only a server that shows its canary can show that a copy is missing.
+    The canary is absent only if it is found neither way, or if its State is Destroyed.
+
+    The identifiers alone are not enough: a server that was wiped and filled again may have given them to another
+    object. Raises KeyServerFault when the server does not answer.
     """
     try:
         material = await session.get(profile.canary)
@@ -124,7 +127,11 @@ async def find_own_canary(session: ObjectSession, profile: ServerProfile, digest
 async def shows_canary_of(
     session: ObjectSession, here: ServerProfile, other: ServerProfile, digest_key: Secret
 ) -> bool:
-    """Return True if another server's canary is on this server too. Raises KeyServerFault when there is no answer."""
+    """Return True if the canary of ``other`` is on this server (``here``), too.
+
+    Called to find out which servers replicate among themselves. Called with the same profile twice to find a canary
+    that has new identifiers. Raises KeyServerFault when there is no answer.
+    """
     return bool(await found_under(session, here, other, digest_key))
 
 
@@ -133,8 +140,8 @@ async def found_under(
 ) -> tuple[str, ...]:
     """Return the identifiers under which the canary of ``other`` is on this server; empty if it is not there.
 
-    The canary is looked for under its identifiers, then under its name. The bytes decide. Raises KeyServerFault when
-    the server does not answer.
+    The canary is looked for under its identifiers, then under its name. A server that does not find objects by name is
+    asked for the identifiers only. The bytes decide. Raises KeyServerFault when the server does not answer.
     """
     candidates = [other.canary]
     if here.locate_by_name:  # because Locate else returns all objects, and each costs a Get Attributes
@@ -150,7 +157,7 @@ async def found_under(
 
 
 async def _store_canary(session: ObjectSession, subject: LearningTarget) -> tuple[int, tuple[str, ...], Secret]:
-    """Try one way to store keys after another, until the server stores a canary.
+    """Try one way to store keys after another, until the server stores a canary or has one already.
 
     Return the number, the identifiers and the material of that canary. Raises KeyServerFault when no way is left.
     """
@@ -168,7 +175,11 @@ async def _store_canary(session: ObjectSession, subject: LearningTarget) -> tupl
 
 
 def _next_number(number: int, first: int, fault: Fault) -> int | None:
-    """Return the number of the canary to try after this fault; None if there is none."""
+    """Return the number of the canary to try after this fault; None if no other is to be tried.
+
+    After ``exists`` the same way is tried under a new name. After another fault of :data:`TRY_NEXT` the next way is
+    tried.
+    """
     if fault is Fault.EXISTS:
         return next_round(number, first)
     return next_way(number) if fault in TRY_NEXT else None
@@ -177,7 +188,10 @@ def _next_number(number: int, first: int, fault: Fault) -> int | None:
 async def _find_or_write(
     session: ObjectSession, subject: LearningTarget, number: int
 ) -> tuple[tuple[str, ...], Secret]:
-    """Find the canary with this number or write it, and read it back."""
+    """Find the canary with this number or write it, and read it back. Return its identifiers and its material.
+
+    Raises KeyServerFault if this way to store keys failed.
+    """
     name, way = subject.name(number), trial(number)
     ids = await _find(session, name, way.form)
     if ids:
@@ -218,7 +232,10 @@ async def _read_found(session: ObjectSession, subject: LearningTarget, ids: tupl
 
 
 async def _find(session: ObjectSession, name: ObjectName, form: KeyForm) -> tuple[str, ...]:
-    """Return the first identifier found for each part of a canary's name; empty unless all parts are found."""
+    """Return the first identifier found for each part of a canary's name; empty unless all parts are found.
+
+    A part counts as not found if the server refuses Locate.
+    """
     found = []
     for part in parts(name, form):
         ids = await _answer_or_none(session.locate(part))
@@ -232,7 +249,10 @@ async def _find(session: ObjectSession, name: ObjectName, form: KeyForm) -> tupl
 
 
 async def _is_gone(session: ObjectSession, profile: ServerProfile, fault: KeyServerFault) -> bool:
-    """Return True if a canary that the server does not return no longer exists, and is not only hidden."""
+    """Return True if a canary that the server does not return no longer exists, and is not only hidden.
+
+    ``fault`` is the server's answer to Get. Called when the canary was not returned under its identifiers.
+    """
     if fault.fault is Fault.NOT_FOUND or await _is_reassigned(session, profile):
         return await _is_name_absent(session, profile)
     attributes = await _answer_or_none(session.get_attributes(profile.canary[0]))
@@ -240,7 +260,10 @@ async def _is_gone(session: ObjectSession, profile: ServerProfile, fault: KeySer
 
 
 async def _is_reassigned(session: ObjectSession, profile: ServerProfile) -> bool:
-    """Return True if an identifier of the canary now belongs to an object with other names."""
+    """Return True if an identifier of the canary now belongs to an object with other names.
+
+    Return False if the server tells no names.
+    """
     name = parse(profile.canary_name)
     for id_, part in zip(profile.canary, parts(name, profile.form) if name else (), strict=False):
         attributes = await _answer_or_none(session.get_attributes(id_))
@@ -250,7 +273,7 @@ async def _is_reassigned(session: ObjectSession, profile: ServerProfile) -> bool
 
 
 async def _is_name_absent(session: ObjectSession, profile: ServerProfile) -> bool:
-    """Return True if nothing is found under the canary's name."""
+    """Return True if the server finds nothing under the canary's name. False also if it refuses Locate."""
     name = parse(profile.canary_name)
     for part in parts(name, profile.form) if name else ():
         if await _answer_or_none(session.locate(part)) != ():  # either found, or unknown because Locate was refused
@@ -259,6 +282,7 @@ async def _is_name_absent(session: ObjectSession, profile: ServerProfile) -> boo
 
 
 async def _find_by_name(session: ObjectSession, profile: ServerProfile) -> tuple[str, ...]:
+    """Return the identifiers of a server's canary by its name; empty if it is not found."""
     name = parse(profile.canary_name)
     return () if name is None else await _find(session, name, profile.form)
 
@@ -274,6 +298,7 @@ async def _answer_or_none(call: Awaitable[T]) -> T | None:
 
 
 async def _is_accepted(call: Awaitable[None]) -> bool:
+    """Return True if the server accepts a call, False if it refuses. Raises KeyServerFault when there is no answer."""
     try:
         await call
     except KeyServerFault as fault:

@@ -35,11 +35,11 @@ class Rows(TopologyRows, KeyManagerRows, LeaseRows, KeyRows, CopyRows, Protocol)
 
 
 def changes_of(at: Visit, row: Tracked, seen: CopyObservation, now: datetime) -> list[CopyChange]:
-    """Return what one look at a copy changes.
+    """Return what one look at a copy changes: pairs of a row before and after, for the copy and its primary.
 
-    Bytes that were read on the primary prove a copy on the primary. If the primary's copy is ``missing`` and has no
-    identifiers, it gets the identifiers that were read. A look at a primary that stands in for a secondary changes
-    nothing for the secondary, if the primary has a row.
+    Nothing is stored. Bytes that were read on the primary prove a copy on the primary. If the primary's copy is
+    ``missing`` and has no identifiers, it gets the identifiers that were read. A look at a primary that stands in for a
+    secondary changes nothing for the secondary, if the primary has a row. Called in a sweep and in a verification.
     """
     after = with_seen(after_look(row.copy, seen.look, row.attempt, now, canary=at.absence_counts), seen)
     primary = row.primary
@@ -53,16 +53,20 @@ def changes_of(at: Visit, row: Tracked, seen: CopyObservation, now: datetime) ->
 def store_changes(
     tx: Rows, holding: Holding, changes: Sequence[CopyChange], *, seen_in: ServerTopology | None = None
 ) -> list[CopyChange]:
-    """Store changes if the lease is still held; see :func:`put_changes`. Raises LeaseLost."""
+    """Store changes if the lease is still held; see :func:`put_changes`. Raises LeaseLost.
+
+    Called by the steps of the keeper. A verification has no lease and calls :func:`put_changes`.
+    """
     holding.check(tx)
     return put_changes(tx, changes, seen_in=seen_in)
 
 
 def put_changes(tx: Rows, changes: Sequence[CopyChange], *, seen_in: ServerTopology | None = None) -> list[CopyChange]:
-    """Store the copies that nobody has changed since the look; return the changes that were stored.
+    """Store the copies that nobody has changed since the look. Return the changes that were stored.
 
-    Locks the keys. With ``seen_in``, a change is stored only if its server has not moved since. Incarnation and client
-    certificate must be the same as well. This check locks the key manager before the keys.
+    Changes that change nothing are left out. Locks the keys. With ``seen_in``, a change is stored only if its server
+    has not moved since. Incarnation and client certificate must be the same as well. This check locks the key manager
+    before the keys.
     """
     unmoved = None if seen_in is None else _unmoved_servers(tx, seen_in)
     uuids = sorted({before.key for before, _ in changes})
@@ -88,7 +92,7 @@ def _unmoved_servers(tx: Rows, then: ServerTopology) -> set[str]:
 
 
 def with_seen(copy: Copy, seen: CopyObservation) -> Copy:
-    """Return the copy with the identifiers and the State that were seen."""
+    """Return the copy with the identifiers and the State that were seen. What was not seen stays as it is."""
     return replace(
         copy,
         unique_identifiers=seen.unique_identifiers or copy.unique_identifiers,

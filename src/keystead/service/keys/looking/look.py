@@ -52,8 +52,9 @@ _PRECEDENCE: Final = (CopyAnswer.AGREES, CopyAnswer.DIFFERS, CopyAnswer.REFUSED,
 async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> CopyObservation:
     """Look at a copy: its attributes and bytes, under its identifiers, then under its attempt's names.
 
-    The search by name looks at each object until one agrees. There is no search after the answers ``agrees`` and
-    ``refused``. After a search, ``whole`` is False if the server refused an answer in it.
+    Called to settle a copy, to search for a copy in doubt, and for a copy that did not agree in a batch. Nothing is
+    stored. The search by name looks at each object until one agrees. There is no search after the answers ``agrees``
+    and ``refused``. After a search, ``whole`` is False if the server refused an answer in it.
 
     Where Locate ignores names, the search costs a Get Attributes for every object on the server. There, only a
     ``thorough`` look searches by name for a copy with known identifiers. Raises KeyServerFault when the server does not
@@ -79,6 +80,11 @@ async def look(at: Visit, row: Tracked, *, thorough: bool = False) -> CopyObserv
 
 
 async def _look(at: Visit, row: Tracked, ids: tuple[str, ...]) -> CopyObservation:
+    """Look at a copy under these identifiers only, and return the answer.
+
+    It is ``absent`` if an object is not found, is destroyed, or now belongs to something else by its names. It is
+    ``refused`` if the server refuses the bytes. Raises KeyServerFault when the server does not answer.
+    """
     try:
         attributes = [await attributes_of(at.session, id_) for id_ in ids]
         if any(each.state in DESTROYED_STATES for each in attributes):
@@ -114,12 +120,16 @@ async def attributes_of(session: ObjectSession, unique_identifier: str) -> Objec
 
 
 def is_named(attributes: ObjectAttributes, attempt: Attempt) -> bool:
-    """Return True if an object bears one of the names under which the attempt writes."""
+    """Return True if an object bears one of the names under which the attempt writes its copies."""
     return any(name in attributes.names for names in object_names(attempt) for name in names)
 
 
 async def located(session: ObjectSession, attempt: Attempt) -> AsyncIterator[tuple[str, ...]]:
-    """Yield what may be the copy under an attempt's names: each single object, then each pair of two parts."""
+    """Yield the identifiers of what may be the copy: each single object, then each pair of two parts.
+
+    They are found under the names of the attempt. Nothing is read, so the caller must compare the bytes. Raises
+    KeyServerFault.
+    """
     for names in object_names(attempt):
         found = [await session.locate(name) for name in names]
         for ids in product(*found):
@@ -129,8 +139,9 @@ async def located(session: ObjectSession, attempt: Attempt) -> AsyncIterator[tup
 async def look_at_many(at: Visit, rows: Sequence[Tracked]) -> list[CopyObservation]:
     """Look at copies with known identifiers; return one observation for each, in order.
 
-    The bytes are read in batches. A copy that does not agree is looked at again alone. Raises KeyServerFault when the
-    server does not answer.
+    The bytes are read in batches. For a copy that agrees, the State is the stored one and is not asked for. Any other
+    copy is looked at again alone, by :func:`look`. Called in a sweep and in a verification. Raises KeyServerFault when
+    the server does not answer.
     """
     answers = await at.session.get_many([row.copy.unique_identifiers for row in rows])
     found = []

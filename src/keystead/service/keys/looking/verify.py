@@ -85,9 +85,10 @@ class CopyVerifier:
     async def prove(
         self, endpoint: Endpoint, digest_key: Secret, wanted: Sequence[WantedCopy], until: float
     ) -> list[VerifyResult]:
-        """Verify copies at one address; return one result for each, in order.
+        """Verify copies at one address; return one result for each, in order. Nothing is stored.
 
-        A copy that is not read by ``until`` (loop time) has the result :data:`NOT_IN_TIME`.
+        A copy that is not read by ``until`` (loop time) has the result :data:`NOT_IN_TIME`. A fault of the server is a
+        result, too, and is not raised.
         """
         found = [NOT_IN_TIME] * len(wanted)
         batches = iter(range(0, len(wanted), COPIES_PER_MESSAGE))
@@ -111,7 +112,10 @@ class CopyVerifier:
         fresh: bool = False,
         anew: bool = False,
     ) -> VerifyResult:
-        """Look for a server's canary at an address, by ``until`` (loop time).
+        """Look for a server's canary at an address, by ``until`` (loop time). Return :data:`PROVEN` if it is there.
+
+        Return :data:`NO_CANARY` if the server answers without it, and another result if the server does not answer.
+        Called before a removal or a relocation, to find out whether an address still is the server that we know.
 
         The canary is looked for under its identifiers; with ``renumbered`` under its name as well. For ``fresh`` and
         ``anew`` see :meth:`keystead.service.ports.objects.KeyObjects.session`.
@@ -137,9 +141,10 @@ class CopyVerifier:
         batches: Iterator[int],
         found: list[VerifyResult],
     ) -> None:
-        """Verify the batches that no other worker has begun.
+        """Verify the batches that no other worker has begun. Store the results in ``found``.
 
-        A fault of the connection is the result for the whole batch. The worker then goes on with the next batch.
+        Several workers run at once, and take the places of their batches from ``batches``. A fault of the connection is
+        the result for the whole batch. The worker then goes on with the next batch.
         """
         for first in batches:
             part = wanted[first : first + COPIES_PER_MESSAGE]
@@ -156,12 +161,17 @@ class CopyVerifier:
 
 
 def _result_of_fault(fault: KeyServerFault) -> VerifyResult:
+    """Return the result for a copy or a canary that was not read because of this fault.
+
+    It is :data:`NOT_IN_TIME` if all our connections were in use, because the server is not at fault.
+    """
     if fault.reason == NO_FREE_CONNECTION:
         return NOT_IN_TIME
     return VerifyResult(fault.reason, fault.fault.answered, fault.fault is Fault.NOT_FOUND)
 
 
 def _compared(wanted: WantedCopy, answer: Secret | KeyServerFault, digest_key: Secret) -> VerifyResult:
+    """Return the result for one copy: the server's answer, compared with the digest."""
     if isinstance(answer, KeyServerFault):
         return _result_of_fault(answer)
     return PROVEN if agrees(digest_key, wanted.uuid, answer, wanted.digest) else OTHER_MATERIAL

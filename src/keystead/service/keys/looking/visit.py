@@ -72,11 +72,14 @@ async def visit(
     exact: bool = False,
     failed: bool = False,
 ) -> AsyncIterator[Visit]:
-    """Open a session on a server, or on one of its secondaries, and look for the canary first.
+    """Open a session on a server, or on one of its secondaries, and look for the canary first. Yield the visit.
+
+    Called before copies are looked at, activated or destroyed. The visit also takes place if the canary is not shown:
+    then ``canary`` is False.
 
     The primary is visited instead of a secondary that is not configured any more. It also stands in for a secondary
-    that ``failed`` just now, or whose circuit is open. A secondary is in the domain of its primary. With ``exact``
-    only the secondary itself is visited: it may hold what the primary lacks if they do not replicate.
+    that ``failed`` just now, or whose circuit is open. A secondary is in the domain of its primary. With ``exact`` only
+    the secondary itself is visited: it may hold what the primary lacks if they do not replicate.
 
     ``profile`` is needed for a detached key server only. For ``fresh`` see
     :meth:`keystead.service.ports.objects.KeyObjects.session`. Raises KeyServerFault.
@@ -107,6 +110,9 @@ async def visit_each(
 ) -> bool:
     """Do ``work`` for each copy at one address; return False if the address does not answer.
 
+    Called to destroy copies, and before that to ask about attempts that timed out. ``rows`` have one host, and are not
+    empty.
+
     The address does not answer if no session opens, or if it is silent about several copies in a row. A silent address
     makes ``work`` raise KeyServerFault. That copy is then skipped, and the other copies use a new connection.
     """
@@ -130,7 +136,7 @@ async def visit_each(
 
 
 def endpoint_of(context: KeeperContext, topology: ServerTopology, server: KeyServer, host: str) -> Endpoint:
-    """Return how an address is reached. A host that is not configured leads to the primary.
+    """Return how an address is reached. A host that is not configured, or is empty, leads to the primary.
 
     Raises KeyServerFault (``unreachable``) when our own certificate or a password cannot be used.
     """

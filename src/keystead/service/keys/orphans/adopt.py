@@ -92,9 +92,9 @@ class Orphans:
         self._audit = audit
 
     async def list(self, call: Call, key_manager: str) -> tuple[OrphanView, ...]:
-        """Return the orphans of the last scan, by server, name and identifier. Raises 4 (404).
+        """Return the orphans that the last scan stored, by server, name and identifier.
 
-        A call that is confined to an SVM gets none.
+        A call that is confined to an SVM gets none. Raises 4 (404) if the call does not see the key manager.
         """
 
         def read(tx: Rows) -> tuple[OrphanView, ...]:
@@ -128,7 +128,11 @@ class Orphans:
     async def _try_to_adopt(
         self, call: Call, key_manager: str, key_server: str, unique_identifier: str, name: str, svm: Svm | None
     ) -> Key | None:
-        """Read the object and adopt it. Return None if the server or the certificate changed after the read."""
+        """Read the object and adopt it. Return None if it must be read again.
+
+        That is so if the incarnation, the server or the certificate changed after the read. Raises as :meth:`adopt`
+        does.
+        """
         topology, parts = await self._context.store.read(
             lambda tx: _adoptable(tx, call, key_manager, key_server, unique_identifier)
         )
@@ -153,7 +157,8 @@ class Orphans:
     ) -> Key | None:
         """Store the key as committed with its one copy, after the checks for a new key. Locks the key manager.
 
-        Return None if the object was read at another place, with another certificate, or in another incarnation.
+        Orphans with its name are deleted from the list, and an audit record is stored. Return None, and store nothing,
+        if the object was read at another place, with another certificate, or in another incarnation. Raises OntapError.
         """
         tx.cluster(lock=True)  # so that no other key manager adopts an object of this name meanwhile
         key_manager = then.key_manager.uuid
@@ -181,7 +186,7 @@ class Orphans:
         return key
 
     def _attempt(self, key: Key, topology: ServerTopology, adopted: str) -> Attempt:
-        """Return the attempt that accounts for the object from now on."""
+        """Return the committed attempt that accounts for the object from now on. ``adopted`` is the object's name."""
         return Attempt(
             key=key.uuid,
             number=1,
@@ -199,7 +204,7 @@ class Orphans:
 async def _check_names(at: Visit, parts: Sequence[Orphan]) -> None:
     """Raise 4 (404) if an identifier now belongs to another object, because the list may be hours old.
 
-    Raises KeyServerFault.
+    Called before the material is read. Raises KeyServerFault.
     """
     for part in parts:
         if part.name not in (await at.session.get_attributes(part.unique_identifier)).names:
@@ -235,7 +240,7 @@ def _visible_key_manager(tx: KeyManagerRows, call: Call, uuid: str, *, lock: boo
 
 
 def _listed_orphans(tx: OrphanRows, call: Call, key_manager: KeyManager) -> tuple[Orphan, ...]:
-    """Return the orphans of the last scan.
+    """Return the orphans that the last scan stored for a key manager.
 
     A call that is confined to an SVM gets none, because they may belong to another SVM.
     """
@@ -245,9 +250,10 @@ def _listed_orphans(tx: OrphanRows, call: Call, key_manager: KeyManager) -> tupl
 def _adoptable(
     tx: Rows, call: Call, key_manager: str, key_server: str, unique_identifier: str
 ) -> tuple[ServerTopology, tuple[Orphan, ...]]:
-    """Return the topology, and the object or both parts of a pair.
+    """Return the topology, and the orphan to adopt; for one part of a pair, both parts in their order.
 
-    Raises 4 (404) if the object is not listed, is no copy of a key, or is no orphan any more.
+    Called before the object is read, and again in the transaction that adopts it. Raises 4 (404) if the object is not
+    listed, is no copy of a key, or is no orphan any more. Raises 4 (404), too, if the other part is not listed.
     """
     topology = load_topology(tx, _visible_key_manager(tx, call, key_manager))
     here = [each for each in _listed_orphans(tx, call, topology.key_manager) if each.key_server == key_server]

@@ -77,9 +77,10 @@ class OrphanScan:
         self._foreign: set[tuple[str, str]] = set()
 
     async def scan(self, holding: Holding, key_manager: str) -> None:
-        """Scan a key manager's servers for objects that its catalogue does not list.
+        """Scan a key manager's servers for objects that its catalogue does not list. Store the orphans among them.
 
-        The stored orphans of a server that cannot be asked stay as they are. Raises StoreError, LeaseLost.
+        Called by the keeper about once a day. The stored orphans of a server that cannot be asked, or that hides its
+        canary, stay as they are. Raises StoreError, LeaseLost.
         """
         topology = await self._context.store.read(lambda tx: topology_of(tx, key_manager))
         if topology is None:
@@ -95,7 +96,10 @@ class OrphanScan:
                 await self._store_found(holding, topology, server, found)
 
     async def _find_unlisted(self, topology: ServerTopology, server: KeyServer) -> list[_Found] | None:
-        """Return the unlisted objects under our names; None if the server does not show its canary."""
+        """Return the objects under our names that the catalogue does not list, each with what accounts for it.
+
+        Return None if the server does not show its canary. Raises KeyServerFault if the server cannot be asked.
+        """
         known = await self._context.store.read(lambda tx: _listed_identifiers(tx, topology, server))
         named: list[tuple[str, str]] = []
         async with visit(self._context, topology, server) as at:
@@ -107,6 +111,11 @@ class OrphanScan:
         return await self._context.store.read(lambda tx: [_account_for(tx, topology, *each) for each in named])
 
     async def _own_names(self, at: Visit, id_: str) -> list[tuple[str, str]]:
+        """Return the identifier and the first name of ours of an object; empty if it has none or is destroyed.
+
+        Empty also if the server does not have the object any more. An object without a name of ours is remembered, so
+        that its attributes are not requested again. Raises KeyServerFault.
+        """
         await self._context.turn()
         try:
             attributes = await attributes_of(at.session, id_)
@@ -123,7 +132,10 @@ class OrphanScan:
     async def _store_found(
         self, holding: Holding, topology: ServerTopology, server: KeyServer, found: Sequence[_Found]
     ) -> None:
-        """Store the orphans of a server, delete those that are no orphans any more, and reopen returned copies."""
+        """Store the orphans of a server, delete those that are no orphans any more, and reopen returned copies.
+
+        A returned copy is one whose object should be destroyed, but was found: see :func:`_reopen_copy`.
+        """
         unclaimed = [each for each in found if each.ownership is Ownership.UNCLAIMED and _may_be_key(each.name)]
         ids = {each.unique_identifier for each in unclaimed}
         stored = await self._context.store.write(lambda tx: _delete_other_orphans(tx, holding, topology, server, ids))
@@ -142,8 +154,8 @@ class OrphanScan:
 def _listed_identifiers(tx: Rows, topology: ServerTopology, server: KeyServer) -> set[str]:
     """Return the identifiers that the catalogue lists on a server: copies, descriptors and canaries.
 
-    Identifiers on servers of the same domain are included. Objects of another incarnation's aborted attempts are left
-    out.
+    The scan asks nothing about these objects. Identifiers on servers of the same domain are included. Destroyed copies
+    are left out, and objects of another incarnation's aborted attempts.
     """
     domain = topology.domain_of[server.uuid]
     known: set[str] = set()
@@ -161,7 +173,10 @@ def _listed_identifiers(tx: Rows, topology: ServerTopology, server: KeyServer) -
 
 
 def _delete_orphans_of_removed_servers(tx: Rows, holding: Holding, topology: ServerTopology) -> None:
-    """Delete the stored orphans on servers that the key manager does not have any more."""
+    """Delete the stored orphans on servers that the key manager does not have any more.
+
+    Called at the beginning of each scan. Raises LeaseLost.
+    """
     holding.check(tx)
     for each in tx.orphans(topology.key_manager.uuid):
         if topology.server(each.key_server) is None:
@@ -171,7 +186,10 @@ def _delete_orphans_of_removed_servers(tx: Rows, holding: Holding, topology: Ser
 def _delete_other_orphans(
     tx: Rows, holding: Holding, topology: ServerTopology, server: KeyServer, ids: set[str]
 ) -> set[str]:
-    """Delete a server's stored orphans except those with these identifiers. Return the identifiers that are left."""
+    """Delete a server's stored orphans except those with these identifiers. Return the identifiers that are left.
+
+    ``ids`` are the orphans that the scan found now. Those that are left need not be stored again. Raises LeaseLost.
+    """
     holding.check(tx)
     here = [each for each in tx.orphans(topology.key_manager.uuid) if each.key_server == server.uuid]
     listed = {each.unique_identifier for each in here}
@@ -181,13 +199,17 @@ def _delete_other_orphans(
 
 
 def _put_orphans(tx: Rows, holding: Holding, topology: ServerTopology, rows: Sequence[Orphan]) -> None:
-    """Store orphans, except those that are orphans no more. For example, one may have been adopted meanwhile."""
+    """Store orphans, except those that are orphans no more. For example, one may have been adopted meanwhile.
+
+    Locks the cluster. Raises LeaseLost.
+    """
     holding.check(tx)
     tx.cluster(lock=True)  # so that nobody adopts an object before it is stored as an orphan
     tx.put_orphans([row for row in rows if is_orphaned(tx, topology, row)])
 
 
 def _reopen_all(tx: Rows, holding: Holding, server: KeyServer, found: Sequence[_Found]) -> None:
+    """Make the copies ``unknown`` again whose objects should be destroyed, but were found. Raises LeaseLost."""
     holding.check(tx)
     for each in found:
         if each.ownership is Ownership.ENDED and each.attempt is not None:
@@ -195,12 +217,18 @@ def _reopen_all(tx: Rows, holding: Holding, server: KeyServer, found: Sequence[_
 
 
 def is_orphaned(tx: Rows, topology: ServerTopology, found: Orphan) -> bool:
-    """Return True if an object is still an orphan: neither an attempt of this incarnation nor a key accounts for it."""
+    """Return True if an object is still an orphan: neither an attempt of this incarnation nor a key accounts for it.
+
+    Called before orphans are stored, and before one is adopted.
+    """
     return _account_for(tx, topology, found.unique_identifier, found.name).ownership is Ownership.UNCLAIMED
 
 
 def has_other_owner(tx: Rows, topology: ServerTopology, name: str) -> bool:
-    """Return True if another key manager's key accounts for an object, or any key has adopted it."""
+    """Return True if another key manager's key accounts for an object, or any key has adopted it.
+
+    Called when a rebuild stores orphans: such an object is no orphan.
+    """
     if tx.keys_adopting(whole_name(name)):
         return True
     parsed = parse(name)
@@ -210,6 +238,7 @@ def has_other_owner(tx: Rows, topology: ServerTopology, name: str) -> bool:
 
 
 def _may_be_key(name: str) -> bool:
+    """Return True if this is the name of a copy of a key. Only such orphans are stored."""
     parsed = parse(name)
     return parsed is not None and parsed.kind is ObjectKind.KEY
 
@@ -223,16 +252,18 @@ def whole_name(name: str) -> str:
 def all_names(name: str) -> tuple[str, ...]:
     """Return an object's name as the name of the whole, and of both halves of a pair.
 
-    Servers differ in which of these names they give an object.
+    Servers differ in which of these names they give an object. Called when an object is adopted, to delete all orphans
+    with these names.
     """
     parsed = parse(name)
     return (name,) if parsed is None else tuple(str(replace(parsed, part=part)) for part in (0, 1, 2))
 
 
 def _account_for(tx: Rows, topology: ServerTopology, id_: str, name: str) -> _Found:
-    """Find out what accounts for an object.
+    """Return an object with what the catalogue has under its name: who owns it, and the attempt that wrote it.
 
-    It may be a key of any key manager, because key managers may use the same server.
+    Its key may belong to any key manager, because key managers may use the same server. If such an object of another
+    key manager should be destroyed, it counts as known here: only that key manager's keeper destroys it.
     """
     if tx.keys_adopting(whole_name(name)):
         return _Found(id_, name, Ownership.KNOWN)
@@ -257,7 +288,8 @@ def key_of(tx: ListRows, name: ObjectName) -> Key | None:
 def _reopen_copy(tx: Rows, attempt: Attempt, server: KeyServer, found: _Found) -> None:
     """Make the copy of a returned object unknown again, so that the object is destroyed.
 
-    A purged key is purging again.
+    If there is no row for the copy on this server, a row is added. A row that is not destroyed stays as it is, because
+    its object is destroyed anyway. A purged key is purging again. Locks the key.
     """
     key = tx.key(attempt.key, lock=True)
     copies = [copy for copy in tx.copies([attempt.key]) if copy.attempt == attempt.number]
