@@ -70,9 +70,12 @@ class CreateState:
 
 
 def owner_of(key_manager: KeyManager, scope: Svm | None, request: NewKey) -> Svm | None:
-    """Return the owner of the key, None for the cluster. Raise 262185 if the key cannot be made for the SVM here.
+    """Return the SVM that is to own a new key, or None if the cluster is to own it.
 
-    For an authentication key raise 65538802 on an SVM's key manager, and 4 (404) in a call that is confined to an SVM.
+    That is the SVM in the request, else the key manager's, else the one that the call is confined to. Raise 262185 if
+    the request names another SVM than these allow, or any SVM for an authentication key. For an authentication key
+    raise 65538802 on an SVM's key manager, and 4 (404) in a call that is confined to an SVM. Called when the creation
+    or the adoption of a key is planned.
     """
     if request.key_type is KeyType.NSE_AK:
         if key_manager.svm is not None:
@@ -90,7 +93,11 @@ def owner_of(key_manager: KeyManager, scope: Svm | None, request: NewKey) -> Svm
 
 
 def plan_create(state: CreateState, request: NewKey, uuid: str, now: datetime) -> Key:
-    """Return the pending key, without its digest; or raise the first rule that is broken."""
+    """Return the key to store, pending and without its digest; or raise the error of the first rule that is broken.
+
+    Nothing is stored here. Called when a key is created: before servers are learned, and again in the transaction that
+    stores the key. Called also when an orphan is adopted as a key.
+    """
     manager = state.key_manager
     if not manager.enabled:
         raise OntapError(errors.NOT_ENABLED)
@@ -135,7 +142,10 @@ def check_tag(key_tag: str) -> None:
 
 
 def check_material(key_type: KeyType, material: Secret) -> None:
-    """Raise the error for unsuitable imported material. No error quotes the material."""
+    """Raise the error for imported material of a wrong length, with wrong characters, or with two equal halves.
+
+    Called when a key is planned and the request has the material. No error quotes the material.
+    """
     value = material.reveal()
     if key_type is KeyType.NSE_AK:
         if len(value) not in _PASSPHRASE or not all(byte in _VISIBLE_ASCII for byte in value):
@@ -147,19 +157,26 @@ def check_material(key_type: KeyType, material: Secret) -> None:
 
 
 def check_halves(material: Secret, target: str) -> None:
-    """Raise 262185 if the two halves of a volume key are equal. ``target`` is the field of the material."""
+    """Raise 262185 if the two halves of a volume key are equal. ``target`` is the request's field that the error names.
+
+    Called for imported material, and for the material of an orphan that is to be adopted.
+    """
     if not halves_differ(material):
         raise _invalid(target, "the two halves must differ: XTS with one key twice protects less.")
 
 
 def halves_differ(material: Secret) -> bool:
-    """Return True if the two halves of an XTS key differ. Source: FIPS 140-3 Implementation Guidance, C.I."""
+    """Return True if the two halves of an XTS key differ. Source: FIPS 140-3 Implementation Guidance, C.I.
+
+    Called for material from outside, and for random material, which is made again if its halves are equal.
+    """
     value = material.reveal()
     middle = len(value) // 2
     return value[:middle] != value[middle:]
 
 
 def _check_name(name: str) -> None:
+    """Raise 262185 for a name that breaks a rule: see ``name`` of :class:`NewKey`."""
     if not unicodedata.is_normalized("NFC", name):  # so that no two names look alike
         raise _invalid("name", "its characters are composed ones, as Unicode's normal form C has them.")
     if not 0 < len(name) <= NAME_LIMIT or not name.isprintable() or name != name.strip():
@@ -168,10 +185,10 @@ def _check_name(name: str) -> None:
 
 
 def _about_holder(holder: Key, scope: Svm | None) -> list[tuple[str, str]]:
-    """Return the error arguments about the key that has the name already.
+    """Return the arguments of the error that another key has the name: they tell about that key.
 
-    All callers of a key manager share its names. So the arguments always have the name. They have the key id only for
-    callers who see the key.
+    All callers of a key manager share its names. So the arguments always have the name. They have the key id only if
+    the call is not confined to an SVM, or is confined to the SVM that owns the key.
     """
     seen = scope is None or (holder.svm is not None and holder.svm.uuid == scope.uuid)
     return [("key_id", holder.key_id)] * seen + [("name", holder.name)]

@@ -53,32 +53,52 @@ class Descriptor:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """The values that agree in all descriptors of one key, whichever attempt wrote them."""
+        """The values that agree in all descriptors of one key, whichever attempt wrote them.
+
+        A rebuild does not import a key whose descriptors differ in these values.
+        """
         values = asdict(self)
         return tuple(value for name, value in values.items() if name not in {"attempt", "incarnation", "adopted"})
 
     @property
     def written_by(self) -> tuple[str, int, str]:
-        """The attempt, as object names give it: short id of the key, attempt number, short incarnation."""
+        """The attempt that the descriptor is about, in the short form of object names.
+
+        The values are the short id of the key, the attempt number, and the short incarnation. The name of the
+        descriptor object has the same values.
+        """
         return _short(self.uuid, ID_DIGITS), self.attempt, _short(self.incarnation, INCARNATION_DIGITS)
 
     def is_of(self, attempt: Attempt) -> bool:
-        """Return True if it describes copies of this attempt."""
+        """Return True if it describes copies of this attempt.
+
+        Called before objects of a timed-out attempt are destroyed. True then proves that the attempt was committed.
+        """
         return (self.uuid, self.attempt, self.incarnation) == (attempt.key, attempt.number, attempt.incarnation)
 
     @property
     def copied_by(self) -> tuple[str, int, str]:
-        """The attempt in the name of the copies, as in :attr:`written_by`. An adopted object names another attempt."""
+        """The attempt in the name of the described copies, in the form of :attr:`written_by`.
+
+        It is ``written_by`` itself, except for an adopted object: the name of that object has the attempt that wrote
+        it. A rebuild finds the copies by these values.
+        """
         name = parse(self.adopted)
         return self.written_by if name is None else (name.id, name.attempt, name.incarnation)
 
     def is_named(self, name: ObjectName) -> bool:
-        """Return True if a descriptor object of this name may contain this descriptor: it names ``written_by``."""
+        """Return True if this descriptor belongs in an object of this name, because the name has :attr:`written_by`.
+
+        Called by a rebuild. It ignores a descriptor in an object with another name.
+        """
         return (name.id, name.attempt, name.incarnation) == self.written_by
 
 
 def describe(key: Key, attempt: Attempt) -> Descriptor:
-    """Return the descriptor for the copies that this attempt writes of the key."""
+    """Return the descriptor for the copies that this attempt writes of the key. Nothing is sent.
+
+    Called when an attempt begins, and when the keeper adds a descriptor that a copy lacks.
+    """
     return Descriptor(
         uuid=key.uuid,
         key_id=key.key_id,
@@ -113,7 +133,10 @@ def encode(descriptor: Descriptor, digest_key: Secret) -> bytes:
 
 
 def decode(content: bytes, digest_key: Secret) -> Descriptor | None:
-    """Read a stored descriptor. Return None if it was not written under this digest key, or was altered."""
+    """Return the descriptor in these bytes, or None if it was altered or not written under this digest key.
+
+    Called with bytes from a key server: during a rebuild, and before objects of a timed-out attempt are destroyed.
+    """
     if not content.startswith(_HEADER) or len(content) > LONGEST:
         return None
     mac, text = content[len(_HEADER) :][:_MAC_BYTES], content[len(_HEADER) + _MAC_BYTES :]
@@ -135,5 +158,6 @@ def _short(uuid: str, digits: int) -> str:
 
 
 def _mac(digest_key: Secret, text: bytes) -> bytes:
+    """Return the MAC of a descriptor's text, under a key that is derived from the digest key."""
     key = hmac.digest(digest_key.reveal(), _PURPOSE, "sha256")
     return hmac.digest(key, _HEADER + text, "sha256")

@@ -48,10 +48,11 @@ ABANDONED: Final = "abandoned"
 
 
 def plan_retire(key: Key | None, incarnation: Incarnation, now: datetime, window: timedelta) -> Key:
-    """Return the key retired; a retired key is returned as it is. Raise 4 (404) for None and for any other state.
+    """Return the key as retired, with a new recovery window. Raise 4 (404) unless it is committed or retired.
 
-    A key that an earlier incarnation retired is retired again, with a new recovery window. In that incarnation the key
-    may have been recovered since.
+    None, for a key that was not found, also raises 4 (404). A key that this incarnation has retired is returned
+    unchanged. A key that an earlier incarnation retired is retired again: in that incarnation it may have been
+    recovered since. Called when a caller deletes a key; the caller of this function stores the result.
     """
     if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
@@ -69,10 +70,11 @@ def plan_retire(key: Key | None, incarnation: Incarnation, now: datetime, window
 
 
 def plan_recover(key: Key | None, incarnation: Incarnation) -> Key:
-    """Return the key recovered; a key in use is returned as it is. Raise 4 (404) if the key cannot be recovered.
+    """Return the key as committed again; a committed key is returned unchanged. Raise 4 (404) if that is not possible.
 
-    It cannot be recovered once the keeper has found, by the trusted clock, that its recovery window has ended. No other
-    clock ends the window.
+    A key cannot be recovered if it is None, or neither committed nor retired. It also cannot be recovered once the
+    keeper has found, by the trusted clock, that its recovery window has ended. No other clock ends the window. Called
+    when a caller recovers a deleted key; the caller of this function stores the result.
     """
     if key is None or key.state not in (KeyState.COMMITTED, KeyState.RETIRED) or _is_overdue(key, incarnation):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
@@ -90,15 +92,20 @@ def plan_recover(key: Key | None, incarnation: Incarnation) -> Key:
 
 
 def is_due(key: Key, incarnation: Incarnation, now: datetime) -> bool:
-    """Return True if the recovery window of a key that this incarnation retired has ended at ``now``."""
+    """Return True if the recovery window of a key that this incarnation retired has ended at ``now``.
+
+    Called by the keeper: before it begins the purge of a retired key, and to find the servers where it will destroy
+    objects.
+    """
     due = key.purge_after is not None and key.purge_after <= now
     return key.state is KeyState.RETIRED and due and _retired_in(key, incarnation)
 
 
 def is_past_recovery(key: Key, incarnation: Incarnation) -> bool:
-    """Return True if a retired key does not prevent the removal of key servers any more.
+    """Return True if a retired key's recovery window is over by the trusted clock, and this incarnation may destroy it.
 
-    Its recovery window has ended by the trusted clock, and this incarnation may destroy the key.
+    Called when key servers are to be removed or moved, or certificates are to be replaced. Such a key does not prevent
+    that any more.
     """
     return incarnation.destroys and key.state is KeyState.RETIRED and _is_overdue(key, incarnation)
 
@@ -118,14 +125,19 @@ def _retired_in(key: Key, incarnation: Incarnation) -> bool:
 
 
 def as_purging(key: Key) -> Key:
-    """Return the key in state ``purging``: a retired key, or a purged key with an object that was found again."""
+    """Return the key in state ``purging``. Nothing is stored here.
+
+    Called when the keeper begins to purge a retired key, and when the orphan scan finds an object of a purged key
+    again.
+    """
     return replace(key, state=KeyState.PURGING, version=key.version + 1)
 
 
 def is_purged(attempts: Collection[Attempt], copies: Iterable[Copy], incarnation: Incarnation) -> bool:
     """Return True if the purge is complete: every copy is destroyed, and no pending attempt can bring another.
 
-    Copies of an attempt that another incarnation aborted do not count: this incarnation never destroys them.
+    Copies of an attempt that another incarnation aborted do not count: this incarnation never destroys them. Called by
+    the keeper, which then marks the purging key as purged.
     """
     never = {attempt.number for attempt in attempts if aborted_elsewhere(attempt, incarnation)}
     return all(attempt.state is not AttemptState.PENDING for attempt in attempts) and all(
@@ -147,7 +159,8 @@ def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
     Nothing may be destroyed until an operator has released destruction. Then two kinds of objects may be destroyed:
     those of aborted attempts of this incarnation, and those of a key in state purging or purged. The purge may have
     begun in another incarnation: the key was past recovery there, too. Objects of an attempt that another incarnation
-    aborted are orphans. They may belong to another key by now, so they are never destroyed.
+    aborted are orphans. They may belong to another key by now, so they are never destroyed. Called by the keeper in a
+    transaction, before it destroys the objects of each copy.
     """
     if not incarnation.destroys or aborted_elsewhere(attempt, incarnation):
         return False
@@ -157,7 +170,8 @@ def may_destroy(key: Key, attempt: Attempt, incarnation: Incarnation) -> bool:
 def is_absent(copy: Copy, attempt: Attempt, now: datetime, *, canary: bool) -> bool:
     """Return True if a copy that was not found on its server counts as destroyed.
 
-    The server must show its canary. If Register was not answered, it may still arrive late, so wait for that time.
+    The server must show its canary. If the copy has no identifiers, Register was not answered and may still arrive.
+    Then wait until :data:`LATE_REGISTER` after the end of the attempt. Called when the keeper wants to destroy a copy.
     """
     return canary and (bool(copy.unique_identifiers) or now >= attempt.expires + LATE_REGISTER)
 
@@ -172,7 +186,8 @@ class Step(StrEnum):
 def steps(state: str) -> tuple[Step, ...]:
     """Return the steps that destroy an object in this State (the KMIP name); none if it is destroyed already.
 
-    ``state`` is empty if the server has no States.
+    ``state`` is empty if the server has no States. Called before an object is destroyed. Only an active object is
+    revoked first.
     """
     if state in DESTROYED_STATES:
         return ()
@@ -197,7 +212,11 @@ class Ownership(StrEnum):
 
 
 def ownership(name: ObjectName | None, key: Key | None, attempt: Attempt | None, incarnation: Incarnation) -> Ownership:
-    """Return who owns the object with this name. Key and attempt are what the catalogue has for the ids in the name."""
+    """Return who owns the object with this name. Key and attempt are what the catalogue has for the ids in the name.
+
+    ``name`` is None if it is not one of our names. ``key`` and ``attempt`` are None if the catalogue has none. Called
+    by the orphan scan, before an orphan is adopted, and during a rebuild.
+    """
     if name is None:
         return Ownership.FOREIGN
     if name.kind is ObjectKind.EPOCH_MARKER:

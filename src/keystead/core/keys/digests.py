@@ -17,10 +17,16 @@ DIGEST_KEY_BYTES = 32
 
 
 def digest(digest_key: Secret, uuid: str, material: Secret) -> bytes:
-    """Return the digest (32 bytes) of material that belongs to this uuid: a key's, or a server's for its canary."""
+    """Return the digest (32 bytes) of material that belongs to this uuid: a key's, or a server's for its canary.
+
+    Called when a key, a canary or an epoch marker is made, and when material is checked.
+    """
     return hmac.digest(digest_key.reveal(), uuid.encode() + b"\0" + material.reveal(), hashlib.sha256)
 
 
 def agrees(digest_key: Secret, uuid: str, material: Secret, expected: bytes) -> bool:
-    """Return True if the material has this digest. All material of one length takes the same time."""
+    """Return True if the material has the digest ``expected``. All material of one length takes the same time.
+
+    Called with material that a server returned.
+    """
     return hmac.compare_digest(digest(digest_key, uuid, material), expected)

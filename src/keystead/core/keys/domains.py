@@ -26,7 +26,11 @@ DomainSet = frozenset[str]
 
 
 def domains(servers: Sequence[KeyServer], profiles: Mapping[str, ServerProfile]) -> dict[str, str]:
-    """Return the domain of each server, by uuid. A domain is named by the uuid of its server that was created first."""
+    """Return the domain of each server, by uuid. A domain is named by the uuid of its server that was created first.
+
+    Servers are in one domain if an operator declared it, or if a profile ``sees`` the other server. Called when the
+    topology of a key manager is loaded.
+    """
     group = {server.uuid: server.uuid for server in servers}
     declared: dict[str, str] = {}
     for server in servers:
@@ -40,6 +44,7 @@ def domains(servers: Sequence[KeyServer], profiles: Mapping[str, ServerProfile])
 
 
 def _join(group: dict[str, str], one: str, other: str) -> None:
+    """Unite the groups of two servers in ``group``, which has the name of each server's group."""
     old, new = group[one], group[other]
     for uuid, of in group.items():
         if of == old:
@@ -49,15 +54,18 @@ def _join(group: dict[str, str], one: str, other: str) -> None:
 def wanted_copies(min_copies: int, domain_count: int) -> int:
     """Return how many domains must hold a proven copy before a key is acknowledged.
 
-    ``min_copies`` is the key manager's policy. 0 is the default, a majority of the domains: two of two.
+    ``min_copies`` is the key manager's policy. 0 is the default, a majority of the domains: two of two. The result can
+    be more than there are domains: then no key can be created.
     """
     return min_copies or domain_count // 2 + 1
 
 
 def proven_domains(copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Iterable[KeyServer]) -> set[str]:
-    """Return the domains with a proven copy on ``servers``; see :func:`min_hitting_set`.
+    """Return a smallest set of domains whose failure loses all proven copies on ``servers``.
 
-    ``domain_of`` must have each of the servers.
+    Its size is the number of domains that count as holding a copy: see :func:`min_hitting_set`. It is empty if no copy
+    is proven there. ``domain_of`` must have each of the servers. Called before a key is committed, and when the keeper
+    counts or fills copies.
     """
     present = ((copy.key_server, copy.host) for copy in copies if copy.presence is Presence.PRESENT)
     return proven_domains_at(present, domain_of, servers)
@@ -66,14 +74,17 @@ def proven_domains(copies: Iterable[Copy], domain_of: Mapping[str, str], servers
 def proven_domains_at(
     addresses: Iterable[AddressId], domain_of: Mapping[str, str], servers: Iterable[KeyServer]
 ) -> set[str]:
-    """Return the domains that hold the copies that were proven at these addresses; see :func:`min_hitting_set`."""
+    """Return what :func:`proven_domains` returns, for copies that were proven at these addresses.
+
+    Called directly by reports, which know at which address each copy was read.
+    """
     return min_hitting_set(domains_at(addresses, domain_of, servers).values())
 
 
 def min_hitting_set(copies: Iterable[DomainSet]) -> set[str]:
     """Return a smallest set of domains whose failure loses all copies. ``copies`` are the domains of each copy.
 
-    Its size is the number of domains that must fail before no copy is left.
+    Its size is the number of domains that must fail before no copy is left. It is empty if there is no copy.
     """
     copies = set(copies)
     found = {domain for of in copies if len(of) == 1 for domain in of}

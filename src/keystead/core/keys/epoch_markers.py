@@ -58,17 +58,28 @@ class EpochMarker:
 
 
 def token(digest_key: Secret, key_server: str, random: bytes) -> bytes:
-    """Return the token for a marker on this server, made of :data:`RANDOM_BYTES` random bytes."""
+    """Return the token for a marker on this server, made of :data:`RANDOM_BYTES` random bytes.
+
+    Called before a new marker is stored and written.
+    """
     return random + digest(digest_key, f"fence {key_server}", Secret(random))[: TOKEN_BYTES - RANDOM_BYTES]
 
 
 def is_token(digest_key: Secret, key_server: str, octets: bytes) -> bool:
-    """Return True if the bytes are exactly a token for this server."""
+    """Return True if the bytes are exactly a token for this server, made by this database or by a clone of it.
+
+    Called when an object under a marker's name was read. If it is False, the server returned other bytes than it was
+    sent.
+    """
     return hmac.compare_digest(token(digest_key, key_server, octets[:RANDOM_BYTES]), octets)
 
 
 def first_marker(key_server: str, incarnation: str, token: bytes) -> EpochMarker:
-    """Return the first marker of an incarnation on a server. A server that lost all markers gets a first one again."""
+    """Return the first marker of an incarnation on a server. A server that lost all markers gets a first one again.
+
+    Called by the keeper if this incarnation has no marker there, or the server lost its markers. Nothing is written
+    here.
+    """
     return EpochMarker(key_server, incarnation, FIRST, token)
 
 
@@ -76,6 +87,8 @@ def next_marker(marker: EpochMarker, token: bytes) -> EpochMarker:
     """Return the marker that replaces ``marker``. It has the next number, and is to be written.
 
     ``marker`` must be in state ``held``, without ``previous_identifiers``: its previous marker is destroyed already.
+    Called when a marker is due: before objects are destroyed on its server, after a recovery of a key, or after an
+    hour.
     """
     return EpochMarker(
         marker.key_server, marker.incarnation, marker.number + 1, token, previous_identifiers=marker.unique_identifiers
@@ -83,7 +96,10 @@ def next_marker(marker: EpochMarker, token: bytes) -> EpochMarker:
 
 
 def as_held(marker: EpochMarker, unique_identifiers: tuple[str, ...]) -> EpochMarker:
-    """Return the marker in state ``held``, with the identifiers of its object."""
+    """Return the marker in state ``held``, with the identifiers of its object.
+
+    Called once the keeper has seen the marker on its server, and no marker of a clone.
+    """
     return replace(marker, state=EpochMarkerState.HELD, unique_identifiers=unique_identifiers)
 
 
@@ -136,7 +152,7 @@ def verdict_of(seen: MarkersSeen) -> Verdict:
 
     There is a clone if the marker's name belongs to an object of another database. There is a clone, too, if the
     previous marker is gone while the anchor is there. There is also a clone if this is a first marker, and the server
-    had another first marker before.
+    had another first marker before. Called before a marker is written, and again after it was written.
     """
     if seen.marker is MarkerOwner.OTHER:
         return Verdict.CLONED

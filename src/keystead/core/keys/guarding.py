@@ -42,12 +42,15 @@ class Period:
     until: datetime
 
     def has(self, proven: datetime | None) -> bool:
-        """Return True if the proof was made in this period. None, for no proof, is never in it."""
+        """Return True if the proof was made in this period. ``proven`` is its time. None, for no proof, gives False."""
         return proven is not None and self.since <= proven <= self.until
 
 
 def fresh_period(now: datetime, left: timedelta = timedelta()) -> Period:
-    """Return the period of the proofs that are fresh now and stay fresh for the time ``left``."""
+    """Return the period of the proofs that are fresh now and stay fresh for the time ``left``.
+
+    ``left`` is zero in the transaction that removes a server. Before, it is the time that proving may still take.
+    """
     return Period(now + left - FRESH, now)
 
 
@@ -65,7 +68,10 @@ _IN_DOUBT = frozenset({Presence.MISSING, Presence.DIFFERENT})
 
 
 def may_be_present(copy: Copy) -> bool:
-    """Return True if the copy is, or may be, on its server. A copy in doubt may be there: one look can be wrong."""
+    """Return True if the copy is, or may be, on its server. A copy in doubt may be there: one look can be wrong.
+
+    Called before a server is removed or moved, or certificates are replaced.
+    """
     return copy.presence in _MAY_BE_THERE or is_in_doubt(copy)
 
 
@@ -75,12 +81,18 @@ def is_in_doubt(copy: Copy) -> bool:
 
 
 def is_on_its_way(copy: Copy, attempt: Attempt, now: datetime) -> bool:
-    """Return True if a copy that was never proven may still arrive. Its absence means nothing yet."""
+    """Return True if a copy that was never proven may still arrive, because its attempt has not expired.
+
+    Called when an address does not show a copy in doubt. If it is True, the address does not deny the copy yet.
+    """
     return copy.proven is None and not is_expired(attempt, now)
 
 
 def without_aborted(copies: Iterable[Copy], attempts: Iterable[Attempt]) -> list[Copy]:
-    """Return the copies of attempts that were not aborted."""
+    """Return the copies of attempts that were not aborted. ``attempts`` must have all aborted attempts of these copies.
+
+    Called before the copies of a key are counted or proven: copies of aborted attempts do not count as the key's.
+    """
     aborted = {(each.key, each.number) for each in attempts if each.state is AttemptState.ABORTED}
     return [copy for copy in copies if (copy.key, copy.attempt) not in aborted]
 
@@ -112,7 +124,10 @@ class KeyAtRisk:
     elsewhere: tuple[Copy, ...]
 
     def is_safe(self, period: Period, answering: Collection[AddressId]) -> bool:
-        """Return True if a copy elsewhere was proven in the period, at an address that answers."""
+        """Return True if a copy elsewhere was proven in the period, at an address that answers.
+
+        Then the removal does not lose the key. Called for each key at risk, before and in the transaction that removes.
+        """
         return any(period.has(copy.proven) and (copy.key_server, copy.host) in answering for copy in self.elsewhere)
 
 
@@ -142,14 +157,15 @@ class Departure:
         return may_be_lost and not (self.counts_unless_denied(copy) and copy_id(copy) in self.denied)
 
     def removes_address(self, key_server: str, host: str) -> bool:
-        """Return True if the removal removes this address."""
+        """Return True if the removal removes this address. ``host`` is empty for the primary."""
         return key_server in self.servers and (self.hosts is None or host in self.hosts)
 
     def counts_unless_denied(self, copy: Copy) -> bool:
         """Return True if the copy no longer prevents the removal once all removed addresses have denied it.
 
         That is so for a copy in doubt that was written to a removed address. It is also so for each copy that is not
-        present and was written to another address.
+        present and was written to another address. Called to choose the copies that the removed addresses are asked for
+        once more. A copy for which it is False prevents the removal, whatever they answer.
         """
         written_there = self.removes_address(copy.key_server, copy.host)
         return is_in_doubt(copy) if written_there else copy.presence is not Presence.PRESENT
@@ -174,7 +190,8 @@ def key_at_risk(key: Key, copies: Iterable[Copy], departure: Departure) -> KeyAt
     """Return the key with its copies if the removal may remove any of them, else None.
 
     ``copies`` are those of attempts that were not aborted. A copy on a secondary that stays configured counts as one
-    elsewhere. A key that is being created is safe without this check: its commit counts configured servers only.
+    elsewhere. A key that is being created is safe without this check: its commit counts configured servers only. Called
+    when servers or secondaries are removed: before, and in the transaction that removes them.
     """
     copies = tuple(copies)
     departing = tuple(filter(departure.may_remove_copy, copies))
@@ -187,7 +204,10 @@ def key_at_risk(key: Key, copies: Iterable[Copy], departure: Departure) -> KeyAt
 
 
 def sole_copy(keys: Sequence[Key], reason: str = "") -> OntapError:
-    """Return the refusal of a removal: with the number of keys found so far, some of their ids, and the reason."""
+    """Return the refusal of a removal, which the caller raises because ``keys`` may be lost by it.
+
+    The error has the number of keys found so far, some of their ids, and the reason; an empty reason is left out.
+    """
     arguments = [("keys", str(len(keys)))]
     arguments += [("key_id", key.key_id) for key in keys[:NAMED_KEYS]]
     arguments += [("reason", reason)] if reason else []
@@ -212,8 +232,8 @@ ACTIVE_STATES: Final = tuple(state for state in KeyState if state not in TERMINA
 def check_no_keys(counts: Mapping[KeyState, int], left: int) -> None:
     """Raise 65536867 if a key manager may not be deleted: it has keys in active states, also keys being created.
 
-    ``left`` is the number of keys in terminal states with objects that must still be destroyed. Without the key manager
-    these objects would belong to no known key.
+    ``counts`` is the number of its keys in each state. ``left`` is the number of keys in terminal states with objects
+    that must still be destroyed. Without the key manager these objects would belong to no known key.
     """
     number = left + sum(count for state, count in counts.items() if state in ACTIVE_STATES)
     if number:
@@ -233,7 +253,10 @@ def check_not_at_cluster(keys: int) -> None:
 
 
 def present_on(copies: Iterable[Copy], servers: Mapping[str, KeyServer]) -> list[Copy]:
-    """Return the copies that are present at configured addresses of these servers."""
+    """Return the copies that are present at configured addresses of these servers (by uuid).
+
+    Called to find copies that can prove a key: elsewhere in a removal, or with new certificates.
+    """
     present = (copy for copy in copies if copy.presence is Presence.PRESENT)
     return [copy for copy in present if is_configured(copy.key_server, copy.host, servers)]
 
@@ -256,7 +279,8 @@ def is_elsewhere(before: KeyServer, after: KeyServer) -> bool:
     """Return True if knowledge of the server's objects is void: the server has moved, or our user name has changed.
 
     One address may lead to different servers by the TLS server name, so a change of that name is a move, too. The name
-    stays the same if a configured name equals the host: without a configured name the host is used.
+    stays the same if a configured name equals the host: without a configured name the host is used. Called when a
+    server's configuration is changed, and before something that was seen on a server earlier is stored.
     """
     hosts = [after.address.host, *before.secondary_key_servers, *after.secondary_key_servers]
     return _identity(before) != _identity(after) or _tls_names(before, hosts) != _tls_names(after, hosts)
@@ -275,6 +299,7 @@ def to_be_read_after_move(
     There are none if a server of another domain has a proven copy. The canary alone proves too little: a server that
     was restored from a backup has its canary, but lacks later keys. ``copies`` are those of attempts that were not
     aborted. ``others`` are addresses of other domains that answer. Their proofs count if they were made in ``period``.
+    Called when the address of a server, or our user name there, is to be changed.
     """
     copies = tuple(copies)
     there = (copy for copy in copies if (copy.key_server, copy.host) in others and copy.presence is Presence.PRESENT)
@@ -300,7 +325,8 @@ class ReadCopies:
         """Return True if the copy was read or need not be read.
 
         A copy that is present at a reached address must itself be read. For any other copy it is enough that some copy
-        of its key was read. It is also enough that the copy is not present, and is in ``not_required``.
+        of its key was read. It is also enough that the copy is not present, and is in ``not_required``. Called before
+        copies are read, and in the transaction that stores the change.
         """
         must_be_read = copy.presence is Presence.PRESENT and (copy.key_server, copy.host) not in self.unreached
         excused = copy.presence is not Presence.PRESENT and copy_id(copy) in self.not_required

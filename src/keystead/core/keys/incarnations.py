@@ -56,7 +56,10 @@ class Witness:
     seen: tuple[str, ...] = ()
 
     def after(self, epoch: int, incarnation: str) -> Witness:
-        """Return what the data directory remembers after this epoch and incarnation."""
+        """Return what the data directory remembers after this epoch and incarnation. The caller writes it there.
+
+        Called at the end of each check for a new incarnation.
+        """
         seen = self.seen if incarnation in self.seen else (*self.seen, incarnation)[-SEEN:]
         return Witness(epoch, seen)
 
@@ -66,7 +69,9 @@ def plan_begin(
 ) -> Incarnation:
     """Return the incarnation of a database that is at ``storage``, given this node's ``epoch`` in it.
 
-    That is the current incarnation (with its place added if it had none), or a new one that may not destroy.
+    That is the current incarnation (with its place added if it had none), or a new one that may not destroy. ``uuid``
+    and ``now`` are for a new one. Called when a node starts, and every time it checks for a restored, cloned or
+    promoted database.
     """
     reason = _reason(current, storage, epoch, witness)
     if reason is not None:
@@ -75,15 +80,18 @@ def plan_begin(
 
 
 def next_incarnation(current: Incarnation, reason: Reason, storage: str, uuid: str, now: datetime) -> Incarnation:
-    """Return the incarnation that follows the current one. It may not destroy."""
+    """Return the incarnation that follows the current one. It may not destroy. The caller stores it.
+
+    Called when a node notices another database, when a clone is found, and when a backup is restored.
+    """
     return Incarnation(uuid, current.number + 1, now, reason.value, storage, destroys=False)
 
 
 def _reason(current: Incarnation, storage: Storage, epoch: int, witness: Witness) -> Reason | None:
     """Return why a new incarnation begins, or None if it does not.
 
-    An epoch lower than the remembered one counts only if this node knows the current incarnation. Otherwise a new
-    incarnation has begun already, because another node noticed.
+    An epoch lower than the remembered one means that the database was restored. It counts only if this node knows the
+    current incarnation. Otherwise a new incarnation has begun already, because another node noticed.
     """
     if epoch < witness.epoch and current.uuid in witness.seen:
         return Reason.RESTORED

@@ -51,7 +51,7 @@ def after_look(copy: Copy, look: CopyAnswer, attempt: Attempt, now: datetime, *,
     A server that does not show its ``canary`` in the same session may have another role or tenant, or may be rebuilding
     an index. Then an absent copy proves nothing and becomes ``unknown``. A copy that was ever proven becomes
     ``missing`` only at the end of a whole :class:`Sweep`. A copy that may still arrive does not become ``missing``. A
-    refusal makes a copy ``unknown``, too.
+    refusal makes a copy ``unknown``, too. Called for each copy that the keeper or a verification looked at.
     """
     if look is CopyAnswer.AGREES:
         return replace(copy, presence=Presence.PRESENT, proven=now)
@@ -83,7 +83,11 @@ class Sweep:
     lost: list[Copy] = field(default_factory=list)
 
     def note(self, copy: Copy, look: CopyAnswer, *, canary: bool) -> None:
-        """Count a look at a copy. ``copy`` is as it was known before the look."""
+        """Count a look at a copy. ``copy`` is as it was known before the look.
+
+        A copy that was never proven, or was ``missing`` already, is not counted. Called by the sweep of a server after
+        each look.
+        """
         if copy.proven is None or copy.presence is Presence.MISSING:
             return
         self.proven += 1
@@ -94,7 +98,10 @@ class Sweep:
 
     @property
     def stopped(self) -> bool:
-        """True if too many copies are gone, so that none of them is marked missing. Valid at the end of the walk."""
+        """True if too many copies are gone, so that none of them is marked missing. Valid at the end of the walk.
+
+        Then an event is added instead.
+        """
         return self.gone > tolerated(self.proven)
 
 
@@ -108,7 +115,8 @@ def servers_to_fill(
 
     These are servers in domains without a proven copy, and without any open copy of the key on the server itself. A
     copy that was sent, is unknown or differs is open until it is settled. ``able`` are the uuids of those ``servers``
-    that can hold the key. ``copies`` are those of attempts that were not aborted.
+    that can hold the key. ``copies`` are those of attempts that were not aborted. Called by the keeper for each
+    committed or retired key.
     """
     gone = (Presence.MISSING, Presence.DESTROYED)
     open_at = {copy.key_server for copy in copies if copy.presence not in gone}
@@ -129,10 +137,11 @@ def _outside(domains: Collection[str], servers: Iterable[str], domain_of: Mappin
 
 
 def to_be_proven(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> list[Copy]:
-    """Return the copies of a key that a proof must read, in the order of their attempts.
+    """Return the copies of a key that a proof must read: in the given order, but missing copies last.
 
-    ``copies`` are those of attempts that were not aborted. A missing copy is read only if nothing else is known in its
-    domain, because it may be back. A copy that was never sent has no identifier: see :func:`without_copy`.
+    ``copies`` are those of attempts that were not aborted. Destroyed copies are left out. A missing copy is read only
+    if nothing else is known in its domain, because it may be back. Of several on one server only the last is read. A
+    copy that was never sent has no identifier: see :func:`without_copy`. Called for each key of a verification.
     """
     known = [copy for copy in copies if copy.key_server in domain_of and copy.presence is not Presence.DESTROYED]
     there = [copy for copy in known if copy.presence is not Presence.MISSING]
@@ -142,7 +151,10 @@ def to_be_proven(copies: Iterable[Copy], domain_of: Mapping[str, str]) -> list[C
 
 
 def without_copy(copies: Iterable[Copy], servers: Iterable[str], domain_of: Mapping[str, str]) -> list[str]:
-    """Return the first server of each domain that has none of these copies: a copy should be written there."""
+    """Return the first server of each domain that has none of these copies: a copy should be written there.
+
+    Called by a verification, which reports such a server as a missing copy. Nothing is written.
+    """
     domains = {domain_of[copy.key_server] for copy in copies if copy.key_server in domain_of}
     return [first for first, *_ in _outside(domains, servers, domain_of)]
 
@@ -157,7 +169,10 @@ class Tally:
     copies: Counter[tuple[str, Presence]] = field(default_factory=Counter)
 
     def count(self, copies: Collection[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]) -> None:
-        """Count a key: each server once for each presence. ``copies`` are those of attempts that were not aborted."""
+        """Count a key: each server once for each presence. ``copies`` are those of attempts that were not aborted.
+
+        Called for each key while the keeper walks over the keys to fill missing copies.
+        """
         domains = len(proven_domains(copies, domain_of, servers))
         self.keys += 1
         self.sole += domains == 1

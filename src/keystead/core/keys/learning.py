@@ -50,12 +50,18 @@ TRIALS: Final = tuple(Trial(form, information) for form in KeyForm for informati
 
 
 def trial(number: int) -> Trial:
-    """Return the way that the canary with this number tries. Numbers go through all ways, round after round."""
+    """Return the way that the canary with this number tries. Numbers go through all ways, round after round.
+
+    Called while a server is learned, before each canary is looked for or written.
+    """
     return TRIALS[(number - 1) % len(TRIALS)]
 
 
 def first_number(profile: ServerProfile | None) -> int:
-    """Return the number of the first canary: 1, or the first of the round after the canary in the profile."""
+    """Return the number of the first canary: 1, or the first of the round after the canary in the profile.
+
+    Called when the learning of a server begins. ``profile`` is None if the server was not learned before.
+    """
     name = None if profile is None else parse(profile.canary_name)
     return 1 if name is None else _round(name.attempt) * len(TRIALS) + 1
 
@@ -79,16 +85,23 @@ def next_round(number: int, first: int) -> int | None:
 
 
 def _round(number: int) -> int:
+    """Return the number of the round, from 1, to which the canary with this number belongs."""
     return 1 + (number - 1) // len(TRIALS)
 
 
 def canary(digest_key: Secret, key_server: str, random: bytes) -> Secret:
-    """Return the material of a canary made of :data:`RANDOM_BYTES` random bytes."""
+    """Return the material of a canary made of :data:`RANDOM_BYTES` random bytes.
+
+    Called before a new canary is written to a server that is being learned.
+    """
     return Secret(random + digest(digest_key, key_server, Secret(random)))
 
 
 def is_canary(digest_key: Secret, key_server: str, material: Secret) -> bool:
-    """Return True if the material is exactly that of a canary of this server."""
+    """Return True if the material is exactly that of a canary of this server, whoever wrote it.
+
+    Called when a canary was read back, or was found by its name, while a server is learned.
+    """
     octets = material.reveal()
     return agrees(digest_key, key_server, Secret(octets[:RANDOM_BYTES]), octets[RANDOM_BYTES:])
 
@@ -97,7 +110,7 @@ def activates(*, accepted: bool, state: str, operations: Iterable[int]) -> bool:
     """Return True if keys must be activated on the server: it accepted Activate, or the canary was Active before.
 
     ``state`` is the canary's State before Activate. It counts only if Query names Activate. On some servers without
-    Activate, each new object is Active at once.
+    Activate, each new object is Active at once. Called at the end of learning; the profile keeps the result.
     """
     return accepted or (state == ACTIVE and _ACTIVATE in operations)
 
@@ -105,25 +118,32 @@ def activates(*, accepted: bool, state: str, operations: Iterable[int]) -> bool:
 def lost(looks: int, absent_s: float) -> bool:
     """Return True if a canary that was absent in so many looks, over so many seconds, is lost for good.
 
-    Servers hide objects for a while after a restart, after a change of roles, or while an index is rebuilt.
+    Servers hide objects for a while after a restart, after a change of roles, or while an index is rebuilt. If it is
+    True, the server is learned again.
     """
     return looks >= LOST_LOOKS and absent_s >= LOST_S
 
 
 def same_canary(one: ServerProfile, other: ServerProfile) -> bool:
-    """Return True if both profiles are about the same canary object."""
+    """Return True if both profiles are about the same canary object.
+
+    Called before a finding is stored, to see whether another node has learned the server again meanwhile.
+    """
     return (one.canary_name, one.canary, one.canary_digest) == (other.canary_name, other.canary, other.canary_digest)
 
 
 def with_sees(profile: ServerProfile, found: Iterable[str]) -> ServerProfile:
-    """Return the profile with these servers added to ``sees``. A server that was found once stays in ``sees``."""
+    """Return the profile with these servers added to ``sees``. A server that was found once stays in ``sees``.
+
+    Called when canaries of the servers ``found`` (uuids) were seen on the profile's server. So they replicate with it.
+    """
     return replace(profile, sees=tuple(sorted({*profile.sees, *found})))
 
 
 def without_server(profiles: Iterable[ServerProfile], key_server: str) -> tuple[ServerProfile, ...]:
     """Remove a server (uuid) from ``sees`` of all profiles. Return only the profiles that this changes.
 
-    Call it when the server may be another one, or has a new canary.
+    The caller stores them. Call it when the server may be another one, or has a new canary.
     """
     return tuple(
         replace(profile, sees=tuple(seen for seen in profile.sees if seen != key_server))

@@ -78,7 +78,10 @@ class Key:
 
     @property
     def standing(self) -> Standing:
-        """The values that make cached material stale when they change."""
+        """The values that make cached material stale when they change.
+
+        A read from memory, and the eviction of cached keys, compare them with the row in the database.
+        """
         return Standing(self.version, self.state, self.svm.uuid if self.svm else None)
 
 
@@ -284,5 +287,8 @@ AddressId = tuple[str, str]
 
 
 def copy_id(copy: Copy) -> CopyId:
-    """Return the id of the copy's objects. A proof of the copy holds for these objects only."""
+    """Return the id of the copy's objects. A proof of the copy holds for these objects only.
+
+    Called to note which copies were read, were denied, or are in doubt, while servers or certificates are changed.
+    """
     return copy.key, copy.attempt, copy.key_server, copy.host, copy.unique_identifiers

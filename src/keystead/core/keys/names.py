@@ -59,12 +59,18 @@ class ObjectName:
 
 
 def object_name(attempt: Attempt, kind: ObjectKind = ObjectKind.KEY) -> ObjectName:
-    """Return the name under which the attempt writes the key, or the descriptor of the key."""
+    """Return the name under which the attempt writes the key, or the descriptor of the key.
+
+    The name has no part: for a pair, :func:`parts` makes two names of it.
+    """
     return ObjectName(_short(attempt.incarnation, INCARNATION_DIGITS), kind, _short(attempt.key), attempt.number)
 
 
 def canary_name(incarnation: str, key_server: str, number: int) -> ObjectName:
-    """Return the name of a server's canary. The number grows with each canary that is written there."""
+    """Return the name of a server's canary. The number grows with each canary that is written there.
+
+    Called while a server is learned.
+    """
     return ObjectName(_short(incarnation, INCARNATION_DIGITS), ObjectKind.CANARY, _short(key_server), number)
 
 
@@ -74,14 +80,17 @@ def epoch_marker_name(incarnation: str, key_server: str, number: int) -> ObjectN
 
 
 def parts(name: ObjectName, form: KeyForm) -> tuple[str, ...]:
-    """Return the names of the objects that hold a key in this form: one name, or two for a pair."""
+    """Return the names of the objects that hold a key or a canary in this form: one name, or two for a pair.
+
+    Called before an object is looked for by its name.
+    """
     if form is KeyForm.SYMMETRIC_KEY_PAIR:
         return tuple(str(replace(name, part=part)) for part in (1, 2))
     return (str(name),)
 
 
 def parse(name: str) -> ObjectName | None:
-    """Parse a name; return None if it is not one of ours."""
+    """Return the parts of an object's name; None if the name is not one of ours."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None
@@ -90,13 +99,19 @@ def parse(name: str) -> ObjectName | None:
 
 
 def is_written_by(name: str, incarnations: Iterable[Incarnation]) -> bool:
-    """Return True if the name says that one of these incarnations wrote the object."""
+    """Return True if the name is one of ours and says that one of these incarnations wrote the object.
+
+    Called when orphans are listed, to show which of them this database wrote itself.
+    """
     parsed = parse(name)
     return parsed is not None and any(each.uuid.startswith(parsed.incarnation) for each in incarnations)
 
 
 def key_id(key_type: KeyType, uuid: str) -> str:
-    """Return the id of a key in ONTAP's form: 80 hexadecimal digits, 32 of them from the uuid."""
+    """Return the id of a key in ONTAP's form: 80 hexadecimal digits, 32 of them from the uuid.
+
+    Called when a key is created or adopted.
+    """
     return _KEY_ID_PREFIX[key_type] + uuid.replace("-", "") + _KEY_ID_SUFFIX
 
 

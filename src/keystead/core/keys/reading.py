@@ -38,7 +38,8 @@ _UNKNOWN_LATENCY_S = float("inf")
 def check_readable(key: Key | None, key_type: KeyType) -> Key:
     """Return the key if it has this type and its material may be read, because it is committed.
 
-    Raises 262185 for a retired key. Raises 4 (404) for any other state, for None, and for a key of another type.
+    Raises 262185 for a retired key. Raises 4 (404) for any other state, for None, and for a key of another type. Called
+    at the beginning of each read, before memory or key servers are asked.
     """
     if key is None or key.key_type is not key_type or key.state not in (KeyState.COMMITTED, KeyState.RETIRED):
         raise OntapError(errors.ENTRY_NOT_FOUND, target="key_id")
@@ -48,7 +49,7 @@ def check_readable(key: Key | None, key_type: KeyType) -> Key:
 
 
 def not_restored(key: Key) -> ErrorKind:
-    """Return the error kind for a key that no server returned."""
+    """Return the kind of the error to raise for a key that no server returned: it depends on the type of the key."""
     return errors.AUTH_KEY_NOT_RESTORED if key.key_type is KeyType.NSE_AK else errors.VOLUME_KEY_NOT_RESTORED
 
 
@@ -75,7 +76,8 @@ class SourceHealth:
 def sources(copies: Iterable[Copy], servers: Sequence[KeyServer]) -> list[Source]:
     """Return the addresses at which the key can be read: configured servers with a copy, and their secondaries.
 
-    Of several copies on one server the latest attempt's comes first.
+    Of several copies on one server the latest attempt's comes first. A copy that is destroyed, or has no identifiers,
+    is left out. Called before a key is read, also by the keeper before it writes a missing copy.
     """
     known = {server.uuid: server for server in servers}
     return [
@@ -89,7 +91,12 @@ def sources(copies: Iterable[Copy], servers: Sequence[KeyServer]) -> list[Source
 def in_order(
     found: Iterable[Source], domain_of: Mapping[str, str], health: Callable[[Source], SourceHealth]
 ) -> list[Source]:
-    """Return the order in which to read: the best address of each domain, then the second best of each, and so on."""
+    """Return the order in which to read: the best address of each domain, then the second best of each, and so on.
+
+    Domains take such turns only among addresses of equal rank. Before that, proven copies come before others, healthy
+    addresses before avoided ones, and primaries before secondaries. ``health`` returns what is known of an address.
+    Called before each fetch of a key, and in a reboot drill.
+    """
     ranked = sorted(((_rank(source, health(source)), source) for source in found), key=lambda each: each[0])
     ranked_before: Counter[tuple[object, ...]] = Counter()
     placed = []
@@ -138,7 +145,10 @@ class Explanation:
 
 
 def not_asked(health: SourceHealth, presence: Presence) -> str:
-    """Return why an address was not asked."""
+    """Return why an address was not asked, as a fixed word for the explanation of a read.
+
+    ``presence`` is that of the copy at the address.
+    """
     if presence is Presence.DIFFERENT:
         return DIFFERENT
     return AVOIDED if health.avoided else NOT_NEEDED
@@ -148,7 +158,10 @@ def not_asked(health: SourceHealth, presence: Presence) -> str:
 
 
 def restoring_server(servers: Sequence[KeyServer], address: ServerAddress) -> KeyServer:
-    """Find the server to restore from. Raise 65538500 for a secondary, 65536843 for one that is not configured."""
+    """Return the server to restore from. Raise 65538500 for a secondary, 65536843 for one that is not configured.
+
+    Called when a restore into a node's memory names a key server, before its job is created.
+    """
     found = find(servers, address)
     if found is not None:
         return found
@@ -158,14 +171,17 @@ def restoring_server(servers: Sequence[KeyServer], address: ServerAddress) -> Ke
 
 
 def proven_on(copies: Iterable[Copy], available: Collection[str]) -> bool:
-    """Return True if a node can read the key: one of the servers available to it has a proven copy."""
+    """Return True if a node can read the key: one of the servers available to it has a proven copy.
+
+    ``available`` are server uuids. Called to show, with the key ids of a node, whether each key is restored.
+    """
     return any(copy.presence is Presence.PRESENT and copy.key_server in available for copy in copies)
 
 
 def key_server_of(copies: Iterable[Copy], servers: Sequence[KeyServer], lost: Collection[str] = ()) -> KeyServer | None:
     """Return the key server to show with a key id: the first with a proven copy, None if there is none.
 
-    Servers that do not respond (``lost``, uuids) come after all others.
+    Servers that do not respond (``lost``, uuids) come after all others. Called when the key ids of a node are listed.
     """
     holding = {copy.key_server for copy in copies if copy.presence is Presence.PRESENT}
     found = [server for server in servers if server.uuid in holding]

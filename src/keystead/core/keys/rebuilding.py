@@ -115,7 +115,9 @@ def inventory(
 ) -> Inventory:
     """Make the inventory. Of keys that the database has, only the copies are returned: all else is the keeper's task.
 
-    Keys with an adopted object come first, so that the former key of that object is not imported as well.
+    A key that is pending or aborted in the database counts as one that the database does not have. But it is in doubt
+    while its attempt is under way. Keys with an adopted object come first, so that the former key of that object is not
+    imported as well. Called by a rebuild when the servers of a key manager were read. Nothing is stored here.
     """
     described: dict[str, list[Descriptor]] = defaultdict(list)
     for found in descriptors:
@@ -146,7 +148,7 @@ def inventory(
 def _name_owners(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str]:
     """Return the key (uuid) that a name belongs to, by key manager and name: the key created last.
 
-    The name was free again when that key was created.
+    The name was free again when that key was created. A described key that does not own its name is not imported.
     """
     last = sorted(descriptors, key=lambda each: (each.created, each.uuid))
     return {(each.key_manager, each.name): each.uuid for each in last}
@@ -155,6 +157,7 @@ def _name_owners(descriptors: Iterable[Descriptor]) -> dict[tuple[str, str], str
 def _doubt(
     certain: CertainKey, descriptors: Sequence[Descriptor], known: Known, name_owners: Mapping[tuple[str, str], str]
 ) -> Doubt | None:
+    """Return the first reason why a described key is not imported, or None if the key is certain."""
     key = certain.descriptor
     rules = {
         Doubt.UNDER_WAY: key.uuid in known.under_way,
@@ -168,7 +171,10 @@ def _doubt(
 
 
 def _unclaimed(objects: Iterable[FoundObject], keys: Iterable[CertainKey], known: Known) -> list[FoundObject]:
-    """Return the objects that may be copies of keys, but belong to no key that is imported now or was known before."""
+    """Return the objects that may be copies of keys, but belong to no key that is imported now or was known before.
+
+    They become orphans. Destroyed objects, canaries, descriptors and epoch markers are left out.
+    """
     ids = {uuid.replace("-", "")[:ID_DIGITS] for uuid in known.keys}
     claimed = {(copy.key_server, id_) for key in keys for copy in key.copies for id_ in copy.unique_identifiers}
     return [

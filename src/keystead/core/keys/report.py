@@ -107,10 +107,11 @@ class ReportFindings:
         return self.by_domains[0]
 
     def add(self, key: Key, found: Sequence[Finding]) -> None:
-        """Count a key.
+        """Count a key. ``found`` are the findings about its copies.
 
         In a proof each copy that was not proven is a failure. In a drill each key that was not read is one failure,
-        listed with everything that was found.
+        listed with everything that was found. A key without any finding is a failure, too: ``no_copy``. Called for each
+        key by the job that makes the report.
         """
         proven = [each for each in found if each.result is Result.PROVEN]
         self.keys += 1
@@ -125,6 +126,7 @@ class ReportFindings:
             self._list_failures(key, failed, len(failed))
 
     def _list_failures(self, key: Key, failed: Sequence[Finding], number: int) -> None:
+        """Add to the failures: ``number`` to their count, and findings to the list until the list is full."""
         self.failed += number
         self.listed += [(key.key_id, each) for each in failed[: self.most_listed - len(self.listed)]]
 
@@ -161,7 +163,10 @@ class KeyReport:
 
 
 def report(about: About, findings: ReportFindings) -> dict[str, Any]:
-    """Return the report as a JSON object."""
+    """Return the report as a JSON object. It is not signed or stored yet.
+
+    Called at the end of a verification or a reboot drill.
+    """
     svm = about.key_manager.svm
     addresses = {server.uuid: str(server.address) for server in about.servers}
     keys: dict[str, Any] = {"total": findings.keys, "unreadable": findings.unreadable}
@@ -208,6 +213,7 @@ def report(about: About, findings: ReportFindings) -> dict[str, Any]:
 
 
 def _counted(counts: Counter[tuple[str, str]], server: str) -> dict[str, int]:
+    """Return the counts of one server (uuid), by result or by State."""
     return {word: number for (of, word), number in counts.items() if of == server}
 
 
@@ -215,12 +221,15 @@ def _counted(counts: Counter[tuple[str, str]], server: str) -> dict[str, int]:
 
 
 def canonical(report: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a report that are signed."""
+    """Return the bytes of a report that are signed: canonical JSON.
+
+    Called to sign a report, and to check the signature of a report's file.
+    """
     return json.dumps(report, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def written(report: Mapping[str, Any], public: str, signature: bytes) -> str:
-    """Return the text of the file of a signed report.
+    """Return the text of the file of a signed report. It is stored in the database, as the report's document.
 
     ``public`` is only a hint: a reader must check the signature with a copy of the public key from another place.
     """
@@ -242,7 +251,10 @@ class SignedReport:
 
 
 def parse(text: str) -> SignedReport:
-    """Return the parts of a report's file. Trust them only after the signature was checked. Raises ValueError."""
+    """Return the parts of a report's file. Raises ValueError if it is not such a file, or has other members.
+
+    Trust the parts only after the signature was checked. Called when a user checks a file offline.
+    """
     try:
         file = json.loads(text, parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_with_unique_names)
         if not file.keys() <= _MEMBERS:  # so that an unsigned member is not taken for a part of the report
@@ -256,6 +268,7 @@ def parse(text: str) -> SignedReport:
 
 
 def _with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict. Raise ValueError if a name is there twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice")
@@ -263,4 +276,5 @@ def _with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(text: str) -> None:
+    """Raise ValueError for a number that is not whole, because canonical JSON has none."""
     raise ValueError(text)

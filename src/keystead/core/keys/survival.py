@@ -50,7 +50,8 @@ class KeyGroup:
 def has_shared_addresses(servers: Iterable[KeyServer]) -> bool:
     """Return True if an address is used twice: as a secondary of two servers, or as a primary and a secondary.
 
-    Then the servers that hold a key do not tell how many copies survive.
+    Then the servers that hold a key do not tell how many copies survive. So the keys are counted here, not by the
+    database.
     """
     addresses = [address for server in servers for address in (server.address, *secondary_addresses(server))]
     return len(set(addresses)) < len(addresses)
@@ -69,7 +70,10 @@ class KeyGroupCounter:
     def count(
         self, key_id: str, copies: Iterable[Copy], domain_of: Mapping[str, str], servers: Sequence[KeyServer]
     ) -> None:
-        """Count a key. ``copies`` are its copies of attempts that were not aborted."""
+        """Count a key. ``copies`` are its copies of attempts that were not aborted; only proven copies count.
+
+        Called for each committed or retired key when servers share addresses: see :func:`has_shared_addresses`.
+        """
         proven = [((each.key_server, each.host), each.proven) for each in copies if each.presence is Presence.PRESENT]
         places = domains_at((at for at, _ in proven), domain_of, servers)
         latest: dict[Holders, datetime | None] = {}
@@ -131,7 +135,11 @@ class Survival:
 
 
 def survival(servers: Sequence[KeyServer], domain_of: Mapping[str, str], groups: Collection[KeyGroup]) -> Survival:
-    """Return the key survival. No two of the ``groups`` have the same places; their order is fixed."""
+    """Return which keys are lost if domains fail, for every set of domains that can fail together.
+
+    No two of the ``groups`` have the same places; their order is fixed. Called when the key survival of a key manager
+    is shown. No server is asked.
+    """
     members: dict[str, list[str]] = {}
     for server in servers:
         members.setdefault(domain_of[server.uuid], []).append(str(server.address))
@@ -150,18 +158,27 @@ def survival(servers: Sequence[KeyServer], domain_of: Mapping[str, str], groups:
 
 
 def _survives(losses: Sequence[Loss]) -> int:
-    """Return how many domains may fail. ``losses`` are of all sets of domains, the empty one first, sorted by size."""
+    """Return how many domains may fail, whichever they are, before a key is lost.
+
+    ``losses`` are of all sets of domains, the empty one first, sorted by size. The result is 0 if a key is lost
+    already.
+    """
     first = next((loss for loss in losses if loss.keys), None)
     return len(losses[-1].domains) if first is None else max(len(first.domains) - 1, 0)
 
 
 def _in_domains(place: Holders, domain_of: Mapping[str, str]) -> DomainSet:
+    """Return the domains of a place. A copy there counts as lost if any of them fails."""
     return frozenset(domain_of[server] for server in place)
 
 
 def _loss(
     failed: tuple[str, ...], held: Sequence[tuple[set[DomainSet], KeyGroup]], domain_of: Mapping[str, str]
 ) -> Loss:
+    """Return the keys that are lost if these domains fail: each of their proven copies is in one of them.
+
+    A key without a proven copy is always among them.
+    """
     lost = [group for copies, group in held if all(of.intersection(failed) for of in copies)]
     proofs = [
         time

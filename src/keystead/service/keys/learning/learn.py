@@ -126,8 +126,9 @@ class ServerLearner:
     async def ensure(self, key_manager: str) -> ServerTopology:
         """Return a key manager's topology, with what can be learned of its servers in a short time.
 
-        Servers that could not be learned have no profile. Raise 4 (404) if there is no such key manager. Raise
-        StoreError.
+        Called before a key is created, if a server may lack a profile. Called also in each round of the keeper, and by
+        a replication job. Servers that could not be learned have no profile. Raise 4 (404) if there is no such key
+        manager. Raise StoreError.
         """
         topology = await self._topology(key_manager)
         if not self._needs_learning(topology) or self._closed:
@@ -136,11 +137,14 @@ class ServerLearner:
         return await self._topology(key_manager)
 
     def unlearned(self, key_manager: str) -> Mapping[str, str]:
-        """Return the servers (uuids) that could not be learned at the last try, with the reasons."""
+        """Return the servers (uuids) that could not be learned at the last try, with the reasons, for an error."""
         return {server: rest.reason for (manager, server), rest in self._resting.items() if manager == key_manager}
 
     def retry(self, key_manager: str) -> None:
-        """End the back-off of a key manager's servers, because a server or a certificate was changed."""
+        """End the back-off of a key manager's servers, so that the next :meth:`ensure` tries them again.
+
+        Called when a server or a certificate was changed, and by a replication job.
+        """
         self._resting = {place: rest for place, rest in self._resting.items() if place[0] != key_manager}
 
     async def look_for_canaries(self, key_manager: str) -> None:
@@ -150,8 +154,8 @@ class ServerLearner:
         for good is learned again. A server that has its canary under new identifiers is still the same server: it has
         renumbered its objects.
 
-        Call this repeatedly, because replication takes time. Raise 4 (404) if there is no such key manager. Raise
-        StoreError.
+        Called by the keeper in its rounds, and after a server was learned. It is repeated, because replication takes
+        time. Raise 4 (404) if there is no such key manager. Raise StoreError.
         """
         topology = await self._topology(key_manager)
         identity = self._identity(topology)
@@ -173,7 +177,7 @@ class ServerLearner:
             await self.look_for_canaries(key_manager)
 
     async def close(self) -> None:
-        """Cancel the running tasks. A canary that was sent is found by its name next time."""
+        """Cancel the running tasks, because the node stops. A canary that was sent is found by its name next time."""
         self._closed = True
         tasks = tuple(self._under_way.values())
         for task in tasks:
@@ -183,7 +187,8 @@ class ServerLearner:
     async def learn(self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer) -> bool:
         """Learn one server, also if it has a profile already. Return True if the new profile is stored.
 
-        If the server cannot be learned, its back-off begins.
+        Called for a server without a profile, and for one that has lost its canary. If the server cannot be learned,
+        log that, begin its back-off and return False.
         """
         before = topology.profiles.get(server.uuid)
         place = topology.key_manager.uuid, server.uuid
@@ -204,6 +209,7 @@ class ServerLearner:
     async def _learn_profile(
         self, topology: ServerTopology, identity: TlsIdentity, server: KeyServer, first: int
     ) -> ServerProfile:
+        """Write or find a canary on a server. Return the profile that was learned. Nothing is stored yet."""
         subject = LearningTarget(server.uuid, topology.incarnation.uuid, self._endpoints.digest_key(topology), first)
         endpoint = self._endpoints.primary(server, identity)
         async with self._turns, asyncio.timeout(SERVER_S), self._session(endpoint) as session:
@@ -258,6 +264,8 @@ class ServerLearner:
     # --- servers without a profile ---
 
     async def _topology(self, key_manager: str) -> ServerTopology:
+        """Return a key manager's topology as it is now. Raise 4 (404) if there is no such key manager."""
+
         def read(tx: Rows) -> ServerTopology | None:
             found = tx.key_manager(key_manager)
             return None if found is None else load_topology(tx, found)
@@ -268,6 +276,7 @@ class ServerLearner:
         return topology
 
     def _needs_learning(self, topology: ServerTopology) -> bool:
+        """Return True if an enabled key manager has no digest key, or has servers to learn now."""
         return topology.key_manager.enabled and (
             topology.sealed_digest_key is None or bool(self._due_servers(topology))
         )
@@ -280,6 +289,7 @@ class ServerLearner:
         return [server for server, rest in rests if rest is None or rest.until <= now]
 
     def _identity(self, topology: ServerTopology) -> TlsIdentity | None:
+        """Return the client identity. Log a warning and return None if it cannot be used."""
         try:
             return self._endpoints.identity(topology)
         except NO_IDENTITY as failure:
@@ -300,6 +310,7 @@ class ServerLearner:
         return task
 
     async def _run(self, key_manager: str) -> None:
+        """Learn a key manager's servers, until nobody has asked to look again. Only log failures."""
         try:
             while key_manager in self._look_again:
                 self._look_again.discard(key_manager)
@@ -311,6 +322,10 @@ class ServerLearner:
             del self._under_way[key_manager]
 
     async def _learn_due(self, key_manager: str) -> None:
+        """Learn the servers that are due. Before that, make the digest key if there is none.
+
+        If a new profile was stored, also look for canaries. Do nothing if the client identity cannot be used.
+        """
         topology = await self._topology(key_manager)
         if not self._needs_learning(topology):
             return
@@ -362,6 +377,7 @@ class ServerLearner:
         return CanaryLook(CanarySight.SEEN if canary else own, tuple(found), canary)
 
     def _session(self, endpoint: Endpoint) -> AbstractAsyncContextManager[ObjectSession]:
+        """Open a session with a server in which an operation may take :data:`OPERATION_S` at most."""
         return self._objects.session(endpoint, timeout_s=min(endpoint.target.timeout_s, OPERATION_S))
 
     def _is_lost(self, server: KeyServer, own: CanarySight) -> bool:
@@ -380,4 +396,5 @@ class ServerLearner:
 
 
 def _why(failure: Exception) -> str:
+    """Return a fixed word for a failure."""
     return failure.reason if isinstance(failure, KeyServerFault) else type(failure).__name__

@@ -30,9 +30,10 @@ class Rows(TopologyRows, KeyManagerRows, EpochMarkerRows, Protocol):
 def forget(tx: Rows, servers: Iterable[KeyServer], moved: str) -> None:
     """Delete the profile of the server ``moved`` (uuid), which may be another server now. It must be learned again.
 
-    ``servers`` are the key manager's servers. ``moved`` is removed from ``sees`` of the others. The epoch marker stays:
-    it is deleted with the profile, and stored again. If it is the same server after all, its marker is still there, and
-    shows who else uses the server.
+    Called when a server has another address, and was not shown to be the same server. Called also before a new profile
+    replaces a known one. ``servers`` are the key manager's servers. ``moved`` is removed from ``sees`` of the others.
+    The epoch marker stays: it is deleted with the profile, and stored again. If it is the same server after all, its
+    marker is still there, and shows who else uses the server.
     """
     for profile in without_server(tx.profiles([server.uuid for server in servers]), moved):
         tx.put_profile(profile)
@@ -52,10 +53,12 @@ def store_profile(
 ) -> bool | None:
     """Store a learned profile and return True, or return False if it no longer applies.
 
-    It no longer applies if the server's address or our user has changed, or the client certificate or the incarnation.
-    It also does not apply if the server's stored profile is no longer ``before``.
+    Called when a server was learned. The profile no longer applies if the server's address or our user has changed, or
+    the client certificate or the incarnation. It also does not apply if the server has another stored profile than
+    ``before``. ``before`` is None if the server had no profile when learning began.
 
     Return None, and store nothing, if another server has a canary that is not in ``looked_for`` (profiles by uuid).
+    Then look for that canary first.
     """
     now = _current_topology(tx, topology)
     found = None if now is None else now.server(server.uuid)
@@ -76,7 +79,7 @@ def store_profile(
 def store_seen(tx: Rows, topology: ServerTopology, seen: Mapping[str, Collection[str]]) -> None:
     """Store which servers have canaries of which other servers (uuids).
 
-    Skip findings about a canary or a server that has changed meanwhile.
+    Skip findings about a canary or a server that has changed meanwhile. Called after a search for canaries.
     """
     now = _current_topology(tx, topology)
     if now is None:
@@ -92,7 +95,7 @@ def store_seen(tx: Rows, topology: ServerTopology, seen: Mapping[str, Collection
 def store_renumbered(tx: Rows, topology: ServerTopology, found: Mapping[str, tuple[str, ...]]) -> None:
     """Store the new identifiers of servers' own canaries, which were found by name.
 
-    Skip a server if its address, our user or its canary has changed meanwhile.
+    Skip a server if its address, our user or its canary has changed meanwhile. Called after a search for canaries.
     """
     now = _current_topology(tx, topology)
     if now is None:

@@ -37,9 +37,10 @@ class KeyCache:
         return len(self._entries)
 
     def get(self, key: Key) -> Secret | None:
-        """Return the material of a key, or None if it is not cached.
+        """Return the material of a key, or None if it is not cached. ``key`` is the row that the caller has read.
 
-        Drop the material, and return None, if it was cached for another version, state or SVM of the key.
+        Drop the material, and return None, if it was cached for another version, state or SVM of the key. Called at
+        each read.
         """
         entry = self._entries.get(key.key_id)
         if entry is None:
@@ -51,23 +52,33 @@ class KeyCache:
         return Secret(bytes(entry.material))
 
     def last_known(self, key_manager: str, key_id: str) -> Key | None:
-        """Return the cached row of a key, or None. The row in the database may be newer."""
+        """Return the cached row of a key, or None. The row in the database may be newer.
+
+        None also if the key belongs to another key manager. A read begins with this row, so that it needs no database.
+        """
         entry = self._entries.get(key_id)
         return entry.key if entry is not None and entry.key.key_manager == key_manager else None
 
     def known(self) -> list[Key]:
-        """Return the cached rows of all cached keys. The rows in the database may be newer."""
+        """Return the cached rows of all cached keys. The rows in the database may be newer.
+
+        Called by the periodic eviction, which compares them with the database.
+        """
         return [entry.key for entry in self._entries.values()]
 
     def holds(self, key: Key) -> bool:
-        """Return True if the material of this version of a key is cached. This does not count as a use for LRU."""
+        """Return True if the material of this version of a key is cached. This does not count as a use for LRU.
+
+        The material is not returned. Called by a restore, and when the key ids of a node are shown.
+        """
         entry = self._entries.get(key.key_id)
         return entry is not None and entry.key.standing == key.standing
 
     def put(self, key: Key, material: Secret) -> None:
-        """Cache material that agreed with the key's digest.
+        """Cache material that agreed with the key's digest. Drop the least recently used key if the cache is full.
 
-        Do nothing if a later version of the key is cached, or if this version is known to be outdated.
+        Do nothing if a later version of the key is cached, or if this version is known to be outdated. Called after a
+        fetch from key servers, for a read or a restore.
         """
         known = self._entries.get(key.key_id)
         if known is not None and known.key.version > key.version:
@@ -82,7 +93,8 @@ class KeyCache:
     def outdate(self, key: Key) -> None:
         """Drop a key, and never cache this version or an earlier one again.
 
-        The cache remembers as many outdated keys as it can hold keys.
+        The cache remembers as many outdated keys as it can hold keys. Called when this node retired the key or found
+        that it has changed.
         """
         self.drop(key.key_id)
         self._outdated[key.key_id] = max(key.version, self._outdated.pop(key.key_id, -1))
@@ -94,6 +106,6 @@ class KeyCache:
             entry.material[:] = bytes(len(entry.material))
 
     def close(self) -> None:
-        """Drop all keys."""
+        """Drop all keys and overwrite their material. Called when the node stops."""
         while self._entries:
             self.drop(next(iter(self._entries)))

@@ -40,15 +40,18 @@ class CacheEviction:
         self._repeated = Periodic(self.look, period_s, "cached keys not checked")
 
     def start(self) -> None:
-        """Start the periodic check."""
+        """Start the periodic check. Called when the node begins to answer calls."""
         self._repeated.start()
 
     async def close(self) -> None:
-        """Stop the periodic check."""
+        """Stop the periodic check. The cached keys stay. Called when the node stops."""
         await self._repeated.close()
 
     async def look(self) -> None:
-        """Drop the cached keys that have changed in the database or are gone. Raise StoreError."""
+        """Drop the cached keys that have changed in the database or are gone. Raise StoreError.
+
+        The dropped versions are never cached again. Run every ``period_s`` seconds on each node.
+        """
         known = self._cache.known()
         for first in range(0, len(known), self._together):
             keys = known[first : first + self._together]
@@ -58,4 +61,5 @@ class CacheEviction:
                     self._cache.outdate(key)
 
     async def _standings(self, keys: Sequence[Key]) -> Mapping[str, Standing]:
+        """Return the standings of these keys in the database, by key id. Keys that are gone are left out."""
         return await self._store.read(lambda tx: tx.key_standings([key.key_id for key in keys]))

@@ -110,11 +110,11 @@ class Hedges:
         self._tokens = saved
 
     def count(self) -> None:
-        """Add the share of one fetch."""
+        """Add the share of one fetch. Called when a fetch begins."""
         self._tokens = min(self._tokens + HEDGED, self._saved)
 
     def take(self) -> bool:
-        """Take one token. Return False if there is none."""
+        """Take one token. Return False if there is none: then no hedged request is sent yet."""
         if self._tokens < 1:
             return False
         self._tokens -= 1
@@ -158,9 +158,10 @@ class Fetcher:
         self._marking: set[asyncio.Task[None]] = set()
 
     async def fetch(self, key: Key) -> Fetched:
-        """Return a key's material. Raise OntapError if no server returns it, or StoreError.
+        """Return a key's material from its key servers. Raise OntapError if no server returns it, or StoreError.
 
-        The arguments of the OntapError give the reasons.
+        The arguments of the OntapError give the reasons. Called by a read of a key that is not in memory, and by a
+        restore.
         """
         context, copies = await self._find(key)
         if context is None:
@@ -173,7 +174,10 @@ class Fetcher:
         return Fetched(material, tried)
 
     def read_context(self, topology: ServerTopology) -> ReadContext | None:
-        """Return the read context of a topology, or None if a certificate or secret cannot be used."""
+        """Return a topology's read context. Log an error and return None if a certificate or secret cannot be used.
+
+        Called before a fetch, a restore and a reboot drill.
+        """
         try:
             return ReadContext(topology, self._endpoints.addresses(topology), self._endpoints.digest_key(topology))
         except NO_IDENTITY as error:
@@ -201,7 +205,7 @@ class Fetcher:
         return context, copies
 
     def order(self, context: ReadContext, copies: Sequence[Copy]) -> list[Source]:
-        """Return the sources of a key, the best first."""
+        """Return the sources of a key, the best first. Called before a fetch, and for each key of a reboot drill."""
         found = sources(copies, context.topology.servers)
         return in_order(found, context.topology.domain_of, lambda source: self.health(context, source))
 
@@ -215,7 +219,7 @@ class Fetcher:
         return SourceHealth(late or self._objects.circuit_open(endpoint), self._objects.latency_s(endpoint))
 
     async def close(self) -> None:
-        """Cancel the overtaken requests. Wait until they and the marking of copies have ended."""
+        """Cancel the overtaken requests, when the node stops. Wait until they and the marking of copies have ended."""
         for task in self._late.values():
             task.cancel()
         if rest := {*self._late.values(), *self._marking}:
@@ -224,6 +228,7 @@ class Fetcher:
     # --- one fetch ---
 
     async def _run(self, race: _Race) -> Secret | None:
+        """Ask the servers until one returns the material. Return None if none does, or if time is over."""
         self._hedges.count()
         try:
             async with asyncio.timeout(self._limits.fetch_s):
@@ -234,7 +239,7 @@ class Fetcher:
             self._keep_overtaken(race)
 
     async def _ask_in_order(self, race: _Race) -> Secret | None:
-        """Ask the servers in order: the next one when the one before has failed or is slow."""
+        """Ask the servers in order, the next when one failed or is slow. Return the material, None if all failed."""
         for source in race.order:
             race.running[asyncio.create_task(self._ask(race, source))] = source
             await self._wait(race, source)
@@ -256,7 +261,7 @@ class Fetcher:
         await race.step(self._limits.late_s)
 
     async def _ask(self, race: _Race, source: Source) -> Secret | None:
-        """Ask one server. Return the material if it agrees with the digest, else None. Never raise."""
+        """Ask one server. Return the material if it agrees with the digest, else None, also if the server fails."""
         endpoint = race.context.endpoint(source)
         race.began[source] = asyncio.get_running_loop().time()
         try:
@@ -283,6 +288,7 @@ class Fetcher:
             task.add_done_callback(partial(self._forget_late, address))
 
     def _forget_late(self, address: tuple[str, str], _: object) -> None:
+        """Note that an overtaken request has ended, so that its address is not avoided any more."""
         del self._late[address]
 
     # --- different material ---
@@ -290,8 +296,8 @@ class Fetcher:
     def report_different(self, key: Key, source: Source) -> None:
         """Log that a source returned different material. Mark the copy and announce it, in the background.
 
-        The copy is marked only if it was read at the address where it was written, and is not marked yet. The event is
-        for those who see the key server.
+        Called by a fetch and by a restore. The copy is marked only if it was read at the address where it was written,
+        and is not marked yet. The event is for those who see the key server.
         """
         server = str(source.server.address)
         log.error("key server returned other material", address=server, host=source.host, key=key.key_id)
@@ -301,6 +307,7 @@ class Fetcher:
             task.add_done_callback(self._marking.discard)
 
     async def _mark_different(self, key: Key, source: Source) -> None:
+        """Mark a copy as different and add the event, if its server and its row are still the same."""
         address = str(address_of(source.server, source.host))
 
         def mark(tx: Rows) -> None:
@@ -364,6 +371,7 @@ def address_of(server: KeyServer, host: str) -> ServerAddress:
 
 
 def _topology(tx: Rows, key: Key) -> ServerTopology:
+    """Return the topology of the key's key manager. Raise StoreError if there is no such key manager."""
     manager = tx.key_manager(key.key_manager)
     if manager is None:
         raise StoreError(f"key {key.uuid} has no key manager: the database is damaged")
@@ -387,4 +395,5 @@ def _set_different(tx: Rows, copy: Copy) -> bool:
 
 
 def _reasons(tried: Sequence[Tried]) -> list[tuple[str, str]]:
+    """Return the arguments of the error for a key that no server returned: each server, and its outcome."""
     return [pair for each in tried for pair in (("server", each.server), ("reason", each.outcome))]

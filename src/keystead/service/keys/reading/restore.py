@@ -98,9 +98,9 @@ class Restoration:
 
     @property
     def error(self) -> OntapError | None:
-        """65536855 or 65536083, for the first key that no server returned; None if all keys are restored.
+        """65536855 or 65536083, for the first key that no server returned; None if there is no such key.
 
-        Its arguments name some of the keys.
+        The error ends the job of the restore. Its arguments name some of the keys.
         """
         if not self.failed:
             return None
@@ -124,7 +124,7 @@ class RestorePlan:
 
     @property
     def names_servers(self) -> bool:
-        """True if the call may see the key manager's servers."""
+        """True if the call may see the key manager's servers. Only then the result names the server of each key."""
         return self.call.sees(self.key_manager.svm)
 
 
@@ -146,7 +146,10 @@ class _Work:
     left: list[Key] = field(default_factory=list)
 
     def take(self, server: str) -> _Chunk | None:
-        """Take the next chunk of keys that a server holds. Return None if there is none."""
+        """Take the next chunk of keys that a server (uuid) holds. Return None if there is none.
+
+        A taken chunk is removed, so that no other connection reads it.
+        """
         for number, chunk in enumerate(self.chunks):
             if server in chunk.servers:
                 return self.chunks.pop(number)
@@ -178,15 +181,19 @@ class KeyRestorer:
         self._node = node
 
     async def plan(self, call: Call, key_manager: str, filters: Filters) -> RestorePlan:
-        """Check that a restore is possible, before a job is created for it.
+        """Check that a restore is possible, and return its plan, before a job is created for it. No key is read yet.
 
-        Raise 4 (404) if there is no such key manager, or no readable key with this id. Raise 65536843 or 65538500 for
+        Raise 4 (404) if there is no such key manager, or no committed key with this id. Raise 65536843 or 65538500 for
         the key server, and 262185 for the node.
         """
         return await self._store.read(lambda tx: self._plan(tx, call, key_manager, filters))
 
     async def restore(self, plan: RestorePlan, progress: Progress) -> Restoration:
-        """Restore the keys, and report the progress. Raise StoreError."""
+        """Read the planned keys that this node does not hold yet into its memory. Raise StoreError.
+
+        Report the progress, and write an audit record at the end. A key that no server returns is in ``failed`` of the
+        result, and raises nothing. This is the work of the restore job.
+        """
         topology, total = await self._store.read(lambda tx: _begin(tx, plan))
         context = self._fetcher.read_context(topology)
         restored: list[Restored] = []
@@ -209,6 +216,7 @@ class KeyRestorer:
         return Restoration(tuple(restored), tuple(failed), held)
 
     def _plan(self, tx: Rows, call: Call, key_manager: str, filters: Filters) -> RestorePlan:
+        """Return the plan of a restore, or raise an error: see :meth:`plan`."""
         manager = require_manager_of_keys(tx, call, key_manager)
         self._check_node(tx, filters)
         _check_key(tx, call, key_manager, filters.key_id)
@@ -219,6 +227,7 @@ class KeyRestorer:
         return RestorePlan(call, manager, filters, server)
 
     def _check_node(self, tx: NodeRows, filters: Filters) -> None:
+        """Raise 262185 if the request names a node that is unknown or is not this node."""
         for name, value in (("uuid", filters.node_uuid), ("name", filters.node_name)):
             found = [node for node in tx.nodes() if value in (None, getattr(node, name))]
             if not any(node.uuid == self._node for node in found):
@@ -230,7 +239,8 @@ class KeyRestorer:
     async def _restore(self, plan: RestorePlan, context: ReadContext, wanted: Sequence[Key]) -> _Work:
         """Read a page of keys in chunks, over several connections to each server: the named one, or all healthy ones.
 
-        If no server is named, the keys that are left are then fetched one by one from any server.
+        If no server is named, the keys that are left are then fetched one by one from any server. Return the restored
+        keys, and those that are still left.
         """
         copies = await self._store.read(lambda tx: tx.copies_not_aborted([key.uuid for key in wanted]))
         chunks, unproven = _chunks(wanted, copies, self._together)
@@ -258,7 +268,10 @@ class KeyRestorer:
         ]
 
     async def _ask(self, work: _Work, server: KeyServer) -> None:
-        """Read chunks from one server, one at a time. End when no chunk is left, or the server does not answer."""
+        """Read chunks from one server, one at a time. End when no chunk is left, or the server does not answer.
+
+        Unanswered keys become a chunk again, for another connection. Keys that the server refused are left.
+        """
         endpoint = work.context.endpoints[server.uuid, PRIMARY]
         while (chunk := work.take(server.uuid)) is not None:
             held = [next(copy for copy in copies if copy.key_server == server.uuid) for _, copies in chunk.keys]
@@ -281,6 +294,7 @@ class KeyRestorer:
                 return
 
     def _keep(self, work: _Work, key: Key, source: Source, material: Secret) -> None:
+        """Cache material that agrees with the key's digest. Else report it as different, and leave the key."""
         if agrees(work.context.digest_key, key.uuid, material, key.digest):
             self._cache.put(key, material)
             work.restored.append(Restored(key, source.server if work.names_servers else None))
@@ -306,9 +320,9 @@ class KeyRestorer:
 
 
 def _check_key(tx: KeyRows, call: Call, key_manager: str, key_id: str | None) -> None:
-    """Raise 4 (404) if ``key_id`` is given and is not the id of a readable key.
+    """Raise 4 (404) if ``key_id`` is given and is not the id of a committed key that the call sees.
 
-    A caller who names one key expects it in memory afterwards.
+    A caller who names one key expects it in memory afterwards. None means that the request names no key.
     """
     if key_id is None:
         return
@@ -318,12 +332,13 @@ def _check_key(tx: KeyRows, call: Call, key_manager: str, key_id: str | None) ->
 
 
 def _begin(tx: Rows, plan: RestorePlan) -> tuple[ServerTopology, int]:
+    """Return the topology, and the number of committed keys that the call sees, for the progress."""
     counts = tx.key_counts(plan.key_manager.uuid, within=plan.call.within_svm)
     return load_topology(tx, plan.key_manager), counts.get(KeyState.COMMITTED, 0)
 
 
 def _page(tx: KeyRows, plan: RestorePlan, after: str, most: int) -> tuple[Key, ...]:
-    """Return the next keys that the call sees.
+    """Return the next committed keys that the call sees. They are not filtered yet.
 
     Neither a page nor the progress may tell how many other keys there are.
     """
@@ -331,6 +346,7 @@ def _page(tx: KeyRows, plan: RestorePlan, after: str, most: int) -> tuple[Key, .
 
 
 def _is_wanted(plan: RestorePlan, key: Key) -> bool:
+    """Return True if the request's filters, key id and tag, select the key. A filter that is None selects all keys."""
     filters = plan.filters
     return filters.key_id in (None, key.key_id) and filters.key_tag in (None, key.key_tag)
 

@@ -65,8 +65,9 @@ class KeyReader:
     ) -> Retrieved:
         """Return a key with its material. Raise OntapError, or StoreError if the database is needed and fails.
 
-        4 (404): the call sees no such key of this type. 262185: the key is retired. 65536855 or 65536083: no server
-        returned the key. 262145 (503): the key changed at every try, or the service stops.
+        Called when an API caller asks for a key's material. 4 (404): the call sees no such key of this type. 262185:
+        the key is retired. 65536855 or 65536083: no server returned the key. 262145 (503): the key changed at every
+        try, or the service stops.
         """
         known = self._cached_row(call, key_manager, key_id)
         for _ in range(TRIES):
@@ -80,7 +81,10 @@ class KeyReader:
         raise OntapError(errors.TOO_BUSY, retry_after=RETRY_AFTER_S)
 
     def held(self, key: Key) -> bool:
-        """Return True if this node can read a key without asking a key server."""
+        """Return True if this node can read a key without asking a key server: this version of it is in memory.
+
+        Called when the key ids of a node are shown.
+        """
         return self._cache.holds(key)
 
     def forget(self, key: Key) -> None:
@@ -91,13 +95,16 @@ class KeyReader:
         self._cache.outdate(key)
 
     def stop(self) -> None:
-        """Cancel the running fetches: their callers get 262145 (503). Keys in memory can still be read."""
+        """Cancel the running fetches: their callers get 262145 (503). Keys in memory can still be read.
+
+        Called when the node begins to stop.
+        """
         self._closed = True
         for task in self._fetching.values():
             task.cancel()
 
     async def close(self) -> None:
-        """Cancel the running fetches, and drop all material."""
+        """Cancel the running fetches, and drop all material. Called at the end of the node's stop."""
         self.stop()
         if self._fetching:
             await asyncio.wait(self._fetching.values())
@@ -115,7 +122,10 @@ class KeyReader:
         return known if known is not None and call.sees(known.svm) else None
 
     async def _row(self, call: Call, key_manager: str, key_id: str) -> Key | None:
-        """Return the key's current row, or None. Drop the material of a key that is not committed."""
+        """Return the key's current row, or None. Drop the material of a key that is not committed.
+
+        Called if no row is cached, or the cached one was outdated.
+        """
         key = await self._store.read_few(lambda tx: tx.key_by_id(key_manager, key_id, within=call.within_svm))
         if key is not None and key.state is not KeyState.COMMITTED:
             self.forget(key)
@@ -124,7 +134,10 @@ class KeyReader:
     # --- its material ---
 
     async def _read(self, call: Call, key: Key, *, explain: bool) -> Retrieved | None:
-        """Read a key and record the read. Return None if the key's row has changed meanwhile."""
+        """Read a key and record the read. Return None if the key's row has changed meanwhile: then try again.
+
+        The material is returned only after the audit record is durable.
+        """
         recorded = self._audit.keep(call, key)
         material, explanation = self._cache.get(key), Explanation(cached=True)
         if material is None:
@@ -156,11 +169,13 @@ class KeyReader:
             raise
 
     async def _fetch(self, key: Key) -> Fetched:
+        """Fetch a key from its servers, and cache its material. This is the task that all its readers share."""
         fetched = await self._fetcher.fetch(key)
         self._cache.put(key, fetched.material)
         return fetched
 
     def _ended(self, version: tuple[str, int], task: asyncio.Task[Fetched]) -> None:
+        """Forget a fetch that has ended, so that the next read of this version begins a new one."""
         del self._fetching[version]
         if not task.cancelled():
             task.exception()  # so that asyncio does not report it if all callers were cancelled

@@ -91,7 +91,8 @@ class KeyImporter:
     ) -> tuple[int, int, list[Doubt]]:
         """Store the certain keys of an inventory, and the copies that the database lacks.
 
-        Return how many keys were added, how many keys got missing copies, and why other keys were not stored.
+        Return how many keys were added, how many keys got missing copies, and why other keys were not stored. Called
+        once for each key manager of a rebuild, when its servers were read.
         """
         seen = _ObjectDetails(
             states={(each.key_server, each.unique_identifier): each.state for each in objects},
@@ -110,6 +111,7 @@ class KeyImporter:
     async def _store_all(
         self, keys: Sequence[CertainKey], store: Callable[[Rows, Sequence[CertainKey]], tuple[int, list[Doubt]]]
     ) -> tuple[int, list[Doubt]]:
+        """Store keys, some of them in each transaction. Return the sum of what ``store`` returns."""
         stored, doubts = 0, list[Doubt]()
         for first in range(0, len(keys), KEYS_AT_ONCE):
             part = keys[first : first + KEYS_AT_ONCE]
@@ -215,7 +217,7 @@ class KeyImporter:
         ]
 
     def _rows(self, each: CertainKey, seen: _ObjectDetails) -> tuple[list[Attempt], list[Copy]]:
-        """Return the attempts and the copies of a key, as rows."""
+        """Return the attempts and the copies of a key, as rows to store: all committed and present."""
         attempts: list[Attempt] = []
         rows: list[Copy] = []
         for number, copies in _by_attempt(each.copies).items():
@@ -236,6 +238,7 @@ class KeyImporter:
         return attempts, rows
 
     def _attempt(self, found: Descriptor, purpose: Purpose) -> Attempt:
+        """Return the committed attempt that a descriptor proves, as a row. Its times are unknown, so they are now."""
         now = self._clock.now()
         return Attempt(
             key=found.uuid,
@@ -268,7 +271,8 @@ def _by_attempt(copies: Iterable[FoundCopy]) -> dict[int, list[FoundCopy]]:
 def _locked_topology(tx: Rows, topology: ServerTopology) -> ServerTopology | None:
     """Return the current topology, None if the key manager is gone. Locks the cluster and the key manager.
 
-    So nobody changes the topology or adopts an object until the transaction ends.
+    So nobody changes the topology or adopts an object until the transaction ends. Called in each transaction of an
+    import.
     """
     tx.cluster(lock=True)
     manager = tx.key_manager(topology.key_manager.uuid, lock=True)
@@ -276,7 +280,11 @@ def _locked_topology(tx: Rows, topology: ServerTopology) -> ServerTopology | Non
 
 
 def known_of(tx: Rows, topology: ServerTopology, now: datetime) -> Known:
-    """Return what the database knows of a key manager's keys, read in one transaction."""
+    """Return what the database knows of a key manager's keys, read in one transaction.
+
+    A pending or aborted key without an attempt of this incarnation is not in ``keys``. So its objects can become
+    orphans. Called by a rebuild before it makes the inventory.
+    """
     keys: list[Key] = []
     under_way, ended = set[str](), set[str]()
     after = ""
@@ -335,6 +343,7 @@ def _put_attempt(tx: Rows, attempt: Attempt, found: Sequence[Copy]) -> None:
 
 
 def _key(found: Descriptor, svm: Svm | None, now: datetime) -> Key:
+    """Return the committed key that a descriptor describes. ``svm`` is its owner, None for the cluster."""
     return Key(
         uuid=found.uuid,
         key_id=found.key_id,

@@ -34,7 +34,7 @@ class Contents:
     descriptors: dict[str, Secret] = field(default_factory=dict, repr=False)
 
     def opened(self, digest_key: Secret) -> Iterator[FoundDescriptor]:
-        """Yield the authentic descriptors that are stored under their own names."""
+        """Yield the authentic descriptors that are stored under their own names. Others are left out."""
         for found in self.objects:
             content = self.descriptors.get(found.unique_identifier)
             descriptor = None if content is None else decode(content.reveal(), digest_key)
@@ -50,7 +50,10 @@ class ContentsReader:
         self._verifier = CopyVerifier(objects)
 
     async def read(self, endpoint: Endpoint) -> Contents:
-        """Look at every object of a server, and read its descriptors. Raises KeyServerFault."""
+        """Look at every object of a server, and read its descriptors. Raises KeyServerFault.
+
+        Called by a rebuild for each key server. Objects under other names than ours are left out.
+        """
         contents = Contents(endpoint)
         async with self._objects.session(endpoint, timeout_s=endpoint.target.timeout_s) as session:
             ids = iter(await session.locate_all())
@@ -68,8 +71,8 @@ class ContentsReader:
     ) -> list[FoundCopy]:
         """Read a server's copies of described keys; return the copies that agree with the digest.
 
-        The name of a copy has the attempt that is ``copied_by`` in its descriptor. For an adopted object, that is not
-        the attempt that is ``written_by``.
+        ``descriptors`` are those of all servers. The name of a copy has the attempt that is ``copied_by`` in its
+        descriptor. For an adopted object, that is not the attempt that is ``written_by``.
         """
         described = {found.descriptor.written_by: found.descriptor for found in descriptors}
         by_copy_name = defaultdict(list)
@@ -89,9 +92,9 @@ class ContentsReader:
         ]
 
     async def shows_canary(self, contents: Contents, profile: ServerProfile, digest_key: Secret) -> bool:
-        """Return True if a server's canary is among the objects that it showed.
+        """Return True if a server's canary is among the objects that it showed, and its bytes agree.
 
-        Without its canary, the server may hide other objects too.
+        Without its canary, the server may hide other objects too. Called by a rebuild after it has read a server.
         """
         provings = [
             WantedCopy(profile.key_server, ids, profile.canary_digest)
@@ -101,11 +104,12 @@ class ContentsReader:
         return any(await self._proven(contents, digest_key, provings))
 
     async def _proven(self, contents: Contents, digest_key: Secret, wanted: list[WantedCopy]) -> list[bool]:
+        """Read these objects; return for each, in order, whether its bytes agree with its digest."""
         until = asyncio.get_running_loop().time() + PROVING_S
         return [each.proven for each in await self._verifier.prove(contents.endpoint, digest_key, wanted, until)]
 
     async def _look_at_objects(self, contents: Contents, ids: Iterator[str]) -> None:
-        """Look at the attributes of objects that no other worker has asked for."""
+        """Look at objects that no other worker has asked for. Add those under our names to ``contents``."""
         async with self._objects.session(contents.endpoint, timeout_s=contents.endpoint.target.timeout_s) as session:
             for id_ in ids:
                 try:
@@ -119,6 +123,7 @@ class ContentsReader:
                     contents.objects.append(FoundObject(contents.endpoint.key_server, id_, name, attributes.state))
 
     async def _read_descriptors(self, contents: Contents) -> None:
+        """Read the descriptors that were found, except destroyed ones. Add their content to ``contents``."""
         wanted = [each for each in contents.objects if each.name.kind is ObjectKind.DESCRIPTOR and not each.ended]
         async with self._objects.session(contents.endpoint, timeout_s=contents.endpoint.target.timeout_s) as session:
             for first in range(0, len(wanted), COPIES_PER_MESSAGE):

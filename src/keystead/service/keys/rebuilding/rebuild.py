@@ -120,9 +120,12 @@ class Rebuilder:
         self._clock = clock
 
     async def rebuild(self, key_managers: Sequence[KeyManager]) -> list[Rebuilt]:
-        """Store the certain keys of each key manager, then the orphans of all. Raises StoreError."""
+        """Store the certain keys of each key manager, then the orphans of all. Raises StoreError.
+
+        Called by the command ``keystead key-manager rebuild``. Return one result for each key manager.
+        """
         results = [await self._rebuild(each) for each in key_managers]
-        return [await self._list_orphans(each) for each in results]
+        return [await self._store_orphans(each) for each in results]
 
     async def _rebuild(self, key_manager: KeyManager) -> _ImportResult:
         """Read all servers of a key manager, and store the keys that are certain.
@@ -197,8 +200,11 @@ class Rebuilder:
 
     # --- store ---
 
-    async def _list_orphans(self, result: _ImportResult) -> Rebuilt:
-        """Store the objects that no key of any key manager accounts for, as orphans."""
+    async def _store_orphans(self, result: _ImportResult) -> Rebuilt:
+        """Store the objects that no key of any key manager accounts for, as orphans.
+
+        Return the result with their number. Called when the keys of all key managers are stored.
+        """
         key_manager, now = result.rebuilt.key_manager, self._clock.now()
         rows: list[Orphan] = []
         for first in range(0, len(result.unclaimed), KEYS_AT_ONCE):
@@ -213,6 +219,7 @@ class Rebuilder:
 
 
 def _without_key(tx: Rows, topology: ServerTopology, found: Iterable[FoundObject]) -> list[FoundObject]:
+    """Return those objects that no other key manager's key accounts for, and that no key has adopted."""
     return [each for each in found if not has_other_owner(tx, topology, str(each.name))]
 
 

@@ -36,7 +36,10 @@ class Drill:
         self._read_context = read_context
 
     async def read(self, keys: Sequence[Key], copies: Iterable[Copy]) -> dict[str, list[Finding]]:
-        """Read keys; return for each key (uuid) the findings, address by address, until one returned the key."""
+        """Read keys; return for each key (uuid) the findings, address by address, until one returned the key.
+
+        A key without any address to read from has no findings. Called for each page of keys by the job of the drill.
+        """
         held: dict[str, list[Copy]] = {key.uuid: [] for key in keys}
         for copy in copies:
             held[copy.key].append(copy)
@@ -71,6 +74,7 @@ class Drill:
         ]
 
     def _finding(self, key: Key, source: Source, answer: Secret | KeyServerFault) -> Finding:
+        """Return the finding for one answer: the fault, or whether the material agrees with the digest."""
         place = source.server.uuid, source.host
         if isinstance(answer, KeyServerFault):
             return Finding(*place, _result(answer.fault), reason=answer.reason)
@@ -87,6 +91,7 @@ def _next_to_read(waiting: Iterable[Key], untried: dict[str, Iterator[Source]]) 
 
 
 def _result(fault: Fault) -> Result:
+    """Return the result for a fault. An object that is not found is only ``not_shown``: no canary was looked for."""
     if fault is Fault.NOT_FOUND:
         return Result.NOT_SHOWN
     return Result.REFUSED if fault.answered else Result.UNREACHABLE

@@ -84,10 +84,14 @@ class VerificationJobs:
         self._node = node
 
     async def prove(self, call: Call, key_manager: str) -> JobRequest:
-        """Return the job that proves every copy of a key manager's keys, retired keys too. Raises 4 (404)."""
+        """Return the job that proves every copy of a key manager's keys, retired keys too. Raises 4 (404).
+
+        Called when an API caller asks for a verification. No server is asked before the job runs.
+        """
         start = await self._begin(call, key_manager, KEPT_STATES)
 
         async def work(progress: Progress) -> JobOutcome | None:
+            """Verify the copies page by page, then store the report. This is the job."""
             findings = ReportFindings(ReportKind.PROOF, start.topology.domain_of, start.topology.servers)
             async with self._connected() as objects:
                 context = KeeperContext(self._store, objects, self._endpoints, self._clock, self._node, _without_limit)
@@ -95,17 +99,21 @@ class VerificationJobs:
                 async for keys in self._pages(key_manager, KEPT_STATES):
                     found = await proof.prove(keys)
                     await self._count(findings, keys, found, start.total, progress)
-            await self._report(call, start, findings)
+            await self._store_report(call, start, findings)
             return None
 
         return JobRequest(work, start.topology.key_manager.svm)
 
     async def drill(self, call: Call, key_manager: str) -> JobRequest:
-        """Return the job that reads every key in use from its key servers alone. Raises 4 (404)."""
+        """Return the job that reads every key in use from its key servers alone. Raises 4 (404).
+
+        Called when an API caller asks for a reboot drill. No server is asked before the job runs.
+        """
         in_use = (KeyState.COMMITTED,)
         start = await self._begin(call, key_manager, in_use)
 
         async def work(progress: Progress) -> JobOutcome | None:
+            """Read the keys page by page, then store the report. This is the job."""
             findings = ReportFindings(ReportKind.REBOOT_DRILL, start.topology.domain_of, start.topology.servers)
             async with self._connected() as objects:
                 fetcher = Fetcher(self._store, objects, self._endpoints, self._clock, self._node)
@@ -114,7 +122,7 @@ class VerificationJobs:
                 async for keys in self._pages(key_manager, in_use):
                     found = await self._drill_page(drill, keys)
                     await self._count(findings, keys, found, start.total, progress)
-            await self._report(call, start, findings)
+            await self._store_report(call, start, findings)
             return None
 
         return JobRequest(work, start.topology.key_manager.svm)
@@ -123,6 +131,7 @@ class VerificationJobs:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[KeyObjects]:
+        """Open connections to key servers for one job, and close them at its end."""
         objects = self._connect()
         try:
             yield objects
@@ -130,6 +139,8 @@ class VerificationJobs:
             await objects.close()
 
     async def _begin(self, call: Call, key_manager: str, states: Collection[KeyState]) -> _JobStart:
+        """Return what a job starts with; the number of keys is that of keys in these states. Raises 4 (404)."""
+
         def work(tx: Rows) -> _JobStart:
             topology = load_topology(tx, require_key_manager(tx, call, key_manager))
             counts = tx.key_counts(key_manager)
@@ -138,12 +149,18 @@ class VerificationJobs:
         return await self._store.read(work)
 
     async def _pages(self, key_manager: str, states: Collection[KeyState]) -> AsyncIterator[tuple[Key, ...]]:
+        """Yield a key manager's keys in these states, page by page."""
         after, most = "", self._keys_per_read
         while keys := await self._store.read(lambda tx: tx.keys_in(key_manager, states, after, most)):  # noqa: B023
             after = keys[-1].uuid
             yield keys
 
     async def _drill_page(self, drill: Drill | None, keys: Sequence[Key]) -> dict[str, list[Finding]]:
+        """Read a page of keys. Return the findings by key (uuid).
+
+        ``drill`` is None if a certificate or secret cannot be used. Then no server is asked, and each key is
+        unreachable.
+        """
         if drill is None:
             return {key.uuid: [Finding("", "", Result.UNREACHABLE, reason=UNUSABLE)] for key in keys}
         uuids = [key.uuid for key in keys]
@@ -157,12 +174,13 @@ class VerificationJobs:
         total: int,
         progress: Progress,
     ) -> None:
+        """Add the findings about a page of keys to the report, and tell the progress."""
         for key in keys:
             findings.add(key, found[key.uuid])
         await progress(OntapError(errors.RECORDS_DONE, done=findings.keys, all=max(findings.keys, total)))
 
-    async def _report(self, call: Call, start: _JobStart, findings: ReportFindings) -> None:
-        """Store the report. Raises 4 (404) if the key manager is gone."""
+    async def _store_report(self, call: Call, start: _JobStart, findings: ReportFindings) -> None:
+        """Store the signed report and an audit record when a job ends. Raises 4 (404) if the key manager is gone."""
         said = f"read {findings.keys} keys, {findings.unreadable} unreadable, {findings.failed} failures"
 
         def work(tx: Rows) -> None:

@@ -67,7 +67,7 @@ class CopyVerification:
     async def prove(self, keys: Sequence[Key]) -> dict[str, list[Finding]]:
         """Read every copy of these keys, and store what was seen; return the findings by key (uuid).
 
-        Raises StoreError.
+        Called for each page of keys by the job of the verification. Raises StoreError.
         """
         page = _Page({key.uuid: [] for key in keys})
         rows = await self._context.store.read(lambda tx: tracked(tx, tx.copies(page.found)))
@@ -132,6 +132,7 @@ class CopyVerification:
     def _note_findings(
         self, page: _Page, server: KeyServer, at: Visit, looks: Sequence[tuple[Tracked, CopyObservation, str]]
     ) -> None:
+        """Add to the page the findings of looks at one address, and what the looks change in the copies."""
         now = self._context.clock.now()
         for row, seen, state in looks:
             if_absent = Result.MISSING if at.absence_counts else Result.NOT_SHOWN
@@ -140,6 +141,7 @@ class CopyVerification:
             page.changes += changes_of(at, row, CopyObservation(seen.look, seen.unique_identifiers, state), now)
 
     def _store(self, tx: Rows, page: _Page) -> None:
+        """Store the changes of copies, and add an event for each copy that has become ``different``."""
         stored = put_changes(tx, page.changes, seen_in=self._topology)
         for server in self._topology.servers:
             here = [change for change in stored if change[0].key_server == server.uuid]

@@ -50,14 +50,21 @@ class KeyReports:
         self._node = node
 
     def maker(self, tx: Rows) -> Maker:
-        """Return this node as the maker of a report that begins now. Raises StoreError if it has no row."""
+        """Return this node as the maker of a report that begins now. Raises StoreError if it has no row.
+
+        Called when the job of a verification or a drill is prepared.
+        """
         node = next((node for node in tx.nodes() if node.uuid == self._node), None)
         if node is None:
             raise StoreError(f"node {self._node} has no row: run keystead init")
         return Maker(require_made_cluster(tx.cluster()), node, self._clock.now())
 
     def write(self, tx: ReportRows, maker: Maker, topology: ServerTopology, findings: ReportFindings) -> KeyReport:
-        """Sign a report of the findings, and store it."""
+        """Sign a report of the findings, and store it. Return the stored report.
+
+        The oldest reports of the key manager are deleted if there are more than :data:`MAX_REPORTS`. Called at the end
+        of a verification or a drill.
+        """
         about = About(
             uuid=str(uuid4()),
             cluster=maker.cluster,
@@ -84,7 +91,10 @@ class KeyReports:
         return kept
 
     async def all(self, call: Call, key_manager: str) -> tuple[KeyReport, ...]:
-        """Return a key manager's reports without their documents, the newest first. Raises 4 (404)."""
+        """Return a key manager's reports without their documents, the newest first. Raises 4 (404).
+
+        Called when an API caller lists the reports.
+        """
 
         def work(tx: Rows) -> tuple[KeyReport, ...]:
             require_key_manager(tx, call, key_manager)
@@ -93,7 +103,7 @@ class KeyReports:
         return await self._store.read(work)
 
     async def get(self, call: Call, key_manager: str, uuid: str) -> KeyReport:
-        """Return one report, or raise 4 (404)."""
+        """Return one report with its document, or raise 4 (404). Called when an API caller reads the report."""
 
         def work(tx: Rows) -> KeyReport | None:
             require_key_manager(tx, call, key_manager)

@@ -36,7 +36,10 @@ class KeySurvival:
         self._store = store
 
     async def survival(self, call: Call, key_manager: str) -> Survival:
-        """Return what a key manager's keys would survive. Raises 4 (404) if the call may not see it."""
+        """Return what a key manager's keys would survive. Raises 4 (404) if the call may not see it.
+
+        Called when an API caller reads the key survival. Keys in use and keys that can be recovered count.
+        """
 
         def work(tx: Rows) -> Survival:
             topology = load_topology(tx, require_key_manager(tx, call, key_manager))
@@ -57,6 +60,7 @@ def _key_groups(tx: Rows, topology: ServerTopology) -> Sequence[KeyGroup]:
 
 
 def _count_keys(tx: Rows, topology: ServerTopology) -> KeyGroupCounter:
+    """Count a key manager's committed and retired keys, page by page, by the addresses with their proven copies."""
     counted, after = KeyGroupCounter(), ""
     while keys := tx.keys_in(topology.key_manager.uuid, KEPT_STATES, after, KEYS_PER_READ):
         after = keys[-1].uuid

@@ -74,7 +74,7 @@ class AttemptRunner:
 
         Raise 262145 (503) during a stop, or if the key manager gets no slot of this ``purpose``. It gets one only while
         it uses fewer slots than are free: at most half of them. So a key manager with slow servers leaves slots for
-        other key managers.
+        other key managers. Called for each creation of a key, and for each copy that the keeper writes.
         """
         used = self._slots[purpose]
         free = SLOTS - used.total()
@@ -88,6 +88,7 @@ class AttemptRunner:
         return await asyncio.shield(task)
 
     def _ended(self, used: Counter[str], key_manager: str, task: asyncio.Task[T]) -> None:
+        """Release the slot of a work that has ended. Log its failure, unless it is an OntapError."""
         self._running.discard(cast("asyncio.Task[object]", task))
         used[key_manager] -= 1
         if not used[key_manager]:
@@ -97,12 +98,12 @@ class AttemptRunner:
             log.warning("attempt failed, the keeper settles it", why=type(failure).__name__)
 
     def unavailable(self) -> OntapError:
-        """Return the error 262145 (503) for a caller who may retry."""
+        """Return the error 262145 (503) for a caller who may retry: the service stops, or else it is too busy."""
         kind = errors.SHUTTING_DOWN if self.stopping.is_set() else errors.TOO_BUSY
         return OntapError(kind, retry_after=RETRY_AFTER_S)
 
     async def close(self) -> None:
-        """Stop, and wait for the running attempts. They end within seconds."""
+        """Stop, and wait for the running attempts. They end within seconds. Called when the node stops."""
         self.stopping.set()
         if self._running:
             await asyncio.wait(self._running)
@@ -110,7 +111,11 @@ class AttemptRunner:
     # --- attempts ---
 
     def targets(self, topology: ServerTopology, servers: Sequence[KeyServer], length: int) -> tuple[Target, ...]:
-        """Return those servers that can be sent a key of this length. Raise what :class:`Endpoints` raises."""
+        """Return those servers that can be sent a key of this length. Raise what :class:`Endpoints` raises.
+
+        A server without a profile, or with a form that cannot hold the key, is left out. Called in the transaction that
+        stores an attempt's intent, before :meth:`begin`.
+        """
         identity = self._context.endpoints.identity(topology)
         without = unusable(topology, length)
         return tuple(
@@ -134,7 +139,10 @@ class AttemptRunner:
         topology: ServerTopology,
         targets: tuple[Target, ...],
     ) -> Writing:
-        """Store an attempt's intent. Return the data to write once the transaction has committed."""
+        """Store an attempt's intent: the attempt and the rows of its copies. Return the data to write.
+
+        Called in the caller's transaction. Nothing may be sent before it has committed.
+        """
         servers = [target.server.uuid for target in targets]
         node, now = self._context.node, self._context.clock.now()
         attempt = key_attempts.begin(tx, key, number, purpose, topology, servers, node, now)
@@ -146,6 +154,7 @@ class AttemptRunner:
         """Return the writer of an attempt's copies. It stores each additional row before it sends the copy."""
 
         async def announce(copy: Copy) -> bool:
+            """Store the row of a copy for a secondary. Return False if the attempt is no longer pending."""
             return await self._context.store.write(lambda tx: key_attempts.add_copy_row(tx, writing.attempt, copy))
 
         return AttemptCopies(writing, self._context.objects, self._context.clock, announce)
@@ -163,7 +172,10 @@ class AttemptRunner:
 
 
 def unusable(topology: ServerTopology, length: int) -> dict[str, str]:
-    """Return the servers (uuids) that are not sent a key of this length, with the reasons."""
+    """Return the servers (uuids) that are not sent a key of this length, with the reasons.
+
+    Called to choose the servers of an attempt, and to tell in errors and reports why a server has no copy.
+    """
     profiles = {server.uuid: topology.profiles.get(server.uuid) for server in topology.servers}
     return {
         uuid: LENGTH_NOT_SUPPORTED if profile else NOT_REACHED

@@ -79,7 +79,8 @@ class Writing:
 def limit_s(server: KeyServer, most_s: float) -> float:
     """Return how many seconds writing to one address of a server may take, at most ``most_s``.
 
-    The time is the server's ``create_remove_timeout``: -1 means ``most_s``, and 0 means :data:`IMMEDIATE_S`.
+    The time is the server's ``create_remove_timeout``: -1 means ``most_s``, and 0 means :data:`IMMEDIATE_S`. Called
+    when an attempt chooses its targets.
     """
     return min({-1: most_s, 0: IMMEDIATE_S}.get(server.create_remove_timeout, server.create_remove_timeout), most_s)
 
@@ -115,8 +116,9 @@ class AttemptCopies:
     async def write(self, until: float, grace_s: float, enough: Callable[[], bool], stopping: asyncio.Event) -> None:
         """Write to all targets at once, until all are done, ``until`` (loop time), or a stop of the service.
 
-        After ``enough`` returns True, the unfinished targets have ``grace_s`` seconds more. So a slow or dead server
-        delays the caller only by that time. A healthy server gets its copy in this attempt.
+        Called once, after the intent is stored. The results are in ``copies`` and ``reasons``. After ``enough`` returns
+        True, the unfinished targets have ``grace_s`` seconds more. So a slow or dead server delays the caller only by
+        that time. A healthy server gets its copy in this attempt.
         """
         tasks = {asyncio.create_task(self._write(target)) for target in self.writing.targets}
         await _wait_for(tasks, until, grace_s, enough, stopping)
@@ -128,8 +130,8 @@ class AttemptCopies:
     async def finish(self, until: float, stopping: asyncio.Event) -> None:
         """Activate every proven copy and write its descriptor, all at once.
 
-        End at ``until`` (loop time) or at a stop of the service. Never raise. A copy that fails does not delay another
-        copy.
+        Called once, after the attempt is committed. End at ``until`` (loop time) or at a stop of the service. Never
+        raise. A copy that fails does not delay another copy.
         """
         tasks = {
             asyncio.create_task(self._finish(target, endpoint, step))
@@ -208,7 +210,11 @@ class AttemptCopies:
                     raise
 
     async def _register(self, session: ObjectSession, target: Target, endpoint: Endpoint) -> Secret | None:
-        """Register the attempt's object. Return the material if the answer to Register has it, else None."""
+        """Register the attempt's object. Return the material if the answer to Register has it, else None.
+
+        Raise KeyServerFault if the server refuses or does not answer. The copy is then ``missing``, or stays ``sent``
+        if the object may be there.
+        """
         writing = self.writing
         information = writing.key.key_id if target.profile.application_information else None
         new = str(names.object_name(writing.attempt)), writing.material, target.profile.form
@@ -290,17 +296,19 @@ class AttemptCopies:
             log.warning("copy not activated or described", address=str(endpoint.server), why=fault.reason)
 
     async def _activate(self, session: ObjectSession, endpoint: Endpoint) -> None:
+        """Activate each object of a copy, and note that it is Active. Raise KeyServerFault if that fails."""
         for id_ in self._copies[endpoint.key_server, endpoint.host].unique_identifiers:
             await session.activate(id_)
         self._note(endpoint, object_state=ACTIVE)
 
     async def _describe(self, descriptor: Secret, session: ObjectSession, endpoint: Endpoint) -> None:
-        """Write the descriptor of a copy."""
+        """Write the descriptor of a copy, and note its identifier. Raise KeyServerFault if that fails."""
         name = str(names.object_name(self.writing.attempt, names.ObjectKind.DESCRIPTOR))
         (id_,) = await session.register(name, descriptor, KeyForm.SECRET_DATA, application_information=None)
         self._note(endpoint, descriptor=id_)
 
     def _note(self, endpoint: Endpoint, **values: object) -> None:
+        """Change what is known of the copy at this address. Nothing is stored in the database yet."""
         place = endpoint.key_server, endpoint.host
         self._copies[place] = replace(self._copies[place], **values)  # type: ignore[arg-type]
 

@@ -120,7 +120,8 @@ class KeyWriter:
     async def create(self, call: Call, key_manager: str, new: NewKey) -> Key:
         """Create a key and return it once it is committed; otherwise raise OntapError, and the key does not exist.
 
-        65536076: no server stored the key. 65536987: too few replication domains hold it.
+        Called when an API caller creates or imports a key. 65536076: no server stored the key. 65536987: too few
+        replication domains hold it.
 
         The call waits for all servers. Once enough domains hold a copy, it waits only ``grace_s`` seconds more. If the
         caller is cancelled, the attempt still runs to its end: the key is committed or aborted. After a StoreError the
@@ -140,9 +141,10 @@ class KeyWriter:
     async def copy_to(self, key: Key, server: KeyServer, material: Secret, topology: ServerTopology) -> str:
         """Write a copy of a key to one server, as a separate attempt. Return the reason if that fails, else "".
 
-        The reason is a fixed word; an empty one says that the copy is proven and committed. The reason is
-        :data:`NOT_NEEDED` if the server has a copy or may get one. It is the same if the key is neither committed nor
-        retired any more. It is also the same if the server has no profile, or cannot store a key of this length.
+        Called by the keeper, and by a replication job, for each missing copy. The reason is a fixed word; an empty one
+        says that the copy is proven and committed. The reason is :data:`NOT_NEEDED` if the server has a copy or may get
+        one. It is the same if the key is neither committed nor retired any more. It is also the same if the server has
+        no profile, or cannot store a key of this length.
 
         ``material`` is what other copies returned. Raise ValueError if it is not the key's material. Raise what
         :class:`Endpoints` raises if the key manager's certificates cannot be used. Raise 262145 (503) if no slot is
@@ -153,7 +155,7 @@ class KeyWriter:
         return await self._work.run(self._copy_to(key, server, material), Purpose.COPY, key.key_manager)
 
     def stop(self) -> None:
-        """End the waiting for servers. The running attempts are committed or aborted now."""
+        """End the waiting for servers, because the node stops. The running attempts are committed or aborted now."""
         self._work.stopping.set()
 
     async def close(self) -> None:
@@ -182,9 +184,10 @@ class KeyWriter:
     def _plan(
         self, tx: Rows, call: Call, key_manager: str, new: NewKey, uuid: str, *, lock: bool = False
     ) -> tuple[Key, ServerTopology]:
-        """Read the facts and plan the key.
+        """Read the facts. Return the planned key and the topology, or raise the error of a rule that is broken.
 
-        With ``lock``, the key manager is locked: no other key is created in it until the transaction ends.
+        Nothing is stored. With ``lock``, the key manager is locked: no other key is created in it until the transaction
+        ends.
         """
         manager = require_manager_of_keys(tx, call, key_manager, lock=lock)
         with about_svm(manager.svm or call.scope):
@@ -195,7 +198,7 @@ class KeyWriter:
     async def _create(self, request: _Request) -> Key | None:
         """Create a key. Return None if a server has no profile and learning was not tried yet.
 
-        Nothing is stored in that case.
+        Nothing is stored in that case, and the caller learns the servers and tries again.
         """
         writing = await self._context.store.write(lambda tx: self._intend(tx, request))
         if writing is None:
@@ -208,6 +211,7 @@ class KeyWriter:
         topology, copying = writing.topology, self._work.copying(writing)
 
         def enough() -> bool:
+            """Return True if enough domains hold a proven copy at the addresses where they were written."""
             seen = domains_as_seen(topology.domain_of, copying.copies, copying.had)
             proven = domains_still_proven(copying.copies, topology.servers, topology.servers, seen)
             return not missing_domain_count(proven, topology.key_manager.min_copies, topology.domain_of)
@@ -227,7 +231,8 @@ class KeyWriter:
     def _intend(self, tx: Rows, request: _Request) -> Writing | None:
         """Plan again under the key manager's lock. Store the key, its attempt and the rows of the copies.
 
-        Return None, and store nothing, if a server has no profile and learning was not tried yet.
+        Return the data to write. Return None, and store nothing, if a server has no profile and learning was not tried
+        yet. Raise 65536987 or 65536076 if too few domains could be written to.
         """
         key, topology = self._plan(tx, request.call, request.key_manager, request.new, request.uuid, lock=True)
         if not (topology.learned or request.learning_tried):
@@ -242,16 +247,17 @@ class KeyWriter:
         return self._work.begin(tx, key, 1, Purpose.CREATE, request.material, topology, targets)
 
     def _unusable(self, topology: ServerTopology, length: int) -> dict[str, str]:
-        """Return the servers (uuids) that were sent nothing, with the reasons."""
+        """Return the servers (uuids) that are sent nothing, with the reasons; for an error that a caller gets."""
         why = self._learner.unlearned(topology.key_manager.uuid)
         found = unusable(topology, length)
         return {uuid: why.get(uuid, reason) if reason == NOT_REACHED else reason for uuid, reason in found.items()}
 
     def _end(self, tx: Rows, call: Call, writing: Writing, copying: AttemptCopies) -> tuple[Ending, Key]:
-        """Commit or abort the attempt by compare-and-set, under the key manager's lock.
+        """Commit or abort the attempt by compare-and-set, under the key manager's lock. Store its copies and its key.
 
         Commit if enough domains hold proven copies on servers that are still configured as before. The incarnation and
-        the client certificate must be the same, too.
+        the client certificate must be the same, too. Return how the attempt ended, and the key. If another process had
+        ended the attempt, the key is returned unchanged.
         """
         manager, topology, _ = key_attempts.lock_current(tx, writing.key)
         copies = copying.copies
@@ -289,7 +295,7 @@ class KeyWriter:
         return ""
 
     def _intend_copy(self, tx: Rows, key: Key, server: KeyServer, material: Secret) -> Writing | None:
-        """Store the attempt. Return None if the server has a copy or may get one.
+        """Store the attempt and the row of its copy. Return None if the server has a copy or may get one.
 
         Return None, too, if the key is neither committed nor retired any more, or if the server cannot store it.
         """
@@ -324,7 +330,10 @@ def _never_enough() -> bool:
 
 
 def made_material(key_type: KeyType) -> Secret:
-    """Return random material for a key. Its halves differ, as XTS requires."""
+    """Return random material for a key. Its halves differ, as XTS requires.
+
+    Called if the request has no material.
+    """
     while True:
         material = Secret(os.urandom(LENGTH[key_type]))
         if halves_differ(material):
@@ -332,7 +341,10 @@ def made_material(key_type: KeyType) -> Secret:
 
 
 def create_state(tx: Rows, scope: Svm | None, topology: ServerTopology, new: NewKey) -> CreateState:
-    """Read the facts that decide about a new or adopted key. ``scope`` is the SVM that the call is confined to."""
+    """Read the facts that decide about a new or adopted key. ``scope`` is the SVM that the call is confined to.
+
+    Called in the transaction that plans the key. Raise what :func:`owner_of` raises.
+    """
     manager = topology.key_manager
     owner = owner_of(manager, scope, new)
     serves = serving_key_manager(tx, owner) if owner else None
@@ -348,7 +360,7 @@ def create_state(tx: Rows, scope: Svm | None, topology: ServerTopology, new: New
 
 
 def _authentication_keys(tx: ListRows, key_manager: str) -> int:
-    """Count a key manager's authentication keys that are pending, committed or retired."""
+    """Count a key manager's authentication keys that are pending, committed or retired. Their number is limited."""
     held = tuple(Condition("state", Op.EQUAL, state.value) for state in HOLD_NAMES)
     page = Page(where=(held,)).within(key_manager=key_manager, key_type=KeyType.NSE_AK.value)
     return len(tx.page(Key, page))

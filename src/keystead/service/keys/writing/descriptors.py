@@ -18,5 +18,8 @@ class Describer:
         self._endpoints = endpoints
 
     def __call__(self, key: Key, attempt: Attempt, topology: ServerTopology) -> bytes:
-        """Return the descriptor of an attempt's copies. Raise SealError if the digest key cannot be opened."""
+        """Return the descriptor of an attempt's copies. Raise SealError if the digest key cannot be opened.
+
+        Called when an attempt begins, and when the keeper adds a missing descriptor.
+        """
         return encode(describe(key, attempt), self._endpoints.digest_key(topology))

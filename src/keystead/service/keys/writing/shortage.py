@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def at_fault(call: Call, topology: ServerTopology, reasons: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the error arguments about the servers in ``reasons`` (by uuid).
 
-    A caller who does not see the key manager is told no server. An account of an SVM is told no reason.
+    A caller who does not see the key manager is told no server. An account of an SVM is told no reason. Called when a
+    key cannot be created, or a replication fails.
     """
     for server in topology.servers if call.sees(topology.key_manager.svm) else ():
         if server.uuid in reasons:
@@ -32,7 +33,7 @@ def beyond_domains(call: Call, topology: ServerTopology) -> Iterator[tuple[str, 
     """Yield error arguments if ``min_copies`` is higher than the number of replication domains.
 
     No server is at fault then: servers were found to replicate, or more servers must be added. A caller who does not
-    see the key manager is told nothing.
+    see the key manager is told nothing. Called when a key cannot be created.
     """
     count = len(set(topology.domain_of.values()))
     if call.sees(topology.key_manager.svm) and wanted_copies(topology.key_manager.min_copies, count) > count:
