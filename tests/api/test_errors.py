@@ -84,9 +84,7 @@ async def test_a_dead_store_is_500_without_a_trace(api: Api, pki: Pki, home: Pat
     assert (record.state, record.code) == ("error", "262145")
 
 
-async def test_a_fault_about_an_svm_is_recorded_as_such(
-    api: Api, pki: Pki, sound_ports: list[int], home: Path
-) -> None:
+async def test_a_fault_about_an_svm_is_recorded_as_such(api: Api, pki: Pki, sound_ports: list[int], home: Path) -> None:
     """An unexpected exception while an SVM's things are changed: 500, and the record names the SVM."""
     assert (await api.admin.post(SVMS, {"name": "vs0"})).status == 201
     server = f"127.0.0.1:{sound_ports[0]}"
