@@ -289,6 +289,13 @@ def test_change_refused(case: tuple[ServersState, ModifyRequest, ErrorKind, str 
     assert (raised.value.kind, raised.value.target) == (kind, target)
 
 
+def test_the_field_at_fault_in_a_change() -> None:
+    """It is a field of the request, else the port if that changes, else the server in the path."""
+    assert change(timeout=7, port=7).target(0, "timeout") == "timeout"
+    assert change(timeout=7, port=7).target(0, "server") == "port"
+    assert change(timeout=7).target(0, "server") == "server"
+
+
 @pytest.mark.parametrize("case", CHANGE_ORDER.values(), ids=CHANGE_ORDER)
 def test_change_order(case: tuple[ServersState, ModifyRequest, ErrorKind]) -> None:
     """Of two broken rules, the earlier one is reported, in the order of an add."""

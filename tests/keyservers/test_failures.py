@@ -73,13 +73,18 @@ def test_what_no_peer_here_can_cause(symptom: Symptom, reason: str, error: Any) 
 
 
 def test_the_stage_is_where_it_happened() -> None:
-    """A kmip failure during Locate is reported as credential, an alert at the first read as tls."""
+    """A kmip failure during Locate is reported as credential, an alert at the first read as tls.
+
+    A forbidden address is reported as egress, wherever it was met.
+    """
     late = Symptom("credential", Event.CLOSED, operation="Locate")
     assert stage_of(classify(late), late) == "credential"
     odd = Symptom("kmip", Event.OTHER, operation="DiscoverVersions")
     assert stage_of(classify(odd), odd) == "kmip"
     alert = Symptom("tls", Event.ALERT, alert=48)
     assert stage_of(classify(alert), alert) == "tls"
+    forbidden = Symptom("connect", Event.FORBIDDEN)
+    assert stage_of(classify(forbidden), forbidden) == "egress"
 
 
 @pytest.mark.parametrize(

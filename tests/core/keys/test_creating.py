@@ -109,6 +109,7 @@ def test_a_volume_key_of_another_svm(manager: Svm | None, scope: Svm | None, ask
     """A key manager of an SVM, and a call confined to an SVM, cannot create keys of another SVM."""
     error = refused(replace(OF_SVM, key_manager=key_manager(manager), scope=scope), replace(NEW, svm=asked))
     assert (error.kind, error.target) == (errors.INVALID_VALUE, "svm")
+    assert str(error).endswith("the key manager, or the call, is another SVM's.")
 
 
 @pytest.mark.parametrize(
@@ -188,11 +189,20 @@ def test_a_name(name: str) -> None:
     assert planned(OF_SVM, replace(NEW, name=name)).name == name
 
 
-@pytest.mark.parametrize("name", ["", LONG_NAME + "n", " n", "n ", "a\nb", "a\x00", "a\u200b", "e\u0301", "\u212b"])
-def test_what_is_no_name(name: str) -> None:
+PRINTABLE = "1 to 255 printable characters are a name, the first and last of them no blanks."
+COMPOSED = "its characters are composed ones, as Unicode's normal form C has them."
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [(name, PRINTABLE) for name in ("", LONG_NAME + "n", " n", "n ", "a\nb", "a\x00", "a\u200b")]
+    + [(name, COMPOSED) for name in ("e\u0301", "\u212b")],
+)
+def test_what_is_no_name(name: str, reason: str) -> None:
     """Empty and long names are refused, and names with blanks at an end or invisible characters."""
     error = refused(OF_SVM, replace(NEW, name=name))
     assert (error.kind, error.target) == (errors.INVALID_VALUE, "name")
+    assert str(error).endswith(reason)
 
 
 @pytest.mark.parametrize("tag", ["", "t", LONG_TAG, "naïve"])
