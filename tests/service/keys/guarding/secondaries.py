@@ -71,7 +71,7 @@ ONLY_THERE: Final[list[Case]] = [
 """The copy that counts was given to a secondary."""
 
 
-def replicated(presence: Presence, **silent: tuple[str, ...]) -> Before:
+def replicated(presence: Presence, silent: tuple[str, ...] = ()) -> Before:
     """Replicate a key to a2, then restore a from a backup without the key; a look has found this."""
     return Before(
         "a",
@@ -80,7 +80,7 @@ def replicated(presence: Presence, **silent: tuple[str, ...]) -> Before:
         spare={"a'": EMPTY},
         rows={"a": presence},
         really=(is_restored("a2", of="a"), loses("a"), readable()),
-        **silent,
+        silent=silent,
     )
 
 
